@@ -1,0 +1,4 @@
+//! Clients of the APIs that steps talk to, each with an endpoint that can be overridden.
+
+pub mod docker;
+pub mod kube;

@@ -1,0 +1,460 @@
+//! Newtypes of every name and identifier: a value that exists is a valid value.
+//!
+//! Each is made by `parse` (or `new` for ids of our own), serialises as its text, and refuses what could
+//! become a path (`/`, `..`) or an option (a leading `-`) wherever it is handed to a file system or a program.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::num::NonZeroU16;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+/// Says why a text is not the name or identifier that it should be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{value}` is not {rule}")]
+pub struct IdError {
+    /// The text that was refused, cut to a length that fits a message.
+    pub value: String,
+    /// What would be right, as the end of the sentence "this is not ...".
+    pub rule: Cow<'static, str>,
+}
+
+impl IdError {
+    fn new(value: &str, rule: impl Into<Cow<'static, str>>) -> Self {
+        Self { value: value.chars().take(80).collect(), rule: rule.into() }
+    }
+}
+
+/// Declares a newtype over `String` with one rule: a predicate and the words that describe it.
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident, $rule:literal, $accepts:expr) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// The rule that every value keeps, as the end of the sentence "this is not ...".
+            pub const RULE: &'static str = $rule;
+
+            /// Accepts a text that keeps the rule.
+            ///
+            /// # Errors
+            /// [`IdError`] with the rule when the text breaks it.
+            pub fn parse(text: impl Into<String>) -> Result<Self, IdError> {
+                let text = text.into();
+                let accepts: fn(&str) -> bool = $accepts;
+                if accepts(&text) { Ok(Self(text)) } else { Err(IdError::new(&text, $rule)) }
+            }
+
+            /// The text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl AsRef<std::ffi::OsStr> for $name {
+            fn as_ref(&self) -> &std::ffi::OsStr {
+                self.0.as_ref()
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = IdError;
+            fn try_from(text: String) -> Result<Self, IdError> {
+                Self::parse(text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> String {
+                id.0
+            }
+        }
+    };
+}
+
+text_id!(
+    /// Name of an application on a cluster: its Kubernetes Deployment and Service (RFC 1035 label).
+    DeploymentName,
+    "a name of 1 to 63 lower-case letters, digits and `-`, that starts with a letter and ends with a letter or digit",
+    |text| dns_label(text, 63) && text.starts_with(|c: char| c.is_ascii_lowercase())
+);
+
+text_id!(
+    /// Name of a Kubernetes namespace (RFC 1123 label), never one of Kubernetes' own.
+    Namespace,
+    "a namespace of 1 to 63 lower-case letters, digits and `-`, that starts and ends with a letter or digit and does not start with `kube-`",
+    |text| dns_label(text, 63) && !text.starts_with("kube-")
+);
+
+text_id!(
+    /// Name of a kind cluster. Its node container `<name>-control-plane` must still be a host name of 63 characters.
+    ClusterName,
+    "a cluster name of 1 to 49 lower-case letters, digits and `-`, that starts and ends with a letter or digit",
+    |text| dns_label(text, 49)
+);
+
+text_id!(
+    /// What a request calls `instance_id`: a cluster's name, an EC2 instance's Name tag, or the id of a deployment.
+    InstanceId,
+    "an instance id of 1 to 100 letters, digits, `.`, `_` and `-`, that starts with a letter or digit",
+    |text| {
+        text.len() <= 100
+            && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+            && !text.contains("..")
+    }
+);
+
+text_id!(
+    /// A branch, a tag or a commit of a repository (the rules of `git check-ref-format`, without `-` in front).
+    GitRef,
+    "a branch, tag or commit of a git repository (1 to 255 characters; no spaces, `..`, `~`, `^`, `:`, `?`, `*`, `[`, `\\`, and no `-` in front)",
+    |text| {
+        !text.is_empty()
+            && text.len() <= 255
+            && !text.starts_with(['-', '/', '.'])
+            && !text.ends_with(['/', '.'])
+            && !text.ends_with(".lock")
+            && !text.contains("..")
+            && !text.contains("//")
+            && !text.contains("@{")
+            && !text.contains("/.")
+            && text != "@"
+            && text.chars().all(|c| !c.is_control() && !c.is_whitespace() && !"~^:?*[\\".contains(c))
+    }
+);
+
+text_id!(
+    /// The full id of a commit (SHA-1 or SHA-256, lower-case hexadecimal).
+    CommitId,
+    "a commit id of 40 or 64 lower-case hexadecimal digits",
+    |text| matches!(text.len(), 40 | 64) && text.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f'))
+);
+
+impl CommitId {
+    /// The first twelve digits, as people and tags name a commit.
+    #[must_use]
+    pub fn short(&self) -> &str {
+        &self.0[..12]
+    }
+}
+
+text_id!(
+    /// Name and tag of a container image, as `docker tag` takes it.
+    ImageRef,
+    "an image reference such as `name:tag`",
+    |text| {
+        !text.is_empty()
+            && text.len() <= 255
+            && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-/:@".contains(c))
+    }
+);
+
+text_id!(
+    /// Path of a Dockerfile below the root of a repository.
+    DockerfilePath,
+    "a relative path inside the repository (no `..`, no `/` or `-` in front, at most 255 characters)",
+    |text| {
+        !text.is_empty()
+            && text.len() <= 255
+            && !text.starts_with(['/', '-'])
+            && !text.ends_with('/')
+            && !text.contains(['\\', '\0', '\n', '\r'])
+            && text.split('/').all(|part| !part.is_empty() && part != "..")
+    }
+);
+
+text_id!(
+    /// Name of an environment variable that is handed to the application.
+    EnvironmentName,
+    "a variable name of letters, digits and `_` that does not start with a digit",
+    |text| {
+        !text.is_empty()
+            && text.len() <= 255
+            && !text.starts_with(|c: char| c.is_ascii_digit())
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    }
+);
+
+text_id!(
+    /// Code of an AWS region.
+    Region,
+    "an AWS region such as `eu-central-1`",
+    |text| {
+        let parts: Vec<&str> = text.split('-').collect();
+        parts.len() >= 3
+            && text.len() <= 32
+            && parts.iter().all(|part| !part.is_empty() && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()))
+            && parts.last().is_some_and(|last| last.chars().all(|c| c.is_ascii_digit()))
+    }
+);
+
+text_id!(
+    /// Name of an EC2 key pair. Its private key is the file of that name below `EC2_PRIVATE_KEY_BASE_PATH`.
+    KeyPairName,
+    "a key pair name of 1 to 255 letters, digits, spaces, `.`, `_` and `-`, that starts with a letter, digit or `_`",
+    |text| {
+        text.len() <= 255
+            && text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || " ._-".contains(c))
+            && !text.contains("..")
+    }
+);
+
+text_id!(
+    /// Id of a Route53 hosted zone.
+    HostedZoneId,
+    "a Route53 hosted zone id such as `Z2FDTNDATAQYW2`",
+    |text| {
+        (2..=32).contains(&text.len())
+            && text.starts_with('Z')
+            && text.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit())
+    }
+);
+
+text_id!(
+    /// The first part of an application's host name (RFC 1123 label).
+    SubdomainLabel,
+    "a host name label of 1 to 63 lower-case letters, digits and `-`, that starts and ends with a letter or digit",
+    |text| dns_label(text, 63)
+);
+
+fn dns_label(text: &str, longest: usize) -> bool {
+    !text.is_empty()
+        && text.len() <= longest
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+        && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+}
+
+/// Declares an id of our own: a prefix and a UUID of version 7, so that ids sort by their time of birth.
+macro_rules! own_id {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// A new id, later than all before it.
+            #[must_use]
+            pub fn new() -> Self {
+                Self(Uuid::now_v7())
+            }
+
+            /// Accepts the text that `Display` writes.
+            ///
+            /// # Errors
+            /// [`IdError`] when it is something else.
+            pub fn parse(text: &str) -> Result<Self, IdError> {
+                text.strip_prefix($prefix)
+                    .filter(|hex| hex.len() == 32 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
+                    .and_then(|hex| Uuid::try_parse(hex).ok())
+                    .map(Self)
+                    .ok_or_else(|| IdError::new(text, concat!("an id that starts with `", $prefix, "`")))
+            }
+
+            /// The UUID behind the prefix.
+            #[must_use]
+            pub fn uuid(&self) -> Uuid {
+                self.0
+            }
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self::new()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!($prefix, "{}"), self.0.simple())
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = IdError;
+            fn try_from(text: String) -> Result<Self, IdError> {
+                Self::parse(&text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> String {
+                id.to_string()
+            }
+        }
+    };
+}
+
+own_id!(
+    /// Id of an operation.
+    OperationId,
+    "op_"
+);
+own_id!(
+    /// Id of a deployment.
+    DeploymentId,
+    "dep_"
+);
+own_id!(
+    /// Id of a target: a cluster or an instance that deployments run on.
+    TargetId,
+    "tgt_"
+);
+
+/// A TCP port of an application.
+pub type Port = NonZeroU16;
+
+/// Where a git repository lies: https, ssh (also `user@host:path`) or file.
+///
+/// Whether the host is allowed is the settings' business (`GIT_ALLOWED_HOSTS`), not the value's.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RepositoryUrl {
+    text: String,
+    url: url::Url,
+}
+
+impl RepositoryUrl {
+    /// The rule that every value keeps.
+    pub const RULE: &'static str = "the address of a git repository such as `https://github.com/owner/name`";
+
+    /// Accepts an `https://`, `ssh://`, `file://` or `user@host:path` address without a password in it.
+    ///
+    /// # Errors
+    /// [`IdError`] when it is none; a password in the address is refused and not repeated.
+    pub fn parse(text: impl Into<String>) -> Result<Self, IdError> {
+        let text = text.into();
+        let refused = || IdError::new(&text, Self::RULE);
+        if text.len() > 2048 || text.starts_with('-') || text.chars().any(|c| c.is_control() || c.is_whitespace()) {
+            return Err(refused());
+        }
+        let full = match text.split_once(':') {
+            Some((login, path)) if !path.starts_with("//") && login.contains('@') => {
+                format!("ssh://{login}/{}", path.trim_start_matches('/'))
+            }
+            _ => text.clone(),
+        };
+        let url = url::Url::parse(&full).map_err(|_| refused())?;
+        if url.password().is_some() || (url.scheme() == "https" && !url.username().is_empty()) {
+            return Err(IdError::new(
+                "https://***@...",
+                "an address without credentials; send a token as `git_token` instead",
+            ));
+        }
+        let has_host = url.host_str().is_some_and(|host| !host.is_empty() && !host.starts_with('-'));
+        let fits = match url.scheme() {
+            "https" | "ssh" => has_host,
+            "file" => !has_host,
+            _ => false,
+        };
+        let path = url.path().trim_matches('/');
+        let path_fits = !path.is_empty() && !path.split('/').any(|part| part == ".." || part.starts_with('-'));
+        if !fits || !path_fits || url.query().is_some() || url.fragment().is_some() || url.username().starts_with('-') {
+            return Err(refused());
+        }
+        Ok(Self { text, url })
+    }
+
+    /// The address as it was given.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// `https`, `ssh` or `file`.
+    #[must_use]
+    pub fn scheme(&self) -> &str {
+        self.url.scheme()
+    }
+
+    /// The host, with its port where one is given; empty for a file.
+    #[must_use]
+    pub fn host_and_port(&self) -> String {
+        match (self.url.host_str(), self.url.port()) {
+            (Some(host), Some(port)) => format!("{host}:{port}"),
+            (Some(host), None) => host.to_owned(),
+            (None, _) => String::new(),
+        }
+    }
+
+    /// The path on the host (or the file's path), with its leading `/`.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.url.path()
+    }
+
+    /// The last part of the path without `.git`, reduced to what a DNS label may hold; `app` when nothing is left.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let path = self.url.path().trim_end_matches('/');
+        let last = path.rsplit('/').next().unwrap_or_default();
+        let last = last.strip_suffix(".git").unwrap_or(last);
+        let label: String =
+            last.to_ascii_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+        let label = label.trim_matches('-');
+        if label.is_empty() { "app".to_owned() } else { label.to_owned() }
+    }
+
+    /// The same for two spellings of one repository: host in lower case, no `.git`, no `/` at the end, no scheme.
+    #[must_use]
+    pub fn identity(&self) -> String {
+        let path = self.url.path().trim_end_matches('/');
+        format!("{}{}", self.host_and_port(), path.strip_suffix(".git").unwrap_or(path))
+    }
+}
+
+impl fmt::Display for RepositoryUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl TryFrom<String> for RepositoryUrl {
+    type Error = IdError;
+    fn try_from(text: String) -> Result<Self, IdError> {
+        Self::parse(text)
+    }
+}
+
+impl From<RepositoryUrl> for String {
+    fn from(url: RepositoryUrl) -> String {
+        url.text
+    }
+}
+
+/// The name of an application that the person did not name: `appapp-<repo>-<8 hex>`.
+///
+/// The digits come from what makes the deployment the same one (target, namespace, repository), so the name is found again.
+#[must_use]
+pub fn derived_deployment_name(repository: &RepositoryUrl, target: &str, namespace: &Namespace) -> DeploymentName {
+    let digest = short_hash(&[target, namespace.as_str(), &repository.identity()], 8);
+    let name: String = repository.name().chars().take(63 - "appapp-".len() - 9).collect();
+    DeploymentName::parse(format!("appapp-{}-{digest}", name.trim_end_matches('-')))
+        .expect("a fixed prefix, a label and hexadecimal digits keep the rule")
+}
+
+/// The first `digits` hexadecimal digits (at most 64) of SHA-256 over the parts, each ended by a zero byte.
+#[must_use]
+pub fn short_hash(parts: &[&str], digits: usize) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part.as_bytes());
+        hash.update([0]);
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<String>()[..digits].to_owned()
+}

@@ -1,0 +1,3 @@
+//! Entry point of the `on-demand-infra` program.
+
+fn main() {}

@@ -458,3 +458,78 @@ pub fn short_hash(parts: &[&str], digits: usize) -> String {
     }
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<String>()[..digits].to_owned()
 }
+
+/// Declares an enum whose values have one stable text each, the same in JSON, in the database and in sentences.
+macro_rules! word {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+        pub enum $name {
+            $($(#[$variant_doc])* #[serde(rename = $text)] $variant,)+
+        }
+
+        impl $name {
+            /// Every value, in the order of declaration.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The stable text.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text),+ }
+            }
+
+            /// Accepts the stable text.
+            ///
+            /// # Errors
+            /// [`IdError`] that lists what is allowed.
+            pub fn parse(text: &str) -> Result<Self, IdError> {
+                match text {
+                    $($text => Ok(Self::$variant),)+
+                    _ => Err(IdError::new(text, concat!("one of", $(" `", $text, "`"),+))),
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
+}
+
+word!(
+    /// Where a deployment runs: the three kinds of target.
+    Mode {
+        /// A kind cluster on this machine.
+        Local = "local",
+        /// A kind cluster on an EC2 instance.
+        CloudLocal = "cloud-local",
+        /// An EKS cluster.
+        CloudHosted = "cloud-hosted",
+    }
+);
+
+word!(
+    /// What a request asks for.
+    Action {
+        /// Builds a repository and runs it.
+        Deploy = "deploy",
+        /// Builds the newest commit of a deployment and rolls it out.
+        Redeploy = "redeploy",
+        /// Sets the number of replicas.
+        Scale = "scale",
+        /// Goes back to an earlier version.
+        Rollback = "rollback",
+        /// Removes everything that belongs to a deployment.
+        Decommission = "decommission",
+        /// Tells how a deployment is.
+        Status = "status",
+        /// Tells what is deployed.
+        List = "list",
+        /// Shows what an application printed.
+        Logs = "logs",
+        /// Stops a running operation and takes back what it did.
+        Cancel = "cancel",
+    }
+);

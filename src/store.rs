@@ -1,1 +1,3 @@
-//! Placeholder.
+//! The store: operations, events, deployments and targets, with the same SQL on SQLite and PostgreSQL.
+
+pub mod record;

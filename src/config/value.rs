@@ -127,7 +127,7 @@ impl KindNetwork {
 pub enum Database {
     /// A file, absolute.
     Sqlite(PathBuf),
-    /// The address of a PostgreSQL database, which holds a password.
+    /// The address of a `PostgreSQL` database, which holds a password.
     Postgres(SecretString),
 }
 

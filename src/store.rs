@@ -80,11 +80,6 @@ impl StoreError {
     fn corrupt(what: &'static str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Corrupt { what, source: source.into() }
     }
-
-    /// Whether a statement failed because a row with the same key is there already.
-    fn is_unique_violation(error: &sqlx::Error) -> bool {
-        error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
-    }
 }
 
 impl Store {

@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use serde_json::Value;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use crate::event::{EventKind, Failure, Line, Lines};
 use crate::plan::Plan;
 use crate::secret::Redactor;
-use crate::step::{Step, StepContext, StepError};
+use crate::step::{Step, StepContext, StepError, secret_context};
 use crate::store::record::{Deployment, Operation, Target};
 use crate::tool;
 
@@ -93,8 +93,8 @@ impl Run {
         self.publish(EventKind::StepStarted { step: name.to_owned(), title: step.title() }).await;
         tracing::info!(step.name = name, "step begins");
         let cancel = self.cancel.child_token();
-        let mut cx = self.context(step, outputs, cancel.clone()).await;
-        let work = self.attempts(step, &mut cx);
+        let (cx, mut report) = self.context(step, outputs, cancel.clone()).await;
+        let work = self.attempts(step, &cx, &mut report);
         let stop_with_others = async {
             if step.outlasts_failures() {
                 std::future::pending::<()>().await;
@@ -137,10 +137,10 @@ impl Run {
         self.publish(EventKind::StepUndoing { step: name.to_owned() }).await;
         let left = outputs.get(name).cloned();
         // A cancelled operation still has to be taken back: only the loss of the store stops an undo.
-        let cx = self.context(step, outputs, self.shared.store.lost().child_token()).await;
+        let (cx, mut report) = self.context(step, outputs, self.shared.store.lost().child_token()).await;
         let mut pauses = self.pauses();
         let result = loop {
-            let attempt = self.drive(name, &cx, async {
+            let attempt = self.drive(name, &mut report, async {
                 self.settle(&cx).await?;
                 step.undo(&cx, left.clone()).await
             });
@@ -171,13 +171,13 @@ impl Run {
     }
 
     /// Looks, works, and tries again after transient failures. True beside the output means that nothing was to do.
-    async fn attempts(&self, step: &Step, cx: &mut StepContext) -> Result<(Value, bool), StepError> {
+    async fn attempts(&self, step: &Step, cx: &StepContext, report: &mut Report) -> Result<(Value, bool), StepError> {
         let mut pauses = self.pauses();
         let mut attempt = 0;
         loop {
             attempt += 1;
             let result = self
-                .drive(step.name(), cx, async {
+                .drive(step.name(), report, async {
                     self.settle(cx).await?;
                     match step.check(cx).await? {
                         Some(output) => Ok((output, true)),
@@ -227,27 +227,54 @@ impl Run {
     async fn drive<T>(
         &self,
         name: &str,
-        cx: &StepContext,
+        report: &mut Report,
         work: impl Future<Output = Result<T, StepError>>,
     ) -> Result<T, StepError> {
-        let mut lines = Reported::new(self, name, cx);
         tokio::pin!(work);
+        let mut tick = tokio::time::interval(PROGRESS_EVERY);
         loop {
             tokio::select! {
                 result = &mut work => {
-                    lines.drain().await;
+                    while let Ok(line) = report.lines.try_recv() {
+                        self.take(name, line, report).await;
+                    }
+                    report.pending = None;
                     return result;
                 }
-                () = lines.next() => (),
+                Some(line) = report.lines.recv() => self.take(name, line, report).await,
+                _ = tick.tick() => {
+                    if let Some(text) = report.pending.take() {
+                        self.publish(EventKind::StepProgress { step: name.to_owned(), text }).await;
+                        report.published = Instant::now();
+                    }
+                }
             }
         }
     }
 
-    async fn context(&self, step: &Step, outputs: BTreeMap<String, Value>, cancel: CancellationToken) -> StepContext {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        drop(receiver);
-        let _: mpsc::UnboundedSender<Line> = sender;
-        StepContext {
+    async fn take(&self, name: &str, line: Line, report: &mut Report) {
+        let redact = |text: &str| report.redactor.redact(text).into_owned();
+        match line {
+            Line::Output(text) => tracing::debug!(step.name = name, "{}", redact(&text)),
+            Line::Warning(text) => self.publish(EventKind::Warning { text: redact(&text) }).await,
+            Line::Progress(text) if report.published.elapsed() < PROGRESS_EVERY => report.pending = Some(redact(&text)),
+            Line::Progress(text) => {
+                self.publish(EventKind::StepProgress { step: name.to_owned(), text: redact(&text) }).await;
+                report.published = Instant::now();
+                report.pending = None;
+            }
+        }
+    }
+
+    async fn context(
+        &self,
+        step: &Step,
+        outputs: BTreeMap<String, Value>,
+        cancel: CancellationToken,
+    ) -> (StepContext, Report) {
+        let (sender, lines) = mpsc::unbounded_channel();
+        let redactor = self.redactor().await;
+        let cx = StepContext {
             operation: self.operation.id,
             deployment: self.deployment.clone(),
             target: self.target.clone(),
@@ -255,15 +282,127 @@ impl Run {
             store: self.shared.store.clone(),
             settings: Arc::clone(&self.shared.settings),
             sealer: self.shared.sealer.clone(),
-            redactor: self.redactor().await,
-            lines: Lines::none(),
+            redactor: redactor.clone(),
+            lines: Lines::new(move |line| {
+                // Nobody reads any more once the step has ended.
+                let _ = sender.send(line);
+            }),
             cancel,
             outputs: Arc::new(outputs),
             step: step.name(),
+        };
+        let long_ago = Instant::now().checked_sub(PROGRESS_EVERY).unwrap_or_else(Instant::now);
+        (cx, Report { lines, redactor, pending: None, published: long_ago })
+    }
+
+    /// Knows all secrets of the operation.
+    async fn redactor(&self) -> Redactor {
+        if let Some(redactor) = self.redactor.get() {
+            return redactor.clone();
+        }
+        let mut redactor = Redactor::of_settings(&self.shared.settings);
+        let store = &self.shared.store;
+        let names = match store.secret_names(self.operation.id).await {
+            Ok(names) => names,
+            Err(error) => {
+                self.shared.lose_store(&error).await;
+                Vec::new()
+            }
+        };
+        for name in names {
+            let Ok(Some(sealed)) = store.sealed_secret(self.operation.id, &name).await else { continue };
+            if let Ok(secret) = self.shared.sealer.unseal(&secret_context(self.operation.id, &name), &sealed) {
+                redactor = redactor.with([&secret]);
+            }
+        }
+        self.redactor.get_or_init(|| redactor).clone()
+    }
+
+    async fn clean(&self, failure: Failure) -> Failure {
+        let redactor = self.redactor().await;
+        let redact = |text: String| redactor.redact(&text).into_owned();
+        Failure {
+            code: failure.code,
+            message: redact(failure.message),
+            next_step: redact(failure.next_step),
+            output: failure.output.into_iter().map(redact).collect(),
+        }
+    }
+
+    /// Keeps the first failure and stops the other steps.
+    fn fail(&self, failure: Failure) -> Failure {
+        let _ = self.failure.set(failure.clone());
+        self.failing.cancel();
+        failure
+    }
+
+    async fn advance(&self, weight: u32) {
+        let percent = {
+            let mut done = self.done.lock().expect("nobody panics while holding this lock");
+            *done += weight;
+            u8::try_from(u64::from(*done) * 100 / u64::from(self.plan.weight().max(1))).unwrap_or(100).min(99)
+        };
+        if let Err(error) = self.shared.store.set_progress(self.operation.id, percent).await {
+            self.shared.lose_store(&error).await;
+        }
+    }
+
+    /// Counts steps that an earlier server did as done.
+    pub(super) fn count_as_done(&self, names: impl Iterator<Item = String>) {
+        let weight: u32 = names.filter_map(|name| self.plan.find(&name).map(Step::weight)).sum();
+        *self.done.lock().expect("nobody panics while holding this lock") += weight;
+    }
+
+    /// No step begins any more once the server stops: the next start carries on.
+    async fn hold_on_when_stopping(&self) {
+        if self.shared.stopping.is_cancelled() || self.shared.store.lost().is_cancelled() {
+            std::future::pending::<()>().await;
         }
     }
 
     async fn publish(&self, kind: EventKind) {
         self.shared.publish(self.operation.id, kind).await;
+    }
+}
+
+/// The lines of one step on their way to the events.
+struct Report {
+    lines: mpsc::UnboundedReceiver<Line>,
+    redactor: Redactor,
+    pending: Option<String>,
+    published: Instant,
+}
+
+/// Counts a step as being at work for as long as it lives.
+struct Working<'a>(&'a watch::Sender<usize>);
+
+impl<'a> Working<'a> {
+    fn new(steps: &'a watch::Sender<usize>) -> Self {
+        steps.send_modify(|count| *count += 1);
+        Self(steps)
+    }
+}
+
+impl Drop for Working<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
+}
+
+fn cancelled() -> Failure {
+    Failure {
+        code: "cancelled".into(),
+        message: "it was cancelled".into(),
+        next_step: "Send the request again when you want it after all".into(),
+        output: Vec::new(),
+    }
+}
+
+fn unknown_step(name: &str) -> Failure {
+    Failure {
+        code: "internal_error".into(),
+        message: format!("the plan has no step `{name}`"),
+        next_step: "Was the server updated in between? Start the operation again".into(),
+        output: Vec::new(),
     }
 }

@@ -5,6 +5,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bollard::models::{ContainerSummary, ContainerSummaryStateEnum, PortSummaryTypeEnum};
@@ -239,20 +241,16 @@ impl Docker {
         lines: &Lines,
         cancel: &CancellationToken,
     ) -> Result<Loaded, DockerError> {
-        let sent = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
-        let counter = std::sync::Arc::clone(&sent);
+        let sent = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&sent);
         let client = self.client()?.with_timeout(EXPORT_WITHIN);
         let owned = name.to_string();
         let archive = async_archive(client, owned).inspect_ok(move |chunk| {
-            counter.fetch_add(chunk.len() as u64, std::sync::atomic::Ordering::Relaxed);
+            counter.fetch_add(chunk.len() as u64, Ordering::Relaxed);
         });
         lines.progress(format!("loading {} MB into node `{node}`", image.size_bytes / 1_000_000));
         self.import(node, Box::pin(archive), cancel).await?;
-        Ok(Loaded {
-            bytes_sent: sent.load(std::sync::atomic::Ordering::Relaxed),
-            layers_sent: image.diff_ids.len(),
-            layers_present: 0,
-        })
+        Ok(Loaded { bytes_sent: sent.load(Ordering::Relaxed), layers_sent: image.diff_ids.len(), layers_present: 0 })
     }
 
     #[expect(clippy::too_many_arguments, reason = "one caller, which has just found them out")]
@@ -309,6 +307,12 @@ impl Docker {
         lacking: &[String],
         folder: &std::path::Path,
     ) -> Result<HashMap<String, Travelling>, DockerError> {
+        if self.shares_loopback.load(Ordering::Relaxed) && is_small_part(image, held) {
+            match self.tap(name, lacking, folder).await? {
+                Some(layers) => return Ok(layers),
+                None => self.shares_loopback.store(false, Ordering::Relaxed),
+            }
+        }
         let ours: Vec<&Blob> = image.diff_ids.iter().filter_map(|id| held.get(id)).collect();
         let mut known = Held {
             digests: ours.iter().map(|blob| blob.digest.clone()).collect(),
@@ -392,6 +396,13 @@ fn config_of(image: &ImageInfo) -> Result<Vec<u8>, DockerError> {
         action: format!("describe image `{}`", image.id),
         reason: error.to_string(),
     })
+}
+
+/// Whether what is lacking is a small part of an image: compressing it is quicker than reading everything.
+fn is_small_part(image: &ImageInfo, held: &BTreeMap<String, Blob>) -> bool {
+    let of_layer = |blob: &Blob| if blob.is_gzip { 3 * blob.size_bytes } else { blob.size_bytes };
+    let held_bytes: u64 = image.diff_ids.iter().filter_map(|id| held.get(id)).map(of_layer).sum();
+    image.size_bytes.saturating_sub(held_bytes) < image.size_bytes / 3
 }
 
 fn held_count(image: &ImageInfo, lacking: &[String]) -> usize {

@@ -12,9 +12,12 @@ mod archive;
 mod build_failure;
 mod build_trace;
 mod layout;
+mod tap;
 
 use std::error::Error as _;
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bollard::API_DEFAULT_VERSION;
@@ -30,6 +33,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone)]
 pub struct Docker {
     host: String,
+    /// Whether the daemon may reach our loopback, as far as we know.
+    shares_loopback: Arc<AtomicBool>,
 }
 
 impl Docker {
@@ -47,7 +52,8 @@ impl Docker {
                 reason: format!("`{host}` is not a `unix://` or `tcp://` address; correct DOCKER_HOST"),
             });
         }
-        Ok(Self { host: host.to_owned() })
+        let is_local = [DEFAULT_HOST, "unix:///run/docker.sock"].contains(&host);
+        Ok(Self { host: host.to_owned(), shares_loopback: Arc::new(AtomicBool::new(is_local)) })
     }
 
     /// The address of the daemon.

@@ -6,6 +6,7 @@ use bollard::models::{ImageConfig, ImageInspect};
 use bollard::query_parameters::{ListImagesOptions, RemoveImageOptions};
 use serde::{Deserialize, Serialize};
 
+use super::tap::REPOSITORY;
 use super::{Docker, DockerError};
 use crate::id::ImageRef;
 
@@ -30,6 +31,8 @@ pub struct ImageInfo {
     pub cmd: Vec<String>,
     /// Digests of its uncompressed layers, lowest first.
     pub diff_ids: Vec<String>,
+    /// Names that a load which was killed left on it.
+    pub(super) left_names: Vec<ImageRef>,
     /// The rest of what a container runtime wants to know.
     pub(super) runtime: RuntimeConfig,
 }
@@ -84,6 +87,13 @@ impl Docker {
     /// # Errors
     /// [`DockerError::Permanent`] when a container uses it.
     pub async fn remove_image(&self, image: &ImageRef) -> Result<(), DockerError> {
+        for left in self.image(image).await?.into_iter().flat_map(|info| info.left_names) {
+            self.untag(&left).await?;
+        }
+        self.untag(image).await
+    }
+
+    pub(super) async fn untag(&self, image: &ImageRef) -> Result<(), DockerError> {
         match self.client()?.remove_image(image.as_str(), None::<RemoveImageOptions>, None).await {
             Ok(_) => Ok(()),
             Err(error) => match self.error(format!("remove image `{image}`"), error) {
@@ -124,6 +134,13 @@ impl From<ImageInspect> for ImageInfo {
             architecture: inspect.architecture.unwrap_or_default(),
             entrypoint: config.entrypoint.clone().unwrap_or_default(),
             cmd: config.cmd.clone().unwrap_or_default(),
+            left_names: inspect
+                .repo_tags
+                .into_iter()
+                .flatten()
+                .filter(|tag| tag.contains(REPOSITORY))
+                .filter_map(|tag| ImageRef::parse(tag).ok())
+                .collect(),
             diff_ids: inspect.root_fs.and_then(|root| root.layers).unwrap_or_default(),
             runtime: RuntimeConfig {
                 os: inspect.os.unwrap_or_else(|| "linux".to_owned()),

@@ -73,12 +73,7 @@ pub enum LoggingError {
 /// # Errors
 /// [`LoggingError`] when the file is wrong, with the place, or the log's own file cannot be opened.
 pub fn start(settings: &Settings, directory: &Path) -> Result<Guard, LoggingError> {
-    let text = match std::fs::read_to_string(directory.join(LOG_CONFIG_FILE)) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => BUILT_IN.to_owned(),
-        Err(error) => return Err(LoggingError::Unreadable(error)),
-    };
-    let config = LogConfig::parse(&text)?;
+    let (config, _) = LogConfig::read(directory)?;
     let (writer, worker, colors) = match &config.file {
         Some(file) if config.output == Output::File => {
             let (writer, worker) = NonBlockingBuilder::default().lossy(false).finish(config.open(directory, file)?);
@@ -92,6 +87,14 @@ pub fn start(settings: &Settings, directory: &Path) -> Result<Guard, LoggingErro
     let writer = Redacting { inner: writer, redactor: Redactor::of_settings(settings) };
     config.subscriber(settings.logging.level, writer, colors).try_init().map_err(|_| LoggingError::Twice)?;
     Ok(Guard { _worker: worker })
+}
+
+/// Whether `directory` has a `log_config.toml` of its own, which is right.
+///
+/// # Errors
+/// [`LoggingError`] when it is wrong, with the place.
+pub fn check(directory: &Path) -> Result<bool, LoggingError> {
+    LogConfig::read(directory).map(|(_, is_own)| is_own)
 }
 
 /// `log_config.toml`.
@@ -159,6 +162,15 @@ impl TryFrom<String> for Level {
 }
 
 impl LogConfig {
+    /// The one of the directory, else the built-in one, and whether it is the directory's own.
+    fn read(directory: &Path) -> Result<(Self, bool), LoggingError> {
+        match std::fs::read_to_string(directory.join(LOG_CONFIG_FILE)) {
+            Ok(text) => Ok((Self::parse(&text)?, true)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok((Self::parse(BUILT_IN)?, false)),
+            Err(error) => Err(LoggingError::Unreadable(error)),
+        }
+    }
+
     fn parse(text: &str) -> Result<Self, LoggingError> {
         let config: Self = Toml::from_str(text).map_err(|error| LoggingError::Malformed {
             line: error.span().and_then(|span| text.get(..span.start)).map_or(1, |it| 1 + it.matches('\n').count()),

@@ -38,6 +38,7 @@ pub struct Call {
     program: OsString,
     args: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
+    inherited: Option<&'static [&'static str]>,
     redactor: Redactor,
     directory: Option<PathBuf>,
     timeout: Duration,
@@ -137,6 +138,7 @@ impl Call {
             program: program.as_ref().to_owned(),
             args: Vec::new(),
             environment: Vec::new(),
+            inherited: None,
             redactor: Redactor::default(),
             directory: None,
             timeout: Duration::from_secs(60),
@@ -169,6 +171,20 @@ impl Call {
     pub fn secret_env(mut self, name: impl AsRef<OsStr>, value: &SecretString) -> Self {
         self.redactor = self.redactor.with([value]);
         self.env(name, value.expose_secret())
+    }
+
+    /// Never shows this text in lines and errors.
+    #[must_use]
+    pub fn hide(mut self, secret: &SecretString) -> Self {
+        self.redactor = self.redactor.with(secret);
+        self
+    }
+
+    /// Hands on only these variables of the server's environment, beside those that are set here; all without it.
+    #[must_use]
+    pub fn inherit_only(mut self, names: &'static [&'static str]) -> Self {
+        self.inherited = Some(names);
+        self
     }
 
     /// Sets the working directory.
@@ -229,6 +245,10 @@ impl Call {
     #[expect(clippy::disallowed_methods, reason = "the one place where programs are started")]
     fn command(&self, program: &OsStr, args: &[OsString]) -> Command {
         let mut command = Command::new(program);
+        if let Some(names) = self.inherited {
+            command.env_clear();
+            command.envs(names.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+        }
         command.args(args).envs(self.environment.iter().map(|(name, value)| (name, value))).process_group(0);
         if let Some(directory) = &self.directory {
             command.current_dir(directory);

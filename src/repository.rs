@@ -12,7 +12,7 @@ use std::path::Path;
 use globset::GlobBuilder;
 use serde::{Deserialize, Serialize};
 
-use crate::id::{DockerfilePath, Port, short_hash};
+use crate::id::{DockerfilePath, ExposedPort, Port, Protocol, short_hash};
 use crate::template::TemplateError;
 
 mod application;
@@ -22,14 +22,12 @@ mod expand;
 mod here;
 mod ignore;
 mod lint;
-mod port;
 mod python;
 mod readme;
 mod tree;
 
 pub use application::{ApplicationKind, Generated};
 pub use context::{ContextSummary, write_context};
-pub use port::{ExposedPort, Protocol};
 pub use readme::RunHints;
 
 use dockerfile::{Facts, SyntaxError};

@@ -15,7 +15,7 @@ use crate::config::Settings;
 use crate::event::{Failure, Lines};
 use crate::host::Host;
 use crate::id::OperationId;
-use crate::secret::{Redactor, SecretError, Sealer};
+use crate::secret::{Redactor, Sealer, SecretError};
 use crate::store::record::{Deployment, Target};
 use crate::store::{Store, StoreError};
 

@@ -6,8 +6,9 @@ use parse_dockerfile::{Instruction, Source};
 
 use super::expand::{assignments, expand};
 use super::here::{Directives, directives, hide_here_documents};
-use super::{ExposedPort, Protocol, lint};
+use super::lint;
 use crate::id::Port;
+use crate::id::{ExposedPort, Protocol};
 
 /// Stages that are looked at; every one may carry the variables of the one it stands on.
 const MOST_STAGES: usize = 200;
@@ -248,7 +249,7 @@ impl Variable {
 /// `80`, `80/udp`, `8000-8005/tcp`; a host's part in front (`127.0.0.1:80:80`) does not count.
 fn exposed_ports(text: &str) -> Option<Vec<ExposedPort>> {
     let (range, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
-    let protocol = Protocol::parse(protocol)?;
+    let protocol = Protocol::parse(&protocol.to_ascii_uppercase()).ok()?;
     let range = range.rsplit(':').next().unwrap_or(range);
     let (first, last) = range.split_once('-').unwrap_or((range, range));
     let (first, last): (Port, Port) = (first.parse().ok()?, last.parse().ok()?);

@@ -152,9 +152,7 @@ impl ApplyApplication {
         let (secret, names) = self.environment_facts(cx).await?;
         let version = self.version.as_ref();
         let (commit, image, image_id, main_port, ports) = match (version, built) {
-            (Some(it), _) => {
-                (it.commit.clone(), it.image.clone(), it.image_id.clone(), it.main_port, it.ports.clone())
-            }
+            (Some(it), _) => (it.commit.clone(), it.image.clone(), it.image_id.clone(), it.main_port, it.ports.clone()),
             (None, Some(it)) => (it.commit, it.image, it.image_id, it.main_port, it.ports),
             (None, None) => return Ok(None),
         };
@@ -183,15 +181,14 @@ impl ApplyApplication {
 
     async fn environment_values(&self, cx: &StepContext) -> Result<BTreeMap<EnvironmentName, SecretString>, StepError> {
         let Some(sealed) = cx.secret(ENVIRONMENT).await? else { return Ok(BTreeMap::new()) };
-        let values: BTreeMap<EnvironmentName, String> =
-            serde_json::from_str(sealed.expose_secret()).map_err(|_| {
-                StepError::Permanent(Failure {
-                    code: "secret_unreadable".into(),
-                    message: "the environment variables of this operation cannot be read".into(),
-                    next_step: "Send the request again".into(),
-                    output: Vec::new(),
-                })
-            })?;
+        let values: BTreeMap<EnvironmentName, String> = serde_json::from_str(sealed.expose_secret()).map_err(|_| {
+            StepError::Permanent(Failure {
+                code: "secret_unreadable".into(),
+                message: "the environment variables of this operation cannot be read".into(),
+                next_step: "Send the request again".into(),
+                output: Vec::new(),
+            })
+        })?;
         Ok(values.into_iter().map(|(name, value)| (name, SecretString::from(value))).collect())
     }
 

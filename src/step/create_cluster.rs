@@ -135,7 +135,10 @@ impl CreateCluster {
         if let Some(node) = nodes.iter().find(|node| !node.is_running) {
             return Err(StepError::Permanent(Failure {
                 code: "cluster_broken".into(),
-                message: format!("the cluster `{}` is there, but its node `{}` is stopped", self.cluster, node.container),
+                message: format!(
+                    "the cluster `{}` is there, but its node `{}` is stopped",
+                    self.cluster, node.container
+                ),
                 next_step: format!(
                     "Start it with `docker start {}`, or delete the cluster with `kind delete cluster --name {}`, and try again",
                     node.container, self.cluster

@@ -32,7 +32,11 @@ impl Act for ScaleApplication {
     }
 
     fn summary(&self, output: &Scaled) -> String {
-        if output.changed { format!("{} instead of {}", self.replicas, self.previous) } else { "it was so already".to_owned() }
+        if output.changed {
+            format!("{} instead of {}", self.replicas, self.previous)
+        } else {
+            "it was so already".to_owned()
+        }
     }
 
     async fn check(&self, cx: &StepContext) -> Result<Option<Scaled>, StepError> {

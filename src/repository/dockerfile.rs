@@ -264,7 +264,7 @@ fn syntax_error(error: &parse_dockerfile::Error, text: &str) -> SyntaxError {
             line.split_whitespace().next().unwrap_or_default().to_ascii_uppercase().chars().take(20).collect();
         let meant = KEYWORDS.iter().map(|it| (strsim::damerau_levenshtein(&word, it), it)).min();
         if let Some((1..=2, keyword)) = meant {
-            what.push_str(&format!(", did you mean `{keyword}`?"));
+            what = format!("{what}, did you mean `{keyword}`?");
         }
     }
     SyntaxError { line: error.line(), what }
@@ -376,7 +376,7 @@ mod tests {
 
     #[test]
     fn doubling_variables_end_soon() {
-        let doubling: String = (0..10_000).map(|n| format!("ENV A{}=$A{n}$A{n}\n", n + 1)).collect();
+        let doubling = (0..10_000).map(|n| format!("ENV A{}=$A{n}$A{n}\n", n + 1)).collect::<Vec<_>>().concat();
 
         assert!(read(&format!("FROM a\nENV A0=xx\n{doubling}")).is_ok());
         assert!(read(&"FROM a AS b\n".repeat(MOST_STAGES + 1)).is_err());

@@ -11,6 +11,8 @@ use crate::id::Port;
 
 /// Stages that are looked at; every one may carry the variables of the one it stands on.
 const MOST_STAGES: usize = 200;
+/// Variables of a stage that are remembered; one beyond them is unknown.
+const MOST_VARIABLES: usize = 1_000;
 /// Ports that are reported, and the length of a range that is written out.
 const MOST_PORTS: usize = 16;
 
@@ -193,10 +195,13 @@ impl Reader {
                 Some(written) => stage.expand(written, self.escape),
                 None => self.globals.get(name).cloned().flatten(),
             };
-            match kind {
-                Variable::Argument => stage.arguments.insert(name.to_owned(), value),
-                Variable::Environment => stage.environment.insert(name.to_owned(), value),
+            let variables = match kind {
+                Variable::Argument => &mut stage.arguments,
+                Variable::Environment => &mut stage.environment,
             };
+            if variables.len() < MOST_VARIABLES {
+                variables.insert(name.to_owned(), value);
+            }
         }
     }
 

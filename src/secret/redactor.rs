@@ -86,7 +86,7 @@ impl Redactor {
                 .build(&forms);
             Arc::new(automaton.expect("secrets of a request are far below the 2 GiB that an automaton takes"))
         });
-        Self { known, secrets }
+        Self { secrets, known }
     }
 
     /// The text without secrets; the text itself when it holds none.

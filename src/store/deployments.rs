@@ -20,7 +20,7 @@ pub struct DeploymentFilter {
     /// Only those older than this one.
     pub after: Option<DeploymentId>,
     /// How many at the most.
-    pub limit: u16,
+    pub limit: u32,
 }
 
 impl Store {
@@ -42,7 +42,7 @@ impl Store {
     /// # Errors
     /// What the database says.
     pub async fn deployments(&self, filter: &DeploymentFilter) -> Result<Page<Deployment>, StoreError> {
-        let limit = usize::from(filter.limit);
+        let limit = usize::try_from(filter.limit).unwrap_or(usize::MAX);
         let rows = sqlx::query(
             "SELECT * FROM deployments
              WHERE (($1 = '' AND state <> 'removed') OR state = $1) AND ($2 = '' OR mode = $2) AND ($3 = '' OR id < $3)

@@ -13,7 +13,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Settings;
 use crate::event::{Event, EventKind, Failure, OperationState};
-use crate::id::{Action, CommitId, DeploymentId, DeploymentName, ImageRef, Mode, Namespace, OperationId, Port, RepositoryUrl, TargetId};
+use crate::id::{
+    Action, CommitId, DeploymentId, DeploymentName, ImageRef, Mode, Namespace, OperationId, Port, RepositoryUrl,
+    TargetId,
+};
 use crate::intent::{Intent, Request};
 use crate::reply::view::{PlanView, PlannedStep, Report, StepState, StepView};
 use crate::store::record::{Deployment, DeploymentState, Facts, Operation, Version};
@@ -213,14 +216,13 @@ impl App {
                 _ => Ok(Accepted::Operation { id: operation_id('a'), attached: false }),
             },
             Intent::List(_) => Ok(Accepted::Report(Report::Deployments(vec![a_deployment()]))),
-            Intent::Status(_) => {
-                Ok(Accepted::Report(Report::Status { deployment: a_deployment(), live: vec!["1 of 1 pods is ready".to_owned()] }))
-            }
-            Intent::Logs(logs) => Ok(Accepted::Report(Report::Logs {
+            Intent::Status(_) => Ok(Accepted::Report(Report::Status {
                 deployment: a_deployment(),
-                follow: logs.follow,
-                tail: logs.tail,
+                live: vec!["1 of 1 pods is ready".to_owned()],
             })),
+            Intent::Logs(logs) => {
+                Ok(Accepted::Report(Report::Logs { deployment: a_deployment(), follow: logs.follow, tail: logs.tail }))
+            }
             Intent::Cancel(_) => Ok(Accepted::Report(Report::Cancelled(operation_id('b')))),
             Intent::Redeploy(_) | Intent::Scale(_) | Intent::Rollback(_) | Intent::Decommission(_) => {
                 Err(AppError::NotFound { message: "no deployment fits".to_owned() })
@@ -266,7 +268,9 @@ impl App {
         let replay = stream::iter(events).map(Ok);
         match id {
             id if id == operation_id('b') => replay.chain(stream::pending()).boxed(),
-            id if id == operation_id('d') => replay.chain(stream::iter([Err(AppError::Internal("cut".into()))])).boxed(),
+            id if id == operation_id('d') => {
+                replay.chain(stream::iter([Err(AppError::Internal("cut".into()))])).boxed()
+            }
             _ => replay.boxed(),
         }
     }
@@ -317,7 +321,11 @@ impl App {
         follow: bool,
     ) -> Result<BoxStream<'static, Result<String, AppError>>, AppError> {
         let lines = stream::iter((0..tail.min(3)).map(|n| Ok(format!("line {n}"))));
-        Ok(if follow { lines.chain(stream::pending().take_until(after(Duration::from_millis(50)))).boxed() } else { lines.boxed() })
+        Ok(if follow {
+            lines.chain(stream::pending().take_until(after(Duration::from_millis(50)))).boxed()
+        } else {
+            lines.boxed()
+        })
     }
 
     /// What must be right for the server to work.
@@ -341,7 +349,6 @@ impl App {
 fn after(pause: Duration) -> impl Future<Output = ()> + Send {
     tokio::time::sleep(pause)
 }
-
 
 fn operation_id(last: char) -> OperationId {
     OperationId::parse(&format!("op_018bcfe56800700080000000000000{last}{last}")).expect("well formed")

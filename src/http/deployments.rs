@@ -134,9 +134,17 @@ impl From<&Deployment> for DeploymentObject {
         ("state" = Option<DeploymentState>, Query, description = "Only in this state"),
         ("mode" = Option<Mode>, Query, description = "Only of this mode")),
     responses((status = 200, body = List<DeploymentObject>), (status = 400, body = ErrorBody)))]
-pub async fn list(State(app): State<App>, _: Caller, query: ListQuery) -> Result<Json<List<DeploymentObject>>, ApiError> {
+pub async fn list(
+    State(app): State<App>,
+    _: Caller,
+    query: ListQuery,
+) -> Result<Json<List<DeploymentObject>>, ApiError> {
     let filter = DeploymentFilter {
-        state: query.read("state", "`deploying`, `running`, `failed`, `removing` or `removed`", DeploymentState::from_text)?,
+        state: query.read(
+            "state",
+            "`deploying`, `running`, `failed`, `removing` or `removed`",
+            DeploymentState::from_text,
+        )?,
         mode: query.read("mode", "`local`, `cloud-local` or `cloud-hosted`", |text| Mode::parse(text).ok())?,
         after: query.read("after", "the id of a deployment", |text| DeploymentId::parse(text).ok())?,
         limit: query.limit()?,
@@ -153,7 +161,11 @@ pub async fn list(State(app): State<App>, _: Caller, query: ListQuery) -> Result
 #[utoipa::path(get, path = "/v1/deployments/{id}", tag = "deployments",
     params(("id" = String, Path, description = "Id of the deployment")),
     responses((status = 200, body = DeploymentObject), (status = 404, body = ErrorBody)))]
-pub async fn show(State(app): State<App>, _: Caller, Path(id): Path<String>) -> Result<Json<DeploymentObject>, ApiError> {
+pub async fn show(
+    State(app): State<App>,
+    _: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<DeploymentObject>, ApiError> {
     find(&app, &id).await.map(|deployment| Json(DeploymentObject::from(&deployment)))
 }
 
@@ -216,7 +228,9 @@ async fn find(app: &App, id: &str) -> Result<Deployment, ApiError> {
         Err(_) => None,
     };
     let shown: String = id.chars().take(80).collect();
-    found.ok_or_else(|| ApiError::DeploymentNotFound(format!("there is no deployment `{shown}`; `GET /v1/deployments` lists them")))
+    found.ok_or_else(|| {
+        ApiError::DeploymentNotFound(format!("there is no deployment `{shown}`; `GET /v1/deployments` lists them"))
+    })
 }
 
 #[cfg(test)]

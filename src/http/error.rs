@@ -58,7 +58,9 @@ pub enum ApiError {
     #[error("{0}")]
     InvalidApiKey(&'static str),
     /// A server without keys is asked under a name that is not this machine's.
-    #[error("this server has no API keys and answers only under `localhost` or a loopback address; set `API_KEYS` to use `{0}`")]
+    #[error(
+        "this server has no API keys and answers only under `localhost` or a loopback address; set `API_KEYS` to use `{0}`"
+    )]
     HostNotAllowed(String),
     /// There is no such model.
     #[error("the model `{0}` does not exist; `GET /v1/models` lists those that do")]

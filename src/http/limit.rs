@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::Router;
 use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tower_governor::GovernorError;
 use tower_governor::GovernorLayer;
-use tower_governor::governor::{GovernorConfig, GovernorConfigBuilder};
+use tower_governor::governor::GovernorConfigBuilder;
 use tower_governor::key_extractor::KeyExtractor;
 
 use crate::http::auth::{self, Keys};
@@ -36,36 +36,33 @@ impl KeyExtractor for ByCaller {
     }
 }
 
-/// The layer that lets so many requests a minute through.
-pub type RateLimit = GovernorLayer<ByCaller, governor::middleware::NoOpMiddleware, Body>;
-
-/// The layer for a number of requests a minute. What it remembers of callers that went away is forgotten until `stop`.
-#[must_use]
-pub fn rate(per_minute: NonZeroU32, keys: Keys, stop: CancellationToken) -> RateLimit {
+/// Lets so many requests a minute through to these routes, from each caller, and remembers callers until `stop`.
+pub fn rate<S>(routes: Router<S>, per_minute: NonZeroU32, keys: Keys, stop: CancellationToken) -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+{
     let config = GovernorConfigBuilder::default()
         .period(Duration::from_secs(60) / per_minute.get())
         .burst_size(per_minute.get())
         .key_extractor(ByCaller(keys))
         .finish()
         .expect("neither the period nor the burst is zero");
-    let config = Arc::new(config);
-    tokio::spawn(stop.run_until_cancelled_owned(forget(Arc::clone(&config))));
-    GovernorLayer::new(config).error_handler(|error| match error {
+    let limiter = Arc::clone(config.limiter());
+    tokio::spawn(stop.run_until_cancelled_owned(async move {
+        let mut minutes = tokio::time::interval(Duration::from_secs(60));
+        loop {
+            minutes.tick().await;
+            limiter.retain_recent();
+        }
+    }));
+    routes.layer(GovernorLayer::new(config).error_handler(|error| match error {
         GovernorError::TooManyRequests { wait_time, .. } => {
             ApiError::RateLimited { retry_after_s: wait_time.max(1) }.into_response()
         }
         error @ (GovernorError::UnableToExtractKey | GovernorError::Other { .. }) => {
             ApiError::Internal(error.into()).into_response()
         }
-    })
-}
-
-async fn forget(config: Arc<GovernorConfig<ByCaller, governor::middleware::NoOpMiddleware>>) {
-    let mut minutes = tokio::time::interval(Duration::from_secs(60));
-    loop {
-        minutes.tick().await;
-        config.limiter().retain_recent();
-    }
+    }))
 }
 
 /// Refuses a header that is too large.

@@ -69,7 +69,7 @@ impl ListQuery {
     }
 }
 
-impl<S: Sync> FromRequestParts<S> for ListQuery {
+impl<S: Send + Sync> FromRequestParts<S> for ListQuery {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {

@@ -30,8 +30,7 @@ pub struct Model {
     pub owned_by: &'static str,
 }
 
-const MODELS: &[Model] =
-    &[Model { id: DEFAULT_MODEL, object: "model", created: CREATED, owned_by: "on-demand-infra" }];
+const MODELS: &[Model] = &[Model { id: DEFAULT_MODEL, object: "model", created: CREATED, owned_by: "on-demand-infra" }];
 
 /// Finds a model.
 ///

@@ -101,7 +101,11 @@ impl OperationObject {
         ("state" = Option<OperationState>, Query, description = "Only in this state"),
         ("deployment" = Option<String>, Query, description = "Only on the deployment with this id")),
     responses((status = 200, body = List<OperationObject>), (status = 400, body = ErrorBody)))]
-pub async fn list(State(app): State<App>, _: Caller, query: ListQuery) -> Result<Json<List<OperationObject>>, ApiError> {
+pub async fn list(
+    State(app): State<App>,
+    _: Caller,
+    query: ListQuery,
+) -> Result<Json<List<OperationObject>>, ApiError> {
     let states = "`queued`, `running`, `waiting`, `succeeded`, `undone`, `failed`, `cancelled` or `stuck`";
     let filter = OperationFilter {
         state: query.read("state", states, OperationState::from_text)?,
@@ -130,7 +134,11 @@ pub async fn list(State(app): State<App>, _: Caller, query: ListQuery) -> Result
 #[utoipa::path(get, path = "/v1/operations/{id}", tag = "operations",
     params(("id" = String, Path, description = "Id of the operation")),
     responses((status = 200, body = OperationObject), (status = 404, body = ErrorBody)))]
-pub async fn show(State(app): State<App>, _: Caller, Path(id): Path<String>) -> Result<Json<OperationObject>, ApiError> {
+pub async fn show(
+    State(app): State<App>,
+    _: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<OperationObject>, ApiError> {
     let operation = find(&app, &id).await?;
     object(&app, operation).await.map(Json)
 }
@@ -173,7 +181,11 @@ pub async fn events(
 #[utoipa::path(post, path = "/v1/operations/{id}/cancel", tag = "operations",
     params(("id" = String, Path, description = "Id of the operation")),
     responses((status = 200, body = OperationObject), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
-pub async fn cancel(State(app): State<App>, _: Caller, Path(id): Path<String>) -> Result<Json<OperationObject>, ApiError> {
+pub async fn cancel(
+    State(app): State<App>,
+    _: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<OperationObject>, ApiError> {
     let operation = find(&app, &id).await?;
     let operation = app.cancel(operation.id).await?;
     object(&app, operation).await.map(Json)
@@ -186,7 +198,11 @@ pub async fn cancel(State(app): State<App>, _: Caller, Path(id): Path<String>) -
 #[utoipa::path(post, path = "/v1/operations/{id}/resume", tag = "operations",
     params(("id" = String, Path, description = "Id of the operation")),
     responses((status = 200, body = OperationObject), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
-pub async fn resume(State(app): State<App>, _: Caller, Path(id): Path<String>) -> Result<Json<OperationObject>, ApiError> {
+pub async fn resume(
+    State(app): State<App>,
+    _: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<OperationObject>, ApiError> {
     let operation = find(&app, &id).await?;
     let operation = app.resume(operation.id).await?;
     object(&app, operation).await.map(Json)

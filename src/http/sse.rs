@@ -26,7 +26,8 @@ pub fn respond(events: impl Stream<Item = Event> + Send + 'static, open: OpenStr
         let _ = &open;
         Ok::<_, Infallible>(event)
     });
-    let mut response = Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE).text("keep-alive")).into_response();
+    let mut response =
+        Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE).text("keep-alive")).into_response();
     // Proxies that buffer would hold the lines back.
     response.headers_mut().insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
     response

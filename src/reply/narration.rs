@@ -250,7 +250,10 @@ mod tests {
             event(
                 4,
                 950,
-                EventKind::StepUndone { step: "apply".to_owned(), removed: vec!["removed namespace `demo`".to_owned()] },
+                EventKind::StepUndone {
+                    step: "apply".to_owned(),
+                    removed: vec!["removed namespace `demo`".to_owned()],
+                },
             ),
         ];
         let mut narrator = Narrator::new();

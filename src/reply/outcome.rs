@@ -22,7 +22,10 @@ pub fn outcome(operation: &Operation, deployment: Option<&Deployment>, steps: &[
         OperationState::Succeeded => succeeded(operation, deployment),
         OperationState::Undone => failed(
             operation,
-            &format!("**{} failed**, and everything that it had made was taken back.", the_action(operation, deployment)),
+            &format!(
+                "**{} failed**, and everything that it had made was taken back.",
+                the_action(operation, deployment)
+            ),
             deployment,
         ),
         OperationState::Failed => {
@@ -31,7 +34,10 @@ pub fn outcome(operation: &Operation, deployment: Option<&Deployment>, steps: &[
             failed(operation, &headline, deployment)
         }
         OperationState::Cancelled => vec![
-            Some(format!("**{} was cancelled**, and what it had done was taken back.", the_action(operation, deployment))),
+            Some(format!(
+                "**{} was cancelled**, and what it had done was taken back.",
+                the_action(operation, deployment)
+            )),
             bullets("Taken back:", &operation.receipt),
         ],
         OperationState::Stuck => stuck(operation, deployment),
@@ -62,7 +68,9 @@ fn succeeded(operation: &Operation, deployment: Option<&Deployment>) -> Vec<Opti
             "**Nothing to do: `{name}` already runs{}.** Nothing was built and nothing was rolled out.",
             version.map(|version| format!(" commit `{}`", version.commit.short())).unwrap_or_default()
         )),
-        Action::Deploy | Action::Redeploy => running(format!("**`{name}` runs its new version.**{}", built_from(deployment))),
+        Action::Deploy | Action::Redeploy => {
+            running(format!("**`{name}` runs its new version.**{}", built_from(deployment)))
+        }
         Action::Scale => running(match deployment.facts.replicas {
             Some(0) => format!(
                 "**`{name}` is scaled to 0.** It keeps its settings and its address, but answers nobody until it is scaled up."
@@ -71,11 +79,9 @@ fn succeeded(operation: &Operation, deployment: Option<&Deployment>) -> Vec<Opti
             None => format!("**`{name}` is scaled.**"),
         }),
         Action::Rollback => running(match version {
-            Some(version) => format!(
-                "**`{name}` is back on commit `{}`** (version {}).",
-                version.commit.short(),
-                version.revision
-            ),
+            Some(version) => {
+                format!("**`{name}` is back on commit `{}`** (version {}).", version.commit.short(), version.revision)
+            }
             None => format!("**`{name}` is back on its earlier version.**"),
         }),
         Action::Decommission => vec![
@@ -134,7 +140,11 @@ fn unfinished(operation: &Operation, deployment: Option<&Deployment>, steps: &[S
     );
     let lines: Vec<String> = steps.iter().filter_map(step).collect();
     vec![
-        Some(format!("**{} {verb}** ({} % done). It goes on without you.", the_action(operation, deployment), operation.progress)),
+        Some(format!(
+            "**{} {verb}** ({} % done). It goes on without you.",
+            the_action(operation, deployment),
+            operation.progress
+        )),
         (!lines.is_empty()).then(|| lines.join("\n")),
         Some(format!(
             "Follow it with `GET /v1/operations/{id}/events`, look at it with `GET /v1/operations/{id}`, stop it with \
@@ -151,7 +161,9 @@ fn step(step: &StepView) -> Option<String> {
     }
     match step.state {
         StepState::Pending => None,
-        StepState::Running => Some(format!("- {title}{}", text.map(|it| format!(": {it}")).unwrap_or_else(|| " …".to_owned()))),
+        StepState::Running => {
+            Some(format!("- {title}{}", text.map(|it| format!(": {it}")).unwrap_or_else(|| " …".to_owned())))
+        }
         StepState::Succeeded => {
             let time = if step.already { Some("nothing to do".to_owned()) } else { step.elapsed_ms.map(elapsed) };
             Some(format!("- ✓ {}{}", text.unwrap_or(title), time.map(|it| format!(" ({it})")).unwrap_or_default()))
@@ -185,7 +197,12 @@ pub(super) fn place(deployment: &Deployment) -> String {
         (None, _) => {}
     }
     if let Some(version) = &facts.version {
-        lines.push(format!("- Version: {} (commit `{}`, image `{}`)", version.revision, version.commit.short(), version.image));
+        lines.push(format!(
+            "- Version: {} (commit `{}`, image `{}`)",
+            version.revision,
+            version.commit.short(),
+            version.image
+        ));
     }
     lines.push(format!("- Deployment: `{}`", deployment.id));
     lines.join("\n")
@@ -436,7 +453,13 @@ pub(crate) mod tests {
             text: text.map(str::to_owned),
         };
         let steps = [
-            view("clone", "Clone the repository", StepState::Succeeded, Some(420), Some("Cloned commit `3f2a1b9c0d1e`")),
+            view(
+                "clone",
+                "Clone the repository",
+                StepState::Succeeded,
+                Some(420),
+                Some("Cloned commit `3f2a1b9c0d1e`"),
+            ),
             view("build", "Build the image", StepState::Running, None, Some("step 3 of 5: COPY . .")),
             view("apply", "Apply the manifests", StepState::Pending, None, None),
         ];

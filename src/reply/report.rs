@@ -13,7 +13,8 @@ pub fn deployments(deployments: &[Deployment]) -> String {
     if deployments.is_empty() {
         return "Nothing is deployed. Say for example `deploy https://github.com/owner/name to local`.".to_owned();
     }
-    let mut lines = vec!["| application | state | where | address |".to_owned(), "| --- | --- | --- | --- |".to_owned()];
+    let mut lines =
+        vec!["| application | state | where | address |".to_owned(), "| --- | --- | --- | --- |".to_owned()];
     lines.extend(deployments.iter().map(|it| {
         format!(
             "| `{}` | {} | {}, `{}`, namespace `{}` | {} |",
@@ -37,11 +38,16 @@ pub fn status(deployment: &Deployment, live: &[String]) -> String {
         deployment.state.as_str(),
         deployment.repository
     );
-    [Some(headline), Some(place(deployment)), bullets("Right now:", live), bullets("Worth knowing:", &deployment.facts.warnings)]
-        .into_iter()
-        .flatten()
-        .collect::<Vec<_>>()
-        .join("\n\n")
+    [
+        Some(headline),
+        Some(place(deployment)),
+        bullets("Right now:", live),
+        bullets("Worth knowing:", &deployment.facts.warnings),
+    ]
+    .into_iter()
+    .flatten()
+    .collect::<Vec<_>>()
+    .join("\n\n")
 }
 
 /// The headline above what an application printed.

@@ -8,7 +8,8 @@ use crate::intent::facts::Facts;
 use crate::intent::question::Unclear;
 
 use super::phrase::{
-    ADVICE, AFTER_NOUN, CONDITIONS, NEGATIONS, NOISE, OPENERS, Opener, PLURALS, POINTERS, TROUBLE, VERBS, Verb,
+    ADVICE, AFTER_NOUN, CONDITIONS, EARLIER, FILLERS, NEGATIONS, NOUNS, OPENERS, Opener, PLURALS, POINTERS, TROUBLE,
+    VERBS, Verb,
 };
 use super::reader::Reader;
 use super::word::{Sentence, sentences};
@@ -57,7 +58,7 @@ pub(super) fn hear(text: &str, limits: &Limits) -> Heard {
     let mut actions: Vec<Action> = Vec::new();
     for (index, sentence) in sentences.iter().enumerate() {
         let said = say(sentence, limits);
-        if long && index > 0 && !said.polite {
+        if long && (said.actions.is_empty() || index > 0 && !said.polite) {
             continue;
         }
         let Said { actions: found, heard, .. } = said;
@@ -130,12 +131,14 @@ fn say(sentence: &Sentence, limits: &Limits) -> Said {
             said.actions.clear();
         }
     }
-    reader.facts(main, limits);
+    reader.facts(main, said.actions.contains(&Action::Scale), limits);
     for (verb, after) in &commands.found {
         reader.name_after(*after, verb.action);
     }
     if main != Some(Action::Deploy) {
-        reader.names_after_prepositions();
+        if !said.actions.is_empty() {
+            reader.names_after_prepositions();
+        }
         if main.is_none() && said.actions.first() == Some(&Action::Status) {
             reader.lone_name(commands.start);
         }
@@ -222,7 +225,9 @@ fn is_verb(reader: &Reader<'_>, at: usize, verb: &Verb) -> bool {
         && verb.particle.is_none_or(|particles| {
             let end = reader.clause_end(after);
             let has_address = (after..end).any(|index| reader.is_address(index));
-            !has_address && (after..end).any(|index| particles.iter().any(|particle| reader.at(index, particle)))
+            let of_known = matches!(verb.action, Action::Redeploy | Action::Scale);
+            !(has_address && of_known)
+                && (after..end).any(|index| particles.iter().any(|particle| reader.at(index, particle)))
         })
 }
 
@@ -261,7 +266,8 @@ fn forbidden(reader: &Reader<'_>, commands: &Commands, sentence: &Sentence) -> O
         return Some(Unclear::Several);
     }
     let strict = match main {
-        Action::Decommission | Action::Rollback => reader.unused().next().is_some(),
+        Action::Decommission => reader.is_doubtful(&[]) || reader.has_details(),
+        Action::Rollback => reader.is_doubtful(EARLIER) || reader.has_details(),
         Action::Scale | Action::Redeploy | Action::Cancel => reader.unused_after_and(),
         Action::Deploy | Action::Status | Action::List | Action::Logs => false,
     };
@@ -328,6 +334,19 @@ impl Reader<'_> {
             || self.points()
     }
 
+    /// Facts about a part of a deployment, such as a port: the deployment as a whole was not meant then.
+    fn has_details(&self) -> bool {
+        let facts = &self.facts;
+        facts.git_ref.is_some()
+            || facts.container_port.is_some()
+            || facts.dockerfile.is_some()
+            || facts.environment.is_some()
+            || facts.replicas.is_some()
+            || (facts.key_pair.is_some() && !self.is_concrete())
+            || facts.label.is_some()
+            || facts.zone.is_some()
+    }
+
     fn points(&self) -> bool {
         self.has_any(POINTERS)
     }
@@ -335,7 +354,7 @@ impl Reader<'_> {
 
 /// A word that may stand for a value: not one of the vocabulary.
 pub(super) fn is_noise(low: &str) -> bool {
-    NOISE.contains(&low)
+    [FILLERS, NOUNS, NEGATIONS, CONDITIONS, TROUBLE, PLURALS].iter().any(|words| words.contains(&low))
 }
 
 /// A word that is an IP address of another machine.

@@ -10,7 +10,7 @@ use crate::intent::facts::Facts;
 use crate::intent::{Limits, VersionRef};
 
 use super::heard::{address, is_noise, variable};
-use super::phrase::{MODES, NUMBERS, REPLICAS, SLOTS, Slot};
+use super::phrase::{FILLERS, MODES, NUMBERS, REPLICAS, SLOTS, Slot};
 use super::word::Word;
 
 /// Words that may stand between the name of a fact and its value.
@@ -87,9 +87,15 @@ impl<'a> Reader<'a> {
         self.words.get(index).is_some_and(|word| repository_text(&word.text).is_some())
     }
 
-    /// Words that nothing explains.
+    /// Words that nothing explains and that may be a value.
     pub(super) fn unused(&self) -> impl Iterator<Item = &Word> {
         self.words.iter().zip(&self.used).filter(|(word, used)| !**used && !is_noise(&word.low)).map(|(word, _)| word)
+    }
+
+    /// Whether a word may change the meaning: it is neither understood, nor a filler, nor one of `known`.
+    pub(super) fn is_doubtful(&self, known: &[&str]) -> bool {
+        let is_known = |low: &str| FILLERS.contains(&low) || known.contains(&low);
+        self.words.iter().zip(&self.used).any(|(word, used)| !used && !is_known(&word.low))
     }
 
     /// Whether an unexplained word follows an "and" or a comma, as a second name would.
@@ -101,11 +107,11 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads every fact that needs no verb to be understood.
-    pub(super) fn facts(&mut self, action: Option<Action>, limits: &Limits) {
+    pub(super) fn facts(&mut self, action: Option<Action>, scales: bool, limits: &Limits) {
         self.addresses();
         self.modes();
         self.targets(action);
-        self.counts(action, limits);
+        self.counts(scales, limits);
         for index in 0..self.len() {
             self.slot(index, action);
         }
@@ -178,7 +184,7 @@ impl<'a> Reader<'a> {
             if let Some(but) = keep.checked_sub(1).filter(|it| self.at(*it, "but")) {
                 self.take(but);
             }
-        } else if action == Some(Action::Decommission) && self.at(noun, "cluster") && !named {
+        } else if action == Some(Action::Decommission) && self.at(noun, "cluster") && !named && self.adds(noun) {
             self.facts.delete_cluster = Some(true);
             for index in from..noun {
                 if self.at(index, "including") || self.at(index, "plus") || self.at(index, "whole") {
@@ -189,8 +195,17 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Whether a noun is added to what was named ("and the cluster"), or is all that was named ("delete the cluster").
+    fn adds(&self, noun: usize) -> bool {
+        let article = usize::from(["the", "its", "whole"].iter().any(|it| noun > 0 && self.at(noun - 1, it)));
+        let before = noun.checked_sub(article + 1);
+        before.is_some_and(|it| {
+            self.used[it] || ["and", "with", "including", "plus"].iter().any(|word| self.at(it, word))
+        })
+    }
+
     /// Replicas, lines and relative changes, which are not counts.
-    fn counts(&mut self, action: Option<Action>, limits: &Limits) {
+    fn counts(&mut self, scales: bool, limits: &Limits) {
         for index in 0..self.len() {
             let Some(count) = number(&self.words[index].low) else { continue };
             let before = index.checked_sub(1).map(|it| self.words[it].low.clone()).unwrap_or_default();
@@ -202,7 +217,7 @@ impl<'a> Reader<'a> {
             }
             let of_replicas = REPLICAS.contains(&after) || REPLICAS.contains(&before.as_str());
             let to = before == "to" || (before == "replicas" || before == "at");
-            let scales = action == Some(Action::Scale) && (to || index + 1 == self.len());
+            let scales = scales && (to || index + 1 == self.len());
             if matches!(after, "lines" | "line") || before == "tail" {
                 self.facts.tail = self.in_range(count, 1, 5000, "lines");
             } else if of_replicas || scales {
@@ -268,7 +283,7 @@ impl<'a> Reader<'a> {
             Slot::Label => self.facts.label = self.checked(SubdomainLabel::parse(text)),
             Slot::Dockerfile => self.facts.dockerfile = self.checked(DockerfilePath::parse(text)),
             Slot::Address => self.facts.public_ip = text.parse().ok(),
-            Slot::Replicas | Slot::Tail => return false,
+            Slot::Tail => return false,
         }
         true
     }

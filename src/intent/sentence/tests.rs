@@ -55,11 +55,18 @@ fn said(messages: &[&str]) -> String {
     line(&reading(messages))
 }
 
+/// The words of a line in alphabetical order: the order of the facts does not matter.
+fn sorted(line: &str) -> Vec<&str> {
+    let mut words: Vec<&str> = line.split(' ').collect();
+    words.sort_unstable();
+    words
+}
+
 /// Compares a table of messages and readings, and shows every difference at once.
 fn agree(table: &[(&[&str], &str)]) {
     let wrong: Vec<String> = table
         .iter()
-        .filter(|(messages, expected)| said(messages) != *expected)
+        .filter(|(messages, expected)| sorted(&said(messages)) != sorted(expected))
         .map(|(messages, expected)| format!("{messages:?}\n  wanted: {expected}\n  got:    {}", said(messages)))
         .collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -144,6 +151,75 @@ fn one_sentence_is_a_request() {
         (&["tear down https://github.com/a/b"], "decommission repository=https://github.com/a/b"),
         (&["cancel that"], "cancel"),
         (&["never mind"], "cancel"),
+    ]);
+}
+
+#[test]
+fn more_ways_to_say_it() {
+    agree(&[
+        (&["Deploy https://github.com/a/b."], "ask deploy: deployment_mode"),
+        (
+            &["deploy https://github.com/a/b, locally, as \u{2018}web\u{2019}."],
+            "deploy mode=local repository=https://github.com/a/b name=web",
+        ),
+        (&["DEPLOY HTTPS://github.com/a/b TO LOCAL"], "deploy mode=local repository=https://github.com/a/b"),
+        (&["deploy <https://github.com/a/b> on localhost"], "deploy mode=local repository=https://github.com/a/b"),
+        (&["deploy [my app](https://github.com/a/b) locally"], "deploy mode=local repository=https://github.com/a/b"),
+        (
+            &["deploy **https://github.com/a/b** locally with 1 replica"],
+            "deploy mode=local repository=https://github.com/a/b replicas=1",
+        ),
+        (
+            &["deploy the main branch of https://github.com/a/b locally"],
+            "deploy mode=local repository=https://github.com/a/b git_ref=main",
+        ),
+        (
+            &["deploy https://github.com/a/b at tag v1.2.3 locally"],
+            "deploy mode=local repository=https://github.com/a/b git_ref=v1.2.3",
+        ),
+        (
+            &["deploy https://github.com/a/b locally, name it shop, namespace shop-ns"],
+            "deploy mode=local repository=https://github.com/a/b name=shop namespace=shop-ns",
+        ),
+        (
+            &["deploy https://github.com/a/b locally using docker/web.Dockerfile"],
+            "deploy mode=local repository=https://github.com/a/b dockerfile=docker/web.Dockerfile",
+        ),
+        (&["can you run https://github.com/a/b locally?"], "deploy mode=local repository=https://github.com/a/b"),
+        (&["would you mind taking it down?"], "unclear NotUnderstood"),
+        (
+            &["deploy https://127.0.0.1:8443/hello.git to local"],
+            "deploy mode=local repository=https://127.0.0.1:8443/hello.git",
+        ),
+        (&["deploy file:///srv/hello.git locally"], "deploy mode=local repository=file:///srv/hello.git"),
+        (&["scale down to 1"], "scale replicas=1"),
+        (&["scale it down"], "ask scale: scale_replicas"),
+        (&["scale web in demo to 2"], "scale name=web namespace=demo replicas=2"),
+        (&["scale instance appcl-web-1a2b3c to 2"], "scale instance_id=appcl-web-1a2b3c replicas=2"),
+        (&["please scale up to 3 replicas"], "scale replicas=3"),
+        (&["give me 3 copies of web"], "scale name=web replicas=3"),
+        (&["make it 3 replicas"], "scale replicas=3"),
+        (&["redeploy web and api"], "unclear Doubtful(Redeploy)"),
+        (&["redeploy the app in namespace demo"], "redeploy namespace=demo"),
+        (&["go back to the previous version"], "rollback"),
+        (&["roll it back"], "rollback"),
+        (&["rollback web to revision 2"], "rollback name=web revision=2"),
+        (&["shut web down"], "decommission name=web"),
+        (&["get rid of web"], "decommission name=web"),
+        (&["uninstall web from namespace demo"], "decommission name=web namespace=demo"),
+        (&["what would happen if I take it down?"], "plan decommission"),
+        (&["dry-run: remove web"], "plan decommission name=web"),
+        (&["abort"], "cancel"),
+        (&["stop it"], "cancel"),
+        (&["cancel the deployment"], "cancel"),
+        (&["logs"], "logs tail=100"),
+        (&["show the last 10 lines"], "logs tail=10"),
+        (&["what did web log?"], "logs name=web tail=100"),
+        (&["is web up?"], "status name=web"),
+        (&["describe web"], "status name=web"),
+        (&["how's it going?"], "status"),
+        (&["list"], "list"),
+        (&["what do I have?"], "list"),
     ]);
 }
 
@@ -312,6 +388,13 @@ fn what_may_be_meant_otherwise_changes_nothing() {
         "deploy https://github.com/a/b to local or cloud-hosted ec2",
         "remove the variable FOO from web",
         "delete branch feature/x of web",
+        "remove the logs",
+        "delete the old version of web",
+        "remove the port",
+        "delete the repository",
+        "shut down the server",
+        "delete the web cluster",
+        "remove key my-key",
         "I deploy https://github.com/a/b to local every day",
         "I deployed https://github.com/a/b to local yesterday",
         "we run https://github.com/a/b on my machine",

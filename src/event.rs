@@ -3,6 +3,178 @@
 use std::fmt;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// One entry of an operation's append-only history.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Event {
+    /// Position in the operation's history, counted from 1 without gaps.
+    pub sequence: i64,
+    /// When it happened.
+    pub at: Timestamp,
+    /// What happened.
+    #[serde(flatten)]
+    pub kind: EventKind,
+}
+
+/// What can happen in an operation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum EventKind {
+    /// The operation as a whole changed its state.
+    OperationState {
+        /// The new state.
+        state: OperationState,
+    },
+    /// A step began.
+    StepStarted {
+        /// The step's key in the plan.
+        step: String,
+        /// The step in words.
+        title: String,
+    },
+    /// A running step says what is going on.
+    StepProgress {
+        /// The step's key in the plan.
+        step: String,
+        /// One line for a person.
+        text: String,
+    },
+    /// A transient failure: the step is tried again.
+    StepRetrying {
+        /// The step's key in the plan.
+        step: String,
+        /// How many attempts have failed.
+        attempt: u32,
+        /// Why the last one failed.
+        reason: String,
+        /// Pause before the next attempt in milliseconds.
+        delay_ms: u64,
+    },
+    /// A step ended well.
+    StepSucceeded {
+        /// The step's key in the plan.
+        step: String,
+        /// What it did, in words.
+        summary: String,
+        /// True when there was nothing to do.
+        already: bool,
+        /// Duration in milliseconds.
+        elapsed_ms: u64,
+    },
+    /// A step failed for good.
+    StepFailed {
+        /// The step's key in the plan.
+        step: String,
+        /// Why.
+        failure: Failure,
+    },
+    /// A step is being taken back.
+    StepUndoing {
+        /// The step's key in the plan.
+        step: String,
+    },
+    /// A step was taken back.
+    StepUndone {
+        /// The step's key in the plan.
+        step: String,
+        /// What was removed or restored, in words; empty when there was nothing.
+        removed: Vec<String>,
+    },
+    /// A step could not be taken back.
+    StepUndoFailed {
+        /// The step's key in the plan.
+        step: String,
+        /// Why, and what a person can do.
+        failure: Failure,
+    },
+    /// Something that the person should know and that stops nothing.
+    Warning {
+        /// One sentence.
+        text: String,
+    },
+}
+
+/// Where an operation stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OperationState {
+    /// Accepted, not begun.
+    Queued,
+    /// Under way (also while unwinding).
+    Running,
+    /// A step is parked on an outside event.
+    Waiting,
+    /// Everything was done.
+    Succeeded,
+    /// It failed and everything was taken back.
+    Undone,
+    /// It failed with nothing to take back, or on a deployment that was there before and is as it was.
+    Failed,
+    /// Taken back on request.
+    Cancelled,
+    /// An undo failed: a person has to look.
+    Stuck,
+}
+
+impl OperationState {
+    /// The stable text.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Waiting => "waiting",
+            Self::Succeeded => "succeeded",
+            Self::Undone => "undone",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Stuck => "stuck",
+        }
+    }
+
+    /// Reads the stable text.
+    #[must_use]
+    pub fn from_text(text: &str) -> Option<Self> {
+        [
+            Self::Queued,
+            Self::Running,
+            Self::Waiting,
+            Self::Succeeded,
+            Self::Undone,
+            Self::Failed,
+            Self::Cancelled,
+            Self::Stuck,
+        ]
+        .into_iter()
+        .find(|state| state.as_str() == text)
+    }
+
+    /// Whether nothing more happens by itself. A `stuck` operation is ended until somebody resumes it.
+    #[must_use]
+    pub fn is_ended(self) -> bool {
+        match self {
+            Self::Queued | Self::Running | Self::Waiting => false,
+            Self::Succeeded | Self::Undone | Self::Failed | Self::Cancelled | Self::Stuck => true,
+        }
+    }
+}
+
+/// Why something failed and what to do about it. Carries no secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Failure {
+    /// Stable machine-readable cause, such as `out_of_memory`.
+    pub code: String,
+    /// The cause in one or two sentences.
+    pub message: String,
+    /// What a person can do next.
+    pub next_step: String,
+    /// Last lines of output that show the cause; may be empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub output: Vec<String>,
+}
+
 /// One thing that work in progress has to say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Line {
@@ -10,6 +182,8 @@ pub enum Line {
     Progress(String),
     /// One line that a program printed; kept for errors and the debug log.
     Output(String),
+    /// Something that the person should know and that stops nothing; part of the answer.
+    Warning(String),
 }
 
 /// Where work reports its lines. Cheap to clone; never blocks.
@@ -36,6 +210,11 @@ impl Lines {
     /// Passes on one line that a program printed.
     pub fn output(&self, text: impl Into<String>) {
         (self.0)(Line::Output(text.into()));
+    }
+
+    /// Tells the person something that stops nothing.
+    pub fn warning(&self, text: impl Into<String>) {
+        (self.0)(Line::Warning(text.into()));
     }
 }
 

@@ -1,1 +1,275 @@
-//! Placeholder.
+//! The typed request: what a person wants, with every value checked.
+//!
+//! Two sources lead to it, explicit body fields (`fields`) and plain sentences (`sentence`); both collect `facts` first.
+//! `selection` finds the deployment that is meant, `question` asks for what is missing. Nothing here does IO.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+use crate::id::{
+    Action, DeploymentName, DockerfilePath, EnvironmentName, GitRef, HostedZoneId, InstanceId, KeyPairName, Mode,
+    Namespace, Port, Region, RepositoryUrl, SubdomainLabel,
+};
+
+pub mod facts;
+pub mod fields;
+pub mod question;
+pub mod selection;
+pub mod sentence;
+
+/// What a person wants, without secrets: this is what an operation keeps.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "action", rename_all = "snake_case")]
+pub enum Intent {
+    /// Builds a repository and runs it.
+    Deploy(Deploy),
+    /// Builds the newest (or a given) commit and rolls it out.
+    Redeploy(Redeploy),
+    /// Sets the number of replicas.
+    Scale(Scale),
+    /// Goes back to an earlier version.
+    Rollback(Rollback),
+    /// Removes everything that belongs to a deployment.
+    Decommission(Decommission),
+    /// Tells how a deployment is.
+    Status(Selector),
+    /// Tells what is deployed.
+    List(Selector),
+    /// Shows what an application printed.
+    Logs(Logs),
+    /// Stops the operation that is running on a deployment.
+    Cancel(Selector),
+}
+
+impl Intent {
+    /// The action of this intent.
+    #[must_use]
+    pub fn action(&self) -> Action {
+        match self {
+            Self::Deploy(_) => Action::Deploy,
+            Self::Redeploy(_) => Action::Redeploy,
+            Self::Scale(_) => Action::Scale,
+            Self::Rollback(_) => Action::Rollback,
+            Self::Decommission(_) => Action::Decommission,
+            Self::Status(_) => Action::Status,
+            Self::List(_) => Action::List,
+            Self::Logs(_) => Action::Logs,
+            Self::Cancel(_) => Action::Cancel,
+        }
+    }
+}
+
+/// An intent with the secrets that came with it and how to carry it out.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// What to do.
+    pub intent: Intent,
+    /// Values that are sealed at rest and erased when the operation ends.
+    pub secrets: Secrets,
+    /// Only show the plan.
+    pub dry_run: bool,
+    /// How the request was made; a destructive sentence wants a confirmation that a field does not.
+    pub source: Source,
+    /// The person has confirmed a destructive request (`confirm`).
+    pub confirmed: bool,
+}
+
+/// How a request was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// By explicit body fields.
+    Fields,
+    /// By a plain sentence.
+    Sentence,
+}
+
+/// Settings that decide what a request may ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The largest number of replicas (`MAX_REPLICAS`).
+    pub max_replicas: u16,
+    /// The settings hold AWS credentials, so that a request for a cloud mode need not.
+    pub aws_credentials_in_settings: bool,
+}
+
+/// Says why a request cannot be accepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct IntentError {
+    /// The field that is wrong; a part of an object has its path (`aws_credentials.aws_region`).
+    pub param: Option<Cow<'static, str>>,
+    /// What is wrong and what would be right.
+    pub message: String,
+    /// The kind of fault.
+    pub code: IntentErrorCode,
+}
+
+/// The kind of fault of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IntentErrorCode {
+    /// A value is out of range, of the wrong kind or against its rule.
+    InvalidValue,
+    /// The action needs a field that is not there.
+    MissingRequiredParameter,
+    /// A field is not one of ours, but nearly.
+    UnknownParameter,
+}
+
+impl IntentErrorCode {
+    /// The stable text that clients see.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidValue => "invalid_value",
+            Self::MissingRequiredParameter => "missing_required_parameter",
+            Self::UnknownParameter => "unknown_parameter",
+        }
+    }
+}
+
+/// Values of a request that must stay secret.
+#[derive(Debug, Clone, Default)]
+pub struct Secrets {
+    /// Token for a private repository.
+    pub git_token: Option<SecretString>,
+    /// Environment variables of the application; `None` keeps what is there, an empty map removes all.
+    pub environment: Option<BTreeMap<EnvironmentName, SecretString>>,
+    /// Credentials for the cloud modes.
+    pub aws: Option<AwsCredentials>,
+}
+
+/// AWS credentials of one request.
+#[derive(Debug, Clone)]
+pub struct AwsCredentials {
+    /// Access key id.
+    pub access_key_id: SecretString,
+    /// Secret access key.
+    pub secret_access_key: SecretString,
+    /// Session token of temporary credentials.
+    pub session_token: Option<SecretString>,
+    /// Region; the setting `AWS_REGION` without one.
+    pub region: Option<Region>,
+}
+
+/// A new deployment, or an update of the one with the same mode, target, namespace and name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Deploy {
+    /// Kind of target.
+    pub mode: Mode,
+    /// What to build.
+    pub repository: RepositoryUrl,
+    /// Branch, tag or commit; the default branch without one.
+    pub git_ref: Option<GitRef>,
+    /// Name of the target (cluster or instance).
+    pub instance_id: Option<InstanceId>,
+    /// Namespace on the cluster.
+    pub namespace: Option<Namespace>,
+    /// Name of the application.
+    pub name: Option<DeploymentName>,
+    /// Initial number of replicas.
+    pub replicas: Option<u16>,
+    /// Port that the application listens on.
+    pub container_port: Option<Port>,
+    /// Which Dockerfile of the repository.
+    pub dockerfile: Option<DockerfilePath>,
+    /// Keeps a target that was made for a deploy that failed.
+    pub keep_target: bool,
+    /// Key pair of the EC2 instance.
+    pub key_pair: Option<KeyPairName>,
+    /// Own name of the application: zone and label together.
+    pub domain: Option<Domain>,
+}
+
+/// The host name of an application: a label below the name of a hosted zone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Domain {
+    /// The zone that the name lies in.
+    pub zone: HostedZoneId,
+    /// The first part of the name.
+    pub label: SubdomainLabel,
+}
+
+/// Facts that say which deployment is meant; all that are given must fit.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Selector {
+    /// Kind of target.
+    pub mode: Option<Mode>,
+    /// Name of the target, or the id of the deployment.
+    pub instance_id: Option<InstanceId>,
+    /// Namespace on the cluster.
+    pub namespace: Option<Namespace>,
+    /// Name of the application.
+    pub name: Option<DeploymentName>,
+    /// The repository that it was built from.
+    pub repository: Option<RepositoryUrl>,
+    /// Public address of the EC2 instance.
+    pub public_ip: Option<std::net::IpAddr>,
+    /// Key pair of the EC2 instance.
+    pub key_pair: Option<KeyPairName>,
+}
+
+/// A roll-out of the newest (or a given) commit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Redeploy {
+    /// Which deployment.
+    pub deployment: Selector,
+    /// Branch, tag or commit; the deployment's own without one.
+    pub git_ref: Option<GitRef>,
+    /// Changes the port that the application listens on.
+    pub container_port: Option<Port>,
+    /// Changes the Dockerfile.
+    pub dockerfile: Option<DockerfilePath>,
+}
+
+/// A change of the number of replicas.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Scale {
+    /// Which deployment.
+    pub deployment: Selector,
+    /// How many, from 0 to `MAX_REPLICAS`.
+    pub replicas: u16,
+}
+
+/// A return to an earlier version.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Rollback {
+    /// Which deployment.
+    pub deployment: Selector,
+    /// Which version; the one before the present one without it.
+    pub to: Option<VersionRef>,
+}
+
+/// Names an earlier version of a deployment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VersionRef {
+    /// Its revision number, counted from 1.
+    Revision(u32),
+    /// Its commit, or the first seven digits or more of it.
+    Commit(String),
+}
+
+/// The removal of a deployment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Decommission {
+    /// Which deployment.
+    pub deployment: Selector,
+    /// Keeps the target, also when this was the last deployment on it.
+    pub keep_target: bool,
+    /// Deletes the local cluster too, when nothing else runs on it.
+    pub delete_cluster: bool,
+}
+
+/// The output of an application.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Logs {
+    /// Which deployment.
+    pub deployment: Selector,
+    /// How many of the last lines of each pod.
+    pub tail: u32,
+    /// Goes on with new lines until the client leaves (streams only).
+    pub follow: bool,
+}

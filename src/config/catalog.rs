@@ -1,0 +1,318 @@
+//! The one list of all settings, in the order in which `.env.example` documents them.
+//!
+//! It feeds the defaults, the check of names, the messages about wrong values, `doctor` and `--help`.
+
+/// What is known about one setting.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting {
+    /// Its name, in the files and in the environment.
+    pub name: &'static str,
+    /// The default as one would write it; empty when there is none.
+    pub default: &'static str,
+    /// What it is for, as a sentence.
+    pub about: &'static str,
+    /// What is allowed, as the end of the sentence "it must be ...".
+    pub allowed: &'static str,
+    /// Whether the value is never shown.
+    pub secret: bool,
+}
+
+impl Setting {
+    const fn new(name: &'static str, default: &'static str, allowed: &'static str, about: &'static str) -> Self {
+        Self { name, default, about, allowed, secret: false }
+    }
+
+    const fn secret(name: &'static str, allowed: &'static str, about: &'static str) -> Self {
+        Self { name, default: "", about, allowed, secret: true }
+    }
+}
+
+const SECONDS: &str = "a number of seconds from 1 to 86400";
+const BYTES: &str = "a number of bytes from 1024, or with a unit such as `512MiB` or `1GiB`";
+const QUANTITY: &str = "a Kubernetes quantity above 0 such as `100m`, `0.5`, `128Mi` or `1Gi`";
+const FILE: &str = "the path of a file";
+const PROGRAM: &str = "the name or path of a program";
+const TEXT: &str = "text without spaces";
+const SECRET: &str = "text without control characters";
+
+/// All settings.
+pub const SETTINGS: &[Setting] = &[
+    // The HTTP server.
+    Setting::new(
+        "HOST",
+        "127.0.0.1",
+        "an IP address of this machine, such as `127.0.0.1` or `0.0.0.0`",
+        "The address that the server listens on. On any other than a loopback address `API_KEYS` are needed; without, one is made at the first start and kept in the workspace.",
+    ),
+    Setting::new(
+        "PORT",
+        "8000",
+        "a port number from 0 (any free one) to 65535",
+        "The port that the server listens on.",
+    ),
+    Setting::secret(
+        "API_KEYS",
+        "a comma-separated list of keys of 16 to 512 visible ASCII characters",
+        "The keys that callers send as `Authorization: Bearer <key>`. Empty on a loopback address: no key is asked for.",
+    ),
+    Setting::new(
+        "RATE_LIMIT_PER_MINUTE",
+        "100",
+        "a number of requests from 0 (no limit) to 1000000",
+        "How many requests one key or address may send in a minute.",
+    ),
+    Setting::new(
+        "CORS_ALLOWED_ORIGINS",
+        "",
+        "`*`, or a comma-separated list of origins such as `https://chat.example.com`",
+        "The web pages, by origin, whose scripts may call this server.",
+    ),
+    Setting::new(
+        "MAX_OPEN_STREAMS",
+        "10000",
+        "a number from 1 to 4294967295",
+        "How many streaming answers may be open at once.",
+    ),
+    Setting::new("MAX_BODY_BYTES", "1MiB", BYTES, "The largest request body."),
+    Setting::new(
+        "ANSWER_WITHIN_S",
+        "240",
+        SECONDS,
+        "When a request that does not stream is answered at the latest; the operation goes on. SDKs give up at 600.",
+    ),
+    Setting::new(
+        "SHUTDOWN_GRACE_S",
+        "20",
+        SECONDS,
+        "How long running steps may take to reach a safe point after SIGTERM. The next start carries on.",
+    ),
+    // Where things are kept.
+    Setting::new(
+        "PERSISTENT_WORKSPACE_BASE_DIR",
+        "./app_workspaces",
+        "the path of a directory",
+        "The directory for the store, clones, kubeconfigs and Terraform states. It holds all that must survive.",
+    ),
+    Setting::secret(
+        "DATABASE_URL",
+        "`sqlite:<path>` or `postgres://user:password@host/database`",
+        "The store. Without, the file `store.sqlite` in the workspace.",
+    ),
+    Setting::secret(
+        "ENCRYPTION_KEY",
+        "32 bytes in base64 (44 characters) or hexadecimal (64 characters), such as `openssl rand -base64 32` prints",
+        "The key that seals credentials at rest. Without, the file `encryption.key` in the workspace, made at the first start.",
+    ),
+    Setting::new(
+        "LOG_LEVEL",
+        "",
+        "`trace`, `debug`, `info`, `warn`, `error` or `off`",
+        "The root level of the log; overrides the one of `log_config.toml`.",
+    ),
+    // Clones of repositories.
+    Setting::new("GIT_PROGRAM", "git", PROGRAM, "The git program."),
+    Setting::new(
+        "GIT_ALLOWED_HOSTS",
+        "github.com,gitlab.com,bitbucket.org",
+        "a comma-separated list of `host`, `host:port` or `file:///path/`",
+        "Where repositories may come from; with an absolute `file:///` prefix also from this machine.",
+    ),
+    Setting::new("GIT_SSL_CAINFO", "", FILE, "A file with certificate authorities that git trusts, in PEM."),
+    Setting::new("CLONE_TIMEOUT_S", "300", SECONDS, "How long a clone may take."),
+    Setting::new("CLONE_MAX_BYTES", "1GiB", BYTES, "How large a clone may become."),
+    // Builds.
+    Setting::new(
+        "DOCKER_HOST",
+        "unix:///var/run/docker.sock",
+        "`unix:///path/of/socket` or `tcp://host:port`",
+        "The Docker daemon that builds and that holds the local cluster.",
+    ),
+    Setting::new("BUILD_TIMEOUT_S", "1800", SECONDS, "How long a build may take."),
+    Setting::new("MAX_CONCURRENT_BUILDS", "2", "a number from 1 to 65535", "How many builds may run at once."),
+    Setting::new(
+        "BUILD_CONTEXT_MAX_BYTES",
+        "512MiB",
+        BYTES,
+        "How large a build context may be, after `.dockerignore`.",
+    ),
+    // Local clusters.
+    Setting::new("KIND_PROGRAM", "kind", PROGRAM, "The kind program."),
+    Setting::new(
+        "KIND_CLUSTER_NAME",
+        "on-demand-infra",
+        crate::id::ClusterName::RULE,
+        "The local cluster. It is created when it is not there.",
+    ),
+    Setting::new(
+        "KIND_NODE_IMAGE",
+        "",
+        "an image reference such as `kindest/node:v1.34.4`",
+        "The node image of a cluster that is created. Without, kind's own choice.",
+    ),
+    Setting::new(
+        "KIND_NETWORK",
+        "host",
+        "`host` or `kind`",
+        "From where the cluster is reached: `host` is this machine's loopback; `kind` is for a server that itself runs in a container on the Docker network `kind`.",
+    ),
+    Setting::new(
+        "NODE_PORT_RANGE",
+        "30000-30015",
+        "a range within 30000-32767 of at most 256 ports, such as `30000-30015`",
+        "The ports on which local applications can be reached. Each costs a little when the cluster is created.",
+    ),
+    Setting::new("CLUSTER_TIMEOUT_S", "300", SECONDS, "How long the creation of a local cluster may take."),
+    Setting::new(
+        "DELETE_EMPTY_LOCAL_CLUSTER",
+        "false",
+        "`true` or `false`",
+        "Whether decommission of the last application also deletes the local cluster, if this server made it.",
+    ),
+    // What is applied to a cluster.
+    Setting::new(
+        "DEFAULT_NAMESPACE",
+        "default",
+        crate::id::Namespace::RULE,
+        "The namespace of a request that names none.",
+    ),
+    Setting::new(
+        "DEFAULT_CONTAINER_PORT",
+        "8080",
+        "a port number from 1 to 65535",
+        "The port of an application that neither the request nor its image names.",
+    ),
+    Setting::new("MAX_REPLICAS", "50", "a number from 1 to 10000", "How many replicas a request may ask for."),
+    Setting::new("CPU_REQUEST", "100m", QUANTITY, "The share of a processor that a container is promised."),
+    Setting::new("MEMORY_REQUEST", "128Mi", QUANTITY, "The memory that a container is promised."),
+    Setting::new("CPU_LIMIT", "500m", QUANTITY, "The share of a processor that a container may use."),
+    Setting::new("MEMORY_LIMIT", "512Mi", QUANTITY, "The memory that a container may use."),
+    // How an application is waited for.
+    Setting::new(
+        "ROLLOUT_TIMEOUT_S",
+        "180",
+        SECONDS,
+        "How long an application may take to become ready. Definite causes fail at once.",
+    ),
+    Setting::new(
+        "APP_CA_FILE",
+        "",
+        FILE,
+        "A file with certificate authorities, in PEM, that the check of an https application trusts too.",
+    ),
+    // How operations run.
+    Setting::new(
+        "RETRY_ATTEMPTS",
+        "5",
+        "a number from 0 to 100",
+        "How often a step that failed for a passing reason is tried again.",
+    ),
+    Setting::new(
+        "RETRY_BASE_MS",
+        "500",
+        "a number of milliseconds from 1 to 60000",
+        "The pause before the first retry; each later one is twice as long.",
+    ),
+    // The chat model.
+    Setting::secret(
+        "AZURE_OPENAI_API_KEY",
+        SECRET,
+        "The key of the Azure OpenAI resource. The chat model is optional.",
+    ),
+    Setting::new(
+        "AZURE_OPENAI_ENDPOINT",
+        "",
+        "an address such as `https://<resource>.openai.azure.com`",
+        "The address of the Azure OpenAI resource.",
+    ),
+    Setting::new("AZURE_OPENAI_API_VERSION", "", TEXT, "The API version, such as `2024-10-21`."),
+    Setting::new("AZURE_OPENAI_DEPLOYMENT", "", TEXT, "The name of the chat model's deployment."),
+    Setting::new("AZURE_EMBEDDING_DEPLOYMENT", "", TEXT, "The name of the embedding model's deployment (optional)."),
+    Setting::new("AZURE_EMBEDDING_API_VERSION", "", TEXT, "The API version of the embedding model (optional)."),
+    // The cloud modes.
+    Setting::secret("AWS_ACCESS_KEY_ID", SECRET, "The access key for requests that bring none of their own."),
+    Setting::secret("AWS_SECRET_ACCESS_KEY", SECRET, "The secret that belongs to `AWS_ACCESS_KEY_ID`."),
+    Setting::secret("AWS_SESSION_TOKEN", SECRET, "The session token, for temporary credentials."),
+    Setting::new("AWS_REGION", "", crate::id::Region::RULE, "The region for requests that name none."),
+    Setting::new(
+        "EC2_PRIVATE_KEY_BASE_PATH",
+        "",
+        "the path of a directory",
+        "The directory with the private keys of EC2 key pairs, each as `<key name>` or `<key name>.pem`.",
+    ),
+    Setting::new(
+        "DEFAULT_DOMAIN_NAME_FOR_APPS",
+        "",
+        "a domain name such as `apps.example.com`",
+        "The domain below which applications in cloud-hosted mode get their names.",
+    ),
+];
+
+/// The setting of that name.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|it| it.name == name)
+}
+
+/// The setting that was probably meant by a name that is none.
+#[must_use]
+pub fn nearest(name: &str) -> Option<&'static str> {
+    let name = name.to_ascii_uppercase().replace('-', "_");
+    SETTINGS
+        .iter()
+        .map(|it| (strsim::damerau_levenshtein(it.name, &name), it.name))
+        .filter(|(distance, it)| *distance <= it.len().min(12) / 4)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, it)| it)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::{Settings, Sources};
+
+    #[test]
+    fn every_setting_has_a_place_and_every_default_keeps_its_own_rule() {
+        let sources = Sources::of(Path::new("/srv"), SETTINGS.iter().map(|it| (it.name, it.default)));
+
+        Settings::load(&sources).unwrap();
+    }
+
+    #[test]
+    fn the_example_documents_every_setting_and_starts_unchanged() {
+        let example = include_str!("../../.env.example");
+        let mut sources = Sources::of(Path::new("/srv"), []);
+        sources.dotenv = Some(example.to_owned());
+
+        let missing: Vec<String> =
+            SETTINGS.iter().map(example_of).filter(|it| !example.contains(it.as_str())).collect();
+        let (_, warnings) = Settings::load(&sources).unwrap();
+
+        assert!(missing.is_empty(), "put this into `.env.example`:\n{}", missing.join("\n"));
+        assert_eq!(warnings, []);
+    }
+
+    fn example_of(setting: &Setting) -> String {
+        let default =
+            if setting.default.is_empty() { String::new() } else { format!("# Default: {}\n", setting.default) };
+        format!("# {}\n# Allowed: {}.\n{default}{}=\n", setting.about, setting.allowed, setting.name)
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let names: BTreeSet<&str> = SETTINGS.iter().map(|it| it.name).collect();
+
+        assert_eq!(names.len(), SETTINGS.len());
+    }
+
+    #[test]
+    fn a_near_miss_finds_its_setting_and_a_stranger_finds_none() {
+        assert_eq!(nearest("kind_cluster_name"), Some("KIND_CLUSTER_NAME"));
+        assert_eq!(nearest("AZURE_OPENAI_DEPLOYMNT"), Some("AZURE_OPENAI_DEPLOYMENT"));
+        assert_eq!(nearest("PROT"), Some("PORT"));
+        assert_eq!(nearest("PATH"), None);
+        assert_eq!(nearest("COMPOSE_PROJECT_NAME"), None);
+    }
+}

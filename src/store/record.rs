@@ -1,0 +1,192 @@
+//! What the store keeps, as the rest of the program sees it.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::event::{Failure, OperationState};
+use crate::id::{
+    Action, CommitId, DeploymentId, DeploymentName, DockerfilePath, EnvironmentName, GitRef, ImageRef, Mode, Namespace,
+    OperationId, Port, RepositoryUrl, TargetId,
+};
+
+/// One run of a plan.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Operation {
+    /// Its id.
+    pub id: OperationId,
+    /// What it does.
+    pub action: Action,
+    /// Whose request it is: the hash of the API key, or the address.
+    pub principal: String,
+    /// The request, without secrets.
+    pub intent: serde_json::Value,
+    /// The graph of steps.
+    pub plan: serde_json::Value,
+    /// Where it stands.
+    pub state: OperationState,
+    /// Share of the work that is done, in percent.
+    pub progress: u8,
+    /// The deployment that it changes.
+    pub deployment: DeploymentId,
+    /// The target that it runs on.
+    pub target: TargetId,
+    /// Why it failed.
+    pub failure: Option<Failure>,
+    /// What it left behind or removed, in words.
+    pub receipt: Vec<String>,
+    /// Things that the person should know and that stopped nothing.
+    pub warnings: Vec<String>,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+}
+
+/// An application from a git repository, running on a target.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Deployment {
+    /// Its id.
+    pub id: DeploymentId,
+    /// Kind of target.
+    pub mode: Mode,
+    /// Where it stands.
+    pub state: DeploymentState,
+    /// The target that it runs on.
+    pub target: TargetId,
+    /// Name of the target, as people call it (`instance_id`).
+    pub instance_id: String,
+    /// Name of the Kubernetes Deployment.
+    pub name: DeploymentName,
+    /// Its namespace.
+    pub namespace: Namespace,
+    /// What it is built from.
+    pub repository: RepositoryUrl,
+    /// Branch, tag or commit that was asked for; the default branch without one.
+    pub git_ref: Option<GitRef>,
+    /// The operation that runs on it now, or that last changed it.
+    pub operation: OperationId,
+    /// What is known of it as it runs.
+    pub facts: Facts,
+    /// When it was first asked for.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+}
+
+/// What is known of a running deployment; nothing before the first roll-out.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Facts {
+    /// The version that runs.
+    pub version: Option<Version>,
+    /// How many replicas are wanted.
+    pub replicas: Option<u16>,
+    /// Where it answers.
+    pub app_url: Option<String>,
+    /// Its node port, in the modes that have one.
+    pub node_port: Option<u16>,
+    /// HTTP status of the last fetch.
+    pub http_status: Option<u16>,
+    /// Public address of the EC2 instance.
+    pub public_ip: Option<String>,
+    /// Id of the EC2 instance.
+    pub ec2_instance_id: Option<String>,
+    /// Key pair of the EC2 instance.
+    pub ec2_key_name: Option<String>,
+    /// ECR repository.
+    pub ecr_repository_url: Option<String>,
+    /// Endpoint of the EKS cluster.
+    pub eks_cluster_endpoint: Option<String>,
+    /// DNS name of the NLB.
+    pub nlb_dns_name: Option<String>,
+    /// Certificate of the domain.
+    pub acm_certificate_arn: Option<String>,
+    /// Things that the person should know.
+    pub warnings: Vec<String>,
+    /// True when we made the namespace.
+    pub owns_namespace: bool,
+}
+
+/// One version of a deployment that was rolled out; enough to roll back to it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Version {
+    /// Counted from 1.
+    pub revision: u32,
+    /// What was built.
+    pub commit: CommitId,
+    /// Branch, tag or commit that was asked for.
+    pub git_ref: Option<GitRef>,
+    /// The image that runs.
+    pub image: ImageRef,
+    /// The image's id (digest of its configuration).
+    pub image_id: String,
+    /// The port that is probed and served.
+    pub main_port: Port,
+    /// All ports, with their protocol (`TCP`, `UDP`).
+    pub ports: Vec<(Port, String)>,
+    /// Port that the person gave.
+    pub container_port: Option<Port>,
+    /// Dockerfile that the person gave.
+    pub dockerfile: Option<DockerfilePath>,
+    /// Secret with the environment variables.
+    pub environment_secret: Option<String>,
+    /// Names of the environment variables.
+    pub environment_names: Vec<EnvironmentName>,
+    /// The operation that rolled it out.
+    pub operation: OperationId,
+    /// When it was rolled out.
+    pub deployed_at: Timestamp,
+}
+
+/// Where a deployment stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DeploymentState {
+    /// Its first roll-out is under way.
+    Deploying,
+    /// It runs.
+    Running,
+    /// It ran and is broken now.
+    Failed,
+    /// It is being removed.
+    Removing,
+    /// It is gone.
+    Removed,
+}
+
+impl DeploymentState {
+    /// The stable text.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Deploying => "deploying",
+            Self::Running => "running",
+            Self::Failed => "failed",
+            Self::Removing => "removing",
+            Self::Removed => "removed",
+        }
+    }
+
+    /// Reads the stable text.
+    #[must_use]
+    pub fn from_text(text: &str) -> Option<Self> {
+        [Self::Deploying, Self::Running, Self::Failed, Self::Removing, Self::Removed]
+            .into_iter()
+            .find(|state| state.as_str() == text)
+    }
+}
+
+/// A cluster or an instance that deployments run on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Target {
+    /// Its id.
+    pub id: TargetId,
+    /// Its kind.
+    pub mode: Mode,
+    /// Its name.
+    pub name: String,
+    /// True when this server made it.
+    pub made_here: bool,
+    /// The operation that holds its lock.
+    pub locked_by: Option<OperationId>,
+}

@@ -84,7 +84,7 @@ impl Docker {
             .client()?
             .list_containers(Some(options))
             .await
-            .map_err(|error| self.error("list containers", error))?;
+            .map_err(|error| self.error("list containers", &error))?;
         let mut nodes: Vec<Node> = containers.into_iter().map(Node::from).collect();
         nodes.sort_by(|a, b| a.container.cmp(&b.container));
         Ok(nodes)
@@ -347,7 +347,7 @@ impl Docker {
 }
 
 /// An archive begins when the daemon has put it together.
-const EXPORT_WITHIN: Duration = Duration::from_secs(600);
+const EXPORT_WITHIN: Duration = Duration::from_mins(10);
 
 impl From<ContainerSummary> for Node {
     fn from(container: ContainerSummary) -> Self {

@@ -80,7 +80,7 @@ impl Docker {
         client
             .tag_image(name.as_str(), Some(options))
             .await
-            .map_err(|error| self.error(format!("tag image `{name}`"), error))?;
+            .map_err(|error| self.error(format!("tag image `{name}`"), &error))?;
         let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
         let (stopped, ends, docker) = (stop.clone(), ended.clone(), self.clone());
         tokio::spawn(async move {

@@ -1,6 +1,6 @@
 //! From the daemon's words and the step that failed to the reason, the line of the Dockerfile and what to do.
 
-use super::build_trace::{Step, Trace, base_image, frontend};
+use super::build_trace::{Step, Trace, base_image, frontend, shortened};
 use super::is_passing;
 
 /// Why a build failed and where.
@@ -119,7 +119,7 @@ impl BuildFailure {
 
 impl std::fmt::Display for BuildFailure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let place = match (&self.step, self.line) {
+        let place = match (self.step.as_deref().map(shortened), self.line) {
             (Some(step), Some(line)) => format!(" at line {line} of the Dockerfile, `{step}`"),
             (Some(step), None) => format!(" at `{step}`"),
             (None, Some(line)) => format!(" at line {line} of the Dockerfile"),
@@ -128,7 +128,7 @@ impl std::fmt::Display for BuildFailure {
         match (&self.cause, self.exit_code) {
             (BuildFault::MissingBase { image }, _) => write!(f, "the image `{image}` cannot be pulled{place}")?,
             (BuildFault::MissingFile, _) => {
-                write!(f, "the build failed{place}: {}", missing_file(&self.message).unwrap_or("a file is not there"))?;
+                write!(f, "the build failed{place}: {}", missing_file(&self.message).unwrap_or(&self.message))?;
             }
             (BuildFault::NoDockerfile, _) => f.write_str("the repository has no such Dockerfile")?,
             (_, Some(code)) => write!(f, "the build failed{place}: exit code {code}")?,

@@ -83,6 +83,8 @@ impl Trace {
             self.started.push(place.to_owned());
         } else if text.trim() == "---> Using cache" {
             self.cached += 1;
+        } else if text.starts_with(" ---> ") || text.starts_with("Removing intermediate container ") {
+            // The builder's own.
         } else if let Some(step) = self.started.last().and_then(|key| self.steps.get_mut(key)) {
             step.print(text.as_bytes(), lines);
         }
@@ -188,7 +190,7 @@ fn bare(image: &str) -> &str {
 }
 
 /// Cuts an instruction to what fits a line.
-fn shortened(text: &str) -> String {
+pub(super) fn shortened(text: &str) -> String {
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     if text.chars().count() <= 100 { text } else { text.chars().take(97).chain("...".chars()).collect() }
 }

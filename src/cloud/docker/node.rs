@@ -3,7 +3,7 @@
 //! `kind load` sends the whole image every time. Here the node's containerd is asked for the layers that it holds, and
 //! gets an OCI layout with the others. It answers long before its cluster is up, so layers can go in meanwhile.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -201,12 +201,8 @@ impl Docker {
             reason: "there is no such image".to_owned(),
         })?;
         let held = held?;
-        let mut diff_ids = image.diff_ids.clone();
-        diff_ids.sort();
-        diff_ids.dedup();
-        let lacking: Vec<String> = diff_ids.iter().filter(|id| !held.contains_key(*id)).cloned().collect();
-        let present = diff_ids.len() - lacking.len();
-        if present > 0 {
+        let lacking: Vec<String> = distinct(&image).into_iter().filter(|id| !held.contains_key(*id)).cloned().collect();
+        if lacking.len() < distinct(&image).len() {
             match self.load_lacking(name, &image, node, &held, &lacking, lines, cancel).await {
                 // A layer that it listed may be gone by now, or cannot be described: then it gets everything.
                 Err(DockerError::NodeRefused { reason, .. }) => {
@@ -215,7 +211,12 @@ impl Docker {
                 done => return done,
             }
         }
-        self.load_all(name, &image, node, lines, cancel).await
+        let loaded = self.load_all(name, &image, node, lines, cancel).await;
+        if let Err(DockerError::NodeRefused { .. }) = loaded {
+            // containerd names an image before it unpacks it.
+            self.remove_from_node(node, name, cancel).await?;
+        }
+        loaded
     }
 
     /// What the node's containerd holds, by the digests of the uncompressed layers.
@@ -243,14 +244,26 @@ impl Docker {
     ) -> Result<Loaded, DockerError> {
         let sent = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&sent);
-        let client = self.client()?.with_timeout(EXPORT_WITHIN);
-        let owned = name.to_string();
-        let archive = async_archive(client, owned).inspect_ok(move |chunk| {
+        let archive = saved(self.client()?.with_timeout(EXPORT_WITHIN), name.to_string()).inspect_ok(move |chunk| {
             counter.fetch_add(chunk.len() as u64, Ordering::Relaxed);
         });
-        lines.progress(format!("loading {} MB into node `{node}`", image.size_bytes / 1_000_000));
-        self.import(node, Box::pin(archive), cancel).await?;
-        Ok(Loaded { bytes_sent: sent.load(Ordering::Relaxed), layers_sent: image.diff_ids.len(), layers_present: 0 })
+        let import = self.import(node, Box::pin(archive), cancel);
+        tokio::pin!(import);
+        let mut said = tokio::time::interval(SAY_EVERY);
+        loop {
+            tokio::select! {
+                imported = &mut import => break imported?,
+                _ = said.tick() => {
+                    let megabytes = sent.load(Ordering::Relaxed) / 1_000_000;
+                    lines.progress(match megabytes {
+                        0 => format!("loading the image ({} MB) into node `{node}`", image.size_bytes / 1_000_000),
+                        _ => format!("sent {megabytes} of {} MB to node `{node}`", image.size_bytes / 1_000_000),
+                    });
+                }
+            }
+        }
+        let layers_sent = distinct(image).len();
+        Ok(Loaded { bytes_sent: sent.load(Ordering::Relaxed), layers_sent, layers_present: 0 })
     }
 
     #[expect(clippy::too_many_arguments, reason = "one caller, which has just found them out")]
@@ -290,10 +303,11 @@ impl Docker {
         lines.progress(format!(
             "loading {} of {} layers ({} kB) into node `{node}`",
             layers.len(),
-            image.diff_ids.len(),
+            distinct(image).len(),
             bytes_sent / 1000
         ));
-        let loaded = Loaded { bytes_sent, layers_sent: layers.len(), layers_present: held_count(image, lacking) };
+        let loaded =
+            Loaded { bytes_sent, layers_sent: layers.len(), layers_present: distinct(image).len() - lacking.len() };
         self.import(node, layout_stream(front, layers), cancel).await?;
         Ok(loaded)
     }
@@ -320,7 +334,7 @@ impl Docker {
         };
         for _ in 0..2 {
             let client = self.client()?.with_timeout(EXPORT_WITHIN);
-            let archive = async_archive(client, name.to_string());
+            let archive = saved(client, name.to_string());
             let layers = archive::spool(archive, &image.diff_ids, &known, folder).await.map_err(|error| {
                 DockerError::Transient { action: format!("take image `{name}` out"), reason: error.to_string() }
             })?;
@@ -405,13 +419,13 @@ fn is_small_part(image: &ImageInfo, held: &BTreeMap<String, Blob>) -> bool {
     image.size_bytes.saturating_sub(held_bytes) < image.size_bytes / 3
 }
 
-fn held_count(image: &ImageInfo, lacking: &[String]) -> usize {
-    let distinct: std::collections::BTreeSet<&String> = image.diff_ids.iter().collect();
-    distinct.len() - lacking.len()
+/// The layers of an image, each once: an empty layer often comes several times.
+fn distinct(image: &ImageInfo) -> BTreeSet<&String> {
+    image.diff_ids.iter().collect()
 }
 
 /// The daemon's archive of an image, as `docker save` writes it.
-fn async_archive(client: bollard::Docker, name: String) -> impl futures_util::Stream<Item = io::Result<Bytes>> + Send {
+fn saved(client: bollard::Docker, name: String) -> impl futures_util::Stream<Item = io::Result<Bytes>> + Send {
     stream::once(async move { client.export_image(&name).map_err(io::Error::other).boxed() }).flatten()
 }
 

@@ -6,6 +6,7 @@
 pub mod build;
 pub mod exec;
 pub mod image;
+pub mod load;
 pub mod node;
 
 mod archive;
@@ -28,6 +29,9 @@ const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 
 /// How long a call may take until the daemon begins to answer.
 const ANSWER_WITHIN: Duration = Duration::from_mins(1);
+
+/// A person who waits hears something at least this often.
+const SAY_EVERY: Duration = Duration::from_secs(3);
 
 /// A Docker daemon. Cheap to clone.
 #[derive(Debug, Clone)]

@@ -17,12 +17,9 @@ use uuid::Uuid;
 pub use super::build_failure::{BuildFailure, BuildFault};
 
 use super::build_trace::Trace;
-use super::{Docker, DockerError, reason_of};
+use super::{Docker, DockerError, SAY_EVERY, reason_of};
 use crate::event::Lines;
 use crate::id::ImageRef;
-
-/// A person hears of a build at least this often.
-const SAY_EVERY: Duration = Duration::from_secs(3);
 
 /// What is to be built; the context comes beside it as a stream.
 #[derive(Debug, Clone)]

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::DockerError;
 use super::image::ImageInfo;
 use crate::id::ImageRef;
 
@@ -32,11 +33,19 @@ pub(super) struct Travelling {
     pub(super) file: PathBuf,
 }
 
+/// [`config`] with its error as the daemon's: what it told cannot be written down.
+pub(super) fn config_of(image: &ImageInfo) -> Result<Vec<u8>, DockerError> {
+    config(image).map_err(|error| DockerError::Permanent {
+        action: format!("describe image `{}`", image.id),
+        reason: error.to_string(),
+    })
+}
+
 /// The configuration file of an image, made from what the daemon tells of it.
 ///
 /// It is not Docker's own to the byte (the history is left out), so the image gets another id in the node; the same
 /// image always gets the same one.
-pub(super) fn config(image: &ImageInfo) -> Result<Vec<u8>, serde_json::Error> {
+fn config(image: &ImageInfo) -> Result<Vec<u8>, serde_json::Error> {
     let runtime = &image.runtime;
     let mut config = serde_json::to_value(&runtime.config)?;
     if let Value::Object(fields) = &mut config {

@@ -183,6 +183,21 @@ mod tests {
     }
 
     #[test]
+    fn the_same_image_always_gets_the_same_configuration() {
+        let inspect = r#"{"Id": "sha256:x", "Architecture": "amd64", "Os": "linux", "RootFS": {"Type": "layers", "Layers": ["sha256:a"]},
+            "Config": {"User": "app", "Env": ["A=1"], "Cmd": ["run"], "OnBuild": null, "Volumes": null,
+                "Labels": {"b": "1", "a": "2", "c": "3"}, "ExposedPorts": {"80/tcp": {}, "53/udp": {}, "90/tcp": {}}}}"#;
+        let image = || ImageInfo::from(serde_json::from_str::<bollard::models::ImageInspect>(inspect).unwrap());
+
+        let text = String::from_utf8(config(&image()).unwrap()).unwrap();
+
+        for _ in 0..5 {
+            assert_eq!(text.as_bytes(), config(&image()).unwrap());
+        }
+        insta::assert_snapshot!(text, @r#"{"architecture":"amd64","config":{"Cmd":["run"],"Env":["A=1"],"ExposedPorts":{"53/udp":{},"80/tcp":{},"90/tcp":{}},"Labels":{"a":"2","b":"1","c":"3"},"User":"app"},"os":"linux","rootfs":{"diff_ids":["sha256:a"],"type":"layers"}}"#);
+    }
+
+    #[test]
     fn a_layout_without_layers_still_describes_them() {
         let layer = Blob { digest: format!("sha256:{}", "a".repeat(64)), size_bytes: 1024, is_gzip: false };
         let tar = small_files(&ImageRef::parse("notes:1").unwrap(), b"{}", &[layer]).unwrap();

@@ -1,7 +1,7 @@
 //! The sentences for causes that a message of the node or an exit code tells.
 
 use crate::diagnosis::Cause;
-use crate::diagnosis::log::LogLine;
+use crate::diagnosis::log::{LogLine, telling_line};
 
 /// The words of a diagnosis without the log lines.
 pub(super) struct Words {
@@ -68,8 +68,7 @@ pub(super) fn crashed(log: &[LogLine], exit_code: i32, times: i32) -> Words {
         143 => " (it was asked to stop)",
         _ => "",
     };
-    let last = log.iter().rev().find(|line| !line.text.trim().is_empty());
-    let says = last.map(|line| format!(" Its last line is `{}`.", clip(line.text.trim()))).unwrap_or_default();
+    let says = telling_line(log).map(|line| format!(" It says `{}`.", clip(line))).unwrap_or_default();
     words(
         Cause::CrashLoop,
         format!("The process ends with exit code {exit_code}{how}, {}.{says}", so_often(times)),

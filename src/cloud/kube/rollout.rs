@@ -88,6 +88,16 @@ enum Change {
     Pod(watcher::Event<Pod>),
 }
 
+impl Change {
+    fn is_beginning(&self) -> bool {
+        match self {
+            Self::Deployment(event) => matches!(event, watcher::Event::Init),
+            Self::ReplicaSet(event) => matches!(event, watcher::Event::Init),
+            Self::Pod(event) => matches!(event, watcher::Event::Init),
+        }
+    }
+}
+
 impl Kube {
     /// Waits until the newest version of the application serves with all its replicas (for 0: until its pods are gone).
     ///
@@ -117,24 +127,28 @@ impl Kube {
                 _ = tick.tick() => (),
                 Some(change) = changes.next() => match change {
                     Ok(change) => {
+                        // A watch begins again before it knows whether the API answers.
+                        if !change.is_beginning() {
+                            trouble = None;
+                        }
                         seen.take(change);
-                        trouble = None;
                     }
                     Err(error) if error.is_transient() => {
                         let since = trouble.map_or_else(Instant::now, |(since, _)| since);
                         if since.elapsed() >= API_GRACE {
                             return Err(error.into());
                         }
-                        lines.progress("the cluster does not answer");
                         trouble = Some((since, error));
                     }
                     Err(error) => return Err(error.into()),
                 },
             }
-            if !seen.is_complete() {
-                continue;
-            }
-            let text = match seen.assess() {
+            let assessment = match &trouble {
+                Some(_) => Assessment::Waiting("the cluster does not answer".to_owned()),
+                None if seen.is_complete() => seen.assess(),
+                None => continue,
+            };
+            let text = match assessment {
                 Assessment::Done(ready) => return Ok(Rollout { ready, took: begun.elapsed() }),
                 Assessment::Failed(failure) => return Err(failure),
                 Assessment::NoRoom(failure) => {

@@ -154,12 +154,12 @@ pub fn activity(pod: &Pod) -> String {
     }
     let ends = status.restart_count + 1;
     if let Some(end) = state.terminated {
-        return format!("stopped with exit code {} ({ends} times)", end.exit_code);
+        return format!("stopped with exit code {} (start {ends})", end.exit_code);
     }
     match state.waiting.and_then(|it| it.reason).as_deref() {
         Some("ContainerCreating" | "PodInitializing") | None => "starting".to_owned(),
         Some("ErrImagePull" | "ImagePullBackOff") => "pulling its image, without success so far".to_owned(),
-        Some("CrashLoopBackOff") => format!("waiting to be started again after {} crashes", status.restart_count),
+        Some("CrashLoopBackOff") => format!("waiting to be started again after crash {ends}"),
         Some(reason) => format!("waiting ({reason})"),
     }
 }

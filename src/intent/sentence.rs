@@ -5,7 +5,7 @@
 //! condition, a story, two things at once) changes nothing: a person who says it in plain words loses a second, a
 //! deployment that was taken down by mistake is gone.
 
-use crate::id::{Action, HostedZoneId, InstanceId, KeyPairName, SubdomainLabel};
+use crate::id::{Action, HostedZoneId, InstanceId, KeyPairName, RepositoryUrl, SubdomainLabel};
 
 use super::facts::{Facts, Need};
 use super::question::{Question, Unclear};
@@ -16,9 +16,10 @@ mod phrase;
 mod reader;
 #[cfg(test)]
 mod tests;
+mod verb;
 mod word;
 
-use heard::{Heard, changes, hear};
+use heard::{Cue, Heard, changes, hear};
 
 /// Earlier messages of the person beyond this many are not read.
 const MAX_TURNS: usize = 50;
@@ -66,7 +67,7 @@ pub fn read(turns: &[Turn<'_>], facts: &Facts, limits: &Limits) -> Reading {
     let mut talk = Talk::new(facts, limits);
     let mut reading = Reading::Help;
     for text in &said[said.len().saturating_sub(MAX_TURNS)..] {
-        reading = talk.take(hear(text, limits));
+        reading = talk.take(hear(text, *limits));
     }
     reading
 }
@@ -105,7 +106,7 @@ impl<'a> Talk<'a> {
 
     /// Takes the next message of the person.
     fn take(&mut self, heard: Heard) -> Reading {
-        if self.pending.is_some() && (heard.withdrawn || heard.action == Some(Action::Cancel)) {
+        if self.pending.is_some() && (heard.has(Cue::Withdrawal) || heard.action == Some(Action::Cancel)) {
             self.pending = None;
             return Reading::Unclear(Unclear::Withdrawn);
         }
@@ -145,8 +146,8 @@ impl<'a> Talk<'a> {
         }
         let differs = |a: Option<String>, b: Option<String>| a.is_some() && a != b;
         let other_repository = differs(
-            facts.repository.as_ref().map(|it| it.identity()),
-            known.repository.as_ref().map(|it| it.identity()),
+            facts.repository.as_ref().map(RepositoryUrl::identity),
+            known.repository.as_ref().map(RepositoryUrl::identity),
         );
         let other_name = differs(facts.name.as_ref().map(ToString::to_string), known.name.map(|it| it.to_string()))
             || differs(
@@ -183,20 +184,20 @@ impl<'a> Talk<'a> {
 
     /// A message without an action: an answer, "again", or something said in passing.
     fn carry_on(&mut self, heard: Heard) -> Reading {
-        if heard.advice {
+        if heard.has(Cue::Advice) {
             return Reading::Help;
         }
         if let Some((action, before)) = self.pending.clone() {
             let missing = self.fields.clone().or(before.clone()).missing(action, Source::Sentence, self.limits);
-            let answers = answers(&missing, &heard.words, self.limits).or(heard.facts);
+            let answers = answers(&missing, &heard.words, *self.limits).or(heard.facts);
             return self.conclude(action, answers.or(before), heard.problem);
         }
-        if heard.again
+        if heard.has(Cue::Again)
             && let Some((action, facts)) = self.last.clone()
         {
             return self.conclude(action, heard.facts.or(facts), heard.problem);
         }
-        if heard.affirms
+        if heard.has(Cue::Yes)
             && let Some((action, facts)) = self.last.clone().filter(|(_, facts)| facts.dry_run == Some(true))
         {
             return self.conclude(action, Facts { dry_run: None, ..facts }, None);
@@ -264,7 +265,7 @@ impl<'a> Talk<'a> {
 }
 
 /// Lone words as the answers to what was asked, in the order of the question.
-fn answers(missing: &[Need], words: &[String], limits: &Limits) -> Facts {
+fn answers(missing: &[Need], words: &[String], limits: Limits) -> Facts {
     let mut facts = Facts::default();
     let mut words = words.iter();
     for need in missing {

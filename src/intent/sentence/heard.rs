@@ -8,10 +8,10 @@ use crate::intent::facts::Facts;
 use crate::intent::question::Unclear;
 
 use super::phrase::{
-    ADVICE, AFTER_NOUN, CONDITIONS, EARLIER, FILLERS, NEGATIONS, NOUNS, OPENERS, Opener, PLURALS, POINTERS, TROUBLE,
-    VERBS, Verb,
+    ADVICE, CONDITIONS, EARLIER, FILLERS, NEGATIONS, NOUNS, OPENERS, Opener, PLURALS, POINTERS, TROUBLE,
 };
 use super::reader::Reader;
+use super::verb::{AFTER_NOUN, VERBS, Verb};
 use super::word::{Sentence, sentences};
 
 /// A longer message tells a story; only its first sentence, or one with a "please", is a command.
@@ -30,16 +30,29 @@ pub(super) struct Heard {
     pub forbidden: Option<Unclear>,
     /// A value that cannot be right.
     pub problem: Option<String>,
-    /// Asks about the server, or for advice.
-    pub advice: bool,
-    /// Wants the last action once more.
-    pub again: bool,
-    /// Takes back what was asked for.
-    pub withdrawn: bool,
-    /// Says yes.
-    pub affirms: bool,
+    /// What else the manner of speaking says.
+    pub cues: Vec<Cue>,
     /// Lone words that may answer a question.
     pub words: Vec<String>,
+}
+
+/// What a message says besides actions and facts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cue {
+    /// Asks about the server, or for advice.
+    Advice,
+    /// Wants the last action once more.
+    Again,
+    /// Takes back what was asked for.
+    Withdrawal,
+    /// Says yes.
+    Yes,
+}
+
+impl Heard {
+    pub(super) fn has(&self, cue: Cue) -> bool {
+        self.cues.contains(&cue)
+    }
 }
 
 /// What one sentence says.
@@ -51,7 +64,7 @@ struct Said {
 }
 
 /// Reads one message.
-pub(super) fn hear(text: &str, limits: &Limits) -> Heard {
+pub(super) fn hear(text: &str, limits: Limits) -> Heard {
     let sentences = sentences(text);
     let long = sentences.iter().map(|it| it.words.len()).sum::<usize>() > LONG;
     let mut whole = Heard::default();
@@ -73,18 +86,14 @@ pub(super) fn hear(text: &str, limits: &Limits) -> Heard {
         whole.informs |= heard.informs;
         whole.forbidden = whole.forbidden.or(heard.forbidden);
         whole.problem = whole.problem.or(heard.problem);
-        whole.advice |= heard.advice;
-        whole.again |= heard.again;
-        whole.withdrawn |= heard.withdrawn;
-        whole.affirms |= heard.affirms;
+        whole.cues.extend(heard.cues);
         whole.words.extend(heard.words);
     }
-    match one(&actions) {
-        Ok(action) => whole.action = action,
-        Err(()) => {
-            whole.action = actions.first().copied();
-            whole.forbidden = Some(Unclear::Several);
-        }
+    if let Ok(action) = one(&actions) {
+        whole.action = action;
+    } else {
+        whole.action = actions.first().copied();
+        whole.forbidden = Some(Unclear::Several);
     }
     if !whole.action.is_some_and(changes) {
         whole.forbidden = whole.forbidden.filter(|_| whole.action.is_none());
@@ -118,17 +127,17 @@ pub(super) fn changes(action: Action) -> bool {
 }
 
 /// Reads one sentence.
-fn say(sentence: &Sentence, limits: &Limits) -> Said {
+fn say(sentence: &Sentence, limits: Limits) -> Said {
     let mut reader = Reader::new(&sentence.words);
     let commands = commands(&mut reader);
-    let mut said = Said { polite: commands.polite, ..Said::default() };
+    let mut said = Said { polite: commands.are_polite(), ..Said::default() };
     said.actions = commands.found.iter().map(|(verb, _)| verb.action).collect();
     let main = said.actions.first().copied();
     if main.is_none() {
-        said.heard.advice = ADVICE.iter().any(|phrase| reader.at(commands.start, phrase));
         said.actions.extend(reading_action(&reader, commands.start));
-        if said.heard.advice && !said.actions.contains(&Action::Logs) {
-            said.actions.clear();
+        if ADVICE.iter().any(|phrase| reader.at(commands.start, phrase)) {
+            said.heard.cues.push(Cue::Advice);
+            said.actions.retain(|action| *action == Action::Logs);
         }
     }
     reader.facts(main, said.actions.contains(&Action::Scale), limits);
@@ -149,16 +158,12 @@ fn say(sentence: &Sentence, limits: &Limits) -> Said {
     if commands.found.iter().any(|(verb, _)| verb.weak) && reader.facts.repository.is_none() && !reader.points() {
         said.actions.clear();
     }
-    said.heard.again =
-        reader.has_any(&["again", "retry"]) || reader.find("try again").is_some() || reader.find("once more").is_some();
-    said.heard.withdrawn = sentence.words.len() <= 3 && reader.has_any(&["no", "nope", "nothing", "nevermind"]);
-    said.heard.affirms =
-        sentence.words.len() <= 5 && (reader.has_any(&["yes", "go ahead", "do it", "for real", "proceed"]));
+    said.heard.cues.extend(cues(&reader));
     said.heard.forbidden = forbidden(&reader, &commands, sentence);
     let is_question = sentence.question && commands.can_you && !commands.please && !reader.is_concrete();
     if is_question && said.actions.iter().copied().any(changes) {
         said.actions.clear();
-        said.heard.advice = true;
+        said.heard.cues.push(Cue::Advice);
     }
     said.heard.words = reader.unused().map(|word| word.text.clone()).collect();
     said.heard.informs = reader.informs;
@@ -173,10 +178,29 @@ struct Commands {
     found: Vec<(&'static Verb, usize)>,
     /// Where the first clause begins after its fillers.
     start: usize,
-    polite: bool,
     please: bool,
     can_you: bool,
     dry_run: bool,
+}
+
+impl Commands {
+    fn are_polite(&self) -> bool {
+        self.please || self.can_you
+    }
+}
+
+/// "Again", "never mind" and "yes" in a sentence of few words.
+fn cues(reader: &Reader<'_>) -> Vec<Cue> {
+    let table: [(Cue, usize, &[&str]); 3] = [
+        (Cue::Again, usize::MAX, &["again", "retry", "once more"]),
+        (Cue::Withdrawal, 3, &["no", "nope", "nothing", "nevermind"]),
+        (Cue::Yes, 5, &["yes", "go ahead", "do it", "for real", "proceed"]),
+    ];
+    table
+        .into_iter()
+        .filter(|(_, longest, phrases)| reader.len() <= *longest && reader.has_any(phrases))
+        .map(|(cue, ..)| cue)
+        .collect()
 }
 
 /// Finds the verbs that stand where a command has its verb: at the beginning of a clause, after fillers.
@@ -213,7 +237,6 @@ fn commands(reader: &mut Reader<'_>) -> Commands {
         }
     }
     commands.please |= reader.has_any(&["please", "pls"]);
-    commands.polite = commands.please || commands.can_you;
     commands
 }
 
@@ -250,15 +273,15 @@ fn forbidden(reader: &Reader<'_>, commands: &Commands, sentence: &Sentence) -> O
     let main = main?;
     let last = reader.len().saturating_sub(1);
     let conditional = (0..reader.len()).any(|index| {
-        CONDITIONS.iter().any(|it| reader.at(index, it))
-            && !reader.is_used(index)
-            && !reader.at(index, "once more")
-            && !(index == last && reader.at(index, "before"))
+        let is_version = index == last && reader.at(index, "before");
+        let is_repeat = reader.at(index, "once more");
+        let is_open = !(reader.is_used(index) || is_version || is_repeat);
+        is_open && CONDITIONS.iter().any(|it| reader.at(index, it))
     });
     if conditional {
         return Some(Unclear::Conditional);
     }
-    if sentence.question && !commands.polite && !commands.dry_run {
+    if sentence.question && !commands.are_polite() && !commands.dry_run {
         return Some(Unclear::Asked);
     }
     let names_several = main != Action::Deploy && PLURALS.iter().any(|it| reader.find(it).is_some());

@@ -107,7 +107,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads every fact that needs no verb to be understood.
-    pub(super) fn facts(&mut self, action: Option<Action>, scales: bool, limits: &Limits) {
+    pub(super) fn facts(&mut self, action: Option<Action>, scales: bool, limits: Limits) {
         self.addresses();
         self.modes();
         self.targets(action);
@@ -134,6 +134,8 @@ impl<'a> Reader<'a> {
                 if let Some(git_ref) = git_ref {
                     self.facts.git_ref = self.checked(GitRef::parse(git_ref));
                 }
+            } else if text.len() > 10 && text.to_lowercase().ends_with("dockerfile") {
+                self.facts.dockerfile = self.checked(DockerfilePath::parse(text.as_str()));
             } else if let Some(ip) = address(text) {
                 self.facts.public_ip = Some(ip);
             } else {
@@ -205,7 +207,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Replicas, lines and relative changes, which are not counts.
-    fn counts(&mut self, scales: bool, limits: &Limits) {
+    fn counts(&mut self, scales: bool, limits: Limits) {
         for index in 0..self.len() {
             let Some(count) = number(&self.words[index].low) else { continue };
             let before = index.checked_sub(1).map(|it| self.words[it].low.clone()).unwrap_or_default();
@@ -247,7 +249,7 @@ impl<'a> Reader<'a> {
         let after = index + phrase.split(' ').count();
         let linked = (after..self.len()).find(|it| !LINKS.iter().any(|link| self.at(*it, link))).unwrap_or(after);
         let follows = if *phrase == "as" { after } else { linked };
-        let comes_before = matches!(slot, Slot::Namespace | Slot::Ref) && follows == after;
+        let comes_before = matches!(slot, Slot::Namespace | Slot::Ref);
         let before = index.checked_sub(1).filter(|_| comes_before && self.value_at(follows).is_none());
         let Some(place) = self.value_at(follows).or_else(|| before.and_then(|it| self.value_at(it))) else { return };
         let text = self.words[place].text.clone();
@@ -264,12 +266,11 @@ impl<'a> Reader<'a> {
             Slot::Namespace => self.facts.namespace = self.checked(Namespace::parse(text)),
             Slot::Name => self.facts.name = self.checked(DeploymentName::parse(text)),
             Slot::Ref if action == Some(Action::Rollback) => self.facts.rollback_to = VersionRef::parse(text),
-            Slot::Ref => self.facts.git_ref = self.checked(GitRef::parse(text)),
             Slot::Version if action == Some(Action::Rollback) => {
                 self.facts.rollback_to = VersionRef::parse(text);
                 return self.facts.rollback_to.is_some();
             }
-            Slot::Version => self.facts.git_ref = self.checked(GitRef::parse(text)),
+            Slot::Ref | Slot::Version => self.facts.git_ref = self.checked(GitRef::parse(text)),
             Slot::Port => {
                 self.facts.container_port = text.parse::<Port>().ok();
                 if self.facts.container_port.is_none() {
@@ -315,9 +316,15 @@ impl<'a> Reader<'a> {
                         self.problem.get_or_insert_with(|| format!("`{text}` is not a place to deploy to ({modes})"));
                     }
                     Some(
-                        Action::Redeploy | Action::Rollback | Action::Scale | Action::Decommission | Action::Status,
+                        Action::Redeploy
+                        | Action::Rollback
+                        | Action::Scale
+                        | Action::Decommission
+                        | Action::Status
+                        | Action::List
+                        | Action::Logs
+                        | Action::Cancel,
                     )
-                    | Some(Action::List | Action::Logs | Action::Cancel)
                     | None => {}
                 }
             }

@@ -46,7 +46,9 @@ fn flatten(value: &serde_json::Value, facts: &mut Vec<String>) {
             serde_json::Value::Object(_) => flatten(value, facts),
             _ if name == "action" => {}
             serde_json::Value::String(text) => facts.push(format!("{name}={text}")),
-            other => facts.push(format!("{name}={other}")),
+            other @ (serde_json::Value::Bool(_) | serde_json::Value::Number(_) | serde_json::Value::Array(_)) => {
+                facts.push(format!("{name}={other}"));
+            }
         }
     }
 }

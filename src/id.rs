@@ -167,6 +167,7 @@ text_id!(
             && text.len() <= 255
             && text.starts_with(|c: char| c.is_ascii_alphanumeric())
             && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-/:@".contains(c))
+            && text.split('/').all(|part| !part.is_empty() && part != "..")
     }
 );
 

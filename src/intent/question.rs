@@ -26,6 +26,9 @@ impl Question {
             let _ = writeln!(text, "That cannot be right: {problem}.\n");
         }
         match self.missing.as_slice() {
+            [] if self.problem.is_none() => {
+                let _ = write!(text, "Shall I {0} that? Say `{0}`, and I do.", self.action);
+            }
             [] => {
                 let _ = write!(text, "What should it be? Nothing was {} so far.", past(self.action));
             }

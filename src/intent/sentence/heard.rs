@@ -8,7 +8,8 @@ use crate::intent::facts::Facts;
 use crate::intent::question::Unclear;
 
 use super::phrase::{
-    ADVICE, CONDITIONS, EARLIER, FILLERS, NEGATIONS, NOUNS, OPENERS, Opener, PLURALS, POINTERS, TROUBLE,
+    ADVICE, CONDITIONS, EARLIER, FILLERS, NEGATIONS, NEWER, NOUNS, OPENERS, Opener, PLAN_ONLY, PLURALS, POINTERS,
+    SECOND_THOUGHTS, TROUBLE, WORK,
 };
 use super::reader::Reader;
 use super::verb::{AFTER_NOUN, VERBS, Verb};
@@ -47,6 +48,8 @@ pub(super) enum Cue {
     Withdrawal,
     /// Says yes.
     Yes,
+    /// Takes back what the same message said before.
+    SecondThought,
 }
 
 impl Heard {
@@ -95,6 +98,9 @@ pub(super) fn hear(text: &str, limits: Limits) -> Heard {
         whole.action = actions.first().copied();
         whole.forbidden = Some(Unclear::Several);
     }
+    if whole.has(Cue::SecondThought) && whole.action.is_some_and(changes) {
+        whole.forbidden = whole.forbidden.or(Some(Unclear::Negated));
+    }
     if !whole.action.is_some_and(changes) {
         whole.forbidden = whole.forbidden.filter(|_| whole.action.is_none());
     }
@@ -104,7 +110,7 @@ pub(super) fn hear(text: &str, limits: Limits) -> Heard {
 /// The one action of several mentions. Looking comes with a change for free, and a first count belongs to a deploy.
 fn one(actions: &[Action]) -> Result<Option<Action>, ()> {
     let mut changing: Vec<Action> = actions.iter().copied().filter(|it| changes(*it)).collect();
-    changing.dedup();
+    changing.dedup_by(|a, b| *a == Action::Deploy && *b == Action::Deploy);
     match changing.as_slice() {
         [] => Ok(actions.first().copied()),
         [only] => Ok(Some(*only)),
@@ -148,22 +154,29 @@ fn say(sentence: &Sentence, limits: Limits) -> Said {
         if !said.actions.is_empty() {
             reader.names_after_prepositions();
         }
-        if main.is_none() && said.actions.first() == Some(&Action::Status) {
+        if main.is_none() && matches!(said.actions.first(), Some(Action::Status | Action::Logs)) {
             reader.lone_name(commands.start);
         }
     }
-    if commands.dry_run || reader.has_any(&["dry-run", "dryrun"]) || reader.find("dry run").is_some() {
+    if commands.dry_run || reader.has_any(PLAN_ONLY) {
         reader.facts.dry_run = Some(true);
     }
     if commands.found.iter().any(|(verb, _)| verb.weak) && reader.facts.repository.is_none() && !reader.points() {
         said.actions.clear();
     }
     said.heard.cues.extend(cues(&reader));
+    let is_short = reader.len() <= 4 && commands.found.is_empty();
+    if is_short && (reader.has_any(SECOND_THOUGHTS) || reader.len() <= 3 && reader.is_negated()) {
+        said.heard.cues.push(Cue::SecondThought);
+    }
     said.heard.forbidden = forbidden(&reader, &commands, sentence);
     let is_question = sentence.question && commands.can_you && !commands.please && !reader.is_concrete();
     if is_question && said.actions.iter().copied().any(changes) {
         said.actions.clear();
         said.heard.cues.push(Cue::Advice);
+    }
+    if said.actions.is_empty() && said.heard.forbidden.is_none() && reader.is_negated() {
+        return said; // facts that are said not to be so
     }
     said.heard.words = reader.unused().map(|word| word.text.clone()).collect();
     said.heard.informs = reader.informs;
@@ -233,7 +246,9 @@ fn commands(reader: &mut Reader<'_>) -> Commands {
         if let Some(verb) = VERBS.iter().find(|verb| is_verb(reader, at, verb)) {
             reader.use_words(at, verb.words);
             let after = at + verb.words.split(' ').count();
-            commands.found.push((verb, after));
+            if commands.found.last().is_none_or(|(_, last)| *last != after) {
+                commands.found.push((verb, after));
+            }
         }
     }
     commands.please |= reader.has_any(&["please", "pls"]);
@@ -257,17 +272,12 @@ fn is_verb(reader: &Reader<'_>, at: usize, verb: &Verb) -> bool {
 /// Why a sentence must not be acted on, although it may hold a verb.
 fn forbidden(reader: &Reader<'_>, commands: &Commands, sentence: &Sentence) -> Option<Unclear> {
     let main = commands.found.first().map(|(verb, _)| verb.action);
-    let has_verb = main.is_some() || VERBS.iter().any(|verb| reader.find(verb.words).is_some());
+    let has_verb = (0..reader.len()).any(|index| VERBS.iter().any(|verb| is_verb(reader, index, verb)));
     if !has_verb {
         return None;
     }
-    let negated = (0..reader.len()).any(|index| {
-        NEGATIONS.iter().any(|it| reader.at(index, it))
-            && !reader.is_used(index)
-            && !(index == 0 && reader.at(0, "no") && sentence.words[0].pause)
-    });
     let keeps = reader.facts.keep_target == Some(true);
-    if negated && !(keeps && reader.find("without").is_some()) {
+    if reader.is_negated() && !(keeps && reader.find("without").is_some()) {
         return Some(Unclear::Negated);
     }
     let main = main?;
@@ -291,7 +301,9 @@ fn forbidden(reader: &Reader<'_>, commands: &Commands, sentence: &Sentence) -> O
     let strict = match main {
         Action::Decommission => reader.is_doubtful(&[]) || reader.has_details(),
         Action::Rollback => reader.is_doubtful(EARLIER) || reader.has_details(),
-        Action::Scale | Action::Redeploy | Action::Cancel => reader.unused_after_and(),
+        Action::Redeploy => reader.is_doubtful(NEWER),
+        Action::Cancel => reader.is_doubtful(WORK),
+        Action::Scale => reader.unused_after_and(),
         Action::Deploy | Action::Status | Action::List | Action::Logs => false,
     };
     strict.then_some(Unclear::Doubtful(main))
@@ -318,7 +330,7 @@ fn reading_action(reader: &Reader<'_>, start: usize) -> Option<Action> {
         return Some(Action::List);
     }
     let state = ["status", "state", "health", "healthy", "progress", "url", "address"];
-    let how = ["how is", "how's", "hows", "how are", "where is", "where's", "describe", "check", "inspect", "show"];
+    let how = ["how is", "how's", "hows", "where is", "where's", "describe", "check", "inspect", "show"];
     let is_it = starts(&["is", "are", "was", "did", "has"])
         && reader.has_any(&[
             "running",

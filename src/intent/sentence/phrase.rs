@@ -27,6 +27,10 @@ pub(super) const OPENERS: &[(&str, Opener)] = &[
     ("dry-run", Opener::DryRun),
     ("dryrun", Opener::DryRun),
     ("simulate", Opener::DryRun),
+    ("show me the plan to", Opener::DryRun),
+    ("show the plan to", Opener::DryRun),
+    ("plan to", Opener::DryRun),
+    ("plan", Opener::DryRun),
     ("i would like you to", Opener::Filler),
     ("i would like to", Opener::Filler),
     ("i'd like you to", Opener::Filler),
@@ -149,6 +153,9 @@ pub(super) const NEGATIONS: &[&str] = &[
     "neither",
 ];
 
+/// Words that take back what was said just before.
+pub(super) const SECOND_THOUGHTS: &[&str] = &["wait", "kidding", "joking", "joke", "oops", "sorry"];
+
 /// Words that make a command one for another time or another case.
 pub(super) const CONDITIONS: &[&str] = &[
     "if",
@@ -188,6 +195,7 @@ pub(super) const CONDITIONS: &[&str] = &[
 /// Words that tell of something that went wrong.
 pub(super) const TROUBLE: &[&str] = &[
     "why",
+    "fail",
     "failed",
     "fails",
     "failing",
@@ -232,6 +240,9 @@ pub(super) const MODES: &[(&str, Mode)] = &[
     ("kind", Mode::Local),
 ];
 
+/// Places that are more than one kind of target.
+pub(super) const CLOUDS: &[&str] = &["cloud", "aws", "amazon"];
+
 /// A fact that a word announces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Slot {
@@ -246,6 +257,7 @@ pub(super) enum Slot {
     Zone,
     Label,
     Dockerfile,
+    Token,
     Address,
 }
 
@@ -288,6 +300,8 @@ pub(super) const SLOTS: &[(&str, Slot)] = &[
     ("dockerfile_path", Slot::Dockerfile),
     ("dockerfile", Slot::Dockerfile),
     ("public_ip", Slot::Address),
+    ("git_token", Slot::Token),
+    ("token", Slot::Token),
 ];
 
 /// Words that never change the meaning of a command.
@@ -324,8 +338,6 @@ pub(super) const FILLERS: &[&str] = &[
     "thanks",
     "thank",
     "you",
-    "me",
-    "us",
     "ok",
     "okay",
     "up",
@@ -354,6 +366,8 @@ pub(super) const FILLERS: &[&str] = &[
 /// Words that never are a name, but may say something that the grammar does not know.
 pub(super) const NOUNS: &[&str] = &[
     "your",
+    "me",
+    "us",
     "there",
     "repo",
     "repository",
@@ -440,6 +454,12 @@ pub(super) const NOUNS: &[&str] = &[
     "does",
     "why",
     "going",
+    "are",
+    "should",
+    "deploy",
+    "rollout",
+    "request",
+    "build",
     "doing",
     "today",
     "still",
@@ -451,9 +471,49 @@ pub(super) const NOUNS: &[&str] = &[
     "reachable",
 ];
 
+/// Ways to ask for the plan in the middle of a sentence.
+pub(super) const PLAN_ONLY: &[&str] = &[
+    "dry run",
+    "dry-run",
+    "dryrun",
+    "show the plan",
+    "show me the plan",
+    "only the plan",
+    "just the plan",
+    "plan only",
+    "only plan",
+    "only show",
+    "just show",
+];
+
+/// Words by which people say that they want what is newest.
+pub(super) const NEWER: &[&str] = &[
+    "latest",
+    "newest",
+    "last",
+    "current",
+    "new",
+    "changes",
+    "version",
+    "release",
+    "commit",
+    "code",
+    "deploy",
+    "branch",
+    "namespace",
+    "repo",
+    "repository",
+    "running",
+];
+
+/// What can be cancelled.
+pub(super) const WORK: &[&str] = &["operation", "deploy", "request", "rollout", "build", "last", "current"];
+
 /// Words by which people say which version they want back.
-pub(super) const EARLIER: &[&str] =
-    &["previous", "last", "earlier", "old", "one", "version", "release", "revision", "commit", "before", "state"];
+pub(super) const EARLIER: &[&str] = &[
+    "previous", "last", "earlier", "old", "one", "version", "release", "revision", "commit", "before", "state",
+    "deploy",
+];
 
 /// Words that stand for what was spoken of before, or for the one thing that is there.
 pub(super) const POINTERS: &[&str] = &["it", "this", "that", "app", "application", "deployment", "service", "repo"];

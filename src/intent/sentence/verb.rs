@@ -32,6 +32,8 @@ const BACK: &[&str] = &["back"];
 const AGAIN: &[&str] = &["again", "latest", "newest"];
 
 pub(super) const VERBS: &[Verb] = &[
+    split("i need", REPLICAS, Action::Scale),
+    split("we need", REPLICAS, Action::Scale),
     verb("redeploy", Action::Redeploy),
     verb("re-deploy", Action::Redeploy),
     verb("update", Action::Redeploy),
@@ -56,6 +58,7 @@ pub(super) const VERBS: &[Verb] = &[
     weak("start", Action::Deploy),
     weak("install", Action::Deploy),
     weak("host", Action::Deploy),
+    weak("put", Action::Deploy),
     weak("serve", Action::Deploy),
     weak("build", Action::Deploy),
     weak("ship", Action::Deploy),

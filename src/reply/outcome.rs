@@ -191,7 +191,11 @@ pub(super) fn place(deployment: &Deployment) -> String {
     match (&facts.app_url, &facts.version) {
         (Some(url), _) => lines.push(format!(
             "- Address: {url}{}",
-            facts.http_status.map(|status| format!(" (answered with HTTP {status})")).unwrap_or_default()
+            facts
+                .http_status
+                .filter(|_| facts.replicas != Some(0))
+                .map(|status| format!(" (answered with HTTP {status})"))
+                .unwrap_or_default()
         )),
         (None, Some(version)) if deployment.mode == Mode::Local => lines.push(port_forward(deployment, version)),
         (None, _) => {}

@@ -8,6 +8,7 @@ use crate::http::deployments::DeploymentObject;
 use crate::http::error::ApiError;
 use crate::http::models::DEFAULT_MODEL;
 use crate::id::OperationId;
+use crate::intent::sentence::Role;
 
 /// Names the build that answered.
 const FINGERPRINT: &str = concat!("on-demand-infra-", env!("CARGO_PKG_VERSION"));
@@ -44,19 +45,6 @@ pub struct Message {
     pub role: Role,
     /// The text of all its parts.
     pub text: String,
-}
-
-/// Who said something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// The application around the model (`system`, `developer`).
-    System,
-    /// The person.
-    User,
-    /// We.
-    Assistant,
-    /// A tool (`tool`, `function`).
-    Tool,
 }
 
 impl ChatRequest {

@@ -1,0 +1,3 @@
+//! Stories about the server as a client sees it.
+
+mod http;

@@ -162,7 +162,7 @@ fn step(step: &StepView) -> Option<String> {
     match step.state {
         StepState::Pending => None,
         StepState::Running => {
-            Some(format!("- {title}{}", text.map(|it| format!(": {it}")).unwrap_or_else(|| " …".to_owned())))
+            Some(format!("- {title}{}", text.map_or_else(|| " …".to_owned(), |it| format!(": {it}"))))
         }
         StepState::Succeeded => {
             let time = if step.already { Some("nothing to do".to_owned()) } else { step.elapsed_ms.map(elapsed) };
@@ -266,7 +266,7 @@ fn the_action(operation: &Operation, deployment: Option<&Deployment>) -> String 
         Action::Decommission => "The removal",
         Action::Status | Action::List | Action::Logs | Action::Cancel => "The operation",
     };
-    deployment.map(|it| format!("{what} of `{}`", it.name)).unwrap_or_else(|| what.to_owned())
+    deployment.map_or_else(|| what.to_owned(), |it| format!("{what} of `{}`", it.name))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::config::Settings;
-use crate::http::chat::wire::ChatRequest;
+use crate::http::chat::request::ChatRequest;
 use crate::http::error::ApiError;
 use crate::intent::sentence::{Reading, Turn};
 use crate::intent::{Limits, Request, fields, question, sentence};

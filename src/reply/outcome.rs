@@ -39,6 +39,7 @@ pub fn outcome(operation: &Operation, deployment: Option<&Deployment>, steps: &[
                 the_action(operation, deployment)
             )),
             bullets("Taken back:", &operation.receipt),
+            deployment.filter(|it| is_live(Some(it))).map(place),
         ],
         OperationState::Stuck => stuck(operation, deployment),
     };
@@ -63,6 +64,11 @@ fn succeeded(operation: &Operation, deployment: Option<&Deployment>) -> Vec<Opti
     match operation.action {
         Action::Deploy if rolled_out || version.is_none() => {
             running(format!("**`{name}` is running.**{}", built_from(deployment)))
+        }
+        Action::Deploy | Action::Redeploy if !rolled_out && !operation.receipt.is_empty() => {
+            let mut paragraphs = running(format!("**`{name}` is up to date.**"));
+            paragraphs.insert(1, bullets("Done:", &operation.receipt));
+            paragraphs
         }
         Action::Deploy | Action::Redeploy if !rolled_out => running(format!(
             "**Nothing to do: `{name}` already runs{}.** Nothing was built and nothing was rolled out.",

@@ -1,5 +1,9 @@
 //! The typed request: what a person wants, with every value checked.
+//!
+//! Two sources lead to it, explicit body fields (`fields`) and plain sentences (`sentence`); both collect `facts` first.
+//! `selection` finds the deployment that is meant, `question` asks for what is missing. Nothing here does IO.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use secrecy::SecretString;
@@ -9,6 +13,12 @@ use crate::id::{
     Action, DeploymentName, DockerfilePath, EnvironmentName, GitRef, HostedZoneId, InstanceId, KeyPairName, Mode,
     Namespace, Port, Region, RepositoryUrl, SubdomainLabel,
 };
+
+pub mod facts;
+pub mod fields;
+pub mod question;
+pub mod selection;
+pub mod sentence;
 
 /// What a person wants, without secrets: this is what an operation keeps.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -61,6 +71,63 @@ pub struct Request {
     pub secrets: Secrets,
     /// Only show the plan.
     pub dry_run: bool,
+    /// How the request was made; a destructive sentence wants a confirmation that a field does not.
+    pub source: Source,
+    /// The person has confirmed a destructive request (`confirm`).
+    pub confirmed: bool,
+}
+
+/// How a request was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// By explicit body fields.
+    Fields,
+    /// By a plain sentence.
+    Sentence,
+}
+
+/// Settings that decide what a request may ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The largest number of replicas (`MAX_REPLICAS`).
+    pub max_replicas: u16,
+    /// The settings hold AWS credentials, so that a request for a cloud mode need not.
+    pub aws_credentials_in_settings: bool,
+}
+
+/// Says why a request cannot be accepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct IntentError {
+    /// The field that is wrong; a part of an object has its path (`aws_credentials.aws_region`).
+    pub param: Option<Cow<'static, str>>,
+    /// What is wrong and what would be right.
+    pub message: String,
+    /// The kind of fault.
+    pub code: IntentErrorCode,
+}
+
+/// The kind of fault of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IntentErrorCode {
+    /// A value is out of range, of the wrong kind or against its rule.
+    InvalidValue,
+    /// The action needs a field that is not there.
+    MissingRequiredParameter,
+    /// A field is not one of ours, but nearly.
+    UnknownParameter,
+}
+
+impl IntentErrorCode {
+    /// The stable text that clients see.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidValue => "invalid_value",
+            Self::MissingRequiredParameter => "missing_required_parameter",
+            Self::UnknownParameter => "unknown_parameter",
+        }
+    }
 }
 
 /// Values of a request that must stay secret.

@@ -175,14 +175,14 @@ impl Call {
     /// Sets a variable whose value never appears in lines and errors.
     #[must_use]
     pub fn secret_env(mut self, name: impl AsRef<OsStr>, value: &SecretString) -> Self {
-        self.redactor = self.redactor.with(value);
+        self.redactor = self.redactor.with([value]);
         self.env(name, value.expose_secret())
     }
 
     /// Never shows this text in lines and errors.
     #[must_use]
     pub fn hide(mut self, secret: &SecretString) -> Self {
-        self.redactor = self.redactor.with(secret);
+        self.redactor = self.redactor.with([secret]);
         self
     }
 

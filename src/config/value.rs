@@ -142,6 +142,15 @@ impl Database {
         let fits = matches!(url.scheme(), "postgres" | "postgresql") && url.path().len() > 1;
         fits.then(|| Self::Postgres(SecretString::from(text)))
     }
+
+    /// The password in the address, as it is written there.
+    #[must_use]
+    pub fn password(&self) -> Option<SecretString> {
+        match self {
+            Self::Sqlite(_) => None,
+            Self::Postgres(url) => Url::parse(url.expose_secret()).ok()?.password().map(SecretString::from),
+        }
+    }
 }
 
 /// The Docker daemon.

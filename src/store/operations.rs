@@ -354,11 +354,12 @@ impl Store {
         super::deployments::put(&mut transaction, &ending.deployment).await?;
         if let Some(version) = &ending.version {
             sqlx::query(
-                "INSERT INTO versions (deployment_id, revision, version) VALUES ($1, $2, $3)
-                 ON CONFLICT (deployment_id, revision) DO UPDATE SET version = excluded.version",
+                "INSERT INTO versions (deployment_id, revision, image, version) VALUES ($1, $2, $3, $4)
+                 ON CONFLICT (deployment_id, revision) DO UPDATE SET image = excluded.image, version = excluded.version",
             )
             .bind(ending.deployment.id.to_string())
             .bind(i64::from(version.revision))
+            .bind(version.image.as_str())
             .bind(to_json(version))
             .execute(&mut *transaction)
             .await?;

@@ -1,0 +1,290 @@
+//! One JSON value to one checked fact, lenient about numbers and booleans that come as strings.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use secrecy::SecretString;
+use serde_json::Value;
+
+use crate::id::{EnvironmentName, IdError, Port, Region};
+use crate::intent::{AwsCredentials, IntentError, IntentErrorCode, Limits, VersionRef};
+
+use super::{AWS_PARTS, Field, nearest, unknown};
+
+/// At most so many environment variables.
+const MAX_VARIABLES: usize = 100;
+/// At most so many bytes of names and values of environment variables.
+const MAX_VARIABLES_BYTES: usize = 64 * 1024;
+
+/// A present value and what is needed to judge it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cx<'a> {
+    pub(super) value: &'a Value,
+    pub(super) limits: &'a Limits,
+    pub(super) name: &'static str,
+}
+
+/// Says what is wrong with a value; the field is added by who knows it.
+#[derive(Debug)]
+pub(super) enum Wrong {
+    /// The value of the field.
+    Value(String),
+    /// A part of an object.
+    Part(IntentError),
+}
+
+impl Wrong {
+    /// The value of the field is wrong.
+    pub(super) fn value(message: impl Into<String>) -> Self {
+        Self::Value(message.into())
+    }
+
+    /// The error for the field.
+    pub(super) fn into_error(self, field: &Field) -> IntentError {
+        match self {
+            Self::Part(error) => error,
+            Self::Value(message) => IntentError {
+                param: Some(Cow::Borrowed(field.name)),
+                message: format!("`{}`: {message}", field.name),
+                code: IntentErrorCode::InvalidValue,
+            },
+        }
+    }
+
+    fn part(path: &'static str, message: &str, code: IntentErrorCode) -> Self {
+        Self::Part(IntentError { param: Some(Cow::Borrowed(path)), message: format!("`{path}`: {message}"), code })
+    }
+}
+
+impl<'a> Cx<'a> {
+    /// A string with something in it.
+    fn text(&self) -> Result<&'a str, Wrong> {
+        match self.value {
+            Value::String(text) if text.is_empty() => {
+                Err(Wrong::value("the text is empty: give a value, or leave the field out"))
+            }
+            Value::String(text) => Ok(text),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+                Err(Wrong::value(format!("a text is wanted, {} was given", kind(self.value))))
+            }
+        }
+    }
+
+    /// A string that keeps the rule of a newtype.
+    pub(super) fn parse<T>(&self, parse: impl Fn(&'a str) -> Result<T, IdError>) -> Result<T, Wrong> {
+        Ok(parse(self.text()?)?)
+    }
+
+    /// One of some words; a near miss is told which one was meant.
+    pub(super) fn word<T>(&self, words: &[&'static str], parse: fn(&str) -> Result<T, IdError>) -> Result<T, Wrong> {
+        let text = self.text()?;
+        parse(text).map_err(|error| {
+            let plain: String = text.to_lowercase().chars().take(64).map(|c| if c == '_' { '-' } else { c }).collect();
+            let meant = words.iter().find(|word| strsim::osa_distance(&plain, word) <= 2);
+            let hint = meant.map(|word| format!(", did you mean `{word}`?")).unwrap_or_default();
+            Wrong::value(format!("{error}{hint}"))
+        })
+    }
+
+    /// A whole number from `min` to `max`.
+    pub(super) fn number(&self, min: u32, max: u32) -> Result<u32, Wrong> {
+        let number = match self.value {
+            Value::Number(number) => whole(number),
+            Value::String(text) => {
+                Some(text.trim()).filter(|it| it.bytes().all(|b| b.is_ascii_digit())).and_then(|it| it.parse().ok())
+            }
+            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+        };
+        number
+            .filter(|it| (min..=max).contains(it))
+            .ok_or_else(|| Wrong::value(format!("{} is not a whole number from {min} to {max}", shown(self.value))))
+    }
+
+    /// A TCP port.
+    pub(super) fn port(&self) -> Result<Port, Wrong> {
+        let number = self.number(1, u32::from(u16::MAX))?;
+        u16::try_from(number).ok().and_then(Port::new).ok_or_else(|| Wrong::value("not a port"))
+    }
+
+    /// True or false.
+    pub(super) fn flag(&self) -> Result<bool, Wrong> {
+        match self.value {
+            Value::Bool(flag) => Some(*flag),
+            Value::String(text) if text.trim().eq_ignore_ascii_case("true") => Some(true),
+            Value::String(text) if text.trim().eq_ignore_ascii_case("false") => Some(false),
+            Value::Null | Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => None,
+        }
+        .ok_or_else(|| Wrong::value(format!("{} is not `true` or `false`", shown(self.value))))
+    }
+
+    /// An IP address.
+    pub(super) fn address(&self) -> Result<IpAddr, Wrong> {
+        let text = self.text()?;
+        text.parse()
+            .map_err(|_| Wrong::value(format!("{} is not an IP address such as `203.0.113.7`", shown(self.value))))
+    }
+
+    /// A version to go back to: a number, or the beginning of a commit id.
+    pub(super) fn version(&self) -> Result<VersionRef, Wrong> {
+        let version = match self.value {
+            Value::Number(number) => whole(number).filter(|it| *it > 0).map(VersionRef::Revision),
+            Value::String(text) => VersionRef::parse(text),
+            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+        };
+        version.ok_or_else(|| {
+            Wrong::value(format!(
+                "{} is neither a revision number from 1 nor 7 to 64 hexadecimal digits of a commit id",
+                shown(self.value)
+            ))
+        })
+    }
+
+    /// A text that no message may repeat.
+    pub(super) fn secret(&self, longest: usize) -> Result<SecretString, Wrong> {
+        let text = self.text()?;
+        secret(text, longest).ok_or_else(|| Wrong::value(secret_rule(longest)))
+    }
+
+    /// An object of variables. A null is refused: it could mean "remove it" or "leave it empty".
+    pub(super) fn environment(&self) -> Result<BTreeMap<EnvironmentName, SecretString>, Wrong> {
+        let Value::Object(object) = self.value else {
+            return Err(Wrong::value(format!(
+                "an object of variable names to values is wanted, {} was given",
+                kind(self.value)
+            )));
+        };
+        if object.len() > MAX_VARIABLES {
+            return Err(Wrong::value(format!("{} variables are more than {MAX_VARIABLES}", object.len())));
+        }
+        let mut size = 0;
+        let mut variables = BTreeMap::new();
+        for (name, value) in object {
+            let name = EnvironmentName::parse(name.as_str())?;
+            let text = match value {
+                Value::String(text) => text.clone(),
+                Value::Number(number) => number.to_string(),
+                Value::Bool(flag) => flag.to_string(),
+                Value::Null | Value::Array(_) | Value::Object(_) => {
+                    return Err(Wrong::value(format!(
+                        "the value of `{name}` is {}, a string, a number, true or false is wanted",
+                        kind(value)
+                    )));
+                }
+            };
+            if text.contains('\0') {
+                return Err(Wrong::value(format!("the value of `{name}` holds a zero byte")));
+            }
+            size += name.as_str().len() + text.len();
+            variables.insert(name, SecretString::from(text));
+        }
+        if size > MAX_VARIABLES_BYTES {
+            return Err(Wrong::value(format!("{size} bytes of variables are more than {MAX_VARIABLES_BYTES}")));
+        }
+        Ok(variables)
+    }
+
+    /// AWS credentials, field by field.
+    pub(super) fn aws_credentials(&self) -> Result<AwsCredentials, Wrong> {
+        let Value::Object(object) = self.value else {
+            return Err(Wrong::value(format!("an object is wanted, {} was given", kind(self.value))));
+        };
+        let part = |index: usize| {
+            let part = &AWS_PARTS[index];
+            match object.get(part.name) {
+                None | Some(Value::Null) => Ok(None),
+                Some(Value::String(text)) => Ok(Some(text.as_str()).filter(|text| !text.is_empty())),
+                Some(other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_))) => {
+                    let message = format!("a text is wanted, {} was given", kind(other));
+                    Err(Wrong::part(part.path, &message, IntentErrorCode::InvalidValue))
+                }
+            }
+        };
+        let hidden = |index: usize, longest: usize| {
+            let text: Option<&str> = part(index)?;
+            text.map(|text| {
+                secret(text, longest).ok_or_else(|| {
+                    Wrong::part(AWS_PARTS[index].path, &secret_rule(longest), IntentErrorCode::InvalidValue)
+                })
+            })
+            .transpose()
+        };
+        let (access_key_id, secret_access_key, session_token) = (hidden(0, 128)?, hidden(1, 256)?, hidden(2, 8192)?);
+        let region = part(3)?
+            .map(|text| {
+                Region::parse(text)
+                    .map_err(|error| Wrong::part(AWS_PARTS[3].path, &error.to_string(), IntentErrorCode::InvalidValue))
+            })
+            .transpose()?;
+        let names = AWS_PARTS.iter().map(|part| part.name);
+        for name in object.keys() {
+            if let Some(meant) = nearest(name, names.clone()) {
+                return Err(Wrong::Part(unknown(format!("{}.{name}", self.name), meant)));
+            }
+        }
+        let absent =
+            |index: usize| Wrong::part(AWS_PARTS[index].path, "is missing", IntentErrorCode::MissingRequiredParameter);
+        Ok(AwsCredentials {
+            access_key_id: access_key_id.ok_or_else(|| absent(0))?,
+            secret_access_key: secret_access_key.ok_or_else(|| absent(1))?,
+            session_token,
+            region,
+        })
+    }
+}
+
+impl VersionRef {
+    /// Reads a revision number (from 1) or the first 7 to 64 hexadecimal digits of a commit id.
+    ///
+    /// Digits alone are a revision up to six of them and a commit from seven on.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let hex = text.bytes().all(|b| b.is_ascii_hexdigit());
+        if hex && (7..=64).contains(&text.len()) {
+            return Some(Self::Commit(text.to_ascii_lowercase()));
+        }
+        let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        text.parse().ok().filter(|revision| digits && *revision > 0).map(Self::Revision)
+    }
+}
+
+/// A JSON number without a fraction; `3.0` is one, as some clients print it.
+fn whole(number: &serde_json::Number) -> Option<u32> {
+    let text = number.to_string();
+    text.strip_suffix(".0").unwrap_or(&text).parse().ok()
+}
+
+/// A text without spaces and control characters that is not too long.
+fn secret(text: &str, longest: usize) -> Option<SecretString> {
+    let fits = text.len() <= longest && text.bytes().all(|b| b.is_ascii_graphic());
+    fits.then(|| SecretString::from(text))
+}
+
+fn secret_rule(longest: usize) -> String {
+    format!("at most {longest} printable characters without spaces are wanted (the value is not shown)")
+}
+
+/// What a value is, for a message that must not repeat it.
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// A value as a message shows it: short ones as they are, others by their kind.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Bool(_) | Value::Number(_) => format!("`{value}`"),
+        Value::String(text) => {
+            let text: String = text.chars().take(80).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+            format!("`{text}`")
+        }
+        Value::Null | Value::Array(_) | Value::Object(_) => kind(value).to_owned(),
+    }
+}

@@ -1,0 +1,257 @@
+//! Which deployment is meant: the one that fits every given fact.
+//!
+//! `key_pair` is not a fact about a deployment but about the way to its instance, so it does not select.
+
+use std::net::IpAddr;
+
+use crate::id::{DeploymentId, DeploymentName, Mode, Namespace, RepositoryUrl};
+
+use super::Selector;
+
+/// An existing deployment, reduced to what can select it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Candidate {
+    /// Its own id.
+    pub id: DeploymentId,
+    /// Kind of target.
+    pub mode: Mode,
+    /// Name of the target: cluster or instance.
+    pub instance_id: String,
+    /// Name of the application.
+    pub name: DeploymentName,
+    /// Namespace on the cluster.
+    pub namespace: Namespace,
+    /// What it was built from.
+    pub repository: RepositoryUrl,
+    /// Public address of its EC2 instance.
+    pub public_ip: Option<IpAddr>,
+}
+
+/// Says why no single deployment is meant.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SelectionError {
+    /// None fits (404 `deployment_not_found`).
+    #[error("no deployment {wanted}; {existing}")]
+    NotFound {
+        /// The facts that were given, as the end of the sentence "no deployment ...".
+        wanted: String,
+        /// What exists instead.
+        existing: String,
+    },
+    /// More than one fits (400).
+    #[error("{} deployments fit: {}; say which one with {}", fitting.len(), fitting.join("; "), ticked(fields))]
+    Several {
+        /// Each of them, in words.
+        fitting: Vec<String>,
+        /// The fields whose values differ.
+        fields: Vec<&'static str>,
+    },
+}
+
+/// Finds the one deployment that fits every fact of `selector`.
+///
+/// # Errors
+/// None fits, or several do.
+pub fn select<'a>(candidates: &'a [Candidate], selector: &Selector) -> Result<&'a Candidate, SelectionError> {
+    let fitting = matching(candidates, selector);
+    match fitting.as_slice() {
+        [only] => Ok(only),
+        [] => Err(SelectionError::NotFound { wanted: wanted(selector), existing: existing(candidates) }),
+        several => Err(SelectionError::Several {
+            fitting: several.iter().map(|it| it.in_words()).collect(),
+            fields: telling_apart(several),
+        }),
+    }
+}
+
+/// Every deployment that fits all facts of `selector`; all of them when it has none.
+#[must_use]
+pub fn matching<'a>(candidates: &'a [Candidate], selector: &Selector) -> Vec<&'a Candidate> {
+    candidates.iter().filter(|it| it.fits(selector)).collect()
+}
+
+impl Candidate {
+    fn fits(&self, selector: &Selector) -> bool {
+        let Selector { mode, instance_id, namespace, name, repository, public_ip, key_pair: _ } = selector;
+        // In cloud-hosted `instance_name` is also the cluster's name when no `instance_id` is given.
+        let names_cluster = |name: &DeploymentName| {
+            self.mode == Mode::CloudHosted && instance_id.is_none() && self.instance_id == name.as_str()
+        };
+        fits(mode.as_ref(), |it| *it == self.mode)
+            && fits(instance_id.as_ref(), |it| it.as_str() == self.instance_id || it.as_str() == self.id.to_string())
+            && fits(namespace.as_ref(), |it| *it == self.namespace)
+            && fits(name.as_ref(), |it| *it == self.name || names_cluster(it))
+            && fits(repository.as_ref(), |it| it.identity() == self.repository.identity())
+            && fits(public_ip.as_ref(), |it| Some(*it) == self.public_ip)
+    }
+
+    fn in_words(&self) -> String {
+        let Self { id, mode, instance_id, name, namespace, repository, public_ip } = self;
+        let address = public_ip.map(|ip| format!(" at `{ip}`")).unwrap_or_default();
+        format!("`{name}` in namespace `{namespace}` on `{instance_id}`{address} ({mode}, {repository}, `{id}`)")
+    }
+}
+
+fn fits<T>(given: Option<&T>, is: impl Fn(&T) -> bool) -> bool {
+    given.is_none_or(is)
+}
+
+/// The given facts as the end of the sentence "no deployment ...".
+fn wanted(selector: &Selector) -> String {
+    let Selector { mode, instance_id, namespace, name, repository, public_ip, key_pair: _ } = selector;
+    let facts: Vec<String> = [
+        ("deployment_mode", mode.map(|it| it.to_string())),
+        ("instance_id", instance_id.as_ref().map(ToString::to_string)),
+        ("target_namespace", namespace.as_ref().map(ToString::to_string)),
+        ("instance_name", name.as_ref().map(ToString::to_string)),
+        ("github_repo_url", repository.as_ref().map(ToString::to_string)),
+        ("public_ip", public_ip.map(|it| it.to_string())),
+    ]
+    .into_iter()
+    .filter_map(|(field, value)| value.map(|value| format!("`{field}` `{value}`")))
+    .collect();
+    if facts.is_empty() { "exists".to_owned() } else { format!("has {}", facts.join(" and ")) }
+}
+
+/// How many deployments a message lists that nobody asked for.
+const LISTED: usize = 20;
+
+/// What is there, so that a person sees the slip.
+fn existing(candidates: &[Candidate]) -> String {
+    if candidates.is_empty() {
+        return "nothing is deployed, `deploy` comes first".to_owned();
+    }
+    let list: Vec<String> = candidates.iter().take(LISTED).map(Candidate::in_words).collect();
+    let more = match candidates.len().saturating_sub(LISTED) {
+        0 => String::new(),
+        more => format!("; and {more} more"),
+    };
+    format!("deployed are: {}{more}", list.join("; "))
+}
+
+/// The fields whose values differ among `several`; the id of a deployment when no other tells all of them apart.
+fn telling_apart(several: &[&Candidate]) -> Vec<&'static str> {
+    let values: [(&str, fn(&Candidate) -> String); 6] = [
+        ("deployment_mode", |it| it.mode.to_string()),
+        ("instance_id", |it| it.instance_id.clone()),
+        ("target_namespace", |it| it.namespace.to_string()),
+        ("instance_name", |it| it.name.to_string()),
+        ("github_repo_url", |it| it.repository.identity()),
+        ("public_ip", |it| it.public_ip.map(|ip| ip.to_string()).unwrap_or_default()),
+    ];
+    let differing: Vec<&str> = values
+        .iter()
+        .filter(|(_, value)| several.windows(2).any(|pair| value(pair[0]) != value(pair[1])))
+        .map(|(field, _)| *field)
+        .collect();
+    if differing.is_empty() { vec!["instance_id"] } else { differing }
+}
+
+/// Field names as a message shows them.
+fn ticked(fields: &[&str]) -> String {
+    fields.iter().map(|field| format!("`{field}`")).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::InstanceId;
+
+    fn candidate(mode: Mode, instance_id: &str, namespace: &str, name: &str, repository: &str) -> Candidate {
+        Candidate {
+            id: DeploymentId::new(),
+            mode,
+            instance_id: instance_id.to_owned(),
+            name: DeploymentName::parse(name).unwrap(),
+            namespace: Namespace::parse(namespace).unwrap(),
+            repository: RepositoryUrl::parse(repository).unwrap(),
+            public_ip: None,
+        }
+    }
+
+    fn three() -> Vec<Candidate> {
+        vec![
+            candidate(Mode::Local, "on-demand-infra", "demo", "web", "https://github.com/a/web"),
+            candidate(Mode::Local, "on-demand-infra", "test", "web", "https://github.com/a/web"),
+            candidate(Mode::CloudHosted, "shop", "default", "api", "https://github.com/a/api.git"),
+        ]
+    }
+
+    #[test]
+    fn without_facts_the_only_deployment_is_meant() {
+        let one = &three()[..1];
+
+        assert_eq!(select(one, &Selector::default()).unwrap(), &one[0]);
+    }
+
+    #[test]
+    fn the_namespace_tells_two_of_the_same_name_apart() {
+        let all = three();
+        let selector = Selector { namespace: Namespace::parse("test").ok(), ..Selector::default() };
+
+        assert_eq!(select(&all, &selector).unwrap().id, all[1].id);
+    }
+
+    #[test]
+    fn several_are_listed_with_the_fields_that_differ() {
+        let all = three();
+        let selector = Selector { mode: Some(Mode::Local), ..Selector::default() };
+
+        let SelectionError::Several { fitting, fields } = select(&all, &selector).unwrap_err() else {
+            panic!("two fit")
+        };
+
+        assert_eq!(fields, ["target_namespace"]);
+        assert_eq!(fitting.len(), 2);
+    }
+
+    #[test]
+    fn an_instance_id_is_the_name_of_the_target_or_the_id_of_the_deployment() {
+        let all = three();
+        let by_target = Selector { instance_id: InstanceId::parse("shop").ok(), ..Selector::default() };
+        let by_id = Selector { instance_id: InstanceId::parse(all[1].id.to_string()).ok(), ..Selector::default() };
+
+        assert_eq!(select(&all, &by_target).unwrap().id, all[2].id);
+        assert_eq!(select(&all, &by_id).unwrap().id, all[1].id);
+    }
+
+    #[test]
+    fn in_cloud_hosted_the_name_may_be_the_cluster() {
+        let all = three();
+        let selector = Selector { name: DeploymentName::parse("shop").ok(), ..Selector::default() };
+
+        assert_eq!(select(&all, &selector).unwrap().id, all[2].id);
+    }
+
+    #[test]
+    fn two_spellings_of_a_repository_are_the_same() {
+        let all = three();
+        let selector =
+            Selector { repository: RepositoryUrl::parse("https://GitHub.com/a/api/").ok(), ..Selector::default() };
+
+        assert_eq!(select(&all, &selector).unwrap().id, all[2].id);
+    }
+
+    #[test]
+    fn none_says_what_was_wanted_and_what_exists() {
+        let all = three();
+        let selector = Selector { name: DeploymentName::parse("nope").ok(), ..Selector::default() };
+
+        let text = select(&all, &selector).unwrap_err().to_string();
+
+        assert!(text.starts_with("no deployment has `instance_name` `nope`; deployed are: `web` in namespace `demo`"));
+        assert_eq!(
+            select(&[], &Selector::default()).unwrap_err().to_string(),
+            "no deployment exists; nothing is deployed, `deploy` comes first"
+        );
+    }
+
+    #[test]
+    fn twins_are_told_apart_by_their_id() {
+        let twin = || candidate(Mode::Local, "c", "demo", "web", "https://github.com/a/web");
+
+        let error = select(&[twin(), twin()], &Selector::default()).unwrap_err();
+
+        assert!(matches!(error, SelectionError::Several { fields, .. } if fields == ["instance_id"]));
+    }
+}

@@ -1,0 +1,1 @@
+//! Sentences without a model.

@@ -28,7 +28,7 @@ mod printed;
 pub use crate::tool::durable::settle;
 
 /// How long a program may take to end after SIGINT, before SIGKILL.
-const GRACE: Duration = Duration::from_secs(10);
+const GRACE: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 10 });
 /// How many of the last lines of output an error carries.
 const LAST_LINES: usize = 20;
 /// Standard output that is kept for parsing, at most; more is an error.
@@ -414,7 +414,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_error_carries_the_last_lines_of_a_program_that_prints_without_end() {
-        let error = run(shell("yes filler | head -c 5000000 >&2; echo the cause >&2; exit 3")).await.unwrap_err();
+        let error = run(shell("yes filler | head -n 700000 >&2; echo the cause >&2; exit 3")).await.unwrap_err();
 
         assert_eq!(error.to_string(), "`sh` ended with exit code 3: the cause");
         assert_eq!(error.lines().len(), LAST_LINES);
@@ -451,10 +451,13 @@ mod tests {
     #[tokio::test]
     async fn a_program_that_ignores_an_interrupt_is_killed_after_its_grace() {
         let cancel = CancellationToken::new();
-        let call = shell("trap '' INT; while true; do sleep 1; done");
+        let call = shell("trap '' INT; echo ready >&2; while true; do sleep 1; done");
 
-        tokio::time::pause();
-        let (error, ()) = tokio::join!(call.run(&Lines::none(), &cancel), async { cancel.cancel() });
+        let lines = Lines::new({
+            let cancel = cancel.clone();
+            move |_| cancel.cancel()
+        });
+        let error = call.run(&lines, &cancel).await;
 
         assert!(matches!(error, Err(ToolError::Cancelled { .. })));
     }

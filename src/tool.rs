@@ -147,7 +147,7 @@ impl Call {
             inherited: None,
             redactor: Redactor::default(),
             directory: None,
-            timeout: Duration::from_secs(60),
+            timeout: Duration::from_mins(1),
         }
     }
 
@@ -219,8 +219,9 @@ impl Call {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().map_err(|source| self.not_runnable(source))?;
         let mut group = Group::of(&child);
-        let stdout = child.stdout.take().expect("stdout is piped");
-        let stderr = child.stderr.take().expect("stderr is piped");
+        let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
+            return Err(self.io(io::Error::other("it has no pipes")));
+        };
         let (mut kept_stdout, mut kept_stderr) = (Kept::first(MAX_OUTPUT_BYTES), Kept::last(MAX_ERROR_BYTES));
         let ended = {
             let reading = async {

@@ -22,7 +22,7 @@ pub use crate::tool::kind::error::KindError;
 /// How long a look at clusters may take.
 const LOOK_LIMIT: Duration = Duration::from_secs(30);
 /// How long the removal of a cluster may take.
-const DELETE_LIMIT: Duration = Duration::from_secs(120);
+const DELETE_LIMIT: Duration = Duration::from_mins(2);
 
 /// The kind program as the settings say.
 #[derive(Debug, Clone)]

@@ -194,10 +194,7 @@ impl GitError {
     /// The failure as it is stored and answered.
     #[must_use]
     pub fn failure(&self) -> Failure {
-        let output = match self {
-            Self::Tool(error) => error.lines().to_vec(),
-            _ => Vec::new(),
-        };
+        let output = if let Self::Tool(error) = self { error.lines().to_vec() } else { Vec::new() };
         let message = self.source().map_or_else(|| self.to_string(), |cause| format!("{self}: {cause}"));
         Failure { code: self.code().to_owned(), message, next_step: self.next_step(), output }
     }

@@ -182,7 +182,15 @@ impl KindError {
         let output = match self {
             Self::Tool(error) => error.lines().to_vec(),
             Self::ControlPlane { lines, .. } | Self::TimedOut { lines, .. } => lines.clone(),
-            _ => Vec::new(),
+            Self::PortTaken { .. }
+            | Self::NodeImage { .. }
+            | Self::Docker { .. }
+            | Self::NameInUse { .. }
+            | Self::NoSuchCluster { .. }
+            | Self::NoSuchImage { .. }
+            | Self::DiskFull
+            | Self::TooManyFiles
+            | Self::Folder(_) => Vec::new(),
         };
         let message = self.source().map_or_else(|| self.to_string(), |cause| format!("{self}: {cause}"));
         Failure { code: self.code().to_owned(), message, next_step: self.next_step(), output }

@@ -1,1 +1,186 @@
-//! Placeholder.
+//! The commands: `serve`, `migrate`, `openapi`, `doctor`.
+
+pub mod doctor;
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use clap::{Parser, Subcommand};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+use crate::config::catalog::SETTINGS;
+use crate::config::{ConfigError, Settings, Warning};
+use crate::http;
+use crate::store::Store;
+
+/// The arguments of the program.
+#[derive(Debug, Parser)]
+#[command(
+    name = "on-demand-infra",
+    version,
+    long_version = LONG_VERSION,
+    about = "Turns a chat request into a running application",
+    long_about = LONG_ABOUT,
+    after_help = "`--help` also lists all settings, with examples and exit codes.",
+    after_long_help = after_help()
+)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// What the program is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Runs the server (also without a command)
+    Serve,
+    /// Brings the store to this version's schema, and ends
+    Migrate,
+    /// Prints the description of the server's routes, as openapi.json
+    Openapi,
+    /// Checks every tool, version, credential and setting that each mode needs
+    Doctor {
+        /// Prints one JSON object instead of lines
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+impl Arguments {
+    /// The command that was given; `serve` when there was none.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        self.command.unwrap_or(Command::Serve)
+    }
+}
+
+/// Runs a command that needs settings and the log.
+///
+/// # Errors
+/// What made the command fail.
+pub async fn run(command: &Command, settings: Settings) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Serve => serve(settings).await,
+        Command::Migrate => {
+            Store::open(&settings.store.database).await?.close().await;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Openapi | Command::Doctor { .. } => bail!("this command runs without the log"),
+    }
+}
+
+/// Runs the server until SIGTERM or SIGINT, or until its store is lost.
+async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
+    let address = SocketAddr::new(settings.server.host, settings.server.port);
+    let grace = settings.server.shutdown_grace;
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}; set `HOST` or `PORT`"))?;
+    let app = App::open(settings).await?;
+    tracing::info!(address = %listener.local_addr()?, version = env!("CARGO_PKG_VERSION"), "the server is ready");
+    let stop = CancellationToken::new();
+    let server = tokio::spawn(http::serve(app.clone(), listener, stop.clone()));
+    let mut terminate = signal(SignalKind::terminate())?;
+    let lost = app.lost_token();
+    tokio::select! {
+        _ = terminate.recv() => (),
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+        () = lost.cancelled() => (),
+    }
+    tracing::info!("the server stops: running steps come to a safe point first");
+    stop.cancel();
+    app.close().await;
+    // Answers that are still under way get a moment; what they wait for is stored.
+    let _ = tokio::time::timeout(grace, server).await;
+    Ok(if lost.is_cancelled() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Prints the description of the routes.
+///
+/// # Errors
+/// When it cannot be printed.
+pub fn openapi() -> anyhow::Result<ExitCode> {
+    let text = serde_json::to_string_pretty(&http::openapi::document())?;
+    std::io::stdout().write_all(format!("{text}\n").as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Checks what each mode needs and prints what was found. Wrong settings are findings, too.
+///
+/// # Errors
+/// When the findings cannot be printed.
+pub async fn doctor(
+    loaded: Result<(Settings, Vec<Warning>), ConfigError>,
+    directory: &Path,
+    json: bool,
+) -> anyhow::Result<ExitCode> {
+    let report = doctor::examine(loaded, directory).await;
+    let text = if json { report.to_json() } else { report.to_string() };
+    std::io::stdout().write_all(text.as_bytes())?;
+    Ok(if report.local_works() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+const LONG_ABOUT: &str = "Turns a chat request into a running application.\n\n\
+    An OpenAI-compatible server: say what should run where, through curl, an OpenAI SDK or a chat page, \
+    and it clones, builds and deploys, on a kind cluster here or in the cloud.";
+
+const LONG_VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    "\nmodes:  local\nstores: SQLite, PostgreSQL\nconfig: on-demand-infra.toml, .env, log_config.toml in the working directory",
+);
+
+fn after_help() -> String {
+    let settings: Vec<String> = SETTINGS
+        .iter()
+        .map(|it| match it.default {
+            "" => format!("  {}", it.name),
+            default => format!("  {} [{default}]", it.name),
+        })
+        .collect();
+    format!(
+        "Examples:\n  \
+           on-demand-infra doctor                  what is missing on this machine, and what to do about it\n  \
+           PORT=9000 on-demand-infra               the server on another port\n  \
+           on-demand-infra openapi > openapi.json  the description of its routes\n\n\
+         Settings, with their defaults (`.env.example` says what each is for). Later ones win: on-demand-infra.toml, .env, \
+         environment; the first two are read from the working directory:\n{}\n\n\
+         Exit codes:\n  \
+           0  done; for `doctor`: local mode works\n  \
+           1  failed; for `doctor`: something that local mode needs is missing\n  \
+           2  a wrong argument, setting or log_config.toml; the message says which and what is allowed",
+        settings.join("\n")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_well_formed() {
+        <Arguments as CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn without_a_command_it_serves() {
+        let arguments = Arguments::try_parse_from(["on-demand-infra"]).unwrap();
+
+        assert_eq!(arguments.command(), Command::Serve);
+    }
+
+    #[test]
+    fn the_help_names_every_setting_and_the_exit_codes() {
+        let help = <Arguments as CommandFactory>::command().render_long_help().to_string();
+
+        assert!(SETTINGS.iter().all(|it| help.contains(it.name)));
+        assert!(help.contains("Exit codes:") && help.contains("doctor"));
+    }
+}

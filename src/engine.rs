@@ -1,1 +1,236 @@
-//! Placeholder.
+//! The engine: runs a plan forwards, and backwards when a step fails; nothing above or below knows which one it is.
+//!
+//! What every engine owes: a step is recorded before and after; a killed server carries on where it was; a failed
+//! plan is unwound including the step that failed; when the store is lost nothing more is done.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
+
+use crate::config::Settings;
+use crate::event::{EventKind, Failure, OperationState};
+use crate::host::Host;
+use crate::id::OperationId;
+use crate::plan::Plan;
+use crate::secret::Sealer;
+use crate::step::Act;
+use crate::store::operations::Ending;
+use crate::store::record::{Deployment, Operation, Target};
+use crate::store::{Store, StoreError};
+
+mod embedded;
+mod look_ahead;
+mod run;
+
+use run::Run;
+
+/// Runs operations. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Engine(Arc<Shared>);
+
+/// What all runs share.
+#[derive(Debug)]
+struct Shared {
+    settings: Arc<Settings>,
+    store: Store,
+    sealer: Sealer,
+    host: Host,
+    conclude: Conclude,
+    /// Running operations and the token that cancels each.
+    running: Mutex<HashMap<OperationId, CancellationToken>>,
+    tasks: TaskTracker,
+    /// Cancelled when no further step may begin.
+    stopping: CancellationToken,
+    /// Steps that are at work right now.
+    working: tokio::sync::watch::Sender<usize>,
+}
+
+/// Turns what happened into what is stored at the end; pure.
+pub type Conclude = fn(&Finished) -> Ending;
+
+/// What an engine hands over when a plan has come to its end.
+#[derive(Debug)]
+pub struct Finished {
+    /// The operation.
+    pub operation: Operation,
+    /// Its deployment, as it was when the operation was accepted.
+    pub deployment: Deployment,
+    /// Its target.
+    pub target: Target,
+    /// How it ended.
+    pub result: Result<(), Unwound>,
+    /// What the steps left behind, by step name (of those that succeeded).
+    pub outputs: BTreeMap<String, Value>,
+    /// What was removed or restored while unwinding.
+    pub removed: Vec<String>,
+    /// Warnings of all steps.
+    pub warnings: Vec<String>,
+}
+
+/// How a plan that did not succeed was taken back.
+#[derive(Debug, Clone)]
+pub struct Unwound {
+    /// Why it did not succeed.
+    pub failure: Failure,
+    /// A person asked for it.
+    pub cancelled: bool,
+    /// An undo failed, for this reason.
+    pub stuck: Option<Failure>,
+}
+
+impl Finished {
+    /// What a step left behind.
+    #[must_use]
+    pub fn output<A: Act>(&self) -> Option<A::Output> {
+        self.outputs.get(A::NAME).and_then(|value| serde_json::from_value(value.clone()).ok())
+    }
+}
+
+/// Says why an operation cannot be run, cancelled or resumed.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The store does not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What is stored of the operation cannot be understood.
+    #[error("the operation `{operation}` cannot be read: {what}")]
+    Unreadable {
+        /// The operation.
+        operation: OperationId,
+        /// What is wrong.
+        what: String,
+    },
+}
+
+impl Engine {
+    /// An engine that does nothing yet.
+    #[must_use]
+    pub fn new(settings: Arc<Settings>, store: Store, sealer: Sealer, host: Host, conclude: Conclude) -> Self {
+        Self(Arc::new(Shared {
+            settings,
+            store,
+            sealer,
+            host,
+            conclude,
+            running: Mutex::default(),
+            tasks: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+            working: tokio::sync::watch::Sender::new(0),
+        }))
+    }
+
+    /// Carries on with every operation that has not ended.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn carry_on(&self) -> Result<usize, EngineError> {
+        let unfinished = self.0.store.unfinished_operations().await?;
+        let count = unfinished.len();
+        for operation in unfinished {
+            tracing::info!(op.id = %operation.id, action = %operation.action, "carrying on with an operation");
+            self.start(operation).await?;
+        }
+        Ok(count)
+    }
+
+    /// Begins an accepted operation, or carries on with one, in the background.
+    ///
+    /// # Errors
+    /// When the store does not answer or the operation cannot be read.
+    pub async fn start(&self, operation: Operation) -> Result<(), EngineError> {
+        let id = operation.id;
+        let unreadable = |what: &str| EngineError::Unreadable { operation: id, what: what.to_owned() };
+        let plan: Plan = serde_json::from_value(operation.plan.clone()).map_err(|e| unreadable(&e.to_string()))?;
+        let store = &self.0.store;
+        let deployment = store.deployment(operation.deployment).await?.ok_or_else(|| unreadable("no deployment"))?;
+        let target = store.target(operation.target).await?.ok_or_else(|| unreadable("no target"))?;
+        let cancel = CancellationToken::new();
+        if store.is_cancel_asked(id).await? {
+            cancel.cancel();
+        }
+        {
+            let mut running = self.0.running.lock().expect("nobody panics while holding this lock");
+            if running.insert(id, cancel.clone()).is_some() {
+                return Ok(());
+            }
+        }
+        let span = tracing::info_span!("operation", op.id = %id, op.action = %operation.action, deployment.name = %deployment.name);
+        let run = Run::new(Arc::clone(&self.0), operation, deployment, target, plan, cancel);
+        let shared = Arc::clone(&self.0);
+        self.0.tasks.spawn(
+            async move {
+                if let Err(error) = embedded::run(run).await {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "the operation cannot go on; the next start tries again"
+                    );
+                }
+                shared.running.lock().expect("nobody panics while holding this lock").remove(&id);
+            }
+            .instrument(span),
+        );
+        Ok(())
+    }
+
+    /// Asks a running operation to stop and to take back what it did; false when it has ended.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn cancel(&self, id: OperationId) -> Result<bool, EngineError> {
+        let asked = self.0.store.ask_to_cancel(id).await?;
+        if let Some(token) = self.0.running.lock().expect("nobody panics while holding this lock").get(&id) {
+            token.cancel();
+        }
+        Ok(asked)
+    }
+
+    /// Tries again what a stuck operation could not take back.
+    ///
+    /// # Errors
+    /// When the store does not answer or the operation cannot be read.
+    pub async fn resume(&self, operation: Operation) -> Result<(), EngineError> {
+        embedded::forget_failed_undos(&self.0.store, operation.id).await?;
+        self.0.store.set_operation_state(operation.id, OperationState::Running).await?;
+        self.start(Operation { state: OperationState::Running, ..operation }).await
+    }
+
+    /// Lets no further step begin and waits, for `grace` at the most, until those at work have come to an end.
+    pub async fn stop(&self, grace: Duration) {
+        self.0.stopping.cancel();
+        self.0.tasks.close();
+        let mut working = self.0.working.subscribe();
+        let rest = async {
+            let _ = working.wait_for(|&steps| steps == 0).await;
+        };
+        if tokio::time::timeout(grace, rest).await.is_err() {
+            tracing::warn!("steps are still at work after the grace period; the next start carries on with them");
+        }
+    }
+
+    /// The operations that run now.
+    #[must_use]
+    pub fn running(&self) -> Vec<OperationId> {
+        self.0.running.lock().expect("nobody panics while holding this lock").keys().copied().collect()
+    }
+}
+
+impl Shared {
+    /// Publishes an event; when that fails the store is lost, and nothing more is done.
+    async fn publish(&self, id: OperationId, kind: EventKind) {
+        if let Err(error) = self.store.publish(id, kind).await {
+            self.lose_store(&error).await;
+        }
+    }
+
+    /// Marks the store as lost and holds on: whoever called this never goes on.
+    async fn lose_store(&self, error: &StoreError) {
+        tracing::error!(error = error as &dyn std::error::Error, "the store is lost: nothing more is done");
+        self.store.lost().cancel();
+        std::future::pending::<()>().await;
+    }
+}

@@ -1,3 +1,39 @@
-//! Entry point of the `on-demand-infra` program.
+//! Entry point of the `on-demand-infra` program: arguments, settings, log, exit code.
 
-fn main() {}
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use on_demand_infra::cli::{self, Arguments, Command};
+use on_demand_infra::config::{ConfigError, Settings, Sources};
+use on_demand_infra::logging::{self, LoggingError};
+
+/// Exit code for a wrong argument (clap's own) or a wrong setting.
+const WRONG_SETTING: u8 = 2;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    run(&arguments).unwrap_or_else(|error| {
+        // Nobody is left to tell when stderr is closed.
+        let _ = writeln!(std::io::stderr(), "error: {error:#}");
+        let setting = error.is::<ConfigError>() || error.is::<LoggingError>();
+        if setting { ExitCode::from(WRONG_SETTING) } else { ExitCode::FAILURE }
+    })
+}
+
+fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let directory = std::env::current_dir().context("the working directory is gone")?;
+    let loaded = Sources::read(&directory).and_then(|sources| Settings::load(&sources));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let (settings, warnings) = match arguments.command() {
+        Command::Openapi => return cli::openapi(),
+        Command::Doctor { json } => return runtime.block_on(cli::doctor(loaded, &directory, json)),
+        Command::Serve | Command::Migrate => loaded?,
+    };
+    let _log = logging::start(&settings, &directory)?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    runtime.block_on(cli::run(&arguments.command(), settings))
+}

@@ -1,1 +1,323 @@
-//! Placeholder.
+//! What a clone holds: its Dockerfile (found or made, linted, its ports), the hints of its README, its build context.
+//!
+//! Pure functions over a directory, blocking, without network. What they read was written by strangers: links never
+//! lead out of the clone, sizes and numbers are bounded, and nothing of it is run.
+//!
+//! **Which Dockerfile**: the one that the request names, else the root's, else the only one down to two levels of
+//! directories, else the only `Dockerfile.<name>` of the root. **Which context**: the Dockerfile's own directory when everything that its COPY and ADD take lies
+//! there, else the root when everything lies there, else its own directory.
+
+use std::path::Path;
+
+use globset::GlobBuilder;
+use serde::{Deserialize, Serialize};
+
+use crate::id::{DockerfilePath, ExposedPort, Port, Protocol, short_hash};
+use crate::template::TemplateError;
+
+mod application;
+mod context;
+mod dockerfile;
+mod expand;
+mod here;
+mod ignore;
+mod lint;
+mod python;
+mod readme;
+mod tree;
+
+pub use application::{ApplicationKind, Generated};
+pub use context::{ContextSummary, write_context};
+pub use readme::RunHints;
+
+use dockerfile::{Facts, SyntaxError};
+use tree::{Tree, join, parent};
+
+/// Bytes of a Dockerfile; one that is longer is refused.
+const LONGEST_DOCKERFILE: u64 = 1 << 20;
+/// Bytes of a README that are read.
+const README_BEGINNING: u64 = 256 * 1024;
+/// Warnings that are passed on.
+const MOST_WARNINGS: usize = 20;
+/// Paths that an error lists.
+const MOST_LISTED: usize = 20;
+/// The name that a Dockerfile gets in the context when the clone has none there.
+const MADE_NAME: &str = ".on-demand-infra.Dockerfile";
+
+/// What a clone holds, as far as it matters for building and running it. Paths are relative to the clone's root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Analysis {
+    /// The Dockerfile; the name of the one that is made when the clone has none.
+    pub dockerfile: String,
+    /// The directory of the build context; empty for the root.
+    pub context: String,
+    /// The Dockerfile's path inside the build context, as the builder is told.
+    pub dockerfile_in_context: String,
+    /// The Dockerfile that was made, when the clone has none.
+    pub generated: Option<Generated>,
+    /// What the last stage exposes, in the order of the Dockerfile; without what its base image exposes.
+    pub ports: Vec<ExposedPort>,
+    /// Sentences for the person, with lines of the Dockerfile.
+    pub warnings: Vec<String>,
+    /// How the README says that the application is started.
+    pub hints: RunHints,
+}
+
+impl Analysis {
+    /// The first TCP port that the Dockerfile exposes.
+    #[must_use]
+    pub fn first_tcp_port(&self) -> Option<Port> {
+        self.ports.iter().find(|port| port.protocol == Protocol::Tcp).map(|port| port.number)
+    }
+
+    /// Twelve hexadecimal digits that differ when the same commit is built in another way.
+    #[must_use]
+    pub fn build_key(&self) -> String {
+        let generated = self.generated.as_ref().map_or("", |generated| &generated.dockerfile);
+        short_hash(&[&self.dockerfile, &self.context, generated], 12)
+    }
+}
+
+/// Says why a clone cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum RepositoryError {
+    /// More than one Dockerfile, and none in the root.
+    #[error("there are several Dockerfiles: {}; send `dockerfile_path` with the one to build", listed(.paths))]
+    SeveralDockerfiles {
+        /// All that were found, sorted.
+        paths: Vec<String>,
+    },
+    /// The Dockerfile that the request names is not there.
+    #[error("there is no Dockerfile `{path}` in the repository; {}", instead(.found))]
+    NoSuchDockerfile {
+        /// The path from the request.
+        path: String,
+        /// Those that are there.
+        found: Vec<String>,
+    },
+    /// The Dockerfile cannot be read as one.
+    #[error("{}`{path}` is wrong: {what}", on_line(*.line))]
+    Syntax {
+        /// Its path.
+        path: String,
+        /// The line, from 1; 0 when it is about the file as a whole.
+        line: usize,
+        /// What is wrong.
+        what: String,
+    },
+    /// An ignore file cannot be read.
+    #[error("{}`{path}` is no pattern: {what}", on_line(*.line))]
+    IgnorePattern {
+        /// Its path.
+        path: String,
+        /// The line, from 1; 0 when it is about the file as a whole.
+        line: usize,
+        /// What is wrong.
+        what: String,
+    },
+    /// Neither a Dockerfile nor an application that is known.
+    #[error(
+        "there is nothing to build: no Dockerfile, and no application that is recognised without one; add a `Dockerfile` \
+         (or an `index.html`, a `package.json` with a start script, an `app.py` with its `requirements.txt`, a `go.mod` \
+         or a `Cargo.toml` with a program)"
+    )]
+    NothingToBuild,
+    /// The clone has no files at all.
+    #[error("the repository is empty; add a `Dockerfile` and the application to it")]
+    Empty,
+    /// A path is not a plain file inside the clone.
+    #[error("`{path}` is not a file inside the repository")]
+    NotAFile {
+        /// The path.
+        path: String,
+    },
+    /// A file is longer than anything of its kind should be.
+    #[error("`{path}` is longer than {limit} bytes")]
+    TooBig {
+        /// The path.
+        path: String,
+        /// What is allowed, in bytes.
+        limit: u64,
+    },
+    /// A file that must be text is not.
+    #[error("`{path}` is not UTF-8 text")]
+    NotText {
+        /// The path.
+        path: String,
+    },
+    /// The build context exceeds its limit.
+    #[error(
+        "the build context is larger than {limit_bytes} bytes; leave out what the build does not need in `.dockerignore`"
+    )]
+    ContextTooBig {
+        /// What is allowed.
+        limit_bytes: u64,
+    },
+    /// The build context has more entries than anything that is built by hand.
+    #[error("the build context has too many files or too deep directories, at `{path}`")]
+    TooManyFiles {
+        /// Where the count ended.
+        path: String,
+    },
+    /// The Dockerfile for a recognised application could not be written.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// Reading the clone or writing the context failed.
+    #[error("`{path}` cannot be read or passed on")]
+    Io {
+        /// Where it happened.
+        path: String,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+fn listed(paths: &[String]) -> String {
+    let list = paths.iter().take(MOST_LISTED).map(|path| format!("`{path}`")).collect::<Vec<_>>().join(", ");
+    match paths.len().saturating_sub(MOST_LISTED) {
+        0 => list,
+        more => format!("{list} and {more} more"),
+    }
+}
+
+fn instead(found: &[String]) -> String {
+    if found.is_empty() { "none was found elsewhere either".to_owned() } else { format!("found: {}", listed(found)) }
+}
+
+fn on_line(line: usize) -> String {
+    if line == 0 { String::new() } else { format!("line {line} of ") }
+}
+
+/// Finds out how a clone is built and what it serves.
+///
+/// `default_port` is what a Dockerfile that is made here exposes when nothing else tells a port.
+///
+/// # Errors
+/// [`RepositoryError`] that says what is wrong with the repository, or what to add or send.
+pub fn analyse(
+    root: &Path,
+    dockerfile: Option<&DockerfilePath>,
+    default_port: Port,
+) -> Result<Analysis, RepositoryError> {
+    let tree = Tree::open(root)?;
+    let hints = readme_hints(&tree);
+    let mut analysis = match find_dockerfile(&tree, dockerfile)? {
+        Some(path) => from_dockerfile(&tree, path, hints)?,
+        None => from_application(&tree, hints, default_port)?,
+    };
+    let more = analysis.warnings.len().saturating_sub(MOST_WARNINGS);
+    if more > 0 {
+        analysis.warnings.truncate(MOST_WARNINGS);
+        analysis.warnings.push(format!("{more} more warnings of this kind."));
+    }
+    Ok(analysis)
+}
+
+fn readme_hints(tree: &Tree) -> RunHints {
+    let names = tree.names("");
+    let readme =
+        names.iter().find(|name| matches!(name.to_lowercase().as_str(), "readme.md" | "readme.markdown" | "readme"));
+    readme
+        .and_then(|name| tree.beginning(name, README_BEGINNING))
+        .map(|text| readme::run_hints(&text))
+        .unwrap_or_default()
+}
+
+fn find_dockerfile(tree: &Tree, asked: Option<&DockerfilePath>) -> Result<Option<String>, RepositoryError> {
+    let in_root = tree.dockerfile_in("");
+    if let Some(asked) = asked {
+        return match tree.file(asked.as_str()) {
+            Some(_) => Ok(Some(plain(asked.as_str()))),
+            None => Err(RepositoryError::NoSuchDockerfile {
+                path: asked.to_string(),
+                found: in_root.into_iter().chain(tree.nested_dockerfiles()).collect(),
+            }),
+        };
+    }
+    if in_root.is_some() {
+        return Ok(in_root);
+    }
+    let mut paths = tree.nested_dockerfiles();
+    if paths.is_empty() {
+        paths = tree.dockerfile_variants();
+    }
+    if paths.len() > 1 { Err(RepositoryError::SeveralDockerfiles { paths }) } else { Ok(paths.pop()) }
+}
+
+/// A relative path without `.` in it.
+fn plain(path: &str) -> String {
+    path.split('/').filter(|part| *part != ".").collect::<Vec<_>>().join("/")
+}
+
+fn from_dockerfile(tree: &Tree, path: String, hints: RunHints) -> Result<Analysis, RepositoryError> {
+    let text = tree.text(&path, LONGEST_DOCKERFILE)?;
+    let Facts { ports, warnings, sources } = dockerfile::read(&text)
+        .map_err(|SyntaxError { line, what }| RepositoryError::Syntax { path: path.clone(), line, what })?;
+    let directory = parent(&path).to_owned();
+    let context = if !holds(tree, &directory, &path, &sources) && holds(tree, "", &path, &sources) {
+        String::new()
+    } else {
+        directory
+    };
+    // A link is named by what it points to, which the builder can open when it lies in the context.
+    let dockerfile = tree.file(&path).unwrap_or(path);
+    let below =
+        if context.is_empty() { Some(dockerfile.as_str()) } else { dockerfile.strip_prefix(&format!("{context}/")) };
+    let dockerfile_in_context = below.map_or_else(|| free_name(tree, &context), str::to_owned);
+    Ok(Analysis { dockerfile_in_context, dockerfile, context, generated: None, ports, warnings, hints })
+}
+
+/// Whether a directory has everything that a Dockerfile takes from its context.
+///
+/// A directory with nothing but the Dockerfile has nothing to take.
+fn holds(tree: &Tree, directory: &str, dockerfile: &str, sources: &[String]) -> bool {
+    let names = tree.names(directory);
+    let is_bare = names.iter().all(|name| join(directory, name) == dockerfile || name.ends_with(".dockerignore"));
+    let is_there = |source: &String| {
+        let parts: Vec<&str> = source.split('/').filter(|part| !matches!(*part, "" | "." | "..")).collect();
+        if !source.contains(['*', '?', '[']) {
+            return tree.exists(&join(directory, &parts.join("/")));
+        }
+        let literal = parts.iter().take_while(|part| !part.contains(['*', '?', '[']));
+        let above = literal.fold(directory.to_owned(), |above, part| join(&above, part));
+        let pattern = parts.iter().find(|part| part.contains(['*', '?', '['])).copied().unwrap_or("*");
+        let glob = GlobBuilder::new(pattern).literal_separator(true).build().map(|glob| glob.compile_matcher());
+        glob.is_ok_and(|glob| tree.names(&above).iter().any(|name| glob.is_match(name)))
+    };
+    sources.is_empty() || (!is_bare && sources.iter().all(is_there))
+}
+
+fn from_application(tree: &Tree, hints: RunHints, default_port: Port) -> Result<Analysis, RepositoryError> {
+    if tree.names("").iter().all(|name| name == ".git") {
+        return Err(RepositoryError::Empty);
+    }
+    let generated = application::recognise(tree, &hints, default_port)?.ok_or(RepositoryError::NothingToBuild)?;
+    let facts = dockerfile::read(&generated.dockerfile)
+        .map_err(|SyntaxError { line, what }| RepositoryError::Syntax { path: MADE_NAME.to_owned(), line, what })?;
+    let name = free_name(tree, "");
+    let warning = format!(
+        "The repository has no Dockerfile; it was taken for {} and one was made for it. Add a `Dockerfile` to decide yourself.",
+        generated.kind.described()
+    );
+    Ok(Analysis {
+        dockerfile: name.clone(),
+        context: String::new(),
+        dockerfile_in_context: name,
+        generated: Some(generated),
+        ports: facts.ports,
+        warnings: vec![warning],
+        hints,
+    })
+}
+
+/// A name for a Dockerfile that no file of a directory has.
+fn free_name(tree: &Tree, directory: &str) -> String {
+    let names = tree.names(directory);
+    let numbered = (2..).map(|number| format!("{MADE_NAME}.{number}"));
+    let mut candidates = std::iter::once(MADE_NAME.to_owned()).chain(numbered);
+    candidates.find(|name| !names.contains(name)).expect("numbers do not end, the names of a directory do")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,332 @@
-//! Placeholder.
+//! Steps: the units of work that a plan is made of. A step is data; `Act` is the one face that the engine sees.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use secrecy::SecretString;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use crate::cloud::kube::Kube;
+use crate::config::Settings;
+use crate::event::{Failure, Lines};
+use crate::host::Host;
+use crate::id::{ClusterName, OperationId};
+use crate::secret::{Redactor, Sealer, SecretError};
+use crate::store::record::{Deployment, Target};
+use crate::store::{Store, StoreError};
+
+mod failure;
+
+pub mod analyse_repository;
+pub mod apply_application;
+pub mod build_image;
+pub mod clone_repository;
+pub mod create_cluster;
+pub mod delete_cluster;
+pub mod load_image;
+pub mod remove_application;
+pub mod remove_images;
+pub mod remove_workspace;
+pub mod scale_application;
+pub mod verify_application;
+pub mod verify_removal;
+pub mod wait_for_rollout;
+
+use analyse_repository::AnalyseRepository;
+use apply_application::ApplyApplication;
+use build_image::BuildImage;
+use clone_repository::CloneRepository;
+use create_cluster::CreateCluster;
+use delete_cluster::DeleteCluster;
+use load_image::LoadImage;
+use remove_application::RemoveApplication;
+use remove_images::RemoveImages;
+use remove_workspace::RemoveWorkspace;
+use scale_application::ScaleApplication;
+use verify_application::VerifyApplication;
+use verify_removal::VerifyRemoval;
+use wait_for_rollout::WaitForRollout;
+
+/// One unit of work: the struct is its parameters, serde makes it durable.
+pub trait Act: Serialize + DeserializeOwned + fmt::Debug + Send + Sync {
+    /// Key in the step log. Renaming it orphans unfinished operations.
+    const NAME: &'static str;
+    /// What the step leaves behind for later steps and for its own undo.
+    type Output: Serialize + DeserializeOwned + Send;
+
+    /// The step in words, as a person reads it while it runs.
+    fn title(&self) -> String;
+
+    /// Share of the progress bar. Seconds on a warm machine is a good guess.
+    fn weight(&self) -> u32 {
+        1
+    }
+
+    /// Whether the step runs to its end when another step of the plan fails: what it makes is worth keeping.
+    fn outlasts_failures(&self) -> bool {
+        false
+    }
+
+    /// What was done, in words.
+    fn summary(&self, output: &Self::Output) -> String;
+
+    /// Looks at the world and says whether the work is already done.
+    fn check(&self, cx: &StepContext) -> impl Future<Output = Result<Option<Self::Output>, StepError>> + Send;
+
+    /// Does the work. Safe to call again after a crash half way.
+    fn run(&self, cx: &StepContext) -> impl Future<Output = Result<Self::Output, StepError>> + Send;
+
+    /// Takes the work back and says what was removed or restored. `left` is `None` when `run` began but never reported.
+    fn undo(
+        &self,
+        cx: &StepContext,
+        left: Option<Self::Output>,
+    ) -> impl Future<Output = Result<Vec<String>, StepError>> + Send;
+}
+
+/// Says how a step failed, and so what the engine does: try again, unwind, or just stop.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StepError {
+    /// It may work in a moment.
+    #[error("{}", .0.message)]
+    Transient(Failure),
+    /// It will not work.
+    #[error("{}", .0.message)]
+    Permanent(Failure),
+    /// Somebody asked to stop.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+/// What a step may use while it works.
+#[derive(Debug, Clone)]
+pub struct StepContext {
+    /// The operation that the step belongs to.
+    pub operation: OperationId,
+    /// The deployment, as it was when the operation was accepted.
+    pub deployment: Deployment,
+    /// The target, as it was when the operation was accepted.
+    pub target: Target,
+    /// Where the tools run.
+    pub host: Host,
+    /// The store; steps use it for locks only.
+    pub store: Store,
+    /// The settings.
+    pub settings: Arc<Settings>,
+    /// Opens the operation's secrets.
+    pub sealer: Sealer,
+    /// Hides the operation's secrets in text.
+    pub redactor: Redactor,
+    /// Where the step says what is going on.
+    pub lines: Lines,
+    /// Cancelled when the step should stop.
+    pub cancel: CancellationToken,
+    /// What earlier steps left behind, by step name.
+    pub outputs: Arc<BTreeMap<String, Value>>,
+    /// Name of the step.
+    pub step: &'static str,
+}
+
+impl StepContext {
+    /// What an earlier step of this plan left behind.
+    ///
+    /// # Errors
+    /// A permanent failure when the plan has no such step before this one.
+    pub fn output<A: Act>(&self) -> Result<A::Output, StepError> {
+        self.try_output::<A>()?.ok_or_else(|| {
+            StepError::Permanent(Failure {
+                code: "internal_error".into(),
+                message: format!("the step `{}` needs `{}`, which left nothing behind", self.step, A::NAME),
+                next_step: "Report this with the operation's id".into(),
+                output: Vec::new(),
+            })
+        })
+    }
+
+    /// What an earlier step left behind; `None` when the plan has no such step.
+    ///
+    /// # Errors
+    /// A permanent failure when what is stored cannot be read.
+    pub fn try_output<A: Act>(&self) -> Result<Option<A::Output>, StepError> {
+        let Some(value) = self.outputs.get(A::NAME) else { return Ok(None) };
+        serde_json::from_value(value.clone()).map(Some).map_err(|error| unreadable(A::NAME, &error))
+    }
+
+    /// A secret of the operation, opened for as long as the caller keeps it.
+    ///
+    /// # Errors
+    /// When the store does not answer, or the key is another one than it was sealed with.
+    pub async fn secret(&self, name: &str) -> Result<Option<SecretString>, StepError> {
+        let Some(sealed) = self.store.sealed_secret(self.operation, name).await? else { return Ok(None) };
+        Ok(Some(self.sealer.unseal(&secret_context(self.operation, name), &sealed)?))
+    }
+
+    /// A client of the cluster's API.
+    ///
+    /// # Errors
+    /// When kind does not know the cluster or its API does not answer.
+    pub async fn kube(&self, cluster: &ClusterName) -> Result<Kube, StepError> {
+        Ok(self.host.kube(cluster, &self.target_folder(), &self.cancel).await?)
+    }
+
+    /// The folder of the deployment in the workspace.
+    #[must_use]
+    pub fn deployment_folder(&self) -> PathBuf {
+        self.settings.store.workspace.join("deployments").join(self.deployment.id.to_string())
+    }
+
+    /// The folder of the target in the workspace.
+    #[must_use]
+    pub fn target_folder(&self) -> PathBuf {
+        self.settings.store.workspace.join("targets").join(self.target.id.to_string())
+    }
+
+    /// The folder where this step's programs write, so that the next start finds those that are still running.
+    #[must_use]
+    pub fn calls_folder(&self) -> PathBuf {
+        let operations = self.settings.store.workspace.join("operations");
+        operations.join(self.operation.to_string()).join(self.step)
+    }
+}
+
+/// What a sealed secret is bound to.
+#[must_use]
+pub fn secret_context(operation: OperationId, name: &str) -> String {
+    format!("{operation}/{name}")
+}
+
+fn unreadable(name: &str, error: &serde_json::Error) -> StepError {
+    StepError::Permanent(Failure {
+        code: "internal_error".into(),
+        message: format!("what the step `{name}` left behind cannot be read: {error}"),
+        next_step: "Was the server updated in between? Cancel the operation and start it again".into(),
+        output: Vec::new(),
+    })
+}
+
+impl From<StoreError> for StepError {
+    fn from(error: StoreError) -> Self {
+        Self::Transient(Failure {
+            code: "store_unavailable".into(),
+            message: error.to_string(),
+            next_step: "Check that the database is up and the disk is not full".into(),
+            output: Vec::new(),
+        })
+    }
+}
+
+impl From<SecretError> for StepError {
+    fn from(error: SecretError) -> Self {
+        Self::Permanent(Failure {
+            code: "secret_unreadable".into(),
+            message: error.to_string(),
+            next_step: "Start the server with the `ENCRYPTION_KEY` that it had, or send the request again".into(),
+            output: Vec::new(),
+        })
+    }
+}
+
+/// Declares all steps, once: the enum that a plan stores, and the way from it to each step's `Act`.
+macro_rules! steps {
+    ($($step:ident),+ $(,)?) => {
+        /// Any step.
+        #[derive(Debug, Clone, Serialize, Deserialize)]
+        #[expect(missing_docs, reason = "each variant is the step of that name")]
+        pub enum Step {
+            $($step($step),)+
+        }
+
+        $(impl From<$step> for Step {
+            fn from(step: $step) -> Self {
+                Self::$step(step)
+            }
+        })+
+
+        impl Step {
+            /// Key in the step log.
+            #[must_use]
+            pub fn name(&self) -> &'static str {
+                match self { $(Self::$step(_) => $step::NAME,)+ }
+            }
+
+            /// The step in words.
+            #[must_use]
+            pub fn title(&self) -> String {
+                match self { $(Self::$step(step) => step.title(),)+ }
+            }
+
+            /// Share of the progress bar.
+            #[must_use]
+            pub fn weight(&self) -> u32 {
+                match self { $(Self::$step(step) => step.weight(),)+ }
+            }
+
+            /// Whether the step runs to its end when another one fails.
+            #[must_use]
+            pub fn outlasts_failures(&self) -> bool {
+                match self { $(Self::$step(step) => step.outlasts_failures(),)+ }
+            }
+
+            /// What was done, in words.
+            #[must_use]
+            pub fn summary(&self, output: &Value) -> String {
+                match self { $(Self::$step(step) => {
+                    serde_json::from_value(output.clone()).map(|output| step.summary(&output)).unwrap_or_default()
+                })+ }
+            }
+
+            /// Looks whether the work is already done.
+            ///
+            /// # Errors
+            /// What the step says.
+            pub async fn check(&self, cx: &StepContext) -> Result<Option<Value>, StepError> {
+                match self { $(Self::$step(step) => step.check(cx).await?.map(|output| to_value($step::NAME, output)).transpose(),)+ }
+            }
+
+            /// Does the work.
+            ///
+            /// # Errors
+            /// What the step says.
+            pub async fn run(&self, cx: &StepContext) -> Result<Value, StepError> {
+                match self { $(Self::$step(step) => to_value($step::NAME, step.run(cx).await?),)+ }
+            }
+
+            /// Takes the work back.
+            ///
+            /// # Errors
+            /// What the step says.
+            pub async fn undo(&self, cx: &StepContext, left: Option<Value>) -> Result<Vec<String>, StepError> {
+                match self { $(Self::$step(step) => {
+                    let left = left.map(serde_json::from_value).transpose().map_err(|error| unreadable($step::NAME, &error))?;
+                    step.undo(cx, left).await
+                })+ }
+            }
+        }
+    };
+}
+
+steps!(
+    AnalyseRepository,
+    ApplyApplication,
+    BuildImage,
+    CloneRepository,
+    CreateCluster,
+    DeleteCluster,
+    LoadImage,
+    RemoveApplication,
+    RemoveImages,
+    RemoveWorkspace,
+    ScaleApplication,
+    VerifyApplication,
+    VerifyRemoval,
+    WaitForRollout,
+);
+
+fn to_value(name: &str, output: impl Serialize) -> Result<Value, StepError> {
+    serde_json::to_value(output).map_err(|error| unreadable(name, &error))
+}

@@ -1,3 +1,239 @@
 //! The store: operations, events, deployments and targets, with the same SQL on SQLite and PostgreSQL.
+//!
+//! One server owns a store at a time. The lock is one that the operating system (SQLite) or the database
+//! (PostgreSQL) frees at once when the server dies. When the store is lost, [`Store::lost`] is cancelled and
+//! nothing more is done.
 
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use secrecy::ExposeSecret;
+use sqlx::any::{AnyPoolOptions, AnyRow};
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::{AnyConnection, AnyPool, Connection, Row, SqlSafeStr};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::value::Database;
+use crate::id::OperationId;
+
+pub mod deployments;
+pub mod events;
+pub mod operations;
 pub mod record;
+pub mod saga;
+
+/// Number of the PostgreSQL advisory lock that marks a store as owned ("odi" in ASCII).
+const ADVISORY_LOCK: i64 = 0x6f_64_69;
+
+/// How often the connection that holds the PostgreSQL lock is checked.
+const LOCK_CHECK: Duration = Duration::from_secs(2);
+
+/// The store. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pool: AnyPool,
+    lost: CancellationToken,
+    followers: Arc<Mutex<HashMap<OperationId, watch::Sender<i64>>>>,
+    /// Numbers in sequence are given out one at a time.
+    appending: Arc<tokio::sync::Mutex<()>>,
+    _lock: Arc<Option<File>>,
+}
+
+/// Says why the store cannot be used or does not hold what it should.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another server works on this store.
+    #[error(
+        "another server already works on the store `{0}`; stop it, or give this one a store of its own with `DATABASE_URL` or `PERSISTENT_WORKSPACE_BASE_DIR`"
+    )]
+    Owned(String),
+    /// The file or folder of the store cannot be made or opened.
+    #[error("cannot use the store file `{path}`; check the folder's permissions")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The schema cannot be brought up to date.
+    #[error("cannot bring the store's schema up to date")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    /// The database refuses or does not answer.
+    #[error("the store does not answer as it should")]
+    Database(#[from] sqlx::Error),
+    /// A stored value cannot be read.
+    #[error("the store holds a value for `{what}` that cannot be read")]
+    Corrupt {
+        /// Table and column.
+        what: &'static str,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl StoreError {
+    fn corrupt(what: &'static str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Corrupt { what, source: source.into() }
+    }
+}
+
+impl Store {
+    /// Opens the store, brings its schema up to date and takes its lock.
+    ///
+    /// # Errors
+    /// [`StoreError::Owned`] when another server has it; else what the file system or the database says.
+    pub async fn open(database: &Database) -> Result<Self, StoreError> {
+        sqlx::any::install_default_drivers();
+        let lost = CancellationToken::new();
+        let (pool, lock) = match database {
+            Database::Sqlite(path) => {
+                let lock = lock_file(path)?;
+                (open_sqlite(path).await?, Some(lock))
+            }
+            Database::Postgres(url) => {
+                let pool = AnyPoolOptions::new().max_connections(8).connect(url.expose_secret()).await?;
+                hold_advisory_lock(url.expose_secret(), lost.clone()).await?;
+                (pool, None)
+            }
+        };
+        migrations().run(&pool).await?;
+        Ok(Self { pool, lost, followers: Arc::default(), appending: Arc::default(), _lock: Arc::new(lock) })
+    }
+
+    /// Cancelled when the store is lost for good: whoever works on its behalf stops.
+    #[must_use]
+    pub fn lost(&self) -> &CancellationToken {
+        &self.lost
+    }
+
+    /// Asks the database for a sign of life.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        sqlx::query("SELECT 1").execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Closes all connections and frees the lock.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+fn migrations() -> Migrator {
+    let start = include_str!("store/migrations/0001_start.sql").into_sql_str();
+    Migrator::with_migrations(vec![Migration::new(1, "start".into(), MigrationType::Simple, start, false)])
+}
+
+fn lock_file(database: &Path) -> Result<File, StoreError> {
+    use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+    let path = database.with_extension("lock");
+    let at_path = |source| StoreError::File { path: path.clone(), source };
+    if let Some(folder) = database.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(at_path)?;
+    }
+    let file = File::options().create(true).truncate(false).write(true).mode(0o600).open(&path).map_err(at_path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(StoreError::Owned(database.display().to_string())),
+        Err(std::fs::TryLockError::Error(source)) => Err(at_path(source)),
+    }
+}
+
+async fn open_sqlite(path: &Path) -> Result<AnyPool, StoreError> {
+    use std::os::unix::fs::OpenOptionsExt;
+    // Made before SQLite does, so that nobody else can read it.
+    File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(|source| StoreError::File { path: path.to_owned(), source })?;
+    let pool = AnyPoolOptions::new()
+        .max_connections(4)
+        .after_connect(|connection, _| {
+            Box::pin(async move {
+                for pragma in [
+                    "PRAGMA journal_mode = WAL",
+                    "PRAGMA synchronous = FULL",
+                    "PRAGMA busy_timeout = 10000",
+                    "PRAGMA foreign_keys = ON",
+                ] {
+                    sqlx::query(pragma).execute(&mut *connection).await?;
+                }
+                Ok(())
+            })
+        })
+        .connect(&format!("sqlite://{}?mode=rwc", path.display()))
+        .await?;
+    Ok(pool)
+}
+
+/// Takes the advisory lock on a connection of its own and watches that connection for as long as the program runs.
+async fn hold_advisory_lock(url: &str, lost: CancellationToken) -> Result<(), StoreError> {
+    let mut connection = AnyConnection::connect(url).await?;
+    let taken: bool =
+        sqlx::query_scalar("SELECT pg_try_advisory_lock($1)").bind(ADVISORY_LOCK).fetch_one(&mut connection).await?;
+    if !taken {
+        return Err(StoreError::Owned("DATABASE_URL".to_owned()));
+    }
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(LOCK_CHECK).await;
+            if let Err(error) = sqlx::query("SELECT 1").execute(&mut connection).await {
+                tracing::error!(error = &error as &dyn std::error::Error, "the store is lost: nothing more is done");
+                lost.cancel();
+                return;
+            }
+        }
+    });
+    Ok(())
+}
+
+fn timestamp(ms: i64, what: &'static str) -> Result<Timestamp, StoreError> {
+    Timestamp::from_millisecond(ms).map_err(|error| StoreError::corrupt(what, error))
+}
+
+/// Reads a text column and turns it into a value.
+fn parse<T, E>(row: &AnyRow, column: &'static str, parse: impl FnOnce(&str) -> Result<T, E>) -> Result<T, StoreError>
+where
+    E: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let text: String = row.try_get(column)?;
+    parse(&text).map_err(|error| StoreError::corrupt(column, error))
+}
+
+fn parse_json<T: serde::de::DeserializeOwned>(row: &AnyRow, column: &'static str) -> Result<T, StoreError> {
+    parse(row, column, |text| serde_json::from_str(text))
+}
+
+fn to_json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).expect("records hold only what JSON can say")
+}
+
+/// One page of a list, newest first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Page<T> {
+    /// The entries.
+    pub items: Vec<T>,
+    /// True when older ones follow.
+    pub has_more: bool,
+}
+
+impl<T> Page<T> {
+    /// Cuts a page from a query that asked for one entry more than `limit`.
+    fn cut(mut items: Vec<T>, limit: usize) -> Self {
+        let has_more = items.len() > limit;
+        items.truncate(limit);
+        Self { items, has_more }
+    }
+}

@@ -1,1 +1,116 @@
-//! Placeholder.
+//! Kubernetes: what an application is on a cluster, put there, watched, changed and taken away again.
+//!
+//! Everything is idempotent: applying twice changes nothing, deleting what is absent succeeds. What lacks our label is
+//! never changed or deleted. Why a rollout failed in words for a person is `crate::diagnosis`.
+
+pub mod application;
+pub mod apply;
+pub mod delete;
+pub mod error;
+pub mod exec;
+pub mod fault;
+pub mod live;
+pub mod logs;
+pub mod namespace;
+pub mod node_port;
+pub mod ready;
+pub mod rollout;
+pub mod scene;
+mod watched;
+
+use std::future::Future;
+use std::time::Duration;
+
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+
+use crate::cloud::kube::error::KubeError;
+
+/// The field manager of everything that we apply, and the value of `app.kubernetes.io/managed-by`.
+pub const MANAGER: &str = "on-demand-infra";
+/// The label that says who manages an object.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// The label that carries the id of the deployment that an object belongs to.
+pub const DEPLOYMENT: &str = "on-demand-infra/deployment";
+/// The label of a Deployment (and the annotation of a namespace) that carries the operation that last changed it.
+pub const OPERATION: &str = "on-demand-infra/operation";
+/// The annotation of a namespace that carries the operation that made it.
+pub const CREATED_BY: &str = "on-demand-infra/created-by";
+/// The annotation of a Deployment that carries the hash of its manifests.
+pub const MANIFEST: &str = "on-demand-infra/manifest";
+/// The annotation of a Deployment that carries the repository it was built from.
+pub const REPOSITORY: &str = "on-demand-infra/repository";
+/// The annotation of a Deployment and its pods that carries the commit they were built from.
+pub const COMMIT: &str = "on-demand-infra/commit";
+
+/// How long a single request to the API may take; watches and log streams are not bounded by it.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A cluster's API. Cheap to clone.
+#[derive(Clone)]
+pub struct Kube {
+    client: Client,
+    server: String,
+}
+
+impl Kube {
+    /// Makes a client from the text of a kubeconfig and its current context. Does not connect yet.
+    ///
+    /// # Errors
+    /// [`KubeError::Kubeconfig`] when the text cannot be used.
+    pub async fn from_kubeconfig(yaml: &str) -> Result<Self, KubeError> {
+        Self::connect(yaml, None).await
+    }
+
+    /// The same through another address, such as a port forwarded over ssh; the certificate is still checked
+    /// against the name in the kubeconfig.
+    ///
+    /// # Errors
+    /// [`KubeError::Kubeconfig`] when the text or the address cannot be used.
+    pub async fn from_kubeconfig_at(yaml: &str, server: &str) -> Result<Self, KubeError> {
+        Self::connect(yaml, Some(server)).await
+    }
+
+    async fn connect(yaml: &str, server: Option<&str>) -> Result<Self, KubeError> {
+        // The parser's own messages quote the text, which holds keys.
+        let kubeconfig = Kubeconfig::from_yaml(yaml)
+            .map_err(|_| KubeError::Kubeconfig("it is not the YAML of a kubeconfig".to_owned()))?;
+        let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+            .await
+            .map_err(|error| KubeError::Kubeconfig(error.to_string()))?;
+        if let Some(server) = server {
+            config.tls_server_name =
+                config.tls_server_name.take().or_else(|| config.cluster_url.host().map(str::to_owned));
+            config.cluster_url = server
+                .parse()
+                .map_err(|_| KubeError::Kubeconfig(format!("`{server}` is not the address of a server")))?;
+        }
+        config.connect_timeout = Some(Duration::from_secs(5));
+        let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
+        let client = Client::try_from(config).map_err(|error| KubeError::Kubeconfig(error.to_string()))?;
+        Ok(Self { client, server })
+    }
+
+    /// The address of the API.
+    #[must_use]
+    pub fn server(&self) -> &str {
+        &self.server
+    }
+
+    /// Awaits one request: bounded in time, its error in our words.
+    async fn call<T>(&self, request: impl Future<Output = Result<T, kube::Error>> + Send) -> Result<T, KubeError> {
+        match tokio::time::timeout(REQUEST_TIMEOUT, request).await {
+            Ok(answer) => answer.map_err(|error| KubeError::from_client(error, &self.server)),
+            Err(_) => Err(KubeError::Timeout {
+                what: format!("an answer of the Kubernetes API at `{}`", self.server),
+                after_s: REQUEST_TIMEOUT.as_secs(),
+            }),
+        }
+    }
+}
+
+impl std::fmt::Debug for Kube {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Kube").field("server", &self.server).finish_non_exhaustive()
+    }
+}

@@ -281,6 +281,26 @@ mod tests {
     }
 
     #[test]
+    fn the_example_documents_every_setting_and_starts_unchanged() {
+        let example = include_str!("../../.env.example");
+        let mut sources = Sources::of(Path::new("/srv"), []);
+        sources.dotenv = Some(example.to_owned());
+
+        let missing: Vec<String> =
+            SETTINGS.iter().map(example_of).filter(|it| !example.contains(it.as_str())).collect();
+        let (_, warnings) = Settings::load(&sources).unwrap();
+
+        assert!(missing.is_empty(), "put this into `.env.example`:\n{}", missing.join("\n"));
+        assert_eq!(warnings, []);
+    }
+
+    fn example_of(setting: &Setting) -> String {
+        let default =
+            if setting.default.is_empty() { String::new() } else { format!("# Default: {}\n", setting.default) };
+        format!("# {}\n# Allowed: {}.\n{default}{}=\n", setting.about, setting.allowed, setting.name)
+    }
+
+    #[test]
     fn names_are_unique() {
         let names: BTreeSet<&str> = SETTINGS.iter().map(|it| it.name).collect();
 

@@ -248,9 +248,7 @@ fn setting(name: &str) -> &'static Setting {
 fn toml_values(text: &str, wrong: &mut Vec<Wrong>) -> Result<BTreeMap<String, String>, ConfigError> {
     let dict: Dict = Toml::from_str(text).map_err(|error| ConfigError::Malformed {
         file: TOML_FILE.to_owned(),
-        line: 1 + error
-            .span()
-            .map_or(0, |span| text.as_bytes()[..span.start].iter().filter(|it| **it == b'\n').count()),
+        line: error.span().and_then(|span| text.get(..span.start)).map_or(1, |before| 1 + before.matches('\n').count()),
         message: error.message().to_owned(),
     })?;
     let mut values = BTreeMap::new();
@@ -319,10 +317,8 @@ fn dotenv_values(text: &str, warnings: &mut Vec<Warning>) -> Result<BTreeMap<Str
 
 /// Dotenvy's own message repeats the line, which may hold a secret.
 fn malformed_dotenv(text: &str, error: &dotenvy::Error) -> ConfigError {
-    let line = match error {
-        dotenvy::Error::LineParse(part, _) => text.lines().position(|line| line.contains(part.trim())),
-        _ => None,
-    };
+    let part = if let dotenvy::Error::LineParse(part, _) = error { part.trim() } else { text };
+    let line = text.lines().position(|line| line.contains(part));
     ConfigError::Malformed {
         file: DOTENV_FILE.to_owned(),
         line: line.unwrap_or_default() + 1,

@@ -127,7 +127,7 @@ impl KindNetwork {
 pub enum Database {
     /// A file, absolute.
     Sqlite(PathBuf),
-    /// The address of a PostgreSQL database, which holds a password.
+    /// The address of a `PostgreSQL` database, which holds a password.
     Postgres(SecretString),
 }
 
@@ -141,6 +141,15 @@ impl Database {
         let url = Url::parse(text).ok()?;
         let fits = matches!(url.scheme(), "postgres" | "postgresql") && url.path().len() > 1;
         fits.then(|| Self::Postgres(SecretString::from(text)))
+    }
+
+    /// The password in the address, as it is written there.
+    #[must_use]
+    pub fn password(&self) -> Option<SecretString> {
+        match self {
+            Self::Sqlite(_) => None,
+            Self::Postgres(url) => Url::parse(url.expose_secret()).ok()?.password().map(SecretString::from),
+        }
     }
 }
 

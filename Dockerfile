@@ -1,0 +1,47 @@
+# The server with the programs that it runs: git, ssh, kind, and the docker client that kind needs.
+#   docker build -t on-demand-infra .                                  (BuildKit, for the cache mounts)
+#   docker build --build-arg TOOLS_IMAGE=my/tools -t on-demand-infra . (my/tools has the programs in /tools)
+# README.md says how it is run.
+ARG RUST_IMAGE=rust:1.95-slim-bookworm
+ARG GO_IMAGE=golang:1.26-bookworm
+ARG DOCKER_IMAGE=docker:28-cli
+ARG BASE_IMAGE=debian:bookworm-slim
+ARG TOOLS_IMAGE=tools
+
+FROM ${DOCKER_IMAGE} AS docker
+
+# The default tools. An image that is named by TOOLS_IMAGE takes the place of this stage, which is then not built.
+FROM ${GO_IMAGE} AS tools
+ARG KIND_VERSION=v0.30.0
+RUN --mount=type=cache,target=/root/.cache/go-build --mount=type=cache,target=/go/pkg/mod \
+    CGO_ENABLED=0 GOBIN=/tools go install -trimpath -ldflags "-s -w" sigs.k8s.io/kind@${KIND_VERSION}
+COPY --from=docker /usr/local/bin/docker /tools/
+
+FROM ${TOOLS_IMAGE} AS chosen-tools
+
+FROM ${RUST_IMAGE} AS build
+# `dev` compiles in half the time.
+ARG PROFILE=release
+WORKDIR /src
+COPY . .
+RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
+    cargo build --locked --profile "$PROFILE" \
+ && case "$PROFILE" in dev) made=debug ;; *) made=$PROFILE ;; esac \
+ && cp "target/$made/on-demand-infra" /on-demand-infra
+
+FROM ${BASE_IMAGE}
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends ca-certificates curl git openssh-client \
+ && rm -rf /var/lib/apt/lists/* \
+ && useradd --uid 10001 --create-home app \
+ && install -d -o app -g app -m 700 /app /app/app_workspaces
+COPY --from=chosen-tools /tools/ /usr/local/bin/
+COPY --from=build /on-demand-infra /usr/local/bin/
+USER app
+WORKDIR /app
+ENV HOST=0.0.0.0 PORT=8000 PERSISTENT_WORKSPACE_BASE_DIR=/app/app_workspaces
+VOLUME /app/app_workspaces
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=3s --start-period=5s CMD curl -fsS -o /dev/null "http://127.0.0.1:${PORT}/health"
+ENTRYPOINT ["on-demand-infra"]
+CMD ["serve"]

@@ -1,0 +1,42 @@
+# What one does with this project. `make` alone lists it.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.PHONY: help demo stop run doctor test test-all lint bench image
+
+# The test bed's settings, where it has been brought up: its programs and the node image of its clusters.
+bed = env=$${RIG_CACHE:-$$HOME/.cache/on-demand-rig}/env; [ ! -e "$$env" ] || . "$$env"
+
+help: ## list what there is
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
+
+demo: ## set up what is missing, start a server, deploy examples/hello, leave it running
+	@examples/demo up
+
+stop: ## end the demo: its server, and its cluster if the demo made it
+	@examples/demo down
+
+run: ## run the server in the foreground, with .env if there is one
+	@$(bed); cargo run --release --locked -- serve
+
+doctor: ## check tools, credentials and settings
+	@$(bed); cargo run --quiet --locked -- doctor
+
+test: ## set up what is missing and run all tests, on real tools
+	@tests/run
+
+test-all: ## the same with every kill point of every plan, and the container image
+	@tests/run all
+	tests/image
+
+lint: ## formatting, clippy, documentation, licences and banned crates
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --no-deps
+	"$$(tests/rig/deny/up)" --locked check --hide-inclusion-graph bans licenses sources
+
+bench: ## measure against the same work by hand, and what the server itself costs
+	@benches/run
+
+image: ## build the container image as on-demand-infra:latest
+	docker build -t on-demand-infra:latest .

@@ -1,0 +1,261 @@
+//! `doctor`: looks at everything that each mode needs, changes nothing, and says what to do.
+//!
+//! All checks run at the same time, each for five seconds at most.
+
+mod cloud;
+mod common;
+mod local;
+mod probe;
+
+use std::fmt;
+use std::future::Future;
+use std::path::Path;
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use serde::Serialize;
+use serde_json::json;
+
+use crate::config::{ConfigError, Settings, Warning};
+use crate::logging;
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Everything that was found.
+#[derive(Debug)]
+pub struct Report(Vec<Finding>);
+
+/// What one check found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// Who needs it.
+    pub area: Area,
+    /// What was looked at, in a word or two.
+    pub name: &'static str,
+    /// How it is.
+    pub status: Status,
+    /// What was found, in one line.
+    pub found: String,
+    /// What to do; empty when there is nothing to do.
+    pub advice: String,
+}
+
+/// Who needs what is checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Area {
+    /// The server itself.
+    Common,
+    /// Mode `local`.
+    Local,
+    /// Mode `cloud-local`.
+    CloudLocal,
+    /// Mode `cloud-hosted`.
+    CloudHosted,
+    /// The chat model.
+    ChatModel,
+}
+
+/// How something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// As it should be.
+    Ok,
+    /// It works without, or differently.
+    Warn,
+    /// What needs it does not work.
+    Fail,
+}
+
+/// What a check says, before it is known where it belongs.
+struct Verdict {
+    status: Status,
+    found: String,
+    advice: String,
+}
+
+type Check<'a> = (Area, &'static str, Pin<Box<dyn Future<Output = Verdict> + Send + 'a>>);
+
+/// Looks at everything.
+pub async fn examine(loaded: Result<(Settings, Vec<Warning>), ConfigError>, directory: &Path) -> Report {
+    let mut findings = vec![log_config(directory)];
+    let settings = match loaded {
+        Ok((settings, warnings)) => {
+            findings.splice(0..0, right_settings(&warnings));
+            settings
+        }
+        Err(error) => {
+            findings.splice(0..0, wrong_settings(&error));
+            return Report(findings);
+        }
+    };
+    let mut checks = common::checks(&settings, directory);
+    checks.extend(local::checks(&settings));
+    checks.extend(cloud::checks(&settings));
+    let running = checks.into_iter().map(|(area, name, check)| async move {
+        let verdict = tokio::time::timeout(PATIENCE, check).await;
+        let late = |_| Verdict::fail("gave no answer within 5 s", "see whether the machine is busy, then try again");
+        verdict.unwrap_or_else(late).of(area, name)
+    });
+    findings.extend(join_all(running).await);
+    Report(findings)
+}
+
+impl Report {
+    /// Whether nothing that local mode needs is missing.
+    #[must_use]
+    pub fn local_works(&self) -> bool {
+        !self.0.iter().any(|it| it.status == Status::Fail && matches!(it.area, Area::Common | Area::Local))
+    }
+
+    /// One JSON object, on one line.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        format!("{}\n", json!({ "local_works": self.local_works(), "checks": self.0 }))
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut area = None;
+        for finding in &self.0 {
+            if area.replace(finding.area) != Some(finding.area) {
+                writeln!(f, "{}", finding.area)?;
+            }
+            write!(f, "  {:<5} {}: {}", finding.status.word(), finding.name, finding.found)?;
+            if !finding.advice.is_empty() {
+                write!(f, "; {}", finding.advice)?;
+            }
+            writeln!(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Area {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Common => "common",
+            Self::Local => "local",
+            Self::CloudLocal => "cloud-local",
+            Self::CloudHosted => "cloud-hosted",
+            Self::ChatModel => "chat model",
+        })
+    }
+}
+
+impl Status {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warn => "warn",
+            Self::Fail => "fail",
+        }
+    }
+}
+
+impl Verdict {
+    fn ok(found: impl Into<String>) -> Self {
+        Self { status: Status::Ok, found: found.into(), advice: String::new() }
+    }
+
+    fn warn(found: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { status: Status::Warn, found: found.into(), advice: advice.into() }
+    }
+
+    fn fail(found: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { status: Status::Fail, found: found.into(), advice: advice.into() }
+    }
+
+    fn of(self, area: Area, name: &'static str) -> Finding {
+        Finding { area, name, status: self.status, found: self.found, advice: self.advice }
+    }
+}
+
+fn right_settings(warnings: &[Warning]) -> Vec<Finding> {
+    let mut findings = vec![Verdict::ok("all values are allowed").of(Area::Common, "settings")];
+    findings.extend(
+        warnings.iter().map(|it| Verdict::warn(it.to_string(), "correct the line").of(Area::Common, "settings")),
+    );
+    findings
+}
+
+fn wrong_settings(error: &ConfigError) -> Vec<Finding> {
+    let texts = match error {
+        ConfigError::Wrong(wrong) => wrong.iter().map(ToString::to_string).collect(),
+        ConfigError::Unreadable { .. } | ConfigError::Malformed { .. } => vec![error.to_string()],
+    };
+    let advice = "correct it, then run this again: the other checks need the settings";
+    texts.into_iter().map(|it| Verdict::fail(it, advice).of(Area::Common, "settings")).collect()
+}
+
+fn log_config(directory: &Path) -> Finding {
+    let verdict = match logging::check(directory) {
+        Ok(true) => Verdict::ok("`log_config.toml` of the working directory"),
+        Ok(false) => Verdict::ok("the built-in `log_config.toml`"),
+        Err(error) => Verdict::fail(error.to_string(), "correct it, or remove the file to log to stderr"),
+    };
+    verdict.of(Area::Common, "log")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Sources;
+
+    fn report(statuses: &[(Area, Status)]) -> Report {
+        let finding = |(area, status): &(Area, Status)| Finding {
+            area: *area,
+            name: "thing",
+            status: *status,
+            found: "as it is".to_owned(),
+            advice: if *status == Status::Ok { String::new() } else { "mend it".to_owned() },
+        };
+        Report(statuses.iter().map(finding).collect())
+    }
+
+    #[test]
+    fn findings_are_one_line_each_under_who_needs_them() {
+        let report = report(&[(Area::Common, Status::Ok), (Area::Local, Status::Warn), (Area::Local, Status::Fail)]);
+
+        insta::assert_snapshot!(report, @r"
+        common
+          ok    thing: as it is
+        local
+          warn  thing: as it is; mend it
+          fail  thing: as it is; mend it
+        ");
+    }
+
+    #[test]
+    fn only_what_local_mode_needs_makes_it_fail() {
+        assert!(report(&[(Area::Common, Status::Warn), (Area::CloudHosted, Status::Fail)]).local_works());
+        assert!(!report(&[(Area::Local, Status::Fail)]).local_works());
+    }
+
+    #[tokio::test]
+    async fn wrong_settings_are_findings_and_the_rest_waits() {
+        let sources = Sources::of(Path::new("/srv"), [("PORT", "x"), ("HOST", "y")]);
+
+        let report = examine(Settings::load(&sources), Path::new("/srv")).await;
+
+        let failed: Vec<&Finding> = report.0.iter().filter(|it| it.status == Status::Fail).collect();
+        assert_eq!(failed.len(), 2);
+        assert!(!report.local_works() && report.to_json().contains("\"area\":\"common\""));
+    }
+
+    #[tokio::test]
+    async fn a_missing_program_is_named_with_its_setting_and_nothing_is_made() {
+        let directory = tempfile::tempdir().unwrap();
+        let sources =
+            Sources::of(directory.path(), [("GIT_PROGRAM", "./no-git"), ("DOCKER_HOST", "unix:///no/docker.sock")]);
+
+        let report = examine(Settings::load(&sources), directory.path()).await.to_string();
+
+        assert!(report.contains("fail  git: ") && report.contains("`GIT_PROGRAM`"), "{report}");
+        assert!(report.contains("fail  docker: ") && report.contains("`DOCKER_HOST`"), "{report}");
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+}

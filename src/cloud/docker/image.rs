@@ -1,0 +1,139 @@
+//! Images that the daemon holds.
+
+use std::collections::{BTreeMap, HashMap};
+
+use bollard::models::{ImageConfig, ImageInspect};
+use bollard::query_parameters::{ListImagesOptions, RemoveImageOptions};
+
+use super::tap::REPOSITORY;
+use super::{Docker, DockerError};
+use crate::id::{ExposedPort, ImageRef};
+
+/// What the daemon knows of an image.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ImageInfo {
+    /// `sha256:` and the digest of its configuration.
+    pub id: String,
+    /// Size of all its layers.
+    pub size_bytes: u64,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// The ports of its EXPOSE lines, its base's included, by number.
+    pub exposed_ports: Vec<ExposedPort>,
+    /// The user that its process runs as; empty is root.
+    pub user: String,
+    /// Processor architecture in Docker's words, such as `amd64`.
+    pub architecture: String,
+    /// Its ENTRYPOINT.
+    pub entrypoint: Vec<String>,
+    /// Its CMD.
+    pub cmd: Vec<String>,
+    /// Digests of its uncompressed layers, lowest first.
+    pub diff_ids: Vec<String>,
+    /// Names that a load which was killed left on it.
+    pub(super) left_names: Vec<ImageRef>,
+    /// The rest of what a container runtime wants to know.
+    pub(super) runtime: RuntimeConfig,
+}
+
+/// What goes into an image's configuration file beside what [`ImageInfo`] shows.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct RuntimeConfig {
+    pub(super) os: String,
+    pub(super) variant: Option<String>,
+    pub(super) created: Option<String>,
+    pub(super) config: ImageConfig,
+}
+
+impl Docker {
+    /// Looks an image up; `None` when the daemon does not have it.
+    ///
+    /// # Errors
+    /// [`DockerError`] when the daemon does not answer.
+    pub async fn image(&self, image: &ImageRef) -> Result<Option<ImageInfo>, DockerError> {
+        match self.client()?.inspect_image(image.as_str()).await {
+            Ok(inspect) => Ok(Some(ImageInfo::from(inspect))),
+            Err(error) => {
+                let error = self.error(format!("look at image `{image}`"), &error);
+                if error.is_not_found() { Ok(None) } else { Err(error) }
+            }
+        }
+    }
+
+    /// Removes an image's name, and the image when it has no other; one that is not there is a success.
+    ///
+    /// # Errors
+    /// [`DockerError::Permanent`] when a container uses it.
+    pub async fn remove_image(&self, image: &ImageRef) -> Result<(), DockerError> {
+        for left in self.image(image).await?.into_iter().flat_map(|info| info.left_names) {
+            self.untag(&left).await?;
+        }
+        self.untag(image).await
+    }
+
+    pub(super) async fn untag(&self, image: &ImageRef) -> Result<(), DockerError> {
+        match self.client()?.remove_image(image.as_str(), None::<RemoveImageOptions>, None).await {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                let error = self.error(format!("remove image `{image}`"), &error);
+                if error.is_not_found() { Ok(()) } else { Err(error) }
+            }
+        }
+    }
+
+    /// The names of all images that carry a label with this value, in order.
+    ///
+    /// # Errors
+    /// [`DockerError`] when the daemon does not answer.
+    pub async fn images_with_label(&self, key: &str, value: &str) -> Result<Vec<ImageRef>, DockerError> {
+        let filters = HashMap::from([("label".to_owned(), vec![format!("{key}={value}")])]);
+        let options = ListImagesOptions { filters: Some(filters), ..Default::default() };
+        let images =
+            self.client()?.list_images(Some(options)).await.map_err(|error| self.error("list images", &error))?;
+        let mut names: Vec<ImageRef> =
+            images.into_iter().flat_map(|image| image.repo_tags).filter_map(|tag| ImageRef::parse(tag).ok()).collect();
+        names.sort();
+        Ok(names)
+    }
+}
+
+impl From<ImageInspect> for ImageInfo {
+    fn from(inspect: ImageInspect) -> Self {
+        let config = inspect.config.unwrap_or_default();
+        let mut exposed_ports: Vec<ExposedPort> =
+            config.exposed_ports.iter().flatten().filter_map(|text| ExposedPort::parse(text)).collect();
+        exposed_ports.sort();
+        Self {
+            id: inspect.id.unwrap_or_default(),
+            size_bytes: inspect.size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0),
+            labels: config.labels.clone().unwrap_or_default().into_iter().collect(),
+            exposed_ports,
+            user: config.user.clone().unwrap_or_default(),
+            architecture: inspect.architecture.unwrap_or_default(),
+            entrypoint: config.entrypoint.clone().unwrap_or_default(),
+            cmd: config.cmd.clone().unwrap_or_default(),
+            left_names: inspect
+                .repo_tags
+                .into_iter()
+                .flatten()
+                .filter(|tag| tag.contains(REPOSITORY))
+                .filter_map(|tag| ImageRef::parse(tag).ok())
+                .collect(),
+            diff_ids: inspect.root_fs.and_then(|root| root.layers).unwrap_or_default(),
+            runtime: RuntimeConfig {
+                os: inspect.os.unwrap_or_else(|| "linux".to_owned()),
+                variant: inspect.variant.filter(|variant| !variant.is_empty()),
+                created: inspect
+                    .created
+                    .and_then(|created| jiff::Timestamp::from_nanosecond(created.unix_timestamp_nanos()).ok())
+                    .map(|created| created.to_string()),
+                config,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+}

@@ -1,0 +1,366 @@
+//! What an application is on a cluster: values and the manifests that templates/kubernetes makes of them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use k8s_openapi::ByteString;
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::cloud::kube::error::KubeError;
+use crate::id::{
+    CommitId, DeploymentId, DeploymentName, EnvironmentName, ExposedPort, ImageRef, Namespace, OperationId, Port,
+    Protocol, RepositoryUrl, short_hash,
+};
+use crate::template;
+
+/// Everything that the manifests of an application are made of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Application {
+    /// Name of its Deployment and Service.
+    pub name: DeploymentName,
+    /// Where it runs.
+    pub namespace: Namespace,
+    /// The deployment that it belongs to.
+    pub deployment: DeploymentId,
+    /// The operation that applies it; stands on the Deployment only.
+    pub operation: OperationId,
+    /// What it runs.
+    pub image: ImageRef,
+    /// How many pods; 0 is allowed.
+    pub replicas: u32,
+    /// The port that is probed and that people open.
+    pub main_port: Port,
+    /// All ports; the main one need not be among them.
+    pub ports: Vec<ExposedPort>,
+    /// How it is reached from outside the cluster.
+    pub expose: Expose,
+    /// The node port of the main port; `None` keeps the present one or takes a free one.
+    pub node_port: Option<u16>,
+    /// Name of the Secret with its environment (see [`EnvironmentSecret`]).
+    pub environment_secret: Option<String>,
+    /// What it may use.
+    pub resources: Resources,
+    /// Where its source lies.
+    pub repository: RepositoryUrl,
+    /// What it was built from.
+    pub commit: CommitId,
+    /// After how many seconds Kubernetes itself calls the rollout stuck.
+    pub rollout_timeout_s: u32,
+}
+
+/// How an application is reached from outside the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Expose {
+    /// At a port of every node.
+    NodePort,
+    /// Not by its Service; an Ingress does that.
+    #[serde(rename = "ClusterIP")]
+    ClusterIp,
+}
+
+/// Requests and limits in Kubernetes' notation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resources {
+    /// CPU that is reserved.
+    pub cpu_request: String,
+    /// Memory that is reserved.
+    pub memory_request: String,
+    /// CPU beyond which it is slowed down.
+    pub cpu_limit: String,
+    /// Memory beyond which it is killed.
+    pub memory_limit: String,
+}
+
+impl Default for Resources {
+    fn default() -> Self {
+        Self {
+            cpu_request: "100m".to_owned(),
+            memory_request: "128Mi".to_owned(),
+            cpu_limit: "500m".to_owned(),
+            memory_limit: "512Mi".to_owned(),
+        }
+    }
+}
+
+/// The values that the templates name.
+#[derive(Serialize)]
+struct Values<'a> {
+    name: &'a str,
+    namespace: &'a str,
+    deployment: String,
+    operation: String,
+    image: &'a str,
+    version: &'a str,
+    commit: &'a str,
+    repository: &'a str,
+    manifest: &'a str,
+    replicas: u32,
+    main_port: Port,
+    ports: Vec<PortValues>,
+    expose: Expose,
+    node_port: Option<u16>,
+    environment_secret: Option<&'a str>,
+    resources: &'a Resources,
+    rollout_timeout_s: u32,
+}
+
+#[derive(Serialize)]
+struct PortValues {
+    name: String,
+    number: Port,
+    protocol: Protocol,
+}
+
+impl Application {
+    /// The manifest of its Deployment.
+    ///
+    /// # Errors
+    /// [`KubeError::Template`] or [`KubeError::Manifest`] when the template is broken.
+    pub fn deployment_manifest(&self) -> Result<Value, KubeError> {
+        let fingerprint = self.fingerprint()?;
+        manifest("kubernetes/deployment.yaml", Values { manifest: &fingerprint, ..self.values() })
+    }
+
+    /// The manifest of its Service with that node port.
+    ///
+    /// # Errors
+    /// [`KubeError::Template`] or [`KubeError::Manifest`] when the template is broken.
+    pub fn service_manifest(&self, node_port: Option<u16>) -> Result<Value, KubeError> {
+        manifest("kubernetes/service.yaml", Values { node_port, ..self.values() })
+    }
+
+    /// The manifest of its namespace, for when it is not there yet.
+    ///
+    /// # Errors
+    /// [`KubeError::Template`] or [`KubeError::Manifest`] when the template is broken.
+    pub fn namespace_manifest(&self) -> Result<Value, KubeError> {
+        manifest("kubernetes/namespace.yaml", self.values())
+    }
+
+    /// A hash of its manifests without what differs between two operations (the operation, replicas and node port).
+    ///
+    /// # Errors
+    /// [`KubeError::Template`] when a template is broken.
+    pub fn fingerprint(&self) -> Result<String, KubeError> {
+        let still = || Values { operation: String::new(), replicas: 0, node_port: None, ..self.values() };
+        let deployment = template::render("kubernetes/deployment.yaml", still())?;
+        let service = template::render("kubernetes/service.yaml", still())?;
+        Ok(short_hash(&[&deployment, &service], 16))
+    }
+
+    fn values(&self) -> Values<'_> {
+        Values {
+            name: self.name.as_str(),
+            namespace: self.namespace.as_str(),
+            deployment: self.deployment.to_string(),
+            operation: self.operation.to_string(),
+            image: self.image.as_str(),
+            version: self.commit.short(),
+            commit: self.commit.as_str(),
+            repository: self.repository.as_str(),
+            manifest: "",
+            replicas: self.replicas,
+            main_port: self.main_port,
+            ports: self.all_ports(),
+            expose: self.expose,
+            node_port: self.node_port,
+            environment_secret: self.environment_secret.as_deref(),
+            resources: &self.resources,
+            rollout_timeout_s: self.rollout_timeout_s,
+        }
+    }
+
+    /// The main port, then the others in their order, each once.
+    fn all_ports(&self) -> Vec<PortValues> {
+        let main = ExposedPort { number: self.main_port, protocol: Protocol::Tcp };
+        let mut ports = vec![main];
+        for port in &self.ports {
+            if !ports.contains(port) {
+                ports.push(*port);
+            }
+        }
+        ports
+            .into_iter()
+            .map(|port| PortValues { name: port.name(), number: port.number, protocol: port.protocol })
+            .collect()
+    }
+}
+
+/// The environment of an application as a Secret that never changes: another content has another name.
+#[derive(Clone)]
+pub struct EnvironmentSecret {
+    name: String,
+    app: DeploymentName,
+    namespace: Namespace,
+    deployment: DeploymentId,
+    data: BTreeMap<String, ByteString>,
+}
+
+impl EnvironmentSecret {
+    /// Makes the Secret of an environment.
+    #[must_use]
+    pub fn new(
+        app: &DeploymentName,
+        namespace: &Namespace,
+        deployment: DeploymentId,
+        environment: &BTreeMap<EnvironmentName, SecretString>,
+    ) -> Self {
+        // The id of the deployment keeps short values from being guessed by their hash alone.
+        let id = deployment.to_string();
+        let mut parts = vec![id.as_str()];
+        for (name, value) in environment {
+            parts.extend([name.as_str(), value.expose_secret()]);
+        }
+        let name = format!("{app}-env-{}", short_hash(&parts, 8));
+        let data = environment
+            .iter()
+            .map(|(name, value)| (name.to_string(), ByteString(value.expose_secret().as_bytes().to_vec())))
+            .collect();
+        Self { name, app: app.clone(), namespace: namespace.clone(), deployment, data }
+    }
+
+    /// Its name: `<app>-env-<8 hexadecimal digits>`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where it lies.
+    #[must_use]
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    pub(super) fn manifest(&self) -> Result<Value, KubeError> {
+        #[derive(Serialize)]
+        struct Values<'a> {
+            name: &'a str,
+            namespace: &'a str,
+            app: &'a str,
+            deployment: String,
+            data: &'a BTreeMap<String, ByteString>,
+        }
+        let values = Values {
+            name: &self.name,
+            namespace: self.namespace.as_str(),
+            app: self.app.as_str(),
+            deployment: self.deployment.to_string(),
+            data: &self.data,
+        };
+        manifest("kubernetes/secret.yaml", values)
+    }
+}
+
+impl fmt::Debug for EnvironmentSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EnvironmentSecret").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+fn manifest(name: &'static str, values: impl Serialize) -> Result<Value, KubeError> {
+    let text = template::render(name, values)?;
+    // Only the place of a mistake is told: the text around it may hold an environment.
+    serde_saphyr::from_str(&text).map_err(|error| KubeError::Manifest {
+        name,
+        message: error.location().map_or_else(|| "it is not YAML".to_owned(), |at| format!("line {}", at.line())),
+    })
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// An application for tests.
+    pub(crate) fn application() -> Application {
+        Application {
+            name: DeploymentName::parse("notes").unwrap(),
+            namespace: Namespace::parse("demo").unwrap(),
+            deployment: DeploymentId::parse("dep_01900000000070008000000000000001").unwrap(),
+            operation: OperationId::parse("op_01900000000070008000000000000002").unwrap(),
+            image: ImageRef::parse("on-demand-infra/notes:0123456789ab").unwrap(),
+            replicas: 2,
+            main_port: Port::new(5000).unwrap(),
+            ports: vec![
+                ExposedPort { number: Port::new(8125).unwrap(), protocol: Protocol::Udp },
+                ExposedPort { number: Port::new(5000).unwrap(), protocol: Protocol::Tcp },
+            ],
+            expose: Expose::NodePort,
+            node_port: None,
+            environment_secret: Some("notes-env-00000000".to_owned()),
+            resources: Resources::default(),
+            repository: RepositoryUrl::parse("https://github.com/a/notes").unwrap(),
+            commit: CommitId::parse("0123456789abcdef0123456789abcdef01234567").unwrap(),
+            rollout_timeout_s: 180,
+        }
+    }
+
+    #[test]
+    fn the_deployment_manifest_holds_everything_that_the_design_names() {
+        insta::assert_json_snapshot!(application().deployment_manifest().unwrap());
+    }
+
+    #[test]
+    fn the_service_manifest_has_the_main_port_first_with_the_node_port() {
+        insta::assert_json_snapshot!(application().service_manifest(Some(30001)).unwrap());
+    }
+
+    #[test]
+    fn the_namespace_manifest_remembers_who_made_it() {
+        insta::assert_json_snapshot!(application().namespace_manifest().unwrap());
+    }
+
+    #[test]
+    fn the_pod_template_is_the_same_for_every_operation() {
+        let template = |it: &Application| it.deployment_manifest().unwrap()["spec"]["template"].clone();
+        let before = application();
+
+        let after = Application { operation: OperationId::new(), replicas: 3, node_port: Some(30007), ..application() };
+
+        assert_eq!(template(&before), template(&after));
+        assert_eq!(before.fingerprint().unwrap(), after.fingerprint().unwrap());
+    }
+
+    #[test]
+    fn another_image_is_another_fingerprint() {
+        let other = Application { image: ImageRef::parse("on-demand-infra/notes:next").unwrap(), ..application() };
+
+        assert_ne!(other.fingerprint().unwrap(), application().fingerprint().unwrap());
+    }
+
+    fn secret(environment: &[(&str, &str)]) -> EnvironmentSecret {
+        let app = application();
+        let environment = environment
+            .iter()
+            .map(|(name, value)| (EnvironmentName::parse(*name).unwrap(), SecretString::from((*value).to_owned())))
+            .collect();
+        EnvironmentSecret::new(&app.name, &app.namespace, app.deployment, &environment)
+    }
+
+    #[test]
+    fn another_environment_is_another_secret() {
+        let first = secret(&[("A", "1")]);
+
+        assert_eq!(first.name(), secret(&[("A", "1")]).name());
+        assert_ne!(first.name(), secret(&[("A", "2")]).name());
+        assert!(!format!("{first:?}").contains("MQ=="), "{first:?}");
+    }
+
+    #[test]
+    fn the_secret_manifest_is_immutable() {
+        insta::assert_json_snapshot!(secret(&[("GREETING", "hi \"there\"\n")]).manifest().unwrap());
+    }
+
+    proptest! {
+        #[test]
+        fn every_environment_gives_a_manifest_with_its_values(value in any::<String>()) {
+            let manifest = secret(&[("A", &value)]).manifest().unwrap();
+
+            let data: ByteString = serde_json::from_value(manifest["data"]["A"].clone()).unwrap();
+
+            prop_assert_eq!(data.0, value.into_bytes());
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Puts an application on a cluster by server-side apply, and changes its size.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{Namespace as NamespaceObject, Secret, Service};
+use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::{Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::cloud::kube::application::{Application, EnvironmentSecret, Expose};
+use crate::cloud::kube::error::KubeError;
+use crate::cloud::kube::node_port::{NodePortRange, node_ports};
+use crate::cloud::kube::{CREATED_BY, DEPLOYMENT, Kube, MANAGED_BY, MANAGER, OPERATION};
+use crate::id::{DeploymentName, Namespace, OperationId};
+
+/// How often another port is tried when someone takes the chosen one in the same moment.
+const PORT_RACES: usize = 16;
+
+/// What applying an application did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Applied {
+    /// Whether this operation made the namespace.
+    pub created_namespace: bool,
+    /// The node port of the main port.
+    pub node_port: Option<u16>,
+}
+
+impl Kube {
+    /// Puts the application on the cluster, or changes what is there. Does not wait for its pods.
+    ///
+    /// # Errors
+    /// [`KubeError::NotOurs`] when objects of that name belong to someone else; [`KubeError::NodePortTaken`] when the
+    /// wanted port does; [`KubeError::NodePortsExhausted`]; else what the API answers.
+    pub async fn apply(
+        &self,
+        application: &Application,
+        environment: Option<&EnvironmentSecret>,
+        range: NodePortRange,
+    ) -> Result<Applied, KubeError> {
+        let (created_namespace, live_service) =
+            tokio::try_join!(self.ensure_namespace(application), self.check_ours(application))?;
+        let (node_port, ()) = tokio::try_join!(
+            self.apply_service(application, live_service.as_ref(), range),
+            self.apply_environment(environment)
+        )?;
+        let manifest = application.deployment_manifest()?;
+        self.apply_object::<Deployment>(&application.namespace, application.name.as_str(), &manifest).await?;
+        Ok(Applied { created_namespace, node_port })
+    }
+
+    /// Sets the number of pods. Does not wait for them.
+    ///
+    /// # Errors
+    /// [`KubeError::NotFound`] when there is no such application, [`KubeError::NotOurs`] when it is not ours.
+    pub async fn scale(
+        &self,
+        name: &DeploymentName,
+        namespace: &Namespace,
+        operation: OperationId,
+        replicas: u32,
+    ) -> Result<(), KubeError> {
+        let deployments: Api<Deployment> = Api::namespaced(self.client.clone(), namespace.as_str());
+        let live = self.call(deployments.get(name.as_str())).await?;
+        refuse_strangers("Deployment", &live)?;
+        let change = json!({
+            "metadata": {"labels": {OPERATION: operation}},
+            "spec": {"replicas": replicas},
+        });
+        let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+        self.call(deployments.patch(name.as_str(), &params, &Patch::Merge(&change))).await.map(drop)
+    }
+
+    /// Makes the namespace when it is not there. One of ours is marked with the operation, so that a deletion that
+    /// looked at it before notices (see `delete`).
+    async fn ensure_namespace(&self, application: &Application) -> Result<bool, KubeError> {
+        let name = application.namespace.as_str();
+        let namespaces: Api<NamespaceObject> = Api::all(self.client.clone());
+        let operation = application.operation.to_string();
+        let live = if let Some(live) = self.call(namespaces.get_opt(name)).await? {
+            live
+        } else {
+            let manifest = serde_json::from_value(application.namespace_manifest()?).map_err(|error| {
+                KubeError::Manifest { name: "kubernetes/namespace.yaml", message: error.to_string() }
+            })?;
+            match self.call(namespaces.create(&PostParams::default(), &manifest)).await {
+                Ok(_) => return Ok(true),
+                // Another deployment was faster.
+                Err(KubeError::Conflict { .. }) => self.call(namespaces.get(name)).await?,
+                Err(error) => return Err(error),
+            }
+        };
+        if live.metadata.deletion_timestamp.is_some() {
+            return Err(KubeError::NamespaceTerminating { namespace: name.to_owned() });
+        }
+        if live.labels().get(MANAGED_BY).is_some_and(|it| it == MANAGER) {
+            let change = json!({"metadata": {"annotations": {OPERATION: application.operation}}});
+            self.call(namespaces.patch(name, &PatchParams::default(), &Patch::Merge(&change))).await?;
+        }
+        Ok(live.annotations().get(CREATED_BY) == Some(&operation))
+    }
+
+    /// Refuses to take over what someone else made; gives the Service that is there.
+    async fn check_ours(&self, application: &Application) -> Result<Option<Service>, KubeError> {
+        let (namespace, name) = (application.namespace.as_str(), application.name.as_str());
+        let deployments: Api<Deployment> = Api::namespaced(self.client.clone(), namespace);
+        let services: Api<Service> = Api::namespaced(self.client.clone(), namespace);
+        let (deployment, service) =
+            tokio::try_join!(self.call(deployments.get_opt(name)), self.call(services.get_opt(name)))?;
+        let ours = application.deployment.to_string();
+        if let Some(deployment) = &deployment {
+            refuse_strangers("Deployment", deployment)?;
+            refuse_other_deployments("Deployment", deployment, &ours)?;
+        }
+        if let Some(service) = &service {
+            refuse_strangers("Service", service)?;
+            refuse_other_deployments("Service", service, &ours)?;
+        }
+        Ok(service)
+    }
+
+    async fn apply_environment(&self, environment: Option<&EnvironmentSecret>) -> Result<(), KubeError> {
+        let Some(environment) = environment else { return Ok(()) };
+        self.apply_object::<Secret>(environment.namespace(), environment.name(), &environment.manifest()?).await
+    }
+
+    async fn apply_service(
+        &self,
+        application: &Application,
+        live: Option<&Service>,
+        range: NodePortRange,
+    ) -> Result<Option<u16>, KubeError> {
+        match application.expose {
+            Expose::NodePort => self.apply_node_port(application, live, range).await.map(Some),
+            Expose::ClusterIp => {
+                let manifest = application.service_manifest(None)?;
+                self.apply_object::<Service>(&application.namespace, application.name.as_str(), &manifest).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    async fn apply_node_port(
+        &self,
+        application: &Application,
+        live: Option<&Service>,
+        range: NodePortRange,
+    ) -> Result<u16, KubeError> {
+        let present = live.and_then(|service| main_node_port(service, application.main_port.get()));
+        let present = present.or_else(|| live.and_then(|service| node_ports(service).into_iter().next()));
+        let wanted = application.node_port.or(present);
+        let mut taken = BTreeSet::new();
+        for _ in 0..PORT_RACES {
+            let port = match wanted {
+                Some(port) => port,
+                None => self.free_node_port(range, &taken).await?,
+            };
+            let manifest = application.service_manifest(Some(port))?;
+            match self.apply_object::<Service>(&application.namespace, application.name.as_str(), &manifest).await {
+                Ok(()) => return Ok(port),
+                Err(KubeError::NodePortTaken { .. }) if wanted.is_none() => taken.insert(port),
+                Err(KubeError::NodePortTaken { .. }) => return Err(KubeError::NodePortTaken { port }),
+                Err(error) => return Err(error),
+            };
+        }
+        Err(KubeError::Conflict { message: "other services kept taking the free node ports".to_owned() })
+    }
+
+    async fn apply_object<K>(&self, namespace: &Namespace, name: &str, manifest: &Value) -> Result<(), KubeError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned + Clone + std::fmt::Debug,
+    {
+        let api: Api<K> = Api::namespaced(self.client.clone(), namespace.as_str());
+        let params = PatchParams::apply(MANAGER).force().validation_strict();
+        self.call(api.patch(name, &params, &Patch::Apply(manifest))).await.map(drop)
+    }
+}
+
+/// The node port of a Service that leads to that port.
+pub(super) fn main_node_port(service: &Service, main_port: u16) -> Option<u16> {
+    let ports = service.spec.as_ref()?.ports.as_ref()?;
+    let port = ports.iter().find(|it| it.port == i32::from(main_port) && it.protocol.as_deref() != Some("UDP"))?;
+    port.node_port.and_then(|port| u16::try_from(port).ok())
+}
+
+/// Whether this server made the object.
+pub(super) fn is_ours(object: &impl ResourceExt) -> bool {
+    object.labels().get(MANAGED_BY).is_some_and(|it| it == MANAGER)
+}
+
+fn refuse_strangers(kind: &'static str, object: &impl ResourceExt) -> Result<(), KubeError> {
+    if is_ours(object) { Ok(()) } else { Err(not_ours(kind, object, "someone else".to_owned())) }
+}
+
+fn refuse_other_deployments(kind: &'static str, object: &impl ResourceExt, ours: &str) -> Result<(), KubeError> {
+    match object.labels().get(DEPLOYMENT) {
+        Some(id) if id == ours => Ok(()),
+        Some(id) => Err(not_ours(kind, object, format!("the deployment `{id}`"))),
+        None => Err(not_ours(kind, object, "an unknown deployment".to_owned())),
+    }
+}
+
+fn not_ours(kind: &'static str, object: &impl ResourceExt, owner: String) -> KubeError {
+    KubeError::NotOurs { kind, name: object.name_any(), namespace: object.namespace().unwrap_or_default(), owner }
+}

@@ -1,0 +1,224 @@
+//! Takes an application off a cluster, waits until it is really gone, and tells what is left.
+//!
+//! Only what carries the label of the deployment is touched. What is absent already is success.
+
+use std::fmt;
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use futures_util::{FutureExt, StreamExt};
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::core::v1::{Pod, Secret, Service};
+use k8s_openapi::api::networking::v1::Ingress;
+use kube::api::{Api, DeleteParams, ListParams, PartialObjectMeta};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::cloud::kube::apply::is_ours;
+use crate::cloud::kube::error::KubeError;
+use crate::cloud::kube::fault::is_ready;
+use crate::cloud::kube::watched::Watched;
+use crate::cloud::kube::{DEPLOYMENT, Kube};
+use crate::event::Lines;
+use crate::id::{DeploymentId, Namespace};
+
+/// An object on the cluster, for receipts.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ObjectName {
+    /// Its kind, such as `Service`.
+    pub kind: String,
+    /// Its namespace; `None` for a namespace itself.
+    pub namespace: Option<String>,
+    /// Its name.
+    pub name: String,
+}
+
+impl fmt::Display for ObjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.namespace {
+            Some(namespace) => write!(f, "{} {namespace}/{}", self.kind, self.name),
+            None => write!(f, "{} {}", self.kind, self.name),
+        }
+    }
+}
+
+/// What to do with the namespace of an application that goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NamespaceFate {
+    /// It stays.
+    Keep,
+    /// It goes too, if this server made it and nothing else lives in it.
+    DeleteIfEmpty,
+}
+
+impl Kube {
+    /// Deletes everything of a deployment and waits until it is gone; gives the receipt.
+    ///
+    /// # Errors
+    /// [`KubeError::Timeout`] when something does not go within `timeout`; else what the API answers. Calling it again
+    /// carries on.
+    pub async fn delete_application(
+        &self,
+        namespace: &Namespace,
+        deployment: DeploymentId,
+        fate: NamespaceFate,
+        timeout: Duration,
+        lines: &Lines,
+    ) -> Result<Vec<ObjectName>, KubeError> {
+        let deadline = tokio::time::Instant::now() + timeout;
+        let within = |what: String| KubeError::Timeout { what, after_s: timeout.as_secs() };
+        lines.progress("taking the application off the cluster");
+        let (mut receipt, services, ingresses) = tokio::try_join!(
+            self.delete_kind::<Deployment>(namespace, deployment, &[]),
+            self.delete_kind::<Service>(namespace, deployment, &[]),
+            self.delete_kind::<Ingress>(namespace, deployment, &[]),
+        )?;
+        receipt.extend(services);
+        receipt.extend(ingresses);
+        lines.progress("waiting until its pods are gone");
+        tokio::time::timeout_at(deadline, async {
+            self.hurry_idle_pods(namespace, deployment).await?;
+            self.wait_until_gone::<Deployment>(namespace, deployment).await?;
+            self.wait_until_gone::<ReplicaSet>(namespace, deployment).await?;
+            self.wait_until_gone::<Pod>(namespace, deployment).await
+        })
+        .await
+        .map_err(|_| within(format!("the pods in namespace `{namespace}` to go")))??;
+        // The environment goes last: pods that are still there may read it when they restart.
+        receipt.extend(self.delete_kind::<Secret>(namespace, deployment, &[]).await?);
+        if fate == NamespaceFate::DeleteIfEmpty {
+            let gone = tokio::time::timeout_at(deadline, self.delete_namespace(namespace, lines).boxed())
+                .await
+                .map_err(|_| within(format!("the namespace `{namespace}` to go")))??;
+            receipt.extend(gone);
+        }
+        Ok(receipt)
+    }
+
+    /// Deletes the environments of a deployment that no version refers to any more: all but those named.
+    ///
+    /// # Errors
+    /// What the API answers.
+    pub async fn prune_environments(
+        &self,
+        namespace: &Namespace,
+        deployment: DeploymentId,
+        keep: &[String],
+    ) -> Result<Vec<ObjectName>, KubeError> {
+        self.delete_kind::<Secret>(namespace, deployment, keep).await
+    }
+
+    /// Lists what still carries the label of a deployment, in all namespaces: nothing, when it is gone.
+    ///
+    /// # Errors
+    /// What the API answers.
+    pub async fn leftovers(&self, deployment: DeploymentId) -> Result<Vec<ObjectName>, KubeError> {
+        let lists = try_join_all([
+            self.labelled::<Deployment>(deployment).boxed(),
+            self.labelled::<ReplicaSet>(deployment).boxed(),
+            self.labelled::<Pod>(deployment).boxed(),
+            self.labelled::<Service>(deployment).boxed(),
+            self.labelled::<Secret>(deployment).boxed(),
+            self.labelled::<Ingress>(deployment).boxed(),
+        ])
+        .await?;
+        Ok(lists.concat())
+    }
+
+    async fn labelled<K: Known>(&self, deployment: DeploymentId) -> Result<Vec<ObjectName>, KubeError> {
+        let api: Api<PartialObjectMeta<K>> = Api::all(self.client.clone());
+        let params = ListParams::default().labels(&format!("{DEPLOYMENT}={deployment}"));
+        let list = self.call(api.list(&params)).await?;
+        Ok(list.items.iter().map(|it| object_name::<K>(it)).collect())
+    }
+
+    async fn delete_kind<K>(
+        &self,
+        namespace: &Namespace,
+        deployment: DeploymentId,
+        keep: &[String],
+    ) -> Result<Vec<ObjectName>, KubeError>
+    where
+        K: Known + Resource<Scope = NamespaceResourceScope>,
+    {
+        let metadata: Api<PartialObjectMeta<K>> = Api::namespaced(self.client.clone(), namespace.as_str());
+        let api: Api<K> = Api::namespaced(self.client.clone(), namespace.as_str());
+        let params = ListParams::default().labels(&format!("{DEPLOYMENT}={deployment}"));
+        let found = match self.call(metadata.list(&params)).await {
+            Ok(found) => found.items,
+            Err(KubeError::NotFound { .. }) => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        let mut receipt = Vec::new();
+        for object in found.iter().filter(|it| is_ours(*it) && !keep.contains(&it.name_any())) {
+            match self.call(api.delete(&object.name_any(), &DeleteParams::foreground())).await {
+                Ok(_) | Err(KubeError::NotFound { .. }) => receipt.push(object_name::<K>(object)),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(receipt)
+    }
+
+    /// Ends pods that serve nobody without their grace period: a process that never came up need not shut down nicely.
+    async fn hurry_idle_pods(&self, namespace: &Namespace, deployment: DeploymentId) -> Result<(), KubeError> {
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), namespace.as_str());
+        let params = ListParams::default().labels(&format!("{DEPLOYMENT}={deployment}"));
+        let idle = self.call(pods.list(&params)).await?.items;
+        for pod in idle.iter().filter(|pod| is_ours(*pod) && !is_ready(pod) && !is_stopping(pod)) {
+            match self.call(pods.delete(&pod.name_any(), &DeleteParams::default().grace_period(1))).await {
+                Ok(_) | Err(KubeError::NotFound { .. }) => (),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    async fn wait_until_gone<K>(&self, namespace: &Namespace, deployment: DeploymentId) -> Result<(), KubeError>
+    where
+        K: Known + Resource<Scope = NamespaceResourceScope>,
+    {
+        let api: Api<PartialObjectMeta<K>> = Api::namespaced(self.client.clone(), namespace.as_str());
+        let config = watcher::Config::default().labels(&format!("{DEPLOYMENT}={deployment}"));
+        self.watch_until_empty(api, config).await
+    }
+
+    /// Waits until nothing that the watch selects is there.
+    pub(super) async fn watch_until_empty<K: Known>(
+        &self,
+        api: Api<PartialObjectMeta<K>>,
+        config: watcher::Config,
+    ) -> Result<(), KubeError> {
+        let mut events = std::pin::pin!(watcher(api, config).default_backoff());
+        let mut watched = Watched::default();
+        while let Some(event) = events.next().await {
+            match event.map_err(|error| KubeError::from_watch(error, &self.server)) {
+                Ok(event) => watched.take(event),
+                Err(error) if error.is_transient() => (),
+                Err(error) => return Err(error),
+            }
+            if watched.complete && watched.objects.is_empty() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A kind that we delete, list or watch by its metadata alone.
+pub(super) trait Known:
+    Resource<DynamicType = ()> + DeserializeOwned + Clone + fmt::Debug + Send + Sync + 'static
+{
+}
+
+impl<K: Resource<DynamicType = ()> + DeserializeOwned + Clone + fmt::Debug + Send + Sync + 'static> Known for K {}
+
+fn is_stopping(pod: &Pod) -> bool {
+    pod.metadata.deletion_timestamp.is_some()
+}
+
+pub(super) fn object_name<K: Resource<DynamicType = ()>>(object: &impl ResourceExt) -> ObjectName {
+    ObjectName { kind: K::kind(&()).into_owned(), namespace: object.namespace(), name: object.name_any() }
+}

@@ -1,0 +1,88 @@
+//! Deletes a namespace that this server made, once nothing else lives in it.
+
+use futures_util::FutureExt;
+use futures_util::future::try_join_all;
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::batch::v1::{CronJob, Job};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Namespace as NamespaceObject, PersistentVolumeClaim, Pod, Secret, Service,
+};
+use k8s_openapi::api::networking::v1::Ingress;
+use kube::api::{Api, DeleteParams, ListParams, PartialObjectMeta, Preconditions};
+use kube::runtime::watcher;
+use kube::{Resource, ResourceExt};
+
+use crate::cloud::kube::Kube;
+use crate::cloud::kube::apply::is_ours;
+use crate::cloud::kube::delete::{Known, ObjectName, object_name};
+use crate::cloud::kube::error::KubeError;
+use crate::event::Lines;
+use crate::id::Namespace;
+
+impl Kube {
+    /// Deletes the namespace if this server made it and nothing lives in it, and waits until it is gone.
+    /// Gives its name when it went.
+    pub(super) async fn delete_namespace(
+        &self,
+        namespace: &Namespace,
+        lines: &Lines,
+    ) -> Result<Option<ObjectName>, KubeError> {
+        let api: Api<NamespaceObject> = Api::all(self.client.clone());
+        let Some(live) = self.call(api.get_opt(namespace.as_str())).await? else { return Ok(None) };
+        if !is_ours(&live) {
+            return Ok(None);
+        }
+        if live.metadata.deletion_timestamp.is_none() {
+            if !self.is_empty(namespace).await? {
+                return Ok(None);
+            }
+            // Every `apply` marks the namespace first: one that came since we looked makes this a conflict.
+            let unchanged = Preconditions { resource_version: live.resource_version(), uid: live.uid() };
+            match self.call(api.delete(namespace.as_str(), &DeleteParams::default().preconditions(unchanged))).await {
+                Ok(_) => (),
+                Err(KubeError::Conflict { .. } | KubeError::NotFound { .. }) => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+        lines.progress(format!("waiting until the namespace `{namespace}` is gone"));
+        let metadata: Api<PartialObjectMeta<NamespaceObject>> = Api::all(self.client.clone());
+        let config = watcher::Config::default().fields(&format!("metadata.name={namespace}"));
+        self.watch_until_empty(metadata, config).await?;
+        Ok(Some(object_name::<NamespaceObject>(&live)))
+    }
+
+    async fn is_empty(&self, namespace: &Namespace) -> Result<bool, KubeError> {
+        let counts = try_join_all([
+            self.inhabitants::<Deployment>(namespace).boxed(),
+            self.inhabitants::<ReplicaSet>(namespace).boxed(),
+            self.inhabitants::<StatefulSet>(namespace).boxed(),
+            self.inhabitants::<DaemonSet>(namespace).boxed(),
+            self.inhabitants::<Job>(namespace).boxed(),
+            self.inhabitants::<CronJob>(namespace).boxed(),
+            self.inhabitants::<Pod>(namespace).boxed(),
+            self.inhabitants::<Service>(namespace).boxed(),
+            self.inhabitants::<Ingress>(namespace).boxed(),
+            self.inhabitants::<PersistentVolumeClaim>(namespace).boxed(),
+            self.inhabitants::<Secret>(namespace).boxed(),
+            self.inhabitants::<ConfigMap>(namespace).boxed(),
+        ])
+        .await?;
+        Ok(counts.iter().sum::<usize>() == 0)
+    }
+
+    /// How many objects of a kind live there that Kubernetes did not put there itself.
+    async fn inhabitants<K>(&self, namespace: &Namespace) -> Result<usize, KubeError>
+    where
+        K: Known + Resource<Scope = NamespaceResourceScope>,
+    {
+        let api: Api<PartialObjectMeta<K>> = Api::namespaced(self.client.clone(), namespace.as_str());
+        let list = self.call(api.list(&ListParams::default())).await?;
+        Ok(list.items.iter().filter(|it| !is_furniture(&it.name_any())).count())
+    }
+}
+
+/// What every namespace has.
+fn is_furniture(name: &str) -> bool {
+    name == "kube-root-ca.crt" || name.starts_with("default-token-")
+}

@@ -1,0 +1,410 @@
+//! Waits for a rollout by watching the Deployment, its `ReplicaSet`s and its pods.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures_util::{Stream, StreamExt};
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::Api;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::cloud::kube::Kube;
+use crate::cloud::kube::error::KubeError;
+use crate::cloud::kube::fault::{Fault, activity, creation_failure, is_ready, pod_fault, template_hash, unschedulable};
+use crate::cloud::kube::live::count;
+use crate::cloud::kube::watched::Watched;
+use crate::event::Lines;
+use crate::id::{DeploymentName, Namespace};
+
+/// How long no node or no quota may have room before that is called definite: what still stops may make room.
+const ROOM_GRACE: Duration = Duration::from_secs(20);
+/// How long the API may be away before the wait ends.
+const API_GRACE: Duration = Duration::from_secs(30);
+/// How often the elapsed time is told again while nothing changes.
+const TICK: Duration = Duration::from_secs(2);
+
+/// A rollout that came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rollout {
+    /// How many pods serve.
+    pub ready: u32,
+    /// How long it took from the first look.
+    pub took: Duration,
+}
+
+/// Why a rollout did not come to its end. `crate::diagnosis` tells the rest.
+#[derive(Debug, thiserror::Error)]
+pub enum RolloutFailure {
+    /// A pod shows a definite cause.
+    #[error("the pod `{pod}` cannot run")]
+    Broken {
+        /// The pod.
+        pod: String,
+        /// What is wrong with it.
+        fault: Fault,
+    },
+    /// No node takes its pods.
+    #[error("no node has room for the pod: {message}")]
+    Unschedulable {
+        /// As the scheduler says it.
+        message: String,
+    },
+    /// Its pods may not be created.
+    #[error("its pods cannot be created: {message}")]
+    CreationRefused {
+        /// As the API says it.
+        message: String,
+    },
+    /// Time is over.
+    #[error("{ready} of {wanted} replicas were ready after {after_s} s")]
+    TimedOut {
+        /// How many pods of the newest version serve.
+        ready: u32,
+        /// How many should.
+        wanted: u32,
+        /// How long it was waited for.
+        after_s: u64,
+    },
+    /// There is no such Deployment.
+    #[error("the deployment is not on the cluster")]
+    Gone,
+    /// The work was cancelled.
+    #[error("cancelled")]
+    Cancelled,
+    /// The cluster does not answer.
+    #[error(transparent)]
+    Api(#[from] KubeError),
+}
+
+enum Change {
+    Deployment(watcher::Event<Deployment>),
+    ReplicaSet(watcher::Event<ReplicaSet>),
+    Pod(watcher::Event<Pod>),
+}
+
+impl Change {
+    fn is_beginning(&self) -> bool {
+        match self {
+            Self::Deployment(event) => matches!(event, watcher::Event::Init),
+            Self::ReplicaSet(event) => matches!(event, watcher::Event::Init),
+            Self::Pod(event) => matches!(event, watcher::Event::Init),
+        }
+    }
+}
+
+impl Kube {
+    /// Waits until the newest version of the application serves with all its replicas (for 0: until its pods are gone).
+    ///
+    /// # Errors
+    /// [`RolloutFailure`]: at once for a definite cause, else after `timeout`.
+    pub async fn wait_for_rollout(
+        &self,
+        name: &DeploymentName,
+        namespace: &Namespace,
+        timeout: Duration,
+        lines: &Lines,
+        cancel: &CancellationToken,
+    ) -> Result<Rollout, RolloutFailure> {
+        let begun = Instant::now();
+        let mut changes = std::pin::pin!(self.changes(name, namespace));
+        let mut seen = Seen::default();
+        let mut tick = tokio::time::interval(TICK);
+        let mut trouble: Option<(Instant, KubeError)> = None;
+        let mut told = String::new();
+        let mut no_room_since = None;
+        loop {
+            tokio::select! {
+                () = cancel.cancelled() => return Err(RolloutFailure::Cancelled),
+                () = tokio::time::sleep_until(begun + timeout) => {
+                    return Err(trouble.map_or_else(|| seen.timed_out(timeout), |(_, error)| error.into()));
+                }
+                _ = tick.tick() => (),
+                Some(change) = changes.next() => match change {
+                    Ok(change) => {
+                        // A watch begins again before it knows whether the API answers.
+                        if !change.is_beginning() {
+                            trouble = None;
+                        }
+                        seen.take(change);
+                    }
+                    Err(error) if error.is_transient() => {
+                        let since = trouble.map_or_else(Instant::now, |(since, _)| since);
+                        if since.elapsed() >= API_GRACE {
+                            return Err(error.into());
+                        }
+                        trouble = Some((since, error));
+                    }
+                    Err(error) => return Err(error.into()),
+                },
+            }
+            let assessment = match &trouble {
+                Some(_) => Assessment::Waiting("the cluster does not answer".to_owned()),
+                None if seen.is_complete() => seen.assess(),
+                None => continue,
+            };
+            let text = match assessment {
+                Assessment::Done(ready) => return Ok(Rollout { ready, took: begun.elapsed() }),
+                Assessment::Failed(failure) => return Err(failure),
+                Assessment::NoRoom(failure) => {
+                    let since = *no_room_since.get_or_insert_with(Instant::now);
+                    if since.elapsed() >= ROOM_GRACE {
+                        return Err(failure);
+                    }
+                    failure.to_string()
+                }
+                Assessment::Waiting(text) => {
+                    no_room_since = None;
+                    text
+                }
+            };
+            let text = format!("{text}, {} s", begun.elapsed().as_secs());
+            if text != told {
+                lines.progress(text.clone());
+                told = text;
+            }
+        }
+    }
+
+    fn changes(
+        &self,
+        name: &DeploymentName,
+        namespace: &Namespace,
+    ) -> impl Stream<Item = Result<Change, KubeError>> + Send + use<> {
+        let by_label = || watcher::Config::default().labels(&format!("app={name}"));
+        let by_name = watcher::Config::default().fields(&format!("metadata.name={name}"));
+        futures_util::stream::select(
+            self.watch(namespace, by_name, Change::Deployment),
+            futures_util::stream::select(
+                self.watch(namespace, by_label(), Change::ReplicaSet),
+                self.watch(namespace, by_label(), Change::Pod),
+            ),
+        )
+    }
+
+    fn watch<K>(
+        &self,
+        namespace: &Namespace,
+        config: watcher::Config,
+        change: fn(watcher::Event<K>) -> Change,
+    ) -> impl Stream<Item = Result<Change, KubeError>> + Send + use<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + DeserializeOwned
+            + Clone
+            + std::fmt::Debug
+            + Send
+            + 'static,
+    {
+        let api: Api<K> = Api::namespaced(self.client.clone(), namespace.as_str());
+        let server = self.server.clone();
+        watcher(api, config)
+            .default_backoff()
+            .map(move |event| event.map(change).map_err(|error| KubeError::from_watch(error, &server)))
+    }
+}
+
+/// What the watches have shown so far.
+#[derive(Default)]
+struct Seen {
+    deployments: Watched<Deployment>,
+    replica_sets: Watched<ReplicaSet>,
+    pods: Watched<Pod>,
+}
+
+enum Assessment {
+    Done(u32),
+    Failed(RolloutFailure),
+    /// Nothing can be placed right now; definite when it stays so.
+    NoRoom(RolloutFailure),
+    Waiting(String),
+}
+
+impl Seen {
+    fn take(&mut self, change: Change) {
+        match change {
+            Change::Deployment(event) => self.deployments.take(event),
+            Change::ReplicaSet(event) => self.replica_sets.take(event),
+            Change::Pod(event) => self.pods.take(event),
+        }
+    }
+
+    fn is_complete(&self) -> bool {
+        self.deployments.complete && self.replica_sets.complete && self.pods.complete
+    }
+
+    fn deployment(&self) -> Option<&Deployment> {
+        self.deployments.objects.values().next()
+    }
+
+    fn assess(&self) -> Assessment {
+        let Some(deployment) = self.deployment() else { return Assessment::Failed(RolloutFailure::Gone) };
+        let status = deployment.status.clone().unwrap_or_default();
+        if status.observed_generation < deployment.metadata.generation {
+            return Assessment::Waiting("the cluster has not begun yet".to_owned());
+        }
+        let wanted = wanted(deployment);
+        if wanted == 0 {
+            return match self.pods.objects.len() {
+                0 => Assessment::Done(0),
+                1 => Assessment::Waiting("the last pod is stopping".to_owned()),
+                left => Assessment::Waiting(format!("{left} pods are stopping")),
+            };
+        }
+        let newest = newest_pods(deployment, &self.replica_sets.objects, &self.pods.objects);
+        if let Some((pod, fault)) = newest.iter().find_map(|pod| Some((pod.name_any(), pod_fault(pod)?))) {
+            return Assessment::Failed(RolloutFailure::Broken { pod, fault });
+        }
+        let ready = count(status.available_replicas);
+        if [status.replicas, status.updated_replicas, status.available_replicas].map(count) == [wanted; 3] {
+            return Assessment::Done(ready);
+        }
+        if let Some(message) = creation_failure(deployment) {
+            return Assessment::NoRoom(RolloutFailure::CreationRefused { message });
+        }
+        if let Some(message) = newest.iter().find_map(|pod| unschedulable(pod)) {
+            return Assessment::NoRoom(RolloutFailure::Unschedulable { message });
+        }
+        let ready = newest.iter().filter(|pod| is_ready(pod)).count();
+        let text = format!("{ready} of {wanted} replicas ready");
+        Assessment::Waiting(match newest.iter().find(|pod| !is_ready(pod)) {
+            Some(pod) => format!("{text}; pod {} is {}", pod.name_any(), activity(pod)),
+            None if ready < wanted as usize => format!("{text}; the next pod is being created"),
+            None if count(status.replicas) > wanted => format!("{text}; pods of the version before are stopping"),
+            None => text,
+        })
+    }
+
+    fn timed_out(&self, timeout: Duration) -> RolloutFailure {
+        let Some(deployment) = self.deployment() else { return RolloutFailure::Gone };
+        let newest = newest_pods(deployment, &self.replica_sets.objects, &self.pods.objects);
+        let ready = newest.iter().filter(|pod| is_ready(pod)).count();
+        RolloutFailure::TimedOut {
+            ready: u32::try_from(ready).unwrap_or(u32::MAX),
+            wanted: wanted(deployment),
+            after_s: timeout.as_secs(),
+        }
+    }
+}
+
+fn wanted(deployment: &Deployment) -> u32 {
+    count(Some(deployment.spec.replicas.unwrap_or(1)))
+}
+
+const REVISION: &str = "deployment.kubernetes.io/revision";
+
+/// The pods of the newest `ReplicaSet` that are not on their way out: those of the version that is rolled out.
+pub(crate) fn newest_pods<'a>(
+    deployment: &Deployment,
+    replica_sets: &BTreeMap<String, ReplicaSet>,
+    pods: &'a BTreeMap<String, Pod>,
+) -> Vec<&'a Pod> {
+    let revision = deployment.annotations().get(REVISION);
+    let uid = deployment.uid();
+    let newest = replica_sets.values().find(|set| {
+        set.annotations().get(REVISION) == revision
+            && set.owner_references().iter().any(|it| Some(&it.uid) == uid.as_ref())
+    });
+    let Some(hash) = newest.and_then(template_hash) else { return Vec::new() };
+    pods.values().filter(|pod| template_hash(*pod) == Some(hash) && pod.metadata.deletion_timestamp.is_none()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    /// A Deployment of two replicas in its second revision, and one pod of each revision.
+    fn seen(status: &Value, newest: &Value) -> Seen {
+        let mut seen = Seen::default();
+        let owner = json!([{"apiVersion": "apps/v1", "kind": "Deployment", "name": "app", "uid": "u"}]);
+        let deployment = json!({
+            "metadata": {"name": "app", "uid": "u", "generation": 2, "annotations": {REVISION: "2"}},
+            "spec": {"replicas": 2, "selector": {}, "template": {}},
+            "status": status,
+        });
+        let replica_set = |revision: &str, hash: &str| {
+            json!({
+                "metadata": {"name": hash, "annotations": {REVISION: revision}, "ownerReferences": owner,
+                    "labels": {"pod-template-hash": hash}},
+                "spec": {"selector": {}},
+            })
+        };
+        let pod = |hash: &str, container: &Value| {
+            let mut container = container.clone();
+            for (key, value) in [("name", "app"), ("image", "a:1")] {
+                container[key] = value.into();
+            }
+            json!({
+                "metadata": {"name": format!("app-{hash}"), "labels": {"pod-template-hash": hash}},
+                "spec": {"containers": []},
+                "status": {"containerStatuses": [container]},
+            })
+        };
+        let broken = json!({"ready": false, "restartCount": 9, "state": {"terminated": {"exitCode": 1}}});
+        seen.take(Change::Deployment(watcher::Event::Apply(serde_json::from_value(deployment).unwrap())));
+        for set in [replica_set("1", "old"), replica_set("2", "new")] {
+            seen.take(Change::ReplicaSet(watcher::Event::Apply(serde_json::from_value(set).unwrap())));
+        }
+        for pod in [pod("old", &broken), pod("new", newest)] {
+            seen.take(Change::Pod(watcher::Event::Apply(serde_json::from_value(pod).unwrap())));
+        }
+        seen
+    }
+
+    fn starting() -> Value {
+        json!({"ready": false, "restartCount": 0, "state": {"waiting": {"reason": "ContainerCreating"}}})
+    }
+
+    #[test]
+    fn a_rollout_that_the_cluster_has_not_seen_is_not_done() {
+        let status = json!({"observedGeneration": 1, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2});
+
+        assert!(matches!(seen(&status, &starting()).assess(), Assessment::Waiting(_)));
+    }
+
+    #[test]
+    fn a_rollout_is_done_when_only_pods_of_the_newest_version_are_there_and_serve() {
+        let status = json!({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2});
+
+        assert!(matches!(seen(&status, &starting()).assess(), Assessment::Done(2)));
+    }
+
+    #[test]
+    fn a_broken_pod_of_the_version_before_does_not_count() {
+        let status = json!({"observedGeneration": 2, "replicas": 3, "updatedReplicas": 1, "availableReplicas": 1});
+
+        let Assessment::Waiting(text) = seen(&status, &starting()).assess() else { panic!("it is not broken") };
+
+        assert_eq!(text, "0 of 2 replicas ready; pod app-new is starting");
+    }
+
+    #[test]
+    fn the_third_crash_of_the_newest_version_is_the_end() {
+        let status = json!({"observedGeneration": 2, "replicas": 3, "updatedReplicas": 1, "availableReplicas": 1});
+        let crashed =
+            |restarts: i32| json!({"ready": false, "restartCount": restarts, "state": {"terminated": {"exitCode": 1}}});
+
+        assert!(matches!(seen(&status, &crashed(1)).assess(), Assessment::Waiting(_)));
+        assert!(matches!(
+            seen(&status, &crashed(2)).assess(),
+            Assessment::Failed(RolloutFailure::Broken { fault: Fault::Crashed { exit_code: 1, times: 3 }, .. })
+        ));
+    }
+
+    #[test]
+    fn a_full_quota_has_a_moment_to_pass() {
+        let status = json!({"observedGeneration": 2, "conditions": [
+            {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"}]});
+
+        assert!(matches!(
+            seen(&status, &starting()).assess(),
+            Assessment::NoRoom(RolloutFailure::CreationRefused { .. })
+        ));
+    }
+}

@@ -1,0 +1,107 @@
+//! Log lines of a pod with their times, and what they tell about a process that still runs.
+
+use std::collections::BTreeMap;
+
+use jiff::{Timestamp, ToSpan};
+
+/// How many lines a person is shown.
+const SHOWN: usize = 20;
+/// The longest line that a person is shown.
+const LONGEST: usize = 500;
+
+/// A line that a process printed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLine {
+    /// When, where the node says so.
+    pub at: Option<Timestamp>,
+    /// What.
+    pub text: String,
+}
+
+/// Reads the text of a log with a time in front of each line.
+#[must_use]
+pub fn parse(text: &str) -> Vec<LogLine> {
+    text.lines()
+        .map(|line| match line.split_once(' ').and_then(|(at, rest)| Some((at.parse::<Timestamp>().ok()?, rest))) {
+            Some((at, rest)) => LogLine { at: Some(at), text: rest.to_owned() },
+            None => LogLine { at: None, text: line.to_owned() },
+        })
+        .collect()
+}
+
+/// The last lines, cut to what fits an answer.
+#[must_use]
+pub fn last_lines(log: &[LogLine]) -> Vec<String> {
+    let first = log.len().saturating_sub(SHOWN);
+    log[first..].iter().map(|line| line.text.chars().take(LONGEST).collect()).collect()
+}
+
+/// The line that most likely says what went wrong: the last one that reads like an error, else the last one.
+///
+/// Not simply the last: the node reads the two outputs of a process apart, so what was printed earlier may come later.
+#[must_use]
+pub fn telling_line(log: &[LogLine]) -> Option<&str> {
+    let reads_like_error = |text: &&str| {
+        let text = text.to_lowercase();
+        ["error", "exception", "panic", "fatal", "failed", "cannot", "can't", "denied", "not found"]
+            .iter()
+            .any(|it| text.contains(it))
+    };
+    let lines = || log.iter().rev().map(|line| line.text.trim()).filter(|text| !text.is_empty());
+    lines().find(reads_like_error).or_else(|| lines().next())
+}
+
+/// A line that the process printed again and again, as one does that waits for something.
+#[must_use]
+pub fn refrain(log: &[LogLine]) -> Option<&str> {
+    let mut counts = BTreeMap::new();
+    for line in log.iter().filter(|line| !line.text.trim().is_empty()) {
+        *counts.entry(line.text.as_str()).or_insert(0_usize) += 1;
+    }
+    let (line, times) = counts.into_iter().max_by_key(|(_, times)| *times)?;
+    (times >= 3 && times * 2 >= log.len()).then_some(line)
+}
+
+/// Whether the process printed something within the last half minute.
+#[must_use]
+pub fn is_talking(log: &[LogLine], now: Timestamp) -> bool {
+    let recently = now - 30.seconds();
+    log.last().and_then(|line| line.at).is_some_and(|at| at >= recently)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn lines_are_read_with_their_times() {
+        let log = parse("2026-01-02T03:04:05.678901234Z hello world\nnot a time\n");
+
+        assert_eq!(log[0].text, "hello world");
+        assert!(log[0].at.is_some());
+        assert_eq!(log[1], LogLine { at: None, text: "not a time".to_owned() });
+    }
+
+    #[test]
+    fn the_error_is_told_even_when_another_line_comes_after_it() {
+        assert_eq!(telling_line(&parse("KeyError: 'A'\nstarting\n")), Some("KeyError: 'A'"));
+        assert_eq!(telling_line(&parse("one\ntwo\n\n")), Some("two"));
+        assert_eq!(telling_line(&[]), None);
+    }
+
+    #[test]
+    fn a_process_that_waits_repeats_itself() {
+        assert_eq!(refrain(&parse("start\nwaiting\nwaiting\nwaiting\n")), Some("waiting"));
+        assert_eq!(refrain(&parse("one\ntwo\nthree\n")), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_log_is_too_strange(text in ".*(\n.*){0,30}") {
+            let log = parse(&text);
+            prop_assert!(last_lines(&log).len() <= SHOWN);
+            let _ = refrain(&log);
+        }
+    }
+}

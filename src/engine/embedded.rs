@@ -1,0 +1,318 @@
+//! The embedded engine: steno, Oxide's saga library, in this process, with its log in our store.
+//!
+//! steno undoes only what succeeded, but a step that failed may have done half its work. So each step is two nodes:
+//! a guard, which does nothing and carries the undo, then the one that runs. Parallel parts are sub-sagas.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use newtype_uuid::GenericUuid;
+use serde_json::Value;
+use steno::{
+    Action, ActionContext, ActionError, ActionName, ActionRegistry, ActionResult, Dag, DagBuilder, Node,
+    SagaCachedState, SagaCreateParams, SagaDag, SagaId, SagaName, SagaNodeEvent, SagaNodeEventType, SagaType, SecStore,
+    UndoActionError, UndoResult,
+};
+
+use super::run::Run;
+use super::{EngineError, Finished, Unwound};
+use crate::event::{EventKind, Failure, OperationState};
+use crate::id::OperationId;
+use crate::plan::Plan;
+use crate::store::{Store, StoreError};
+
+/// Runs an operation from where it is to its end.
+pub(super) async fn run(run: Run) -> Result<(), EngineError> {
+    let run = Arc::new(run);
+    let id = run.operation.id;
+    let store = &run.shared.store;
+    if run.operation.state == OperationState::Queued {
+        store.set_operation_state(id, OperationState::Running).await?;
+    }
+    let unreadable = |what: String| EngineError::Unreadable { operation: id, what };
+    let registry = registry();
+    let sec = steno::sec(slog::Logger::root(slog::Discard, slog::o!()), Arc::new(Log(Arc::clone(&run))));
+    let result = match store.saga(id).await? {
+        None => {
+            let dag = Arc::new(dag(&run.plan));
+            sec.saga_create(saga_id(id), Arc::new(Context(Arc::clone(&run))), dag, registry).await
+        }
+        Some(dag) => {
+            let log = store.saga_events::<SagaNodeEventType>(id).await?;
+            run.count_as_done(outputs(&run).await?.into_keys());
+            let events = log
+                .into_iter()
+                .map(|(node, event_type)| SagaNodeEvent { saga_id: saga_id(id), node_id: node.into(), event_type })
+                .collect();
+            sec.saga_resume(saga_id(id), Arc::new(Context(Arc::clone(&run))), dag, registry, events).await
+        }
+    };
+    let ended = result.map_err(|error| unreadable(format!("{error:#}")))?;
+    sec.saga_start(saga_id(id)).await.map_err(|error| unreadable(format!("{error:#}")))?;
+    let ended = tokio::select! {
+        ended = ended => ended,
+        () = store.lost().cancelled() => std::future::pending().await,
+    };
+
+    let result = match ended.kind {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            let failure = run.failure().unwrap_or_else(|| failure_of(error.error_source));
+            let cancelled = failure.code == "cancelled" && store.is_cancel_asked(id).await?;
+            let stuck = error.undo_failure.map(|(_, error)| run.stuck().unwrap_or_else(|| undo_failure_of(error)));
+            Err(Unwound { failure, cancelled, stuck })
+        }
+    };
+    let (removed, warnings) = told(store, id).await?;
+    let finished = Finished {
+        operation: run.operation.clone(),
+        deployment: run.deployment.clone(),
+        target: store.target(run.target.id).await?.unwrap_or_else(|| run.target.clone()),
+        result,
+        outputs: outputs(&run).await?,
+        removed,
+        warnings,
+    };
+    let ending = (run.shared.conclude)(&finished);
+    store.end_operation(id, &ending).await?;
+    let folder = run.shared.settings.store.workspace.join("operations").join(id.to_string());
+    if ending.state != OperationState::Stuck {
+        let _ = tokio::fs::remove_dir_all(folder).await;
+    }
+    tracing::info!(state = ending.state.as_str(), "operation has ended");
+    sec.shutdown().await;
+    Ok(())
+}
+
+/// Removes from the log that undos failed, so that they are tried again.
+pub(super) async fn forget_failed_undos(store: &Store, id: OperationId) -> Result<(), StoreError> {
+    for (node, event) in store.saga_events::<Value>(id).await? {
+        if event.get("undo_failed").is_some() {
+            store.remove_saga_event(id, node, &event).await?;
+        }
+    }
+    Ok(())
+}
+
+/// What the events tell of an operation's life, also of the part before a restart: what was removed, and warnings.
+async fn told(store: &Store, id: OperationId) -> Result<(Vec<String>, Vec<String>), StoreError> {
+    let (mut removed, mut warnings) = (Vec::new(), Vec::new());
+    for event in store.events(id, 0).await? {
+        match event.kind {
+            EventKind::StepUndone { removed: things, .. } => removed.extend(things),
+            EventKind::Warning { text } if !warnings.contains(&text) => warnings.push(text),
+            EventKind::Warning { .. }
+            | EventKind::OperationState { .. }
+            | EventKind::StepStarted { .. }
+            | EventKind::StepProgress { .. }
+            | EventKind::StepRetrying { .. }
+            | EventKind::StepSucceeded { .. }
+            | EventKind::StepFailed { .. }
+            | EventKind::StepUndoing { .. }
+            | EventKind::StepUndoFailed { .. } => (),
+        }
+    }
+    Ok((removed, warnings))
+}
+
+/// What the steps left behind, from the log.
+async fn outputs(run: &Run) -> Result<BTreeMap<String, Value>, StoreError> {
+    let store = &run.shared.store;
+    let Some(dag) = store.saga(run.operation.id).await? else { return Ok(BTreeMap::new()) };
+    let dag: SagaDag = serde_json::from_value(dag)
+        .map_err(|source| StoreError::Corrupt { what: "operations.dag", source: source.into() })?;
+    let names: BTreeMap<usize, String> =
+        dag.get_nodes().map(|node| (node.index().index(), node.name().as_ref().to_owned())).collect();
+    let log = store.saga_events::<SagaNodeEventType>(run.operation.id).await?;
+    Ok(log
+        .into_iter()
+        .filter_map(|(node, event)| {
+            let name = names.get(&(node as usize)).filter(|name| run.plan.find(name).is_some())?;
+            match event {
+                SagaNodeEventType::Succeeded(output) => Some((name.clone(), (*output).clone())),
+                SagaNodeEventType::Started
+                | SagaNodeEventType::Failed(_)
+                | SagaNodeEventType::UndoStarted
+                | SagaNodeEventType::UndoFinished
+                | SagaNodeEventType::UndoFailed(_) => None,
+            }
+        })
+        .collect())
+}
+
+/// Whether a step was ever begun.
+async fn was_begun(run: &Run, name: &str) -> Result<bool, StoreError> {
+    let events = run.shared.store.events(run.operation.id, 0).await?;
+    Ok(events.iter().any(|event| matches!(&event.kind, EventKind::StepStarted { step, .. } if step == name)))
+}
+
+fn saga_id(id: OperationId) -> SagaId {
+    SagaId::from_untyped_uuid(id.uuid())
+}
+
+fn failure_of(error: ActionError) -> Failure {
+    let text = error.to_string();
+    error.convert::<Failure>().unwrap_or_else(|_| internal(text))
+}
+
+fn undo_failure_of(error: UndoActionError) -> Failure {
+    internal(error.to_string())
+}
+
+fn internal(message: String) -> Failure {
+    Failure {
+        code: "internal_error".into(),
+        message,
+        next_step: "Look at the server's log for this operation's id".into(),
+        output: Vec::new(),
+    }
+}
+
+/// Our types, as steno asks for them.
+#[derive(Debug)]
+struct Ours;
+
+impl SagaType for Ours {
+    type ExecContextType = Context;
+}
+
+/// The run that a node belongs to.
+#[derive(Debug)]
+struct Context(Arc<Run>);
+
+/// Carries the undo of the step that comes after it.
+#[derive(Debug)]
+struct Guard;
+
+impl Action<Ours> for Guard {
+    fn do_it(&self, _: ActionContext<Ours>) -> BoxFuture<'_, ActionResult> {
+        futures_util::future::ok(Arc::new(Value::Null)).boxed()
+    }
+
+    fn undo_it(&self, context: ActionContext<Ours>) -> BoxFuture<'_, UndoResult> {
+        async move {
+            let run = &context.user_data().0;
+            let name = context.node_label();
+            let (outputs, begun) = match (outputs(run).await, was_begun(run, &name).await) {
+                (Ok(outputs), Ok(begun)) => (outputs, begun),
+                (Err(error), _) | (_, Err(error)) => {
+                    run.shared.lose_store(&error).await;
+                    return Ok(());
+                }
+            };
+            if !begun {
+                return Ok(());
+            }
+            run.backward(&name, outputs).await.map_err(|failure| anyhow::anyhow!(failure.message))
+        }
+        .boxed()
+    }
+
+    fn name(&self) -> ActionName {
+        ActionName::new("guard")
+    }
+}
+
+/// Runs the step that its label names.
+#[derive(Debug)]
+struct Forward;
+
+impl Action<Ours> for Forward {
+    fn do_it(&self, context: ActionContext<Ours>) -> BoxFuture<'_, ActionResult> {
+        async move {
+            let run = &context.user_data().0;
+            let outputs = match outputs(run).await {
+                Ok(outputs) => outputs,
+                Err(error) => {
+                    run.shared.lose_store(&error).await;
+                    return Ok(Arc::new(Value::Null));
+                }
+            };
+            run.forward(&context.node_label(), outputs).await.map(Arc::new).map_err(ActionError::action_failed)
+        }
+        .boxed()
+    }
+
+    fn undo_it(&self, _: ActionContext<Ours>) -> BoxFuture<'_, UndoResult> {
+        futures_util::future::ok(()).boxed()
+    }
+
+    fn name(&self) -> ActionName {
+        ActionName::new("step")
+    }
+}
+
+fn registry() -> Arc<ActionRegistry<Ours>> {
+    let mut registry = ActionRegistry::new();
+    registry.register(Arc::new(Guard));
+    registry.register(Arc::new(Forward));
+    Arc::new(registry)
+}
+
+/// Makes steno's graph of a plan.
+fn dag(plan: &Plan) -> SagaDag {
+    SagaDag::new(part(plan, &mut 0), Value::Null)
+}
+
+/// One part of a plan as a graph that begins and ends with one node, as steno wants it.
+fn part(plan: &Plan, count: &mut u32) -> Dag {
+    *count += 1;
+    let mut builder = DagBuilder::new(SagaName::new("plan"));
+    builder.append(Node::constant("begin", Value::Null));
+    append(&mut builder, plan, count);
+    builder.append(Node::constant("end", Value::Null));
+    builder.build().expect("every part has names of its own, and begins and ends with one node")
+}
+
+fn append(builder: &mut DagBuilder, plan: &Plan, count: &mut u32) {
+    match plan {
+        Plan::Step(step) => {
+            let name = step.name();
+            builder.append(Node::action(format!("guard of {name}"), name, &Guard));
+            builder.append(Node::action(name, name, &Forward));
+        }
+        Plan::Sequence(parts) => parts.iter().for_each(|it| append(builder, it, count)),
+        Plan::Parallel(parts) => {
+            let branches: Vec<Node> = parts
+                .iter()
+                .map(|it| {
+                    let dag = part(it, count);
+                    Node::subsaga(format!("branch {count}"), dag, "begin")
+                })
+                .collect();
+            if !branches.is_empty() {
+                builder.append_parallel(branches);
+            }
+        }
+    }
+}
+
+/// steno's log, in our store. steno cannot hear of an error: when the store is gone this holds on for ever.
+struct Log(Arc<Run>);
+
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Log({})", self.0.operation.id)
+    }
+}
+
+#[async_trait]
+impl SecStore for Log {
+    async fn saga_create(&self, params: SagaCreateParams) -> Result<(), anyhow::Error> {
+        Ok(self.0.shared.store.put_saga(self.0.operation.id, &params.dag).await?)
+    }
+
+    async fn record_event(&self, event: SagaNodeEvent) {
+        let node = event.node_id.to_string().parse().expect("a node id prints as its number");
+        let store = &self.0.shared.store;
+        if let Err(error) = store.append_saga_event(self.0.operation.id, node, &event.event_type).await {
+            self.0.shared.lose_store(&error).await;
+        }
+    }
+
+    async fn saga_update(&self, _: SagaId, _: SagaCachedState) {}
+}

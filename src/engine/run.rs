@@ -1,0 +1,407 @@
+//! One run of a plan: how a step is driven forwards and backwards, whatever engine calls it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use serde_json::Value;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::Shared;
+use crate::event::{EventKind, Failure, Line, Lines};
+use crate::plan::Plan;
+use crate::secret::Redactor;
+use crate::step::{Step, StepContext, StepError, secret_context};
+use crate::store::record::{Deployment, Operation, Target};
+use crate::tool;
+
+/// Progress of one step is published at most this often.
+const PROGRESS_EVERY: Duration = Duration::from_millis(250);
+/// How long a program that an earlier server left behind may go on before it is interrupted.
+const LEFT_BEHIND_LIMIT: Duration = Duration::from_secs(600);
+/// The longest pause between two attempts.
+const MAX_PAUSE: Duration = Duration::from_secs(15);
+
+/// One run of a plan.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub(super) shared: Arc<Shared>,
+    pub(super) operation: Operation,
+    pub(super) deployment: Deployment,
+    pub(super) target: Target,
+    pub(super) plan: Plan,
+    /// Cancelled when a person asks for it or the store is lost.
+    pub(super) cancel: CancellationToken,
+    /// Cancelled when a step has failed: the others stop, but for those that outlast failures.
+    failing: CancellationToken,
+    /// Why the plan does not succeed: the first failure.
+    failure: OnceLock<Failure>,
+    stuck: OnceLock<Failure>,
+    redactor: OnceLock<Redactor>,
+    done: Mutex<u32>,
+}
+
+impl Run {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        operation: Operation,
+        deployment: Deployment,
+        target: Target,
+        plan: Plan,
+        cancel: CancellationToken,
+    ) -> Self {
+        Self {
+            shared,
+            operation,
+            deployment,
+            target,
+            plan,
+            cancel,
+            failing: CancellationToken::new(),
+            failure: OnceLock::new(),
+            stuck: OnceLock::new(),
+            redactor: OnceLock::new(),
+            done: Mutex::default(),
+        }
+    }
+
+    pub(super) fn failure(&self) -> Option<Failure> {
+        self.failure.get().cloned()
+    }
+
+    pub(super) fn stuck(&self) -> Option<Failure> {
+        self.stuck.get().cloned()
+    }
+
+    /// Does one step, from its first look to its last retry.
+    pub(super) async fn forward(&self, name: &str, outputs: BTreeMap<String, Value>) -> Result<Value, Failure> {
+        self.hold_on_when_stopping().await;
+        if self.cancel.is_cancelled() {
+            return Err(self.fail(cancelled()));
+        }
+        let Some(step) = self.plan.find(name) else { return Err(self.fail(unknown_step(name))) };
+        let _working = Working::new(&self.shared.working);
+        let begun = Instant::now();
+        self.publish(EventKind::StepStarted { step: name.to_owned(), title: step.title() }).await;
+        tracing::info!(step.name = name, "step begins");
+        let cancel = self.cancel.child_token();
+        let (cx, mut report) = self.context(step, outputs, cancel.clone()).await;
+        let work = self.attempts(step, &cx, &mut report);
+        let stop_with_others = async {
+            if step.outlasts_failures() {
+                std::future::pending::<()>().await;
+            }
+            self.failing.cancelled().await;
+            cancel.cancel();
+            std::future::pending::<()>().await;
+        };
+        let result = tokio::select! {
+            result = work => result,
+            () = stop_with_others => unreachable!("it only cancels and never ends"),
+        };
+        let elapsed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        match result {
+            Ok((output, already)) => {
+                let summary = self.redactor().await.redact(&step.summary(&output)).into_owned();
+                tracing::info!(step.name = name, elapsed_ms, already, "step is done");
+                self.publish(EventKind::StepSucceeded { step: name.to_owned(), summary, already, elapsed_ms }).await;
+                self.advance(step.weight()).await;
+                Ok(output)
+            }
+            Err(error) => {
+                let failure = match error {
+                    StepError::Transient(failure) | StepError::Permanent(failure) => self.clean(failure).await,
+                    StepError::Cancelled => cancelled(),
+                };
+                let failure = if self.cancel.is_cancelled() { cancelled() } else { failure };
+                tracing::warn!(
+                    step.name = name,
+                    elapsed_ms,
+                    code = failure.code,
+                    reason = failure.message,
+                    "step failed"
+                );
+                self.publish(EventKind::StepFailed { step: name.to_owned(), failure: failure.clone() }).await;
+                Err(self.fail(failure))
+            }
+        }
+    }
+
+    /// Takes one step back.
+    pub(super) async fn backward(&self, name: &str, outputs: BTreeMap<String, Value>) -> Result<(), Failure> {
+        self.hold_on_when_stopping().await;
+        let Some(step) = self.plan.find(name) else { return Err(unknown_step(name)) };
+        let _working = Working::new(&self.shared.working);
+        self.publish(EventKind::StepUndoing { step: name.to_owned() }).await;
+        let left = outputs.get(name).cloned();
+        // A cancelled operation still has to be taken back: only the loss of the store stops an undo.
+        let (cx, mut report) = self.context(step, outputs, self.shared.store.lost().child_token()).await;
+        let mut pauses = self.pauses();
+        let result = loop {
+            let attempt = self.drive(name, &mut report, async {
+                self.settle(&cx).await?;
+                step.undo(&cx, left.clone()).await
+            });
+            match (attempt.await, pauses.next()) {
+                (Err(StepError::Transient(failure)), Some(pause)) => {
+                    tracing::warn!(step.name = name, reason = failure.message, "taking back is tried again");
+                    tokio::time::sleep(pause).await;
+                }
+                (result, _) => break result,
+            }
+        };
+        match result {
+            Ok(removed) => {
+                tracing::info!(step.name = name, "step is taken back");
+                self.publish(EventKind::StepUndone { step: name.to_owned(), removed }).await;
+                Ok(())
+            }
+            Err(StepError::Transient(failure) | StepError::Permanent(failure)) => {
+                let failure = self.clean(failure).await;
+                tracing::error!(step.name = name, reason = failure.message, "step could not be taken back");
+                let _ = self.stuck.set(failure.clone());
+                self.publish(EventKind::StepUndoFailed { step: name.to_owned(), failure: failure.clone() }).await;
+                Err(failure)
+            }
+            Err(StepError::Cancelled) => std::future::pending().await,
+        }
+    }
+
+    /// Looks, works, and tries again after transient failures. True beside the output means that nothing was to do.
+    async fn attempts(&self, step: &Step, cx: &StepContext, report: &mut Report) -> Result<(Value, bool), StepError> {
+        let mut pauses = self.pauses();
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let result = self
+                .drive(step.name(), report, async {
+                    self.settle(cx).await?;
+                    match step.check(cx).await? {
+                        Some(output) => Ok((output, true)),
+                        None => step.run(cx).await.map(|output| (output, false)),
+                    }
+                })
+                .await;
+            let failure = match result {
+                Err(StepError::Transient(failure)) if !cx.cancel.is_cancelled() => failure,
+                other => return other,
+            };
+            let Some(pause) = pauses.next() else { return Err(StepError::Transient(failure)) };
+            let reason = self.redactor().await.redact(&failure.message).into_owned();
+            tracing::warn!(step.name = step.name(), attempt, reason, "step is tried again");
+            let delay_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+            self.publish(EventKind::StepRetrying { step: step.name().to_owned(), attempt, reason, delay_ms }).await;
+            tokio::select! {
+                () = tokio::time::sleep(pause) => (),
+                () = cx.cancel.cancelled() => return Err(StepError::Cancelled),
+            }
+        }
+    }
+
+    fn pauses(&self) -> impl Iterator<Item = Duration> + use<> {
+        let engine = &self.shared.settings.engine;
+        ExponentialBuilder::default()
+            .with_min_delay(engine.retry_base)
+            .with_max_delay(MAX_PAUSE)
+            .with_max_times(usize::try_from(engine.retry_attempts).unwrap_or(usize::MAX).saturating_sub(1))
+            .with_jitter()
+            .build()
+    }
+
+    /// Waits for programs that an earlier server left behind in this step.
+    async fn settle(&self, cx: &StepContext) -> Result<(), StepError> {
+        tool::settle(&cx.calls_folder(), LEFT_BEHIND_LIMIT, &cx.lines, &cx.cancel).await.map_err(|error| {
+            StepError::Transient(Failure {
+                code: "workspace_unavailable".into(),
+                message: format!("the workspace cannot be read: {error}"),
+                next_step: "Check the permissions of the workspace and that its disk is not full".into(),
+                output: Vec::new(),
+            })
+        })
+    }
+
+    /// Runs work while its lines are published, in order, before whatever comes after it.
+    async fn drive<T>(
+        &self,
+        name: &str,
+        report: &mut Report,
+        work: impl Future<Output = Result<T, StepError>>,
+    ) -> Result<T, StepError> {
+        tokio::pin!(work);
+        let mut tick = tokio::time::interval(PROGRESS_EVERY);
+        loop {
+            tokio::select! {
+                result = &mut work => {
+                    while let Ok(line) = report.lines.try_recv() {
+                        self.take(name, line, report).await;
+                    }
+                    report.pending = None;
+                    return result;
+                }
+                Some(line) = report.lines.recv() => self.take(name, line, report).await,
+                _ = tick.tick() => {
+                    if let Some(text) = report.pending.take() {
+                        self.publish(EventKind::StepProgress { step: name.to_owned(), text }).await;
+                        report.published = Instant::now();
+                    }
+                }
+            }
+        }
+    }
+
+    async fn take(&self, name: &str, line: Line, report: &mut Report) {
+        let redact = |text: &str| report.redactor.redact(text).into_owned();
+        match line {
+            Line::Output(text) => tracing::debug!(step.name = name, "{}", redact(&text)),
+            Line::Warning(text) => self.publish(EventKind::Warning { text: redact(&text) }).await,
+            Line::Progress(text) if report.published.elapsed() < PROGRESS_EVERY => report.pending = Some(redact(&text)),
+            Line::Progress(text) => {
+                self.publish(EventKind::StepProgress { step: name.to_owned(), text: redact(&text) }).await;
+                report.published = Instant::now();
+                report.pending = None;
+            }
+        }
+    }
+
+    async fn context(
+        &self,
+        step: &Step,
+        outputs: BTreeMap<String, Value>,
+        cancel: CancellationToken,
+    ) -> (StepContext, Report) {
+        let (sender, lines) = mpsc::unbounded_channel();
+        let redactor = self.redactor().await;
+        let cx = StepContext {
+            operation: self.operation.id,
+            deployment: self.deployment.clone(),
+            target: self.target.clone(),
+            host: self.shared.host.clone(),
+            store: self.shared.store.clone(),
+            settings: Arc::clone(&self.shared.settings),
+            sealer: self.shared.sealer.clone(),
+            redactor: redactor.clone(),
+            lines: Lines::new(move |line| {
+                // Nobody reads any more once the step has ended.
+                let _ = sender.send(line);
+            }),
+            cancel,
+            outputs: Arc::new(outputs),
+            step: step.name(),
+        };
+        let long_ago = Instant::now().checked_sub(PROGRESS_EVERY).unwrap_or_else(Instant::now);
+        (cx, Report { lines, redactor, pending: None, published: long_ago })
+    }
+
+    /// Knows all secrets of the operation.
+    async fn redactor(&self) -> Redactor {
+        if let Some(redactor) = self.redactor.get() {
+            return redactor.clone();
+        }
+        let mut redactor = Redactor::of_settings(&self.shared.settings);
+        let store = &self.shared.store;
+        let names = match store.secret_names(self.operation.id).await {
+            Ok(names) => names,
+            Err(error) => {
+                self.shared.lose_store(&error).await;
+                Vec::new()
+            }
+        };
+        for name in names {
+            let Ok(Some(sealed)) = store.sealed_secret(self.operation.id, &name).await else { continue };
+            if let Ok(secret) = self.shared.sealer.unseal(&secret_context(self.operation.id, &name), &sealed) {
+                redactor = redactor.with([&secret]);
+            }
+        }
+        self.redactor.get_or_init(|| redactor).clone()
+    }
+
+    async fn clean(&self, failure: Failure) -> Failure {
+        let redactor = self.redactor().await;
+        let redact = |text: String| redactor.redact(&text).into_owned();
+        Failure {
+            code: failure.code,
+            message: redact(failure.message),
+            next_step: redact(failure.next_step),
+            output: failure.output.into_iter().map(redact).collect(),
+        }
+    }
+
+    /// Keeps the first failure and stops the other steps.
+    fn fail(&self, failure: Failure) -> Failure {
+        let _ = self.failure.set(failure.clone());
+        self.failing.cancel();
+        failure
+    }
+
+    async fn advance(&self, weight: u32) {
+        let percent = {
+            let mut done = self.done.lock().expect("nobody panics while holding this lock");
+            *done += weight;
+            u8::try_from(u64::from(*done) * 100 / u64::from(self.plan.weight().max(1))).unwrap_or(100).min(99)
+        };
+        if let Err(error) = self.shared.store.set_progress(self.operation.id, percent).await {
+            self.shared.lose_store(&error).await;
+        }
+    }
+
+    /// Counts steps that an earlier server did as done.
+    pub(super) fn count_as_done(&self, names: impl Iterator<Item = String>) {
+        let weight: u32 = names.filter_map(|name| self.plan.find(&name).map(Step::weight)).sum();
+        *self.done.lock().expect("nobody panics while holding this lock") += weight;
+    }
+
+    /// No step begins any more once the server stops: the next start carries on.
+    async fn hold_on_when_stopping(&self) {
+        if self.shared.stopping.is_cancelled() || self.shared.store.lost().is_cancelled() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    async fn publish(&self, kind: EventKind) {
+        self.shared.publish(self.operation.id, kind).await;
+    }
+}
+
+/// The lines of one step on their way to the events.
+struct Report {
+    lines: mpsc::UnboundedReceiver<Line>,
+    redactor: Redactor,
+    pending: Option<String>,
+    published: Instant,
+}
+
+/// Counts a step as being at work for as long as it lives.
+struct Working<'a>(&'a watch::Sender<usize>);
+
+impl<'a> Working<'a> {
+    fn new(steps: &'a watch::Sender<usize>) -> Self {
+        steps.send_modify(|count| *count += 1);
+        Self(steps)
+    }
+}
+
+impl Drop for Working<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
+}
+
+fn cancelled() -> Failure {
+    Failure {
+        code: "cancelled".into(),
+        message: "it was cancelled".into(),
+        next_step: "Send the request again when you want it after all".into(),
+        output: Vec::new(),
+    }
+}
+
+fn unknown_step(name: &str) -> Failure {
+    Failure {
+        code: "internal_error".into(),
+        message: format!("the plan has no step `{name}`"),
+        next_step: "Was the server updated in between? Start the operation again".into(),
+        output: Vec::new(),
+    }
+}

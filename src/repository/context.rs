@@ -1,0 +1,364 @@
+//! The build context: the files that a build may see, as the tar stream that Docker takes.
+//!
+//! Order, owner and modes are always the same, so what Docker caches depends on names, contents and the executable
+//! bit alone. Times are those of the files: Docker's cache does not look at them, but servers make validators of them and
+//! zip archives refuse 1970.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use tar::{Builder, EntryType, Header};
+
+use super::ignore::{Ignore, Matches};
+use super::tree::{Tree, join};
+use super::{Analysis, RepositoryError};
+
+/// Entries that a context may have.
+const MOST_ENTRIES: u64 = 200_000;
+/// How deep directories may lie in one another.
+const DEEPEST: usize = 100;
+/// Bytes of an ignore file.
+const LONGEST_IGNORE: u64 = 256 * 1024;
+/// 1980-01-01: what a file without a sensible time gets, and the file that is made here.
+const EARLIEST_S: u64 = 315_532_800;
+
+/// What a context came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ContextSummary {
+    /// Files and links.
+    pub files: u64,
+    /// Bytes of the files' contents.
+    pub size_bytes: u64,
+}
+
+/// Writes the build context of an analysed clone as a tar stream.
+///
+/// `.dockerignore` (or `<Dockerfile>.dockerignore`, which counts instead where it exists) holds as with `docker build`,
+/// the Dockerfile and `.dockerignore` are there even when it names them, and `.git` never is. Links stay links.
+///
+/// # Errors
+/// [`RepositoryError`] when the contents exceed `limit_bytes`, an ignore file has a mistake, or reading or writing fails.
+pub fn write_context(
+    root: &Path,
+    analysis: &Analysis,
+    to: impl Write,
+    limit_bytes: u64,
+) -> Result<ContextSummary, RepositoryError> {
+    let tree = Tree::open(root)?;
+    let own_ignore = format!("{}.dockerignore", analysis.dockerfile);
+    let ignore_path = if tree.is_file(&own_ignore) { own_ignore } else { join(&analysis.context, ".dockerignore") };
+    let ignore = if tree.is_file(&ignore_path) {
+        Ignore::parse(&ignore_path, &tree.text(&ignore_path, LONGEST_IGNORE)?)?
+    } else {
+        Ignore::default()
+    };
+    // Another ignore file than the one that counts would be applied by the daemon on top.
+    let keep_ignore = ignore_path == join(&analysis.context, ".dockerignore");
+    let directory = root.join(&analysis.context);
+    if !tree.exists(&analysis.context) {
+        return Err(RepositoryError::NotAFile { path: analysis.context.clone() });
+    }
+    let mut writing = Writing {
+        tar: Builder::new(to),
+        ignore,
+        always: [Some(analysis.dockerfile_in_context.as_str()), keep_ignore.then_some(".dockerignore")],
+        limit_bytes,
+        summary: ContextSummary::default(),
+        entries: 0,
+    };
+    writing.directory(&directory, "", &Matches::default(), 0)?;
+    let inlined = match &analysis.generated {
+        Some(generated) => Some(generated.dockerfile.clone()),
+        None if analysis.dockerfile == join(&analysis.context, &analysis.dockerfile_in_context) => None,
+        None => Some(tree.text(&analysis.dockerfile, super::LONGEST_DOCKERFILE)?),
+    };
+    if let Some(text) = inlined {
+        let mut header = header(EntryType::Regular, 0o644, EARLIEST_S);
+        header.set_size(text.len() as u64);
+        writing
+            .tar
+            .append_data(&mut header, &analysis.dockerfile_in_context, text.as_bytes())
+            .map_err(|source| RepositoryError::Io { path: analysis.dockerfile_in_context.clone(), source })?;
+    }
+    let summary = writing.summary;
+    let finished = writing.tar.into_inner().and_then(|mut to| to.flush());
+    finished.map_err(|source| RepositoryError::Io { path: "the build context".to_owned(), source })?;
+    Ok(summary)
+}
+
+struct Writing<'a, W: Write> {
+    tar: Builder<W>,
+    ignore: Ignore,
+    /// Paths that stay even when the ignore file names them.
+    always: [Option<&'a str>; 2],
+    limit_bytes: u64,
+    summary: ContextSummary,
+    entries: u64,
+}
+
+impl<W: Write> Writing<'_, W> {
+    fn directory(&mut self, full: &Path, path: &str, above: &Matches, depth: usize) -> Result<(), RepositoryError> {
+        let io = |source| RepositoryError::Io { path: path.to_owned(), source };
+        if depth > DEEPEST {
+            return Err(RepositoryError::TooManyFiles { path: path.to_owned() });
+        }
+        let mut entries: Vec<PathBuf> = Vec::new();
+        for entry in fs::read_dir(full).map_err(io)? {
+            self.entries += 1;
+            if self.entries > MOST_ENTRIES {
+                return Err(RepositoryError::TooManyFiles { path: path.to_owned() });
+            }
+            entries.push(entry.map_err(io)?.path());
+        }
+        entries.sort_unstable_by(|a, b| a.as_os_str().as_bytes().cmp(b.as_os_str().as_bytes()));
+        for entry in entries {
+            let name = entry.file_name().unwrap_or_default();
+            if name != ".git" {
+                let path = join(path, &name.to_string_lossy());
+                self.entry(&entry, &path, above, depth).map_err(|error| error.at(&path))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, full: &Path, path: &str, above: &Matches, depth: usize) -> Result<(), EntryError> {
+        let matches = self.ignore.matches(above, path);
+        let is_excluded = self.ignore.excludes(&matches) && !self.always.contains(&Some(path));
+        let metadata = full.symlink_metadata()?;
+        let modified_s = u64::try_from(metadata.mtime()).unwrap_or_default().max(EARLIEST_S);
+        let kind = metadata.file_type();
+        if kind.is_dir() {
+            let holds_kept = self.always.iter().flatten().any(|kept| kept.starts_with(&format!("{path}/")));
+            if !is_excluded {
+                let mut header = header(EntryType::Directory, 0o755, modified_s);
+                self.tar.append_data(&mut header, path_of(full, path), io::empty())?;
+            }
+            if !is_excluded || holds_kept || self.ignore.has_exceptions() {
+                self.directory(full, path, &matches, depth + 1)?;
+            }
+            return Ok(());
+        }
+        if is_excluded {
+            return Ok(());
+        }
+        if kind.is_symlink() {
+            let mut header = header(EntryType::Symlink, 0o777, modified_s);
+            self.tar.append_link(&mut header, path_of(full, path), fs::read_link(full)?)?;
+        } else if kind.is_file() {
+            self.summary.size_bytes += metadata.len();
+            if self.summary.size_bytes > self.limit_bytes {
+                return Err(RepositoryError::ContextTooBig { limit_bytes: self.limit_bytes }.into());
+            }
+            let mode = if metadata.mode() & 0o100 == 0 { 0o644 } else { 0o755 };
+            let mut header = header(EntryType::Regular, mode, modified_s);
+            header.set_size(metadata.len());
+            let file = io::Read::take(fs::File::open(full)?, metadata.len());
+            self.tar.append_data(&mut header, path_of(full, path), file)?;
+        } else {
+            return Ok(());
+        }
+        self.summary.files += 1;
+        Ok(())
+    }
+}
+
+/// The path in the archive, with the bytes of a name that is not UTF-8.
+fn path_of(full: &Path, path: &str) -> PathBuf {
+    Path::new(path).with_file_name(full.file_name().unwrap_or_default())
+}
+
+fn header(kind: EntryType, mode: u32, modified_s: u64) -> Header {
+    let mut header = Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_mtime(modified_s);
+    header.set_size(0);
+    header.set_uid(0);
+    header.set_gid(0);
+    header
+}
+
+enum EntryError {
+    Io(io::Error),
+    Told(RepositoryError),
+}
+
+impl EntryError {
+    fn at(self, path: &str) -> RepositoryError {
+        match self {
+            Self::Io(source) => RepositoryError::Io { path: path.to_owned(), source },
+            Self::Told(error) => error,
+        }
+    }
+}
+
+impl From<io::Error> for EntryError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<RepositoryError> for EntryError {
+    fn from(error: RepositoryError) -> Self {
+        Self::Told(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::io::Read;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::super::tests::clone_of;
+    use super::super::{MADE_NAME, analyse};
+    use super::*;
+    use crate::id::Port;
+
+    /// The tar's entries: mode and contents (a link's target) by path.
+    fn written(root: &Path) -> (BTreeMap<String, (u32, String)>, ContextSummary) {
+        let analysis = analyse(root, None, Port::new(8080).unwrap()).unwrap();
+        let mut bytes = Vec::new();
+        let summary = write_context(root, &analysis, &mut bytes, 1 << 20).unwrap();
+        let mut archive = tar::Archive::new(bytes.as_slice());
+        let entries = archive.entries().unwrap().map(|entry| {
+            let mut entry = entry.unwrap();
+            let mut text = String::new();
+            entry.read_to_string(&mut text).unwrap();
+            let link = entry.link_name().unwrap().map(|it| it.to_string_lossy().into_owned());
+            assert_eq!((entry.header().uid().unwrap(), entry.header().gid().unwrap()), (0, 0));
+            (
+                entry.path().unwrap().to_string_lossy().into_owned(),
+                (entry.header().mode().unwrap(), link.unwrap_or(text)),
+            )
+        });
+        (entries.collect(), summary)
+    }
+
+    fn paths(root: &Path) -> Vec<String> {
+        written(root).0.into_keys().collect()
+    }
+
+    #[test]
+    fn files_links_and_directories_come_with_plain_modes() {
+        let root =
+            clone_of(&[("Dockerfile", "FROM a\n"), ("bin/run", "x"), (".git/HEAD", ""), ("sub/.git", "gitdir: x")]);
+        fs::set_permissions(root.path().join("bin/run"), fs::Permissions::from_mode(0o711)).unwrap();
+        fs::set_permissions(root.path().join("Dockerfile"), fs::Permissions::from_mode(0o600)).unwrap();
+        symlink("/etc/passwd", root.path().join("link")).unwrap();
+        let long = format!("{}/{}", "d".repeat(120), "f".repeat(120));
+        fs::create_dir(root.path().join("d".repeat(120))).unwrap();
+        fs::write(root.path().join(&long), "long").unwrap();
+
+        let (entries, summary) = written(root.path());
+
+        assert_eq!(entries["Dockerfile"], (0o644, "FROM a\n".to_owned()));
+        assert_eq!(entries["bin/run"], (0o755, "x".to_owned()));
+        assert_eq!(entries["link"].1, "/etc/passwd");
+        assert_eq!(entries[&long].1, "long");
+        assert!(entries.keys().all(|path| !path.contains(".git")));
+        assert_eq!(summary, ContextSummary { files: 4, size_bytes: 12 });
+    }
+
+    #[test]
+    fn two_writings_are_the_same() {
+        let root = clone_of(&[("Dockerfile", "FROM a\n"), ("b", "1"), ("a/c", "2"), ("a-b", "3")]);
+        let analysis = analyse(root.path(), None, Port::new(8080).unwrap()).unwrap();
+        let tar = || {
+            let mut bytes = Vec::new();
+            write_context(root.path(), &analysis, &mut bytes, 1 << 20).unwrap();
+            bytes
+        };
+
+        assert_eq!(tar(), tar());
+    }
+
+    #[test]
+    fn what_is_ignored_stays_out_but_the_dockerfile_stays_in() {
+        let root = clone_of(&[
+            (".dockerignore", "*\n!src\n**/*.pyc\n"),
+            ("Dockerfile", "FROM a\n"),
+            ("README.md", ""),
+            ("src/a.py", ""),
+            ("src/a.pyc", ""),
+            ("lib/b", ""),
+        ]);
+
+        assert_eq!(paths(root.path()), [".dockerignore", "Dockerfile", "src", "src/a.py"]);
+    }
+
+    #[test]
+    fn a_dockerfile_in_an_ignored_directory_stays_in() {
+        let root = clone_of(&[
+            ("docker/Dockerfile", "FROM a\nCOPY x /\n"),
+            ("docker/y", ""),
+            ("x", ""),
+            (".dockerignore", "docker\n"),
+        ]);
+
+        assert_eq!(paths(root.path()), [".dockerignore", "docker/Dockerfile", "x"]);
+    }
+
+    #[test]
+    fn an_ignore_file_of_the_dockerfile_itself_counts_instead() {
+        let root = clone_of(&[
+            ("Dockerfile", "FROM a\n"),
+            (".dockerignore", "a\n"),
+            ("Dockerfile.dockerignore", "b\n.dockerignore\n"),
+            ("a", ""),
+            ("b", ""),
+        ]);
+
+        assert_eq!(paths(root.path()), ["Dockerfile", "Dockerfile.dockerignore", "a"]);
+    }
+
+    #[test]
+    fn a_made_dockerfile_gets_a_name_of_its_own() {
+        let root = clone_of(&[("index.html", "x"), (MADE_NAME, "not ours")]);
+
+        let (entries, _) = written(root.path());
+
+        assert_eq!(entries[MADE_NAME].1, "not ours");
+        assert!(entries[&format!("{MADE_NAME}.2")].1.starts_with("FROM nginx:stable\n"));
+    }
+
+    #[test]
+    fn a_context_below_the_root_holds_only_what_is_there() {
+        let root = clone_of(&[("web/Dockerfile", "FROM a\nCOPY x /\n"), ("web/x", ""), ("other", "")]);
+
+        assert_eq!(paths(root.path()), ["Dockerfile", "x"]);
+    }
+
+    #[test]
+    fn a_dockerfile_that_lies_outside_its_context_comes_along() {
+        let root = clone_of(&[("docker/prod", "FROM a\nCOPY x /\n"), ("web/x", "")]);
+        symlink("../docker/prod", root.path().join("web/Dockerfile")).unwrap();
+
+        let (entries, _) = written(root.path());
+
+        assert_eq!(entries.keys().collect::<Vec<_>>(), [MADE_NAME, "Dockerfile", "x"]);
+        assert_eq!(entries[MADE_NAME].1, "FROM a\nCOPY x /\n");
+    }
+
+    #[test]
+    fn a_context_that_is_too_large_is_refused() {
+        let root = clone_of(&[("Dockerfile", "FROM a\n"), ("big", &"x".repeat(2 << 20))]);
+        let analysis = analyse(root.path(), None, Port::new(8080).unwrap()).unwrap();
+
+        let error = write_context(root.path(), &analysis, io::sink(), 1 << 20).unwrap_err();
+
+        assert!(error.to_string().starts_with("the build context is larger than 1048576 bytes"));
+    }
+
+    #[test]
+    fn a_pipe_in_the_clone_is_passed_over() {
+        let root = clone_of(&[("Dockerfile", "FROM a\n")]);
+        let socket = std::os::unix::net::UnixListener::bind(root.path().join("socket")).unwrap();
+
+        assert_eq!(paths(root.path()), ["Dockerfile"]);
+        drop(socket);
+    }
+}

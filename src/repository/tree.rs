@@ -1,0 +1,134 @@
+//! A clone on disk, looked at with care: nothing outside it, nothing in `.git`, nothing but directories and plain files.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::RepositoryError;
+
+/// Directories that a search opens at most.
+const MOST_DIRECTORIES: usize = 2_000;
+/// Entries of one directory that a search looks at.
+const MOST_ENTRIES: usize = 5_000;
+
+/// The root of a clone. All paths are relative to it, with `/`; the root itself is the empty path.
+pub(super) struct Tree {
+    root: PathBuf,
+}
+
+impl Tree {
+    /// Looks at a directory.
+    pub(super) fn open(root: &Path) -> Result<Self, RepositoryError> {
+        let root = root.canonicalize().map_err(|source| RepositoryError::Io { path: ".".to_owned(), source })?;
+        Ok(Self { root })
+    }
+
+    /// The path on disk, with links followed as long as they stay inside; `None` when it leads out or to nothing.
+    fn inside(&self, path: &str) -> Option<PathBuf> {
+        let full = self.root.join(path).canonicalize().ok()?;
+        let below = full.strip_prefix(&self.root).ok()?;
+        let is_git = below.components().any(|part| part.as_os_str() == ".git");
+        (!is_git).then_some(full)
+    }
+
+    /// The path of a plain file with its links followed, if it is one.
+    pub(super) fn file(&self, path: &str) -> Option<String> {
+        let full = self.inside(path).filter(|full| full.is_file())?;
+        Some(full.strip_prefix(&self.root).ok()?.to_str()?.to_owned())
+    }
+
+    pub(super) fn is_file(&self, path: &str) -> bool {
+        self.file(path).is_some()
+    }
+
+    /// Whether there is a file or directory (links that lead out do not count).
+    pub(super) fn exists(&self, path: &str) -> bool {
+        self.inside(path).is_some()
+    }
+
+    /// The text of a file.
+    ///
+    /// # Errors
+    /// [`RepositoryError`] when it is no plain file inside the clone, longer than the limit, or not UTF-8.
+    pub(super) fn text(&self, path: &str, limit: u64) -> Result<String, RepositoryError> {
+        let io = |source| RepositoryError::Io { path: path.to_owned(), source };
+        let full = self
+            .inside(path)
+            .filter(|full| full.is_file())
+            .ok_or_else(|| RepositoryError::NotAFile { path: path.to_owned() })?;
+        let mut bytes = Vec::new();
+        fs::File::open(full).map_err(io)?.take(limit + 1).read_to_end(&mut bytes).map_err(io)?;
+        if bytes.len() as u64 > limit {
+            return Err(RepositoryError::TooBig { path: path.to_owned(), limit });
+        }
+        String::from_utf8(bytes).map_err(|_| RepositoryError::NotText { path: path.to_owned() })
+    }
+
+    /// The text of a file that need not be there: at most `limit` bytes of it, with odd bytes replaced.
+    pub(super) fn beginning(&self, path: &str, limit: u64) -> Option<String> {
+        let full = self.inside(path).filter(|full| full.is_file())?;
+        let mut bytes = Vec::new();
+        fs::File::open(full).ok()?.take(limit).read_to_end(&mut bytes).ok()?;
+        Some(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Names in a directory, sorted; a name that is not UTF-8 is left out.
+    pub(super) fn names(&self, directory: &str) -> Vec<String> {
+        let Some(entries) = self.inside(directory).and_then(|full| fs::read_dir(full).ok()) else { return Vec::new() };
+        let mut names: Vec<String> =
+            entries.take(MOST_ENTRIES).filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// Directories in a directory that may hold an application's sources, sorted, without links.
+    pub(super) fn directories(&self, directory: &str) -> Vec<String> {
+        let paths = self.names(directory).into_iter().filter(|name| {
+            !name.starts_with('.')
+                && !matches!(name.as_str(), "node_modules" | "vendor" | "venv" | "__pycache__" | "target")
+        });
+        let paths = paths.map(|name| join(directory, &name));
+        paths.filter(|path| self.root.join(path).symlink_metadata().is_ok_and(|it| it.is_dir())).collect()
+    }
+
+    /// Dockerfiles below the root, down to two levels of directories.
+    pub(super) fn nested_dockerfiles(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let first = self.directories("");
+        let second: Vec<String> =
+            first.iter().take(MOST_DIRECTORIES).flat_map(|directory| self.directories(directory)).collect();
+        for directory in first.iter().chain(&second).take(MOST_DIRECTORIES) {
+            found.extend(self.dockerfile_in(directory));
+        }
+        found.sort_unstable();
+        found
+    }
+
+    /// Dockerfiles of the root under names such as `Dockerfile.production`.
+    pub(super) fn dockerfile_variants(&self) -> Vec<String> {
+        let is_variant = |name: &String| match name.split_once('.') {
+            Some(("Dockerfile", end)) => end != "dockerignore",
+            Some((_, end)) => end.eq_ignore_ascii_case("dockerfile"),
+            None => false,
+        };
+        self.names("").into_iter().filter(is_variant).filter(|name| self.is_file(name)).collect()
+    }
+
+    /// The Dockerfile of a directory, under one of its usual names.
+    pub(super) fn dockerfile_in(&self, directory: &str) -> Option<String> {
+        ["Dockerfile", "dockerfile", "Containerfile"]
+            .iter()
+            .map(|name| join(directory, name))
+            .find(|it| self.is_file(it))
+    }
+}
+
+/// Joins two relative paths; the empty one is the root.
+pub(super) fn join(directory: &str, name: &str) -> String {
+    if directory.is_empty() { name.to_owned() } else { format!("{directory}/{name}") }
+}
+
+/// The directory of a relative path; empty for one in the root.
+pub(super) fn parent(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(directory, _)| directory)
+}

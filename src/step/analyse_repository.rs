@@ -1,0 +1,60 @@
+//! Finds out how the clone is built and what it serves.
+
+use serde::{Deserialize, Serialize};
+
+use super::clone_repository::FOLDER;
+use super::{Act, StepContext, StepError};
+use crate::event::Failure;
+use crate::id::DockerfilePath;
+use crate::repository::{self, Analysis};
+
+/// Finds out how the clone is built and what it serves.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AnalyseRepository {
+    /// The Dockerfile that the person named.
+    pub dockerfile: Option<DockerfilePath>,
+}
+
+impl Act for AnalyseRepository {
+    const NAME: &'static str = "analyse_repository";
+    type Output = Analysis;
+
+    fn title(&self) -> String {
+        "Look at the repository".to_owned()
+    }
+
+    fn summary(&self, output: &Analysis) -> String {
+        match &output.generated {
+            Some(generated) => {
+                format!("no Dockerfile; it is {}, so one was made for the build", generated.kind.described())
+            }
+            None => format!("`{}`", output.dockerfile),
+        }
+    }
+
+    async fn check(&self, _: &StepContext) -> Result<Option<Analysis>, StepError> {
+        Ok(None)
+    }
+
+    async fn run(&self, cx: &StepContext) -> Result<Analysis, StepError> {
+        let (root, dockerfile) = (cx.deployment_folder().join(FOLDER), self.dockerfile.clone());
+        let default_port = cx.settings.kubernetes.default_container_port;
+        let work = move || repository::analyse(&root, dockerfile.as_ref(), default_port);
+        let analysis = tokio::task::spawn_blocking(work).await.map_err(|error| {
+            StepError::Permanent(Failure {
+                code: "internal_error".into(),
+                message: format!("the analysis of the repository broke off: {error}"),
+                next_step: "Report this with the address of the repository".into(),
+                output: Vec::new(),
+            })
+        })??;
+        for warning in &analysis.warnings {
+            cx.lines.warning(warning);
+        }
+        Ok(analysis)
+    }
+
+    async fn undo(&self, _: &StepContext, _: Option<Analysis>) -> Result<Vec<String>, StepError> {
+        Ok(Vec::new())
+    }
+}

@@ -1,0 +1,286 @@
+//! Puts the application on the cluster, or changes what runs there.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+
+use super::build_image::{BuildImage, Built};
+use super::{Act, StepContext, StepError};
+use crate::cloud::kube::Kube;
+use crate::cloud::kube::application::{Application, EnvironmentSecret, Expose, Resources};
+use crate::cloud::kube::delete::NamespaceFate;
+use crate::cloud::kube::node_port::NodePortRange;
+use crate::event::Failure;
+use crate::id::{ClusterName, CommitId, EnvironmentName, ExposedPort, ImageRef, OperationId, Port};
+use crate::store::record::Version;
+
+/// Name of the sealed environment variables (a JSON object).
+pub const ENVIRONMENT: &str = "environment";
+
+/// How long removing a half-made application may take.
+const REMOVAL_LIMIT: Duration = Duration::from_secs(120);
+
+/// Puts the application on the cluster, or changes what runs there.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ApplyApplication {
+    /// The cluster.
+    pub cluster: ClusterName,
+    /// How many replicas.
+    pub replicas: u16,
+    /// Whether new environment variables come with the request.
+    pub replaces_environment: bool,
+    /// The earlier version to go back to; without one, what was built.
+    pub version: Option<Version>,
+    /// What runs now, to go back to when this fails.
+    pub previous: Option<Previous>,
+}
+
+/// What ran before.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Previous {
+    /// The version.
+    pub version: Version,
+    /// Its replicas.
+    pub replicas: u16,
+    /// Its node port.
+    pub node_port: Option<u16>,
+}
+
+/// The application as it was applied.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Applied {
+    /// What runs.
+    pub commit: CommitId,
+    /// Its image.
+    pub image: ImageRef,
+    /// Digest of the image's configuration.
+    pub image_id: String,
+    /// The port that is probed.
+    pub main_port: Port,
+    /// All ports.
+    pub ports: Vec<ExposedPort>,
+    /// Secret with the environment.
+    pub environment_secret: Option<String>,
+    /// Names of the environment variables.
+    pub environment_names: Vec<EnvironmentName>,
+    /// The node port of the main port.
+    pub node_port: Option<u16>,
+    /// True when this step made the namespace.
+    pub created_namespace: bool,
+    /// False when the cluster ran exactly this already.
+    pub changed: bool,
+}
+
+impl Act for ApplyApplication {
+    const NAME: &'static str = "apply_application";
+    type Output = Applied;
+
+    fn title(&self) -> String {
+        "Apply it to the cluster".to_owned()
+    }
+
+    fn summary(&self, output: &Applied) -> String {
+        if output.changed {
+            output.node_port.map_or_else(|| "applied".to_owned(), |port| format!("node port {port}"))
+        } else {
+            "it runs exactly so already".to_owned()
+        }
+    }
+
+    async fn check(&self, cx: &StepContext) -> Result<Option<Applied>, StepError> {
+        let Some(applied) = self.wanted(cx).await? else { return Ok(None) };
+        let kube = cx.kube(&self.cluster).await?;
+        let Some(live) = kube.current(&cx.deployment.name, &cx.deployment.namespace).await? else { return Ok(None) };
+        let application = self.application(cx, &applied, live.node_port)?;
+        let current = kube.is_current(&application).await?;
+        let by_us = live.operation.as_deref() == Some(cx.operation.to_string().as_str());
+        Ok(current.then_some(Applied { node_port: live.node_port, changed: by_us, ..applied }))
+    }
+
+    async fn run(&self, cx: &StepContext) -> Result<Applied, StepError> {
+        let applied = self.wanted(cx).await?.ok_or_else(|| {
+            StepError::Permanent(Failure {
+                code: "internal_error".into(),
+                message: "there is neither a built image nor an earlier version to apply".into(),
+                next_step: "Report this with the operation's id".into(),
+                output: Vec::new(),
+            })
+        })?;
+        let environment = self.environment(cx).await?;
+        let kube = cx.kube(&self.cluster).await?;
+        let application = self.application(cx, &applied, None)?;
+        let done = kube.apply(&application, environment.as_ref(), node_ports(cx)).await?;
+        Ok(Applied { node_port: done.node_port, created_namespace: done.created_namespace, changed: true, ..applied })
+    }
+
+    async fn undo(&self, cx: &StepContext, _: Option<Applied>) -> Result<Vec<String>, StepError> {
+        let name = &cx.deployment.name;
+        let kube = match cx.kube(&self.cluster).await {
+            Ok(kube) => kube,
+            // Without the cluster there is nothing to take back.
+            Err(_) if cx.host.docker.nodes_of_cluster(self.cluster.as_str()).await?.is_empty() => return Ok(Vec::new()),
+            Err(error) => return Err(error.into()),
+        };
+        match &self.previous {
+            Some(previous) => self.go_back(cx, &kube, previous).await,
+            None => {
+                let live = kube.current(name, &cx.deployment.namespace).await?;
+                if live.is_some_and(|live| live.deployment != Some(cx.deployment.id.to_string())) {
+                    return Ok(Vec::new());
+                }
+                let removed = kube
+                    .delete_application(
+                        &cx.deployment.namespace,
+                        cx.deployment.id,
+                        NamespaceFate::DeleteIfEmpty,
+                        REMOVAL_LIMIT,
+                        &cx.lines,
+                    )
+                    .await?;
+                Ok(removed.iter().map(ToString::to_string).collect())
+            }
+        }
+    }
+}
+
+impl ApplyApplication {
+    /// What is to run; `None` while the image is not built.
+    async fn wanted(&self, cx: &StepContext) -> Result<Option<Applied>, StepError> {
+        let built: Option<Built> = cx.try_output::<BuildImage>()?;
+        let (secret, names) = self.environment_facts(cx).await?;
+        let version = self.version.as_ref();
+        let (commit, image, image_id, main_port, ports) = match (version, built) {
+            (Some(it), _) => (it.commit.clone(), it.image.clone(), it.image_id.clone(), it.main_port, it.ports.clone()),
+            (None, Some(it)) => (it.commit, it.image, it.image_id, it.main_port, it.ports),
+            (None, None) => return Ok(None),
+        };
+        Ok(Some(Applied {
+            commit,
+            image,
+            image_id,
+            main_port,
+            ports,
+            environment_secret: secret,
+            environment_names: names,
+            node_port: None,
+            created_namespace: false,
+            changed: false,
+        }))
+    }
+
+    async fn environment_facts(&self, cx: &StepContext) -> Result<(Option<String>, Vec<EnvironmentName>), StepError> {
+        if self.replaces_environment {
+            let names = self.environment_values(cx).await?.into_keys().collect();
+            return Ok((self.environment(cx).await?.map(|secret| secret.name().to_owned()), names));
+        }
+        let version = self.version.as_ref().or(self.previous.as_ref().map(|previous| &previous.version));
+        Ok(version.map_or_else(Default::default, |it| (it.environment_secret.clone(), it.environment_names.clone())))
+    }
+
+    async fn environment_values(&self, cx: &StepContext) -> Result<BTreeMap<EnvironmentName, SecretString>, StepError> {
+        let Some(sealed) = cx.secret(ENVIRONMENT).await? else { return Ok(BTreeMap::new()) };
+        let values: BTreeMap<EnvironmentName, String> = serde_json::from_str(sealed.expose_secret()).map_err(|_| {
+            StepError::Permanent(Failure {
+                code: "secret_unreadable".into(),
+                message: "the environment variables of this operation cannot be read".into(),
+                next_step: "Send the request again".into(),
+                output: Vec::new(),
+            })
+        })?;
+        Ok(values.into_iter().map(|(name, value)| (name, SecretString::from(value))).collect())
+    }
+
+    async fn environment(&self, cx: &StepContext) -> Result<Option<EnvironmentSecret>, StepError> {
+        if !self.replaces_environment {
+            return Ok(None);
+        }
+        let values = self.environment_values(cx).await?;
+        let deployment = &cx.deployment;
+        Ok((!values.is_empty())
+            .then(|| EnvironmentSecret::new(&deployment.name, &deployment.namespace, deployment.id, &values)))
+    }
+
+    fn application(&self, cx: &StepContext, it: &Applied, node_port: Option<u16>) -> Result<Application, StepError> {
+        Ok(Application {
+            name: cx.deployment.name.clone(),
+            namespace: cx.deployment.namespace.clone(),
+            deployment: cx.deployment.id,
+            operation: cx.operation,
+            image: it.image.clone(),
+            replicas: u32::from(self.replicas),
+            main_port: it.main_port,
+            ports: it.ports.clone(),
+            expose: Expose::NodePort,
+            node_port,
+            environment_secret: it.environment_secret.clone(),
+            resources: resources(cx),
+            repository: cx.deployment.repository.clone(),
+            commit: it.commit.clone(),
+            rollout_timeout_s: u32::try_from(cx.settings.rollout.timeout.as_secs()).unwrap_or(u32::MAX),
+        })
+    }
+
+    async fn go_back(&self, cx: &StepContext, kube: &Kube, previous: &Previous) -> Result<Vec<String>, StepError> {
+        let Previous { version, replicas, node_port } = previous;
+        cx.lines.progress(format!("going back to version {}", version.revision));
+        let application = Application {
+            operation: OperationId::clone(&version.operation),
+            image: version.image.clone(),
+            replicas: u32::from(*replicas),
+            main_port: version.main_port,
+            ports: version.ports.clone(),
+            node_port: *node_port,
+            environment_secret: version.environment_secret.clone(),
+            commit: version.commit.clone(),
+            ..self.application(cx, &applied_of(version), *node_port)?
+        };
+        if kube.is_current(&application).await? {
+            return Ok(Vec::new());
+        }
+        kube.apply(&application, None, node_ports(cx)).await?;
+        let deployment = &cx.deployment;
+        let wait = kube.wait_for_rollout(
+            &deployment.name,
+            &deployment.namespace,
+            cx.settings.rollout.timeout,
+            &cx.lines,
+            &cx.cancel,
+        );
+        if let Err(error) = wait.await {
+            cx.lines.warning(format!("Version {} is applied again, but does not run yet: {error}.", version.revision));
+        }
+        Ok(vec![format!("the change: version {} (commit {}) runs again", version.revision, version.commit.short())])
+    }
+}
+
+fn applied_of(version: &Version) -> Applied {
+    Applied {
+        commit: version.commit.clone(),
+        image: version.image.clone(),
+        image_id: version.image_id.clone(),
+        main_port: version.main_port,
+        ports: version.ports.clone(),
+        environment_secret: version.environment_secret.clone(),
+        environment_names: version.environment_names.clone(),
+        node_port: None,
+        created_namespace: false,
+        changed: true,
+    }
+}
+
+fn resources(cx: &StepContext) -> Resources {
+    let wanted = &cx.settings.kubernetes.resources;
+    Resources {
+        cpu_request: wanted.cpu_request.as_str().to_owned(),
+        memory_request: wanted.memory_request.as_str().to_owned(),
+        cpu_limit: wanted.cpu_limit.as_str().to_owned(),
+        memory_limit: wanted.memory_limit.as_str().to_owned(),
+    }
+}
+
+fn node_ports(cx: &StepContext) -> NodePortRange {
+    let range = cx.settings.kind.node_port_range;
+    NodePortRange { first: range.first, last: range.last }
+}

@@ -1,0 +1,182 @@
+//! Builds the image of the commit, unless it is there already.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use serde::{Deserialize, Serialize};
+use tokio_util::io::{ReaderStream, SyncIoBridge};
+
+use super::analyse_repository::AnalyseRepository;
+use super::clone_repository::{CloneRepository, Cloned, FOLDER};
+use super::{Act, StepContext, StepError};
+use crate::cloud::docker::build::BuildRequest;
+use crate::cloud::docker::image::ImageInfo;
+use crate::id::{CommitId, ExposedPort, ImageRef, Port, Protocol, RepositoryUrl};
+use crate::repository::{self, Analysis};
+
+/// Bytes of build context that wait between reading and sending.
+const PIPE_BYTES: usize = 256 * 1024;
+
+/// Builds the image of the commit, unless it is there already.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct BuildImage {
+    /// The repository; its name becomes the image's.
+    pub repository: RepositoryUrl,
+    /// The port that the person gave.
+    pub container_port: Option<Port>,
+}
+
+/// An image and what it serves.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Built {
+    /// What it was built from.
+    pub commit: CommitId,
+    /// Its name and tag.
+    pub image: ImageRef,
+    /// Digest of its configuration.
+    pub image_id: String,
+    /// Size of all its layers.
+    pub size_bytes: u64,
+    /// The port that is probed and served.
+    pub main_port: Port,
+    /// All ports.
+    pub ports: Vec<ExposedPort>,
+}
+
+impl BuildImage {
+    fn tag(&self, commit: &CommitId, analysis: &Analysis) -> ImageRef {
+        let key = analysis.build_key();
+        let name: String = self.repository.name().chars().take(100).collect();
+        ImageRef::parse(format!("on-demand-infra/{}:{}-{}", name.trim_matches('-'), commit.short(), &key[..8]))
+            .expect("a label, hexadecimal digits and fixed characters keep the rule")
+    }
+
+    /// Decides which port is served (DESIGN.md, "Which port"), and tells where nothing says so.
+    fn built(
+        &self,
+        cx: &StepContext,
+        commit: CommitId,
+        analysis: &Analysis,
+        image: ImageRef,
+        info: &ImageInfo,
+    ) -> Built {
+        let mut ports = analysis.ports.clone();
+        if ports.is_empty() {
+            ports.clone_from(&info.exposed_ports);
+        }
+        let first_tcp = ports.iter().find(|port| port.protocol == Protocol::Tcp).map(|port| port.number);
+        let main_port = self.container_port.or(first_tcp).unwrap_or_else(|| {
+            let port = analysis.hints.port.unwrap_or(cx.settings.kubernetes.default_container_port);
+            cx.lines.warning(format!(
+                "Nothing says which port the application listens on (no EXPOSE); {port} is assumed. Send `container_port` when it is another one."
+            ));
+            port
+        });
+        let main = ExposedPort { number: main_port, protocol: Protocol::Tcp };
+        if !ports.contains(&main) {
+            ports.insert(0, main);
+        }
+        Built { commit, image, image_id: info.id.clone(), size_bytes: info.size_bytes, main_port, ports }
+    }
+}
+
+impl Act for BuildImage {
+    const NAME: &'static str = "build_image";
+    type Output = Built;
+
+    fn title(&self) -> String {
+        "Build the image".to_owned()
+    }
+
+    fn weight(&self) -> u32 {
+        10
+    }
+
+    fn summary(&self, output: &Built) -> String {
+        format!("`{}`, {} MB", output.image, output.size_bytes / 1_000_000)
+    }
+
+    async fn check(&self, cx: &StepContext) -> Result<Option<Built>, StepError> {
+        let Some((commit, analysis)) = inputs(cx)? else { return Ok(None) };
+        let image = self.tag(&commit, &analysis);
+        let Some(info) = cx.host.docker.image(&image).await? else { return Ok(None) };
+        Ok(Some(self.built(cx, commit, &analysis, image, &info)))
+    }
+
+    async fn run(&self, cx: &StepContext) -> Result<Built, StepError> {
+        let commit = cx.output::<CloneRepository>()?.commit;
+        let analysis = cx.output::<AnalyseRepository>()?;
+        let image = self.tag(&commit, &analysis);
+        let root = cx.deployment_folder().join(FOLDER);
+        let dockerfile_text = match &analysis.generated {
+            Some(generated) => generated.dockerfile.clone(),
+            None => tokio::fs::read_to_string(root.join(&analysis.dockerfile)).await.unwrap_or_default(),
+        };
+        let request = BuildRequest {
+            tag: image.clone(),
+            dockerfile: analysis.dockerfile_in_context.clone(),
+            dockerfile_text,
+            labels: BTreeMap::from([
+                ("org.opencontainers.image.source".to_owned(), self.repository.to_string()),
+                ("org.opencontainers.image.revision".to_owned(), commit.to_string()),
+                ("on-demand-infra.managed".to_owned(), "true".to_owned()),
+            ]),
+            build_args: BTreeMap::new(),
+            timeout: cx.settings.docker.build_timeout,
+        };
+        cx.lines.progress("waiting for other builds to end");
+        let _turn = tokio::select! {
+            turn = cx.host.builds.acquire() => turn,
+            () = cx.cancel.cancelled() => return Err(StepError::Cancelled),
+        };
+
+        // The context is read on a thread of its own and sent as it is read; what goes wrong there is the cause.
+        let (reader, writer) = tokio::io::duplex(PIPE_BYTES);
+        let (limit, for_context) = (cx.settings.docker.build_context_max_bytes, analysis.clone());
+        let writing = tokio::task::spawn_blocking(move || {
+            let mut bridge = SyncIoBridge::new(writer);
+            let written = repository::write_context(&root, &for_context, &mut bridge, limit);
+            let _ = bridge.shutdown();
+            written
+        });
+        let stream = ReaderStream::new(reader).map(|chunk: io::Result<Bytes>| chunk);
+        let built = cx.host.docker.build(&request, stream, &cx.lines, &cx.cancel).await;
+        if let Ok(Err(error)) = writing.await
+            && !matches!(&error, repository::RepositoryError::Io { source, .. } if source.kind() == io::ErrorKind::BrokenPipe)
+        {
+            return Err(error.into());
+        }
+        built?;
+        let info = cx.host.docker.image(&image).await?.ok_or_else(|| {
+            StepError::Transient(crate::event::Failure {
+                code: "image_vanished".into(),
+                message: format!("Docker built `{image}` but does not have it"),
+                next_step: "Is a clean-up of images running at the same time? Try again".into(),
+                output: Vec::new(),
+            })
+        })?;
+        Ok(self.built(cx, commit, &analysis, image, &info))
+    }
+
+    async fn undo(&self, cx: &StepContext, left: Option<Built>) -> Result<Vec<String>, StepError> {
+        let image = match left {
+            Some(built) => built.image,
+            None => match inputs(cx)? {
+                Some((commit, analysis)) => self.tag(&commit, &analysis),
+                None => return Ok(Vec::new()),
+            },
+        };
+        if cx.store.is_image_used(&image, None).await? || cx.host.docker.image(&image).await?.is_none() {
+            return Ok(Vec::new());
+        }
+        cx.host.docker.remove_image(&image).await?;
+        Ok(vec![format!("image `{image}`")])
+    }
+}
+
+fn inputs(cx: &StepContext) -> Result<Option<(CommitId, Analysis)>, StepError> {
+    let cloned: Option<Cloned> = cx.try_output::<CloneRepository>()?;
+    Ok(cloned.map(|it| it.commit).zip(cx.try_output::<AnalyseRepository>()?))
+}

@@ -1,0 +1,173 @@
+//! Makes sure that the kind cluster is there and works.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Act, StepContext, StepError};
+use crate::event::Failure;
+use crate::id::ClusterName;
+use crate::tool::kind;
+
+/// How often a lock that another operation holds is tried again.
+const LOCK_RETRY: Duration = Duration::from_millis(200);
+
+/// Makes sure that the kind cluster is there and works. Deployments that arrive together make one.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CreateCluster {
+    /// Its name.
+    pub cluster: ClusterName,
+}
+
+/// The cluster is there.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Ready {
+    /// True when this step made it.
+    pub made: bool,
+}
+
+impl Act for CreateCluster {
+    const NAME: &'static str = "create_cluster";
+    type Output = Ready;
+
+    fn title(&self) -> String {
+        format!("Prepare the cluster `{}`", self.cluster)
+    }
+
+    fn weight(&self) -> u32 {
+        12
+    }
+
+    fn outlasts_failures(&self) -> bool {
+        true
+    }
+
+    fn summary(&self, output: &Ready) -> String {
+        if output.made { "created".to_owned() } else { "it is there".to_owned() }
+    }
+
+    async fn check(&self, cx: &StepContext) -> Result<Option<Ready>, StepError> {
+        let target = cx.store.target(cx.target.id).await?;
+        if target.is_some_and(|target| target.locked_by.is_some()) {
+            return Ok(None);
+        }
+        Ok(self.is_ready(cx).await.then_some(Ready { made: false }))
+    }
+
+    async fn run(&self, cx: &StepContext) -> Result<Ready, StepError> {
+        let mine = self.lock(cx).await?;
+        let result = self.create(cx, mine).await;
+        if result.is_ok() {
+            cx.store.unlock_target(cx.target.id, cx.operation).await?;
+        }
+        result
+    }
+
+    async fn undo(&self, cx: &StepContext, left: Option<Ready>) -> Result<Vec<String>, StepError> {
+        // A cluster that came up healthy stays, so that the next try is quick.
+        if left.is_some() || !self.exists(cx).await? || self.is_ready(cx).await {
+            cx.store.unlock_target(cx.target.id, cx.operation).await?;
+            return Ok(Vec::new());
+        }
+        self.lock(cx).await?;
+        let target = cx.store.target(cx.target.id).await?;
+        let is_ours = target.is_some_and(|target| target.made_here);
+        let removed = if is_ours && !self.is_ready(cx).await {
+            cx.lines.progress("removing the half-made cluster");
+            self.delete(cx).await?;
+            cx.store.set_target_made_here(cx.target.id, false).await?;
+            vec![format!("half-made cluster `{}`", self.cluster)]
+        } else {
+            Vec::new()
+        };
+        cx.store.unlock_target(cx.target.id, cx.operation).await?;
+        Ok(removed)
+    }
+}
+
+impl CreateCluster {
+    /// Waits for the target's lock. True when this operation held it before: an earlier server died at this step.
+    async fn lock(&self, cx: &StepContext) -> Result<bool, StepError> {
+        let held = cx.store.target(cx.target.id).await?.and_then(|target| target.locked_by);
+        if held == Some(cx.operation) {
+            return Ok(true);
+        }
+        while !cx.store.lock_target(cx.target.id, cx.operation).await? {
+            cx.lines.progress("another operation works on the cluster; waiting for it");
+            tokio::select! {
+                () = tokio::time::sleep(LOCK_RETRY) => (),
+                () = cx.cancel.cancelled() => return Err(StepError::Cancelled),
+            }
+        }
+        Ok(false)
+    }
+
+    async fn create(&self, cx: &StepContext, was_begun: bool) -> Result<Ready, StepError> {
+        if self.exists(cx).await? {
+            match self.readiness(cx).await {
+                Ok(()) => return Ok(Ready { made: was_begun }),
+                Err(error) if !was_begun => return Err(error),
+                Err(_) => {
+                    cx.lines.progress("removing what an interrupted creation left");
+                    self.delete(cx).await?;
+                }
+            }
+        }
+        // On record first: whoever finds the cluster after a crash knows whose it is.
+        cx.store.set_target_made_here(cx.target.id, true).await?;
+        cx.lines.progress("starting a node");
+        let (config, kubeconfig) = (cx.target_folder().join("cluster.yaml"), cx.target_folder().join("kubeconfig"));
+        let written = kind::cluster_config(&self.cluster, cx.settings.kind.node_port_range);
+        crate::host::keep_private(&config, &written).await.map_err(|error| unwritable(&config, &error))?;
+        let (folder, kind) = (cx.calls_folder(), &cx.host.kind);
+        kind.create_cluster(&self.cluster, &config, &kubeconfig, &folder, &cx.lines, &cx.cancel).await?;
+        self.readiness(cx).await?;
+        Ok(Ready { made: true })
+    }
+
+    async fn delete(&self, cx: &StepContext) -> Result<(), StepError> {
+        let (kubeconfig, folder) = (cx.target_folder().join("kubeconfig"), cx.calls_folder());
+        cx.host.kind.delete_cluster(&self.cluster, &kubeconfig, &folder, &cx.lines, &cx.cancel).await?;
+        Ok(())
+    }
+
+    async fn exists(&self, cx: &StepContext) -> Result<bool, StepError> {
+        Ok(!cx.host.docker.nodes_of_cluster(self.cluster.as_str()).await?.is_empty())
+    }
+
+    async fn is_ready(&self, cx: &StepContext) -> bool {
+        self.readiness(cx).await.is_ok()
+    }
+
+    /// Says what is wrong with a cluster that is there.
+    async fn readiness(&self, cx: &StepContext) -> Result<(), StepError> {
+        let nodes = cx.host.docker.nodes_of_cluster(self.cluster.as_str()).await?;
+        if let Some(node) = nodes.iter().find(|node| !node.is_running) {
+            return Err(StepError::Permanent(Failure {
+                code: "cluster_broken".into(),
+                message: format!(
+                    "the cluster `{}` is there, but its node `{}` is stopped",
+                    self.cluster, node.container
+                ),
+                next_step: format!(
+                    "Start it with `docker start {}`, or delete the cluster with `kind delete cluster --name {}`, and try again",
+                    node.container, self.cluster
+                ),
+                output: Vec::new(),
+            }));
+        }
+        let kube = cx.kube(&self.cluster).await?;
+        kube.ready().await?;
+        Ok(())
+    }
+}
+
+fn unwritable(path: &Path, error: &std::io::Error) -> StepError {
+    StepError::Permanent(Failure {
+        code: "workspace_unavailable".into(),
+        message: format!("`{}` cannot be written: {error}", path.display()),
+        next_step: "Check the permissions of the workspace and that its disk is not full".into(),
+        output: Vec::new(),
+    })
+}

@@ -1,0 +1,72 @@
+//! Deletes the local cluster, when this server made it and nothing else uses it.
+
+use serde::{Deserialize, Serialize};
+
+use super::remove_application::Removed;
+use super::{Act, StepContext, StepError};
+use crate::id::ClusterName;
+
+/// Deletes the local cluster, when this server made it and nothing else uses it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DeleteCluster {
+    /// Its name.
+    pub cluster: ClusterName,
+    /// A person asked for it: say so when it cannot be done. Otherwise a cluster that is in use just stays.
+    pub asked: bool,
+}
+
+impl Act for DeleteCluster {
+    const NAME: &'static str = "delete_cluster";
+    type Output = Removed;
+
+    fn title(&self) -> String {
+        format!("Delete the cluster `{}`", self.cluster)
+    }
+
+    fn weight(&self) -> u32 {
+        3
+    }
+
+    fn summary(&self, output: &Removed) -> String {
+        if output.removed.is_empty() { "it stays".to_owned() } else { output.summary() }
+    }
+
+    async fn check(&self, cx: &StepContext) -> Result<Option<Removed>, StepError> {
+        let nodes = cx.host.docker.nodes_of_cluster(self.cluster.as_str()).await?;
+        Ok(nodes.is_empty().then(Removed::default))
+    }
+
+    async fn run(&self, cx: &StepContext) -> Result<Removed, StepError> {
+        while !cx.store.lock_target(cx.target.id, cx.operation).await? {
+            cx.lines.progress("another operation works on the cluster; waiting for it");
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
+        let made_here = cx.store.target(cx.target.id).await?.is_some_and(|target| target.made_here);
+        let used = cx.store.is_target_used_by_others(cx.target.id, cx.deployment.id).await?;
+        let reason = match (made_here, used) {
+            (true, false) => {
+                let kind = &cx.host.kind;
+                let (kubeconfig, folder) = (cx.target_folder().join("kubeconfig"), cx.calls_folder());
+                kind.delete_cluster(&self.cluster, &kubeconfig, &folder, &cx.lines, &cx.cancel).await?;
+                cx.store.set_target_made_here(cx.target.id, false).await?;
+                let _ = tokio::fs::remove_dir_all(cx.target_folder()).await;
+                cx.store.unlock_target(cx.target.id, cx.operation).await?;
+                return Ok(Removed { removed: vec![format!("kind cluster `{}`", self.cluster)] });
+            }
+            (_, true) => "other deployments run on it",
+            (false, false) => "this server did not make it",
+        };
+        cx.store.unlock_target(cx.target.id, cx.operation).await?;
+        if self.asked {
+            cx.lines.warning(format!(
+                "The cluster `{}` stays: {reason}. Delete it with `kind delete cluster --name {}` when you are sure.",
+                self.cluster, self.cluster
+            ));
+        }
+        Ok(Removed::default())
+    }
+
+    async fn undo(&self, _: &StepContext, _: Option<Removed>) -> Result<Vec<String>, StepError> {
+        Ok(Vec::new())
+    }
+}

@@ -1,0 +1,120 @@
+//! Brings the image onto the cluster's nodes: only what they lack.
+
+use serde::{Deserialize, Serialize};
+
+use super::build_image::BuildImage;
+use super::{Act, StepContext, StepError};
+use crate::cloud::docker::DockerError;
+use crate::event::Failure;
+use crate::id::{ClusterName, ImageRef};
+
+/// Brings the image onto the cluster's nodes: only what they lack.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LoadImage {
+    /// The cluster.
+    pub cluster: ClusterName,
+    /// The image, when no earlier step builds it.
+    pub image: Option<ImageRef>,
+}
+
+/// What went onto the nodes.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Loaded {
+    /// Bytes that were sent.
+    pub bytes_sent: u64,
+    /// Layers that a node lacked.
+    pub layers_sent: usize,
+    /// Layers that were there already.
+    pub layers_present: usize,
+}
+
+impl Act for LoadImage {
+    const NAME: &'static str = "load_image";
+    type Output = Loaded;
+
+    fn title(&self) -> String {
+        "Load the image into the cluster".to_owned()
+    }
+
+    fn weight(&self) -> u32 {
+        3
+    }
+
+    fn summary(&self, output: &Loaded) -> String {
+        let layers = output.layers_sent + output.layers_present;
+        format!("{} of {layers} layers, {} MB", output.layers_sent, output.bytes_sent / 1_000_000)
+    }
+
+    async fn check(&self, cx: &StepContext) -> Result<Option<Loaded>, StepError> {
+        let Some(image) = self.image(cx)? else { return Ok(None) };
+        let docker = &cx.host.docker;
+        let Some(info) = docker.image(&image).await? else { return Ok(None) };
+        let nodes = docker.nodes_of_cluster(self.cluster.as_str()).await?;
+        if nodes.is_empty() {
+            return Ok(None);
+        }
+        for node in nodes.iter().filter(|node| node.runs_pods()) {
+            match docker.node_has_image(&node.container, &image, &info, &cx.cancel).await {
+                Ok(true) => (),
+                // A node that is only just starting has nothing yet.
+                Ok(false) | Err(_) => return Ok(None),
+            }
+        }
+        Ok(Some(Loaded { layers_present: info.diff_ids.len(), ..Loaded::default() }))
+    }
+
+    async fn run(&self, cx: &StepContext) -> Result<Loaded, StepError> {
+        let docker = &cx.host.docker;
+        let image = self.image(cx)?.ok_or_else(|| missing(&"of the build"))?;
+        if docker.image(&image).await?.is_none() {
+            return Err(missing(&image));
+        }
+        let first = format!("{}-control-plane", self.cluster);
+        docker.wait_for_node(&first, cx.settings.kind.cluster_timeout, &cx.lines, &cx.cancel).await?;
+        let mut all = Loaded::default();
+        for node in docker.nodes_of_cluster(self.cluster.as_str()).await?.iter().filter(|node| node.runs_pods()) {
+            match docker.load_into_node(&image, &node.container, &cx.lines, &cx.cancel).await {
+                Ok(loaded) => {
+                    all.bytes_sent += loaded.bytes_sent;
+                    all.layers_sent += loaded.layers_sent;
+                    all.layers_present += loaded.layers_present;
+                }
+                Err(DockerError::NodeRefused { reason, .. }) => {
+                    cx.lines
+                        .output(format!("the node refused the layers alone ({reason}); `kind load` sends all of them"));
+                    cx.lines.progress("sending the whole image with kind");
+                    cx.host.kind.load_image(&self.cluster, &image, &cx.calls_folder(), &cx.lines, &cx.cancel).await?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(all)
+    }
+
+    async fn undo(&self, cx: &StepContext, _: Option<Loaded>) -> Result<Vec<String>, StepError> {
+        let Some(image) = self.image(cx)? else { return Ok(Vec::new()) };
+        if cx.store.is_image_used(&image, None).await? {
+            return Ok(Vec::new());
+        }
+        super::remove_images::remove_from_nodes(cx, &self.cluster, &image).await?;
+        Ok(Vec::new())
+    }
+}
+
+impl LoadImage {
+    fn image(&self, cx: &StepContext) -> Result<Option<ImageRef>, StepError> {
+        Ok(match &self.image {
+            Some(image) => Some(image.clone()),
+            None => cx.try_output::<BuildImage>()?.map(|built| built.image),
+        })
+    }
+}
+
+fn missing(image: &dyn std::fmt::Display) -> StepError {
+    StepError::Permanent(Failure {
+        code: "image_missing".into(),
+        message: format!("the image {image} is no longer on this machine"),
+        next_step: "Send `redeploy` with that commit as `git_ref`, which builds it again".into(),
+        output: Vec::new(),
+    })
+}

@@ -1,0 +1,67 @@
+//! Takes the application off the cluster.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Act, StepContext, StepError};
+use crate::cloud::kube::delete::NamespaceFate;
+use crate::id::ClusterName;
+
+/// How long its pods and its namespace may take to go.
+const LIMIT: Duration = Duration::from_secs(180);
+
+/// Takes the application off the cluster.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RemoveApplication {
+    /// The cluster.
+    pub cluster: ClusterName,
+}
+
+/// What a removal removed, for the receipt.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Removed {
+    /// In words.
+    pub removed: Vec<String>,
+}
+
+impl Removed {
+    /// In one line.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        if self.removed.is_empty() { "there was nothing to remove".to_owned() } else { self.removed.join(", ") }
+    }
+}
+
+impl Act for RemoveApplication {
+    const NAME: &'static str = "remove_application";
+    type Output = Removed;
+
+    fn title(&self) -> String {
+        "Take it off the cluster".to_owned()
+    }
+
+    fn weight(&self) -> u32 {
+        5
+    }
+
+    fn summary(&self, output: &Removed) -> String {
+        output.summary()
+    }
+
+    async fn check(&self, cx: &StepContext) -> Result<Option<Removed>, StepError> {
+        let nodes = cx.host.docker.nodes_of_cluster(self.cluster.as_str()).await?;
+        Ok(nodes.is_empty().then(Removed::default))
+    }
+
+    async fn run(&self, cx: &StepContext) -> Result<Removed, StepError> {
+        let kube = cx.kube(&self.cluster).await?;
+        let fate = NamespaceFate::DeleteIfEmpty;
+        let gone = kube.delete_application(&cx.deployment.namespace, cx.deployment.id, fate, LIMIT, &cx.lines).await?;
+        Ok(Removed { removed: gone.iter().map(ToString::to_string).collect() })
+    }
+
+    async fn undo(&self, _: &StepContext, _: Option<Removed>) -> Result<Vec<String>, StepError> {
+        Ok(Vec::new())
+    }
+}

@@ -1,0 +1,68 @@
+//! Removes the images of a deployment that nothing else uses, from Docker and from the nodes.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::remove_application::Removed;
+use super::{Act, StepContext, StepError};
+use crate::id::{ClusterName, ImageRef};
+
+/// Removes the images of a deployment that nothing else uses, from Docker and from the nodes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RemoveImages {
+    /// The cluster.
+    pub cluster: ClusterName,
+}
+
+impl Act for RemoveImages {
+    const NAME: &'static str = "remove_images";
+    type Output = Removed;
+
+    fn title(&self) -> String {
+        "Remove its images".to_owned()
+    }
+
+    fn summary(&self, output: &Removed) -> String {
+        output.summary()
+    }
+
+    async fn check(&self, _: &StepContext) -> Result<Option<Removed>, StepError> {
+        Ok(None)
+    }
+
+    async fn run(&self, cx: &StepContext) -> Result<Removed, StepError> {
+        let versions = cx.store.versions(cx.deployment.id).await?;
+        let images: BTreeSet<ImageRef> = versions.into_iter().map(|version| version.image).collect();
+        let mut removed = Vec::new();
+        for image in images {
+            if cx.store.is_image_used(&image, Some(cx.deployment.id)).await? {
+                continue;
+            }
+            remove_from_nodes(cx, &self.cluster, &image).await?;
+            if cx.host.docker.image(&image).await?.is_some() {
+                cx.host.docker.remove_image(&image).await?;
+                removed.push(format!("image `{image}`"));
+            }
+        }
+        Ok(Removed { removed })
+    }
+
+    async fn undo(&self, _: &StepContext, _: Option<Removed>) -> Result<Vec<String>, StepError> {
+        Ok(Vec::new())
+    }
+}
+
+/// Removes an image from every node that runs.
+pub(super) async fn remove_from_nodes(
+    cx: &StepContext,
+    cluster: &ClusterName,
+    image: &ImageRef,
+) -> Result<(), StepError> {
+    for node in cx.host.docker.nodes_of_cluster(cluster.as_str()).await? {
+        if node.is_running && node.runs_pods() {
+            cx.host.docker.remove_from_node(&node.container, image, &cx.cancel).await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,64 @@
+//! Sets the number of replicas.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Act, StepContext, StepError};
+use crate::id::ClusterName;
+
+/// Sets the number of replicas.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ScaleApplication {
+    /// The cluster.
+    pub cluster: ClusterName,
+    /// How many.
+    pub replicas: u16,
+    /// How many there were.
+    pub previous: u16,
+}
+
+/// The number is set.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Scaled {
+    /// False when it was so already.
+    pub changed: bool,
+}
+
+impl Act for ScaleApplication {
+    const NAME: &'static str = "scale_application";
+    type Output = Scaled;
+
+    fn title(&self) -> String {
+        format!("Set the number of replicas to {}", self.replicas)
+    }
+
+    fn summary(&self, output: &Scaled) -> String {
+        if output.changed {
+            format!("{} instead of {}", self.replicas, self.previous)
+        } else {
+            "it was so already".to_owned()
+        }
+    }
+
+    async fn check(&self, cx: &StepContext) -> Result<Option<Scaled>, StepError> {
+        let kube = cx.kube(&self.cluster).await?;
+        let live = kube.current(&cx.deployment.name, &cx.deployment.namespace).await?;
+        let changed = self.previous != self.replicas;
+        Ok(live.is_some_and(|live| live.replicas == u32::from(self.replicas)).then_some(Scaled { changed }))
+    }
+
+    async fn run(&self, cx: &StepContext) -> Result<Scaled, StepError> {
+        set(cx, &self.cluster, self.replicas).await?;
+        Ok(Scaled { changed: true })
+    }
+
+    async fn undo(&self, cx: &StepContext, _: Option<Scaled>) -> Result<Vec<String>, StepError> {
+        set(cx, &self.cluster, self.previous).await?;
+        Ok(vec![format!("the change: {} replicas are wanted again", self.previous)])
+    }
+}
+
+async fn set(cx: &StepContext, cluster: &ClusterName, replicas: u16) -> Result<(), StepError> {
+    let kube = cx.kube(cluster).await?;
+    kube.scale(&cx.deployment.name, &cx.deployment.namespace, cx.operation, u32::from(replicas)).await?;
+    Ok(())
+}

@@ -1,0 +1,173 @@
+//! Fetches the application once, the way a person would.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::apply_application::ApplyApplication;
+use super::{Act, StepContext, StepError};
+use crate::config::value::KindNetwork;
+use crate::event::Failure;
+use crate::id::ClusterName;
+
+/// How long the first answer may take after the pods are ready.
+const ANSWER_LIMIT: Duration = Duration::from_secs(20);
+/// Pause between two tries.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Fetches the application once, the way a person would.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct VerifyApplication {
+    /// The cluster.
+    pub cluster: ClusterName,
+    /// How many replicas should serve; nothing is fetched when it is 0.
+    pub replicas: u16,
+    /// The node port, when no earlier step tells it.
+    pub node_port: Option<u16>,
+}
+
+/// How the application answers.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Verified {
+    /// Where a person reaches it.
+    pub app_url: Option<String>,
+    /// HTTP status of the answer; none when it does not speak HTTP or nothing runs.
+    pub http_status: Option<u16>,
+}
+
+impl Act for VerifyApplication {
+    const NAME: &'static str = "verify_application";
+    type Output = Verified;
+
+    fn title(&self) -> String {
+        "Fetch the page once".to_owned()
+    }
+
+    fn summary(&self, output: &Verified) -> String {
+        match (&output.app_url, output.http_status) {
+            (Some(url), Some(status)) => format!("{url} answers with HTTP {status}"),
+            (Some(url), None) => url.clone(),
+            (None, _) => "nothing to fetch".to_owned(),
+        }
+    }
+
+    async fn check(&self, _: &StepContext) -> Result<Option<Verified>, StepError> {
+        Ok(None)
+    }
+
+    async fn run(&self, cx: &StepContext) -> Result<Verified, StepError> {
+        let applied = cx.try_output::<ApplyApplication>()?;
+        let Some(node_port) = applied.and_then(|applied| applied.node_port).or(self.node_port) else {
+            return Ok(Verified { app_url: None, http_status: None });
+        };
+        let address = self.address(cx, node_port).await?;
+        if self.replicas == 0 {
+            return Ok(Verified { app_url: Some(address.for_people), http_status: None });
+        }
+        let http_status = fetch(cx, &address.from_here).await?;
+        Ok(Verified { app_url: Some(address.for_people), http_status })
+    }
+
+    async fn undo(&self, _: &StepContext, _: Option<Verified>) -> Result<Vec<String>, StepError> {
+        Ok(Vec::new())
+    }
+}
+
+/// Where a node port is reached.
+struct Address {
+    from_here: String,
+    for_people: String,
+}
+
+impl VerifyApplication {
+    /// A port that the cluster maps is on this machine's loopback; any other only on the node's own address.
+    async fn address(&self, cx: &StepContext, node_port: u16) -> Result<Address, StepError> {
+        let nodes = cx.host.docker.nodes_of_cluster(self.cluster.as_str()).await?;
+        let published = nodes.iter().flat_map(|node| &node.published).find(|it| it.node_port.number.get() == node_port);
+        let node_address = nodes.iter().find_map(|node| node.address.clone());
+        let on_node = node_address.map(|address| format!("http://{address}:{node_port}"));
+        let for_people = match (published, &on_node) {
+            (Some(port), _) => {
+                let host = if port.host_address == "0.0.0.0" || port.host_address == "127.0.0.1" {
+                    "localhost"
+                } else {
+                    &port.host_address
+                };
+                format!("http://{host}:{}", port.host_port)
+            }
+            (None, Some(on_node)) => {
+                cx.lines.warning(format!(
+                    "The cluster `{}` does not map node port {node_port} to this machine. Reach the application at {on_node} (from Linux), or with `kubectl port-forward --namespace {} service/{} 8080:{}`.",
+                    self.cluster,
+                    cx.deployment.namespace,
+                    cx.deployment.name,
+                    cx.try_output::<ApplyApplication>()?.map_or(80, |applied| applied.main_port.get()),
+                ));
+                on_node.clone()
+            }
+            (None, None) => {
+                return Err(StepError::Transient(Failure {
+                    code: "cluster_broken".into(),
+                    message: format!("the cluster `{}` has no node with an address", self.cluster),
+                    next_step: "Look at it with `docker ps` and `kubectl get nodes`".into(),
+                    output: Vec::new(),
+                }));
+            }
+        };
+        let from_here = match (cx.settings.kind.network, published, on_node) {
+            (KindNetwork::Kind, _, Some(on_node)) => on_node,
+            (_, Some(port), _) => format!("http://127.0.0.1:{}", port.host_port),
+            (_, None, _) => for_people.clone(),
+        };
+        Ok(Address { from_here, for_people })
+    }
+}
+
+/// Any HTTP status counts as an answer. Something that does not speak HTTP is a warning: its port is open.
+async fn fetch(cx: &StepContext, url: &str) -> Result<Option<u16>, StepError> {
+    let client = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .timeout(ANSWER_LIMIT)
+        .no_proxy()
+        .build()
+        .map_err(|error| unreachable_page(url, &error))?;
+    let deadline = tokio::time::Instant::now() + ANSWER_LIMIT;
+    loop {
+        cx.lines.progress(format!("fetching {url}"));
+        let error = match client.get(url).send().await {
+            Ok(answer) => {
+                let status = answer.status();
+                if status.is_server_error() {
+                    cx.lines.warning(format!("The application runs, but its first page answers with HTTP {status}."));
+                }
+                return Ok(Some(status.as_u16()));
+            }
+            Err(error) => error,
+        };
+        if error.is_request() && !error.is_connect() && !error.is_timeout() && tokio::time::Instant::now() >= deadline {
+            cx.lines.warning(format!("The port is open, but what answers at {url} is not HTTP."));
+            return Ok(None);
+        }
+        if tokio::time::Instant::now() >= deadline {
+            return Err(unreachable_page(url, &error));
+        }
+        tokio::select! {
+            () = tokio::time::sleep(PAUSE) => (),
+            () = cx.cancel.cancelled() => return Err(StepError::Cancelled),
+        }
+    }
+}
+
+fn unreachable_page(url: &str, error: &reqwest::Error) -> StepError {
+    use std::error::Error;
+    let cause = std::iter::successors(error.source(), |&it| it.source()).last().map(ToString::to_string);
+    StepError::Permanent(Failure {
+        code: "application_unreachable".into(),
+        message: format!(
+            "the pods are ready, but {url} does not answer: {}",
+            cause.unwrap_or_else(|| error.to_string())
+        ),
+        next_step: "Does the application listen on 0.0.0.0 at the port that it exposes? Send `container_port` when it is another one".into(),
+        output: Vec::new(),
+    })
+}

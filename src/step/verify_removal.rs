@@ -1,0 +1,62 @@
+//! Proves that nothing of a deployment is left.
+
+use serde::{Deserialize, Serialize};
+
+use super::remove_application::Removed;
+use super::{Act, StepContext, StepError};
+use crate::event::Failure;
+use crate::id::ClusterName;
+
+/// Proves that nothing of a deployment is left: on the cluster, in Docker, in the workspace.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct VerifyRemoval {
+    /// The cluster.
+    pub cluster: ClusterName,
+}
+
+impl Act for VerifyRemoval {
+    const NAME: &'static str = "verify_removal";
+    type Output = Removed;
+
+    fn title(&self) -> String {
+        "Check that nothing is left".to_owned()
+    }
+
+    fn summary(&self, _: &Removed) -> String {
+        "nothing is left".to_owned()
+    }
+
+    async fn check(&self, _: &StepContext) -> Result<Option<Removed>, StepError> {
+        Ok(None)
+    }
+
+    async fn run(&self, cx: &StepContext) -> Result<Removed, StepError> {
+        let mut left = Vec::new();
+        if !cx.host.docker.nodes_of_cluster(self.cluster.as_str()).await?.is_empty() {
+            let kube = cx.kube(&self.cluster).await?;
+            left.extend(kube.leftovers(cx.deployment.id).await?.iter().map(ToString::to_string));
+        }
+        for version in cx.store.versions(cx.deployment.id).await? {
+            let is_there = cx.host.docker.image(&version.image).await?.is_some();
+            if is_there && !cx.store.is_image_used(&version.image, Some(cx.deployment.id)).await? {
+                left.push(format!("image `{}`", version.image));
+            }
+        }
+        if cx.deployment_folder().exists() {
+            left.push("clone of the repository".to_owned());
+        }
+        if left.is_empty() {
+            return Ok(Removed::default());
+        }
+        Err(StepError::Transient(Failure {
+            code: "leftovers".into(),
+            message: format!("still there: {}", left.join(", ")),
+            next_step: "Send `decommission` again".into(),
+            output: left,
+        }))
+    }
+
+    async fn undo(&self, _: &StepContext, _: Option<Removed>) -> Result<Vec<String>, StepError> {
+        Ok(Vec::new())
+    }
+}

@@ -1,0 +1,241 @@
+//! Deployments, their versions, and the targets that they run on.
+
+use jiff::Timestamp;
+use sqlx::any::AnyRow;
+use sqlx::{Any, Row, Transaction};
+
+use super::record::{Deployment, DeploymentState, Target, Version};
+use super::{Page, Store, StoreError, parse, parse_json, timestamp, to_json};
+use crate::id::{
+    DeploymentId, DeploymentName, GitRef, ImageRef, Mode, Namespace, OperationId, RepositoryUrl, TargetId,
+};
+
+/// Which deployments to list.
+#[derive(Debug, Clone, Default)]
+pub struct DeploymentFilter {
+    /// Only those in this state; without one, all but the removed.
+    pub state: Option<DeploymentState>,
+    /// Only those of this mode.
+    pub mode: Option<Mode>,
+    /// Only those older than this one.
+    pub after: Option<DeploymentId>,
+    /// How many at the most.
+    pub limit: u32,
+}
+
+impl Store {
+    /// One deployment.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn deployment(&self, id: DeploymentId) -> Result<Option<Deployment>, StoreError> {
+        sqlx::query("SELECT * FROM deployments WHERE id = $1")
+            .bind(id.to_string())
+            .fetch_optional(&self.pool)
+            .await?
+            .map(|row| read(&row))
+            .transpose()
+    }
+
+    /// A page of deployments, newest first.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn deployments(&self, filter: &DeploymentFilter) -> Result<Page<Deployment>, StoreError> {
+        let limit = usize::try_from(filter.limit).unwrap_or(usize::MAX);
+        let rows = sqlx::query(
+            "SELECT * FROM deployments
+             WHERE (($1 = '' AND state <> 'removed') OR state = $1) AND ($2 = '' OR mode = $2) AND ($3 = '' OR id < $3)
+             ORDER BY id DESC LIMIT $4",
+        )
+        .bind(filter.state.map_or("", DeploymentState::as_str))
+        .bind(filter.mode.map_or("", Mode::as_str))
+        .bind(filter.after.map(|id| id.to_string()).unwrap_or_default())
+        .bind(i64::from(filter.limit) + 1)
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(Page::cut(rows.iter().map(read).collect::<Result<_, _>>()?, limit))
+    }
+
+    /// All deployments that are not removed.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn present_deployments(&self) -> Result<Vec<Deployment>, StoreError> {
+        let rows =
+            sqlx::query("SELECT * FROM deployments WHERE state <> 'removed' ORDER BY id").fetch_all(&self.pool).await?;
+        rows.iter().map(read).collect()
+    }
+
+    /// The versions of a deployment that were rolled out, oldest first.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn versions(&self, id: DeploymentId) -> Result<Vec<Version>, StoreError> {
+        let rows = sqlx::query("SELECT version FROM versions WHERE deployment_id = $1 ORDER BY revision")
+            .bind(id.to_string())
+            .fetch_all(&self.pool)
+            .await?;
+        rows.iter().map(|row| parse_json(row, "version")).collect()
+    }
+
+    /// Whether any version that may run again uses the image: of a deployment that is not removed, but for one.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn is_image_used(&self, image: &ImageRef, but_for: Option<DeploymentId>) -> Result<bool, StoreError> {
+        let used: i64 = sqlx::query_scalar(
+            "SELECT COUNT(*) FROM versions v JOIN deployments d ON d.id = v.deployment_id
+             WHERE v.image = $1 AND d.id <> $2 AND d.state <> 'removed'",
+        )
+        .bind(image.as_str())
+        .bind(but_for.map(|id| id.to_string()).unwrap_or_default())
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(used > 0)
+    }
+
+    /// A target by its kind and name.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn target_by_name(&self, mode: Mode, name: &str) -> Result<Option<Target>, StoreError> {
+        sqlx::query("SELECT * FROM targets WHERE mode = $1 AND name = $2")
+            .bind(mode.as_str())
+            .bind(name)
+            .fetch_optional(&self.pool)
+            .await?
+            .map(|row| read_target(&row))
+            .transpose()
+    }
+
+    /// A target.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn target(&self, id: TargetId) -> Result<Option<Target>, StoreError> {
+        sqlx::query("SELECT * FROM targets WHERE id = $1")
+            .bind(id.to_string())
+            .fetch_optional(&self.pool)
+            .await?
+            .map(|row| read_target(&row))
+            .transpose()
+    }
+
+    /// Takes the target's lock for an operation; true also when the operation has it already.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn lock_target(&self, id: TargetId, operation: OperationId) -> Result<bool, StoreError> {
+        let taken =
+            sqlx::query("UPDATE targets SET locked_by = $2 WHERE id = $1 AND (locked_by IS NULL OR locked_by = $2)")
+                .bind(id.to_string())
+                .bind(operation.to_string())
+                .execute(&self.pool)
+                .await?;
+        Ok(taken.rows_affected() > 0)
+    }
+
+    /// Frees the target's lock when the operation holds it.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn unlock_target(&self, id: TargetId, operation: OperationId) -> Result<(), StoreError> {
+        sqlx::query("UPDATE targets SET locked_by = NULL WHERE id = $1 AND locked_by = $2")
+            .bind(id.to_string())
+            .bind(operation.to_string())
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// Remembers whether this server made the target: only then may it delete it.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn set_target_made_here(&self, id: TargetId, made_here: bool) -> Result<(), StoreError> {
+        sqlx::query("UPDATE targets SET made_here = $2 WHERE id = $1")
+            .bind(id.to_string())
+            .bind(i64::from(made_here))
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// Whether another deployment that is not removed, or an unfinished operation on another deployment, uses the target.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn is_target_used_by_others(&self, id: TargetId, deployment: DeploymentId) -> Result<bool, StoreError> {
+        let used: i64 = sqlx::query_scalar(
+            "SELECT (SELECT COUNT(*) FROM deployments WHERE target_id = $1 AND id <> $2 AND state <> 'removed')
+                  + (SELECT COUNT(*) FROM operations WHERE target_id = $1 AND deployment_id <> $2 AND ended_ms IS NULL)",
+        )
+        .bind(id.to_string())
+        .bind(deployment.to_string())
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(used > 0)
+    }
+}
+
+/// Inserts a deployment, or replaces what can change of it.
+pub(super) async fn put(transaction: &mut Transaction<'_, Any>, deployment: &Deployment) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO deployments (id, mode, state, target_id, instance_id, name, namespace, repository, git_ref,
+             operation_id, facts, created_ms, updated_ms)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+         ON CONFLICT (id) DO UPDATE SET state = excluded.state, git_ref = excluded.git_ref,
+             operation_id = excluded.operation_id, facts = excluded.facts, updated_ms = excluded.updated_ms",
+    )
+    .bind(deployment.id.to_string())
+    .bind(deployment.mode.as_str())
+    .bind(deployment.state.as_str())
+    .bind(deployment.target.to_string())
+    .bind(&deployment.instance_id)
+    .bind(deployment.name.as_str())
+    .bind(deployment.namespace.as_str())
+    .bind(deployment.repository.as_str())
+    .bind(deployment.git_ref.as_ref().map(GitRef::as_str))
+    .bind(deployment.operation.to_string())
+    .bind(to_json(&deployment.facts))
+    .bind(deployment.created_at.as_millisecond())
+    .bind(Timestamp::now().as_millisecond())
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
+}
+
+fn read(row: &AnyRow) -> Result<Deployment, StoreError> {
+    let git_ref: Option<String> = row.try_get("git_ref")?;
+    Ok(Deployment {
+        id: parse(row, "id", DeploymentId::parse)?,
+        mode: parse(row, "mode", Mode::parse)?,
+        state: parse(row, "state", |text| DeploymentState::from_text(text).ok_or("not a deployment state"))?,
+        target: parse(row, "target_id", TargetId::parse)?,
+        instance_id: row.try_get("instance_id")?,
+        name: parse(row, "name", |text| DeploymentName::parse(text))?,
+        namespace: parse(row, "namespace", |text| Namespace::parse(text))?,
+        repository: parse(row, "repository", |text| RepositoryUrl::parse(text))?,
+        git_ref: git_ref
+            .map(|text| GitRef::parse(text).map_err(|error| StoreError::corrupt("git_ref", error)))
+            .transpose()?,
+        operation: parse(row, "operation_id", OperationId::parse)?,
+        facts: parse_json(row, "facts")?,
+        created_at: timestamp(row.try_get("created_ms")?, "created_ms")?,
+        updated_at: timestamp(row.try_get("updated_ms")?, "updated_ms")?,
+    })
+}
+
+fn read_target(row: &AnyRow) -> Result<Target, StoreError> {
+    let locked_by: Option<String> = row.try_get("locked_by")?;
+    Ok(Target {
+        id: parse(row, "id", TargetId::parse)?,
+        mode: parse(row, "mode", Mode::parse)?,
+        name: row.try_get("name")?,
+        made_here: row.try_get::<i64, _>("made_here")? != 0,
+        locked_by: locked_by
+            .map(|text| OperationId::parse(&text).map_err(|error| StoreError::corrupt("locked_by", error)))
+            .transpose()?,
+    })
+}

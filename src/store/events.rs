@@ -1,0 +1,133 @@
+//! The append-only events of operations: stored, replayed, followed.
+
+use futures_util::Stream;
+use jiff::Timestamp;
+use sqlx::Row;
+use tokio::sync::watch;
+
+use super::{Store, StoreError, parse_json, timestamp, to_json};
+use crate::event::{Event, EventKind};
+use crate::id::OperationId;
+
+impl Store {
+    /// Appends an event to an operation's history and wakes those who follow it.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn publish(&self, id: OperationId, kind: EventKind) -> Result<(), StoreError> {
+        let has_ended = matches!(kind, EventKind::OperationState { state } if state.is_ended());
+        let appending = self.appending.lock().await;
+        let sequence: i64 = sqlx::query_scalar(
+            "INSERT INTO operation_events (operation_id, sequence, at_ms, event)
+             SELECT $1, COALESCE(MAX(sequence), 0) + 1, $2, $3 FROM operation_events WHERE operation_id = $1
+             RETURNING sequence",
+        )
+        .bind(id.to_string())
+        .bind(Timestamp::now().as_millisecond())
+        .bind(to_json(&kind))
+        .fetch_one(&self.pool)
+        .await?;
+        drop(appending);
+        let mut followers = self.followers.lock().expect("nobody panics while holding this lock");
+        if let Some(sender) = followers.get(&id) {
+            sender.send_replace(sequence);
+        }
+        if has_ended {
+            followers.remove(&id);
+        }
+        Ok(())
+    }
+
+    /// The events of an operation after a sequence number (0 for all), oldest first.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn events(&self, id: OperationId, after: i64) -> Result<Vec<Event>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT sequence, at_ms, event FROM operation_events WHERE operation_id = $1 AND sequence > $2 ORDER BY sequence",
+        )
+        .bind(id.to_string())
+        .bind(after)
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(Event {
+                    sequence: row.try_get("sequence")?,
+                    at: timestamp(row.try_get("at_ms")?, "at_ms")?,
+                    kind: parse_json(row, "event")?,
+                })
+            })
+            .collect()
+    }
+
+    /// Replays the events after a sequence number and goes on with new ones until the operation has ended.
+    pub fn follow(
+        &self,
+        id: OperationId,
+        after: i64,
+    ) -> impl Stream<Item = Result<Event, StoreError>> + Send + 'static + use<> {
+        let start =
+            Follow { store: self.clone(), news: self.subscribe(id), id, after, pending: Vec::new(), ended: false };
+        futures_util::stream::unfold(start, |mut follow| async move {
+            let next = follow.next().await.transpose()?;
+            Some((next, follow))
+        })
+    }
+
+    fn subscribe(&self, id: OperationId) -> watch::Receiver<i64> {
+        let mut followers = self.followers.lock().expect("nobody panics while holding this lock");
+        followers.entry(id).or_insert_with(|| watch::Sender::new(0)).subscribe()
+    }
+
+    /// Drops the channel of an operation that nobody follows any more.
+    fn forget_followers(&self, id: OperationId) {
+        let mut followers = self.followers.lock().expect("nobody panics while holding this lock");
+        if followers.get(&id).is_some_and(|sender| sender.receiver_count() <= 1) {
+            followers.remove(&id);
+        }
+    }
+}
+
+/// One reader's place in an operation's history.
+struct Follow {
+    store: Store,
+    news: watch::Receiver<i64>,
+    id: OperationId,
+    after: i64,
+    pending: Vec<Event>,
+    ended: bool,
+}
+
+impl Follow {
+    async fn next(&mut self) -> Result<Option<Event>, StoreError> {
+        loop {
+            if let Some(event) = self.pending.pop() {
+                self.after = event.sequence;
+                return Ok(Some(event));
+            }
+            if self.ended {
+                return Ok(None);
+            }
+            self.news.borrow_and_update();
+            self.pending = self.store.events(self.id, self.after).await?;
+            if self.pending.is_empty() {
+                // Ended before this reader came, or the sender is gone: what is stored is all there is.
+                let has_ended = self.store.operation(self.id).await?.is_none_or(|operation| operation.state.is_ended());
+                if has_ended {
+                    self.pending = self.store.events(self.id, self.after).await?;
+                    self.ended = true;
+                } else if self.news.changed().await.is_err() {
+                    self.news = self.store.subscribe(self.id);
+                }
+            }
+            self.pending.reverse();
+        }
+    }
+}
+
+impl Drop for Follow {
+    fn drop(&mut self) {
+        self.store.forget_followers(self.id);
+    }
+}

@@ -1,0 +1,422 @@
+//! Operations: accepted once, ended once.
+
+use jiff::Timestamp;
+use sqlx::any::AnyRow;
+use sqlx::{Any, Row, Transaction};
+
+use super::record::{Deployment, Operation, Target, Version};
+use super::{Page, Store, StoreError, parse, parse_json, timestamp, to_json};
+use crate::event::{EventKind, Failure, OperationState};
+use crate::id::{Action, DeploymentId, OperationId, TargetId};
+
+/// How long a key from a header or a chat stays valid.
+const KEY_VALID_MS: i64 = 24 * 60 * 60 * 1000;
+/// How long after its end an operation still answers a re-send that says it is one.
+const RETRY_WINDOW_MS: i64 = 60 * 1000;
+
+/// What makes two requests the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestKey {
+    /// The key.
+    pub key: String,
+    /// Where it comes from.
+    pub kind: KeyKind,
+    /// Hash of the canonical body.
+    pub body_hash: String,
+}
+
+/// Where a request's key comes from, which decides how long it attaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyKind {
+    /// The `Idempotency-Key` header: valid for a day.
+    Header,
+    /// Chat and message ids of a chat page: valid for a day.
+    Chat,
+    /// A hash of principal and body: valid while the operation runs, and shortly after for a declared retry.
+    Hash {
+        /// The client says that it sends this request again.
+        is_retry: bool,
+    },
+}
+
+impl KeyKind {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Header => "header",
+            Self::Chat => "chat",
+            Self::Hash { .. } => "hash",
+        }
+    }
+}
+
+/// All that is stored when an operation is accepted, in one transaction.
+#[derive(Debug)]
+pub struct NewOperation {
+    /// The operation, in state `queued`.
+    pub operation: Operation,
+    /// The deployment that it changes, as it is from now on.
+    pub deployment: Deployment,
+    /// The target that it runs on.
+    pub target: Target,
+    /// The request's key.
+    pub key: Option<RequestKey>,
+    /// Sealed secrets by name.
+    pub secrets: Vec<(String, String)>,
+}
+
+/// What became of a request to start an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Acceptance {
+    /// It is stored and will be carried out.
+    Accepted,
+    /// Another operation changes the deployment.
+    Busy(OperationId),
+}
+
+/// Which operations to list.
+#[derive(Debug, Clone, Default)]
+pub struct OperationFilter {
+    /// Only those in this state.
+    pub state: Option<OperationState>,
+    /// Only those of this deployment.
+    pub deployment: Option<DeploymentId>,
+    /// Only those older than this one.
+    pub after: Option<OperationId>,
+    /// How many at the most.
+    pub limit: u32,
+}
+
+/// How an operation ended, all that is stored in one transaction.
+#[derive(Debug)]
+pub struct Ending {
+    /// The final state.
+    pub state: OperationState,
+    /// Why it failed.
+    pub failure: Option<Failure>,
+    /// What it left behind or removed.
+    pub receipt: Vec<String>,
+    /// Things that the person should know.
+    pub warnings: Vec<String>,
+    /// The deployment as it is now.
+    pub deployment: Deployment,
+    /// The version that was rolled out.
+    pub version: Option<Version>,
+    /// The target no longer exists.
+    pub target_gone: bool,
+}
+
+impl Store {
+    /// The operation that a request with this key belongs to already.
+    ///
+    /// # Errors
+    /// `Ok(Err(_))` when the key was used with another body; else what the database says.
+    pub async fn operation_for_key(
+        &self,
+        principal: &str,
+        key: &RequestKey,
+        now: Timestamp,
+    ) -> Result<Result<Option<OperationId>, KeyReused>, StoreError> {
+        let Some(row) = sqlx::query(
+            "SELECT k.body_hash, k.kind, k.created_ms, o.id, o.ended_ms, d.operation_id AS latest
+             FROM request_keys k JOIN operations o ON o.id = k.operation_id JOIN deployments d ON d.id = o.deployment_id
+             WHERE k.principal = $1 AND k.request_key = $2",
+        )
+        .bind(principal)
+        .bind(&key.key)
+        .fetch_optional(&self.pool)
+        .await?
+        else {
+            return Ok(Ok(None));
+        };
+        let id = parse(&row, "id", OperationId::parse)?;
+        let now_ms = now.as_millisecond();
+        let ended_ms: Option<i64> = row.try_get("ended_ms")?;
+        match key.kind {
+            KeyKind::Header | KeyKind::Chat => {
+                if now_ms - row.try_get::<i64, _>("created_ms")? > KEY_VALID_MS {
+                    return Ok(Ok(None));
+                }
+                let same_body = row.try_get::<String, _>("body_hash")? == key.body_hash;
+                Ok(if same_body { Ok(Some(id)) } else { Err(KeyReused) })
+            }
+            KeyKind::Hash { is_retry } => {
+                let untouched = row.try_get::<String, _>("latest")? == id.to_string();
+                let attaches = match ended_ms {
+                    None => true,
+                    Some(ended_ms) => is_retry && untouched && now_ms - ended_ms <= RETRY_WINDOW_MS,
+                };
+                Ok(Ok(attaches.then_some(id)))
+            }
+        }
+    }
+
+    /// Stores an operation before it has any effect: the operation, its key, its deployment, target and secrets.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn accept(&self, new: &NewOperation) -> Result<Acceptance, StoreError> {
+        // The first statement writes: a SQLite transaction that begins by reading can lose its turn to write.
+        let mut transaction = self.pool.begin().await?;
+        let operation = &new.operation;
+        sqlx::query(
+            "INSERT INTO targets (id, mode, name, made_here, locked_by) VALUES ($1, $2, $3, $4, NULL)
+             ON CONFLICT (mode, name) DO NOTHING",
+        )
+        .bind(new.target.id.to_string())
+        .bind(new.target.mode.as_str())
+        .bind(&new.target.name)
+        .bind(i64::from(new.target.made_here))
+        .execute(&mut *transaction)
+        .await?;
+        let busy: Option<String> =
+            sqlx::query_scalar("SELECT id FROM operations WHERE deployment_id = $1 AND ended_ms IS NULL")
+                .bind(new.deployment.id.to_string())
+                .fetch_optional(&mut *transaction)
+                .await?;
+        if let Some(busy) = busy {
+            return Ok(Acceptance::Busy(
+                OperationId::parse(&busy).map_err(|error| StoreError::corrupt("operations.id", error))?,
+            ));
+        }
+        super::deployments::put(&mut transaction, &new.deployment).await?;
+        sqlx::query(
+            "INSERT INTO operations (id, action, principal, intent, plan, state, progress, deployment_id, target_id, failure,
+                 receipt, warnings, cancel_asked, created_ms, ended_ms)
+             VALUES ($1, $2, $3, $4, $5, $6, 0, $7, $8, NULL, '[]', '[]', 0, $9, NULL)",
+        )
+        .bind(operation.id.to_string())
+        .bind(operation.action.as_str())
+        .bind(&operation.principal)
+        .bind(to_json(&operation.intent))
+        .bind(to_json(&operation.plan))
+        .bind(operation.state.as_str())
+        .bind(operation.deployment.to_string())
+        .bind(operation.target.to_string())
+        .bind(operation.created_at.as_millisecond())
+        .execute(&mut *transaction)
+        .await?;
+        if let Some(key) = &new.key {
+            sqlx::query(
+                "INSERT INTO request_keys (principal, request_key, kind, body_hash, operation_id, created_ms)
+                 VALUES ($1, $2, $3, $4, $5, $6)
+                 ON CONFLICT (principal, request_key) DO UPDATE SET
+                     kind = excluded.kind, body_hash = excluded.body_hash,
+                     operation_id = excluded.operation_id, created_ms = excluded.created_ms",
+            )
+            .bind(&operation.principal)
+            .bind(&key.key)
+            .bind(key.kind.as_str())
+            .bind(&key.body_hash)
+            .bind(operation.id.to_string())
+            .bind(operation.created_at.as_millisecond())
+            .execute(&mut *transaction)
+            .await?;
+        }
+        for (name, sealed) in &new.secrets {
+            sqlx::query("INSERT INTO secrets (operation_id, name, sealed) VALUES ($1, $2, $3)")
+                .bind(operation.id.to_string())
+                .bind(name)
+                .bind(sealed)
+                .execute(&mut *transaction)
+                .await?;
+        }
+        transaction.commit().await?;
+        self.publish(operation.id, EventKind::OperationState { state: operation.state }).await?;
+        Ok(Acceptance::Accepted)
+    }
+
+    /// One operation.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn operation(&self, id: OperationId) -> Result<Option<Operation>, StoreError> {
+        sqlx::query("SELECT * FROM operations WHERE id = $1")
+            .bind(id.to_string())
+            .fetch_optional(&self.pool)
+            .await?
+            .map(|row| read(&row))
+            .transpose()
+    }
+
+    /// A page of operations, newest first.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn operations(&self, filter: &OperationFilter) -> Result<Page<Operation>, StoreError> {
+        let limit = usize::try_from(filter.limit).unwrap_or(usize::MAX);
+        let rows = sqlx::query(
+            "SELECT * FROM operations
+             WHERE ($1 = '' OR state = $1) AND ($2 = '' OR deployment_id = $2) AND ($3 = '' OR id < $3)
+             ORDER BY id DESC LIMIT $4",
+        )
+        .bind(filter.state.map_or("", OperationState::as_str))
+        .bind(filter.deployment.map(|id| id.to_string()).unwrap_or_default())
+        .bind(filter.after.map(|id| id.to_string()).unwrap_or_default())
+        .bind(i64::from(filter.limit) + 1)
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(Page::cut(rows.iter().map(read).collect::<Result<_, _>>()?, limit))
+    }
+
+    /// All operations that have not ended, oldest first.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn unfinished_operations(&self) -> Result<Vec<Operation>, StoreError> {
+        let rows =
+            sqlx::query("SELECT * FROM operations WHERE ended_ms IS NULL ORDER BY id").fetch_all(&self.pool).await?;
+        rows.iter().map(read).collect()
+    }
+
+    /// The unfinished operation on a deployment.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn running_operation(&self, deployment: DeploymentId) -> Result<Option<OperationId>, StoreError> {
+        sqlx::query("SELECT id FROM operations WHERE deployment_id = $1 AND ended_ms IS NULL")
+            .bind(deployment.to_string())
+            .fetch_optional(&self.pool)
+            .await?
+            .map(|row| parse(&row, "id", OperationId::parse))
+            .transpose()
+    }
+
+    /// Changes the state of an unfinished operation and publishes it.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn set_operation_state(&self, id: OperationId, state: OperationState) -> Result<(), StoreError> {
+        sqlx::query("UPDATE operations SET state = $2, ended_ms = NULL WHERE id = $1")
+            .bind(id.to_string())
+            .bind(state.as_str())
+            .execute(&self.pool)
+            .await?;
+        self.publish(id, EventKind::OperationState { state }).await
+    }
+
+    /// Keeps the share of the work that is done.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn set_progress(&self, id: OperationId, percent: u8) -> Result<(), StoreError> {
+        sqlx::query("UPDATE operations SET progress = $2 WHERE id = $1")
+            .bind(id.to_string())
+            .bind(i64::from(percent))
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// Remembers that somebody asked to cancel, so that a restart does not forget it. False when it has ended.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn ask_to_cancel(&self, id: OperationId) -> Result<bool, StoreError> {
+        let changed = sqlx::query("UPDATE operations SET cancel_asked = 1 WHERE id = $1 AND ended_ms IS NULL")
+            .bind(id.to_string())
+            .execute(&self.pool)
+            .await?;
+        Ok(changed.rows_affected() > 0)
+    }
+
+    /// Whether somebody asked to cancel.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn is_cancel_asked(&self, id: OperationId) -> Result<bool, StoreError> {
+        let asked: Option<i64> = sqlx::query_scalar("SELECT cancel_asked FROM operations WHERE id = $1")
+            .bind(id.to_string())
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(asked == Some(1))
+    }
+
+    /// Ends an operation: its state, its deployment, the version, the locks; its secrets are erased.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn end_operation(&self, id: OperationId, ending: &Ending) -> Result<(), StoreError> {
+        let mut transaction = self.pool.begin().await?;
+        let now = Timestamp::now();
+        sqlx::query(
+            "UPDATE operations SET state = $2, failure = $3, receipt = $4, warnings = $5, ended_ms = $6, progress = $7
+             WHERE id = $1",
+        )
+        .bind(id.to_string())
+        .bind(ending.state.as_str())
+        .bind(ending.failure.as_ref().map(to_json))
+        .bind(to_json(&ending.receipt))
+        .bind(to_json(&ending.warnings))
+        .bind(now.as_millisecond())
+        .bind(100_i64)
+        .execute(&mut *transaction)
+        .await?;
+        super::deployments::put(&mut transaction, &ending.deployment).await?;
+        if let Some(version) = &ending.version {
+            sqlx::query(
+                "INSERT INTO versions (deployment_id, revision, image, version) VALUES ($1, $2, $3, $4)
+                 ON CONFLICT (deployment_id, revision) DO UPDATE SET image = excluded.image, version = excluded.version",
+            )
+            .bind(ending.deployment.id.to_string())
+            .bind(i64::from(version.revision))
+            .bind(version.image.as_str())
+            .bind(to_json(version))
+            .execute(&mut *transaction)
+            .await?;
+        }
+        if ending.target_gone {
+            sqlx::query("UPDATE targets SET made_here = 0 WHERE id = $1")
+                .bind(ending.deployment.target.to_string())
+                .execute(&mut *transaction)
+                .await?;
+        }
+        forget(&mut transaction, id, ending.state).await?;
+        transaction.commit().await?;
+        self.publish(id, EventKind::OperationState { state: ending.state }).await
+    }
+}
+
+/// Erases what only a running operation needs. A stuck one keeps its log, so that it can be resumed.
+async fn forget(
+    transaction: &mut Transaction<'_, Any>,
+    id: OperationId,
+    state: OperationState,
+) -> Result<(), StoreError> {
+    let id = id.to_string();
+    sqlx::query("UPDATE targets SET locked_by = NULL WHERE locked_by = $1")
+        .bind(&id)
+        .execute(&mut **transaction)
+        .await?;
+    sqlx::query("DELETE FROM secrets WHERE operation_id = $1").bind(&id).execute(&mut **transaction).await?;
+    if state != OperationState::Stuck {
+        sqlx::query("DELETE FROM saga_log WHERE operation_id = $1").bind(&id).execute(&mut **transaction).await?;
+    }
+    Ok(())
+}
+
+/// The key was used before with another body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyReused;
+
+fn read(row: &AnyRow) -> Result<Operation, StoreError> {
+    let ended_ms: Option<i64> = row.try_get("ended_ms")?;
+    let failure: Option<String> = row.try_get("failure")?;
+    Ok(Operation {
+        id: parse(row, "id", OperationId::parse)?,
+        action: parse(row, "action", Action::parse)?,
+        principal: row.try_get("principal")?,
+        intent: parse_json(row, "intent")?,
+        plan: parse_json(row, "plan")?,
+        state: parse(row, "state", |text| OperationState::from_text(text).ok_or("not an operation state"))?,
+        progress: u8::try_from(row.try_get::<i64, _>("progress")?).unwrap_or(100),
+        deployment: parse(row, "deployment_id", DeploymentId::parse)?,
+        target: parse(row, "target_id", TargetId::parse)?,
+        failure: failure
+            .map(|text| serde_json::from_str(&text).map_err(|error| StoreError::corrupt("failure", error)))
+            .transpose()?,
+        receipt: parse_json(row, "receipt")?,
+        warnings: parse_json(row, "warnings")?,
+        created_at: timestamp(row.try_get("created_ms")?, "created_ms")?,
+        ended_at: ended_ms.map(|ms| timestamp(ms, "ended_ms")).transpose()?,
+    })
+}

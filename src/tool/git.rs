@@ -1,0 +1,511 @@
+//! Git: what a repository holds, and a shallow clone of one commit.
+//!
+//! A repository is not trusted: no configuration but ours, no hooks, filters or submodules, one protocol, no redirects
+//! (the other address was not checked against the allowed hosts, and git would send the token there), bounded in size
+//! and time. A token reaches git through its environment alone and is sent to the repository's own host alone.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Settings;
+use crate::config::value::AllowedHost;
+use crate::event::Lines;
+use crate::id::{CommitId, GitRef, RepositoryUrl};
+use crate::tool::git::clone::Clone;
+use crate::tool::git::refs::{Meaning, Refs};
+use crate::tool::{Call, Output, ToolError};
+
+mod clone;
+pub mod error;
+pub mod refs;
+
+pub use crate::tool::git::error::GitError;
+
+/// How long a look at the refs may take, at most.
+const LOOK_LIMIT: Duration = Duration::from_secs(60);
+/// How often the size of a clone is looked at.
+const MEASURE: Duration = Duration::from_millis(250);
+/// What git needs of the server's environment; the rest, such as cloud credentials and `GIT_*`, stays here.
+const INHERITED: &[&str] = &[
+    "PATH",
+    "TMPDIR",
+    "SSH_AUTH_SOCK",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "http_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+    "NO_PROXY",
+    "no_proxy",
+];
+/// What keeps a repository from doing more than being read.
+const SAFE: [(&str, &str); 14] = [
+    ("protocol.allow", "never"),
+    ("core.hooksPath", "/dev/null"),
+    ("core.fsmonitor", "false"),
+    ("core.attributesFile", "/dev/null"),
+    ("core.excludesFile", "/dev/null"),
+    ("core.askPass", ""),
+    ("credential.helper", ""),
+    ("http.followRedirects", "false"),
+    ("submodule.recurse", "false"),
+    ("fetch.recurseSubmodules", "false"),
+    ("gc.auto", "0"),
+    ("maintenance.auto", "false"),
+    ("advice.detachedHead", "false"),
+    ("safe.directory", "*"),
+];
+
+/// The git program with the limits of the settings.
+#[derive(Debug, Clone)]
+pub struct Git {
+    program: PathBuf,
+    ssl_cainfo: Option<PathBuf>,
+    allowed_hosts: Vec<AllowedHost>,
+    clone_timeout: Duration,
+    clone_max_bytes: u64,
+    known_hosts: PathBuf,
+}
+
+/// Which state of which repository is meant, and what opens it.
+#[derive(Debug, Clone, Copy)]
+pub struct Source<'a> {
+    /// The repository.
+    pub url: &'a RepositoryUrl,
+    /// Branch, tag or commit; `None` is the default branch.
+    pub git_ref: Option<&'a GitRef>,
+    /// A token for https.
+    pub token: Option<&'a SecretString>,
+}
+
+/// What a ref means right now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resolved {
+    /// The commit.
+    pub commit: CommitId,
+    /// The full ref that leads to it, such as `refs/heads/main`; `None` when a commit was asked for.
+    pub reference: Option<String>,
+    /// The branch, when the ref is one.
+    pub branch: Option<String>,
+}
+
+/// A clone with a clean working tree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkout {
+    /// The commit that is checked out.
+    pub commit: CommitId,
+}
+
+impl Git {
+    /// Git as the settings say. Keys of ssh hosts are kept in `git_known_hosts` in the workspace.
+    #[must_use]
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            program: settings.git.program.clone(),
+            ssl_cainfo: settings.git.ssl_cainfo.clone(),
+            allowed_hosts: settings.git.allowed_hosts.clone(),
+            clone_timeout: settings.git.clone_timeout,
+            clone_max_bytes: settings.git.clone_max_bytes,
+            known_hosts: settings.store.workspace.join("git_known_hosts"),
+        }
+    }
+
+    /// Checks the host against `GIT_ALLOWED_HOSTS`; runs nothing.
+    ///
+    /// # Errors
+    /// [`GitError::HostNotAllowed`].
+    pub fn check_allowed(&self, url: &RepositoryUrl) -> Result<(), GitError> {
+        let host = url.host_and_port();
+        if self.allowed_hosts.iter().any(|it| it.allows(url.scheme(), &host, url.path())) {
+            return Ok(());
+        }
+        let allowed: Vec<String> = self.allowed_hosts.iter().map(ToString::to_string).collect();
+        let host = if url.scheme() == "file" { format!("file://{}", url.path()) } else { host };
+        Err(GitError::HostNotAllowed { host, allowed: allowed.join(", ") })
+    }
+
+    /// Finds the commit that a branch, tag or commit means now, without cloning.
+    ///
+    /// A full commit id that no ref leads to is taken at its word; [`Git::clone`] finds out.
+    ///
+    /// # Errors
+    /// [`GitError`] says what is wrong with the repository, its host or the ref.
+    pub async fn resolve(
+        &self,
+        source: &Source<'_>,
+        lines: &Lines,
+        cancel: &CancellationToken,
+    ) -> Result<Resolved, GitError> {
+        self.check_allowed(source.url)?;
+        let refs = self.list(source, lines, cancel).await?;
+        if refs.is_empty() && source.git_ref.is_none_or(|it| CommitId::parse(it.as_str()).is_err()) {
+            return Err(GitError::EmptyRepository { url: source.url.to_string() });
+        }
+        match source.git_ref.map_or_else(|| refs.head(), |git_ref| refs.find(git_ref)) {
+            Meaning::Ref(name, commit) => {
+                let branch = name.strip_prefix("refs/heads/").map(str::to_owned);
+                Ok(Resolved { commit, branch, reference: Some(name) })
+            }
+            Meaning::Commit(commit) => Ok(Resolved { commit, reference: None, branch: None }),
+            Meaning::Abbreviation(digits) => match self.complete(source, &digits, lines, cancel).await? {
+                Some(commit) => Ok(Resolved { commit, reference: None, branch: None }),
+                None => Err(no_such_ref(source, &refs)),
+            },
+            Meaning::Nothing => Err(no_such_ref(source, &refs)),
+        }
+    }
+
+    /// Brings the working tree of one commit into `directory`, as shallow as the host allows.
+    ///
+    /// A clone of the same repository that is there is used again; anything else in `directory` is removed.
+    /// `folder` is where the calls keep their records (see [`Call::run_durably`]); it lies outside `directory`.
+    ///
+    /// # Errors
+    /// [`GitError`] says what is wrong with the repository, its host or the commit.
+    pub async fn clone(
+        &self,
+        source: &Source<'_>,
+        resolved: &Resolved,
+        directory: &Path,
+        folder: &Path,
+        lines: &Lines,
+        cancel: &CancellationToken,
+    ) -> Result<Checkout, GitError> {
+        self.check_allowed(source.url)?;
+        let clone = Clone { git: self, source, commit: &resolved.commit, directory, folder, lines, cancel };
+        if clone.is_of_this_repository().await {
+            match clone.bring(resolved).await {
+                Err(GitError::Tool(error)) if !matches!(error, ToolError::Cancelled { .. }) => {
+                    lines.output(format!("the clone is broken and is made again: {error}"));
+                }
+                ended => return ended,
+            }
+        }
+        clone.start_empty().await?;
+        clone.bring(resolved).await
+    }
+
+    async fn list(&self, source: &Source<'_>, lines: &Lines, cancel: &CancellationToken) -> Result<Refs, GitError> {
+        let mut address = source.url.as_str().to_owned();
+        loop {
+            let mut call = self.call("ls-remote", source).args(["--symref", "--", &address, "HEAD"]);
+            call = call.args(["refs/heads/*", "refs/tags/*"]);
+            if let Some(full) = source.git_ref.filter(|it| it.as_str().starts_with("refs/")) {
+                call = call.arg(full);
+            }
+            match call.timeout(self.clone_timeout.min(LOOK_LIMIT)).run(lines, cancel).await {
+                Ok(output) => return Ok(Refs::parse(&output.stdout)),
+                Err(error) => address = next_address(source, &address, error)?,
+            }
+        }
+    }
+
+    /// Finds the one commit whose id begins with these digits, from the commits of all branches without their files.
+    async fn complete(
+        &self,
+        source: &Source<'_>,
+        digits: &str,
+        lines: &Lines,
+        cancel: &CancellationToken,
+    ) -> Result<Option<CommitId>, GitError> {
+        lines.progress(format!("looking for the commit `{digits}` in `{}`", source.url));
+        let directory = tempfile::tempdir().map_err(GitError::Directory)?;
+        let path = directory.path();
+        let tool = |error| GitError::from_tool(error, source.url.as_str(), source.token.is_some());
+        self.call("init", source)
+            .args(["--quiet", "--bare", "--template="])
+            .arg(path)
+            .run(lines, cancel)
+            .await
+            .map_err(tool)?;
+        let mut address = source.url.as_str().to_owned();
+        loop {
+            let fetch = self.call("fetch", source).env("GIT_DIR", path).timeout(self.clone_timeout);
+            let fetch = fetch.args(["--quiet", "--filter=tree:0", "--", &address]);
+            let fetch = fetch.args(["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"]);
+            let within = cancel.child_token();
+            match self.bounded(source, path, fetch.run(lines, &within), lines, &within).await? {
+                Ok(_) => break,
+                Err(error) => address = next_address(source, &address, error)?,
+            }
+        }
+        let call =
+            self.call("rev-parse", source).env("GIT_DIR", path).args(["--verify", "--quiet", "--end-of-options"]);
+        match call.arg(format!("{digits}^{{commit}}")).run(lines, cancel).await {
+            Ok(output) => Ok(CommitId::parse(output.stdout.trim()).ok()),
+            Err(ToolError::Failed { .. }) => Ok(None),
+            Err(error) => Err(GitError::Tool(error)),
+        }
+    }
+
+    /// Waits for a call that fills `directory`, and ends it through its own token when the directory becomes too large.
+    async fn bounded(
+        &self,
+        source: &Source<'_>,
+        directory: &Path,
+        call: impl Future<Output = Result<Output, ToolError>>,
+        lines: &Lines,
+        within: &CancellationToken,
+    ) -> Result<Result<Output, ToolError>, GitError> {
+        let too_large = || GitError::TooLarge { url: source.url.to_string(), limit_bytes: self.clone_max_bytes };
+        let growing = async {
+            let mut shown = 0;
+            loop {
+                tokio::time::sleep(MEASURE).await;
+                let size_bytes = size_of(directory).await;
+                if size_bytes > self.clone_max_bytes {
+                    return;
+                }
+                if size_bytes >> 20 != shown {
+                    shown = size_bytes >> 20;
+                    lines.progress(format!("fetching `{}`, {shown} MiB so far", source.url));
+                }
+            }
+        };
+        tokio::pin!(call);
+        tokio::select! {
+            ended = &mut call => {
+                let fits = size_of(directory).await <= self.clone_max_bytes;
+                if fits { Ok(ended) } else { Err(too_large()) }
+            }
+            () = growing => {
+                within.cancel();
+                let _ = call.await;
+                Err(too_large())
+            }
+        }
+    }
+
+    /// A call that can do nothing but what git itself does with this repository.
+    fn call(&self, command: &str, source: &Source<'_>) -> Call {
+        let url = source.url;
+        let mut call = Call::new(&self.program)
+            .arg(command)
+            .inherit_only(INHERITED)
+            .env("HOME", "/dev/null")
+            .env("LC_ALL", "C")
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("GIT_ATTR_NOSYSTEM", "1")
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .env("GIT_ASKPASS", "")
+            .env("GIT_LFS_SKIP_SMUDGE", "1")
+            .env("GIT_SSH_COMMAND", self.ssh_command())
+            .env("SSH_ASKPASS", "");
+        if let Some(file) = &self.ssl_cainfo {
+            call = call.env("GIT_SSL_CAINFO", file);
+        }
+        let protocol = format!("protocol.{}.allow", url.scheme());
+        let settings = SAFE.into_iter().chain([(protocol.as_str(), "always")]);
+        let mut count = 0;
+        for (key, value) in settings {
+            call = call.env(format!("GIT_CONFIG_KEY_{count}"), key).env(format!("GIT_CONFIG_VALUE_{count}"), value);
+            count += 1;
+        }
+        if let Some(token) = source.token.filter(|_| url.scheme() == "https") {
+            let basic = SecretString::from(BASE64.encode(format!("x-access-token:{}", token.expose_secret())));
+            let header = SecretString::from(format!("Authorization: Basic {}", basic.expose_secret()));
+            call = call
+                .hide(token)
+                .hide(&basic)
+                .env(format!("GIT_CONFIG_KEY_{count}"), format!("http.https://{}/.extraHeader", url.host_and_port()))
+                .secret_env(format!("GIT_CONFIG_VALUE_{count}"), &header);
+            count += 1;
+        }
+        call.env("GIT_CONFIG_COUNT", count.to_string())
+    }
+
+    /// A host is trusted at the first contact, and must then keep its key. Git hands this text to a shell.
+    fn ssh_command(&self) -> String {
+        let file = self.known_hosts.to_string_lossy().replace('%', "%%").replace('\'', r"'\''");
+        format!(
+            "ssh -o BatchMode=yes -o StrictHostKeyChecking=accept-new -o ConnectTimeout=20 \
+             -o 'UserKnownHostsFile=\"{file}\" ~/.ssh/known_hosts'"
+        )
+    }
+}
+
+fn no_such_ref(source: &Source<'_>, refs: &Refs) -> GitError {
+    let wanted = source.git_ref.map_or("HEAD", GitRef::as_str).to_owned();
+    GitError::NoSuchRef { url: source.url.to_string(), existing: refs.nearest(&wanted), wanted }
+}
+
+/// Some hosts know a repository by its name with `.git` alone and redirect; that one is tried, and no other.
+fn next_address(source: &Source<'_>, address: &str, error: ToolError) -> Result<String, GitError> {
+    match GitError::from_tool(error, source.url.as_str(), source.token.is_some()) {
+        GitError::Moved { .. } if !address.ends_with(".git") => Ok(format!("{}.git", address.trim_end_matches('/'))),
+        error => Err(error),
+    }
+}
+
+/// The bytes of all files below a directory; what vanishes meanwhile does not count, links are not followed.
+async fn size_of(directory: &Path) -> u64 {
+    let directory = directory.to_owned();
+    let measure = move || {
+        let (mut size_bytes, mut left) = (0, vec![directory]);
+        while let Some(directory) = left.pop() {
+            let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+            for (entry, metadata) in entries.filter_map(|entry| entry.metadata().ok().map(|it| (entry, it))) {
+                if metadata.is_dir() {
+                    left.push(entry.path());
+                } else {
+                    size_bytes += metadata.len();
+                }
+            }
+        }
+        size_bytes
+    };
+    tokio::task::spawn_blocking(measure).await.unwrap_or(0)
+}
+
+#[cfg(test)]
+mod fixture {
+    //! A repository on disk, made with the git of this machine.
+
+    use std::path::{Path, PathBuf};
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::config::Sources;
+
+    pub(super) struct World {
+        directory: TempDir,
+        pub(super) settings: Settings,
+        pub(super) lines: Lines,
+        pub(super) cancel: CancellationToken,
+    }
+
+    impl World {
+        /// An empty repository `app`, and a server that may clone what lies beside it.
+        pub(super) async fn new() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let allowed = format!("file://{}", directory.path().display());
+            let sources = Sources::of(directory.path(), [("GIT_ALLOWED_HOSTS", allowed.as_str())]);
+            let (settings, _) = Settings::load(&sources).unwrap();
+            let world = Self { directory, settings, lines: Lines::none(), cancel: CancellationToken::new() };
+            std::fs::create_dir(world.path("app")).unwrap();
+            world.git(&["init", "--quiet", "--initial-branch=main"]).await;
+            world
+        }
+
+        pub(super) fn path(&self, name: &str) -> PathBuf {
+            self.directory.path().join(name)
+        }
+
+        pub(super) fn url(&self, name: &str) -> RepositoryUrl {
+            RepositoryUrl::parse(format!("file://{}", self.path(name).display())).unwrap()
+        }
+
+        pub(super) async fn git(&self, args: &[&str]) -> String {
+            let call = Call::new("git").args(["-c", "user.name=t", "-c", "user.email=t@t.test"]).args(args);
+            let call = call.env("GIT_CONFIG_GLOBAL", "/dev/null").directory(self.path("app"));
+            call.run(&self.lines, &self.cancel).await.unwrap().stdout.trim().to_owned()
+        }
+
+        /// Commits one file and tells the commit's id.
+        pub(super) async fn commit(&self, file: &str, text: &str) -> CommitId {
+            std::fs::write(self.path("app").join(file), text).unwrap();
+            self.git(&["add", "--all"]).await;
+            self.git(&["commit", "--quiet", "--message", "a change"]).await;
+            CommitId::parse(self.git(&["rev-parse", "HEAD"]).await).unwrap()
+        }
+
+        pub(super) async fn resolve(&self, git_ref: Option<&str>) -> Result<Resolved, GitError> {
+            let git_ref = git_ref.map(|it| GitRef::parse(it).unwrap());
+            let url = self.url("app");
+            let source = Source { url: &url, git_ref: git_ref.as_ref(), token: None };
+            Git::new(&self.settings).resolve(&source, &self.lines, &self.cancel).await
+        }
+
+        pub(super) async fn clone(&self, commit: &CommitId) -> Result<Checkout, GitError> {
+            self.clone_of(&self.url("app"), commit).await
+        }
+
+        pub(super) async fn clone_of(&self, url: &RepositoryUrl, commit: &CommitId) -> Result<Checkout, GitError> {
+            let source = Source { url, git_ref: None, token: None };
+            let resolved = Resolved { commit: commit.clone(), reference: None, branch: None };
+            let (directory, folder) = (self.path("clone"), self.path("step"));
+            let git = Git::new(&self.settings);
+            git.clone(&source, &resolved, &directory, &folder, &self.lines, &self.cancel).await
+        }
+
+        pub(super) fn cloned(&self, file: &str) -> Option<String> {
+            std::fs::read_to_string(self.path("clone").join(file)).ok()
+        }
+    }
+
+    pub(super) fn write(path: &Path, text: &str) {
+        std::fs::write(path, text).unwrap();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fixture::World;
+    use super::*;
+
+    #[tokio::test]
+    async fn a_host_that_is_not_listed_is_refused_by_name_before_anything_runs() {
+        let mut world = World::new().await;
+        world.settings.git.program = "/nowhere/git".into();
+        let git = Git::new(&world.settings);
+
+        let url = RepositoryUrl::parse("https://git.test:8443/a/b").unwrap();
+        let error = git.check_allowed(&url).unwrap_err();
+
+        assert!(error.to_string().starts_with("`git.test:8443` is not an allowed git host; allowed are: file:///"));
+        assert!(error.next_step().contains("`GIT_ALLOWED_HOSTS`"));
+        assert!(git.check_allowed(&world.url("app")).is_ok());
+    }
+
+    #[tokio::test]
+    async fn the_default_branch_a_branch_a_tag_and_a_commit_lead_to_their_commits() {
+        let world = World::new().await;
+        let first = world.commit("page", "1").await;
+        world.git(&["tag", "--annotate", "--message", "one", "v1"]).await;
+        let second = world.commit("page", "2").await;
+
+        let main = Resolved { commit: second, reference: Some("refs/heads/main".into()), branch: Some("main".into()) };
+        let tag = Resolved { commit: first.clone(), reference: Some("refs/tags/v1".into()), branch: None };
+        let commit = Resolved { commit: first.clone(), reference: None, branch: None };
+        assert_eq!(world.resolve(None).await.unwrap(), main);
+        assert_eq!(world.resolve(Some("main")).await.unwrap(), main);
+        assert_eq!(world.resolve(Some("v1")).await.unwrap(), tag);
+        assert_eq!(world.resolve(Some(first.as_str())).await.unwrap(), commit);
+    }
+
+    #[tokio::test]
+    async fn an_abbreviated_commit_is_found_even_when_no_ref_leads_to_it() {
+        let world = World::new().await;
+        let first = world.commit("page", "1").await;
+        world.commit("page", "2").await;
+
+        assert_eq!(world.resolve(Some(&first.as_str()[..9])).await.unwrap().commit, first);
+        assert!(matches!(world.resolve(Some("0123456789")).await, Err(GitError::NoSuchRef { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_missing_ref_an_empty_repository_and_a_missing_one_are_told_apart() {
+        let world = World::new().await;
+        let empty = world.resolve(None).await.unwrap_err();
+        world.commit("page", "1").await;
+        let no_ref = world.resolve(Some("mian")).await.unwrap_err();
+        std::fs::rename(world.path("app"), world.path("gone")).unwrap();
+        let missing = world.resolve(None).await.unwrap_err();
+
+        assert_eq!(
+            [empty.code(), no_ref.code(), missing.code()],
+            ["repository_empty", "git_ref_not_found", "repository_not_found"]
+        );
+        assert!(no_ref.to_string().ends_with("no branch, tag or commit `mian`; there is `main`"));
+    }
+}

@@ -1,0 +1,2 @@
+FROM scratch
+COPY docker /usr/local/bin/docker

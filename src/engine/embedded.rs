@@ -78,6 +78,8 @@ pub(super) async fn run(run: Run) -> Result<(), EngineError> {
         warnings,
     };
     let ending = (run.shared.conclude)(&finished);
+    run.shared.hold_on_when_lost().await;
+    run.shared.running().remove(&id);
     store.end_operation(id, &ending).await?;
     let folder = run.shared.settings.store.workspace.join("operations").join(id.to_string());
     if ending.state != OperationState::Stuck {
@@ -305,6 +307,7 @@ impl SecStore for Log {
     async fn record_event(&self, event: SagaNodeEvent) {
         let node = event.node_id.to_string().parse().expect("a node id prints as its number");
         let store = &self.0.shared.store;
+        self.0.shared.hold_on_when_lost().await;
         if let Err(error) = store.append_saga_event(self.0.operation.id, node, &event.event_type).await {
             self.0.shared.lose_store(&error).await;
         }

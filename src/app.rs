@@ -416,8 +416,11 @@ impl App {
                     param: Some("instance_name"),
                 });
             }
+            // What it is built from changes when that has succeeded.
             let mut deployment = existing.clone();
-            deployment.git_ref = deploy.git_ref.clone().or(deployment.git_ref);
+            if deployment.facts.version.is_none() {
+                deployment.state = DeploymentState::Deploying;
+            }
             return Ok(Subject { deployment, target });
         }
         let now = Timestamp::now();

@@ -164,7 +164,10 @@ impl Engine {
         self.0.tasks.spawn(
             async move {
                 if let Err(error) = embedded::run(run).await {
-                    tracing::error!(error = &error as &dyn std::error::Error, "the operation cannot go on; the next start tries again");
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "the operation cannot go on; the next start tries again"
+                    );
                 }
                 shared.running.lock().expect("nobody panics while holding this lock").remove(&id);
             }

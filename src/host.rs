@@ -4,11 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use crate::cloud::docker::{Docker, DockerError};
 use crate::cloud::kube::Kube;
 use crate::cloud::kube::error::KubeError;
-use crate::config::{KindNetwork, Settings};
+use crate::config::Settings;
 use crate::id::ClusterName;
 use crate::tool::git::Git;
 use crate::tool::kind::{Kind, KindError};
@@ -57,7 +58,12 @@ impl Host {
     ///
     /// # Errors
     /// When kind does not know the cluster or its API does not answer.
-    pub async fn kube(&self, cluster: &ClusterName, folder: &Path) -> Result<Kube, ClusterError> {
+    pub async fn kube(
+        &self,
+        cluster: &ClusterName,
+        folder: &Path,
+        cancel: &CancellationToken,
+    ) -> Result<Kube, ClusterError> {
         let kept = folder.join("kubeconfig");
         if let Ok(yaml) = tokio::fs::read_to_string(&kept).await
             && let Ok(kube) = Kube::from_kubeconfig(&yaml).await
@@ -65,15 +71,18 @@ impl Host {
         {
             return Ok(kube);
         }
-        let yaml = self.kind.kubeconfig(cluster, self.kind.network() == KindNetwork::Kind).await?;
+        let yaml = self.kind.kubeconfig(cluster, cancel).await?;
         // Only a shortcut: without it the next call asks kind again.
         let _ = keep_private(&kept, &yaml).await;
         Ok(Kube::from_kubeconfig(&yaml).await?)
     }
 }
 
-/// Writes a file that only its owner may read, whole or not at all.
-async fn keep_private(path: &Path, text: &str) -> std::io::Result<()> {
+/// Writes a file that only its owner may read, whole or not at all; makes its folder.
+///
+/// # Errors
+/// What the file system says.
+pub async fn keep_private(path: &Path, text: &str) -> std::io::Result<()> {
     let draft = path.with_extension("draft");
     if let Some(folder) = path.parent() {
         tokio::fs::create_dir_all(folder).await?;

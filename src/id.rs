@@ -882,3 +882,46 @@ mod tests {
         }
     }
 }
+
+word!(
+    /// A transport protocol, spelled as Kubernetes spells it.
+    Protocol {
+        /// What HTTP runs on.
+        Tcp = "TCP",
+        /// Datagrams.
+        Udp = "UDP",
+        /// Streams of messages.
+        Sctp = "SCTP",
+    }
+);
+
+/// A port with its protocol; `Display` writes it as EXPOSE does (`8125/udp`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ExposedPort {
+    /// The number inside the container.
+    pub number: Port,
+    /// What is spoken there.
+    pub protocol: Protocol,
+}
+
+impl ExposedPort {
+    /// Accepts `5000/tcp` in any case, or a bare number, which is TCP.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (number, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+        let protocol = Protocol::parse(&protocol.to_ascii_uppercase()).ok()?;
+        Some(Self { number: number.parse().ok()?, protocol })
+    }
+
+    /// Its name in manifests, such as `tcp-8080`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("{}-{}", self.protocol.as_str().to_ascii_lowercase(), self.number)
+    }
+}
+
+impl fmt::Display for ExposedPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.number, self.protocol.as_str().to_ascii_lowercase())
+    }
+}

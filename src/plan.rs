@@ -46,15 +46,17 @@ impl Plan {
     }
 
     /// Adds this part's steps to `found` and returns the names of those that end it.
-    fn collect<'a>(&'a self, after: &[&'static str], found: &mut Vec<(&'a Step, Vec<&'static str>)>) -> Vec<&'static str> {
+    fn collect<'a>(
+        &'a self,
+        after: &[&'static str],
+        found: &mut Vec<(&'a Step, Vec<&'static str>)>,
+    ) -> Vec<&'static str> {
         match self {
             Self::Step(step) => {
                 found.push((step, after.to_vec()));
                 vec![step.name()]
             }
-            Self::Sequence(parts) => {
-                parts.iter().fold(after.to_vec(), |after, part| part.collect(&after, found))
-            }
+            Self::Sequence(parts) => parts.iter().fold(after.to_vec(), |after, part| part.collect(&after, found)),
             Self::Parallel(parts) => parts.iter().flat_map(|part| part.collect(after, found)).collect(),
         }
     }

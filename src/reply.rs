@@ -1,1 +1,116 @@
-//! Placeholder.
+//! What the system has to say, as the Markdown that a person reads.
+//!
+//! Pure: every function goes from records to text. `narration` tells of work while it goes on, `outcome` of how it
+//! ended, `report` of what was only asked. Nothing here knows HTTP.
+
+pub mod narration;
+pub mod outcome;
+pub mod report;
+pub mod view;
+
+/// What the server can do, for a person who asks or whom it did not understand.
+pub const HELP: &str = "\
+I turn a git repository into a running application. Tell me what you want in a sentence, for example:
+
+- `deploy https://github.com/owner/name to local in namespace demo with 2 replicas`
+- `what is running?` and `how is it?`
+- `redeploy it`, `scale it to 3`, `roll it back`
+- `show its logs`
+- `take it down`
+
+Programs can send the same as fields of the request: `action`, `deployment_mode`, `github_repo_url` and so on; \
+`dry_run: true` only shows the plan. `/openapi.json` lists every field.";
+
+/// A code block that stays one, whatever the lines contain. Control characters and terminal colours are left out.
+#[must_use]
+pub fn code_block<'a>(lines: impl IntoIterator<Item = &'a str>) -> String {
+    let lines: Vec<String> = lines.into_iter().map(plain).collect();
+    let longest = lines.iter().map(|line| longest_run(line, '`')).max().unwrap_or(0);
+    let fence = "`".repeat((longest + 1).max(3));
+    format!("{fence}text\n{}\n{fence}", lines.join("\n"))
+}
+
+/// The line without terminal escape sequences and control characters.
+#[must_use]
+pub fn plain(line: &str) -> String {
+    let mut text = String::with_capacity(line.len());
+    let mut rest = line.chars().peekable();
+    while let Some(c) = rest.next() {
+        match c {
+            '\u{1b}' if rest.peek() == Some(&'[') => {
+                rest.next();
+                for end in rest.by_ref() {
+                    if ('@'..='~').contains(&end) {
+                        break;
+                    }
+                }
+            }
+            '\t' => text.push('\t'),
+            c if c.is_control() => {}
+            c => text.push(c),
+        }
+    }
+    text
+}
+
+/// A span of time as people say it: `0.4 s`, `12 s`, `2 min 5 s`.
+#[must_use]
+pub fn elapsed(ms: u64) -> String {
+    match ms {
+        0..10_000 => format!("{}.{} s", ms / 1000, ms % 1000 / 100),
+        10_000..60_000 => format!("{} s", ms / 1000),
+        _ => format!("{} min {} s", ms / 60_000, ms / 1000 % 60),
+    }
+}
+
+/// `1 replica`, `3 replicas`.
+fn replicas(count: u16) -> String {
+    if count == 1 { "1 replica".to_owned() } else { format!("{count} replicas") }
+}
+
+/// A list with one line per entry, or nothing when it is empty.
+fn bullets(heading: &str, entries: &[String]) -> Option<String> {
+    if entries.is_empty() {
+        return None;
+    }
+    let lines: Vec<String> = entries.iter().map(|entry| format!("- {}", plain(entry))).collect();
+    Some(format!("{heading}\n{}", lines.join("\n")))
+}
+
+fn longest_run(text: &str, wanted: char) -> usize {
+    let mut longest = 0;
+    let mut run = 0;
+    for c in text.chars() {
+        run = if c == wanted { run + 1 } else { 0 };
+        longest = longest.max(run);
+    }
+    longest
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn output_with_fences_and_colours_stays_inside_its_block() {
+        let block = code_block(["\u{1b}[31mred\u{1b}[0m", "```", "bell\u{7}"]);
+
+        assert_eq!(block, "````text\nred\n```\nbell\n````");
+    }
+
+    #[test]
+    fn spans_of_time_read_well() {
+        assert_eq!(elapsed(420), "0.4 s");
+        assert_eq!(elapsed(12_900), "12 s");
+        assert_eq!(elapsed(125_000), "2 min 5 s");
+    }
+
+    proptest! {
+        #[test]
+        fn plain_text_holds_no_control_character(line in any::<String>()) {
+            prop_assert!(plain(&line).chars().all(|c| c == '\t' || !c.is_control()));
+        }
+    }
+}

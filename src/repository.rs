@@ -4,7 +4,7 @@
 //! lead out of the clone, sizes and numbers are bounded, and nothing of it is run.
 //!
 //! **Which Dockerfile**: the one that the request names, else the root's, else the only one down to two levels of
-//! directories. **Which context**: the Dockerfile's own directory when everything that its COPY and ADD take lies
+//! directories, else the only `Dockerfile.<name>` of the root. **Which context**: the Dockerfile's own directory when everything that its COPY and ADD take lies
 //! there, else the root when everything lies there, else its own directory.
 
 use std::path::Path;
@@ -12,7 +12,7 @@ use std::path::Path;
 use globset::GlobBuilder;
 use serde::{Deserialize, Serialize};
 
-use crate::id::{DockerfilePath, Port, short_hash};
+use crate::id::{DockerfilePath, ExposedPort, Port, Protocol, short_hash};
 use crate::template::TemplateError;
 
 mod application;
@@ -22,14 +22,12 @@ mod expand;
 mod here;
 mod ignore;
 mod lint;
-mod port;
 mod python;
 mod readme;
 mod tree;
 
 pub use application::{ApplicationKind, Generated};
 pub use context::{ContextSummary, write_context};
-pub use port::{ExposedPort, Protocol};
 pub use readme::RunHints;
 
 use dockerfile::{Facts, SyntaxError};
@@ -176,11 +174,11 @@ pub enum RepositoryError {
 }
 
 fn listed(paths: &[String]) -> String {
-    let mut list = paths.iter().take(MOST_LISTED).map(|path| format!("`{path}`")).collect::<Vec<_>>().join(", ");
-    if paths.len() > MOST_LISTED {
-        list.push_str(&format!(" and {} more", paths.len() - MOST_LISTED));
+    let list = paths.iter().take(MOST_LISTED).map(|path| format!("`{path}`")).collect::<Vec<_>>().join(", ");
+    match paths.len().saturating_sub(MOST_LISTED) {
+        0 => list,
+        more => format!("{list} and {more} more"),
     }
-    list
 }
 
 fn instead(found: &[String]) -> String {
@@ -241,6 +239,9 @@ fn find_dockerfile(tree: &Tree, asked: Option<&DockerfilePath>) -> Result<Option
         return Ok(in_root);
     }
     let mut paths = tree.nested_dockerfiles();
+    if paths.is_empty() {
+        paths = tree.dockerfile_variants();
+    }
     if paths.len() > 1 { Err(RepositoryError::SeveralDockerfiles { paths }) } else { Ok(paths.pop()) }
 }
 

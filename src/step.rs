@@ -11,11 +11,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use crate::cloud::kube::Kube;
 use crate::config::Settings;
 use crate::event::{Failure, Lines};
 use crate::host::Host;
-use crate::id::OperationId;
-use crate::secret::{Redactor, SecretError, Sealer};
+use crate::id::{ClusterName, OperationId};
+use crate::secret::{Redactor, Sealer, SecretError};
 use crate::store::record::{Deployment, Target};
 use crate::store::{Store, StoreError};
 
@@ -163,6 +164,14 @@ impl StepContext {
     pub async fn secret(&self, name: &str) -> Result<Option<SecretString>, StepError> {
         let Some(sealed) = self.store.sealed_secret(self.operation, name).await? else { return Ok(None) };
         Ok(Some(self.sealer.unseal(&secret_context(self.operation, name), &sealed)?))
+    }
+
+    /// A client of the cluster's API.
+    ///
+    /// # Errors
+    /// When kind does not know the cluster or its API does not answer.
+    pub async fn kube(&self, cluster: &ClusterName) -> Result<Kube, StepError> {
+        Ok(self.host.kube(cluster, &self.target_folder(), &self.cancel).await?)
     }
 
     /// The folder of the deployment in the workspace.

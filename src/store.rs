@@ -220,16 +220,16 @@ fn to_json(value: &impl serde::Serialize) -> String {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Page<T> {
     /// The entries.
-    pub entries: Vec<T>,
+    pub items: Vec<T>,
     /// True when older ones follow.
     pub has_more: bool,
 }
 
 impl<T> Page<T> {
     /// Cuts a page from a query that asked for one entry more than `limit`.
-    fn cut(mut entries: Vec<T>, limit: usize) -> Self {
-        let has_more = entries.len() > limit;
-        entries.truncate(limit);
-        Self { entries, has_more }
+    fn cut(mut items: Vec<T>, limit: usize) -> Self {
+        let has_more = items.len() > limit;
+        items.truncate(limit);
+        Self { items, has_more }
     }
 }

@@ -176,7 +176,7 @@ impl Call {
     /// Never shows this text in lines and errors.
     #[must_use]
     pub fn hide(mut self, secret: &SecretString) -> Self {
-        self.redactor = self.redactor.with(secret);
+        self.redactor = self.redactor.with([secret]);
         self
     }
 

@@ -13,9 +13,9 @@ use futures_util::future::BoxFuture;
 use newtype_uuid::GenericUuid;
 use serde_json::Value;
 use steno::{
-    Action, ActionContext, ActionError, ActionName, ActionRegistry, ActionResult, Dag, DagBuilder, Node, SagaCachedState,
-    SagaCreateParams, SagaDag, SagaId, SagaName, SagaNodeEvent, SagaNodeEventType, SagaType, SecStore, UndoActionError,
-    UndoResult,
+    Action, ActionContext, ActionError, ActionName, ActionRegistry, ActionResult, Dag, DagBuilder, Node,
+    SagaCachedState, SagaCreateParams, SagaDag, SagaId, SagaName, SagaNodeEvent, SagaNodeEventType, SagaType, SecStore,
+    UndoActionError, UndoResult,
 };
 
 use super::run::Run;
@@ -123,10 +123,8 @@ async fn told(store: &Store, id: OperationId) -> Result<(Vec<String>, Vec<String
 async fn outputs(run: &Run) -> Result<BTreeMap<String, Value>, StoreError> {
     let store = &run.shared.store;
     let Some(dag) = store.saga(run.operation.id).await? else { return Ok(BTreeMap::new()) };
-    let dag: SagaDag = serde_json::from_value(dag).map_err(|source| StoreError::Corrupt {
-        what: "operations.dag",
-        source: source.into(),
-    })?;
+    let dag: SagaDag = serde_json::from_value(dag)
+        .map_err(|source| StoreError::Corrupt { what: "operations.dag", source: source.into() })?;
     let names: BTreeMap<usize, String> =
         dag.get_nodes().map(|node| (node.index().index(), node.name().as_ref().to_owned())).collect();
     let log = store.saga_events::<SagaNodeEventType>(run.operation.id).await?;

@@ -122,7 +122,13 @@ impl Run {
                     StepError::Cancelled => cancelled(),
                 };
                 let failure = if self.cancel.is_cancelled() { cancelled() } else { failure };
-                tracing::warn!(step.name = name, elapsed_ms, code = failure.code, reason = failure.message, "step failed");
+                tracing::warn!(
+                    step.name = name,
+                    elapsed_ms,
+                    code = failure.code,
+                    reason = failure.message,
+                    "step failed"
+                );
                 self.publish(EventKind::StepFailed { step: name.to_owned(), failure: failure.clone() }).await;
                 Err(self.fail(failure))
             }

@@ -1,1 +1,287 @@
-//! Sentences without a model.
+//! Plain sentences to a request, without a model: a small grammar over words, and the memory of one conversation.
+//!
+//! The last message of the person carries the action; their earlier ones supply what it leaves out. What the assistant
+//! said is never read: it may repeat text from elsewhere. Whatever may be meant otherwise (a question, a negation, a
+//! condition, a story, two things at once) changes nothing: a person who says it in plain words loses a second, a
+//! deployment that was taken down by mistake is gone.
+
+use crate::id::{Action, HostedZoneId, InstanceId, KeyPairName, SubdomainLabel};
+
+use super::facts::{Facts, Need};
+use super::question::{Question, Unclear};
+use super::{Limits, Request, Source};
+
+mod heard;
+mod phrase;
+mod reader;
+#[cfg(test)]
+mod tests;
+mod word;
+
+use heard::{Heard, changes, hear};
+
+/// Earlier messages of the person beyond this many are not read.
+const MAX_TURNS: usize = 50;
+
+/// Who said something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The person.
+    User,
+    /// This server.
+    Assistant,
+    /// The client's instructions (also `developer`).
+    System,
+    /// A program (also `function`).
+    Tool,
+}
+
+/// One message of a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Turn<'a> {
+    /// Who said it.
+    pub role: Role,
+    /// What was said.
+    pub text: &'a str,
+}
+
+/// What a conversation comes to.
+#[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "a reading is made once per request and taken apart at once")]
+pub enum Reading {
+    /// Something to do.
+    Request(Request),
+    /// Something to do, but not everything that it takes is known.
+    Question(Question),
+    /// A question about this server.
+    Help,
+    /// Nothing that can be acted on.
+    Unclear(Unclear),
+}
+
+/// Reads a conversation; `facts` are the explicit fields of the request, which complete what is said.
+#[must_use]
+pub fn read(turns: &[Turn<'_>], facts: &Facts, limits: &Limits) -> Reading {
+    let said: Vec<&str> = turns.iter().filter(|turn| turn.role == Role::User).map(|turn| turn.text).collect();
+    let mut talk = Talk::new(facts, limits);
+    let mut reading = Reading::Help;
+    for text in &said[said.len().saturating_sub(MAX_TURNS)..] {
+        reading = talk.take(hear(text, limits));
+    }
+    reading
+}
+
+/// What is remembered of a conversation.
+#[derive(Debug)]
+struct Talk<'a> {
+    fields: &'a Facts,
+    limits: &'a Limits,
+    /// The deployment that was spoken of last.
+    known: Facts,
+    /// What was said without an action ("here is my repository").
+    loose: Facts,
+    /// The action that waits for an answer.
+    pending: Option<(Action, Facts)>,
+    /// The last action that was complete.
+    last: Option<(Action, Facts)>,
+    /// The last deploy, to do it again after it was taken down.
+    deploy: Option<Facts>,
+    removed: bool,
+}
+
+impl<'a> Talk<'a> {
+    fn new(fields: &'a Facts, limits: &'a Limits) -> Self {
+        Self {
+            fields,
+            limits,
+            known: Facts::default(),
+            loose: Facts::default(),
+            pending: None,
+            last: None,
+            deploy: None,
+            removed: false,
+        }
+    }
+
+    /// Takes the next message of the person.
+    fn take(&mut self, heard: Heard) -> Reading {
+        if self.pending.is_some() && (heard.withdrawn || heard.action == Some(Action::Cancel)) {
+            self.pending = None;
+            return Reading::Unclear(Unclear::Withdrawn);
+        }
+        if let Some(forbidden) = heard.forbidden {
+            return Reading::Unclear(forbidden);
+        }
+        match heard.action {
+            Some(action) => self.act(action, heard),
+            None => self.carry_on(heard),
+        }
+    }
+
+    /// A message with an action.
+    fn act(&mut self, action: Action, heard: Heard) -> Reading {
+        let Heard { facts, problem, .. } = heard;
+        let problem = problem.filter(|_| changes(action)).or_else(|| self.contradiction(&facts));
+        if let Some((_, before)) = self.pending.take_if(|(pending, _)| *pending == action) {
+            return self.conclude(action, facts.or(before), problem);
+        }
+        let facts = self.resolve(action, facts);
+        if action == Action::Redeploy
+            && self.removed
+            && let Some(deploy) = self.deploy.clone()
+        {
+            return self.conclude(Action::Deploy, facts.or(deploy), problem);
+        }
+        self.conclude(action, facts, problem)
+    }
+
+    /// Adds what was said before to the facts of a new action, as far as they speak of the same thing.
+    fn resolve(&mut self, action: Action, mut facts: Facts) -> Facts {
+        let known = self.known.clone();
+        let calls_by_repository = known.name.is_none()
+            && known.repository.as_ref().zip(facts.name.as_ref()).is_some_and(|(it, name)| it.name() == name.as_str());
+        if calls_by_repository && action != Action::Deploy {
+            facts.name = None;
+        }
+        let differs = |a: Option<String>, b: Option<String>| a.is_some() && a != b;
+        let other_repository = differs(
+            facts.repository.as_ref().map(|it| it.identity()),
+            known.repository.as_ref().map(|it| it.identity()),
+        );
+        let other_name = differs(facts.name.as_ref().map(ToString::to_string), known.name.map(|it| it.to_string()))
+            || differs(
+                facts.instance_id.as_ref().map(ToString::to_string),
+                known.instance_id.as_ref().map(ToString::to_string),
+            );
+        match action {
+            Action::List => facts,
+            Action::Deploy => {
+                let loose = std::mem::take(&mut self.loose);
+                let same = self.known.clone();
+                let rest = if other_repository {
+                    Facts { mode: same.mode, key_pair: same.key_pair, ..Facts::default() }
+                } else {
+                    same
+                };
+                facts.or(loose).or(rest)
+            }
+            Action::Redeploy
+            | Action::Scale
+            | Action::Rollback
+            | Action::Decommission
+            | Action::Status
+            | Action::Logs
+            | Action::Cancel => {
+                if other_repository || other_name {
+                    facts
+                } else {
+                    facts.or(self.loose.identifying()).or(self.known.clone())
+                }
+            }
+        }
+    }
+
+    /// A message without an action: an answer, "again", or something said in passing.
+    fn carry_on(&mut self, heard: Heard) -> Reading {
+        if heard.advice {
+            return Reading::Help;
+        }
+        if let Some((action, before)) = self.pending.clone() {
+            let missing = self.fields.clone().or(before.clone()).missing(action, Source::Sentence, self.limits);
+            let answers = answers(&missing, &heard.words, self.limits).or(heard.facts);
+            return self.conclude(action, answers.or(before), heard.problem);
+        }
+        if heard.again
+            && let Some((action, facts)) = self.last.clone()
+        {
+            return self.conclude(action, heard.facts.or(facts), heard.problem);
+        }
+        if heard.affirms
+            && let Some((action, facts)) = self.last.clone().filter(|(_, facts)| facts.dry_run == Some(true))
+        {
+            return self.conclude(action, Facts { dry_run: None, ..facts }, None);
+        }
+        if heard.facts.repository.is_some() && heard.words.is_empty() {
+            let facts = self.resolve(Action::Deploy, heard.facts);
+            let missing = self.fields.clone().or(facts.clone()).missing(Action::Deploy, Source::Sentence, self.limits);
+            self.pending = Some((Action::Deploy, facts));
+            return Reading::Question(Question { action: Action::Deploy, missing, problem: None });
+        }
+        self.loose = heard.facts.or(std::mem::take(&mut self.loose));
+        if heard.words.is_empty() && !heard.informs { Reading::Help } else { Reading::Unclear(Unclear::NotUnderstood) }
+    }
+
+    /// Makes the request, or the question for what is missing.
+    fn conclude(&mut self, action: Action, facts: Facts, problem: Option<String>) -> Reading {
+        let whole = self.fields.clone().or(facts.clone());
+        let missing = match whole.request(action, Source::Sentence, self.limits) {
+            Ok(request) if problem.is_none() => {
+                self.remember(action, facts);
+                return Reading::Request(request);
+            }
+            Ok(_) => Vec::new(),
+            Err(missing) => missing,
+        };
+        self.pending = Some((action, facts));
+        Reading::Question(Question { action, missing, problem })
+    }
+
+    fn remember(&mut self, action: Action, facts: Facts) {
+        if changes(action) {
+            self.pending = None;
+        }
+        match action {
+            Action::List => {}
+            Action::Deploy => {
+                self.removed = false;
+                self.deploy = Some(facts.clone());
+                self.known = facts.identifying();
+            }
+            Action::Decommission => {
+                self.removed = true;
+                self.known = facts.identifying();
+            }
+            Action::Redeploy | Action::Scale | Action::Rollback | Action::Status | Action::Logs | Action::Cancel => {
+                self.known = facts.identifying();
+            }
+        }
+        self.last = Some((action, facts));
+    }
+
+    /// A field and the sentence that say different things: neither wins, the person does.
+    fn contradiction(&self, said: &Facts) -> Option<String> {
+        fn differ<T: PartialEq + ToString>(field: &str, said: Option<&T>, given: Option<&T>) -> Option<String> {
+            let (said, given) = said.zip(given).filter(|(said, given)| said != given)?;
+            Some(format!("the message says `{}`, the field `{field}` says `{}`", said.to_string(), given.to_string()))
+        }
+        differ("deployment_mode", said.mode.as_ref(), self.fields.mode.as_ref())
+            .or_else(|| differ("github_repo_url", said.repository.as_ref(), self.fields.repository.as_ref()))
+            .or_else(|| differ("target_namespace", said.namespace.as_ref(), self.fields.namespace.as_ref()))
+            .or_else(|| differ("instance_name", said.name.as_ref(), self.fields.name.as_ref()))
+            .or_else(|| differ("instance_id", said.instance_id.as_ref(), self.fields.instance_id.as_ref()))
+            .or_else(|| differ("scale_replicas", said.replicas.as_ref(), self.fields.replicas.as_ref()))
+    }
+}
+
+/// Lone words as the answers to what was asked, in the order of the question.
+fn answers(missing: &[Need], words: &[String], limits: &Limits) -> Facts {
+    let mut facts = Facts::default();
+    let mut words = words.iter();
+    for need in missing {
+        match need {
+            Need::Mode | Need::Repository | Need::Credentials => {}
+            Need::KeyPair => facts.key_pair = words.next().and_then(|it| KeyPairName::parse(it.as_str()).ok()),
+            Need::Zone => facts.zone = words.next().and_then(|it| HostedZoneId::parse(it.as_str()).ok()),
+            Need::Label => facts.label = words.next().and_then(|it| SubdomainLabel::parse(it.as_str()).ok()),
+            Need::Instance => facts.instance_id = words.next().and_then(|it| InstanceId::parse(it.as_str()).ok()),
+            Need::Replicas => {
+                facts.replicas = words
+                    .next()
+                    .and_then(|it| reader::number(&it.to_lowercase()))
+                    .and_then(|it| u16::try_from(it).ok())
+                    .filter(|it| *it <= limits.max_replicas);
+            }
+        }
+    }
+    facts
+}

@@ -15,6 +15,9 @@ use crate::template;
 pub(super) const BEGINNING: u64 = 64 * 1024;
 /// Source files of a directory that are looked into.
 const MOST_SOURCES: usize = 50;
+/// Start scripts that serve a page while it is written; such a page is built and served as files instead.
+const DEVELOPMENT_SERVERS: [&str; 6] =
+    ["vite", "react-scripts start", "ng serve", "vue-cli-service serve", "webpack serve", "webpack-dev-server"];
 
 /// What kind of application a Dockerfile was made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,13 +83,15 @@ fn static_site(tree: &Tree, default_port: Port) -> Option<Recognised> {
     let places = ["", "public", "dist", "site", "_site", "build", "out", "www", "html", "docs", "static", "src"];
     let directory = places.iter().find(|directory| tree.is_file(&join(directory, "index.html")))?;
     let directory = if directory.is_empty() { "." } else { directory };
+    Some(site(directory, None, default_port))
+}
+
+/// Files for nginx: those of a directory, or those that a build leaves after its dependencies were installed.
+fn site(directory: &str, install: Option<&str>, default_port: Port) -> Recognised {
     // Ports below 1024 are not for users that are not root.
     let port = if default_port.get() < 1024 { 8080 } else { default_port.get() };
-    Some((
-        ApplicationKind::StaticSite,
-        "dockerfile/static",
-        json!({"directory": format!("{directory}/"), "port": port}),
-    ))
+    let values = json!({"directory": format!("{directory}/"), "install": install, "port": port});
+    (ApplicationKind::StaticSite, "dockerfile/static", values)
 }
 
 fn node(tree: &Tree, hints: &RunHints, default_port: Port) -> Option<Recognised> {
@@ -94,27 +99,44 @@ fn node(tree: &Tree, hints: &RunHints, default_port: Port) -> Option<Recognised>
     let script = |name: &str| package["scripts"][name].as_str();
     let main = [package["main"].as_str().unwrap_or("index.js"), "server.js", "app.js"];
     let main = main.into_iter().find(|main| tree.is_file(main));
+    let is_page = script("build").is_some()
+        && script("start")
+            .map_or(main.is_none(), |start| DEVELOPMENT_SERVERS.iter().any(|server| start.contains(server)));
+    if is_page {
+        let (install, _) = node_install(tree, true);
+        return Some(site("", Some(install), default_port));
+    }
     let command = if script("start").is_some() { vec!["npm", "start"] } else { vec!["node", main?] };
     let started = script("start").and_then(|it| it.split_whitespace().find(|word| tree.is_file(word))).or(main);
     let in_source = || mentioned_port(&tree.beginning(started?, BEGINNING)?);
     let port = script("start").and_then(mentioned_port).or_else(in_source).or(hints.port).unwrap_or(default_port);
     let build = script("build").is_some();
     let has_hooks = ["preinstall", "install", "postinstall", "prepare"].iter().any(|name| script(name).is_some());
-    let (install, by_npm) = if tree.is_file("pnpm-lock.yaml") {
-        ("npx --yes pnpm@10 install --frozen-lockfile", false)
-    } else if tree.is_file("yarn.lock") {
-        ("npx --yes yarn@1 install --frozen-lockfile", false)
-    } else if tree.is_file("package-lock.json") || tree.is_file("npm-shrinkwrap.json") {
-        (if build { "npm ci" } else { "npm ci --omit=dev" }, true)
-    } else {
-        (if build { "npm install" } else { "npm install --omit=dev" }, true)
-    };
-    let install_early = by_npm && !has_hooks && package["workspaces"].is_null();
+    let (install, by_npm) = node_install(tree, build);
+    let needs_more = tree.is_file("npm-shrinkwrap.json") || tree.is_file(".npmrc");
+    let install_early = by_npm && !needs_more && !has_hooks && package["workspaces"].is_null();
     Some((
         ApplicationKind::Node,
         "dockerfile/node",
         json!({"install": install, "install_early": install_early, "build": build, "command": command, "port": port}),
     ))
+}
+
+/// The command that installs the dependencies, with those of the build where one follows, and whether it is npm's.
+fn node_install(tree: &Tree, build: bool) -> (&'static str, bool) {
+    let has_lock = tree.is_file("package-lock.json") || tree.is_file("npm-shrinkwrap.json");
+    if tree.is_file("pnpm-lock.yaml") {
+        ("npx --yes pnpm@10 install --frozen-lockfile", false)
+    } else if tree.is_file("yarn.lock") {
+        ("npx --yes yarn@1 install --frozen-lockfile", false)
+    } else {
+        match (has_lock, build) {
+            (true, true) => ("npm ci", true),
+            (true, false) => ("npm ci --omit=dev", true),
+            (false, true) => ("npm install", true),
+            (false, false) => ("npm install --omit=dev", true),
+        }
+    }
 }
 
 fn go(tree: &Tree, hints: &RunHints, default_port: Port) -> Option<Recognised> {
@@ -141,7 +163,9 @@ fn go(tree: &Tree, hints: &RunHints, default_port: Port) -> Option<Recognised> {
 
 /// The beginning of the file in a directory that makes it a program.
 fn main_source(tree: &Tree, directory: &str) -> Option<String> {
-    let sources = tree.names(directory).into_iter().filter(|name| name.ends_with(".go") && !name.ends_with("_test.go"));
+    let is_source =
+        |name: &str| name.rsplit_once('.').is_some_and(|(stem, end)| end == "go" && !stem.ends_with("_test"));
+    let sources = tree.names(directory).into_iter().filter(|name| is_source(name));
     let texts = sources.take(MOST_SOURCES).filter_map(|name| tree.beginning(&join(directory, &name), BEGINNING));
     texts
         .into_iter()

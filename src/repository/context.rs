@@ -1,7 +1,7 @@
 //! The build context: the files that a build may see, as the tar stream that Docker takes.
 //!
 //! Order, owner and modes are always the same, so what Docker caches depends on names, contents and the executable
-//! bit alone. Times are those of the files: Docker's cache does not look at them, but servers make ETags of them and
+//! bit alone. Times are those of the files: Docker's cache does not look at them, but servers make validators of them and
 //! zip archives refuse 1970.
 
 use std::fs;

@@ -6,11 +6,14 @@ use parse_dockerfile::{Instruction, Source};
 
 use super::expand::{assignments, expand};
 use super::here::{Directives, directives, hide_here_documents};
-use super::{ExposedPort, Protocol, lint};
+use super::lint;
 use crate::id::Port;
+use crate::id::{ExposedPort, Protocol};
 
 /// Stages that are looked at; every one may carry the variables of the one it stands on.
 const MOST_STAGES: usize = 200;
+/// Variables of a stage that are remembered; one beyond them is unknown.
+const MOST_VARIABLES: usize = 1_000;
 /// Ports that are reported, and the length of a range that is written out.
 const MOST_PORTS: usize = 16;
 
@@ -193,10 +196,13 @@ impl Reader {
                 Some(written) => stage.expand(written, self.escape),
                 None => self.globals.get(name).cloned().flatten(),
             };
-            match kind {
-                Variable::Argument => stage.arguments.insert(name.to_owned(), value),
-                Variable::Environment => stage.environment.insert(name.to_owned(), value),
+            let variables = match kind {
+                Variable::Argument => &mut stage.arguments,
+                Variable::Environment => &mut stage.environment,
             };
+            if variables.len() < MOST_VARIABLES {
+                variables.insert(name.to_owned(), value);
+            }
         }
     }
 
@@ -248,7 +254,7 @@ impl Variable {
 /// `80`, `80/udp`, `8000-8005/tcp`; a host's part in front (`127.0.0.1:80:80`) does not count.
 fn exposed_ports(text: &str) -> Option<Vec<ExposedPort>> {
     let (range, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
-    let protocol = Protocol::parse(protocol)?;
+    let protocol = Protocol::parse(&protocol.to_ascii_uppercase()).ok()?;
     let range = range.rsplit(':').next().unwrap_or(range);
     let (first, last) = range.split_once('-').unwrap_or((range, range));
     let (first, last): (Port, Port) = (first.parse().ok()?, last.parse().ok()?);
@@ -264,7 +270,7 @@ fn syntax_error(error: &parse_dockerfile::Error, text: &str) -> SyntaxError {
             line.split_whitespace().next().unwrap_or_default().to_ascii_uppercase().chars().take(20).collect();
         let meant = KEYWORDS.iter().map(|it| (strsim::damerau_levenshtein(&word, it), it)).min();
         if let Some((1..=2, keyword)) = meant {
-            what.push_str(&format!(", did you mean `{keyword}`?"));
+            what = format!("{what}, did you mean `{keyword}`?");
         }
     }
     SyntaxError { line: error.line(), what }
@@ -376,7 +382,7 @@ mod tests {
 
     #[test]
     fn doubling_variables_end_soon() {
-        let doubling: String = (0..10_000).map(|n| format!("ENV A{}=$A{n}$A{n}\n", n + 1)).collect();
+        let doubling = (0..10_000).map(|n| format!("ENV A{}=$A{n}$A{n}\n", n + 1)).collect::<Vec<_>>().concat();
 
         assert!(read(&format!("FROM a\nENV A0=xx\n{doubling}")).is_ok());
         assert!(read(&"FROM a AS b\n".repeat(MOST_STAGES + 1)).is_err());

@@ -38,6 +38,8 @@ pub(super) fn recognise(tree: &Tree, hints: &RunHints, default_port: Port) -> Op
     let project = tree.beginning("pyproject.toml", BEGINNING).filter(|_| requirements.is_none());
     let needs = format!("{}\n{}", requirements.as_deref().unwrap_or_default(), project.as_deref().unwrap_or_default());
     let start = start(tree, hints, default_port, &needs.to_ascii_lowercase())?;
+    // Python as the first process of a container does not hear SIGTERM unless the program asks for it.
+    let handles_sigterm = start.command.iter().any(|word| word.contains("gunicorn") || word.contains("uvicorn"));
     let requirements = requirements.map_or("none", |text| if stands_alone(&text) { "alone" } else { "with sources" });
     Some((
         ApplicationKind::Python,
@@ -47,6 +49,7 @@ pub(super) fn recognise(tree: &Tree, hints: &RunHints, default_port: Port) -> Op
             "project": project.is_some_and(|text| text.contains("[project]") || text.contains("[tool.poetry]")),
             "packages": start.packages,
             "command": start.command,
+            "handles_sigterm": handles_sigterm,
             "port": start.port,
         }),
     ))
@@ -134,7 +137,7 @@ fn from_readme(tree: &Tree, hints: &RunHints, port: Port) -> Option<Start> {
         };
         starts.then(|| format!("{program} {arguments}").replace("127.0.0.1", "0.0.0.0").replace("localhost", "0.0.0.0"))
     })?;
-    let file = command.split_whitespace().find(|word| word.ends_with(".py"));
+    let file = command.split_whitespace().find(|word| word.rsplit_once('.').is_some_and(|(_, end)| end == "py"));
     let in_source = || mentioned_port(&tree.beginning(file?, BEGINNING)?);
     let port = mentioned_port(&command).or_else(in_source).unwrap_or(port);
     Some(Start { command: shell(&command), port, packages: vec![] })

@@ -23,6 +23,8 @@ const RUN_WORDS: [&str; 12] = [
     "development",
     "try",
 ];
+/// Characters between the word `port` and its number.
+const LONGEST_BETWEEN: usize = 12;
 /// Ports of databases and the like, which a README mentions but the application does not serve.
 const FOREIGN_PORTS: [u16; 12] = [22, 25, 1433, 2181, 3306, 5432, 5672, 6379, 9042, 9092, 11211, 27017];
 
@@ -61,15 +63,23 @@ pub(super) fn run_hints(text: &str) -> RunHints {
                 }
             }
             Event::Text(piece) | Event::Code(piece) => {
-                for text in [heading.as_mut(), code.as_mut(), run_level.map(|_| &mut run_text), Some(&mut all_text)] {
-                    text.into_iter().for_each(|text| text.push_str(&piece));
+                let texts = [heading.as_mut(), code.as_mut(), run_level.map(|_| &mut run_text), Some(&mut all_text)];
+                for text in texts.into_iter().flatten() {
+                    text.push_str(&piece);
                 }
             }
             Event::SoftBreak | Event::HardBreak | Event::End(_) => {
                 run_text.push('\n');
                 all_text.push('\n');
             }
-            _ => {}
+            Event::Start(_)
+            | Event::InlineMath(_)
+            | Event::DisplayMath(_)
+            | Event::Html(_)
+            | Event::InlineHtml(_)
+            | Event::FootnoteReference(_)
+            | Event::Rule
+            | Event::TaskListMarker(_) => {}
         }
     }
     commands.truncate(MOST_COMMANDS);
@@ -101,7 +111,8 @@ pub(super) fn mentioned_port(text: &str) -> Option<Port> {
     for mark in ["port", "localhost:", "127.0.0.1:", "0.0.0.0:", "listen(", "\":", "--bind :"] {
         for (at, _) in lower.match_indices(mark).take(200) {
             let behind = &lower[at + mark.len()..];
-            let digits_at = behind.find(|c: char| c.is_ascii_digit()).filter(|at| fits_between(mark, &behind[..*at]));
+            let digit = behind.char_indices().take(LONGEST_BETWEEN + 1).find(|(_, c)| c.is_ascii_digit());
+            let digits_at = digit.map(|(at, _)| at).filter(|at| fits_between(mark, &behind[..*at]));
             let Some(digits_at) = digits_at else { continue };
             let digits = &behind[digits_at..];
             let digits = &digits[..digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len())];
@@ -120,7 +131,6 @@ fn fits_between(mark: &str, between: &str) -> bool {
         return between.is_empty();
     }
     !between.is_empty()
-        && between.len() <= 12
         && !between.contains('\n')
         && between
             .split(|c: char| !c.is_ascii_alphabetic())

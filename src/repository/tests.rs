@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
+use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
@@ -195,6 +196,20 @@ fn a_static_site_is_found_in_its_usual_places() {
 }
 
 #[test]
+fn a_page_that_is_built_is_served_as_files() {
+    let root = clone_of(&[
+        ("package.json", r#"{"scripts": {"start": "vite", "build": "vite build"}}"#),
+        ("yarn.lock", ""),
+        ("index.html", "<script src=src/main.jsx>"),
+    ]);
+
+    let analysis = look(root.path()).unwrap();
+
+    assert_eq!(analysis.generated.as_ref().unwrap().kind, ApplicationKind::StaticSite);
+    insta::assert_snapshot!(made(&analysis));
+}
+
+#[test]
 fn a_go_program_is_found_in_the_root_or_below_cmd() {
     let root = clone_of(&[
         ("go.mod", "module example.test/shop\n\ngo 1.26\n"),
@@ -248,6 +263,15 @@ fn several_dockerfiles_are_listed_and_one_can_be_named() {
         look_at(root.path(), "x/Dockerfile").unwrap_err().to_string(),
         "there is no Dockerfile `x/Dockerfile` in the repository; found: `a/Dockerfile`, `b/x/Dockerfile`"
     );
+}
+
+#[test]
+fn a_dockerfile_with_a_longer_name_is_found_when_it_is_the_only_one() {
+    let one = clone_of(&[("Dockerfile.prod", "FROM a\n"), ("Dockerfile.dockerignore", ""), ("app.py", "")]);
+    let two = clone_of(&[("Dockerfile.prod", "FROM a\n"), ("dev.Dockerfile", "FROM a\n")]);
+
+    assert_eq!(look(one.path()).unwrap().dockerfile, "Dockerfile.prod");
+    assert!(matches!(look(two.path()), Err(RepositoryError::SeveralDockerfiles { .. })));
 }
 
 #[test]
@@ -347,4 +371,28 @@ fn an_analysis_survives_the_log() {
     let stored = serde_json::to_string(&analysis).unwrap();
 
     assert_eq!(serde_json::from_str::<Analysis>(&stored).unwrap(), analysis);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn no_bytes_in_a_clone_make_it_panic(
+        dockerfile in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..200)),
+        ignore in proptest::collection::vec(any::<u8>(), 0..50),
+        readme in proptest::collection::vec(any::<u8>(), 0..200),
+        package in "(\\{\"(scripts|main)\":(\"|\\{\"start\":\"node x\"\\}|1))?.{0,20}",
+    ) {
+        let root = clone_of(&[("package.json", &package), ("index.html", ""), ("Cargo.toml", &package), ("go.mod", &package)]);
+        fs::write(root.path().join("README.md"), &readme).unwrap();
+        fs::write(root.path().join("requirements.txt"), &readme).unwrap();
+        fs::write(root.path().join(".dockerignore"), &ignore).unwrap();
+        if let Some(dockerfile) = dockerfile {
+            fs::write(root.path().join("Dockerfile"), [b"FROM a\n", dockerfile.as_slice()].concat()).unwrap();
+        }
+
+        if let Ok(analysis) = look(root.path()) {
+            let _ = write_context(root.path(), &analysis, std::io::sink(), 1 << 20);
+        }
+    }
 }

@@ -104,6 +104,16 @@ impl Tree {
         found
     }
 
+    /// Dockerfiles of the root under names such as `Dockerfile.production`.
+    pub(super) fn dockerfile_variants(&self) -> Vec<String> {
+        let is_variant = |name: &String| match name.split_once('.') {
+            Some(("Dockerfile", end)) => end != "dockerignore",
+            Some((_, end)) => end.eq_ignore_ascii_case("dockerfile"),
+            None => false,
+        };
+        self.names("").into_iter().filter(is_variant).filter(|name| self.is_file(name)).collect()
+    }
+
     /// The Dockerfile of a directory, under one of its usual names.
     pub(super) fn dockerfile_in(&self, directory: &str) -> Option<String> {
         ["Dockerfile", "dockerfile", "Containerfile"]

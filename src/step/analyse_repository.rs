@@ -25,7 +25,9 @@ impl Act for AnalyseRepository {
 
     fn summary(&self, output: &Analysis) -> String {
         match &output.generated {
-            Some(generated) => format!("no Dockerfile; it is {}, so one was made for the build", generated.kind.described()),
+            Some(generated) => {
+                format!("no Dockerfile; it is {}, so one was made for the build", generated.kind.described())
+            }
             None => format!("`{}`", output.dockerfile),
         }
     }

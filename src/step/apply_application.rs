@@ -91,7 +91,7 @@ impl Act for ApplyApplication {
 
     async fn check(&self, cx: &StepContext) -> Result<Option<Applied>, StepError> {
         let Some(applied) = self.wanted(cx).await? else { return Ok(None) };
-        let kube = cx.host.kube(&self.cluster, &cx.target_folder()).await?;
+        let kube = cx.kube(&self.cluster).await?;
         let Some(live) = kube.current(&cx.deployment.name, &cx.deployment.namespace).await? else { return Ok(None) };
         let application = self.application(cx, &applied, live.node_port)?;
         let current = kube.is_current(&application).await?;
@@ -109,7 +109,7 @@ impl Act for ApplyApplication {
             })
         })?;
         let environment = self.environment(cx).await?;
-        let kube = cx.host.kube(&self.cluster, &cx.target_folder()).await?;
+        let kube = cx.kube(&self.cluster).await?;
         let application = self.application(cx, &applied, None)?;
         let done = kube.apply(&application, environment.as_ref(), node_ports(cx)).await?;
         Ok(Applied { node_port: done.node_port, created_namespace: done.created_namespace, changed: true, ..applied })
@@ -117,7 +117,7 @@ impl Act for ApplyApplication {
 
     async fn undo(&self, cx: &StepContext, _: Option<Applied>) -> Result<Vec<String>, StepError> {
         let name = &cx.deployment.name;
-        let kube = match cx.host.kube(&self.cluster, &cx.target_folder()).await {
+        let kube = match cx.kube(&self.cluster).await {
             Ok(kube) => kube,
             // Without the cluster there is nothing to take back.
             Err(_) if cx.host.docker.nodes_of_cluster(self.cluster.as_str()).await?.is_empty() => return Ok(Vec::new()),
@@ -152,9 +152,7 @@ impl ApplyApplication {
         let (secret, names) = self.environment_facts(cx).await?;
         let version = self.version.as_ref();
         let (commit, image, image_id, main_port, ports) = match (version, built) {
-            (Some(it), _) => {
-                (it.commit.clone(), it.image.clone(), it.image_id.clone(), it.main_port, it.ports.clone())
-            }
+            (Some(it), _) => (it.commit.clone(), it.image.clone(), it.image_id.clone(), it.main_port, it.ports.clone()),
             (None, Some(it)) => (it.commit, it.image, it.image_id, it.main_port, it.ports),
             (None, None) => return Ok(None),
         };
@@ -183,15 +181,14 @@ impl ApplyApplication {
 
     async fn environment_values(&self, cx: &StepContext) -> Result<BTreeMap<EnvironmentName, SecretString>, StepError> {
         let Some(sealed) = cx.secret(ENVIRONMENT).await? else { return Ok(BTreeMap::new()) };
-        let values: BTreeMap<EnvironmentName, String> =
-            serde_json::from_str(sealed.expose_secret()).map_err(|_| {
-                StepError::Permanent(Failure {
-                    code: "secret_unreadable".into(),
-                    message: "the environment variables of this operation cannot be read".into(),
-                    next_step: "Send the request again".into(),
-                    output: Vec::new(),
-                })
-            })?;
+        let values: BTreeMap<EnvironmentName, String> = serde_json::from_str(sealed.expose_secret()).map_err(|_| {
+            StepError::Permanent(Failure {
+                code: "secret_unreadable".into(),
+                message: "the environment variables of this operation cannot be read".into(),
+                next_step: "Send the request again".into(),
+                output: Vec::new(),
+            })
+        })?;
         Ok(values.into_iter().map(|(name, value)| (name, SecretString::from(value))).collect())
     }
 

@@ -54,8 +54,18 @@ impl BuildImage {
     }
 
     /// Decides which port is served (DESIGN.md, "Which port"), and tells where nothing says so.
-    fn built(&self, cx: &StepContext, commit: CommitId, analysis: &Analysis, image: ImageRef, info: &ImageInfo) -> Built {
-        let mut ports = if analysis.ports.is_empty() { info.exposed_ports.clone() } else { analysis.ports.clone() };
+    fn built(
+        &self,
+        cx: &StepContext,
+        commit: CommitId,
+        analysis: &Analysis,
+        image: ImageRef,
+        info: &ImageInfo,
+    ) -> Built {
+        let mut ports = analysis.ports.clone();
+        if ports.is_empty() {
+            ports.clone_from(&info.exposed_ports);
+        }
         let first_tcp = ports.iter().find(|port| port.protocol == Protocol::Tcp).map(|port| port.number);
         let main_port = self.container_port.or(first_tcp).unwrap_or_else(|| {
             let port = analysis.hints.port.unwrap_or(cx.settings.kubernetes.default_container_port);
@@ -127,7 +137,7 @@ impl Act for BuildImage {
         let (limit, for_context) = (cx.settings.docker.build_context_max_bytes, analysis.clone());
         let writing = tokio::task::spawn_blocking(move || {
             let mut bridge = SyncIoBridge::new(writer);
-            let written = repository::context::write_context(&root, &for_context, &mut bridge, limit);
+            let written = repository::write_context(&root, &for_context, &mut bridge, limit);
             let _ = bridge.shutdown();
             written
         });

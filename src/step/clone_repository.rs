@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Act, StepContext, StepError};
 use crate::id::{CommitId, GitRef, RepositoryUrl};
 use crate::store::record::DeploymentState;
+use crate::tool::git::Source;
 
 /// Name of the sealed token for a private repository.
 pub const TOKEN: &str = "git_token";
@@ -48,22 +49,11 @@ impl Act for CloneRepository {
     async fn run(&self, cx: &StepContext) -> Result<Cloned, StepError> {
         let git = &cx.host.git;
         let token = cx.secret(TOKEN).await?;
-        let git_ref = self.git_ref.as_ref();
+        let source = Source { url: &self.repository, git_ref: self.git_ref.as_ref(), token: token.as_ref() };
         cx.lines.progress("asking for the newest commit");
-        let resolved = git.resolve(&self.repository, git_ref, token.as_ref(), &cx.lines, &cx.cancel).await?;
+        let resolved = git.resolve(&source, &cx.lines, &cx.cancel).await?;
         let folder = cx.deployment_folder().join(FOLDER);
-        let checkout = git
-            .clone(
-                &self.repository,
-                git_ref,
-                &resolved,
-                &folder,
-                &cx.calls_folder(),
-                token.as_ref(),
-                &cx.lines,
-                &cx.cancel,
-            )
-            .await?;
+        let checkout = git.clone(&source, &resolved, &folder, &cx.calls_folder(), &cx.lines, &cx.cancel).await?;
         Ok(Cloned { commit: checkout.commit })
     }
 

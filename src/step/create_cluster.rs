@@ -1,5 +1,6 @@
 //! Makes sure that the kind cluster is there and works.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -7,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Act, StepContext, StepError};
 use crate::event::Failure;
 use crate::id::ClusterName;
+use crate::tool::kind;
 
 /// How often a lock that another operation holds is tried again.
 const LOCK_RETRY: Duration = Duration::from_millis(200);
@@ -73,7 +75,7 @@ impl Act for CreateCluster {
         let is_ours = target.is_some_and(|target| target.made_here);
         let removed = if is_ours && !self.is_ready(cx).await {
             cx.lines.progress("removing the half-made cluster");
-            cx.host.kind.delete_cluster(&self.cluster, &cx.calls_folder(), &cx.lines, &cx.cancel).await?;
+            self.delete(cx).await?;
             cx.store.set_target_made_here(cx.target.id, false).await?;
             vec![format!("half-made cluster `{}`", self.cluster)]
         } else {
@@ -102,23 +104,32 @@ impl CreateCluster {
     }
 
     async fn create(&self, cx: &StepContext, was_begun: bool) -> Result<Ready, StepError> {
-        let kind = &cx.host.kind;
         if self.exists(cx).await? {
             match self.readiness(cx).await {
                 Ok(()) => return Ok(Ready { made: was_begun }),
                 Err(error) if !was_begun => return Err(error),
                 Err(_) => {
                     cx.lines.progress("removing what an interrupted creation left");
-                    kind.delete_cluster(&self.cluster, &cx.calls_folder(), &cx.lines, &cx.cancel).await?;
+                    self.delete(cx).await?;
                 }
             }
         }
         // On record first: whoever finds the cluster after a crash knows whose it is.
         cx.store.set_target_made_here(cx.target.id, true).await?;
         cx.lines.progress("starting a node");
-        kind.create_cluster(&self.cluster, &cx.target_folder(), &cx.calls_folder(), &cx.lines, &cx.cancel).await?;
+        let (config, kubeconfig) = (cx.target_folder().join("cluster.yaml"), cx.target_folder().join("kubeconfig"));
+        let written = kind::cluster_config(&self.cluster, cx.settings.kind.node_port_range);
+        crate::host::keep_private(&config, &written).await.map_err(|error| unwritable(&config, &error))?;
+        let (folder, kind) = (cx.calls_folder(), &cx.host.kind);
+        kind.create_cluster(&self.cluster, &config, &kubeconfig, &folder, &cx.lines, &cx.cancel).await?;
         self.readiness(cx).await?;
         Ok(Ready { made: true })
+    }
+
+    async fn delete(&self, cx: &StepContext) -> Result<(), StepError> {
+        let (kubeconfig, folder) = (cx.target_folder().join("kubeconfig"), cx.calls_folder());
+        cx.host.kind.delete_cluster(&self.cluster, &kubeconfig, &folder, &cx.lines, &cx.cancel).await?;
+        Ok(())
     }
 
     async fn exists(&self, cx: &StepContext) -> Result<bool, StepError> {
@@ -135,7 +146,10 @@ impl CreateCluster {
         if let Some(node) = nodes.iter().find(|node| !node.is_running) {
             return Err(StepError::Permanent(Failure {
                 code: "cluster_broken".into(),
-                message: format!("the cluster `{}` is there, but its node `{}` is stopped", self.cluster, node.container),
+                message: format!(
+                    "the cluster `{}` is there, but its node `{}` is stopped",
+                    self.cluster, node.container
+                ),
                 next_step: format!(
                     "Start it with `docker start {}`, or delete the cluster with `kind delete cluster --name {}`, and try again",
                     node.container, self.cluster
@@ -143,8 +157,17 @@ impl CreateCluster {
                 output: Vec::new(),
             }));
         }
-        let kube = cx.host.kube(&self.cluster, &cx.target_folder()).await?;
+        let kube = cx.kube(&self.cluster).await?;
         kube.ready().await?;
         Ok(())
     }
+}
+
+fn unwritable(path: &Path, error: &std::io::Error) -> StepError {
+    StepError::Permanent(Failure {
+        code: "workspace_unavailable".into(),
+        message: format!("`{}` cannot be written: {error}", path.display()),
+        next_step: "Check the permissions of the workspace and that its disk is not full".into(),
+        output: Vec::new(),
+    })
 }

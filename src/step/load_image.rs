@@ -80,7 +80,8 @@ impl Act for LoadImage {
                     all.layers_present += loaded.layers_present;
                 }
                 Err(DockerError::NodeRefused { reason, .. }) => {
-                    cx.lines.output(format!("the node refused the layers alone ({reason}); `kind load` sends all of them"));
+                    cx.lines
+                        .output(format!("the node refused the layers alone ({reason}); `kind load` sends all of them"));
                     cx.lines.progress("sending the whole image with kind");
                     cx.host.kind.load_image(&self.cluster, &image, &cx.calls_folder(), &cx.lines, &cx.cancel).await?;
                 }

@@ -55,7 +55,7 @@ impl Act for RemoveApplication {
     }
 
     async fn run(&self, cx: &StepContext) -> Result<Removed, StepError> {
-        let kube = cx.host.kube(&self.cluster, &cx.target_folder()).await?;
+        let kube = cx.kube(&self.cluster).await?;
         let fate = NamespaceFate::DeleteIfEmpty;
         let gone = kube.delete_application(&cx.deployment.namespace, cx.deployment.id, fate, LIMIT, &cx.lines).await?;
         Ok(Removed { removed: gone.iter().map(ToString::to_string).collect() })

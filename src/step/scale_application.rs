@@ -32,11 +32,15 @@ impl Act for ScaleApplication {
     }
 
     fn summary(&self, output: &Scaled) -> String {
-        if output.changed { format!("{} instead of {}", self.replicas, self.previous) } else { "it was so already".to_owned() }
+        if output.changed {
+            format!("{} instead of {}", self.replicas, self.previous)
+        } else {
+            "it was so already".to_owned()
+        }
     }
 
     async fn check(&self, cx: &StepContext) -> Result<Option<Scaled>, StepError> {
-        let kube = cx.host.kube(&self.cluster, &cx.target_folder()).await?;
+        let kube = cx.kube(&self.cluster).await?;
         let live = kube.current(&cx.deployment.name, &cx.deployment.namespace).await?;
         let changed = self.previous != self.replicas;
         Ok(live.is_some_and(|live| live.replicas == u32::from(self.replicas)).then_some(Scaled { changed }))
@@ -54,7 +58,7 @@ impl Act for ScaleApplication {
 }
 
 async fn set(cx: &StepContext, cluster: &ClusterName, replicas: u16) -> Result<(), StepError> {
-    let kube = cx.host.kube(cluster, &cx.target_folder()).await?;
+    let kube = cx.kube(cluster).await?;
     kube.scale(&cx.deployment.name, &cx.deployment.namespace, cx.operation, u32::from(replicas)).await?;
     Ok(())
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::apply_application::ApplyApplication;
 use super::{Act, StepContext, StepError};
-use crate::config::KindNetwork;
+use crate::config::value::KindNetwork;
 use crate::event::Failure;
 use crate::id::ClusterName;
 
@@ -83,7 +83,7 @@ impl VerifyApplication {
     /// A port that the cluster maps is on this machine's loopback; any other only on the node's own address.
     async fn address(&self, cx: &StepContext, node_port: u16) -> Result<Address, StepError> {
         let nodes = cx.host.docker.nodes_of_cluster(self.cluster.as_str()).await?;
-        let published = nodes.iter().flat_map(|node| &node.ports).find(|it| it.node_port.number.get() == node_port);
+        let published = nodes.iter().flat_map(|node| &node.published).find(|it| it.node_port.number.get() == node_port);
         let node_address = nodes.iter().find_map(|node| node.address.clone());
         let on_node = node_address.map(|address| format!("http://{address}:{node_port}"));
         let for_people = match (published, &on_node) {

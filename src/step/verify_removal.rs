@@ -33,7 +33,7 @@ impl Act for VerifyRemoval {
     async fn run(&self, cx: &StepContext) -> Result<Removed, StepError> {
         let mut left = Vec::new();
         if !cx.host.docker.nodes_of_cluster(self.cluster.as_str()).await?.is_empty() {
-            let kube = cx.host.kube(&self.cluster, &cx.target_folder()).await?;
+            let kube = cx.kube(&self.cluster).await?;
             left.extend(kube.leftovers(cx.deployment.id).await?.iter().map(ToString::to_string));
         }
         for version in cx.store.versions(cx.deployment.id).await? {

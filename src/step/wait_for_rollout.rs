@@ -49,7 +49,7 @@ impl Act for WaitForRollout {
 
     async fn run(&self, cx: &StepContext) -> Result<RolledOut, StepError> {
         let (name, namespace) = (&cx.deployment.name, &cx.deployment.namespace);
-        let kube = cx.host.kube(&self.cluster, &cx.target_folder()).await?;
+        let kube = cx.kube(&self.cluster).await?;
         let timeout = cx.settings.rollout.timeout;
         match kube.wait_for_rollout(name, namespace, timeout, &cx.lines, &cx.cancel).await {
             Ok(rollout) => Ok(RolledOut { ready: rollout.ready }),

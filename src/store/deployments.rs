@@ -6,7 +6,9 @@ use sqlx::{Any, Row, Transaction};
 
 use super::record::{Deployment, DeploymentState, Target, Version};
 use super::{Page, Store, StoreError, parse, parse_json, timestamp, to_json};
-use crate::id::{DeploymentId, DeploymentName, GitRef, Mode, Namespace, OperationId, RepositoryUrl, TargetId};
+use crate::id::{
+    DeploymentId, DeploymentName, GitRef, ImageRef, Mode, Namespace, OperationId, RepositoryUrl, TargetId,
+};
 
 /// Which deployments to list.
 #[derive(Debug, Clone, Default)]
@@ -18,7 +20,7 @@ pub struct DeploymentFilter {
     /// Only those older than this one.
     pub after: Option<DeploymentId>,
     /// How many at the most.
-    pub limit: u16,
+    pub limit: u32,
 }
 
 impl Store {
@@ -40,7 +42,7 @@ impl Store {
     /// # Errors
     /// What the database says.
     pub async fn deployments(&self, filter: &DeploymentFilter) -> Result<Page<Deployment>, StoreError> {
-        let limit = usize::from(filter.limit);
+        let limit = usize::try_from(filter.limit).unwrap_or(usize::MAX);
         let rows = sqlx::query(
             "SELECT * FROM deployments
              WHERE (($1 = '' AND state <> 'removed') OR state = $1) AND ($2 = '' OR mode = $2) AND ($3 = '' OR id < $3)
@@ -75,6 +77,22 @@ impl Store {
             .fetch_all(&self.pool)
             .await?;
         rows.iter().map(|row| parse_json(row, "version")).collect()
+    }
+
+    /// Whether any version that may run again uses the image: of a deployment that is not removed, but for one.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn is_image_used(&self, image: &ImageRef, but_for: Option<DeploymentId>) -> Result<bool, StoreError> {
+        let used: i64 = sqlx::query_scalar(
+            "SELECT COUNT(*) FROM versions v JOIN deployments d ON d.id = v.deployment_id
+             WHERE v.image = $1 AND d.id <> $2 AND d.state <> 'removed'",
+        )
+        .bind(image.as_str())
+        .bind(but_for.map(|id| id.to_string()).unwrap_or_default())
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(used > 0)
     }
 
     /// A target by its kind and name.

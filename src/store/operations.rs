@@ -83,7 +83,7 @@ pub struct OperationFilter {
     /// Only those older than this one.
     pub after: Option<OperationId>,
     /// How many at the most.
-    pub limit: u16,
+    pub limit: u32,
 }
 
 /// How an operation ended, all that is stored in one transaction.
@@ -243,7 +243,7 @@ impl Store {
     /// # Errors
     /// What the database says.
     pub async fn operations(&self, filter: &OperationFilter) -> Result<Page<Operation>, StoreError> {
-        let limit = usize::from(filter.limit);
+        let limit = usize::try_from(filter.limit).unwrap_or(usize::MAX);
         let rows = sqlx::query(
             "SELECT * FROM operations
              WHERE ($1 = '' OR state = $1) AND ($2 = '' OR deployment_id = $2) AND ($3 = '' OR id < $3)
@@ -354,11 +354,12 @@ impl Store {
         super::deployments::put(&mut transaction, &ending.deployment).await?;
         if let Some(version) = &ending.version {
             sqlx::query(
-                "INSERT INTO versions (deployment_id, revision, version) VALUES ($1, $2, $3)
-                 ON CONFLICT (deployment_id, revision) DO UPDATE SET version = excluded.version",
+                "INSERT INTO versions (deployment_id, revision, image, version) VALUES ($1, $2, $3, $4)
+                 ON CONFLICT (deployment_id, revision) DO UPDATE SET image = excluded.image, version = excluded.version",
             )
             .bind(ending.deployment.id.to_string())
             .bind(i64::from(version.revision))
+            .bind(version.image.as_str())
             .bind(to_json(version))
             .execute(&mut *transaction)
             .await?;

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::{Failure, OperationState};
 use crate::id::{
-    Action, CommitId, DeploymentId, DeploymentName, DockerfilePath, EnvironmentName, GitRef, ImageRef, Mode, Namespace,
-    OperationId, Port, RepositoryUrl, TargetId,
+    Action, CommitId, DeploymentId, DeploymentName, DockerfilePath, EnvironmentName, ExposedPort, GitRef, ImageRef,
+    Mode, Namespace, OperationId, Port, RepositoryUrl, TargetId,
 };
 
 /// One run of a plan.
@@ -122,8 +122,8 @@ pub struct Version {
     pub image_id: String,
     /// The port that is probed and served.
     pub main_port: Port,
-    /// All ports, with their protocol (`TCP`, `UDP`).
-    pub ports: Vec<(Port, String)>,
+    /// All ports.
+    pub ports: Vec<ExposedPort>,
     /// Port that the person gave.
     pub container_port: Option<Port>,
     /// Dockerfile that the person gave.

@@ -1,1 +1,393 @@
-//! Placeholder.
+//! Kind: clusters in containers of this machine.
+//!
+//! Kind keeps no state of its own: a cluster is its containers, and a creation that was killed half way is taken away by
+//! [`Kind::delete_cluster`] like any other. The kubeconfig of the person who runs the server is never touched.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Settings;
+use crate::config::value::{KindNetwork, PortRange};
+use crate::event::{Line, Lines};
+use crate::id::{ClusterName, ImageRef};
+use crate::tool::{Call, Output, ToolError};
+
+pub mod error;
+
+pub use crate::tool::kind::error::KindError;
+
+/// How long a look at clusters may take.
+const LOOK_LIMIT: Duration = Duration::from_secs(30);
+/// How long the removal of a cluster may take.
+const DELETE_LIMIT: Duration = Duration::from_secs(120);
+
+/// The kind program as the settings say.
+#[derive(Debug, Clone)]
+pub struct Kind {
+    program: PathBuf,
+    node_image: Option<ImageRef>,
+    network: KindNetwork,
+    timeout: Duration,
+    docker_host: String,
+}
+
+impl Kind {
+    /// Kind as the settings say, on the Docker that they say.
+    #[must_use]
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            program: settings.kind.program.clone(),
+            node_image: settings.kind.node_image.clone(),
+            network: settings.kind.network,
+            timeout: settings.kind.cluster_timeout,
+            docker_host: settings.docker.host.to_string(),
+        }
+    }
+
+    /// The version of kind, such as `0.30.0`.
+    ///
+    /// # Errors
+    /// [`KindError`] when kind cannot be run.
+    pub async fn version(&self, cancel: &CancellationToken) -> Result<String, KindError> {
+        let output = self.look(self.call(["version", "--quiet"]), "", cancel).await?;
+        Ok(output.stdout.trim().trim_start_matches('v').to_owned())
+    }
+
+    /// The names of all clusters of this machine, also of those that are half made.
+    ///
+    /// # Errors
+    /// [`KindError`] when kind or Docker does not answer.
+    pub async fn clusters(&self, cancel: &CancellationToken) -> Result<Vec<String>, KindError> {
+        let output = self.look(self.call(["get", "clusters"]), "", cancel).await?;
+        Ok(output.stdout.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect())
+    }
+
+    /// The kubeconfig with which this server reaches a cluster, as `KIND_NETWORK` says. It holds a private key.
+    ///
+    /// # Errors
+    /// [`KindError::NoSuchCluster`], or another when kind or Docker does not answer.
+    pub async fn kubeconfig(&self, name: &ClusterName, cancel: &CancellationToken) -> Result<String, KindError> {
+        let call = self.call(["get", "kubeconfig", "--name", name.as_str()]);
+        let call = match self.network {
+            KindNetwork::Host => call,
+            KindNetwork::Kind => call.arg("--internal"),
+        };
+        Ok(self.look(call, name.as_str(), cancel).await?.stdout)
+    }
+
+    /// Creates a cluster of a configuration (see [`cluster_config`]) and waits until its node is ready.
+    ///
+    /// The kubeconfig for this machine's loopback is written to `kubeconfig`. A creation that fails by itself leaves
+    /// nothing; one that is cancelled, killed or takes too long leaves nodes, for [`Kind::delete_cluster`].
+    ///
+    /// # Errors
+    /// [`KindError`] with the cause.
+    pub async fn create_cluster(
+        &self,
+        name: &ClusterName,
+        config: &Path,
+        kubeconfig: &Path,
+        folder: &Path,
+        lines: &Lines,
+        cancel: &CancellationToken,
+    ) -> Result<(), KindError> {
+        let wait = format!("{}s", self.timeout.as_secs());
+        let mut call = self.call(["create", "cluster", "--name", name.as_str(), "--wait", &wait]);
+        call = call.arg("--config").arg(config).arg("--kubeconfig").arg(kubeconfig);
+        if let Some(image) = &self.node_image {
+            call = call.arg("--image").arg(image);
+        }
+        let created = call.timeout(self.timeout).run_durably(folder, "kind-create", &told(lines), cancel).await;
+        created.map(drop).map_err(|error| self.error(error, name.as_str()))
+    }
+
+    /// Removes a cluster, also a half-made one, and its entry in `kubeconfig`. One that is not there is fine.
+    ///
+    /// # Errors
+    /// [`KindError`] when kind or Docker does not answer.
+    pub async fn delete_cluster(
+        &self,
+        name: &ClusterName,
+        kubeconfig: &Path,
+        folder: &Path,
+        lines: &Lines,
+        cancel: &CancellationToken,
+    ) -> Result<(), KindError> {
+        let call = self.call(["delete", "cluster", "--name", name.as_str()]).arg("--kubeconfig").arg(kubeconfig);
+        let deleted = call.timeout(DELETE_LIMIT).run_durably(folder, "kind-delete", lines, cancel).await;
+        deleted.map(drop).map_err(|error| self.error(error, name.as_str()))
+    }
+
+    /// Sends a whole image of this machine's Docker to the nodes: the slow way that always works.
+    ///
+    /// # Errors
+    /// [`KindError`] with the cause.
+    pub async fn load_image(
+        &self,
+        name: &ClusterName,
+        image: &ImageRef,
+        folder: &Path,
+        lines: &Lines,
+        cancel: &CancellationToken,
+    ) -> Result<(), KindError> {
+        let call = self.call(["load", "docker-image", image.as_str(), "--name", name.as_str()]);
+        let loaded = call.timeout(self.timeout).run_durably(folder, "kind-load", lines, cancel).await;
+        loaded.map(drop).map_err(|error| self.error(error, name.as_str()))
+    }
+
+    async fn look(&self, call: Call, name: &str, cancel: &CancellationToken) -> Result<Output, KindError> {
+        call.timeout(LOOK_LIMIT).run(&Lines::none(), cancel).await.map_err(|error| self.error(error, name))
+    }
+
+    fn call<const N: usize>(&self, args: [&str; N]) -> Call {
+        Call::new(&self.program).args(args).env("DOCKER_HOST", &self.docker_host)
+    }
+
+    fn error(&self, error: ToolError, name: &str) -> KindError {
+        KindError::from_tool(error, name, self.node_image.as_ref().map_or("kind's default", ImageRef::as_str))
+    }
+}
+
+/// The configuration of a cluster of one node: API server and node ports on this machine's loopback alone.
+///
+/// Also with `KIND_NETWORK=kind`: the server then uses the node's own address, and the person this machine's.
+#[must_use]
+pub fn cluster_config(name: &ClusterName, ports: PortRange) -> String {
+    let mapping = |port: u16| json!({"containerPort": port, "hostPort": port, "listenAddress": "127.0.0.1"});
+    let mappings: Vec<_> = ports.ports().map(mapping).collect();
+    let config = json!({
+        "kind": "Cluster",
+        "apiVersion": "kind.x-k8s.io/v1alpha4",
+        "name": name.as_str(),
+        "networking": {"apiServerAddress": "127.0.0.1"},
+        "nodes": [{"role": "control-plane", "extraPortMappings": mappings}],
+    });
+    format!("{config:#}\n")
+}
+
+/// Lines in which kind's stages are also told to a person.
+fn told(lines: &Lines) -> Lines {
+    let lines = lines.clone();
+    Lines::new(move |line| match line {
+        Line::Output(text) => {
+            if let Some(stage) = stage(&text) {
+                lines.progress(stage);
+            }
+            lines.output(text);
+        }
+        Line::Progress(text) => lines.progress(text),
+        Line::Warning(text) => lines.warning(text),
+    })
+}
+
+/// A stage that begins, such as ` • Preparing nodes 📦  ...`, in plain words.
+fn stage(line: &str) -> Option<String> {
+    let text = line.trim().strip_prefix('•')?;
+    let plain: String = text.chars().filter(char::is_ascii).collect();
+    let plain = plain.trim().trim_end_matches('.').trim();
+    let told = match plain {
+        "Preparing nodes" => "starting the node of the cluster",
+        "Writing configuration" => "writing the configuration of the cluster",
+        "Starting control-plane" => "starting Kubernetes on the node",
+        "Installing CNI" => "setting up the network of the cluster",
+        "Installing StorageClass" => "setting up the storage of the cluster",
+        _ if plain.starts_with("Waiting") => "waiting until the node is ready",
+        _ => match plain.strip_prefix("Ensuring node image (").and_then(|it| it.strip_suffix(')')) {
+            Some(image) => return Some(format!("making sure that the node image `{image}` is there")),
+            None if plain.is_empty() || plain.starts_with("Ready after") => return None,
+            None => return Some(format!("kind: {plain}")),
+        },
+    };
+    Some(told.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+    use std::sync::{Arc, Mutex};
+
+    use proptest::prelude::*;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::config::Sources;
+
+    /// A kind that is a script on disk, and everything that a call of it said.
+    struct World {
+        directory: TempDir,
+        kind: Kind,
+        said: Arc<Mutex<Vec<Line>>>,
+    }
+
+    impl World {
+        fn new(script: &str) -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let program = directory.path().join("kind");
+            std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+            std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+            let environment = [
+                ("KIND_PROGRAM", program.to_str().unwrap()),
+                ("KIND_NODE_IMAGE", "kindest/node:v9"),
+                ("CLUSTER_TIMEOUT_S", "5"),
+            ];
+            let (settings, _) = Settings::load(&Sources::of(directory.path(), environment)).unwrap();
+            Self { directory, kind: Kind::new(&settings), said: Arc::default() }
+        }
+
+        /// A kind that prints this to stderr and fails.
+        fn failing(text: &str) -> Self {
+            Self::new(&format!("cat >&2 <<'END'\n{text}\nEND\nexit 1"))
+        }
+
+        async fn create(&self) -> Result<(), KindError> {
+            let path = |name: &str| self.directory.path().join(name);
+            let said = Arc::clone(&self.said);
+            let lines = Lines::new(move |line| said.lock().unwrap().push(line));
+            let (config, kubeconfig) = (path("config"), path("kubeconfig"));
+            self.kind
+                .create_cluster(&app(), &config, &kubeconfig, &path("step"), &lines, &CancellationToken::new())
+                .await
+        }
+
+        fn progress(&self) -> Vec<String> {
+            let said = self.said.lock().unwrap();
+            said.iter()
+                .filter_map(|line| if let Line::Progress(text) = line { Some(text.clone()) } else { None })
+                .collect()
+        }
+    }
+
+    fn app() -> ClusterName {
+        ClusterName::parse("app").unwrap()
+    }
+
+    async fn cause(text: &str) -> KindError {
+        World::failing(text).create().await.unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn a_port_that_is_taken_is_named_with_the_setting_that_chooses_it() {
+        let by_docker = "Command Output: 507f\ndocker: Error response from daemon: driver failed programming external \
+            connectivity on endpoint app-control-plane (2eea): Bind for 127.0.0.1:31950 failed: port is already allocated";
+        let by_program = "docker: Error response from daemon: failed to bind host port for \
+            127.0.0.1:31950:172.18.0.2:31950/tcp: address already in use.";
+
+        for text in [by_docker, by_program] {
+            let error = cause(text).await;
+            assert_eq!(error.to_string(), "port 31950 of this machine is held by another cluster or program");
+            assert!(error.next_step().contains("`NODE_PORT_RANGE`") && !error.is_transient());
+        }
+        assert!(cause("Bind for 127.0.0.1:40115 failed: port is already allocated").await.is_transient());
+    }
+
+    #[tokio::test]
+    async fn what_kind_prints_tells_the_cause() {
+        let failed = "ERROR: failed to create cluster: ";
+        let told = [
+            (
+                "failed to pull image \"kindest/node:v9\": command failed\n\nCommand Output: Error response from daemon: no such host",
+                "node_image_unavailable",
+            ),
+            (
+                "failed to get docker info: failed\nCannot connect to the Docker daemon at unix:///x. Is it running?",
+                "docker_unreachable",
+            ),
+            (
+                "permission denied while trying to connect to the Docker daemon socket at unix:///x",
+                "docker_unreachable",
+            ),
+            ("node(s) already exist for a cluster with the name \"app\"", "cluster_name_in_use"),
+            ("write /var/lib/x: no space left on device", "disk_full"),
+            ("Failed to create control group inotify object: Too many open files", "too_many_open_files"),
+            (
+                "failed to init node with kubeadm: command \"docker exec\" failed with error: exit status 1",
+                "cluster_not_ready",
+            ),
+            (
+                "could not find a log line that matches \"Reached target .*Multi-User System.*|detected cgroup v1\"",
+                "cluster_not_ready",
+            ),
+            ("something new", "kind_failed"),
+        ];
+
+        for (text, code) in told {
+            assert_eq!(cause(&format!("{failed}{text}")).await.code(), code, "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_missing_node_image_is_named_with_what_docker_says() {
+        let error =
+            cause("ERROR: failed to pull image\n\nCommand Output: Error response from daemon: no such host").await;
+
+        assert_eq!(
+            error.to_string(),
+            "the node image `kindest/node:v9` is not on this machine and cannot be pulled: \
+             Error response from daemon: no such host"
+        );
+    }
+
+    #[tokio::test]
+    async fn the_stages_of_a_creation_are_told_in_plain_words() {
+        let world = World::new(
+            "cat >&2 <<'END'\n • Ensuring node image (kindest/node:v9) 🖼  ...\n ✓ Ensuring node image (kindest/node:v9) 🖼\n \
+             • Starting control-plane 🕹️  ...\n • Waiting ≤ 2m0s for control-plane = Ready ⏳  ...\n • Ready after 1s 💚\nEND",
+        );
+
+        world.create().await.unwrap();
+
+        assert_eq!(
+            world.progress(),
+            [
+                "making sure that the node image `kindest/node:v9` is there",
+                "starting Kubernetes on the node",
+                "waiting until the node is ready"
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn the_clusters_and_the_version_are_what_kind_says() {
+        let cancel = CancellationToken::new();
+
+        let none = World::new("echo 'No kind clusters found.' >&2").kind.clusters(&cancel).await.unwrap();
+        let two = World::new("printf 'app\\nother\\n'").kind.clusters(&cancel).await.unwrap();
+        let version = World::new("echo 0.30.0").kind.version(&cancel).await.unwrap();
+
+        assert_eq!((none, two, version), (vec![], vec!["app".to_owned(), "other".to_owned()], "0.30.0".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn a_kind_that_is_not_there_says_which_setting_names_it() {
+        let mut world = World::new("");
+        world.kind.program = "/nowhere/kind".into();
+
+        let error = world.create().await.unwrap_err();
+
+        assert_eq!(error.to_string(), "cannot run `/nowhere/kind`; install it, or set its path");
+        assert!(error.next_step().contains("`KIND_PROGRAM`"));
+    }
+
+    #[test]
+    fn every_node_port_is_mapped_to_the_loopback_alone() {
+        let config = cluster_config(&app(), PortRange { first: 30_000, last: 30_015 });
+        let config: serde_json::Value = serde_json::from_str(&config).unwrap();
+
+        let mappings = config["nodes"][0]["extraPortMappings"].as_array().unwrap();
+        assert_eq!(mappings.len(), 16);
+        assert!(mappings.iter().all(|it| it["listenAddress"] == "127.0.0.1" && it["hostPort"] == it["containerPort"]));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_kind_prints_is_read(line in "\\PC*") {
+            let _ = stage(&format!("•{line}"));
+            let lines = vec![format!("{line} address already in use {line}")];
+            let error = ToolError::Failed { program: "kind".into(), status: "exit code 1".into(), lines };
+            let _ = KindError::from_tool(error, "app", "image").failure();
+        }
+    }
+}

@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use bollard::models::ContainerSummary;
 use bollard::query_parameters::{ListContainersOptionsBuilder, ListImagesOptionsBuilder};
 use bollard::{API_DEFAULT_VERSION, Docker};
-use tokio::net::UnixStream;
+use tokio::net::{TcpStream, UnixStream};
 
 use super::{Area, Check, PATIENCE, Verdict, probe};
 use crate::config::Settings;
@@ -100,17 +100,24 @@ async fn node_ports(settings: &Settings) -> Verdict {
         return Verdict::ok("not mapped: `KIND_NETWORK` is `kind`");
     }
     let range = settings.kind.node_port_range;
-    let mapped = match connect(&settings.docker.host).await {
-        Ok(docker) => mapped_ports(&docker, settings).await,
-        Err(_) => None,
+    let published = match connect(&settings.docker.host).await {
+        Ok(docker) => Published::read(&docker, settings).await,
+        Err(_) => Published::default(),
     };
-    let Some(mapped) = mapped else {
-        let taken: Vec<String> = range.ports().filter(|it| is_taken(*it)).map(|it| it.to_string()).collect();
-        return if taken.is_empty() {
-            Verdict::ok(format!("{range} are free"))
-        } else {
-            let advice = "end what listens there, or set `NODE_PORT_RANGE`: the cluster cannot be created else";
-            Verdict::fail(format!("{} of {range} taken", taken.join(", ")), advice)
+    let Some(mapped) = published.by_cluster else {
+        let taken: Vec<u16> = range.ports().filter(|it| is_taken(*it)).collect();
+        let holders: BTreeSet<&str> =
+            taken.iter().filter_map(|it| published.by_others.get(it)).map(String::as_str).collect();
+        return match (taken.first(), holders.first()) {
+            (None, _) => Verdict::ok(format!("{range} are free")),
+            (Some(first), Some(holder)) => Verdict::fail(
+                format!("{} of {range} are taken, {first} and others by the container `{holder}`", taken.len()),
+                "set `NODE_PORT_RANGE` to other ports, or set `KIND_CLUSTER_NAME` if that is the cluster to use",
+            ),
+            (Some(first), None) => Verdict::fail(
+                format!("{} of {range} are taken, the first is {first}", taken.len()),
+                "end what listens there, or set `NODE_PORT_RANGE` to other ports",
+            ),
         };
     };
     let missing = range.ports().filter(|it| !mapped.contains(it)).count();
@@ -124,14 +131,32 @@ async fn node_ports(settings: &Settings) -> Verdict {
     }
 }
 
-/// The host ports of the cluster's nodes; `None` when there is no such cluster.
-async fn mapped_ports(docker: &Docker, settings: &Settings) -> Option<BTreeSet<u16>> {
-    let label = format!("io.x-k8s.kind.cluster={}", settings.kind.cluster_name);
-    let filters = HashMap::from([("label", vec![label.as_str()])]);
-    let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
-    let nodes: Vec<ContainerSummary> = docker.list_containers(Some(options)).await.ok()?;
-    let ports = nodes.iter().filter_map(|it| it.ports.as_ref()).flatten().filter_map(|it| it.public_port).collect();
-    (!nodes.is_empty()).then_some(ports)
+/// The host ports that containers publish.
+#[derive(Default)]
+struct Published {
+    /// Those of the cluster's nodes; `None` when there is no such cluster.
+    by_cluster: Option<BTreeSet<u16>>,
+    /// Those of other containers, with the container's name.
+    by_others: HashMap<u16, String>,
+}
+
+impl Published {
+    async fn read(docker: &Docker, settings: &Settings) -> Self {
+        let options = ListContainersOptionsBuilder::default().all(true).build();
+        let containers: Vec<ContainerSummary> = docker.list_containers(Some(options)).await.unwrap_or_default();
+        let mut published = Self::default();
+        for container in containers {
+            let cluster = container.labels.as_ref().and_then(|it| it.get("io.x-k8s.kind.cluster"));
+            let ports = container.ports.iter().flatten().filter_map(|it| it.public_port);
+            if cluster.is_some_and(|it| it == settings.kind.cluster_name.as_str()) {
+                published.by_cluster.get_or_insert_default().extend(ports);
+            } else {
+                let name = container.names.iter().flatten().next().map(|it| it.trim_start_matches('/'));
+                published.by_others.extend(ports.map(|port| (port, name.unwrap_or("unnamed").to_owned())));
+            }
+        }
+        published
+    }
 }
 
 fn is_taken(port: u16) -> bool {
@@ -159,6 +184,9 @@ async fn connect(host: &DockerHost) -> Result<Docker, Verdict> {
         DockerHost::Tcp(address) => Docker::connect_with_http(address, seconds, API_DEFAULT_VERSION),
     };
     let advice = "check `DOCKER_HOST`, and that the daemon runs";
+    if let DockerHost::Tcp(address) = host {
+        TcpStream::connect(address.as_str()).await.map_err(|error| unreachable(&error, advice))?;
+    }
     let docker = docker.map_err(|error| unreachable(&error, advice))?;
     docker.negotiate_version().await.map_err(|error| unreachable(&error, advice))
 }

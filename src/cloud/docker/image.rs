@@ -4,11 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use bollard::models::{ImageConfig, ImageInspect};
 use bollard::query_parameters::{ListImagesOptions, RemoveImageOptions};
-use serde::{Deserialize, Serialize};
 
 use super::tap::REPOSITORY;
 use super::{Docker, DockerError};
-use crate::id::ImageRef;
+use crate::id::{ExposedPort, ImageRef};
 
 /// What the daemon knows of an image.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,27 +34,6 @@ pub struct ImageInfo {
     pub(super) left_names: Vec<ImageRef>,
     /// The rest of what a container runtime wants to know.
     pub(super) runtime: RuntimeConfig,
-}
-
-/// A port of an EXPOSE line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct ExposedPort {
-    /// Its number.
-    pub port: u16,
-    /// Its protocol.
-    pub protocol: Protocol,
-}
-
-/// Protocol of a port.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Protocol {
-    /// TCP.
-    Tcp,
-    /// UDP.
-    Udp,
-    /// SCTP.
-    Sctp,
 }
 
 /// What goes into an image's configuration file beside what [`ImageInfo`] shows.
@@ -155,32 +133,7 @@ impl From<ImageInspect> for ImageInfo {
     }
 }
 
-impl ExposedPort {
-    /// Accepts Docker's `5000/tcp`, or a bare number, which is TCP.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let (port, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
-        let protocol = match protocol.to_ascii_lowercase().as_str() {
-            "tcp" => Protocol::Tcp,
-            "udp" => Protocol::Udp,
-            "sctp" => Protocol::Sctp,
-            _ => return None,
-        };
-        port.parse().ok().filter(|port| *port > 0).map(|port| Self { port, protocol })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn exposed_ports_carry_their_protocol() {
-        assert_eq!(ExposedPort::parse("5000/tcp"), Some(ExposedPort { port: 5000, protocol: Protocol::Tcp }));
-        assert_eq!(ExposedPort::parse("53/udp"), Some(ExposedPort { port: 53, protocol: Protocol::Udp }));
-        assert_eq!(ExposedPort::parse("80"), Some(ExposedPort { port: 80, protocol: Protocol::Tcp }));
-        assert_eq!(ExposedPort::parse("0/tcp"), None);
-        assert_eq!(ExposedPort::parse("8000-8010/tcp"), None);
-        assert_eq!(ExposedPort::parse(""), None);
-    }
 }

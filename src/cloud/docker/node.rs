@@ -19,11 +19,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::archive::{self, Held};
 use super::exec::Stdin;
-use super::image::{ExposedPort, ImageInfo, Protocol};
+use super::image::ImageInfo;
 use super::layout::{self, Blob, Travelling};
 use super::{Docker, DockerError};
 use crate::event::Lines;
-use crate::id::ImageRef;
+use crate::id::{ExposedPort, ImageRef, Port, Protocol};
 
 /// Lists the content that the node's containerd holds, and the sizes of the files behind it, which `ctr` rounds.
 const LIST_CONTENT: &str = "ctr -n k8s.io content ls && \
@@ -70,6 +70,14 @@ pub struct Loaded {
     pub layers_sent: usize,
     /// Layers that it held already.
     pub layers_present: usize,
+}
+
+impl Node {
+    /// Whether pods run on it.
+    #[must_use]
+    pub fn runs_pods(&self) -> bool {
+        self.role == "control-plane" || self.role == "worker"
+    }
 }
 
 impl Docker {
@@ -365,7 +373,7 @@ impl From<ContainerSummary> for Node {
                 Some(PublishedPort {
                     host_address: port.ip?,
                     host_port: port.public_port?,
-                    node_port: ExposedPort { port: port.private_port, protocol },
+                    node_port: ExposedPort { number: Port::new(port.private_port)?, protocol },
                 })
             })
             .collect();

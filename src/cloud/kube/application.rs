@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use crate::cloud::kube::error::KubeError;
 use crate::id::{
-    CommitId, DeploymentId, DeploymentName, EnvironmentName, ImageRef, Namespace, OperationId, Port, RepositoryUrl,
-    short_hash,
+    CommitId, DeploymentId, DeploymentName, EnvironmentName, ExposedPort, ImageRef, Namespace, OperationId, Port,
+    Protocol, RepositoryUrl, short_hash,
 };
 use crate::template;
 
@@ -33,7 +33,7 @@ pub struct Application {
     /// The port that is probed and that people open.
     pub main_port: Port,
     /// All ports; the main one need not be among them.
-    pub ports: Vec<ServicePort>,
+    pub ports: Vec<ExposedPort>,
     /// How it is reached from outside the cluster.
     pub expose: Expose,
     /// The node port of the main port; `None` keeps the present one or takes a free one.
@@ -48,40 +48,6 @@ pub struct Application {
     pub commit: CommitId,
     /// After how many seconds Kubernetes itself calls the rollout stuck.
     pub rollout_timeout_s: u32,
-}
-
-/// A port of an application.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct ServicePort {
-    /// Its number.
-    pub number: Port,
-    /// Its protocol.
-    pub protocol: Protocol,
-}
-
-/// The protocol of a port, spelled as Kubernetes does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum Protocol {
-    /// TCP.
-    Tcp,
-    /// UDP.
-    Udp,
-    /// SCTP.
-    Sctp,
-}
-
-impl ServicePort {
-    /// Its name in the manifests, such as `tcp-8080`.
-    #[must_use]
-    pub fn name(self) -> String {
-        let protocol = match self.protocol {
-            Protocol::Tcp => "tcp",
-            Protocol::Udp => "udp",
-            Protocol::Sctp => "sctp",
-        };
-        format!("{protocol}-{}", self.number)
-    }
 }
 
 /// How an application is reached from outside the cluster.
@@ -208,7 +174,7 @@ impl Application {
 
     /// The main port, then the others in their order, each once.
     fn all_ports(&self) -> Vec<PortValues> {
-        let main = ServicePort { number: self.main_port, protocol: Protocol::Tcp };
+        let main = ExposedPort { number: self.main_port, protocol: Protocol::Tcp };
         let mut ports = vec![main];
         for port in &self.ports {
             if !ports.contains(port) {
@@ -318,8 +284,8 @@ pub(super) mod tests {
             replicas: 2,
             main_port: Port::new(5000).unwrap(),
             ports: vec![
-                ServicePort { number: Port::new(8125).unwrap(), protocol: Protocol::Udp },
-                ServicePort { number: Port::new(5000).unwrap(), protocol: Protocol::Tcp },
+                ExposedPort { number: Port::new(8125).unwrap(), protocol: Protocol::Udp },
+                ExposedPort { number: Port::new(5000).unwrap(), protocol: Protocol::Tcp },
             ],
             expose: Expose::NodePort,
             node_port: None,

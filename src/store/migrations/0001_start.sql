@@ -28,6 +28,7 @@ CREATE UNIQUE INDEX one_deployment_per_name ON deployments (target_id, namespace
 CREATE TABLE versions (
     deployment_id TEXT NOT NULL REFERENCES deployments (id),
     revision BIGINT NOT NULL,
+    image TEXT NOT NULL,
     version TEXT NOT NULL,
     PRIMARY KEY (deployment_id, revision)
 );

@@ -84,7 +84,7 @@ impl Clone<'_> {
     }
 
     async fn has_commit(&self) -> Result<bool, GitError> {
-        let call = self.call("cat-file").args(["-e", &format!("{}^{{commit}}", self.commit)]);
+        let call = self.call("cat-file").args(["-e", self.commit.as_str()]);
         match call.run(self.lines, self.cancel).await {
             Ok(_) => Ok(true),
             Err(ToolError::Failed { .. }) => Ok(false),

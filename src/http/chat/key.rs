@@ -1,0 +1,207 @@
+//! By what two requests are recognised as the same one, sent twice.
+//!
+//! A client says it by a header; a chat page by its chat and message; else the request itself is the key. Keys are
+//! hashed together with who asks, so that nobody attaches to what somebody else asked for.
+
+use axum::http::HeaderMap;
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+use crate::app::{KeyKind, RequestKey};
+use crate::http::auth::Caller;
+use crate::http::chat::page;
+use crate::http::error::ApiError;
+use crate::intent::fields::FIELDS;
+use crate::intent::{Request, Source};
+
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+const RETRY_COUNT: &str = "x-stainless-retry-count";
+const LONGEST: usize = 255;
+
+/// Fields that say how to answer, not what to do.
+const STREAM_FIELDS: &[&str] = &["stream", "stream_options"];
+
+/// The key of a request.
+///
+/// # Errors
+/// [`ApiError`] when the `Idempotency-Key` header is not one.
+pub fn of(
+    caller: &Caller,
+    headers: &HeaderMap,
+    body: &Map<String, Value>,
+    request: &Request,
+) -> Result<RequestKey, ApiError> {
+    let who = caller.principal.as_str();
+    let body_hash = hash_of(|it| object(it, body.iter().filter(|(name, _)| !STREAM_FIELDS.contains(&name.as_str()))));
+    if let Some(value) = headers.get(IDEMPOTENCY_KEY) {
+        let value = value.to_str().ok().filter(|text| (1..=LONGEST).contains(&text.len()));
+        let value = value.ok_or_else(|| {
+            ApiError::invalid("Idempotency-Key", "`Idempotency-Key` must be 1 to 255 characters of visible ASCII")
+        })?;
+        return Ok(RequestKey { key: hash(&["header", who, value]), kind: KeyKind::Header, body_hash });
+    }
+    if let Some(key) = chat_key(who, headers, body, request) {
+        // The page sends the whole conversation again, with what it has learnt since: what counts is what it asks for.
+        let asked = serde_json::to_string(&request.intent).unwrap_or_default();
+        return Ok(RequestKey { key, kind: KeyKind::Chat, body_hash: hash(&[&asked]) });
+    }
+    let retries = headers.get(RETRY_COUNT).and_then(|it| it.to_str().ok()?.trim().parse::<u32>().ok());
+    let is_retry = retries.is_some_and(|count| count > 0);
+    Ok(RequestKey { key: hash(&["body", who, &body_hash]), kind: KeyKind::Hash { is_retry }, body_hash })
+}
+
+/// Fields that a chat page adds to every message count once per chat; a sentence counts once per message.
+fn chat_key(who: &str, headers: &HeaderMap, body: &Map<String, Value>, request: &Request) -> Option<String> {
+    let chat = page::chat_id(headers)?;
+    match request.source {
+        Source::Fields => {
+            let ours = body.iter().filter(|(name, _)| FIELDS.iter().any(|field| field.name == name.as_str()));
+            Some(hash(&["chat", who, chat, &hash_of(|it| object(it, ours))]))
+        }
+        Source::Sentence => {
+            let message = page::message_id(headers)?;
+            Some(hash(&["message", who, chat, message, request.intent.action().as_str()]))
+        }
+    }
+}
+
+/// Hashes a value so that the order of fields does not matter.
+fn value(hash: &mut Sha256, it: &Value) {
+    match it {
+        Value::Object(map) => object(hash, map.iter()),
+        Value::Array(items) => {
+            hash.update(b"[");
+            for item in items {
+                value(hash, item);
+                hash.update(b",");
+            }
+            hash.update(b"]");
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => hash.update(it.to_string().as_bytes()),
+    }
+}
+
+fn object<'a>(hash: &mut Sha256, fields: impl Iterator<Item = (&'a String, &'a Value)>) {
+    let mut fields: Vec<_> = fields.collect();
+    fields.sort_unstable_by_key(|(name, _)| name.as_str());
+    hash.update(b"{");
+    for (name, it) in fields {
+        value(hash, &Value::String(name.clone()));
+        hash.update(b":");
+        value(hash, it);
+        hash.update(b",");
+    }
+    hash.update(b"}");
+}
+
+fn hash_of(feed: impl FnOnce(&mut Sha256)) -> String {
+    let mut hash = Sha256::new();
+    feed(&mut hash);
+    hex(&hash.finalize())
+}
+
+fn hash(parts: &[&str]) -> String {
+    hash_of(|hash| {
+        for part in parts {
+            hash.update(part.len().to_le_bytes());
+            hash.update(part.as_bytes());
+        }
+    })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::{HeaderName, HeaderValue};
+    use serde_json::json;
+
+    use super::*;
+    use crate::intent::{Limits, fields};
+
+    fn deploy() -> Value {
+        json!({
+            "action": "deploy",
+            "deployment_mode": "local",
+            "github_repo_url": "https://git.example.test/team/notes.git",
+            "messages": [{"role": "user", "content": "go"}],
+        })
+    }
+
+    fn key(principal: &str, headers: &[(&'static str, &'static str)], body: &Value, source: Source) -> RequestKey {
+        let body = body.as_object().unwrap();
+        let limits = Limits { max_replicas: 10, aws_credentials_in_settings: false };
+        let request = Request { source, ..fields::parse(body, &limits).unwrap().unwrap() };
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .collect();
+        of(&Caller { principal: principal.to_owned() }, &headers, body, &request).unwrap()
+    }
+
+    fn with(name: &str, value: Value) -> Value {
+        let mut body = deploy();
+        body[name] = value;
+        body
+    }
+
+    #[test]
+    fn the_way_of_answering_does_not_make_another_request() {
+        let whole = key("a", &[], &deploy(), Source::Fields);
+        let streamed = key("a", &[], &with("stream", json!(true)), Source::Fields);
+
+        assert_eq!(whole, streamed);
+        assert_eq!(whole.kind, KeyKind::Hash { is_retry: false });
+    }
+
+    #[test]
+    fn another_wish_or_another_person_makes_another_request() {
+        let one = key("a", &[], &deploy(), Source::Fields);
+
+        assert_ne!(one.key, key("a", &[], &with("scale_replicas", json!(2)), Source::Fields).key);
+        assert_ne!(one.key, key("b", &[], &deploy(), Source::Fields).key);
+    }
+
+    #[test]
+    fn an_sdk_says_that_it_sends_again() {
+        let again = key("a", &[("x-stainless-retry-count", "1")], &deploy(), Source::Fields);
+
+        assert_eq!(again.kind, KeyKind::Hash { is_retry: true });
+        assert_eq!(again.key, key("a", &[("x-stainless-retry-count", "0")], &deploy(), Source::Fields).key);
+    }
+
+    #[test]
+    fn a_header_is_the_key_and_the_body_is_remembered() {
+        let headers = [("idempotency-key", "k-1")];
+        let one = key("a", &headers, &deploy(), Source::Fields);
+        let other = key("a", &headers, &with("scale_replicas", json!(2)), Source::Fields);
+
+        assert_eq!((one.kind, &one.key), (KeyKind::Header, &other.key));
+        assert_ne!(one.body_hash, other.body_hash);
+    }
+
+    #[test]
+    fn fields_that_a_chat_page_adds_to_every_message_count_once() {
+        let first = [("x-openwebui-chat-id", "c1"), ("x-openwebui-user-message-id", "m1")];
+        let second = [("x-openwebui-chat-id", "c1"), ("x-openwebui-user-message-id", "m2")];
+        let longer = with("messages", json!([{"role": "user", "content": "go"}, {"role": "user", "content": "and?"}]));
+
+        let one = key("a", &first, &deploy(), Source::Fields);
+
+        assert_eq!(one.kind, KeyKind::Chat);
+        assert_eq!(one, key("a", &second, &longer, Source::Fields));
+    }
+
+    #[test]
+    fn a_sentence_on_a_chat_page_counts_once_per_message() {
+        let first = [("x-openwebui-chat-id", "c1"), ("x-openwebui-user-message-id", "m1")];
+        let second = [("x-openwebui-chat-id", "c1"), ("x-openwebui-user-message-id", "m2")];
+
+        let one = key("a", &first, &deploy(), Source::Sentence);
+
+        assert_eq!(one.key, key("a", &first, &deploy(), Source::Sentence).key);
+        assert_ne!(one.key, key("a", &second, &deploy(), Source::Sentence).key);
+    }
+}

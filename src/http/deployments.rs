@@ -1,0 +1,255 @@
+//! `GET /v1/deployments`: what exists, and what it prints.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use futures_util::{StreamExt, TryStreamExt};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::app::{App, DeploymentFilter};
+use crate::http::auth::Caller;
+use crate::http::error::{ApiError, ErrorBody};
+use crate::http::limit::Streams;
+use crate::http::list::{List, ListQuery};
+use crate::http::request_id::RequestId;
+use crate::http::sse;
+use crate::id::{DeploymentId, Mode};
+use crate::reply::plain;
+use crate::store::record::{Deployment, DeploymentState};
+
+/// How many of the last lines of each pod are shown when nobody says.
+const DEFAULT_TAIL: u32 = 100;
+/// How many can be.
+const MAX_TAIL: u32 = 10_000;
+
+/// A deployment: one flat object, the same in the chat answer, in operations and in lists. What its mode does not
+/// have, or not yet, is null.
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct DeploymentObject {
+    /// Always `deployment`.
+    #[schema(value_type = String)]
+    pub object: &'static str,
+    /// Its id.
+    #[schema(value_type = String)]
+    pub id: DeploymentId,
+    /// Kind of target.
+    pub deployment_mode: Mode,
+    /// Where it stands.
+    pub state: DeploymentState,
+    /// Name of the target: cluster or instance.
+    pub instance_id: String,
+    /// Name of the application.
+    pub instance_name: String,
+    /// Its namespace.
+    pub target_namespace: String,
+    /// What it is built from.
+    pub github_repo_url: String,
+    /// Branch, tag or commit that was asked for.
+    pub git_ref: Option<String>,
+    /// The commit that runs.
+    pub commit: Option<String>,
+    /// The image that runs.
+    pub image: Option<String>,
+    /// How many replicas are wanted.
+    pub replicas: Option<u16>,
+    /// Ports that it listens on, the one that is served first.
+    pub ports: Vec<u16>,
+    /// Where it answers.
+    pub app_url: Option<String>,
+    /// Public address of the EC2 instance.
+    pub public_ip: Option<String>,
+    /// The same, under the original's name.
+    pub ec2_public_ip: Option<String>,
+    /// Id of the EC2 instance.
+    pub ec2_instance_id: Option<String>,
+    /// Key pair of the EC2 instance.
+    pub ec2_key_name: Option<String>,
+    /// Its node port.
+    pub node_port: Option<u16>,
+    /// ECR repository.
+    pub ecr_repository_url: Option<String>,
+    /// Endpoint of the EKS cluster.
+    pub eks_cluster_endpoint: Option<String>,
+    /// DNS name of the load balancer.
+    pub nlb_dns_name: Option<String>,
+    /// Certificate of the domain.
+    pub acm_certificate_arn: Option<String>,
+    /// Things that are worth knowing.
+    pub warnings: Vec<String>,
+    /// When it was first asked for.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+}
+
+impl From<&Deployment> for DeploymentObject {
+    fn from(it: &Deployment) -> Self {
+        let facts = it.facts.clone();
+        let version = facts.version;
+        let mut ports: Vec<u16> = version.iter().map(|version| version.main_port.get()).collect();
+        for (port, _) in version.iter().flat_map(|version| &version.ports) {
+            if !ports.contains(&port.get()) {
+                ports.push(port.get());
+            }
+        }
+        Self {
+            object: "deployment",
+            id: it.id,
+            deployment_mode: it.mode,
+            state: it.state,
+            instance_id: it.instance_id.clone(),
+            instance_name: it.name.to_string(),
+            target_namespace: it.namespace.to_string(),
+            github_repo_url: it.repository.to_string(),
+            git_ref: it.git_ref.as_ref().map(ToString::to_string),
+            commit: version.as_ref().map(|version| version.commit.to_string()),
+            image: version.as_ref().map(|version| version.image.to_string()),
+            replicas: facts.replicas,
+            ports,
+            app_url: facts.app_url,
+            ec2_public_ip: facts.public_ip.clone(),
+            public_ip: facts.public_ip,
+            ec2_instance_id: facts.ec2_instance_id,
+            ec2_key_name: facts.ec2_key_name,
+            node_port: facts.node_port,
+            ecr_repository_url: facts.ecr_repository_url,
+            eks_cluster_endpoint: facts.eks_cluster_endpoint,
+            nlb_dns_name: facts.nlb_dns_name,
+            acm_certificate_arn: facts.acm_certificate_arn,
+            warnings: facts.warnings,
+            created_at: it.created_at,
+            updated_at: it.updated_at,
+        }
+    }
+}
+
+/// Lists deployments, newest first.
+///
+/// # Errors
+/// [`ApiError`] when the query is wrong or the store fails.
+#[utoipa::path(get, path = "/v1/deployments", tag = "deployments",
+    params(("limit" = Option<u32>, Query, description = "How many, from 1 to 100"),
+        ("after" = Option<String>, Query, description = "`last_id` of the page before"),
+        ("state" = Option<DeploymentState>, Query, description = "Only in this state"),
+        ("mode" = Option<Mode>, Query, description = "Only of this mode")),
+    responses((status = 200, body = List<DeploymentObject>), (status = 400, body = ErrorBody)))]
+pub async fn list(
+    State(app): State<App>,
+    _: Caller,
+    query: ListQuery,
+) -> Result<Json<List<DeploymentObject>>, ApiError> {
+    let filter = DeploymentFilter {
+        state: query.read(
+            "state",
+            "`deploying`, `running`, `failed`, `removing` or `removed`",
+            DeploymentState::from_text,
+        )?,
+        mode: query.read("mode", "`local`, `cloud-local` or `cloud-hosted`", |text| Mode::parse(text).ok())?,
+        after: query.read("after", "the id of a deployment", |text| DeploymentId::parse(text).ok())?,
+        limit: query.limit()?,
+    };
+    let page = app.deployments(&filter).await?;
+    let data = page.items.iter().map(DeploymentObject::from).collect();
+    Ok(Json(List::new(data, page.has_more, |it| it.id.to_string())))
+}
+
+/// Shows one deployment.
+///
+/// # Errors
+/// [`ApiError::DeploymentNotFound`].
+#[utoipa::path(get, path = "/v1/deployments/{id}", tag = "deployments",
+    params(("id" = String, Path, description = "Id of the deployment")),
+    responses((status = 200, body = DeploymentObject), (status = 404, body = ErrorBody)))]
+pub async fn show(
+    State(app): State<App>,
+    _: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<DeploymentObject>, ApiError> {
+    find(&app, &id).await.map(|deployment| Json(DeploymentObject::from(&deployment)))
+}
+
+/// Shows what an application prints: `{"object", "id", "lines"}`, or events with one line each when it is followed.
+///
+/// # Errors
+/// [`ApiError`] when there is no such deployment or its output cannot be read.
+#[utoipa::path(get, path = "/v1/deployments/{id}/logs", tag = "deployments",
+    params(("id" = String, Path, description = "Id of the deployment"),
+        ("tail" = Option<u32>, Query, description = "How many of the last lines of each pod, from 1 to 10000"),
+        ("follow" = Option<bool>, Query, description = "Answer with a stream of events and go on with new lines")),
+    responses((status = 200, body = LogLines), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
+pub async fn logs(
+    State(app): State<App>,
+    State(streams): State<Streams>,
+    _: Caller,
+    request_id: RequestId,
+    Path(id): Path<String>,
+    query: ListQuery,
+) -> Result<Response, ApiError> {
+    let in_range = |text: &str| text.parse().ok().filter(|tail| (1..=MAX_TAIL).contains(tail));
+    let tail = query.read("tail", "a whole number from 1 to 10000", in_range)?.unwrap_or(DEFAULT_TAIL);
+    let follow = query.read("follow", "`true` or `false`", |text| text.parse().ok())?.unwrap_or(false);
+    let deployment = find(&app, &id).await?;
+    if !follow {
+        let lines: Vec<String> = app.logs(&deployment, tail, false).await?.try_collect().await?;
+        let lines = lines.iter().map(|line| plain(line)).collect();
+        return Ok(Json(LogLines { object: "list", id: deployment.id, lines }).into_response());
+    }
+    let open = streams.open()?;
+    let lines = app.logs(&deployment, tail, true).await?.take_until(app.shutdown_token().cancelled_owned());
+    let events = lines.map(move |line| match line {
+        Ok(line) => sse::data(&LogLine { line: plain(&line) }),
+        Err(error) => sse::data(&ApiError::from(error).body(request_id.as_str())),
+    });
+    Ok(sse::respond(events, open))
+}
+
+/// The last lines that an application printed.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct LogLines {
+    /// Always `list`.
+    #[schema(value_type = String)]
+    pub object: &'static str,
+    /// Id of the deployment.
+    #[schema(value_type = String)]
+    pub id: DeploymentId,
+    /// The lines, oldest first.
+    pub lines: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct LogLine {
+    line: String,
+}
+
+async fn find(app: &App, id: &str) -> Result<Deployment, ApiError> {
+    let found = match DeploymentId::parse(id) {
+        Ok(id) => app.deployment(id).await?,
+        Err(_) => None,
+    };
+    let shown: String = id.chars().take(80).collect();
+    found.ok_or_else(|| {
+        ApiError::DeploymentNotFound(format!("there is no deployment `{shown}`; `GET /v1/deployments` lists them"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reply::outcome::tests::a_deployment;
+
+    #[test]
+    fn a_deployment_is_one_flat_object() {
+        insta::assert_json_snapshot!(DeploymentObject::from(&a_deployment()));
+    }
+
+    #[test]
+    fn a_deployment_before_its_first_rollout_has_nulls() {
+        let mut deployment = a_deployment();
+        deployment.facts = Default::default();
+
+        let object = DeploymentObject::from(&deployment);
+
+        assert_eq!((object.commit, object.ports, object.app_url), (None, Vec::new(), None));
+    }
+}

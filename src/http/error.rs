@@ -1,0 +1,374 @@
+//! ApiError: every way in which a request can be refused, and the OpenAI error object that says so.
+
+use std::borrow::Cow;
+
+use axum::Json;
+use axum::http::header::RETRY_AFTER;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::app::{AppError, BoxError};
+use crate::http::request_id;
+use crate::id::OperationId;
+use crate::intent::{IntentError, IntentErrorCode};
+
+/// Says why a request is not answered with what it asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// The body is not JSON.
+    #[error("the body is not valid JSON: {0}")]
+    MalformedJson(String),
+    /// A value is out of range, of the wrong kind or against its rule.
+    #[error("{message}")]
+    InvalidValue {
+        /// The field.
+        param: Option<Cow<'static, str>>,
+        /// What would be right.
+        message: String,
+    },
+    /// A field that is needed is not there.
+    #[error("{message}")]
+    MissingParameter {
+        /// The first of them.
+        param: Option<Cow<'static, str>>,
+        /// All of them.
+        message: String,
+    },
+    /// A field is not one of ours, but nearly.
+    #[error("{message}")]
+    UnknownParameter {
+        /// The field.
+        param: Option<Cow<'static, str>>,
+        /// Which one was meant.
+        message: String,
+    },
+    /// Several deployments fit.
+    #[error("{message}")]
+    AmbiguousDeployment {
+        /// The field that would tell.
+        param: &'static str,
+        /// Which ones.
+        message: String,
+    },
+    /// The mode does not work on this server.
+    #[error("{0}")]
+    ModeUnavailable(String),
+    /// The key is missing or not one of ours.
+    #[error("{0}")]
+    InvalidApiKey(&'static str),
+    /// A server without keys is asked under a name that is not this machine's.
+    #[error(
+        "this server has no API keys and answers only under `localhost` or a loopback address; set `API_KEYS` to use `{0}`"
+    )]
+    HostNotAllowed(String),
+    /// There is no such model.
+    #[error("the model `{0}` does not exist; `GET /v1/models` lists those that do")]
+    ModelNotFound(String),
+    /// There is no such deployment.
+    #[error("{0}")]
+    DeploymentNotFound(String),
+    /// There is no such operation.
+    #[error("there is no operation `{0}`")]
+    OperationNotFound(String),
+    /// There is no such route.
+    #[error("there is no `{0}` here; `/openapi.json` lists every route")]
+    RouteNotFound(String),
+    /// The route exists, for other methods.
+    #[error("`{0}` is not possible here; `/openapi.json` lists every route")]
+    MethodNotAllowed(String),
+    /// The body came too slowly.
+    #[error("the body did not arrive in time")]
+    BodyTimeout,
+    /// Another operation is running on the deployment.
+    #[error("{message}")]
+    DeploymentBusy {
+        /// Names the deployment and the operation.
+        message: String,
+        /// The operation that is running.
+        operation: OperationId,
+    },
+    /// The request contradicts what exists.
+    #[error("{message}")]
+    Conflict {
+        /// The field to change.
+        param: Option<&'static str>,
+        /// What contradicts what.
+        message: String,
+    },
+    /// The body is too large.
+    #[error("the body is larger than {0} bytes")]
+    BodyTooLarge(u64),
+    /// The body is not JSON by its own account.
+    #[error("{0}")]
+    UnsupportedMediaType(&'static str),
+    /// The body, or `messages`, is of the wrong JSON kind.
+    #[error("{message}")]
+    WrongKind {
+        /// The field, or nothing for the body itself.
+        param: Option<&'static str>,
+        /// What it should be.
+        message: &'static str,
+    },
+    /// The same key came with another request.
+    #[error("this idempotency key was used for another request; use a new key for a new request")]
+    IdempotencyKeyReused,
+    /// Too many requests in the last minute.
+    #[error("too many requests; try again in {retry_after_s} s")]
+    RateLimited {
+        /// When the next one may come.
+        retry_after_s: u64,
+    },
+    /// The header is too large.
+    #[error("the header of the request is larger than {0} bytes")]
+    HeaderTooLarge(usize),
+    /// A fault of ours. Its cause goes to the log only.
+    #[error("something went wrong on our side")]
+    Internal(#[source] BoxError),
+    /// The server is about to stop.
+    #[error("the server is shutting down; send the request again in a moment")]
+    ShuttingDown,
+    /// As many streams are open as the settings allow.
+    #[error("too many streams are open; try again in a moment")]
+    TooManyStreams,
+}
+
+/// Status, OpenAI error type and stable code of an error.
+type Class = (StatusCode, &'static str, &'static str);
+
+const INVALID: &str = "invalid_request_error";
+
+impl ApiError {
+    /// Status, OpenAI error type and stable code, in one table.
+    fn class(&self) -> Class {
+        match self {
+            Self::MalformedJson(_) => (StatusCode::BAD_REQUEST, INVALID, "invalid_json"),
+            Self::InvalidValue { .. } => (StatusCode::BAD_REQUEST, INVALID, "invalid_value"),
+            Self::MissingParameter { .. } => (StatusCode::BAD_REQUEST, INVALID, "missing_required_parameter"),
+            Self::UnknownParameter { .. } => (StatusCode::BAD_REQUEST, INVALID, "unknown_parameter"),
+            Self::AmbiguousDeployment { .. } => (StatusCode::BAD_REQUEST, INVALID, "ambiguous_deployment"),
+            Self::ModeUnavailable(_) => (StatusCode::BAD_REQUEST, INVALID, "mode_unavailable"),
+            Self::InvalidApiKey(_) => (StatusCode::UNAUTHORIZED, INVALID, "invalid_api_key"),
+            Self::HostNotAllowed(_) => (StatusCode::FORBIDDEN, INVALID, "host_not_allowed"),
+            Self::ModelNotFound(_) => (StatusCode::NOT_FOUND, INVALID, "model_not_found"),
+            Self::DeploymentNotFound(_) => (StatusCode::NOT_FOUND, INVALID, "deployment_not_found"),
+            Self::OperationNotFound(_) => (StatusCode::NOT_FOUND, INVALID, "operation_not_found"),
+            Self::RouteNotFound(_) => (StatusCode::NOT_FOUND, INVALID, "route_not_found"),
+            Self::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, INVALID, "method_not_allowed"),
+            Self::BodyTimeout => (StatusCode::REQUEST_TIMEOUT, INVALID, "request_timeout"),
+            Self::DeploymentBusy { .. } => (StatusCode::CONFLICT, INVALID, "deployment_busy"),
+            Self::Conflict { .. } => (StatusCode::CONFLICT, INVALID, "conflict"),
+            Self::BodyTooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, INVALID, "body_too_large"),
+            Self::UnsupportedMediaType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, INVALID, "unsupported_media_type"),
+            Self::WrongKind { .. } => (StatusCode::UNPROCESSABLE_ENTITY, INVALID, "invalid_type"),
+            Self::IdempotencyKeyReused => (StatusCode::UNPROCESSABLE_ENTITY, INVALID, "idempotency_key_reused"),
+            Self::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", "rate_limit_exceeded"),
+            Self::HeaderTooLarge(_) => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, INVALID, "header_too_large"),
+            Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "server_error", "internal_error"),
+            Self::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "server_error", "shutting_down"),
+            Self::TooManyStreams => (StatusCode::SERVICE_UNAVAILABLE, "server_error", "too_many_streams"),
+        }
+    }
+
+    fn param(&self) -> Option<Cow<'static, str>> {
+        match self {
+            Self::InvalidValue { param, .. }
+            | Self::MissingParameter { param, .. }
+            | Self::UnknownParameter { param, .. } => param.clone(),
+            Self::AmbiguousDeployment { param, .. } => Some((*param).into()),
+            Self::Conflict { param, .. } | Self::WrongKind { param, .. } => param.map(Into::into),
+            Self::ModeUnavailable(_) => Some("deployment_mode".into()),
+            Self::ModelNotFound(_) => Some("model".into()),
+            Self::MalformedJson(_)
+            | Self::InvalidApiKey(_)
+            | Self::HostNotAllowed(_)
+            | Self::DeploymentNotFound(_)
+            | Self::OperationNotFound(_)
+            | Self::RouteNotFound(_)
+            | Self::MethodNotAllowed(_)
+            | Self::BodyTimeout
+            | Self::DeploymentBusy { .. }
+            | Self::BodyTooLarge(_)
+            | Self::UnsupportedMediaType(_)
+            | Self::IdempotencyKeyReused
+            | Self::RateLimited { .. }
+            | Self::HeaderTooLarge(_)
+            | Self::Internal(_)
+            | Self::ShuttingDown
+            | Self::TooManyStreams => None,
+        }
+    }
+
+    /// Seconds after which the same request may well succeed.
+    fn retry_after_s(&self) -> Option<u64> {
+        if let Self::RateLimited { retry_after_s } = self {
+            return Some(*retry_after_s);
+        }
+        (self.class().0 == StatusCode::SERVICE_UNAVAILABLE).then_some(5)
+    }
+
+    /// Whether sending the same again can never help. SDKs send 409 and 5xx again unless they are told.
+    fn is_final(&self) -> bool {
+        let (status, ..) = self.class();
+        status.is_client_error() && !matches!(self, Self::RateLimited { .. } | Self::BodyTimeout)
+    }
+
+    /// A wrong value of one field.
+    pub fn invalid(param: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self::InvalidValue { param: Some(param.into()), message: message.into() }
+    }
+
+    /// `{"error": {"message", "type", "param", "code"}}`, also for an error in the middle of a stream. Logs a fault of
+    /// ours, once; the client gets the id of its request to quote.
+    #[must_use]
+    pub fn body(self, request_id: &str) -> ErrorBody {
+        let (_, kind, code) = self.class();
+        let message = match &self {
+            Self::Internal(source) => {
+                tracing::error!(request.id = request_id, error = %chain(source.as_ref()), "A request failed by a fault of ours.");
+                format!("{self} (request `{request_id}`)")
+            }
+            _ => self.to_string(),
+        };
+        ErrorBody { error: ErrorObject { message, kind, param: self.param(), code } }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let (status, ..) = self.class();
+        let (retry_after, is_final) = (self.retry_after_s(), self.is_final());
+        let allow_key = matches!(self, Self::InvalidApiKey(_));
+        let mut response = (status, Json(self.body(&request_id::current()))).into_response();
+        let headers = response.headers_mut();
+        if let Some(seconds) = retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if is_final {
+            headers.insert("x-should-retry", HeaderValue::from_static("false"));
+        }
+        if allow_key {
+            headers.insert(axum::http::header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+impl From<AppError> for ApiError {
+    fn from(error: AppError) -> Self {
+        let text = error.to_string();
+        match error {
+            AppError::Busy { deployment: _, operation } => Self::DeploymentBusy { message: text, operation },
+            AppError::NotFound { message } => Self::DeploymentNotFound(message),
+            AppError::Ambiguous { message, param } => Self::AmbiguousDeployment { param, message },
+            AppError::Conflict { message, param } => Self::Conflict { param, message },
+            AppError::Invalid { message, param } => Self::invalid(param, message),
+            AppError::ModeUnavailable { mode: _ } => Self::ModeUnavailable(text),
+            AppError::KeyReused => Self::IdempotencyKeyReused,
+            AppError::ShuttingDown => Self::ShuttingDown,
+            AppError::Internal(source) => Self::Internal(source),
+        }
+    }
+}
+
+impl From<IntentError> for ApiError {
+    fn from(IntentError { param, message, code }: IntentError) -> Self {
+        match code {
+            IntentErrorCode::InvalidValue => Self::InvalidValue { param, message },
+            IntentErrorCode::MissingRequiredParameter => Self::MissingParameter { param, message },
+            IntentErrorCode::UnknownParameter => Self::UnknownParameter { param, message },
+        }
+    }
+}
+
+/// The body of every answer that is an error.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct ErrorBody {
+    /// What is wrong.
+    pub error: ErrorObject,
+}
+
+/// What is wrong with a request.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct ErrorObject {
+    /// For a person: the cause and what would be right.
+    pub message: String,
+    /// OpenAI's class of errors.
+    #[serde(rename = "type")]
+    #[schema(value_type = String)]
+    pub kind: &'static str,
+    /// The field that is wrong.
+    #[schema(value_type = Option<String>)]
+    pub param: Option<Cow<'static, str>>,
+    /// The stable name of the error.
+    #[schema(value_type = String)]
+    pub code: &'static str,
+}
+
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_codes_are_an_api() {
+        let text = || "text".to_owned();
+        let errors = [
+            ApiError::MalformedJson(text()),
+            ApiError::invalid("n", text()),
+            ApiError::MissingParameter { param: Some("action".into()), message: text() },
+            ApiError::UnknownParameter { param: Some("actoin".into()), message: text() },
+            ApiError::AmbiguousDeployment { param: "instance_id", message: text() },
+            ApiError::ModeUnavailable(text()),
+            ApiError::InvalidApiKey("text"),
+            ApiError::HostNotAllowed(text()),
+            ApiError::ModelNotFound(text()),
+            ApiError::DeploymentNotFound(text()),
+            ApiError::OperationNotFound(text()),
+            ApiError::RouteNotFound(text()),
+            ApiError::MethodNotAllowed(text()),
+            ApiError::BodyTimeout,
+            ApiError::DeploymentBusy { message: text(), operation: OperationId::new() },
+            ApiError::Conflict { param: None, message: text() },
+            ApiError::BodyTooLarge(1),
+            ApiError::UnsupportedMediaType("text"),
+            ApiError::WrongKind { param: Some("messages"), message: "text" },
+            ApiError::IdempotencyKeyReused,
+            ApiError::RateLimited { retry_after_s: 1 },
+            ApiError::HeaderTooLarge(1),
+            ApiError::Internal("text".into()),
+            ApiError::ShuttingDown,
+            ApiError::TooManyStreams,
+        ];
+
+        let table: Vec<String> = errors
+            .into_iter()
+            .map(|error| {
+                let (status, kind, code) = error.class();
+                let param = error.param().unwrap_or("-".into());
+                format!("{} {kind} {code} {param}{}", status.as_u16(), if error.is_final() { " final" } else { "" })
+            })
+            .collect();
+
+        insta::assert_snapshot!(table.join("\n"));
+    }
+
+    #[test]
+    fn a_fault_of_ours_tells_the_client_only_the_id_of_its_request() {
+        let body = ApiError::Internal("password in the connection string".into()).body("req_1");
+
+        insta::assert_json_snapshot!(body, @r#"
+        {
+          "error": {
+            "message": "something went wrong on our side (request `req_1`)",
+            "type": "server_error",
+            "param": null,
+            "code": "internal_error"
+          }
+        }
+        "#);
+    }
+}

@@ -1,0 +1,151 @@
+//! `/openapi.json`: the API as a document, generated from the code.
+
+use axum::Json;
+use utoipa::openapi::schema::{AdditionalProperties, ArrayBuilder, Object, ObjectBuilder, Schema, SchemaType, Type};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{OneOfBuilder, OpenApi as Document, RefOr};
+use utoipa::{Modify, OpenApi, PartialSchema, ToSchema};
+
+use crate::http::models::DEFAULT_MODEL;
+use crate::http::{chat, deployments, health, models, operations};
+use crate::intent::fields::{FIELDS, Field, Kind, OPENAI_FIELDS, Part};
+
+/// The document.
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "on-demand-infra", description = "Infrastructure on demand, in a chat: OpenAI's API and what it leads to."),
+    paths(
+        chat::complete,
+        models::list,
+        models::show,
+        operations::list,
+        operations::show,
+        operations::events,
+        operations::cancel,
+        operations::resume,
+        deployments::list,
+        deployments::show,
+        deployments::logs,
+        health::live,
+        health::ready,
+        health::metrics,
+    ),
+    modifiers(&Bearer),
+    security(("bearer" = []))
+)]
+struct Api;
+
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, document: &mut Document) {
+        let bearer = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
+        document.components.get_or_insert_default().add_security_scheme("bearer", bearer);
+    }
+}
+
+/// The document as data.
+#[must_use]
+pub fn document() -> Document {
+    Api::openapi()
+}
+
+/// Shows the document.
+pub async fn show() -> Json<Document> {
+    Json(document())
+}
+
+/// The body of a chat request: OpenAI's fields, and ours from the table that requests are read by.
+#[derive(Debug)]
+pub struct ChatBody;
+
+impl ToSchema for ChatBody {}
+
+impl PartialSchema for ChatBody {
+    fn schema() -> RefOr<Schema> {
+        let message = ObjectBuilder::new()
+            .property("role", one_of_texts(&["system", "developer", "user", "assistant", "tool", "function"]))
+            .property("content", Object::builder().description(Some("A string, an array of parts, or null.")))
+            .required("role");
+        let mut body = ObjectBuilder::new()
+            .description(Some(
+                "OpenAI's request with our fields at the top level. Numbers and booleans may come as strings.",
+            ))
+            .property("model", text().default(Some(DEFAULT_MODEL.into())))
+            .property("messages", ArrayBuilder::new().items(message).min_items(Some(1)))
+            .property("stream", kind(Type::Boolean))
+            .property("n", kind(Type::Integer).maximum(Some(1)).minimum(Some(1)))
+            .required("messages");
+        for name in OPENAI_FIELDS.iter().filter(|name| !["model", "messages", "stream", "n"].contains(name)) {
+            body = body.property(*name, Object::builder().description(Some("Accepted, as in OpenAI's API.")));
+        }
+        for field in FIELDS {
+            body = body.property(field.name, of_field(field));
+        }
+        body.build().into()
+    }
+}
+
+fn of_field(field: &Field) -> Schema {
+    let about = field.about;
+    let schema = match field.kind {
+        Kind::Text => text().description(Some(about)),
+        Kind::Choice(words) => one_of_texts(words).description(Some(about)),
+        Kind::Integer { min, max } => {
+            kind(Type::Integer).minimum(Some(min)).maximum(Some(max)).description(Some(about))
+        }
+        Kind::Boolean => kind(Type::Boolean).description(Some(about)),
+        Kind::Version => {
+            let either = OneOfBuilder::new().item(text()).item(kind(Type::Integer).minimum(Some(1)));
+            return either.description(Some(about)).build().into();
+        }
+        Kind::Object(parts) => of_parts(parts).description(Some(about)),
+        Kind::Variables => ObjectBuilder::new()
+            .schema_type(SchemaType::Type(Type::Object))
+            .additional_properties(Some(AdditionalProperties::<Schema>::RefOr(text().build().into())))
+            .description(Some(about)),
+    };
+    schema.write_only(field.secret).build().into()
+}
+
+fn of_parts(parts: &[Part]) -> ObjectBuilder {
+    parts.iter().fold(ObjectBuilder::new(), |object, part| {
+        let schema = text().description(Some(part.about)).write_only(part.secret);
+        let object = object.property(part.name, schema);
+        if part.required { object.required(part.name) } else { object }
+    })
+}
+
+fn one_of_texts(words: &[&str]) -> ObjectBuilder {
+    text().enum_values(Some(words.iter().copied()))
+}
+
+fn text() -> ObjectBuilder {
+    kind(Type::String)
+}
+
+fn kind(kind: Type) -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(SchemaType::Type(kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_field_of_ours_is_documented() {
+        let document = serde_json::to_value(document()).unwrap();
+
+        let properties = &document["components"]["schemas"]["ChatBody"]["properties"];
+        assert_eq!(properties["deployment_mode"]["enum"], serde_json::json!(["local", "cloud-local", "cloud-hosted"]));
+        assert!(FIELDS.iter().all(|field| properties[field.name].is_object()));
+        assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
+    }
+
+    #[test]
+    fn the_routes_of_the_document_are_an_api() {
+        let paths: Vec<String> = document().paths.paths.into_keys().collect();
+
+        insta::assert_snapshot!(paths.join("\n"));
+    }
+}

@@ -1,0 +1,34 @@
+//! Server-sent events: only `data:` lines and comments in chat streams, ids and names on our own routes.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::http::{HeaderName, HeaderValue};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::{Stream, StreamExt};
+use serde::Serialize;
+
+use crate::http::limit::OpenStream;
+
+/// A silent stream has a comment this often; clients and proxies wait for at least 15 s.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+/// One event with nothing but data.
+pub fn data(value: &impl Serialize) -> Event {
+    let text = serde_json::to_string(value).expect("wire types have string keys and no failing serializer");
+    Event::default().data(text)
+}
+
+/// Answers with a stream that stays open until its events end or the client leaves.
+pub fn respond(events: impl Stream<Item = Event> + Send + 'static, open: OpenStream) -> Response {
+    let events = events.map(move |event| {
+        let _ = &open;
+        Ok::<_, Infallible>(event)
+    });
+    let mut response =
+        Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE).text("keep-alive")).into_response();
+    // Proxies that buffer would hold the lines back.
+    response.headers_mut().insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    response
+}

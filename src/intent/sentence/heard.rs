@@ -1,0 +1,370 @@
+//! One message to what it says: the action, the facts, and whatever forbids to act on it.
+
+use std::net::IpAddr;
+
+use crate::id::{Action, EnvironmentName};
+use crate::intent::Limits;
+use crate::intent::facts::Facts;
+use crate::intent::question::Unclear;
+
+use super::phrase::{
+    ADVICE, AFTER_NOUN, CONDITIONS, EARLIER, FILLERS, NEGATIONS, NOUNS, OPENERS, Opener, PLURALS, POINTERS, TROUBLE,
+    VERBS, Verb,
+};
+use super::reader::Reader;
+use super::word::{Sentence, sentences};
+
+/// A longer message tells a story; only its first sentence, or one with a "please", is a command.
+const LONG: usize = 40;
+
+/// What one message says.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Heard {
+    /// What to do.
+    pub action: Option<Action>,
+    /// The facts in it.
+    pub facts: Facts,
+    /// The facts say at least one thing.
+    pub informs: bool,
+    /// Why nothing may be done, although there is an action.
+    pub forbidden: Option<Unclear>,
+    /// A value that cannot be right.
+    pub problem: Option<String>,
+    /// Asks about the server, or for advice.
+    pub advice: bool,
+    /// Wants the last action once more.
+    pub again: bool,
+    /// Takes back what was asked for.
+    pub withdrawn: bool,
+    /// Says yes.
+    pub affirms: bool,
+    /// Lone words that may answer a question.
+    pub words: Vec<String>,
+}
+
+/// What one sentence says.
+#[derive(Debug, Default)]
+struct Said {
+    actions: Vec<Action>,
+    heard: Heard,
+    polite: bool,
+}
+
+/// Reads one message.
+pub(super) fn hear(text: &str, limits: &Limits) -> Heard {
+    let sentences = sentences(text);
+    let long = sentences.iter().map(|it| it.words.len()).sum::<usize>() > LONG;
+    let mut whole = Heard::default();
+    let mut actions: Vec<Action> = Vec::new();
+    for (index, sentence) in sentences.iter().enumerate() {
+        let said = say(sentence, limits);
+        if long && (said.actions.is_empty() || index > 0 && !said.polite) {
+            continue;
+        }
+        let Said { actions: found, heard, .. } = said;
+        actions.extend(found);
+        if whole.facts.repository.is_some()
+            && heard.facts.repository.is_some()
+            && whole.facts.repository != heard.facts.repository
+        {
+            whole.forbidden = whole.forbidden.or(Some(Unclear::Several));
+        }
+        whole.facts = whole.facts.or(heard.facts);
+        whole.informs |= heard.informs;
+        whole.forbidden = whole.forbidden.or(heard.forbidden);
+        whole.problem = whole.problem.or(heard.problem);
+        whole.advice |= heard.advice;
+        whole.again |= heard.again;
+        whole.withdrawn |= heard.withdrawn;
+        whole.affirms |= heard.affirms;
+        whole.words.extend(heard.words);
+    }
+    match one(&actions) {
+        Ok(action) => whole.action = action,
+        Err(()) => {
+            whole.action = actions.first().copied();
+            whole.forbidden = Some(Unclear::Several);
+        }
+    }
+    if !whole.action.is_some_and(changes) {
+        whole.forbidden = whole.forbidden.filter(|_| whole.action.is_none());
+    }
+    whole
+}
+
+/// The one action of several mentions. Looking comes with a change for free, and a first count belongs to a deploy.
+fn one(actions: &[Action]) -> Result<Option<Action>, ()> {
+    let mut changing: Vec<Action> = actions.iter().copied().filter(|it| changes(*it)).collect();
+    changing.dedup();
+    match changing.as_slice() {
+        [] => Ok(actions.first().copied()),
+        [only] => Ok(Some(*only)),
+        [Action::Deploy, Action::Scale] => Ok(Some(Action::Deploy)),
+        _ => Err(()),
+    }
+}
+
+/// Whether an action changes something.
+pub(super) fn changes(action: Action) -> bool {
+    match action {
+        Action::Deploy
+        | Action::Redeploy
+        | Action::Scale
+        | Action::Rollback
+        | Action::Decommission
+        | Action::Cancel => true,
+        Action::Status | Action::List | Action::Logs => false,
+    }
+}
+
+/// Reads one sentence.
+fn say(sentence: &Sentence, limits: &Limits) -> Said {
+    let mut reader = Reader::new(&sentence.words);
+    let commands = commands(&mut reader);
+    let mut said = Said { polite: commands.polite, ..Said::default() };
+    said.actions = commands.found.iter().map(|(verb, _)| verb.action).collect();
+    let main = said.actions.first().copied();
+    if main.is_none() {
+        said.heard.advice = ADVICE.iter().any(|phrase| reader.at(commands.start, phrase));
+        said.actions.extend(reading_action(&reader, commands.start));
+        if said.heard.advice && !said.actions.contains(&Action::Logs) {
+            said.actions.clear();
+        }
+    }
+    reader.facts(main, said.actions.contains(&Action::Scale), limits);
+    for (verb, after) in &commands.found {
+        reader.name_after(*after, verb.action);
+    }
+    if main != Some(Action::Deploy) {
+        if !said.actions.is_empty() {
+            reader.names_after_prepositions();
+        }
+        if main.is_none() && said.actions.first() == Some(&Action::Status) {
+            reader.lone_name(commands.start);
+        }
+    }
+    if commands.dry_run || reader.has_any(&["dry-run", "dryrun"]) || reader.find("dry run").is_some() {
+        reader.facts.dry_run = Some(true);
+    }
+    if commands.found.iter().any(|(verb, _)| verb.weak) && reader.facts.repository.is_none() && !reader.points() {
+        said.actions.clear();
+    }
+    said.heard.again =
+        reader.has_any(&["again", "retry"]) || reader.find("try again").is_some() || reader.find("once more").is_some();
+    said.heard.withdrawn = sentence.words.len() <= 3 && reader.has_any(&["no", "nope", "nothing", "nevermind"]);
+    said.heard.affirms =
+        sentence.words.len() <= 5 && (reader.has_any(&["yes", "go ahead", "do it", "for real", "proceed"]));
+    said.heard.forbidden = forbidden(&reader, &commands, sentence);
+    let is_question = sentence.question && commands.can_you && !commands.please && !reader.is_concrete();
+    if is_question && said.actions.iter().copied().any(changes) {
+        said.actions.clear();
+        said.heard.advice = true;
+    }
+    said.heard.words = reader.unused().map(|word| word.text.clone()).collect();
+    said.heard.informs = reader.informs;
+    said.heard.problem = reader.problem.take();
+    said.heard.facts = reader.facts;
+    said
+}
+
+/// The commands of a sentence and the manner in which they are given.
+#[derive(Debug, Default)]
+struct Commands {
+    found: Vec<(&'static Verb, usize)>,
+    /// Where the first clause begins after its fillers.
+    start: usize,
+    polite: bool,
+    please: bool,
+    can_you: bool,
+    dry_run: bool,
+}
+
+/// Finds the verbs that stand where a command has its verb: at the beginning of a clause, after fillers.
+fn commands(reader: &mut Reader<'_>) -> Commands {
+    let mut commands = Commands::default();
+    for start in 0..reader.len() {
+        if !reader.begins_clause(start) {
+            continue;
+        }
+        let mut at = start;
+        while let Some((phrase, opener)) = OPENERS.iter().find(|(phrase, _)| reader.at(at, phrase)) {
+            reader.use_words(at, phrase);
+            at += phrase.split(' ').count();
+            match opener {
+                Opener::Filler => {}
+                Opener::Please => commands.please = true,
+                Opener::CanYou => commands.can_you = true,
+                Opener::DryRun => {
+                    commands.dry_run = true;
+                    if phrase.starts_with("what") && (["i", "we", "you"].iter().any(|it| reader.at(at, it))) {
+                        reader.use_words(at, "i");
+                        at += 1;
+                    }
+                }
+            }
+        }
+        if start == 0 {
+            commands.start = at;
+        }
+        if let Some(verb) = VERBS.iter().find(|verb| is_verb(reader, at, verb)) {
+            reader.use_words(at, verb.words);
+            let after = at + verb.words.split(' ').count();
+            commands.found.push((verb, after));
+        }
+    }
+    commands.please |= reader.has_any(&["please", "pls"]);
+    commands.polite = commands.please || commands.can_you;
+    commands
+}
+
+/// Whether a verb stands at a place, with its particle and without the signs that it is a noun there.
+fn is_verb(reader: &Reader<'_>, at: usize, verb: &Verb) -> bool {
+    let after = at + verb.words.split(' ').count();
+    reader.at(at, verb.words)
+        && !AFTER_NOUN.iter().any(|noun| reader.at(after, noun))
+        && verb.particle.is_none_or(|particles| {
+            let end = reader.clause_end(after);
+            let has_address = (after..end).any(|index| reader.is_address(index));
+            let of_known = matches!(verb.action, Action::Redeploy | Action::Scale);
+            !(has_address && of_known)
+                && (after..end).any(|index| particles.iter().any(|particle| reader.at(index, particle)))
+        })
+}
+
+/// Why a sentence must not be acted on, although it may hold a verb.
+fn forbidden(reader: &Reader<'_>, commands: &Commands, sentence: &Sentence) -> Option<Unclear> {
+    let main = commands.found.first().map(|(verb, _)| verb.action);
+    let has_verb = main.is_some() || VERBS.iter().any(|verb| reader.find(verb.words).is_some());
+    if !has_verb {
+        return None;
+    }
+    let negated = (0..reader.len()).any(|index| {
+        NEGATIONS.iter().any(|it| reader.at(index, it))
+            && !reader.is_used(index)
+            && !(index == 0 && reader.at(0, "no") && sentence.words[0].pause)
+    });
+    let keeps = reader.facts.keep_target == Some(true);
+    if negated && !(keeps && reader.find("without").is_some()) {
+        return Some(Unclear::Negated);
+    }
+    let main = main?;
+    let last = reader.len().saturating_sub(1);
+    let conditional = (0..reader.len()).any(|index| {
+        CONDITIONS.iter().any(|it| reader.at(index, it))
+            && !reader.is_used(index)
+            && !reader.at(index, "once more")
+            && !(index == last && reader.at(index, "before"))
+    });
+    if conditional {
+        return Some(Unclear::Conditional);
+    }
+    if sentence.question && !commands.polite && !commands.dry_run {
+        return Some(Unclear::Asked);
+    }
+    let names_several = main != Action::Deploy && PLURALS.iter().any(|it| reader.find(it).is_some());
+    if names_several || reader.several {
+        return Some(Unclear::Several);
+    }
+    let strict = match main {
+        Action::Decommission => reader.is_doubtful(&[]) || reader.has_details(),
+        Action::Rollback => reader.is_doubtful(EARLIER) || reader.has_details(),
+        Action::Scale | Action::Redeploy | Action::Cancel => reader.unused_after_and(),
+        Action::Deploy | Action::Status | Action::List | Action::Logs => false,
+    };
+    strict.then_some(Unclear::Doubtful(main))
+}
+
+/// The action of a sentence that only looks: what runs, how it is, what it printed.
+fn reading_action(reader: &Reader<'_>, start: usize) -> Option<Action> {
+    let starts = |phrases: &[&str]| phrases.iter().any(|phrase| reader.at(start, phrase));
+    let asks = starts(&[
+        "what", "what's", "whats", "which", "is", "are", "was", "anything", "list", "show", "tell me", "give me",
+        "get", "see", "display", "who", "how many",
+    ]);
+    let lines = reader.has_any(&["lines"]) && reader.has_number();
+    if lines || starts(&["tail", "follow"]) || (reader.len() <= 15 && reader.has_any(&["log", "logs", "output"])) {
+        return Some(Action::Logs);
+    }
+    let plural = reader.has_any(&["deployments", "apps", "applications", "services", "everything", "all"]);
+    if starts(&["list", "ls"]) || asks && plural {
+        return Some(Action::List);
+    }
+    let what = starts(&["what", "what's", "whats", "which", "anything", "is anything", "tell me what", "show me what"])
+        || starts(&["show what", "show me which", "show running", "how many"]);
+    if what && reader.has_any(&["running", "deployed", "runs", "up", "live", "there", "have"]) {
+        return Some(Action::List);
+    }
+    let state = ["status", "state", "health", "healthy", "progress", "url", "address"];
+    let how = ["how is", "how's", "hows", "how are", "where is", "where's", "describe", "check", "inspect", "show"];
+    let is_it = starts(&["is", "are", "was", "did", "has"])
+        && reader.has_any(&[
+            "running",
+            "up",
+            "ok",
+            "okay",
+            "ready",
+            "healthy",
+            "alive",
+            "done",
+            "finished",
+            "deployed",
+            "working",
+            "online",
+            "there",
+            "live",
+            "reachable",
+            "succeed",
+            "work",
+        ]);
+    let trouble = reader.has_any(TROUBLE) || reader.find("not work").is_some() || reader.find("not working").is_some();
+    let broken = trouble || reader.find("doesn't work").is_some() || reader.find("isn't working").is_some();
+    if (reader.len() <= 15 && reader.has_any(&state)) || starts(&how) || is_it || broken {
+        return Some(Action::Status);
+    }
+    None
+}
+
+impl Reader<'_> {
+    /// Whether the sentence names what it is about, or points to it.
+    fn is_concrete(&self) -> bool {
+        self.facts.repository.is_some()
+            || self.facts.name.is_some()
+            || self.facts.replicas.is_some()
+            || self.facts.instance_id.is_some()
+            || self.points()
+    }
+
+    /// Facts about a part of a deployment, such as a port: the deployment as a whole was not meant then.
+    fn has_details(&self) -> bool {
+        let facts = &self.facts;
+        facts.git_ref.is_some()
+            || facts.container_port.is_some()
+            || facts.dockerfile.is_some()
+            || facts.environment.is_some()
+            || facts.replicas.is_some()
+            || (facts.key_pair.is_some() && !self.is_concrete())
+            || facts.label.is_some()
+            || facts.zone.is_some()
+    }
+
+    fn points(&self) -> bool {
+        self.has_any(POINTERS)
+    }
+}
+
+/// A word that may stand for a value: not one of the vocabulary.
+pub(super) fn is_noise(low: &str) -> bool {
+    [FILLERS, NOUNS, NEGATIONS, CONDITIONS, TROUBLE, PLURALS].iter().any(|words| words.contains(&low))
+}
+
+/// A word that is an IP address of another machine.
+pub(super) fn address(text: &str) -> Option<IpAddr> {
+    text.parse::<IpAddr>().ok().filter(|ip| !ip.is_loopback() && !ip.is_unspecified())
+}
+
+/// `NAME=value` with a name in capitals.
+pub(super) fn variable(text: &str) -> Option<(EnvironmentName, &str)> {
+    let (name, value) = text.split_once('=')?;
+    let in_capitals = name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
+    EnvironmentName::parse(name).ok().filter(|_| in_capitals).map(|name| (name, value))
+}

@@ -1,0 +1,421 @@
+//! The words of one sentence, and which of them are already understood.
+
+use secrecy::SecretString;
+
+use crate::id::{
+    Action, DeploymentName, DockerfilePath, GitRef, HostedZoneId, IdError, InstanceId, KeyPairName, Mode, Namespace,
+    Port, RepositoryUrl, SubdomainLabel,
+};
+use crate::intent::facts::Facts;
+use crate::intent::{Limits, VersionRef};
+
+use super::heard::{address, is_noise, variable};
+use super::phrase::{FILLERS, MODES, NUMBERS, REPLICAS, SLOTS, Slot};
+use super::word::Word;
+
+/// Words that may stand between the name of a fact and its value.
+const LINKS: &[&str] = &["is", "to", "of", "named", "called", "the"];
+
+/// Reads facts out of a sentence and keeps account of the words that are understood.
+#[derive(Debug)]
+pub(super) struct Reader<'a> {
+    words: &'a [Word],
+    used: Vec<bool>,
+    /// What was read so far.
+    pub facts: Facts,
+    /// At least one fact was read.
+    pub informs: bool,
+    /// The first value that cannot be right.
+    pub problem: Option<String>,
+    /// Two different values for one fact.
+    pub several: bool,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(words: &'a [Word]) -> Self {
+        let used = vec![false; words.len()];
+        Self { words, used, facts: Facts::default(), informs: false, problem: None, several: false }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.words.len()
+    }
+
+    pub(super) fn is_used(&self, index: usize) -> bool {
+        self.used.get(index).copied().unwrap_or(false)
+    }
+
+    /// Whether a phrase stands at a place, not in quotes.
+    pub(super) fn at(&self, index: usize, phrase: &str) -> bool {
+        phrase
+            .split(' ')
+            .enumerate()
+            .all(|(offset, part)| self.words.get(index + offset).is_some_and(|it| it.low == part && !it.quoted))
+    }
+
+    pub(super) fn find(&self, phrase: &str) -> Option<usize> {
+        (0..self.len()).find(|index| self.at(*index, phrase))
+    }
+
+    pub(super) fn has_any(&self, words: &[&str]) -> bool {
+        words.iter().any(|word| self.find(word).is_some())
+    }
+
+    pub(super) fn has_number(&self) -> bool {
+        self.words.iter().any(|word| number(&word.low).is_some())
+    }
+
+    pub(super) fn use_words(&mut self, index: usize, phrase: &str) {
+        for used in self.used.iter_mut().skip(index).take(phrase.split(' ').count()) {
+            *used = true;
+        }
+    }
+
+    /// Whether a clause begins here: at the start, after a comma, or after "and", "then" and "but".
+    pub(super) fn begins_clause(&self, index: usize) -> bool {
+        let Some(before) = index.checked_sub(1).and_then(|it| self.words.get(it)) else { return true };
+        before.pause || (!before.quoted && matches!(before.low.as_str(), "and" | "then" | "but" | "please"))
+    }
+
+    /// The end of the clause that holds this place.
+    pub(super) fn clause_end(&self, index: usize) -> usize {
+        (index + 1..self.len()).find(|it| self.begins_clause(*it)).unwrap_or(self.len())
+    }
+
+    /// Whether a word is the address of a repository, or looks like one.
+    pub(super) fn is_address(&self, index: usize) -> bool {
+        self.words.get(index).is_some_and(|word| repository_text(&word.text).is_some())
+    }
+
+    /// Words that nothing explains and that may be a value.
+    pub(super) fn unused(&self) -> impl Iterator<Item = &Word> {
+        self.words.iter().zip(&self.used).filter(|(word, used)| !**used && !is_noise(&word.low)).map(|(word, _)| word)
+    }
+
+    /// Whether a word may change the meaning: it is neither understood, nor a filler, nor one of `known`.
+    pub(super) fn is_doubtful(&self, known: &[&str]) -> bool {
+        let is_known = |low: &str| FILLERS.contains(&low) || known.contains(&low);
+        self.words.iter().zip(&self.used).any(|(word, used)| !used && !is_known(&word.low))
+    }
+
+    /// Whether an unexplained word follows an "and" or a comma, as a second name would.
+    pub(super) fn unused_after_and(&self) -> bool {
+        (1..self.len()).any(|index| {
+            let (before, word) = (&self.words[index - 1], &self.words[index]);
+            !self.used[index] && !is_noise(&word.low) && (before.pause || before.low == "and")
+        })
+    }
+
+    /// Reads every fact that needs no verb to be understood.
+    pub(super) fn facts(&mut self, action: Option<Action>, scales: bool, limits: &Limits) {
+        self.addresses();
+        self.modes();
+        self.targets(action);
+        self.counts(scales, limits);
+        for index in 0..self.len() {
+            self.slot(index, action);
+        }
+        self.places(action);
+        if self.has_any(&["follow", "following", "stream", "live", "continuously"]) {
+            self.facts.follow = Some(true);
+        }
+    }
+
+    fn addresses(&mut self) {
+        for index in 0..self.len() {
+            let text = &self.words[index].text;
+            if let Some((name, value)) = variable(text) {
+                self.facts.environment.get_or_insert_default().insert(name, SecretString::from(value));
+            } else if let Some(text) = repository_text(text) {
+                let (text, git_ref) = without_tree(&text);
+                let repository = self.checked(RepositoryUrl::parse(text));
+                self.several |= self.facts.repository.is_some() && self.facts.repository != repository;
+                self.facts.repository = self.facts.repository.take().or(repository);
+                if let Some(git_ref) = git_ref {
+                    self.facts.git_ref = self.checked(GitRef::parse(git_ref));
+                }
+            } else if let Some(ip) = address(text) {
+                self.facts.public_ip = Some(ip);
+            } else {
+                continue;
+            }
+            self.take(index);
+        }
+    }
+
+    fn modes(&mut self) {
+        for index in 0..self.len() {
+            let Some((phrase, mode)) = MODES.iter().find(|(phrase, _)| {
+                self.at(index, phrase) || (self.words[index].quoted && self.words[index].low == *phrase)
+            }) else {
+                continue;
+            };
+            let before = index.checked_sub(1).map(|it| self.words[it].low.as_str());
+            let is_noun = *phrase == "kind" && !matches!(before, Some("to" | "on" | "in" | "a" | "my" | "with"));
+            if self.used[index] || is_noun {
+                continue;
+            }
+            self.several |= self.facts.mode.is_some_and(|known| known != *mode);
+            self.facts.mode = Some(*mode);
+            self.use_words(index, phrase);
+            self.informs = true;
+        }
+    }
+
+    /// "and the cluster", "but keep the instance".
+    fn targets(&mut self, action: Option<Action>) {
+        let Some(noun) = (0..self.len())
+            .find(|it| ["cluster", "target", "instance", "machine"].iter().any(|noun| self.at(*it, noun)))
+        else {
+            return;
+        };
+        let from = noun.saturating_sub(4);
+        let named = self.value_at(noun + 1).is_some();
+        if let Some(keep) = (from..noun).find(|it| {
+            self.at(*it, "keep")
+                || self.at(*it, "keeping")
+                || self.at(*it, "without deleting")
+                || self.at(*it, "without")
+        }) {
+            self.facts.keep_target = Some(true);
+            for index in keep..=noun {
+                self.take(index);
+            }
+            if let Some(but) = keep.checked_sub(1).filter(|it| self.at(*it, "but")) {
+                self.take(but);
+            }
+        } else if action == Some(Action::Decommission) && self.at(noun, "cluster") && !named && self.adds(noun) {
+            self.facts.delete_cluster = Some(true);
+            for index in from..noun {
+                if self.at(index, "including") || self.at(index, "plus") || self.at(index, "whole") {
+                    self.take(index);
+                }
+            }
+            self.take(noun);
+        }
+    }
+
+    /// Whether a noun is added to what was named ("and the cluster"), or is all that was named ("delete the cluster").
+    fn adds(&self, noun: usize) -> bool {
+        let article = usize::from(["the", "its", "whole"].iter().any(|it| noun > 0 && self.at(noun - 1, it)));
+        let before = noun.checked_sub(article + 1);
+        before.is_some_and(|it| {
+            self.used[it] || ["and", "with", "including", "plus"].iter().any(|word| self.at(it, word))
+        })
+    }
+
+    /// Replicas, lines and relative changes, which are not counts.
+    fn counts(&mut self, scales: bool, limits: &Limits) {
+        for index in 0..self.len() {
+            let Some(count) = number(&self.words[index].low) else { continue };
+            let before = index.checked_sub(1).map(|it| self.words[it].low.clone()).unwrap_or_default();
+            let after = self.words.get(index + 1).map(|it| it.low.as_str()).unwrap_or_default();
+            let after = if matches!(after, "running" | "more") { "" } else { after };
+            if before == "by" || self.at(index + 1, "more") || self.at(index + 1, "times") {
+                self.take(index);
+                continue;
+            }
+            let of_replicas = REPLICAS.contains(&after) || REPLICAS.contains(&before.as_str());
+            let to = before == "to" || (before == "replicas" || before == "at");
+            let scales = scales && (to || index + 1 == self.len());
+            if matches!(after, "lines" | "line") || before == "tail" {
+                self.facts.tail = self.in_range(count, 1, 5000, "lines");
+            } else if of_replicas || scales {
+                let max = u32::from(limits.max_replicas);
+                self.facts.replicas = self.in_range(count, 0, max, "replicas").and_then(|it| u16::try_from(it).ok());
+            } else {
+                continue;
+            }
+            self.take(index);
+        }
+    }
+
+    fn in_range(&mut self, count: u32, min: u32, max: u32, what: &str) -> Option<u32> {
+        let fits = (min..=max).contains(&count);
+        if !fits {
+            self.problem.get_or_insert_with(|| format!("{count} {what} are not from {min} to {max}"));
+        }
+        fits.then_some(count)
+    }
+
+    /// A fact that a word announces: "namespace demo", or "the demo namespace".
+    fn slot(&mut self, index: usize, action: Option<Action>) {
+        if self.used[index] || self.words[index].quoted {
+            return;
+        }
+        let Some((phrase, slot)) = SLOTS.iter().find(|(phrase, _)| self.at(index, phrase)) else { return };
+        let after = index + phrase.split(' ').count();
+        let linked = (after..self.len()).find(|it| !LINKS.iter().any(|link| self.at(*it, link))).unwrap_or(after);
+        let follows = if *phrase == "as" { after } else { linked };
+        let comes_before = matches!(slot, Slot::Namespace | Slot::Ref) && follows == after;
+        let before = index.checked_sub(1).filter(|_| comes_before && self.value_at(follows).is_none());
+        let Some(place) = self.value_at(follows).or_else(|| before.and_then(|it| self.value_at(it))) else { return };
+        let text = self.words[place].text.clone();
+        let known = self.fill(*slot, &text, action);
+        if known {
+            self.take(place);
+            self.use_words(index, phrase);
+        }
+    }
+
+    /// Takes a value for a fact; false when the word cannot have been meant as one.
+    fn fill(&mut self, slot: Slot, text: &str, action: Option<Action>) -> bool {
+        match slot {
+            Slot::Namespace => self.facts.namespace = self.checked(Namespace::parse(text)),
+            Slot::Name => self.facts.name = self.checked(DeploymentName::parse(text)),
+            Slot::Ref if action == Some(Action::Rollback) => self.facts.rollback_to = VersionRef::parse(text),
+            Slot::Ref => self.facts.git_ref = self.checked(GitRef::parse(text)),
+            Slot::Version if action == Some(Action::Rollback) => {
+                self.facts.rollback_to = VersionRef::parse(text);
+                return self.facts.rollback_to.is_some();
+            }
+            Slot::Version => self.facts.git_ref = self.checked(GitRef::parse(text)),
+            Slot::Port => {
+                self.facts.container_port = text.parse::<Port>().ok();
+                if self.facts.container_port.is_none() {
+                    self.problem.get_or_insert_with(|| format!("`{text}` is not a port from 1 to 65535"));
+                }
+            }
+            Slot::Instance if text.chars().all(|c| c.is_ascii_digit()) => return false,
+            Slot::Instance => self.facts.instance_id = self.checked(InstanceId::parse(text)),
+            Slot::Key => self.facts.key_pair = self.checked(KeyPairName::parse(text)),
+            Slot::Zone => self.facts.zone = self.checked(HostedZoneId::parse(text)),
+            Slot::Label => self.facts.label = self.checked(SubdomainLabel::parse(text)),
+            Slot::Dockerfile => self.facts.dockerfile = self.checked(DockerfilePath::parse(text)),
+            Slot::Address => self.facts.public_ip = text.parse().ok(),
+            Slot::Tail => return false,
+        }
+        true
+    }
+
+    /// What stands after "in" and "to": a namespace, a version, or a place that nobody knows.
+    fn places(&mut self, action: Option<Action>) {
+        for index in 1..self.len() {
+            let Some(place) = self.value_at(index) else { continue };
+            let text = self.words[place].text.clone();
+            if self.at(index - 1, "in") && self.facts.namespace.is_none() {
+                if let Ok(namespace) = Namespace::parse(text.to_lowercase()) {
+                    self.facts.namespace = Some(namespace);
+                    self.take(place);
+                }
+            } else if self.at(index - 1, "to") {
+                match action {
+                    Some(Action::Redeploy) if self.facts.git_ref.is_none() => {
+                        self.facts.git_ref = self.checked(GitRef::parse(text));
+                        self.take(place);
+                    }
+                    Some(Action::Rollback) if self.facts.rollback_to.is_none() => {
+                        self.facts.rollback_to = VersionRef::parse(&text);
+                        if self.facts.rollback_to.is_some() {
+                            self.take(place);
+                        }
+                    }
+                    Some(Action::Deploy) => {
+                        let modes = Mode::ALL.iter().map(|mode| format!("`{mode}`")).collect::<Vec<_>>().join(", ");
+                        self.problem.get_or_insert_with(|| format!("`{text}` is not a place to deploy to ({modes})"));
+                    }
+                    Some(
+                        Action::Redeploy | Action::Rollback | Action::Scale | Action::Decommission | Action::Status,
+                    )
+                    | Some(Action::List | Action::Logs | Action::Cancel)
+                    | None => {}
+                }
+            }
+        }
+    }
+
+    /// The name that follows a verb: "scale my-app", "take the web app down".
+    pub(super) fn name_after(&mut self, after: usize, action: Action) {
+        if action == Action::Deploy {
+            return;
+        }
+        let skipped = ["the", "my", "our", "app", "application", "deployment", "service"];
+        let first = (after..self.len()).find(|it| !skipped.iter().any(|word| self.at(*it, word)));
+        if let Some(place) = first.and_then(|it| self.value_at(it)) {
+            self.name(place);
+        }
+    }
+
+    /// The name in "status of web" and "logs for the web app".
+    pub(super) fn names_after_prepositions(&mut self) {
+        for index in 1..self.len() {
+            let article = usize::from(self.at(index - 1, "the") || self.at(index - 1, "my"));
+            let before = (index - 1).checked_sub(article).filter(|_| index > article);
+            let led =
+                before.is_some_and(|it| ["of", "for", "from", "is", "does", "did"].iter().any(|w| self.at(it, w)));
+            if let Some(place) = self.value_at(index).filter(|_| led) {
+                self.name(place);
+            }
+        }
+    }
+
+    /// The name in "status web" and "describe web".
+    pub(super) fn lone_name(&mut self, start: usize) {
+        let mut places = (start + 1..self.len()).filter(|it| self.value_at(*it).is_some());
+        if let (Some(place), None) = (places.next(), places.next()) {
+            self.name(place);
+        }
+    }
+
+    /// Takes a word as the name of a deployment that is there, so upper case is only the beginning of a sentence.
+    fn name(&mut self, place: usize) {
+        if self.facts.name.is_some() || self.facts.instance_id.is_some() {
+            return;
+        }
+        let low = self.words[place].low.clone();
+        let own = ["dep_", "appcl-", "appeks-"].iter().any(|prefix| low.starts_with(prefix));
+        if let Some(name) = DeploymentName::parse(low.as_str()).ok().filter(|_| !own) {
+            self.facts.name = Some(name);
+        } else if let Ok(id) = InstanceId::parse(self.words[place].text.as_str()) {
+            self.facts.instance_id = Some(id);
+        } else {
+            return;
+        }
+        self.take(place);
+    }
+
+    /// The place, when an unexplained word stands there that may be a value.
+    fn value_at(&self, index: usize) -> Option<usize> {
+        let word = self.words.get(index)?;
+        (!self.used[index] && (word.quoted || !is_noise(&word.low)) && word.low != "\u{2026}").then_some(index)
+    }
+
+    fn take(&mut self, index: usize) {
+        self.used[index] = true;
+        self.informs = true;
+    }
+
+    fn checked<T>(&mut self, parsed: Result<T, IdError>) -> Option<T> {
+        parsed.map_err(|error| self.problem.get_or_insert_with(|| error.to_string())).ok()
+    }
+}
+
+/// A number in digits or in words.
+pub(super) fn number(low: &str) -> Option<u32> {
+    let digits = !low.is_empty() && low.bytes().all(|b| b.is_ascii_digit());
+    if digits {
+        return Some(low.parse().unwrap_or(u32::MAX));
+    }
+    NUMBERS.iter().find(|(word, _)| *word == low).map(|(_, number)| *number)
+}
+
+/// The text of an address of a repository, with the scheme that people leave out.
+fn repository_text(text: &str) -> Option<String> {
+    let known = ["github.com/", "gitlab.com/", "bitbucket.org/", "www.github.com/"];
+    let low = text.to_lowercase();
+    let short = || text.split_once('@').is_some_and(|(user, rest)| !user.is_empty() && rest.contains(':'));
+    if known.iter().any(|host| low.starts_with(host)) {
+        return Some(format!("https://{text}"));
+    }
+    (low.contains("://") || (short() && text.contains('/'))).then(|| text.to_owned())
+}
+
+/// A page of a branch (`.../tree/main`) is the repository and the branch.
+fn without_tree(text: &str) -> (String, Option<String>) {
+    match text.split_once("/-/tree/").or_else(|| text.split_once("/tree/")) {
+        Some((repository, git_ref)) if repository.starts_with("https://") => {
+            (repository.to_owned(), Some(git_ref.trim_end_matches('/').to_owned()))
+        }
+        _ => (text.to_owned(), None),
+    }
+}

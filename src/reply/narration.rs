@@ -1,0 +1,292 @@
+//! Events -> lines that tell a person what is going on.
+//!
+//! The lines depend on the events and their times alone, never on the clock of the reader, so that a second client
+//! that attaches later reads what the first one read. A step that is quick has one line; one that takes its time is
+//! announced, and then heard of now and then.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::event::{Event, EventKind, OperationState};
+
+use super::{elapsed, plain};
+
+/// A step that takes longer than this is announced before it has ended.
+const ANNOUNCE_AFTER: SignedDuration = SignedDuration::from_secs(1);
+/// The first pause between two lines about the same running step; each pause is twice the one before it, so that a
+/// step that a restart held up for a night does not fill the page.
+const PAUSE: SignedDuration = SignedDuration::from_secs(10);
+
+/// Tells the story of one operation, line by line.
+#[derive(Debug, Default)]
+pub struct Narrator {
+    titles: BTreeMap<String, String>,
+    running: BTreeMap<String, Running>,
+    status: Option<String>,
+}
+
+impl Narrator {
+    /// A narrator that has heard nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Hears one event and says what there is to say about it.
+    pub fn hear(&mut self, event: &Event) -> Vec<String> {
+        let mut lines = self.advance(event.at);
+        lines.extend(self.take(event));
+        lines
+    }
+
+    /// Says what is due at this time although nothing has happened.
+    pub fn advance(&mut self, to: Timestamp) -> Vec<String> {
+        let mut lines = Vec::new();
+        while let Some(running) =
+            self.running.values_mut().filter(|step| step.due <= to).min_by_key(|step| (step.due, step.order))
+        {
+            lines.extend(running.say());
+        }
+        lines
+    }
+
+    /// What is being done right now, in one line; for a page that has a place for it.
+    #[must_use]
+    pub fn status(&self) -> Option<&str> {
+        self.status.as_deref()
+    }
+
+    fn take(&mut self, event: &Event) -> Option<String> {
+        match &event.kind {
+            EventKind::OperationState { state } => self.operation_is(*state),
+            EventKind::StepStarted { step, title } => {
+                self.titles.insert(step.clone(), title.clone());
+                self.running.insert(step.clone(), Running::new(title, event));
+                self.status = Some(plain(title));
+                None
+            }
+            EventKind::StepProgress { step, text } => {
+                if let Some(running) = self.running.get_mut(step) {
+                    running.text = Some(plain(text));
+                    self.status = Some(format!("{}: {}", running.title, plain(text)));
+                }
+                None
+            }
+            EventKind::StepRetrying { step, attempt, reason, delay_ms } => Some(format!(
+                "- ↻ {}: {}; trying again in {} (attempt {})",
+                self.title(step),
+                plain(reason),
+                elapsed(*delay_ms),
+                attempt + 1
+            )),
+            EventKind::StepSucceeded { step, summary, already, elapsed_ms } => {
+                self.running.remove(step);
+                let said = if summary.is_empty() { self.title(step) } else { plain(summary) };
+                let time = if *already { "nothing to do".to_owned() } else { elapsed(*elapsed_ms) };
+                (!said.is_empty()).then(|| format!("- ✓ {said} ({time})"))
+            }
+            EventKind::StepFailed { step, failure } => {
+                self.running.remove(step);
+                Some(format!("- ✗ {}: {}", self.title(step), plain(&failure.message)))
+            }
+            EventKind::StepUndoing { step } => {
+                self.status = Some(format!("Taking back: {}", self.title(step)));
+                None
+            }
+            EventKind::StepUndone { step: _, removed } => {
+                let removed: Vec<String> = removed.iter().map(|it| plain(it)).collect();
+                (!removed.is_empty()).then(|| format!("- ↩ {}", removed.join(", ")))
+            }
+            EventKind::StepUndoFailed { step, failure } => {
+                Some(format!("- ✗ Taking back \"{}\" failed: {}", self.title(step), plain(&failure.message)))
+            }
+            EventKind::Warning { text } => Some(format!("- ⚠ {}", plain(text))),
+        }
+    }
+
+    fn operation_is(&mut self, state: OperationState) -> Option<String> {
+        match state {
+            OperationState::Queued => self.status = Some("Waiting for its turn".to_owned()),
+            OperationState::Running => {}
+            OperationState::Waiting => self.status = Some("Waiting for something outside".to_owned()),
+            OperationState::Succeeded
+            | OperationState::Undone
+            | OperationState::Failed
+            | OperationState::Cancelled
+            | OperationState::Stuck => self.running.clear(),
+        }
+        None
+    }
+
+    fn title(&self, step: &str) -> String {
+        self.titles.get(step).map_or_else(|| step.replace('_', " "), |title| plain(title))
+    }
+}
+
+/// A step that has begun and not ended.
+#[derive(Debug)]
+struct Running {
+    title: String,
+    text: Option<String>,
+    order: i64,
+    started_at: Timestamp,
+    due: Timestamp,
+    pause: SignedDuration,
+    announced: bool,
+}
+
+impl Running {
+    fn new(title: &str, event: &Event) -> Self {
+        Self {
+            title: plain(title),
+            text: None,
+            order: event.sequence,
+            started_at: event.at,
+            due: event.at.saturating_add(ANNOUNCE_AFTER).unwrap_or(Timestamp::MAX),
+            pause: PAUSE,
+            announced: false,
+        }
+    }
+
+    /// One line on the step at the time when it is due, and sets the next time.
+    fn say(&mut self) -> Option<String> {
+        let line = match (&self.text, self.announced) {
+            (_, _) if self.title.is_empty() => None,
+            (None, false) => Some(format!("- {} …", self.title)),
+            (Some(text), false) => Some(format!("- {}: {text}", self.title)),
+            (text, _) => {
+                let ms = self.due.duration_since(self.started_at).as_millis();
+                let time = elapsed(u64::try_from(ms).unwrap_or(0));
+                Some(format!("- {}: {} ({time})", self.title, text.as_deref().unwrap_or("still at it")))
+            }
+        };
+        self.announced = true;
+        self.due = self.due.saturating_add(self.pause).unwrap_or(Timestamp::MAX);
+        self.pause = self.pause.saturating_mul(2);
+        line
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::event::Failure;
+
+    fn event(sequence: i64, ms: i64, kind: EventKind) -> Event {
+        Event { sequence, at: Timestamp::from_millisecond(1_700_000_000_000 + ms).unwrap(), kind }
+    }
+
+    fn started(step: &str, title: &str) -> EventKind {
+        EventKind::StepStarted { step: step.to_owned(), title: title.to_owned() }
+    }
+
+    fn progress(step: &str, text: &str) -> EventKind {
+        EventKind::StepProgress { step: step.to_owned(), text: text.to_owned() }
+    }
+
+    fn succeeded(step: &str, summary: &str, elapsed_ms: u64) -> EventKind {
+        EventKind::StepSucceeded { step: step.to_owned(), summary: summary.to_owned(), already: false, elapsed_ms }
+    }
+
+    fn a_deploy() -> Vec<Event> {
+        vec![
+            event(1, 0, EventKind::OperationState { state: OperationState::Running }),
+            event(2, 5, started("create_cluster", "Create the kind cluster `on-demand-infra`")),
+            event(3, 6, started("clone", "Clone the repository")),
+            event(4, 420, succeeded("clone", "Cloned commit `3f2a1b9c0d1e`", 414)),
+            event(5, 421, started("build", "Build the image")),
+            event(6, 1_500, progress("build", "step 2 of 5: RUN pip install")),
+            event(7, 2_000, progress("build", "step 3 of 5: COPY . .")),
+            event(8, 9_000, succeeded("build", "Built the image (52 MB)", 8_579)),
+            event(9, 11_000, progress("create_cluster", "waiting for the node to be ready")),
+            event(
+                10,
+                26_000,
+                EventKind::StepRetrying {
+                    step: "create_cluster".to_owned(),
+                    attempt: 1,
+                    reason: "the node did not answer".to_owned(),
+                    delay_ms: 2_000,
+                },
+            ),
+            event(11, 30_000, succeeded("create_cluster", "Created the kind cluster `on-demand-infra`", 29_995)),
+            event(12, 30_100, EventKind::Warning { text: "the image runs as root".to_owned() }),
+        ]
+    }
+
+    #[test]
+    fn a_deploy_is_told_step_by_step() {
+        let mut narrator = Narrator::new();
+
+        let lines: Vec<String> = a_deploy().iter().flat_map(|event| narrator.hear(event)).collect();
+
+        insta::assert_snapshot!(lines.join("\n"), @r"
+        - ✓ Cloned commit `3f2a1b9c0d1e` (0.4 s)
+        - Create the kind cluster `on-demand-infra` …
+        - Build the image …
+        - ✓ Built the image (52 MB) (8.5 s)
+        - Create the kind cluster `on-demand-infra`: waiting for the node to be ready (11 s)
+        - ↻ Create the kind cluster `on-demand-infra`: the node did not answer; trying again in 2.0 s (attempt 2)
+        - ✓ Created the kind cluster `on-demand-infra` (29 s)
+        - ⚠ the image runs as root
+        ");
+    }
+
+    #[test]
+    fn an_operation_that_unwinds_tells_what_it_takes_back() {
+        let failure = Failure {
+            code: "crash_loop".to_owned(),
+            message: "the application ends with exit code 1".to_owned(),
+            next_step: "look at its output".to_owned(),
+            output: Vec::new(),
+        };
+        let events = [
+            event(1, 0, started("apply", "Apply the manifests")),
+            event(2, 900, EventKind::StepFailed { step: "apply".to_owned(), failure }),
+            event(3, 901, EventKind::StepUndoing { step: "apply".to_owned() }),
+            event(
+                4,
+                950,
+                EventKind::StepUndone {
+                    step: "apply".to_owned(),
+                    removed: vec!["removed namespace `demo`".to_owned()],
+                },
+            ),
+        ];
+        let mut narrator = Narrator::new();
+
+        let lines: Vec<String> = events.iter().flat_map(|event| narrator.hear(event)).collect();
+
+        assert_eq!(
+            lines,
+            ["- ✗ Apply the manifests: the application ends with exit code 1", "- ↩ removed namespace `demo`"]
+        );
+        assert_eq!(narrator.status(), Some("Taking back: Apply the manifests"));
+    }
+
+    proptest! {
+        #[test]
+        fn who_attaches_later_reads_the_same_lines(ticks in proptest::collection::vec(0i64..31_000, 0..40)) {
+            let mut ticks = ticks;
+            ticks.sort_unstable();
+            let (mut live, mut late) = (Narrator::new(), Narrator::new());
+            let mut heard_live = Vec::new();
+            let mut last = 0;
+            for event in a_deploy() {
+                let at = event.at.as_millisecond() - 1_700_000_000_000;
+                for tick in ticks.iter().filter(|tick| (last..at).contains(*tick)) {
+                    heard_live.extend(live.advance(Timestamp::from_millisecond(1_700_000_000_000 + tick).unwrap()));
+                }
+                last = at;
+                heard_live.extend(live.hear(&event));
+            }
+
+            let heard_late: Vec<String> = a_deploy().iter().flat_map(|event| late.hear(event)).collect();
+
+            prop_assert_eq!(heard_live, heard_late);
+        }
+    }
+}

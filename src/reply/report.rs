@@ -1,0 +1,163 @@
+//! Answers to questions: what is deployed, how it is, what a plan would do.
+
+use crate::id::OperationId;
+use crate::store::record::Deployment;
+
+use super::outcome::place;
+use super::view::PlanView;
+use super::{bullets, code_block, plain};
+
+/// What is deployed.
+#[must_use]
+pub fn deployments(deployments: &[Deployment]) -> String {
+    if deployments.is_empty() {
+        return "Nothing is deployed. Say for example `deploy https://github.com/owner/name to local`.".to_owned();
+    }
+    let mut lines =
+        vec!["| application | state | where | address |".to_owned(), "| --- | --- | --- | --- |".to_owned()];
+    lines.extend(deployments.iter().map(|it| {
+        format!(
+            "| `{}` | {} | {}, `{}`, namespace `{}` | {} |",
+            it.name,
+            it.state.as_str(),
+            it.mode,
+            it.instance_id,
+            it.namespace,
+            it.facts.app_url.as_deref().unwrap_or("-")
+        )
+    }));
+    lines.join("\n")
+}
+
+/// How one deployment is.
+#[must_use]
+pub fn status(deployment: &Deployment, live: &[String]) -> String {
+    let headline = format!(
+        "**`{}` is {}.** It is built from {}.",
+        deployment.name,
+        deployment.state.as_str(),
+        deployment.repository
+    );
+    [
+        Some(headline),
+        Some(place(deployment)),
+        bullets("Right now:", live),
+        bullets("Worth knowing:", &deployment.facts.warnings),
+    ]
+    .into_iter()
+    .flatten()
+    .collect::<Vec<_>>()
+    .join("\n\n")
+}
+
+/// The headline above what an application printed.
+#[must_use]
+pub fn logs_headline(deployment: &Deployment) -> String {
+    format!("Output of `{}` in namespace `{}`:", deployment.name, deployment.namespace)
+}
+
+/// What an application printed.
+#[must_use]
+pub fn logs(deployment: &Deployment, lines: &[String]) -> String {
+    if lines.is_empty() {
+        return format!("`{}` has not printed anything yet.", deployment.name);
+    }
+    format!("{}\n\n{}", logs_headline(deployment), code_block(lines.iter().map(String::as_str)))
+}
+
+/// What a plan would do (`dry_run`).
+#[must_use]
+pub fn plan(plan: &PlanView) -> String {
+    let mut steps = Vec::new();
+    for (index, step) in plan.steps.iter().enumerate() {
+        let after: Vec<String> = step
+            .after
+            .iter()
+            .filter_map(|key| plan.steps.iter().position(|it| it.step == *key))
+            .map(|index| (index + 1).to_string())
+            .collect();
+        let mut remarks = Vec::new();
+        if !after.is_empty() {
+            remarks.push(format!("after {}", after.join(", ")));
+        }
+        match step.already {
+            Some(true) => remarks.push("already so, nothing to do".to_owned()),
+            Some(false) | None => {}
+        }
+        remarks.extend(step.note.as_deref().map(plain));
+        let remarks = if remarks.is_empty() { String::new() } else { format!(" ({})", remarks.join("; ")) };
+        steps.push(format!("{}. {}{remarks}", index + 1, plain(&step.title)));
+    }
+    [
+        Some(format!("**Plan for `{}`.** Nothing was changed: this is what would be done.", plan.deployment)),
+        bullets("", &plan.summary).map(|it| it.trim_start().to_owned()),
+        Some(steps.join("\n")),
+        Some("Send the same without `dry_run` to do it.".to_owned()),
+    ]
+    .into_iter()
+    .flatten()
+    .filter(|paragraph| !paragraph.is_empty())
+    .collect::<Vec<_>>()
+    .join("\n\n")
+}
+
+/// An operation is being cancelled.
+#[must_use]
+pub fn cancelled(operation: OperationId) -> String {
+    format!(
+        "**Cancelling.** What the operation has done is being taken back; `GET /v1/operations/{operation}` shows how far it is."
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reply::outcome::tests::a_deployment;
+    use crate::reply::view::PlannedStep;
+
+    #[test]
+    fn nothing_deployed_says_what_to_say() {
+        assert!(deployments(&[]).starts_with("Nothing is deployed."));
+    }
+
+    #[test]
+    fn what_is_deployed_is_a_table() {
+        insta::assert_snapshot!(deployments(&[a_deployment()]));
+    }
+
+    #[test]
+    fn a_status_says_how_it_is_right_now() {
+        insta::assert_snapshot!(status(&a_deployment(), &["2 of 2 pods are ready".to_owned()]));
+    }
+
+    #[test]
+    fn logs_are_a_code_block() {
+        assert_eq!(
+            logs(&a_deployment(), &["ready".to_owned()]),
+            "Output of `notes` in namespace `demo`:\n\n```text\nready\n```"
+        );
+    }
+
+    #[test]
+    fn a_plan_names_what_each_step_waits_for() {
+        let step = |step: &str, title: &str, after: &[&str], already, note: Option<&str>| PlannedStep {
+            step: step.to_owned(),
+            title: title.to_owned(),
+            after: after.iter().map(|it| (*it).to_owned()).collect(),
+            already,
+            note: note.map(str::to_owned),
+        };
+        let view = PlanView {
+            deployment: "notes".to_owned(),
+            summary: vec!["a new deployment in namespace `demo`".to_owned()],
+            steps: vec![
+                step("create_cluster", "Create the kind cluster `on-demand-infra`", &[], Some(true), None),
+                step("clone", "Clone the repository", &[], None, None),
+                step("build", "Build the image", &["clone"], None, Some("from ./Dockerfile")),
+                step("load", "Load the image", &["create_cluster", "build"], Some(false), None),
+            ],
+        };
+
+        insta::assert_snapshot!(plan(&view));
+    }
+}

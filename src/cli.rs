@@ -3,14 +3,21 @@
 pub mod doctor;
 
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
+use crate::app::App;
 use crate::config::catalog::SETTINGS;
 use crate::config::{ConfigError, Settings, Warning};
+use crate::http;
+use crate::store::Store;
 
 /// The arguments of the program.
 #[derive(Debug, Parser)]
@@ -57,13 +64,41 @@ impl Arguments {
 ///
 /// # Errors
 /// What made the command fail.
-#[expect(clippy::unused_async, reason = "both commands await as soon as they have something to run")]
 pub async fn run(command: &Command, settings: Settings) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Serve => bail!("`serve` is not there yet ({}:{})", settings.server.host, settings.server.port),
-        Command::Migrate => bail!("`migrate` is not there yet ({})", settings.store.workspace.display()),
+        Command::Serve => serve(settings).await,
+        Command::Migrate => {
+            Store::open(&settings.store.database).await?.close().await;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Openapi | Command::Doctor { .. } => bail!("this command runs without the log"),
     }
+}
+
+/// Runs the server until SIGTERM or SIGINT, or until its store is lost.
+async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
+    let address = SocketAddr::new(settings.server.host, settings.server.port);
+    let grace = settings.server.shutdown_grace;
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}; set `HOST` or `PORT`"))?;
+    let app = App::open(settings).await?;
+    tracing::info!(address = %listener.local_addr()?, version = env!("CARGO_PKG_VERSION"), "the server is ready");
+    let stop = CancellationToken::new();
+    let server = tokio::spawn(http::serve(app.clone(), listener, stop.clone()));
+    let mut terminate = signal(SignalKind::terminate())?;
+    let lost = app.lost_token();
+    tokio::select! {
+        _ = terminate.recv() => (),
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+        () = lost.cancelled() => (),
+    }
+    tracing::info!("the server stops: running steps come to a safe point first");
+    stop.cancel();
+    app.close().await;
+    // Answers that are still under way get a moment; what they wait for is stored.
+    let _ = tokio::time::timeout(grace, server).await;
+    Ok(if lost.is_cancelled() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// Prints the description of the routes.
@@ -71,7 +106,9 @@ pub async fn run(command: &Command, settings: Settings) -> anyhow::Result<ExitCo
 /// # Errors
 /// When it cannot be printed.
 pub fn openapi() -> anyhow::Result<ExitCode> {
-    bail!("`openapi` is not there yet")
+    let text = serde_json::to_string_pretty(&http::openapi::document())?;
+    std::io::stdout().write_all(format!("{text}\n").as_bytes())?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Checks what each mode needs and prints what was found. Wrong settings are findings, too.

@@ -24,6 +24,7 @@ use crate::store::record::{Deployment, Operation, Target};
 use crate::store::{Store, StoreError};
 
 mod embedded;
+mod look_ahead;
 mod run;
 
 use run::Run;

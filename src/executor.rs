@@ -1,1 +1,214 @@
-//! Placeholder.
+//! The executor: what each action means in each mode, as a plan; and what is stored when a plan has ended. Pure.
+
+use jiff::Timestamp;
+
+use crate::config::Settings;
+use crate::engine::{Finished, Unwound};
+use crate::event::OperationState;
+use crate::id::{Action, Mode};
+use crate::intent::Intent;
+use crate::plan::Plan;
+use crate::step::analyse_repository::AnalyseRepository;
+use crate::step::apply_application::{ApplyApplication, Previous};
+use crate::step::build_image::BuildImage;
+use crate::step::delete_cluster::DeleteCluster;
+use crate::step::remove_application::{RemoveApplication, Removed};
+use crate::step::remove_images::RemoveImages;
+use crate::step::remove_workspace::RemoveWorkspace;
+use crate::step::scale_application::ScaleApplication;
+use crate::step::verify_application::VerifyApplication;
+use crate::store::operations::Ending;
+use crate::store::record::{Deployment, DeploymentState, Facts, Version};
+
+mod local;
+
+/// What a plan is made from.
+#[derive(Debug)]
+pub struct Situation<'a> {
+    /// The deployment, as it is before the operation.
+    pub deployment: &'a Deployment,
+    /// Its versions that can run again, oldest first.
+    pub versions: &'a [Version],
+    /// The request brings new environment variables.
+    pub replaces_environment: bool,
+    /// The settings.
+    pub settings: &'a Settings,
+}
+
+impl Situation<'_> {
+    /// What runs now; nothing while the deployment is new.
+    fn previous(&self) -> Option<Previous> {
+        let facts = &self.deployment.facts;
+        facts.version.clone().map(|version| Previous {
+            version,
+            replicas: facts.replicas.unwrap_or(1),
+            node_port: facts.node_port,
+        })
+    }
+}
+
+/// Says why there is no plan.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// The mode is not built in.
+    #[error("the mode `{0}` is not available on this server; `local` is")]
+    ModeUnavailable(Mode),
+    /// The deployment has no version to do this with.
+    #[error("{message}")]
+    NothingToDo {
+        /// What is missing and what would help.
+        message: String,
+        /// The field to change.
+        param: Option<&'static str>,
+    },
+}
+
+/// Makes the plan of an intent that changes something.
+///
+/// # Errors
+/// [`PlanError`] when the mode is not available or there is nothing to do it with.
+pub fn plan(intent: &Intent, situation: &Situation<'_>) -> Result<Plan, PlanError> {
+    match situation.deployment.mode {
+        Mode::Local => local::plan(intent, situation),
+        mode @ (Mode::CloudLocal | Mode::CloudHosted) => Err(PlanError::ModeUnavailable(mode)),
+    }
+}
+
+/// Says what is stored when an operation has ended.
+#[must_use]
+pub fn conclude(finished: &Finished) -> Ending {
+    match &finished.result {
+        Ok(()) => succeeded(finished),
+        Err(unwound) => unwound_ending(finished, unwound),
+    }
+}
+
+fn succeeded(finished: &Finished) -> Ending {
+    let mut deployment = finished.deployment.clone();
+    deployment.operation = finished.operation.id;
+    let mut version = None;
+    let mut target_gone = false;
+    match finished.operation.action {
+        Action::Decommission => {
+            deployment.state = DeploymentState::Removed;
+            deployment.facts = Facts::default();
+            target_gone = finished.output::<DeleteCluster>().is_some_and(|gone| !gone.removed.is_empty());
+        }
+        Action::Scale => {
+            let scale = step::<ScaleApplication>(finished);
+            deployment.state = DeploymentState::Running;
+            deployment.facts.replicas = scale.map(|scale| scale.replicas).or(deployment.facts.replicas);
+            take_verified(&mut deployment.facts, finished);
+        }
+        Action::Deploy | Action::Redeploy | Action::Rollback => {
+            deployment.state = DeploymentState::Running;
+            version = take_applied(&mut deployment, finished);
+            take_verified(&mut deployment.facts, finished);
+            deployment.facts.warnings.clone_from(&finished.warnings);
+        }
+        Action::Status | Action::List | Action::Logs | Action::Cancel => (),
+    }
+    Ending {
+        state: OperationState::Succeeded,
+        failure: None,
+        receipt: receipt(finished),
+        warnings: finished.warnings.clone(),
+        deployment,
+        version,
+        target_gone,
+    }
+}
+
+/// Takes over what was applied; gives the version when it is a new one.
+fn take_applied(deployment: &mut Deployment, finished: &Finished) -> Option<Version> {
+    let applied = finished.output::<ApplyApplication>()?;
+    let apply = step::<ApplyApplication>(finished)?;
+    let before = deployment.facts.version.clone();
+    let version = Version {
+        revision: before.as_ref().map_or(1, |version| version.revision + 1),
+        commit: applied.commit,
+        git_ref: deployment.git_ref.clone(),
+        image: applied.image,
+        image_id: applied.image_id,
+        main_port: applied.main_port,
+        ports: applied.ports,
+        container_port: step::<BuildImage>(finished)
+            .map_or_else(|| apply.version.as_ref().and_then(|it| it.container_port), |build| build.container_port),
+        dockerfile: step::<AnalyseRepository>(finished)
+            .map_or_else(|| apply.version.as_ref().and_then(|it| it.dockerfile.clone()), |analyse| analyse.dockerfile),
+        environment_secret: applied.environment_secret,
+        environment_names: applied.environment_names,
+        operation: finished.operation.id,
+        deployed_at: Timestamp::now(),
+    };
+    deployment.facts.replicas = Some(apply.replicas);
+    deployment.facts.node_port = applied.node_port;
+    deployment.facts.owns_namespace |= applied.created_namespace;
+    if let Some(before) = before.filter(|before| runs_the_same(before, &version)) {
+        // Nothing new runs: the version keeps its number.
+        deployment.facts.version = Some(before);
+        return None;
+    }
+    deployment.facts.version = Some(version.clone());
+    Some(version)
+}
+
+fn runs_the_same(a: &Version, b: &Version) -> bool {
+    a.image_id == b.image_id
+        && a.commit == b.commit
+        && a.main_port == b.main_port
+        && a.ports == b.ports
+        && a.environment_secret == b.environment_secret
+}
+
+fn take_verified(facts: &mut Facts, finished: &Finished) {
+    if let Some(verified) = finished.output::<VerifyApplication>() {
+        facts.app_url = verified.app_url.or(facts.app_url.take());
+        facts.http_status = verified.http_status;
+    }
+}
+
+fn receipt(finished: &Finished) -> Vec<String> {
+    let removed = |it: Option<Removed>| it.map(|it| it.removed).unwrap_or_default();
+    [
+        removed(finished.output::<RemoveApplication>()),
+        removed(finished.output::<RemoveImages>()),
+        removed(finished.output::<RemoveWorkspace>()),
+        removed(finished.output::<DeleteCluster>()),
+    ]
+    .concat()
+}
+
+fn unwound_ending(finished: &Finished, unwound: &Unwound) -> Ending {
+    let mut deployment = finished.deployment.clone();
+    deployment.operation = finished.operation.id;
+    let was_new = deployment.state == DeploymentState::Deploying;
+    let state = match (&unwound.stuck, unwound.cancelled) {
+        (Some(_), _) => OperationState::Stuck,
+        (None, true) => OperationState::Cancelled,
+        (None, false) if was_new && !finished.removed.is_empty() => OperationState::Undone,
+        (None, false) => OperationState::Failed,
+    };
+    deployment.state = match (finished.operation.action, &unwound.stuck) {
+        (_, None) if was_new => DeploymentState::Removed,
+        (Action::Decommission, _) | (_, Some(_)) => DeploymentState::Failed,
+        (_, None) => deployment.state,
+    };
+    // What the person is told first is what needs them: the undo that failed, else the cause.
+    let failure = unwound.stuck.clone().unwrap_or_else(|| unwound.failure.clone());
+    Ending {
+        state,
+        failure: Some(failure),
+        receipt: finished.removed.clone(),
+        warnings: finished.warnings.clone(),
+        deployment,
+        version: None,
+        target_gone: false,
+    }
+}
+
+/// The parameters of a step of the plan.
+fn step<A: crate::step::Act>(finished: &Finished) -> Option<A> {
+    let plan: Plan = serde_json::from_value(finished.operation.plan.clone()).ok()?;
+    plan.parameters::<A>()
+}

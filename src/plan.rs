@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::step::Step;
+use crate::step::{Act, Step};
 
 /// A graph of steps, made of parts that run one after another and parts that run at the same time.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -35,6 +35,14 @@ impl Plan {
     #[must_use]
     pub fn find(&self, name: &str) -> Option<&Step> {
         self.steps().into_iter().find(|step| step.name() == name)
+    }
+
+    /// The parameters of the step of this type.
+    #[must_use]
+    pub fn parameters<A: Act>(&self) -> Option<A> {
+        // A stored step is its variant's name with its parameters.
+        let step = serde_json::to_value(self.find(A::NAME)?).ok()?;
+        serde_json::from_value(step.as_object()?.values().next()?.clone()).ok()
     }
 
     /// Every step with the names of the steps that it waits for, in an order in which they could run.

@@ -11,12 +11,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use secrecy::ExposeSecret;
 use sqlx::any::{AnyPoolOptions, AnyRow};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{AnyConnection, AnyPool, Connection, Row, SqlSafeStr};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::config::value::Database;
 use crate::id::OperationId;
 
 pub mod deployments;
@@ -83,21 +85,23 @@ impl StoreError {
 }
 
 impl Store {
-    /// Opens the store at `url` (`sqlite:<file>` or `postgres://...`), brings its schema up to date and takes its lock.
+    /// Opens the store, brings its schema up to date and takes its lock.
     ///
     /// # Errors
     /// [`StoreError::Owned`] when another server has it; else what the file system or the database says.
-    pub async fn open(url: &str) -> Result<Self, StoreError> {
+    pub async fn open(database: &Database) -> Result<Self, StoreError> {
         sqlx::any::install_default_drivers();
         let lost = CancellationToken::new();
-        let (pool, lock) = if let Some(path) = url.strip_prefix("sqlite:") {
-            let path = Path::new(path.trim_start_matches("//"));
-            let lock = lock_file(path)?;
-            (open_sqlite(path).await?, Some(lock))
-        } else {
-            let pool = AnyPoolOptions::new().max_connections(8).connect(url).await?;
-            hold_advisory_lock(url, lost.clone()).await?;
-            (pool, None)
+        let (pool, lock) = match database {
+            Database::Sqlite(path) => {
+                let lock = lock_file(path)?;
+                (open_sqlite(path).await?, Some(lock))
+            }
+            Database::Postgres(url) => {
+                let pool = AnyPoolOptions::new().max_connections(8).connect(url.expose_secret()).await?;
+                hold_advisory_lock(url.expose_secret(), lost.clone()).await?;
+                (pool, None)
+            }
         };
         migrations().run(&pool).await?;
         Ok(Self { pool, lost, followers: Arc::default(), appending: Arc::default(), _lock: Arc::new(lock) })

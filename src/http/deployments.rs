@@ -7,15 +7,16 @@ use futures_util::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::app::{App, DeploymentFilter};
+use crate::app::App;
 use crate::http::auth::Caller;
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::limit::Streams;
 use crate::http::list::{List, ListQuery};
 use crate::http::request_id::RequestId;
 use crate::http::sse;
-use crate::id::{DeploymentId, Mode};
+use crate::id::{DeploymentId, ExposedPort, Mode};
 use crate::reply::plain;
+use crate::store::deployments::DeploymentFilter;
 use crate::store::record::{Deployment, DeploymentState};
 
 /// How many of the last lines of each pod are shown when nobody says.
@@ -88,7 +89,7 @@ impl From<&Deployment> for DeploymentObject {
         let facts = it.facts.clone();
         let version = facts.version;
         let mut ports: Vec<u16> = version.iter().map(|version| version.main_port.get()).collect();
-        for (port, _) in version.iter().flat_map(|version| &version.ports) {
+        for ExposedPort { number: port, .. } in version.iter().flat_map(|version| &version.ports) {
             if !ports.contains(&port.get()) {
                 ports.push(port.get());
             }

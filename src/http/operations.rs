@@ -11,7 +11,7 @@ use futures_util::StreamExt;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::app::{App, OperationFilter};
+use crate::app::App;
 use crate::event::{Event, Failure, OperationState};
 use crate::http::auth::Caller;
 use crate::http::deployments::DeploymentObject;
@@ -22,6 +22,7 @@ use crate::http::request_id::RequestId;
 use crate::http::sse;
 use crate::id::{Action, DeploymentId, OperationId};
 use crate::reply::view::StepView;
+use crate::store::operations::OperationFilter;
 use crate::store::record::Operation;
 
 /// One run of a plan.

@@ -7,12 +7,12 @@ use axum::http::HeaderMap;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use crate::app::{KeyKind, RequestKey};
 use crate::http::auth::Caller;
 use crate::http::chat::page;
 use crate::http::error::ApiError;
 use crate::intent::fields::FIELDS;
 use crate::intent::{Request, Source};
+use crate::store::operations::{KeyKind, RequestKey};
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 const RETRY_COUNT: &str = "x-stainless-retry-count";

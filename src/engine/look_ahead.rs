@@ -1,0 +1,59 @@
+//! Looking at the world with a plan's own checks, without doing anything: what `dry_run` shows.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::event::Lines;
+use crate::id::OperationId;
+use crate::plan::Plan;
+use crate::secret::Redactor;
+use crate::step::StepContext;
+use crate::store::record::{Deployment, Target};
+
+use super::Engine;
+
+/// What a step's check found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Looked {
+    /// Whether there would be nothing to do; `None` when only running it tells.
+    pub already: Option<bool>,
+    /// What was found.
+    pub note: Option<String>,
+}
+
+impl Engine {
+    /// Asks every step of a plan whether its work is done already. A step after one that would work cannot be asked.
+    pub async fn look_ahead(&self, plan: &Plan, deployment: Deployment, target: Target) -> BTreeMap<String, Looked> {
+        let shared = &self.0;
+        let mut outputs = BTreeMap::new();
+        let mut looked: BTreeMap<String, Looked> = BTreeMap::new();
+        for (step, after) in plan.dependencies() {
+            let known = after.iter().all(|name| outputs.contains_key(*name));
+            let cx = StepContext {
+                operation: OperationId::new(),
+                deployment: deployment.clone(),
+                target: target.clone(),
+                host: shared.host.clone(),
+                store: shared.store.clone(),
+                settings: Arc::clone(&shared.settings),
+                sealer: shared.sealer.clone(),
+                redactor: Redactor::of_settings(&shared.settings),
+                lines: Lines::none(),
+                cancel: shared.stopping.child_token(),
+                outputs: Arc::new(outputs.clone()),
+                step: step.name(),
+            };
+            let found = match if known { step.check(&cx).await } else { Ok(None) } {
+                Ok(Some(output)) => {
+                    let note = Some(step.summary(&output)).filter(|note| !note.is_empty());
+                    outputs.insert(step.name().to_owned(), output);
+                    Looked { already: Some(true), note }
+                }
+                Ok(None) => Looked { already: known.then_some(false), note: None },
+                Err(error) => Looked { already: None, note: Some(error.to_string()) },
+            };
+            looked.insert(step.name().to_owned(), found);
+        }
+        looked
+    }
+}

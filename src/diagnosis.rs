@@ -6,6 +6,7 @@
 pub mod classify;
 pub mod log;
 pub mod sockets;
+mod words;
 
 use std::collections::BTreeMap;
 use std::future::Future;

@@ -6,6 +6,7 @@
 pub mod build;
 pub mod exec;
 pub mod image;
+pub mod load;
 pub mod node;
 
 mod archive;
@@ -27,7 +28,10 @@ use bollard::errors::Error as ApiError;
 const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 
 /// How long a call may take until the daemon begins to answer.
-const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+const ANSWER_WITHIN: Duration = Duration::from_mins(1);
+
+/// A person who waits hears something at least this often.
+const SAY_EVERY: Duration = Duration::from_secs(3);
 
 /// A Docker daemon. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -67,7 +71,7 @@ impl Docker {
     /// # Errors
     /// [`DockerError::Unreachable`] with what to do when it does not.
     pub async fn ping(&self) -> Result<(), DockerError> {
-        self.client()?.ping().await.map(drop).map_err(|error| self.error("ask Docker for a sign of life", error))
+        self.client()?.ping().await.map(drop).map_err(|error| self.error("ask Docker for a sign of life", &error))
     }
 
     /// Asks the daemon for its version and abilities.
@@ -76,7 +80,7 @@ impl Docker {
     /// [`DockerError::Unreachable`] when it does not answer.
     pub async fn version(&self) -> Result<DockerVersion, DockerError> {
         let version =
-            self.client()?.version().await.map_err(|error| self.error("ask Docker for its version", error))?;
+            self.client()?.version().await.map_err(|error| self.error("ask Docker for its version", &error))?;
         let api = version.api_version.unwrap_or_default();
         let is_podman = version
             .components
@@ -95,18 +99,18 @@ impl Docker {
         } else {
             bollard::Docker::connect_with_http(&self.host, timeout_s, API_DEFAULT_VERSION)
         }
-        .map_err(|error| self.error("connect to Docker", error))
+        .map_err(|error| self.error("connect to Docker", &error))
     }
 
     /// Classifies an error of the API; `action` is what was tried, as the end of "Docker could not ...".
-    fn error(&self, action: impl Into<String>, error: ApiError) -> DockerError {
+    fn error(&self, action: impl Into<String>, error: &ApiError) -> DockerError {
         let action = action.into();
         let unreachable =
             |reason: &str| DockerError::Unreachable { host: self.host.clone(), reason: reason.to_owned() };
         if matches!(error, ApiError::SocketNotFoundError(_)) {
             return unreachable("the socket is not there; is Docker installed and running?");
         }
-        match io_kind(&error) {
+        match io_kind(error) {
             Some(io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
                 return unreachable("nobody listens there; is Docker running?");
             }
@@ -115,7 +119,7 @@ impl Docker {
             }
             _ => {}
         }
-        let reason = reason_of(&error);
+        let reason = reason_of(error);
         #[expect(
             clippy::wildcard_enum_match_arm,
             reason = "the library's errors are many and only these are told apart"
@@ -140,7 +144,7 @@ pub struct DockerVersion {
     pub server: String,
     /// Newest version of the API that it speaks, such as `1.41`.
     pub api: String,
-    /// Whether it can build with BuildKit.
+    /// Whether it can build with `BuildKit`.
     pub has_buildkit: bool,
 }
 
@@ -203,6 +207,12 @@ pub enum DockerError {
 }
 
 impl DockerError {
+    /// Whether the image or container is not there.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::NotFound { .. })
+    }
+
     /// Whether the same call may succeed later without anybody changing anything.
     #[must_use]
     pub fn is_transient(&self) -> bool {

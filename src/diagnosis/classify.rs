@@ -10,6 +10,9 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::cloud::kube::fault::{Fault, activity, creation_failure, is_ready, last_end, pod_fault, unschedulable};
 use crate::diagnosis::log::{LogLine, is_talking, last_lines, refrain};
+use crate::diagnosis::words::{
+    Words, cannot_start, clip, crashed, ended, image_unavailable, misconfigured, words, wrong_architecture,
+};
 use crate::diagnosis::{Cause, Diagnosis};
 
 /// Everything that a diagnosis rests on.
@@ -19,7 +22,7 @@ pub struct Evidence<'a> {
     pub deployment: &'a Deployment,
     /// The pod of its newest version that tells most, if there is any.
     pub pod: Option<&'a Pod>,
-    /// The events about the Deployment, its ReplicaSets and its pods.
+    /// The events about the Deployment, its `ReplicaSet`s and its pods.
     pub events: &'a [Event],
     /// What the pod printed.
     pub log: &'a [LogLine],
@@ -29,17 +32,6 @@ pub struct Evidence<'a> {
     pub waited: Duration,
     /// The time now.
     pub now: Timestamp,
-}
-
-/// The words of a diagnosis without the log lines.
-struct Words {
-    cause: Cause,
-    reason: String,
-    next_step: String,
-}
-
-fn words(cause: Cause, reason: impl Into<String>, next_step: impl Into<String>) -> Words {
-    Words { cause, reason: reason.into(), next_step: next_step.into() }
 }
 
 /// Names the cause.
@@ -91,8 +83,8 @@ fn of_fault(evidence: &Evidence<'_>, fault: Fault) -> Words {
         Fault::CannotStart { message } => cannot_start(&message),
         Fault::Crashed { .. } | Fault::Ended { .. } if prints(evidence, "exec format error") => wrong_architecture(),
         Fault::Ended { times } => ended(times),
-        Fault::Crashed { exit_code, times } => crashed(evidence, exit_code, times),
-        Fault::ImageUnavailable { message } => image_unavailable(evidence, &message),
+        Fault::Crashed { exit_code, times } => crashed(evidence.log, exit_code, times),
+        Fault::ImageUnavailable { message } => image_unavailable(&image(evidence), &message),
         Fault::Misconfigured { message } => misconfigured(&message),
     }
 }
@@ -110,7 +102,7 @@ fn of_waiting(evidence: &Evidence<'_>, pod: &Pod) -> Words {
         let reason = waiting.and_then(|it| it.reason.as_deref()).unwrap_or_default();
         let message = waiting.and_then(|it| it.message.clone()).unwrap_or_default();
         if reason == "ErrImagePull" {
-            return image_unavailable(evidence, &message);
+            return image_unavailable(&image(evidence), &message);
         }
         if reason.starts_with("Create") || reason.starts_with("RunContainer") {
             return cannot_start(&message);
@@ -121,7 +113,7 @@ fn of_waiting(evidence: &Evidence<'_>, pod: &Pod) -> Words {
         if let Some(end) = last_end(status) {
             return match end.exit_code {
                 0 => ended(status.restart_count + 1),
-                code => crashed(evidence, code, status.restart_count + 1),
+                code => crashed(evidence.log, code, status.restart_count + 1),
             };
         }
     }
@@ -195,7 +187,7 @@ fn silent(evidence: &Evidence<'_>, port: u16, status: &ContainerStatus) -> Words
     if status.restart_count > 0
         && let Some(end) = last_end(status)
     {
-        return crashed(evidence, end.exit_code, status.restart_count);
+        return crashed(evidence.log, end.exit_code, status.restart_count);
     }
     if let Some(line) = refrain(evidence.log) {
         return words(
@@ -220,104 +212,8 @@ fn silent(evidence: &Evidence<'_>, port: u16, status: &ContainerStatus) -> Words
     )
 }
 
-fn cannot_start(message: &str) -> Words {
-    if message.contains("exec format error") {
-        return wrong_architecture();
-    }
-    if message.contains("no such file or directory") || message.contains("executable file not found") {
-        let program = quoted_program(message).map_or_else(|| "that it names".to_owned(), |it| format!("`{it}`"));
-        return words(
-            Cause::EntrypointMissing,
-            format!(
-                "The image cannot start: the program {program} is not in it (or the interpreter in its first line is not)."
-            ),
-            "Correct ENTRYPOINT or CMD in the Dockerfile, or copy the program to where they expect it.",
-        );
-    }
-    if message.contains("permission denied") {
-        let program = quoted_program(message).map_or_else(|| "its program".to_owned(), |it| format!("`{it}`"));
-        return words(
-            Cause::CannotStart,
-            format!("The image cannot start: {program} may not be executed."),
-            "Make it executable in the Dockerfile with `RUN chmod +x`.",
-        );
-    }
-    words(
-        Cause::CannotStart,
-        format!("The image cannot start: {}.", clip(message)),
-        "Correct ENTRYPOINT, CMD, USER or WORKDIR in the Dockerfile.",
-    )
-}
-
-fn wrong_architecture() -> Words {
-    words(
-        Cause::WrongArchitecture,
-        "The image cannot start: its program is not one that the node's processor can run (`exec format error`), or a script without `#!` in its first line.",
-        "Build for the processor of the node: no `--platform` in FROM, and no binaries built elsewhere.",
-    )
-}
-
-fn ended(times: i32) -> Words {
-    words(
-        Cause::ProcessEnded,
-        format!("The process ends by itself without an error (exit code 0), {}.", so_often(times)),
-        "Let the process stay in the foreground and serve; a server that goes to the background ends the container.",
-    )
-}
-
-fn crashed(evidence: &Evidence<'_>, exit_code: i32, times: i32) -> Words {
-    let how = match exit_code {
-        126 => " (its program may not be executed)",
-        127 => " (a program that it calls is not in the image)",
-        132 | 134 | 136 | 139 => " (it crashed in native code)",
-        137 => " (it was killed)",
-        143 => " (it was asked to stop)",
-        _ => "",
-    };
-    let last = evidence.log.iter().rev().find(|line| !line.text.trim().is_empty());
-    let says = last.map(|line| format!(" Its last line is `{}`.", clip(line.text.trim()))).unwrap_or_default();
-    words(
-        Cause::CrashLoop,
-        format!("The process ends with exit code {exit_code}{how}, {}.{says}", so_often(times)),
-        "Repair what the last lines complain about; a missing variable can be sent in `environment`.",
-    )
-}
-
-fn image_unavailable(evidence: &Evidence<'_>, message: &str) -> Words {
-    let image = container(evidence.deployment).and_then(|it| it.image.clone()).unwrap_or_default();
-    words(
-        Cause::ImageUnavailable,
-        format!("The node does not have the image `{image}` and cannot fetch it: {}.", clip(message)),
-        "Deploy again, so that the image is built and brought to the node.",
-    )
-}
-
-fn misconfigured(message: &str) -> Words {
-    words(
-        Cause::ConfigurationMissing,
-        format!("Something that the container needs is missing: {}.", clip(message)),
-        "Deploy again with `environment`, or put back the Secret, ConfigMap or volume.",
-    )
-}
-
-fn so_often(times: i32) -> String {
-    if times <= 1 { "shortly after its start".to_owned() } else { format!("{times} times so far") }
-}
-
-/// The program in a message such as `exec: "/app": stat /app: no such file or directory`.
-fn quoted_program(message: &str) -> Option<&str> {
-    let (_, rest) = message.split_once("exec: \"").or_else(|| message.split_once("exec \""))?;
-    rest.split('"').next().filter(|it| !it.is_empty())
-}
-
-fn clip(text: &str) -> String {
-    const LONGEST: usize = 300;
-    let text = text.trim().trim_end_matches('.');
-    if text.chars().count() <= LONGEST {
-        text.to_owned()
-    } else {
-        format!("{}...", text.chars().take(LONGEST).collect::<String>())
-    }
+fn image(evidence: &Evidence<'_>) -> String {
+    container(evidence.deployment).and_then(|it| it.image.clone()).unwrap_or_default()
 }
 
 fn prints(evidence: &Evidence<'_>, text: &str) -> bool {
@@ -372,5 +268,160 @@ fn ready_after(pod: &Pod) -> String {
     match started.zip(ready) {
         Some((started, ready)) => format!(", {} s after its start", ready.duration_since(started).as_secs().max(0)),
         None => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnosis::log;
+    use serde_json::{Value, json};
+
+    /// What a test says about a pod of an application that should serve port 8080.
+    struct Case {
+        container: Value,
+        conditions: Value,
+        log: &'static str,
+        listeners: Option<Vec<SocketAddr>>,
+        events: Value,
+    }
+
+    impl Case {
+        fn container(container: Value) -> Self {
+            Self { container, conditions: json!([]), log: "", listeners: None, events: json!([]) }
+        }
+
+        fn running() -> Self {
+            Self::container(json!({"state": {"running": {}}, "restartCount": 0}))
+        }
+
+        fn waiting(reason: &str, message: &str) -> Self {
+            Self::container(json!({"state": {"waiting": {"reason": reason, "message": message}}, "restartCount": 0}))
+        }
+
+        fn ended(reason: &str, exit_code: i32, restarts: i32) -> Self {
+            Self::container(json!({
+                "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+                "lastState": {"terminated": {"reason": reason, "exitCode": exit_code}},
+                "restartCount": restarts,
+            }))
+        }
+
+        fn printing(self, log: &'static str) -> Self {
+            Self { log, ..self }
+        }
+
+        fn listening(self, addresses: &[&str]) -> Self {
+            Self { listeners: Some(addresses.iter().map(|it| it.parse().unwrap()).collect()), ..self }
+        }
+
+        fn diagnosis(self) -> Diagnosis {
+            let mut status = self.container;
+            for (key, value) in [("name", json!("app")), ("image", json!("a:1")), ("ready", json!(false))] {
+                status[key] = value;
+            }
+            let statuses = if status["state"].is_null() { json!([]) } else { json!([status]) };
+            let pod: Pod = serde_json::from_value(json!({
+                "metadata": {"name": "app-1"},
+                "spec": {"containers": []},
+                "status": {"containerStatuses": statuses, "conditions": self.conditions},
+            }))
+            .unwrap();
+            let events: Vec<Event> = serde_json::from_value(self.events).unwrap();
+            classify(&Evidence {
+                deployment: &deployment(&json!([])),
+                pod: Some(&pod),
+                events: &events,
+                log: &log::parse(self.log),
+                listeners: self.listeners.as_deref(),
+                waited: Duration::from_mins(3),
+                now: "2026-01-01T00:03:00Z".parse().unwrap(),
+            })
+        }
+    }
+
+    fn deployment(conditions: &Value) -> Deployment {
+        serde_json::from_value(json!({
+            "metadata": {"name": "app"},
+            "spec": {"selector": {}, "template": {"spec": {"containers": [{
+                "name": "app", "image": "on-demand-infra/app:1",
+                "readinessProbe": {"tcpSocket": {"port": 8080}},
+                "resources": {"limits": {"memory": "512Mi"}},
+            }]}}},
+            "status": {"conditions": conditions},
+        }))
+        .unwrap()
+    }
+
+    fn told(case: Case) -> String {
+        let diagnosis = case.diagnosis();
+        format!("{}: {} {}", diagnosis.cause.code(), diagnosis.reason, diagnosis.next_step)
+    }
+
+    #[test]
+    fn every_cause_has_its_own_words() {
+        let start = "failed to create containerd task: runc create failed: exec: \"/no/such\": stat /no/such: no such file or directory: unknown";
+        let format = "failed to create containerd task: exec /app: exec format error: unknown";
+        let pull = "Back-off pulling image \"a:1\": ErrImagePull: failed to resolve: lookup docker.io: no such host";
+        let early = "2026-01-01T00:00:01Z warming up\n";
+        let recent = "2026-01-01T00:02:50Z compiled 80 of 90 pages\n";
+        let waiting = "waiting for db\nwaiting for db\nwaiting for db\n";
+        let mount = json!([{"metadata": {}, "involvedObject": {}, "reason": "FailedMount", "message": "secret \"keys\" not found"}]);
+        let full = json!([{"type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+            "message": "0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, preemption: 0/1"}]);
+        let ready = json!([{"type": "Ready", "status": "True"}]);
+        let placed = Case::container(json!({}));
+
+        let told = [
+            told(Case::ended("OOMKilled", 137, 0)),
+            told(Case::ended("Error", 1, 2).printing("Traceback\nKeyError: 'DATABASE_URL'\n")),
+            told(Case::ended("Error", 127, 1)),
+            told(Case::ended("Completed", 0, 2)),
+            told(Case::ended("Error", 1, 2).printing("exec /app: exec format error\n")),
+            told(Case::waiting("RunContainerError", start)),
+            told(Case::waiting("RunContainerError", format)),
+            told(Case::waiting("CreateContainerError", "exec: \"/app\": permission denied: unknown")),
+            told(Case::waiting("ImagePullBackOff", pull)),
+            told(Case::waiting("CreateContainerConfigError", "secret \"app-env-1\" not found")),
+            told(Case { events: mount, ..Case::waiting("ContainerCreating", "") }),
+            told(Case { conditions: full, ..placed }),
+            told(Case::running().listening(&["[::]:9090"])),
+            told(Case::running().listening(&["127.0.0.1:8080", "0.0.0.0:9090"])),
+            told(Case::running().listening(&["127.0.0.1:9090"])),
+            told(Case::running().listening(&["0.0.0.0:8080"])),
+            told(Case::running().listening(&[]).printing(waiting)),
+            told(Case::running().listening(&[]).printing(early)),
+            told(Case::running().listening(&[]).printing(recent)),
+            told(Case::running()),
+            told(Case { conditions: ready, ..Case::running() }),
+        ];
+
+        insta::assert_json_snapshot!(told);
+    }
+
+    #[test]
+    fn a_full_quota_is_found_in_the_condition_of_the_deployment() {
+        let deployment = deployment(&json!([{"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate",
+            "message": "pods \"app-1\" is forbidden: exceeded quota: small, requested: cpu=100m, used: cpu=1, limited: cpu=1"}]));
+
+        let diagnosis = classify(&Evidence {
+            deployment: &deployment,
+            pod: None,
+            events: &[],
+            log: &[],
+            listeners: None,
+            waited: Duration::from_secs(20),
+            now: Timestamp::UNIX_EPOCH,
+        });
+
+        assert_eq!(diagnosis.cause, Cause::QuotaExceeded);
+        assert!(diagnosis.reason.contains("exceeded quota: small"), "{}", diagnosis.reason);
+    }
+
+    #[test]
+    fn the_last_lines_come_with_the_diagnosis() {
+        let diagnosis = Case::ended("Error", 1, 2).printing("one\ntwo\n").diagnosis();
+
+        assert_eq!(diagnosis.last_log_lines, ["one", "two"]);
     }
 }

@@ -36,6 +36,21 @@ pub fn last_lines(log: &[LogLine]) -> Vec<String> {
     log[first..].iter().map(|line| line.text.chars().take(LONGEST).collect()).collect()
 }
 
+/// The line that most likely says what went wrong: the last one that reads like an error, else the last one.
+///
+/// Not simply the last: the node reads the two outputs of a process apart, so what was printed earlier may come later.
+#[must_use]
+pub fn telling_line(log: &[LogLine]) -> Option<&str> {
+    let reads_like_error = |text: &&str| {
+        let text = text.to_lowercase();
+        ["error", "exception", "panic", "fatal", "failed", "cannot", "can't", "denied", "not found"]
+            .iter()
+            .any(|it| text.contains(it))
+    };
+    let lines = || log.iter().rev().map(|line| line.text.trim()).filter(|text| !text.is_empty());
+    lines().find(reads_like_error).or_else(|| lines().next())
+}
+
 /// A line that the process printed again and again, as one does that waits for something.
 #[must_use]
 pub fn refrain(log: &[LogLine]) -> Option<&str> {
@@ -66,6 +81,13 @@ mod tests {
         assert_eq!(log[0].text, "hello world");
         assert!(log[0].at.is_some());
         assert_eq!(log[1], LogLine { at: None, text: "not a time".to_owned() });
+    }
+
+    #[test]
+    fn the_error_is_told_even_when_another_line_comes_after_it() {
+        assert_eq!(telling_line(&parse("KeyError: 'A'\nstarting\n")), Some("KeyError: 'A'"));
+        assert_eq!(telling_line(&parse("one\ntwo\n\n")), Some("two"));
+        assert_eq!(telling_line(&[]), None);
     }
 
     #[test]

@@ -39,7 +39,6 @@ pub(super) struct Run {
     /// Why the plan does not succeed: the first failure.
     failure: OnceLock<Failure>,
     stuck: OnceLock<Failure>,
-    removed: Mutex<Vec<String>>,
     redactor: OnceLock<Redactor>,
     done: Mutex<u32>,
 }
@@ -63,7 +62,6 @@ impl Run {
             failing: CancellationToken::new(),
             failure: OnceLock::new(),
             stuck: OnceLock::new(),
-            removed: Mutex::default(),
             redactor: OnceLock::new(),
             done: Mutex::default(),
         }
@@ -75,10 +73,6 @@ impl Run {
 
     pub(super) fn stuck(&self) -> Option<Failure> {
         self.stuck.get().cloned()
-    }
-
-    pub(super) fn removed(&self) -> Vec<String> {
-        self.removed.lock().expect("nobody panics while holding this lock").clone()
     }
 
     /// Does one step, from its first look to its last retry.
@@ -161,7 +155,6 @@ impl Run {
         match result {
             Ok(removed) => {
                 tracing::info!(step.name = name, "step is taken back");
-                self.removed.lock().expect("nobody panics while holding this lock").extend(removed.iter().cloned());
                 self.publish(EventKind::StepUndone { step: name.to_owned(), removed }).await;
                 Ok(())
             }

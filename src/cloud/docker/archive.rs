@@ -185,7 +185,7 @@ mod tests {
         tar
     }
 
-    fn pieces(bytes: Vec<u8>, size: usize) -> impl Stream<Item = io::Result<Bytes>> {
+    fn pieces(bytes: &[u8], size: usize) -> impl Stream<Item = io::Result<Bytes>> {
         let pieces: Vec<io::Result<Bytes>> =
             bytes.chunks(size).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
         stream::iter(pieces)
@@ -203,7 +203,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let diff_ids = ["sha256:one".to_owned(), "sha256:two".to_owned()];
 
-        let layers = spool(pieces(saved, 100), &diff_ids, &held, folder.path()).await.unwrap();
+        let layers = spool(pieces(&saved, 100), &diff_ids, &held, folder.path()).await.unwrap();
 
         assert_eq!(layers.keys().collect::<Vec<_>>(), ["sha256:two"]);
         let layer = &layers["sha256:two"];
@@ -223,7 +223,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let diff_ids = ["sha256:aa".to_owned(), "sha256:two".to_owned()];
 
-        let layers = spool(pieces(saved, 1), &diff_ids, &held, folder.path()).await.unwrap();
+        let layers = spool(pieces(&saved, 1), &diff_ids, &held, folder.path()).await.unwrap();
 
         assert_eq!(layers.keys().collect::<Vec<_>>(), ["sha256:two"]);
         assert_eq!(layers["sha256:two"].blob, Blob { digest: "sha256:bb".to_owned(), size_bytes: 9, is_gzip: true });
@@ -235,7 +235,7 @@ mod tests {
         saved.truncate(1000);
         let folder = tempfile::tempdir().unwrap();
 
-        let error = spool(pieces(saved, 512), &[], &Held::default(), folder.path()).await.unwrap_err();
+        let error = spool(pieces(&saved, 512), &[], &Held::default(), folder.path()).await.unwrap_err();
 
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     }
@@ -245,7 +245,7 @@ mod tests {
         fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..3000)) {
             let folder = tempfile::tempdir().unwrap();
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            let _ = runtime.block_on(spool(pieces(bytes, 700), &[], &Held::default(), folder.path()));
+            let _ = runtime.block_on(spool(pieces(&bytes, 700), &[], &Held::default(), folder.path()));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Building an image, with BuildKit where the daemon has it.
+//! Building an image, with `BuildKit` where the daemon has it.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -17,12 +17,9 @@ use uuid::Uuid;
 pub use super::build_failure::{BuildFailure, BuildFault};
 
 use super::build_trace::Trace;
-use super::{Docker, DockerError, is_passing};
+use super::{Docker, DockerError, SAY_EVERY, reason_of};
 use crate::event::Lines;
 use crate::id::ImageRef;
-
-/// A person hears of a build at least this often.
-const SAY_EVERY: Duration = Duration::from_secs(3);
 
 /// What is to be built; the context comes beside it as a stream.
 #[derive(Debug, Clone)]
@@ -147,7 +144,7 @@ impl Docker {
                 Some(Ok(report)) => take(report, &mut trace, &mut id, lines),
                 Some(Err(error)) => {
                     drop(reports);
-                    return Err(self.build_error(error, &upload, &trace, request));
+                    return Err(self.build_error(&error, &upload, &trace, request));
                 }
             }
         }
@@ -160,7 +157,7 @@ impl Docker {
 
     fn build_error(
         &self,
-        error: bollard::errors::Error,
+        error: &bollard::errors::Error,
         upload: &Upload,
         trace: &Trace,
         request: &BuildRequest,
@@ -173,16 +170,13 @@ impl Docker {
             bollard::errors::Error::DockerStreamError { .. }
                 | bollard::errors::Error::DockerResponseServerError { status_code: 400 | 500, .. }
         );
-        let error = self.error(format!("build image `{}`", request.tag), error);
-        match error {
-            DockerError::Transient { reason, .. } | DockerError::Permanent { reason, .. } if is_builders => {
-                match BuildFailure::read(&reason, trace, &request.dockerfile_text) {
-                    Some(failure) => BuildError::Failed(Box::new(failure)),
-                    None => BuildError::Transient { reason },
-                }
-            }
-            DockerError::Permanent { reason, .. } if is_passing(&reason) => BuildError::Transient { reason },
-            error => BuildError::Docker(error),
+        if !is_builders {
+            return self.error(format!("build image `{}`", request.tag), error).into();
+        }
+        let reason = reason_of(error);
+        match BuildFailure::read(&reason, trace, &request.dockerfile_text) {
+            Some(failure) => BuildError::Failed(Box::new(failure)),
+            None => BuildError::Transient { reason },
         }
     }
 }

@@ -1,6 +1,6 @@
 //! From the daemon's words and the step that failed to the reason, the line of the Dockerfile and what to do.
 
-use super::build_trace::{Trace, base_image};
+use super::build_trace::{Step, Trace, base_image, frontend, shortened};
 use super::is_passing;
 
 /// Why a build failed and where.
@@ -34,6 +34,8 @@ pub enum BuildFault {
         /// The image.
         image: String,
     },
+    /// The context holds no Dockerfile at the path that was given.
+    NoDockerfile,
     /// The Dockerfile cannot be read as one.
     Syntax,
     /// The daemon's disk is full.
@@ -52,7 +54,7 @@ impl BuildFailure {
         let has = |words: &[&str]| words.iter().any(|words| text.contains(words));
 
         let exit_code = exit_code(&message).or_else(|| exit_code(said));
-        let last_lines = failed.map(super::build_trace::Step::last_lines).unwrap_or_default();
+        let last_lines = failed.map(Step::last_lines).unwrap_or_default();
         let mut step = failed.and_then(|step| step.instruction()).map(str::to_owned);
         let looked_up = failed.and_then(|step| base_image(&step.name)).map(str::to_owned);
         let is_from = step.as_deref().is_some_and(|step| keyword(step) == "FROM");
@@ -79,11 +81,19 @@ impl BuildFailure {
         {
             let named = step.as_deref().filter(|_| is_from).and_then(|step| step.split_whitespace().nth(1));
             let image = looked_up.or_else(|| named.map(str::to_owned)).unwrap_or_default();
-            step = Some(format!("FROM {image}"));
+            let copied = |text: &String| keyword(text) == "COPY" && text.contains(&format!("--from={}", short(&image)));
+            step = match failed.and_then(|step| frontend(&step.name)) {
+                Some(frontend) => Some(format!("# syntax={frontend}")),
+                None => instructions(dockerfile)
+                    .into_iter()
+                    .map(|(_, text)| text)
+                    .find(copied)
+                    .or_else(|| Some(format!("FROM {image}"))),
+            };
             BuildFault::MissingBase { image }
         } else if has(&["failed to read dockerfile", "cannot locate specified dockerfile"]) {
             step = None;
-            BuildFault::Syntax
+            BuildFault::NoDockerfile
         } else if has(&["not found", "no such file", "file does not exist", "no source files", "forbidden path"])
             && step.as_deref().is_some_and(|step| matches!(keyword(step).as_str(), "COPY" | "ADD"))
         {
@@ -91,27 +101,36 @@ impl BuildFailure {
         } else {
             BuildFault::Other
         };
-        let line = told_line(&message).or_else(|| step.as_deref().and_then(|step| line_of(step, dockerfile)));
+        let is_frontend = failed.is_some_and(|step| frontend(&step.name).is_some());
+        let line = told_line(&message)
+            .or(is_frontend.then_some(1))
+            .or_else(|| step.as_deref().and_then(|step| line_of(step, dockerfile)));
         if step.is_none()
             && let Some(line) = line
         {
             step = instructions(dockerfile).into_iter().find(|(at, _)| *at == line).map(|(_, text)| text);
         }
-        let hint = hint(&cause, exit_code, &text);
+        let lacks_syntax = dockerfile.contains("<<") && !dockerfile.trim_start().starts_with("# syntax");
+        let is_newer = cause == BuildFault::Syntax && lacks_syntax;
+        let hint = if is_newer { NEWER_SYNTAX } else { hint(&cause, exit_code, &text) }.to_owned();
         Some(Self { cause, step, line, exit_code, last_lines, message, hint })
     }
 }
 
 impl std::fmt::Display for BuildFailure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let place = match (&self.step, self.line) {
+        let place = match (self.step.as_deref().map(shortened), self.line) {
             (Some(step), Some(line)) => format!(" at line {line} of the Dockerfile, `{step}`"),
             (Some(step), None) => format!(" at `{step}`"),
             (None, Some(line)) => format!(" at line {line} of the Dockerfile"),
             (None, None) => String::new(),
         };
         match (&self.cause, self.exit_code) {
-            (BuildFault::MissingBase { image }, _) => write!(f, "the base image `{image}` cannot be had{place}")?,
+            (BuildFault::MissingBase { image }, _) => write!(f, "the image `{image}` cannot be pulled{place}")?,
+            (BuildFault::MissingFile, _) => {
+                write!(f, "the build failed{place}: {}", missing_file(&self.message).unwrap_or(&self.message))?;
+            }
+            (BuildFault::NoDockerfile, _) => f.write_str("the repository has no such Dockerfile")?,
             (_, Some(code)) => write!(f, "the build failed{place}: exit code {code}")?,
             (_, None) => write!(f, "the build failed{place}: {}", self.message)?,
         }
@@ -119,8 +138,11 @@ impl std::fmt::Display for BuildFailure {
     }
 }
 
-fn hint(cause: &BuildFault, exit_code: Option<i64>, text: &str) -> String {
-    let hint = match cause {
+const NEWER_SYNTAX: &str =
+    "put `# syntax=docker/dockerfile:1` into the first line, or do without what this Docker does not know";
+
+fn hint(cause: &BuildFault, exit_code: Option<i64>, text: &str) -> &'static str {
+    match cause {
         BuildFault::Command => match exit_code {
             Some(137) => "it was killed, most likely for want of memory: give Docker more, or make the step need less",
             Some(127) => "a program that the step calls is not in the image: install it in an earlier step",
@@ -137,14 +159,21 @@ fn hint(cause: &BuildFault, exit_code: Option<i64>, text: &str) -> String {
             "its registry has no address from here: correct the name in FROM, or the network"
         }
         BuildFault::MissingBase { .. } => "correct the name and tag in FROM",
-        BuildFault::Syntax if text.contains("unknown flag") || text.contains("requires buildkit") => {
-            "put `# syntax=docker/dockerfile:1` into the first line, or do without what this Docker does not know"
-        }
+        BuildFault::Syntax if text.contains("unknown flag") || text.contains("requires buildkit") => NEWER_SYNTAX,
         BuildFault::Syntax => "correct this line of the Dockerfile",
         BuildFault::NoSpace => "free space where Docker runs, for example with `docker system prune`",
+        BuildFault::NoDockerfile => {
+            "add the Dockerfile, or name its path with `dockerfile_path`; .dockerignore may leave it out"
+        }
         BuildFault::Other => "",
-    };
-    hint.to_owned()
+    }
+}
+
+/// From the first quote of `failed to compute cache key: "/dist" not found: not found` to the first `not found`.
+fn missing_file(message: &str) -> Option<&str> {
+    let start = message.find('"')?;
+    let end = message.get(start..)?.find("not found")?;
+    message.get(start..start + end + "not found".len())
 }
 
 /// Drops what the layers of the builder put in front of the cause.
@@ -164,7 +193,7 @@ fn innermost(message: &str) -> String {
     rest.to_owned()
 }
 
-/// The exit code in the builder's words: BuildKit's old and new ones, and the classic builder's.
+/// The exit code in the builder's words: `BuildKit`'s old and new ones, and the classic builder's.
 fn exit_code(message: &str) -> Option<i64> {
     let (_, after) = message.rsplit_once("exit code: ").or_else(|| message.rsplit_once("non-zero code: "))?;
     let digits: String = after.chars().take_while(char::is_ascii_digit).collect();
@@ -212,6 +241,13 @@ fn line_of(step: &str, dockerfile: &str) -> Option<u32> {
         (Some((line, _)), None) => Some(*line),
         _ => None,
     }
+}
+
+/// A name of Docker Hub's as people write it.
+fn short(image: &str) -> &str {
+    let image = image.strip_prefix("docker.io/").unwrap_or(image);
+    let image = image.strip_prefix("library/").unwrap_or(image);
+    image.strip_suffix(":latest").unwrap_or(image)
 }
 
 /// The instructions of a Dockerfile with their first lines: continued lines joined, comments and here-documents left out.

@@ -37,7 +37,7 @@ pub(super) struct Step {
 }
 
 impl Trace {
-    /// Takes a report of BuildKit's.
+    /// Takes a report of `BuildKit`'s.
     pub(super) fn take(&mut self, status: &StatusResponse, lines: &Lines) {
         for vertex in &status.vertexes {
             let step = self.steps.entry(vertex.digest.clone()).or_default();
@@ -54,7 +54,7 @@ impl Trace {
             if !vertex.error.is_empty() {
                 step.error.clone_from(&vertex.error);
             }
-            if starts && !step.is_done && !vertex.cached {
+            if starts && !step.is_done && !vertex.cached && !vertex.name.starts_with("copy /context") {
                 lines.progress(step.describe());
             }
         }
@@ -83,6 +83,8 @@ impl Trace {
             self.started.push(place.to_owned());
         } else if text.trim() == "---> Using cache" {
             self.cached += 1;
+        } else if text.starts_with(" ---> ") || text.starts_with("Removing intermediate container ") {
+            // The builder's own.
         } else if let Some(step) = self.started.last().and_then(|key| self.steps.get_mut(key)) {
             step.print(text.as_bytes(), lines);
         }
@@ -114,6 +116,9 @@ impl Step {
             None => match base_image(&self.name) {
                 Some(image) => format!("looking up `{image}`"),
                 None if self.name.starts_with("exporting") => "writing the image".to_owned(),
+                None if self.name.contains("/context") || self.name.contains("build context") => {
+                    "unpacking the build context".to_owned()
+                }
                 None => shortened(self.name.trim_start_matches("[internal] ")),
             },
         };
@@ -168,15 +173,24 @@ pub(super) fn position(name: &str) -> Option<(&str, &str)> {
     (step.parse::<u32>().is_ok() && of.parse::<u32>().is_ok()).then_some((place, instruction))
 }
 
-/// The image that a step looks up or pulls before the first instruction runs.
+/// The image that a step looks up or pulls before the first instruction runs, or for a `COPY --from`.
 pub(super) fn base_image(name: &str) -> Option<&str> {
-    name.strip_prefix("[internal] load metadata for ")
-        .or_else(|| name.strip_prefix("resolve image config for "))
-        .map(|image| image.strip_prefix("docker-image://").unwrap_or(image))
+    ["[internal] load metadata for ", FRONTEND, "FROM "].iter().find_map(|words| name.strip_prefix(words)).map(bare)
+}
+
+/// The image that reads the Dockerfile, where its first line names one.
+pub(super) fn frontend(name: &str) -> Option<&str> {
+    name.strip_prefix(FRONTEND).map(bare)
+}
+
+const FRONTEND: &str = "resolve image config for ";
+
+fn bare(image: &str) -> &str {
+    image.strip_prefix("docker-image://").unwrap_or(image)
 }
 
 /// Cuts an instruction to what fits a line.
-fn shortened(text: &str) -> String {
+pub(super) fn shortened(text: &str) -> String {
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     if text.chars().count() <= 100 { text } else { text.chars().take(97).chain("...".chars()).collect() }
 }
@@ -295,7 +309,8 @@ mod tests {
         fn no_name_and_no_line_makes_it_panic(name in ".*", line in ".*") {
             let _ = position(&name);
             let _ = base_image(&name);
-            prop_assert!(!plain(&line).contains('\u{1b}'));
+            let has_escape = plain(&line).contains('\u{1b}');
+            prop_assert!(!has_escape);
         }
     }
 }

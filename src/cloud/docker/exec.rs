@@ -84,9 +84,9 @@ impl Docker {
             cmd: Some(argv.iter().map(|word| (*word).to_owned()).collect()),
             ..Default::default()
         };
-        let exec = client.create_exec(container, config).await.map_err(|error| self.error(action(), error))?;
+        let exec = client.create_exec(container, config).await.map_err(|error| self.error(action(), &error))?;
         let options = StartExecOptions { output_capacity: Some(64 * 1024), ..Default::default() };
-        let started = client.start_exec(&exec.id, Some(options)).await.map_err(|error| self.error(action(), error))?;
+        let started = client.start_exec(&exec.id, Some(options)).await.map_err(|error| self.error(action(), &error))?;
         let StartExecResults::Attached { mut output, input } = started else {
             return Err(DockerError::Permanent { action: action(), reason: "the daemon detached it".to_owned() });
         };
@@ -94,10 +94,10 @@ impl Docker {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         let read = async {
             while let Some(part) = output.next().await {
-                match part.map_err(|error| self.error(action(), error))? {
+                match part.map_err(|error| self.error(action(), &error))? {
                     LogOutput::StdErr { message } => stderr.extend_from_slice(&message),
                     LogOutput::StdOut { message } | LogOutput::Console { message } => {
-                        stdout.extend_from_slice(&message)
+                        stdout.extend_from_slice(&message);
                     }
                     LogOutput::StdIn { .. } => {}
                 }
@@ -129,7 +129,7 @@ impl Docker {
     async fn exit_code(&self, client: &bollard::Docker, exec: &str, action: &str) -> Result<i64, DockerError> {
         for pause_ms in [0, 2, 5, 10, 20, 50, 100, 200, 500, 1000] {
             tokio::time::sleep(Duration::from_millis(pause_ms)).await;
-            let state = client.inspect_exec(exec).await.map_err(|error| self.error(action, error))?;
+            let state = client.inspect_exec(exec).await.map_err(|error| self.error(action, &error))?;
             if state.running != Some(true)
                 && let Some(code) = state.exit_code
             {

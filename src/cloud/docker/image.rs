@@ -53,10 +53,10 @@ impl Docker {
     pub async fn image(&self, image: &ImageRef) -> Result<Option<ImageInfo>, DockerError> {
         match self.client()?.inspect_image(image.as_str()).await {
             Ok(inspect) => Ok(Some(ImageInfo::from(inspect))),
-            Err(error) => match self.error(format!("look at image `{image}`"), error) {
-                DockerError::NotFound { .. } => Ok(None),
-                error => Err(error),
-            },
+            Err(error) => {
+                let error = self.error(format!("look at image `{image}`"), &error);
+                if error.is_not_found() { Ok(None) } else { Err(error) }
+            }
         }
     }
 
@@ -74,10 +74,10 @@ impl Docker {
     pub(super) async fn untag(&self, image: &ImageRef) -> Result<(), DockerError> {
         match self.client()?.remove_image(image.as_str(), None::<RemoveImageOptions>, None).await {
             Ok(_) => Ok(()),
-            Err(error) => match self.error(format!("remove image `{image}`"), error) {
-                DockerError::NotFound { .. } => Ok(()),
-                error => Err(error),
-            },
+            Err(error) => {
+                let error = self.error(format!("remove image `{image}`"), &error);
+                if error.is_not_found() { Ok(()) } else { Err(error) }
+            }
         }
     }
 
@@ -89,7 +89,7 @@ impl Docker {
         let filters = HashMap::from([("label".to_owned(), vec![format!("{key}={value}")])]);
         let options = ListImagesOptions { filters: Some(filters), ..Default::default() };
         let images =
-            self.client()?.list_images(Some(options)).await.map_err(|error| self.error("list images", error))?;
+            self.client()?.list_images(Some(options)).await.map_err(|error| self.error("list images", &error))?;
         let mut names: Vec<ImageRef> =
             images.into_iter().flat_map(|image| image.repo_tags).filter_map(|tag| ImageRef::parse(tag).ok()).collect();
         names.sort();

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::DockerError;
 use super::image::ImageInfo;
 use crate::id::ImageRef;
 
@@ -32,11 +33,19 @@ pub(super) struct Travelling {
     pub(super) file: PathBuf,
 }
 
+/// [`config`] with its error as the daemon's: what it told cannot be written down.
+pub(super) fn config_of(image: &ImageInfo) -> Result<Vec<u8>, DockerError> {
+    config(image).map_err(|error| DockerError::Permanent {
+        action: format!("describe image `{}`", image.id),
+        reason: error.to_string(),
+    })
+}
+
 /// The configuration file of an image, made from what the daemon tells of it.
 ///
 /// It is not Docker's own to the byte (the history is left out), so the image gets another id in the node; the same
 /// image always gets the same one.
-pub(super) fn config(image: &ImageInfo) -> Result<Vec<u8>, serde_json::Error> {
+fn config(image: &ImageInfo) -> Result<Vec<u8>, serde_json::Error> {
     let runtime = &image.runtime;
     let mut config = serde_json::to_value(&runtime.config)?;
     if let Value::Object(fields) = &mut config {
@@ -171,6 +180,21 @@ mod tests {
         ] {
             assert_eq!(full_name(&ImageRef::parse(name).unwrap()), full);
         }
+    }
+
+    #[test]
+    fn the_same_image_always_gets_the_same_configuration() {
+        let inspect = r#"{"Id": "sha256:x", "Architecture": "amd64", "Os": "linux", "RootFS": {"Type": "layers", "Layers": ["sha256:a"]},
+            "Config": {"User": "app", "Env": ["A=1"], "Cmd": ["run"], "OnBuild": null, "Volumes": null,
+                "Labels": {"b": "1", "a": "2", "c": "3"}, "ExposedPorts": {"80/tcp": {}, "53/udp": {}, "90/tcp": {}}}}"#;
+        let image = || ImageInfo::from(serde_json::from_str::<bollard::models::ImageInspect>(inspect).unwrap());
+
+        let text = String::from_utf8(config(&image()).unwrap()).unwrap();
+
+        for _ in 0..5 {
+            assert_eq!(text.as_bytes(), config(&image()).unwrap());
+        }
+        insta::assert_snapshot!(text, @r#"{"architecture":"amd64","config":{"Cmd":["run"],"Env":["A=1"],"ExposedPorts":{"53/udp":{},"80/tcp":{},"90/tcp":{}},"Labels":{"a":"2","b":"1","c":"3"},"User":"app"},"os":"linux","rootfs":{"diff_ids":["sha256:a"],"type":"layers"}}"#);
     }
 
     #[test]

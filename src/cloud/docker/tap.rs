@@ -7,8 +7,8 @@
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
@@ -52,7 +52,9 @@ impl Docker {
         let listener = TcpListener::bind("127.0.0.1:0").await.map_err(local)?;
         let repository = format!("{}/{REPOSITORY}", listener.local_addr().map_err(local)?);
         let (layers_in, mut layers_out) = mpsc::channel(16);
-        let _registry = serve(listener, Registry::new(folder.to_owned(), layers_in));
+        let registry = Registry::new(folder.to_owned(), layers_in);
+        let uploads = Arc::clone(&registry.uploads);
+        let _serving = serve(listener, registry);
         let push = self.push(name, repository).await?;
 
         let mut layers = HashMap::new();
@@ -65,7 +67,12 @@ impl Docker {
                     Some((diff_id, layer)) => layers.insert(diff_id, layer),
                     None => return Ok(None),
                 },
-                () = push.ended() => return Ok(None),
+                () = push.ended() => {
+                    if uploads.load(Ordering::Relaxed) == 0 {
+                        self.shares_loopback.store(false, Ordering::Relaxed);
+                    }
+                    return Ok(None);
+                }
                 () = &mut deadline => return Ok(None),
             };
         }
@@ -80,7 +87,7 @@ impl Docker {
         client
             .tag_image(name.as_str(), Some(options))
             .await
-            .map_err(|error| self.error(format!("tag image `{name}`"), error))?;
+            .map_err(|error| self.error(format!("tag image `{name}`"), &error))?;
         let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
         let (stopped, ends, docker) = (stop.clone(), ended.clone(), self.clone());
         tokio::spawn(async move {
@@ -123,11 +130,13 @@ struct Registry {
     uploads: Arc<AtomicU64>,
     turn: Arc<Semaphore>,
     layers: mpsc::Sender<(String, Travelling)>,
+    /// Sizes of what came, by digest: a push looks whether it did.
+    sizes: Arc<Mutex<HashMap<String, u64>>>,
 }
 
 impl Registry {
     fn new(folder: PathBuf, layers: mpsc::Sender<(String, Travelling)>) -> Self {
-        Self { folder, uploads: Arc::default(), turn: Arc::new(Semaphore::new(1)), layers }
+        Self { folder, uploads: Arc::default(), turn: Arc::new(Semaphore::new(1)), layers, sizes: Arc::default() }
     }
 
     /// Takes one compressed layer to its end and hands it on.
@@ -151,6 +160,9 @@ impl Registry {
         let inside = path.clone();
         let diff_id = tokio::task::spawn_blocking(move || diff_id(&inside)).await.map_err(io::Error::other)??;
         let blob = Blob { digest: digest_text(&hash.finalize()), size_bytes, is_gzip: true };
+        if let Ok(mut sizes) = self.sizes.lock() {
+            sizes.insert(blob.digest.clone(), size_bytes);
+        }
         self.layers.send((diff_id, Travelling { blob, file: path })).await.map_err(io::Error::other)
     }
 }
@@ -179,6 +191,13 @@ async fn answer(State(registry): State<Registry>, request: Request) -> Response 
     if method == Method::POST {
         let upload = registry.uploads.fetch_add(1, Ordering::Relaxed);
         return accepted(&format!("/v2/{REPOSITORY}/blobs/uploads/{upload}"));
+    }
+    if method == Method::HEAD {
+        let size = path.rsplit('/').next().and_then(|digest| registry.sizes.lock().ok()?.get(digest).copied());
+        return match size {
+            Some(size) => [(header::CONTENT_LENGTH, size)].into_response(),
+            None => StatusCode::NOT_FOUND.into_response(),
+        };
     }
     match last {
         Some(upload) if method == Method::PATCH => match registry.receive(upload, request.into_body()).await {
@@ -235,6 +254,8 @@ mod tests {
         let sent = http.patch(format!("{base}{location}")).body(compressed.clone()).send().await.unwrap();
 
         let (diff_id, layer) = layers_out.recv().await.unwrap();
+        let looked = http.head(format!("{base}/v2/x/blobs/{}", layer.blob.digest)).send().await.unwrap();
+        assert_eq!(looked.status().as_u16(), 200);
         assert_eq!((begun.status().as_u16(), sent.status().as_u16()), (202, 202));
         assert_eq!(diff_id, digest_text(&Sha256::digest(b"layer")));
         assert_eq!(layer.blob.digest, digest_text(&Sha256::digest(&compressed)));

@@ -40,19 +40,12 @@ impl Kube {
         environment: Option<&EnvironmentSecret>,
         range: NodePortRange,
     ) -> Result<Applied, KubeError> {
-        let created_namespace = self.ensure_namespace(application).await?;
-        let live_service = self.check_ours(application).await?;
-        if let Some(environment) = environment {
-            self.apply_object::<Secret>(environment.namespace(), environment.name(), &environment.manifest()?).await?;
-        }
-        let node_port = match application.expose {
-            Expose::NodePort => Some(self.apply_node_port(application, live_service.as_ref(), range).await?),
-            Expose::ClusterIp => {
-                let manifest = application.service_manifest(None)?;
-                self.apply_object::<Service>(&application.namespace, application.name.as_str(), &manifest).await?;
-                None
-            }
-        };
+        let (created_namespace, live_service) =
+            tokio::try_join!(self.ensure_namespace(application), self.check_ours(application))?;
+        let (node_port, ()) = tokio::try_join!(
+            self.apply_service(application, live_service.as_ref(), range),
+            self.apply_environment(environment)
+        )?;
         let manifest = application.deployment_manifest()?;
         self.apply_object::<Deployment>(&application.namespace, application.name.as_str(), &manifest).await?;
         Ok(Applied { created_namespace, node_port })
@@ -86,19 +79,17 @@ impl Kube {
         let name = application.namespace.as_str();
         let namespaces: Api<NamespaceObject> = Api::all(self.client.clone());
         let operation = application.operation.to_string();
-        let live = match self.call(namespaces.get_opt(name)).await? {
-            Some(live) => live,
-            None => {
-                let manifest = application.namespace_manifest()?;
-                let manifest: NamespaceObject = serde_json::from_value(manifest).map_err(|error| {
-                    KubeError::Manifest { name: "kubernetes/namespace.yaml", message: error.to_string() }
-                })?;
-                match self.call(namespaces.create(&PostParams::default(), &manifest)).await {
-                    Ok(_) => return Ok(true),
-                    // Another deployment was faster.
-                    Err(KubeError::Conflict { .. }) => self.call(namespaces.get(name)).await?,
-                    Err(error) => return Err(error),
-                }
+        let live = if let Some(live) = self.call(namespaces.get_opt(name)).await? {
+            live
+        } else {
+            let manifest = serde_json::from_value(application.namespace_manifest()?).map_err(|error| {
+                KubeError::Manifest { name: "kubernetes/namespace.yaml", message: error.to_string() }
+            })?;
+            match self.call(namespaces.create(&PostParams::default(), &manifest)).await {
+                Ok(_) => return Ok(true),
+                // Another deployment was faster.
+                Err(KubeError::Conflict { .. }) => self.call(namespaces.get(name)).await?,
+                Err(error) => return Err(error),
             }
         };
         if live.metadata.deletion_timestamp.is_some() {
@@ -128,6 +119,27 @@ impl Kube {
             refuse_other_deployments("Service", service, &ours)?;
         }
         Ok(service)
+    }
+
+    async fn apply_environment(&self, environment: Option<&EnvironmentSecret>) -> Result<(), KubeError> {
+        let Some(environment) = environment else { return Ok(()) };
+        self.apply_object::<Secret>(environment.namespace(), environment.name(), &environment.manifest()?).await
+    }
+
+    async fn apply_service(
+        &self,
+        application: &Application,
+        live: Option<&Service>,
+        range: NodePortRange,
+    ) -> Result<Option<u16>, KubeError> {
+        match application.expose {
+            Expose::NodePort => self.apply_node_port(application, live, range).await.map(Some),
+            Expose::ClusterIp => {
+                let manifest = application.service_manifest(None)?;
+                self.apply_object::<Service>(&application.namespace, application.name.as_str(), &manifest).await?;
+                Ok(None)
+            }
+        }
     }
 
     async fn apply_node_port(

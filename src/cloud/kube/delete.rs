@@ -5,7 +5,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::future::try_join_all;
+use futures_util::{FutureExt, StreamExt};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{Pod, Secret, Service};
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cloud::kube::apply::is_ours;
 use crate::cloud::kube::error::KubeError;
+use crate::cloud::kube::fault::is_ready;
 use crate::cloud::kube::watched::Watched;
 use crate::cloud::kube::{DEPLOYMENT, Kube};
 use crate::event::Lines;
@@ -70,14 +72,15 @@ impl Kube {
         let within = |what: String| KubeError::Timeout { what, after_s: timeout.as_secs() };
         lines.progress("taking the application off the cluster");
         let (mut receipt, services, ingresses) = tokio::try_join!(
-            self.delete_kind::<Deployment>(namespace, deployment),
-            self.delete_kind::<Service>(namespace, deployment),
-            self.delete_kind::<Ingress>(namespace, deployment),
+            self.delete_kind::<Deployment>(namespace, deployment, &[]),
+            self.delete_kind::<Service>(namespace, deployment, &[]),
+            self.delete_kind::<Ingress>(namespace, deployment, &[]),
         )?;
         receipt.extend(services);
         receipt.extend(ingresses);
         lines.progress("waiting until its pods are gone");
         tokio::time::timeout_at(deadline, async {
+            self.hurry_idle_pods(namespace, deployment).await?;
             self.wait_until_gone::<Deployment>(namespace, deployment).await?;
             self.wait_until_gone::<ReplicaSet>(namespace, deployment).await?;
             self.wait_until_gone::<Pod>(namespace, deployment).await
@@ -85,9 +88,9 @@ impl Kube {
         .await
         .map_err(|_| within(format!("the pods in namespace `{namespace}` to go")))??;
         // The environment goes last: pods that are still there may read it when they restart.
-        receipt.extend(self.delete_kind::<Secret>(namespace, deployment).await?);
+        receipt.extend(self.delete_kind::<Secret>(namespace, deployment, &[]).await?);
         if fate == NamespaceFate::DeleteIfEmpty {
-            let gone = tokio::time::timeout_at(deadline, self.delete_namespace(namespace, lines))
+            let gone = tokio::time::timeout_at(deadline, self.delete_namespace(namespace, lines).boxed())
                 .await
                 .map_err(|_| within(format!("the namespace `{namespace}` to go")))??;
             receipt.extend(gone);
@@ -95,21 +98,34 @@ impl Kube {
         Ok(receipt)
     }
 
+    /// Deletes the environments of a deployment that no version refers to any more: all but those named.
+    ///
+    /// # Errors
+    /// What the API answers.
+    pub async fn prune_environments(
+        &self,
+        namespace: &Namespace,
+        deployment: DeploymentId,
+        keep: &[String],
+    ) -> Result<Vec<ObjectName>, KubeError> {
+        self.delete_kind::<Secret>(namespace, deployment, keep).await
+    }
+
     /// Lists what still carries the label of a deployment, in all namespaces: nothing, when it is gone.
     ///
     /// # Errors
     /// What the API answers.
     pub async fn leftovers(&self, deployment: DeploymentId) -> Result<Vec<ObjectName>, KubeError> {
-        let lists = tokio::try_join!(
-            self.labelled::<Deployment>(deployment),
-            self.labelled::<ReplicaSet>(deployment),
-            self.labelled::<Pod>(deployment),
-            self.labelled::<Service>(deployment),
-            self.labelled::<Secret>(deployment),
-            self.labelled::<Ingress>(deployment),
-        )?;
-        let (deployments, replica_sets, pods, services, secrets, ingresses) = lists;
-        Ok([deployments, replica_sets, pods, services, secrets, ingresses].concat())
+        let lists = try_join_all([
+            self.labelled::<Deployment>(deployment).boxed(),
+            self.labelled::<ReplicaSet>(deployment).boxed(),
+            self.labelled::<Pod>(deployment).boxed(),
+            self.labelled::<Service>(deployment).boxed(),
+            self.labelled::<Secret>(deployment).boxed(),
+            self.labelled::<Ingress>(deployment).boxed(),
+        ])
+        .await?;
+        Ok(lists.concat())
     }
 
     async fn labelled<K: Known>(&self, deployment: DeploymentId) -> Result<Vec<ObjectName>, KubeError> {
@@ -119,13 +135,14 @@ impl Kube {
         Ok(list.items.iter().map(|it| object_name::<K>(it)).collect())
     }
 
-    async fn delete_kind<K: Known>(
+    async fn delete_kind<K>(
         &self,
         namespace: &Namespace,
         deployment: DeploymentId,
+        keep: &[String],
     ) -> Result<Vec<ObjectName>, KubeError>
     where
-        K: Resource<Scope = NamespaceResourceScope>,
+        K: Known + Resource<Scope = NamespaceResourceScope>,
     {
         let metadata: Api<PartialObjectMeta<K>> = Api::namespaced(self.client.clone(), namespace.as_str());
         let api: Api<K> = Api::namespaced(self.client.clone(), namespace.as_str());
@@ -136,7 +153,7 @@ impl Kube {
             Err(error) => return Err(error),
         };
         let mut receipt = Vec::new();
-        for object in found.iter().filter(|it| is_ours(*it)) {
+        for object in found.iter().filter(|it| is_ours(*it) && !keep.contains(&it.name_any())) {
             match self.call(api.delete(&object.name_any(), &DeleteParams::foreground())).await {
                 Ok(_) | Err(KubeError::NotFound { .. }) => receipt.push(object_name::<K>(object)),
                 Err(error) => return Err(error),
@@ -145,9 +162,23 @@ impl Kube {
         Ok(receipt)
     }
 
-    async fn wait_until_gone<K: Known>(&self, namespace: &Namespace, deployment: DeploymentId) -> Result<(), KubeError>
+    /// Ends pods that serve nobody without their grace period: a process that never came up need not shut down nicely.
+    async fn hurry_idle_pods(&self, namespace: &Namespace, deployment: DeploymentId) -> Result<(), KubeError> {
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), namespace.as_str());
+        let params = ListParams::default().labels(&format!("{DEPLOYMENT}={deployment}"));
+        let idle = self.call(pods.list(&params)).await?.items;
+        for pod in idle.iter().filter(|pod| is_ours(*pod) && !is_ready(pod) && !is_stopping(pod)) {
+            match self.call(pods.delete(&pod.name_any(), &DeleteParams::default().grace_period(1))).await {
+                Ok(_) | Err(KubeError::NotFound { .. }) => (),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    async fn wait_until_gone<K>(&self, namespace: &Namespace, deployment: DeploymentId) -> Result<(), KubeError>
     where
-        K: Resource<Scope = NamespaceResourceScope>,
+        K: Known + Resource<Scope = NamespaceResourceScope>,
     {
         let api: Api<PartialObjectMeta<K>> = Api::namespaced(self.client.clone(), namespace.as_str());
         let config = watcher::Config::default().labels(&format!("{DEPLOYMENT}={deployment}"));
@@ -183,6 +214,10 @@ pub(super) trait Known:
 }
 
 impl<K: Resource<DynamicType = ()> + DeserializeOwned + Clone + fmt::Debug + Send + Sync + 'static> Known for K {}
+
+fn is_stopping(pod: &Pod) -> bool {
+    pod.metadata.deletion_timestamp.is_some()
+}
 
 pub(super) fn object_name<K: Resource<DynamicType = ()>>(object: &impl ResourceExt) -> ObjectName {
     ObjectName { kind: K::kind(&()).into_owned(), namespace: object.namespace(), name: object.name_any() }

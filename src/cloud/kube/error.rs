@@ -196,14 +196,12 @@ impl KubeError {
 
     /// Puts an error of the client into our words.
     pub(super) fn from_client(error: kube::Error, server: &str) -> Self {
-        match error {
-            kube::Error::Api(status) => Self::from_status(&status),
-            error @ (kube::Error::Service(_)
-            | kube::Error::HyperError(_)
-            | kube::Error::ReadEvents(_)
-            | kube::Error::UpgradeConnection(_)) => Self::from_connection(error, server),
-            error => Self::Unexpected(Box::new(error)),
+        use kube::Error;
+        if let Error::Api(status) = &error {
+            return Self::from_status(status);
         }
+        let in_transit = matches!(error, Error::Service(_) | Error::HyperError(_) | Error::ReadEvents(_));
+        if in_transit { Self::from_connection(error, server) } else { Self::Unexpected(Box::new(error)) }
     }
 
     /// Puts an error of a watch into our words.
@@ -264,11 +262,11 @@ impl KubeError {
         }
         match status.code {
             401 => Self::Unauthorized,
+            403 if message.contains("system:anonymous") => Self::Unauthorized,
             403 => Self::Forbidden { message },
             404 => Self::NotFound { message },
             409 => Self::Conflict { message },
             400 | 405..=428 => Self::Invalid { message },
-            code @ (429 | 500..=599) => Self::Unavailable { code, message },
             code => Self::Unavailable { code, message },
         }
     }

@@ -34,27 +34,31 @@ pub enum Fault {
         /// As the container runtime says it.
         message: String,
     },
-    /// A Secret, ConfigMap or setting that the container needs is missing or wrong.
+    /// A Secret, `ConfigMap` or setting that the container needs is missing or wrong.
     Misconfigured {
         /// As the node says it.
         message: String,
     },
 }
 
-/// What is definitely wrong with the pod.
+/// What is definitely wrong with the pod. One that serves is right, whatever happened before.
 #[must_use]
 pub fn pod_fault(pod: &Pod) -> Option<Fault> {
+    if is_ready(pod) {
+        return None;
+    }
     let status = pod.status.as_ref()?;
     status.container_statuses.as_deref().unwrap_or_default().iter().find_map(container_fault)
 }
 
 fn container_fault(status: &ContainerStatus) -> Option<Fault> {
+    let running = status.state.as_ref().is_some_and(|state| state.running.is_some());
     let ended = last_end(status);
     let waiting = status.state.as_ref().and_then(|state| state.waiting.as_ref());
     let reason = waiting.and_then(|it| it.reason.as_deref()).unwrap_or_default();
     let message = waiting.and_then(|it| it.message.clone()).unwrap_or_default();
     if let Some(end) = ended
-        && let Some(fault) = end_fault(end, status.restart_count)
+        && let Some(fault) = end_fault(end, status.restart_count, running)
     {
         return Some(fault);
     }
@@ -69,19 +73,23 @@ fn container_fault(status: &ContainerStatus) -> Option<Fault> {
 }
 
 /// How the container's process ended the last time, if it did.
+#[must_use]
 pub fn last_end(status: &ContainerStatus) -> Option<&ContainerStateTerminated> {
-    let states = [status.state.as_ref(), status.last_state.as_ref()];
-    states.into_iter().flatten().find_map(|state| state.terminated.as_ref())
+    [status.state.as_ref(), status.last_state.as_ref()]
+        .into_iter()
+        .flatten()
+        .find_map(|state| state.terminated.as_ref())
 }
 
-fn end_fault(end: &ContainerStateTerminated, restarts: i32) -> Option<Fault> {
+fn end_fault(end: &ContainerStateTerminated, restarts: i32, running: bool) -> Option<Fault> {
     let times = restarts + 1;
     match end.reason.as_deref().unwrap_or_default() {
         "OOMKilled" => Some(Fault::OutOfMemory),
         "StartError" | "ContainerCannotRun" => {
             Some(Fault::CannotStart { message: end.message.clone().unwrap_or_default() })
         }
-        _ if times < CRASHES => None,
+        // A process that runs again may do better this time.
+        _ if running || times < CRASHES => None,
         _ if end.exit_code == 0 => Some(Fault::Ended { times }),
         _ => Some(Fault::Crashed { exit_code: end.exit_code, times }),
     }
@@ -113,7 +121,10 @@ pub fn unschedulable(pod: &Pod) -> Option<String> {
     let failure = conditions.iter().find(|it| {
         it.type_ == "PodScheduled" && it.status == "False" && it.reason.as_deref() == Some("Unschedulable")
     })?;
-    Some(failure.message.clone().unwrap_or_default())
+    let message = failure.message.clone().unwrap_or_default();
+    // What follows is about evicting other pods, which never helps here.
+    let end = [". no new claims", ", preemption:", " preemption:"].iter().filter_map(|it| message.find(it)).min();
+    Some(message[..end.unwrap_or(message.len())].trim_end_matches('.').to_owned())
 }
 
 /// Whether the pod serves.
@@ -143,19 +154,71 @@ pub fn activity(pod: &Pod) -> String {
     }
     let ends = status.restart_count + 1;
     if let Some(end) = state.terminated {
-        return format!("stopped with exit code {} ({ends} times)", end.exit_code);
+        return format!("stopped with exit code {} (start {ends})", end.exit_code);
     }
     match state.waiting.and_then(|it| it.reason).as_deref() {
-        Some("ContainerCreating" | "PodInitializing") => "starting".to_owned(),
+        Some("ContainerCreating" | "PodInitializing") | None => "starting".to_owned(),
         Some("ErrImagePull" | "ImagePullBackOff") => "pulling its image, without success so far".to_owned(),
-        Some("CrashLoopBackOff") => format!("waiting to be started again after {} crashes", status.restart_count),
+        Some("CrashLoopBackOff") => format!("waiting to be started again after crash {ends}"),
         Some(reason) => format!("waiting ({reason})"),
-        None => "starting".to_owned(),
     }
 }
 
-/// The template hash that ties a pod to its ReplicaSet.
+/// The template hash that ties a pod to its `ReplicaSet`.
 #[must_use]
 pub fn template_hash(object: &impl ResourceExt) -> Option<&str> {
     object.labels().get("pod-template-hash").map(String::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn pod(ready: bool, restarts: i32, state: &Value, last: &Value) -> Pod {
+        serde_json::from_value(json!({
+            "metadata": {"name": "app-1"},
+            "spec": {"containers": []},
+            "status": {
+                "conditions": [{"type": "Ready", "status": if ready { "True" } else { "False" }}],
+                "containerStatuses": [{"name": "app", "image": "a:1", "ready": ready, "restartCount": restarts,
+                    "state": state, "lastState": last}],
+            },
+        }))
+        .unwrap()
+    }
+
+    fn failed() -> Value {
+        json!({"terminated": {"exitCode": 1, "reason": "Error"}})
+    }
+
+    #[test]
+    fn a_crash_is_definite_the_third_time() {
+        let back_off = || json!({"waiting": {"reason": "CrashLoopBackOff"}});
+
+        assert_eq!(pod_fault(&pod(false, 1, &back_off(), &failed())), None);
+        assert_eq!(pod_fault(&pod(false, 1, &failed(), &failed())), None);
+        assert_eq!(pod_fault(&pod(false, 2, &failed(), &failed())), Some(Fault::Crashed { exit_code: 1, times: 3 }));
+    }
+
+    #[test]
+    fn a_process_that_runs_again_has_another_chance() {
+        assert_eq!(pod_fault(&pod(false, 5, &json!({"running": {}}), &failed())), None);
+        assert_eq!(pod_fault(&pod(true, 5, &json!({"running": {}}), &failed())), None);
+    }
+
+    #[test]
+    fn a_process_that_ran_out_of_memory_is_not_waited_for() {
+        let killed = || json!({"terminated": {"exitCode": 137, "reason": "OOMKilled"}});
+
+        assert_eq!(pod_fault(&pod(false, 1, &json!({"running": {}}), &killed())), Some(Fault::OutOfMemory));
+        assert_eq!(pod_fault(&pod(true, 1, &json!({"running": {}}), &killed())), None);
+    }
+
+    #[test]
+    fn a_container_that_could_not_be_created_this_time_may_be_the_next() {
+        let reserved = json!({"waiting": {"reason": "CreateContainerError", "message": "name \"app\" is reserved"}});
+
+        assert_eq!(pod_fault(&pod(false, 0, &reserved, &json!({}))), None);
+    }
 }

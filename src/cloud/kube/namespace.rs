@@ -1,5 +1,7 @@
 //! Deletes a namespace that this server made, once nothing else lives in it.
 
+use futures_util::FutureExt;
+use futures_util::future::try_join_all;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
@@ -51,28 +53,28 @@ impl Kube {
     }
 
     async fn is_empty(&self, namespace: &Namespace) -> Result<bool, KubeError> {
-        let counts = tokio::try_join!(
-            self.inhabitants::<Deployment>(namespace),
-            self.inhabitants::<ReplicaSet>(namespace),
-            self.inhabitants::<StatefulSet>(namespace),
-            self.inhabitants::<DaemonSet>(namespace),
-            self.inhabitants::<Job>(namespace),
-            self.inhabitants::<CronJob>(namespace),
-            self.inhabitants::<Pod>(namespace),
-            self.inhabitants::<Service>(namespace),
-            self.inhabitants::<Ingress>(namespace),
-            self.inhabitants::<PersistentVolumeClaim>(namespace),
-            self.inhabitants::<Secret>(namespace),
-            self.inhabitants::<ConfigMap>(namespace),
-        )?;
-        let (a, b, c, d, e, f, g, h, i, j, k, l) = counts;
-        Ok([a, b, c, d, e, f, g, h, i, j, k, l].iter().sum::<usize>() == 0)
+        let counts = try_join_all([
+            self.inhabitants::<Deployment>(namespace).boxed(),
+            self.inhabitants::<ReplicaSet>(namespace).boxed(),
+            self.inhabitants::<StatefulSet>(namespace).boxed(),
+            self.inhabitants::<DaemonSet>(namespace).boxed(),
+            self.inhabitants::<Job>(namespace).boxed(),
+            self.inhabitants::<CronJob>(namespace).boxed(),
+            self.inhabitants::<Pod>(namespace).boxed(),
+            self.inhabitants::<Service>(namespace).boxed(),
+            self.inhabitants::<Ingress>(namespace).boxed(),
+            self.inhabitants::<PersistentVolumeClaim>(namespace).boxed(),
+            self.inhabitants::<Secret>(namespace).boxed(),
+            self.inhabitants::<ConfigMap>(namespace).boxed(),
+        ])
+        .await?;
+        Ok(counts.iter().sum::<usize>() == 0)
     }
 
     /// How many objects of a kind live there that Kubernetes did not put there itself.
-    async fn inhabitants<K: Known>(&self, namespace: &Namespace) -> Result<usize, KubeError>
+    async fn inhabitants<K>(&self, namespace: &Namespace) -> Result<usize, KubeError>
     where
-        K: Resource<Scope = NamespaceResourceScope>,
+        K: Known + Resource<Scope = NamespaceResourceScope>,
     {
         let api: Api<PartialObjectMeta<K>> = Api::namespaced(self.client.clone(), namespace.as_str());
         let list = self.call(api.list(&ListParams::default())).await?;

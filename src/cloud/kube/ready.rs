@@ -22,7 +22,14 @@ impl Kube {
     /// # Errors
     /// [`KubeError`] when the API does not answer.
     pub async fn version(&self) -> Result<String, KubeError> {
-        Ok(self.call(self.client.apiserver_version()).await?.git_version)
+        match self.call(self.client.apiserver_version()).await {
+            Ok(info) => Ok(info.git_version),
+            // Everyone may ask this, except while the API starts and does not know its own rules yet.
+            Err(KubeError::Forbidden { message }) => {
+                Err(KubeError::Unavailable { code: 403, message: format!("it is still starting ({message})") })
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Checks that the API answers and that a node is ready.

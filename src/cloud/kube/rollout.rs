@@ -1,4 +1,4 @@
-//! Waits for a rollout by watching the Deployment, its ReplicaSets and its pods.
+//! Waits for a rollout by watching the Deployment, its `ReplicaSet`s and its pods.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,6 +24,8 @@ use crate::id::{DeploymentName, Namespace};
 
 /// How long no node or no quota may have room before that is called definite: what still stops may make room.
 const ROOM_GRACE: Duration = Duration::from_secs(20);
+/// How long the API may be away before the wait ends.
+const API_GRACE: Duration = Duration::from_secs(30);
 /// How often the elapsed time is told again while nothing changes.
 const TICK: Duration = Duration::from_secs(2);
 
@@ -86,6 +88,16 @@ enum Change {
     Pod(watcher::Event<Pod>),
 }
 
+impl Change {
+    fn is_beginning(&self) -> bool {
+        match self {
+            Self::Deployment(event) => matches!(event, watcher::Event::Init),
+            Self::ReplicaSet(event) => matches!(event, watcher::Event::Init),
+            Self::Pod(event) => matches!(event, watcher::Event::Init),
+        }
+    }
+}
+
 impl Kube {
     /// Waits until the newest version of the application serves with all its replicas (for 0: until its pods are gone).
     ///
@@ -103,32 +115,40 @@ impl Kube {
         let mut changes = std::pin::pin!(self.changes(name, namespace));
         let mut seen = Seen::default();
         let mut tick = tokio::time::interval(TICK);
-        let mut trouble = None;
+        let mut trouble: Option<(Instant, KubeError)> = None;
         let mut told = String::new();
         let mut no_room_since = None;
         loop {
             tokio::select! {
                 () = cancel.cancelled() => return Err(RolloutFailure::Cancelled),
                 () = tokio::time::sleep_until(begun + timeout) => {
-                    return Err(match trouble {
-                        Some(error) if seen.deployment().is_none() => RolloutFailure::Api(error),
-                        Some(_) | None => seen.timed_out(timeout),
-                    });
+                    return Err(trouble.map_or_else(|| seen.timed_out(timeout), |(_, error)| error.into()));
                 }
                 _ = tick.tick() => (),
                 Some(change) = changes.next() => match change {
                     Ok(change) => {
+                        // A watch begins again before it knows whether the API answers.
+                        if !change.is_beginning() {
+                            trouble = None;
+                        }
                         seen.take(change);
-                        trouble = None;
                     }
-                    Err(error) if error.is_transient() => trouble = Some(error),
+                    Err(error) if error.is_transient() => {
+                        let since = trouble.map_or_else(Instant::now, |(since, _)| since);
+                        if since.elapsed() >= API_GRACE {
+                            return Err(error.into());
+                        }
+                        trouble = Some((since, error));
+                    }
                     Err(error) => return Err(error.into()),
                 },
             }
-            if !seen.is_complete() {
-                continue;
-            }
-            let text = match seen.assess() {
+            let assessment = match &trouble {
+                Some(_) => Assessment::Waiting("the cluster does not answer".to_owned()),
+                None if seen.is_complete() => seen.assess(),
+                None => continue,
+            };
+            let text = match assessment {
                 Assessment::Done(ready) => return Ok(Rollout { ready, took: begun.elapsed() }),
                 Assessment::Failed(failure) => return Err(failure),
                 Assessment::NoRoom(failure) => {
@@ -232,6 +252,7 @@ impl Seen {
         if wanted == 0 {
             return match self.pods.objects.len() {
                 0 => Assessment::Done(0),
+                1 => Assessment::Waiting("the last pod is stopping".to_owned()),
                 left => Assessment::Waiting(format!("{left} pods are stopping")),
             };
         }
@@ -277,7 +298,7 @@ fn wanted(deployment: &Deployment) -> u32 {
 
 const REVISION: &str = "deployment.kubernetes.io/revision";
 
-/// The pods of the newest ReplicaSet that are not on their way out: those of the version that is rolled out.
+/// The pods of the newest `ReplicaSet` that are not on their way out: those of the version that is rolled out.
 pub(crate) fn newest_pods<'a>(
     deployment: &Deployment,
     replica_sets: &BTreeMap<String, ReplicaSet>,
@@ -291,4 +312,99 @@ pub(crate) fn newest_pods<'a>(
     });
     let Some(hash) = newest.and_then(template_hash) else { return Vec::new() };
     pods.values().filter(|pod| template_hash(*pod) == Some(hash) && pod.metadata.deletion_timestamp.is_none()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    /// A Deployment of two replicas in its second revision, and one pod of each revision.
+    fn seen(status: &Value, newest: &Value) -> Seen {
+        let mut seen = Seen::default();
+        let owner = json!([{"apiVersion": "apps/v1", "kind": "Deployment", "name": "app", "uid": "u"}]);
+        let deployment = json!({
+            "metadata": {"name": "app", "uid": "u", "generation": 2, "annotations": {REVISION: "2"}},
+            "spec": {"replicas": 2, "selector": {}, "template": {}},
+            "status": status,
+        });
+        let replica_set = |revision: &str, hash: &str| {
+            json!({
+                "metadata": {"name": hash, "annotations": {REVISION: revision}, "ownerReferences": owner,
+                    "labels": {"pod-template-hash": hash}},
+                "spec": {"selector": {}},
+            })
+        };
+        let pod = |hash: &str, container: &Value| {
+            let mut container = container.clone();
+            for (key, value) in [("name", "app"), ("image", "a:1")] {
+                container[key] = value.into();
+            }
+            json!({
+                "metadata": {"name": format!("app-{hash}"), "labels": {"pod-template-hash": hash}},
+                "spec": {"containers": []},
+                "status": {"containerStatuses": [container]},
+            })
+        };
+        let broken = json!({"ready": false, "restartCount": 9, "state": {"terminated": {"exitCode": 1}}});
+        seen.take(Change::Deployment(watcher::Event::Apply(serde_json::from_value(deployment).unwrap())));
+        for set in [replica_set("1", "old"), replica_set("2", "new")] {
+            seen.take(Change::ReplicaSet(watcher::Event::Apply(serde_json::from_value(set).unwrap())));
+        }
+        for pod in [pod("old", &broken), pod("new", newest)] {
+            seen.take(Change::Pod(watcher::Event::Apply(serde_json::from_value(pod).unwrap())));
+        }
+        seen
+    }
+
+    fn starting() -> Value {
+        json!({"ready": false, "restartCount": 0, "state": {"waiting": {"reason": "ContainerCreating"}}})
+    }
+
+    #[test]
+    fn a_rollout_that_the_cluster_has_not_seen_is_not_done() {
+        let status = json!({"observedGeneration": 1, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2});
+
+        assert!(matches!(seen(&status, &starting()).assess(), Assessment::Waiting(_)));
+    }
+
+    #[test]
+    fn a_rollout_is_done_when_only_pods_of_the_newest_version_are_there_and_serve() {
+        let status = json!({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2});
+
+        assert!(matches!(seen(&status, &starting()).assess(), Assessment::Done(2)));
+    }
+
+    #[test]
+    fn a_broken_pod_of_the_version_before_does_not_count() {
+        let status = json!({"observedGeneration": 2, "replicas": 3, "updatedReplicas": 1, "availableReplicas": 1});
+
+        let Assessment::Waiting(text) = seen(&status, &starting()).assess() else { panic!("it is not broken") };
+
+        assert_eq!(text, "0 of 2 replicas ready; pod app-new is starting");
+    }
+
+    #[test]
+    fn the_third_crash_of_the_newest_version_is_the_end() {
+        let status = json!({"observedGeneration": 2, "replicas": 3, "updatedReplicas": 1, "availableReplicas": 1});
+        let crashed =
+            |restarts: i32| json!({"ready": false, "restartCount": restarts, "state": {"terminated": {"exitCode": 1}}});
+
+        assert!(matches!(seen(&status, &crashed(1)).assess(), Assessment::Waiting(_)));
+        assert!(matches!(
+            seen(&status, &crashed(2)).assess(),
+            Assessment::Failed(RolloutFailure::Broken { fault: Fault::Crashed { exit_code: 1, times: 3 }, .. })
+        ));
+    }
+
+    #[test]
+    fn a_full_quota_has_a_moment_to_pass() {
+        let status = json!({"observedGeneration": 2, "conditions": [
+            {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"}]});
+
+        assert!(matches!(
+            seen(&status, &starting()).assess(),
+            Assessment::NoRoom(RolloutFailure::CreationRefused { .. })
+        ));
+    }
 }

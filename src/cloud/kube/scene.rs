@@ -19,7 +19,7 @@ pub struct Scene {
     pub deployment: Deployment,
     /// The pods of its newest version, by name.
     pub pods: BTreeMap<String, Pod>,
-    /// The events about the Deployment, its ReplicaSets and its pods.
+    /// The events about the Deployment, its `ReplicaSet`s and its pods.
     pub events: Vec<Event>,
 }
 

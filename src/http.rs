@@ -1,5 +1,7 @@
 //! The route table and the order of layers.
 
+use std::any::Any;
+
 use axum::Router;
 use axum::extract::{FromRef, Request};
 use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, COOKIE, REFERRER_POLICY};
@@ -124,7 +126,8 @@ fn cors(settings: &Settings) -> Option<CorsLayer> {
     )
 }
 
-fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
+#[expect(clippy::needless_pass_by_value, reason = "the signature is the layer's")]
+fn panicked(panic: Box<dyn Any + Send>) -> Response {
     let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     ApiError::Internal(format!("panicked: {}", text.unwrap_or("without a text")).into()).into_response()
 }

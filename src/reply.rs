@@ -1,25 +1,12 @@
 //! What the system has to say, as the Markdown that a person reads.
 //!
 //! Pure: every function goes from records to text. `narration` tells of work while it goes on, `outcome` of how it
-//! ended, `report` of what was only asked. Nothing here knows HTTP.
+//! ended, `report` of what was only asked. (Questions back and help are `intent`'s.) Nothing here knows HTTP.
 
 pub mod narration;
 pub mod outcome;
 pub mod report;
 pub mod view;
-
-/// What the server can do, for a person who asks or whom it did not understand.
-pub const HELP: &str = "\
-I turn a git repository into a running application. Tell me what you want in a sentence, for example:
-
-- `deploy https://github.com/owner/name to local in namespace demo with 2 replicas`
-- `what is running?` and `how is it?`
-- `redeploy it`, `scale it to 3`, `roll it back`
-- `show its logs`
-- `take it down`
-
-Programs can send the same as fields of the request: `action`, `deployment_mode`, `github_repo_url` and so on; \
-`dry_run: true` only shows the plan. `/openapi.json` lists every field.";
 
 /// A code block that stays one, whatever the lines contain. Control characters and terminal colours are left out.
 #[must_use]

@@ -171,7 +171,7 @@ impl StepContext {
     /// # Errors
     /// When kind does not know the cluster or its API does not answer.
     pub async fn kube(&self, cluster: &ClusterName) -> Result<Kube, StepError> {
-        Ok(self.host.kube(cluster, &self.target_folder(), &self.cancel).await?)
+        Ok(self.host.kube(cluster, &self.target_folder()).await?)
     }
 
     /// The folder of the deployment in the workspace.

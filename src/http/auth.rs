@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::config::Settings;
 use crate::http::error::ApiError;
+use crate::id::short_hash;
 
 /// Who asks: a holder of a key, or (on a server without keys) an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,8 +69,7 @@ impl Keys {
         for known in self.hashes.iter() {
             is_known |= aws_lc_rs::constant_time::verify_slices_are_equal(known, &presented).is_ok();
         }
-        let digits: String = presented[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-        is_known.then(|| Caller { principal: format!("key:{digits}") })
+        is_known.then(|| Caller { principal: format!("key:{}", short_hash(&["api key", key], 16)) })
     }
 }
 

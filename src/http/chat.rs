@@ -26,12 +26,14 @@ use crate::reply::{outcome, report};
 pub mod intake;
 pub mod key;
 pub mod page;
+pub mod request;
 pub mod stream;
 pub mod wire;
 
 use intake::Understood;
+use request::ChatRequest;
 use stream::Writer;
-use wire::{ChatCompletion, ChatRequest, Head, OperationLink, Words};
+use wire::{ChatCompletion, Head, OperationLink, Words};
 
 /// Answers a conversation: with words, or by carrying out what it asks for.
 ///
@@ -89,14 +91,11 @@ impl Reply {
     async fn operation(self, app: App, id: OperationId) -> Result<Response, ApiError> {
         let began = id.uuid().get_timestamp().map_or(0, |it| it.to_unix().0);
         let head = self.head(id.uuid(), i64::try_from(began).unwrap_or(0));
-        match self.writer {
-            Some(writer) => Ok(writer.operation(head, app, id)),
-            None => {
-                let within = app.settings().server.answer_within;
-                wait(&app, id, within).await?;
-                Ok(Json(ChatCompletion::new(&head, words(&app, id).await?)).into_response())
-            }
+        if let Some(writer) = self.writer {
+            return Ok(writer.operation(head, app, id));
         }
+        wait(&app, id, app.settings().server.answer_within).await?;
+        Ok(Json(ChatCompletion::new(&head, words(&app, id).await?)).into_response())
     }
 
     async fn report(self, app: &App, report: Report) -> Result<Response, ApiError> {

@@ -15,14 +15,13 @@ use crate::http::list::{List, ListQuery};
 use crate::http::request_id::RequestId;
 use crate::http::sse;
 use crate::id::{DeploymentId, ExposedPort, Mode};
+use crate::intent::facts::DEFAULT_TAIL;
 use crate::reply::plain;
 use crate::store::deployments::DeploymentFilter;
 use crate::store::record::{Deployment, DeploymentState};
 
-/// How many of the last lines of each pod are shown when nobody says.
-const DEFAULT_TAIL: u32 = 100;
-/// How many can be.
-const MAX_TAIL: u32 = 10_000;
+/// How many lines of each pod can be asked for.
+const MAX_TAIL: u32 = 5000;
 
 /// A deployment: one flat object, the same in the chat answer, in operations and in lists. What its mode does not
 /// have, or not yet, is null.
@@ -176,7 +175,7 @@ pub async fn show(
 /// [`ApiError`] when there is no such deployment or its output cannot be read.
 #[utoipa::path(get, path = "/v1/deployments/{id}/logs", tag = "deployments",
     params(("id" = String, Path, description = "Id of the deployment"),
-        ("tail" = Option<u32>, Query, description = "How many of the last lines of each pod, from 1 to 10000"),
+        ("tail" = Option<u32>, Query, description = "How many of the last lines of each pod, from 1 to 5000"),
         ("follow" = Option<bool>, Query, description = "Answer with a stream of events and go on with new lines")),
     responses((status = 200, body = LogLines), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
 pub async fn logs(
@@ -188,7 +187,7 @@ pub async fn logs(
     query: ListQuery,
 ) -> Result<Response, ApiError> {
     let in_range = |text: &str| text.parse().ok().filter(|tail| (1..=MAX_TAIL).contains(tail));
-    let tail = query.read("tail", "a whole number from 1 to 10000", in_range)?.unwrap_or(DEFAULT_TAIL);
+    let tail = query.read("tail", "a whole number from 1 to 5000", in_range)?.unwrap_or(DEFAULT_TAIL);
     let follow = query.read("follow", "`true` or `false`", |text| text.parse().ok())?.unwrap_or(false);
     let deployment = find(&app, &id).await?;
     if !follow {

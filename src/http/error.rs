@@ -1,4 +1,4 @@
-//! ApiError: every way in which a request can be refused, and the OpenAI error object that says so.
+//! `ApiError`: every way in which a request can be refused, and the OpenAI error object that says so.
 
 use std::borrow::Cow;
 
@@ -223,12 +223,11 @@ impl ApiError {
     #[must_use]
     pub fn body(self, request_id: &str) -> ErrorBody {
         let (_, kind, code) = self.class();
-        let message = match &self {
-            Self::Internal(source) => {
-                tracing::error!(request.id = request_id, error = %chain(source.as_ref()), "A request failed by a fault of ours.");
-                format!("{self} (request `{request_id}`)")
-            }
-            _ => self.to_string(),
+        let message = if let Self::Internal(source) = &self {
+            tracing::error!(request.id = request_id, error = %chain(source.as_ref()), "A request failed by a fault of ours.");
+            format!("{self} (request `{request_id}`)")
+        } else {
+            self.to_string()
         };
         ErrorBody { error: ErrorObject { message, kind, param: self.param(), code } }
     }

@@ -37,19 +37,19 @@ impl KeyExtractor for ByCaller {
 }
 
 /// Lets so many requests a minute through to these routes, from each caller, and remembers callers until `stop`.
-pub fn rate<S>(routes: Router<S>, per_minute: NonZeroU32, keys: Keys, stop: CancellationToken) -> Router<S>
+pub(super) fn rate<S>(routes: Router<S>, per_minute: NonZeroU32, keys: Keys, stop: CancellationToken) -> Router<S>
 where
     S: Clone + Send + Sync + 'static,
 {
     let config = GovernorConfigBuilder::default()
-        .period(Duration::from_secs(60) / per_minute.get())
+        .period(Duration::from_mins(1) / per_minute.get())
         .burst_size(per_minute.get())
         .key_extractor(ByCaller(keys))
         .finish()
         .expect("neither the period nor the burst is zero");
     let limiter = Arc::clone(config.limiter());
     tokio::spawn(stop.run_until_cancelled_owned(async move {
-        let mut minutes = tokio::time::interval(Duration::from_secs(60));
+        let mut minutes = tokio::time::interval(Duration::from_mins(1));
         loop {
             minutes.tick().await;
             limiter.retain_recent();

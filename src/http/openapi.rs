@@ -143,6 +143,19 @@ mod tests {
     }
 
     #[test]
+    fn every_reference_in_the_document_leads_somewhere() {
+        let document = serde_json::to_value(document()).unwrap();
+        let text = document.to_string();
+
+        let names: Vec<&str> =
+            text.split("#/components/schemas/").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+
+        assert!(!names.is_empty());
+        let schemas = &document["components"]["schemas"];
+        assert!(names.iter().all(|name| schemas[name].is_object()), "{names:?}");
+    }
+
+    #[test]
     fn the_routes_of_the_document_are_an_api() {
         let paths: Vec<String> = document().paths.paths.into_keys().collect();
 

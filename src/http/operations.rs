@@ -1,6 +1,7 @@
 //! `/v1/operations`: list, show, follow, cancel and resume operations.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -118,12 +119,15 @@ pub async fn list(
     let mut deployments = BTreeMap::new();
     let mut data = Vec::with_capacity(page.items.len());
     for operation in page.items {
-        let id = operation.deployment;
-        if !deployments.contains_key(&id) {
-            deployments.insert(id, app.deployment(id).await?.as_ref().map(DeploymentObject::from));
-        }
+        let deployment = match deployments.entry(operation.deployment) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => {
+                unknown.insert(app.deployment(operation.deployment).await?.as_ref().map(DeploymentObject::from))
+            }
+        };
+        let deployment = deployment.clone();
         let steps = app.steps(&operation).await?;
-        data.push(OperationObject::new(operation, steps, deployments.get(&id).cloned().flatten()));
+        data.push(OperationObject::new(operation, steps, deployment));
     }
     Ok(Json(List::new(data, page.has_more, |it| it.id.to_string())))
 }

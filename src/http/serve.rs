@@ -19,7 +19,7 @@ use crate::app::App;
 use crate::http::{health, limit};
 
 /// A header has to arrive within this; a connection that is kept alive may be silent for as long.
-const HEADER_WITHIN: Duration = Duration::from_secs(60);
+const HEADER_WITHIN: Duration = Duration::from_mins(1);
 /// Pause after the system refused a connection (too many open files).
 const PAUSE: Duration = Duration::from_millis(100);
 

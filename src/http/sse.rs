@@ -15,7 +15,7 @@ use crate::http::limit::OpenStream;
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 /// One event with nothing but data.
-pub fn data(value: &impl Serialize) -> Event {
+pub(super) fn data(value: &impl Serialize) -> Event {
     let text = serde_json::to_string(value).expect("wire types have string keys and no failing serializer");
     Event::default().data(text)
 }

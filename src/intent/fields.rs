@@ -1,6 +1,6 @@
 //! Explicit body fields to a request: one table of our fields, from which values are read and near misses are found.
 //!
-//! The OpenAPI document and the help are written from the same table, so a field exists everywhere or nowhere.
+//! The API document and the help are written from the same table, so a field exists everywhere or nowhere.
 
 use std::borrow::Cow;
 
@@ -286,7 +286,7 @@ pub const FIELDS: &[Field] = &[
     }),
 ];
 
-/// The fields of OpenAI's own request, which are never taken for a near miss of ours.
+/// The fields of the request that `OpenAI` defines, which are never taken for a near miss of ours.
 pub const OPENAI_FIELDS: &[&str] = &[
     "audio",
     "frequency_penalty",
@@ -357,7 +357,8 @@ pub fn facts(body: &Map<String, Value>, limits: &Limits) -> Result<Facts, Intent
 
 /// The value of a field, unless it is null; an empty `action`, as forms send it, is none either.
 fn present<'a>(body: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
-    body.get(name).filter(|value| !value.is_null() && !(name == ACTION && value.as_str() == Some("")))
+    let is_empty_action = |value: &Value| name == ACTION && value.as_str() == Some("");
+    body.get(name).filter(|value| !value.is_null()).filter(|value| !is_empty_action(value))
 }
 
 /// Refuses a name that is not one of ours but was surely meant to be: left alone it would silently do nothing.

@@ -26,6 +26,9 @@ impl Question {
             let _ = writeln!(text, "That cannot be right: {problem}.\n");
         }
         match self.missing.as_slice() {
+            [] if self.problem.is_none() => {
+                let _ = write!(text, "Shall I {0} that? Say `{0}`, and I do.", self.action);
+            }
             [] => {
                 let _ = write!(text, "What should it be? Nothing was {} so far.", past(self.action));
             }
@@ -160,7 +163,14 @@ mod tests {
     fn several_missing_facts_are_a_list_with_an_answer_that_names_all() {
         let question = Question { action: Action::Deploy, missing: vec![Need::Mode, Need::Repository], problem: None };
 
-        insta::assert_snapshot!(question.text());
+        insta::assert_snapshot!(question.text(), @r"
+        To deploy I also need:
+
+        - where it should run: `local`, `cloud-local` or `cloud-hosted` (for example `local`)
+        - the address of the git repository (for example `https://github.com/owner/name`)
+
+        For example: `local, https://github.com/owner/name`.
+        ");
     }
 
     #[test]

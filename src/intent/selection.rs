@@ -131,7 +131,8 @@ fn existing(candidates: &[Candidate]) -> String {
 
 /// The fields whose values differ among `several`; the id of a deployment when no other tells all of them apart.
 fn telling_apart(several: &[&Candidate]) -> Vec<&'static str> {
-    let values: [(&str, fn(&Candidate) -> String); 6] = [
+    type Read = fn(&Candidate) -> String;
+    let values: [(&str, Read); 6] = [
         ("deployment_mode", |it| it.mode.to_string()),
         ("instance_id", |it| it.instance_id.clone()),
         ("target_namespace", |it| it.namespace.to_string()),

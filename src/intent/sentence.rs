@@ -5,7 +5,7 @@
 //! condition, a story, two things at once) changes nothing: a person who says it in plain words loses a second, a
 //! deployment that was taken down by mistake is gone.
 
-use crate::id::{Action, HostedZoneId, InstanceId, KeyPairName, SubdomainLabel};
+use crate::id::{Action, HostedZoneId, InstanceId, KeyPairName, RepositoryUrl, SubdomainLabel};
 
 use super::facts::{Facts, Need};
 use super::question::{Question, Unclear};
@@ -16,9 +16,10 @@ mod phrase;
 mod reader;
 #[cfg(test)]
 mod tests;
+mod verb;
 mod word;
 
-use heard::{Heard, changes, hear};
+use heard::{Cue, Heard, changes, hear};
 
 /// Earlier messages of the person beyond this many are not read.
 const MAX_TURNS: usize = 50;
@@ -66,7 +67,7 @@ pub fn read(turns: &[Turn<'_>], facts: &Facts, limits: &Limits) -> Reading {
     let mut talk = Talk::new(facts, limits);
     let mut reading = Reading::Help;
     for text in &said[said.len().saturating_sub(MAX_TURNS)..] {
-        reading = talk.take(hear(text, limits));
+        reading = talk.take(hear(text, *limits));
     }
     reading
 }
@@ -81,12 +82,21 @@ struct Talk<'a> {
     /// What was said without an action ("here is my repository").
     loose: Facts,
     /// The action that waits for an answer.
-    pending: Option<(Action, Facts)>,
+    pending: Option<Pending>,
     /// The last action that was complete.
     last: Option<(Action, Facts)>,
     /// The last deploy, to do it again after it was taken down.
     deploy: Option<Facts>,
     removed: bool,
+}
+
+/// An action that waits for an answer.
+#[derive(Debug, Clone)]
+struct Pending {
+    action: Action,
+    facts: Facts,
+    /// What could not be right; it stays until something else is said.
+    problem: Option<String>,
 }
 
 impl<'a> Talk<'a> {
@@ -105,11 +115,15 @@ impl<'a> Talk<'a> {
 
     /// Takes the next message of the person.
     fn take(&mut self, heard: Heard) -> Reading {
-        if self.pending.is_some() && (heard.withdrawn || heard.action == Some(Action::Cancel)) {
+        if self.pending.is_some() && (heard.has(Cue::Withdrawal) || heard.action == Some(Action::Cancel)) {
             self.pending = None;
             return Reading::Unclear(Unclear::Withdrawn);
         }
         if let Some(forbidden) = heard.forbidden {
+            // "Delete web?" does nothing, but a later "it" is web.
+            if heard.facts.name.is_some() || heard.facts.instance_id.is_some() || heard.facts.repository.is_some() {
+                self.known = self.resolve(Action::Status, heard.facts).identifying();
+            }
             return Reading::Unclear(forbidden);
         }
         match heard.action {
@@ -122,8 +136,8 @@ impl<'a> Talk<'a> {
     fn act(&mut self, action: Action, heard: Heard) -> Reading {
         let Heard { facts, problem, .. } = heard;
         let problem = problem.filter(|_| changes(action)).or_else(|| self.contradiction(&facts));
-        if let Some((_, before)) = self.pending.take_if(|(pending, _)| *pending == action) {
-            return self.conclude(action, facts.or(before), problem);
+        if let Some(before) = self.pending.take_if(|pending| pending.action == action) {
+            return self.conclude(action, facts.or(before.facts), problem);
         }
         let facts = self.resolve(action, facts);
         if action == Action::Redeploy
@@ -145,8 +159,8 @@ impl<'a> Talk<'a> {
         }
         let differs = |a: Option<String>, b: Option<String>| a.is_some() && a != b;
         let other_repository = differs(
-            facts.repository.as_ref().map(|it| it.identity()),
-            known.repository.as_ref().map(|it| it.identity()),
+            facts.repository.as_ref().map(RepositoryUrl::identity),
+            known.repository.as_ref().map(RepositoryUrl::identity),
         );
         let other_name = differs(facts.name.as_ref().map(ToString::to_string), known.name.map(|it| it.to_string()))
             || differs(
@@ -175,7 +189,8 @@ impl<'a> Talk<'a> {
                 if other_repository || other_name {
                     facts
                 } else {
-                    facts.or(self.loose.identifying()).or(self.known.clone())
+                    let asked = self.pending.as_ref().map(|pending| pending.facts.identifying()).unwrap_or_default();
+                    facts.or(self.loose.identifying()).or(asked).or(self.known.clone())
                 }
             }
         }
@@ -183,29 +198,34 @@ impl<'a> Talk<'a> {
 
     /// A message without an action: an answer, "again", or something said in passing.
     fn carry_on(&mut self, heard: Heard) -> Reading {
-        if heard.advice {
+        if heard.has(Cue::Advice) {
             return Reading::Help;
         }
-        if let Some((action, before)) = self.pending.clone() {
-            let missing = self.fields.clone().or(before.clone()).missing(action, Source::Sentence, self.limits);
-            let answers = answers(&missing, &heard.words, self.limits).or(heard.facts);
-            return self.conclude(action, answers.or(before), heard.problem);
+        if let Some(Pending { action, facts: before, problem }) = self.pending.clone() {
+            let missing = self.missing(action, &before);
+            let agrees = heard.has(Cue::Yes);
+            let answers = answers(&missing, &heard.words, *self.limits).or(heard.facts).or(before);
+            let is_answered = heard.informs || self.missing(action, &answers).len() < missing.len();
+            let is_agreed = missing.is_empty() && problem.is_none() && agrees;
+            let problem = heard.problem.or(problem.filter(|_| !is_answered));
+            if !is_answered && !is_agreed {
+                return self.ask(action, answers, problem);
+            }
+            return self.conclude(action, answers, problem);
         }
-        if heard.again
+        if heard.has(Cue::Again)
             && let Some((action, facts)) = self.last.clone()
         {
             return self.conclude(action, heard.facts.or(facts), heard.problem);
         }
-        if heard.affirms
+        if heard.has(Cue::Yes)
             && let Some((action, facts)) = self.last.clone().filter(|(_, facts)| facts.dry_run == Some(true))
         {
             return self.conclude(action, Facts { dry_run: None, ..facts }, None);
         }
         if heard.facts.repository.is_some() && heard.words.is_empty() {
             let facts = self.resolve(Action::Deploy, heard.facts);
-            let missing = self.fields.clone().or(facts.clone()).missing(Action::Deploy, Source::Sentence, self.limits);
-            self.pending = Some((Action::Deploy, facts));
-            return Reading::Question(Question { action: Action::Deploy, missing, problem: None });
+            return self.ask(Action::Deploy, facts, heard.problem);
         }
         self.loose = heard.facts.or(std::mem::take(&mut self.loose));
         if heard.words.is_empty() && !heard.informs { Reading::Help } else { Reading::Unclear(Unclear::NotUnderstood) }
@@ -214,16 +234,24 @@ impl<'a> Talk<'a> {
     /// Makes the request, or the question for what is missing.
     fn conclude(&mut self, action: Action, facts: Facts, problem: Option<String>) -> Reading {
         let whole = self.fields.clone().or(facts.clone());
-        let missing = match whole.request(action, Source::Sentence, self.limits) {
+        match whole.request(action, Source::Sentence, self.limits) {
             Ok(request) if problem.is_none() => {
                 self.remember(action, facts);
-                return Reading::Request(request);
+                Reading::Request(request)
             }
-            Ok(_) => Vec::new(),
-            Err(missing) => missing,
-        };
-        self.pending = Some((action, facts));
+            Ok(_) | Err(_) => self.ask(action, facts, problem),
+        }
+    }
+
+    /// Asks for what is missing, and keeps what is known until the answer.
+    fn ask(&mut self, action: Action, facts: Facts, problem: Option<String>) -> Reading {
+        let missing = self.missing(action, &facts);
+        self.pending = Some(Pending { action, facts, problem: problem.clone() });
         Reading::Question(Question { action, missing, problem })
+    }
+
+    fn missing(&self, action: Action, facts: &Facts) -> Vec<Need> {
+        self.fields.clone().or(facts.clone()).missing(action, Source::Sentence, self.limits)
     }
 
     fn remember(&mut self, action: Action, facts: Facts) {
@@ -264,7 +292,7 @@ impl<'a> Talk<'a> {
 }
 
 /// Lone words as the answers to what was asked, in the order of the question.
-fn answers(missing: &[Need], words: &[String], limits: &Limits) -> Facts {
+fn answers(missing: &[Need], words: &[String], limits: Limits) -> Facts {
     let mut facts = Facts::default();
     let mut words = words.iter();
     for need in missing {

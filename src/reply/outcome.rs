@@ -39,6 +39,7 @@ pub fn outcome(operation: &Operation, deployment: Option<&Deployment>, steps: &[
                 the_action(operation, deployment)
             )),
             bullets("Taken back:", &operation.receipt),
+            deployment.filter(|it| is_live(Some(it))).map(place),
         ],
         OperationState::Stuck => stuck(operation, deployment),
     };
@@ -63,6 +64,11 @@ fn succeeded(operation: &Operation, deployment: Option<&Deployment>) -> Vec<Opti
     match operation.action {
         Action::Deploy if rolled_out || version.is_none() => {
             running(format!("**`{name}` is running.**{}", built_from(deployment)))
+        }
+        Action::Deploy | Action::Redeploy if !rolled_out && !operation.receipt.is_empty() => {
+            let mut paragraphs = running(format!("**`{name}` is up to date.**"));
+            paragraphs.insert(1, bullets("Done:", &operation.receipt));
+            paragraphs
         }
         Action::Deploy | Action::Redeploy if !rolled_out => running(format!(
             "**Nothing to do: `{name}` already runs{}.** Nothing was built and nothing was rolled out.",
@@ -162,7 +168,7 @@ fn step(step: &StepView) -> Option<String> {
     match step.state {
         StepState::Pending => None,
         StepState::Running => {
-            Some(format!("- {title}{}", text.map(|it| format!(": {it}")).unwrap_or_else(|| " …".to_owned())))
+            Some(format!("- {title}{}", text.map_or_else(|| " …".to_owned(), |it| format!(": {it}"))))
         }
         StepState::Succeeded => {
             let time = if step.already { Some("nothing to do".to_owned()) } else { step.elapsed_ms.map(elapsed) };
@@ -191,7 +197,11 @@ pub(super) fn place(deployment: &Deployment) -> String {
     match (&facts.app_url, &facts.version) {
         (Some(url), _) => lines.push(format!(
             "- Address: {url}{}",
-            facts.http_status.map(|status| format!(" (answered with HTTP {status})")).unwrap_or_default()
+            facts
+                .http_status
+                .filter(|_| facts.replicas != Some(0))
+                .map(|status| format!(" (answered with HTTP {status})"))
+                .unwrap_or_default()
         )),
         (None, Some(version)) if deployment.mode == Mode::Local => lines.push(port_forward(deployment, version)),
         (None, _) => {}
@@ -262,7 +272,7 @@ fn the_action(operation: &Operation, deployment: Option<&Deployment>) -> String 
         Action::Decommission => "The removal",
         Action::Status | Action::List | Action::Logs | Action::Cancel => "The operation",
     };
-    deployment.map(|it| format!("{what} of `{}`", it.name)).unwrap_or_else(|| what.to_owned())
+    deployment.map_or_else(|| what.to_owned(), |it| format!("{what} of `{}`", it.name))
 }
 
 #[cfg(test)]
@@ -301,7 +311,7 @@ pub(crate) mod tests {
                     image: ImageRef::parse("notes:3f2a1b9c0d1e").unwrap(),
                     image_id: "sha256:0".to_owned(),
                     main_port: Port::new(8000).unwrap(),
-                    ports: vec![(Port::new(8000).unwrap(), "TCP".to_owned())],
+                    ports: vec![crate::id::ExposedPort::parse("8000/tcp").unwrap()],
                     container_port: None,
                     dockerfile: None,
                     environment_secret: None,

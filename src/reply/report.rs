@@ -80,9 +80,8 @@ pub fn plan(plan: &PlanView) -> String {
         if !after.is_empty() {
             remarks.push(format!("after {}", after.join(", ")));
         }
-        match step.already {
-            Some(true) => remarks.push("already so, nothing to do".to_owned()),
-            Some(false) | None => {}
+        if step.already == Some(true) {
+            remarks.push("already so, nothing to do".to_owned());
         }
         remarks.extend(step.note.as_deref().map(plain));
         let remarks = if remarks.is_empty() { String::new() } else { format!(" ({})", remarks.join("; ")) };

@@ -3,9 +3,10 @@
 use serde_json::{Map, Value};
 
 use crate::config::Settings;
-use crate::http::chat::wire::ChatRequest;
+use crate::http::chat::request::ChatRequest;
 use crate::http::error::ApiError;
-use crate::intent::{Limits, Request, fields, question};
+use crate::intent::sentence::{Reading, Turn};
+use crate::intent::{Limits, Request, fields, question, sentence};
 
 /// What a chat request comes to.
 pub enum Understood {
@@ -19,7 +20,7 @@ pub enum Understood {
 ///
 /// # Errors
 /// [`ApiError`] when a field of ours is wrong or missing.
-pub fn read(body: &Map<String, Value>, _chat: &ChatRequest, settings: &Settings) -> Result<Understood, ApiError> {
+pub fn read(body: &Map<String, Value>, chat: &ChatRequest, settings: &Settings) -> Result<Understood, ApiError> {
     let limits = Limits {
         max_replicas: u16::try_from(settings.kubernetes.max_replicas).unwrap_or(u16::MAX),
         aws_credentials_in_settings: settings.aws.credentials.is_some(),
@@ -27,5 +28,11 @@ pub fn read(body: &Map<String, Value>, _chat: &ChatRequest, settings: &Settings)
     if let Some(request) = fields::parse(body, &limits)? {
         return Ok(Understood::Request(Box::new(request)));
     }
-    Ok(Understood::Words(question::help()))
+    let turns: Vec<Turn<'_>> = chat.messages.iter().map(|it| Turn { role: it.role, text: &it.text }).collect();
+    Ok(match sentence::read(&turns, &fields::facts(body, &limits)?, &limits) {
+        Reading::Request(request) => Understood::Request(Box::new(request)),
+        Reading::Question(question) => Understood::Words(question.text()),
+        Reading::Help => Understood::Words(question::help()),
+        Reading::Unclear(unclear) => Understood::Words(unclear.text()),
+    })
 }

@@ -5,11 +5,11 @@
 
 use axum::http::HeaderMap;
 use serde_json::{Map, Value};
-use sha2::{Digest, Sha256};
 
 use crate::http::auth::Caller;
 use crate::http::chat::page;
 use crate::http::error::ApiError;
+use crate::id::short_hash;
 use crate::intent::fields::FIELDS;
 use crate::intent::{Request, Source};
 use crate::store::operations::{KeyKind, RequestKey};
@@ -32,7 +32,8 @@ pub fn of(
     request: &Request,
 ) -> Result<RequestKey, ApiError> {
     let who = caller.principal.as_str();
-    let body_hash = hash_of(|it| object(it, body.iter().filter(|(name, _)| !STREAM_FIELDS.contains(&name.as_str()))));
+    let asked = body.iter().filter(|(name, _)| !STREAM_FIELDS.contains(&name.as_str()));
+    let body_hash = hash(&[&canonical(asked)]);
     if let Some(value) = headers.get(IDEMPOTENCY_KEY) {
         let value = value.to_str().ok().filter(|text| (1..=LONGEST).contains(&text.len()));
         let value = value.ok_or_else(|| {
@@ -56,7 +57,7 @@ fn chat_key(who: &str, headers: &HeaderMap, body: &Map<String, Value>, request: 
     match request.source {
         Source::Fields => {
             let ours = body.iter().filter(|(name, _)| FIELDS.iter().any(|field| field.name == name.as_str()));
-            Some(hash(&["chat", who, chat, &hash_of(|it| object(it, ours))]))
+            Some(hash(&["chat", who, chat, &canonical(ours)]))
         }
         Source::Sentence => {
             let message = page::message_id(headers)?;
@@ -65,52 +66,43 @@ fn chat_key(who: &str, headers: &HeaderMap, body: &Map<String, Value>, request: 
     }
 }
 
-/// Hashes a value so that the order of fields does not matter.
-fn value(hash: &mut Sha256, it: &Value) {
+/// The value as JSON, with the fields of each object in the order of their names.
+fn value(text: &mut String, it: &Value) {
     match it {
-        Value::Object(map) => object(hash, map.iter()),
+        Value::Object(map) => object(text, map.iter()),
         Value::Array(items) => {
-            hash.update(b"[");
+            text.push('[');
             for item in items {
-                value(hash, item);
-                hash.update(b",");
+                value(text, item);
+                text.push(',');
             }
-            hash.update(b"]");
+            text.push(']');
         }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => hash.update(it.to_string().as_bytes()),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => text.push_str(&it.to_string()),
     }
 }
 
-fn object<'a>(hash: &mut Sha256, fields: impl Iterator<Item = (&'a String, &'a Value)>) {
+fn object<'a>(text: &mut String, fields: impl Iterator<Item = (&'a String, &'a Value)>) {
     let mut fields: Vec<_> = fields.collect();
     fields.sort_unstable_by_key(|(name, _)| name.as_str());
-    hash.update(b"{");
+    text.push('{');
     for (name, it) in fields {
-        value(hash, &Value::String(name.clone()));
-        hash.update(b":");
-        value(hash, it);
-        hash.update(b",");
+        value(text, &Value::String(name.clone()));
+        text.push(':');
+        value(text, it);
+        text.push(',');
     }
-    hash.update(b"}");
+    text.push('}');
 }
 
-fn hash_of(feed: impl FnOnce(&mut Sha256)) -> String {
-    let mut hash = Sha256::new();
-    feed(&mut hash);
-    hex(&hash.finalize())
+fn canonical<'a>(fields: impl Iterator<Item = (&'a String, &'a Value)>) -> String {
+    let mut text = String::new();
+    object(&mut text, fields);
+    text
 }
 
 fn hash(parts: &[&str]) -> String {
-    hash_of(|hash| {
-        for part in parts {
-            hash.update(part.len().to_le_bytes());
-            hash.update(part.as_bytes());
-        }
-    })
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    short_hash(parts, 64)
 }
 
 #[cfg(test)]

@@ -7,7 +7,8 @@
 use axum::http::HeaderMap;
 use serde_json::{Value, json};
 
-use crate::http::chat::wire::{ChatRequest, Role};
+use crate::http::chat::request::ChatRequest;
+use crate::intent::sentence::Role;
 
 const CHAT_ID: &[&str] = &["x-openwebui-chat-id", "x-owui-chat-id"];
 const MESSAGE_ID: &[&str] =

@@ -20,7 +20,8 @@ use tracing::Instrument;
 
 use crate::app::{App, AppError};
 use crate::http::chat::page;
-use crate::http::chat::wire::{ChatRequest, Chunk, Head, Usage, Words};
+use crate::http::chat::request::ChatRequest;
+use crate::http::chat::wire::{Chunk, Head, Usage, Words};
 use crate::http::deployments::DeploymentObject;
 use crate::http::error::ApiError;
 use crate::http::limit::{OpenStream, Streams};

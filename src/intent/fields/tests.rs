@@ -49,11 +49,30 @@ fn a_deploy_takes_every_field() {
     assert!(request.dry_run);
     assert_eq!(request.source, Source::Fields);
     assert_eq!(
-        request.secrets.environment.unwrap().values().map(|it| it.expose_secret()).collect::<Vec<_>>(),
+        request.secrets.environment.unwrap().values().map(ExposeSecret::expose_secret).collect::<Vec<_>>(),
         ["x", "1", "true", "1.5"]
     );
     assert_eq!(request.secrets.git_token.unwrap().expose_secret(), "t0ken");
-    insta::assert_json_snapshot!(request.intent);
+    insta::assert_json_snapshot!(request.intent, @r#"
+    {
+      "action": "deploy",
+      "mode": "cloud-hosted",
+      "repository": "https://github.com/a/b",
+      "git_ref": "feature/x",
+      "instance_id": "shop",
+      "namespace": "demo",
+      "name": "web",
+      "replicas": 3,
+      "container_port": 8080,
+      "dockerfile": "docker/Dockerfile",
+      "keep_target": true,
+      "key_pair": null,
+      "domain": {
+        "zone": "Z1",
+        "label": "shop"
+      }
+    }
+    "#);
 }
 
 #[test]

@@ -8,10 +8,11 @@ use crate::intent::facts::Facts;
 use crate::intent::question::Unclear;
 
 use super::phrase::{
-    ADVICE, AFTER_NOUN, CONDITIONS, EARLIER, FILLERS, NEGATIONS, NOUNS, OPENERS, Opener, PLURALS, POINTERS, TROUBLE,
-    VERBS, Verb,
+    ADVICE, CONDITIONS, EARLIER, FILLERS, NEGATIONS, NEWER, NOUNS, OPENERS, Opener, PLAN_ONLY, PLURALS, POINTERS,
+    SECOND_THOUGHTS, TROUBLE, WORK,
 };
 use super::reader::Reader;
+use super::verb::{AFTER_NOUN, VERBS, Verb};
 use super::word::{Sentence, sentences};
 
 /// A longer message tells a story; only its first sentence, or one with a "please", is a command.
@@ -30,16 +31,31 @@ pub(super) struct Heard {
     pub forbidden: Option<Unclear>,
     /// A value that cannot be right.
     pub problem: Option<String>,
-    /// Asks about the server, or for advice.
-    pub advice: bool,
-    /// Wants the last action once more.
-    pub again: bool,
-    /// Takes back what was asked for.
-    pub withdrawn: bool,
-    /// Says yes.
-    pub affirms: bool,
+    /// What else the manner of speaking says.
+    pub cues: Vec<Cue>,
     /// Lone words that may answer a question.
     pub words: Vec<String>,
+}
+
+/// What a message says besides actions and facts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cue {
+    /// Asks about the server, or for advice.
+    Advice,
+    /// Wants the last action once more.
+    Again,
+    /// Takes back what was asked for.
+    Withdrawal,
+    /// Says yes.
+    Yes,
+    /// Takes back what the same message said before.
+    SecondThought,
+}
+
+impl Heard {
+    pub(super) fn has(&self, cue: Cue) -> bool {
+        self.cues.contains(&cue)
+    }
 }
 
 /// What one sentence says.
@@ -51,7 +67,7 @@ struct Said {
 }
 
 /// Reads one message.
-pub(super) fn hear(text: &str, limits: &Limits) -> Heard {
+pub(super) fn hear(text: &str, limits: Limits) -> Heard {
     let sentences = sentences(text);
     let long = sentences.iter().map(|it| it.words.len()).sum::<usize>() > LONG;
     let mut whole = Heard::default();
@@ -73,18 +89,17 @@ pub(super) fn hear(text: &str, limits: &Limits) -> Heard {
         whole.informs |= heard.informs;
         whole.forbidden = whole.forbidden.or(heard.forbidden);
         whole.problem = whole.problem.or(heard.problem);
-        whole.advice |= heard.advice;
-        whole.again |= heard.again;
-        whole.withdrawn |= heard.withdrawn;
-        whole.affirms |= heard.affirms;
+        whole.cues.extend(heard.cues);
         whole.words.extend(heard.words);
     }
-    match one(&actions) {
-        Ok(action) => whole.action = action,
-        Err(()) => {
-            whole.action = actions.first().copied();
-            whole.forbidden = Some(Unclear::Several);
-        }
+    if let Ok(action) = one(&actions) {
+        whole.action = action;
+    } else {
+        whole.action = actions.first().copied();
+        whole.forbidden = Some(Unclear::Several);
+    }
+    if whole.has(Cue::SecondThought) && whole.action.is_some_and(changes) {
+        whole.forbidden = whole.forbidden.or(Some(Unclear::Negated));
     }
     if !whole.action.is_some_and(changes) {
         whole.forbidden = whole.forbidden.filter(|_| whole.action.is_none());
@@ -95,7 +110,7 @@ pub(super) fn hear(text: &str, limits: &Limits) -> Heard {
 /// The one action of several mentions. Looking comes with a change for free, and a first count belongs to a deploy.
 fn one(actions: &[Action]) -> Result<Option<Action>, ()> {
     let mut changing: Vec<Action> = actions.iter().copied().filter(|it| changes(*it)).collect();
-    changing.dedup();
+    changing.dedup_by(|a, b| *a == Action::Deploy && *b == Action::Deploy);
     match changing.as_slice() {
         [] => Ok(actions.first().copied()),
         [only] => Ok(Some(*only)),
@@ -118,17 +133,17 @@ pub(super) fn changes(action: Action) -> bool {
 }
 
 /// Reads one sentence.
-fn say(sentence: &Sentence, limits: &Limits) -> Said {
+fn say(sentence: &Sentence, limits: Limits) -> Said {
     let mut reader = Reader::new(&sentence.words);
     let commands = commands(&mut reader);
-    let mut said = Said { polite: commands.polite, ..Said::default() };
+    let mut said = Said { polite: commands.are_polite(), ..Said::default() };
     said.actions = commands.found.iter().map(|(verb, _)| verb.action).collect();
     let main = said.actions.first().copied();
     if main.is_none() {
-        said.heard.advice = ADVICE.iter().any(|phrase| reader.at(commands.start, phrase));
         said.actions.extend(reading_action(&reader, commands.start));
-        if said.heard.advice && !said.actions.contains(&Action::Logs) {
-            said.actions.clear();
+        if ADVICE.iter().any(|phrase| reader.at(commands.start, phrase)) {
+            said.heard.cues.push(Cue::Advice);
+            said.actions.retain(|action| *action == Action::Logs);
         }
     }
     reader.facts(main, said.actions.contains(&Action::Scale), limits);
@@ -139,26 +154,29 @@ fn say(sentence: &Sentence, limits: &Limits) -> Said {
         if !said.actions.is_empty() {
             reader.names_after_prepositions();
         }
-        if main.is_none() && said.actions.first() == Some(&Action::Status) {
+        if main.is_none() && matches!(said.actions.first(), Some(Action::Status | Action::Logs)) {
             reader.lone_name(commands.start);
         }
     }
-    if commands.dry_run || reader.has_any(&["dry-run", "dryrun"]) || reader.find("dry run").is_some() {
+    if commands.dry_run || reader.has_any(PLAN_ONLY) {
         reader.facts.dry_run = Some(true);
     }
     if commands.found.iter().any(|(verb, _)| verb.weak) && reader.facts.repository.is_none() && !reader.points() {
         said.actions.clear();
     }
-    said.heard.again =
-        reader.has_any(&["again", "retry"]) || reader.find("try again").is_some() || reader.find("once more").is_some();
-    said.heard.withdrawn = sentence.words.len() <= 3 && reader.has_any(&["no", "nope", "nothing", "nevermind"]);
-    said.heard.affirms =
-        sentence.words.len() <= 5 && (reader.has_any(&["yes", "go ahead", "do it", "for real", "proceed"]));
+    said.heard.cues.extend(cues(&reader));
+    let is_short = reader.len() <= 4 && commands.found.is_empty();
+    if is_short && (reader.has_any(SECOND_THOUGHTS) || reader.len() <= 3 && reader.is_negated()) {
+        said.heard.cues.push(Cue::SecondThought);
+    }
     said.heard.forbidden = forbidden(&reader, &commands, sentence);
     let is_question = sentence.question && commands.can_you && !commands.please && !reader.is_concrete();
     if is_question && said.actions.iter().copied().any(changes) {
         said.actions.clear();
-        said.heard.advice = true;
+        said.heard.cues.push(Cue::Advice);
+    }
+    if said.actions.is_empty() && said.heard.forbidden.is_none() && reader.is_negated() {
+        return said; // facts that are said not to be so
     }
     said.heard.words = reader.unused().map(|word| word.text.clone()).collect();
     said.heard.informs = reader.informs;
@@ -173,10 +191,29 @@ struct Commands {
     found: Vec<(&'static Verb, usize)>,
     /// Where the first clause begins after its fillers.
     start: usize,
-    polite: bool,
     please: bool,
     can_you: bool,
     dry_run: bool,
+}
+
+impl Commands {
+    fn are_polite(&self) -> bool {
+        self.please || self.can_you
+    }
+}
+
+/// "Again", "never mind" and "yes" in a sentence of few words.
+fn cues(reader: &Reader<'_>) -> Vec<Cue> {
+    let table: [(Cue, usize, &[&str]); 3] = [
+        (Cue::Again, usize::MAX, &["again", "retry", "once more"]),
+        (Cue::Withdrawal, 3, &["no", "nope", "nothing", "nevermind"]),
+        (Cue::Yes, 5, &["yes", "go ahead", "do it", "for real", "proceed"]),
+    ];
+    table
+        .into_iter()
+        .filter(|(_, longest, phrases)| reader.len() <= *longest && reader.has_any(phrases))
+        .map(|(cue, ..)| cue)
+        .collect()
 }
 
 /// Finds the verbs that stand where a command has its verb: at the beginning of a clause, after fillers.
@@ -209,11 +246,12 @@ fn commands(reader: &mut Reader<'_>) -> Commands {
         if let Some(verb) = VERBS.iter().find(|verb| is_verb(reader, at, verb)) {
             reader.use_words(at, verb.words);
             let after = at + verb.words.split(' ').count();
-            commands.found.push((verb, after));
+            if commands.found.last().is_none_or(|(_, last)| *last != after) {
+                commands.found.push((verb, after));
+            }
         }
     }
     commands.please |= reader.has_any(&["please", "pls"]);
-    commands.polite = commands.please || commands.can_you;
     commands
 }
 
@@ -234,31 +272,26 @@ fn is_verb(reader: &Reader<'_>, at: usize, verb: &Verb) -> bool {
 /// Why a sentence must not be acted on, although it may hold a verb.
 fn forbidden(reader: &Reader<'_>, commands: &Commands, sentence: &Sentence) -> Option<Unclear> {
     let main = commands.found.first().map(|(verb, _)| verb.action);
-    let has_verb = main.is_some() || VERBS.iter().any(|verb| reader.find(verb.words).is_some());
+    let has_verb = (0..reader.len()).any(|index| VERBS.iter().any(|verb| is_verb(reader, index, verb)));
     if !has_verb {
         return None;
     }
-    let negated = (0..reader.len()).any(|index| {
-        NEGATIONS.iter().any(|it| reader.at(index, it))
-            && !reader.is_used(index)
-            && !(index == 0 && reader.at(0, "no") && sentence.words[0].pause)
-    });
     let keeps = reader.facts.keep_target == Some(true);
-    if negated && !(keeps && reader.find("without").is_some()) {
+    if reader.is_negated() && !(keeps && reader.find("without").is_some()) {
         return Some(Unclear::Negated);
     }
     let main = main?;
     let last = reader.len().saturating_sub(1);
     let conditional = (0..reader.len()).any(|index| {
-        CONDITIONS.iter().any(|it| reader.at(index, it))
-            && !reader.is_used(index)
-            && !reader.at(index, "once more")
-            && !(index == last && reader.at(index, "before"))
+        let is_version = index == last && reader.at(index, "before");
+        let is_repeat = reader.at(index, "once more");
+        let is_open = !(reader.is_used(index) || is_version || is_repeat);
+        is_open && CONDITIONS.iter().any(|it| reader.at(index, it))
     });
     if conditional {
         return Some(Unclear::Conditional);
     }
-    if sentence.question && !commands.polite && !commands.dry_run {
+    if sentence.question && !commands.are_polite() && !commands.dry_run {
         return Some(Unclear::Asked);
     }
     let names_several = main != Action::Deploy && PLURALS.iter().any(|it| reader.find(it).is_some());
@@ -268,7 +301,9 @@ fn forbidden(reader: &Reader<'_>, commands: &Commands, sentence: &Sentence) -> O
     let strict = match main {
         Action::Decommission => reader.is_doubtful(&[]) || reader.has_details(),
         Action::Rollback => reader.is_doubtful(EARLIER) || reader.has_details(),
-        Action::Scale | Action::Redeploy | Action::Cancel => reader.unused_after_and(),
+        Action::Redeploy => reader.is_doubtful(NEWER),
+        Action::Cancel => reader.is_doubtful(WORK),
+        Action::Scale => reader.unused_after_and(),
         Action::Deploy | Action::Status | Action::List | Action::Logs => false,
     };
     strict.then_some(Unclear::Doubtful(main))
@@ -295,7 +330,7 @@ fn reading_action(reader: &Reader<'_>, start: usize) -> Option<Action> {
         return Some(Action::List);
     }
     let state = ["status", "state", "health", "healthy", "progress", "url", "address"];
-    let how = ["how is", "how's", "hows", "how are", "where is", "where's", "describe", "check", "inspect", "show"];
+    let how = ["how is", "how's", "hows", "where is", "where's", "describe", "check", "inspect", "show"];
     let is_it = starts(&["is", "are", "was", "did", "has"])
         && reader.has_any(&[
             "running",

@@ -1,6 +1,6 @@
 //! The vocabulary: every word and phrase that sentences are read by, as tables. Phrases that begin alike stand longest first.
 
-use crate::id::{Action, Mode};
+use crate::id::Mode;
 
 /// What may stand before the verb of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +27,10 @@ pub(super) const OPENERS: &[(&str, Opener)] = &[
     ("dry-run", Opener::DryRun),
     ("dryrun", Opener::DryRun),
     ("simulate", Opener::DryRun),
+    ("show me the plan to", Opener::DryRun),
+    ("show the plan to", Opener::DryRun),
+    ("plan to", Opener::DryRun),
+    ("plan", Opener::DryRun),
     ("i would like you to", Opener::Filler),
     ("i would like to", Opener::Filler),
     ("i'd like you to", Opener::Filler),
@@ -149,6 +153,9 @@ pub(super) const NEGATIONS: &[&str] = &[
     "neither",
 ];
 
+/// Words that take back what was said just before.
+pub(super) const SECOND_THOUGHTS: &[&str] = &["wait", "kidding", "joking", "joke", "oops", "sorry"];
+
 /// Words that make a command one for another time or another case.
 pub(super) const CONDITIONS: &[&str] = &[
     "if",
@@ -188,6 +195,7 @@ pub(super) const CONDITIONS: &[&str] = &[
 /// Words that tell of something that went wrong.
 pub(super) const TROUBLE: &[&str] = &[
     "why",
+    "fail",
     "failed",
     "fails",
     "failing",
@@ -206,110 +214,6 @@ pub(super) const TROUBLE: &[&str] = &[
     "unreachable",
     "timeout",
     "happened",
-];
-
-/// A verb, and the action that it stands for.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Verb {
-    pub words: &'static str,
-    /// A word that must follow in the same clause ("take web *down*").
-    pub particle: Option<&'static [&'static str]>,
-    pub action: Action,
-    /// It only counts when a repository is named, or `it` stands for one.
-    pub weak: bool,
-}
-
-const fn verb(words: &'static str, action: Action) -> Verb {
-    Verb { words, particle: None, action, weak: false }
-}
-
-const fn weak(words: &'static str, action: Action) -> Verb {
-    Verb { words, particle: None, action, weak: true }
-}
-
-const fn split(words: &'static str, particle: &'static [&'static str], action: Action) -> Verb {
-    Verb { words, particle: Some(particle), action, weak: false }
-}
-
-/// What a number of replicas is counted in.
-pub(super) const REPLICAS: &[&str] = &["replicas", "replica", "instances", "copies", "copy", "pods", "scale_replicas"];
-
-const DOWN: &[&str] = &["down"];
-const BACK: &[&str] = &["back"];
-const AGAIN: &[&str] = &["again", "latest", "newest"];
-
-pub(super) const VERBS: &[Verb] = &[
-    verb("redeploy", Action::Redeploy),
-    verb("re-deploy", Action::Redeploy),
-    verb("update", Action::Redeploy),
-    verb("upgrade", Action::Redeploy),
-    verb("rebuild", Action::Redeploy),
-    verb("refresh", Action::Redeploy),
-    verb("roll out", Action::Redeploy),
-    split("deploy", AGAIN, Action::Redeploy),
-    split("run", AGAIN, Action::Redeploy),
-    verb("deploy", Action::Deploy),
-    split("run", REPLICAS, Action::Scale),
-    split("set", REPLICAS, Action::Scale),
-    split("make", REPLICAS, Action::Scale),
-    split("give", REPLICAS, Action::Scale),
-    split("use", REPLICAS, Action::Scale),
-    split("change", REPLICAS, Action::Scale),
-    split("increase", REPLICAS, Action::Scale),
-    split("decrease", REPLICAS, Action::Scale),
-    split("reduce", REPLICAS, Action::Scale),
-    weak("run", Action::Deploy),
-    weak("launch", Action::Deploy),
-    weak("start", Action::Deploy),
-    weak("install", Action::Deploy),
-    weak("host", Action::Deploy),
-    weak("serve", Action::Deploy),
-    weak("build", Action::Deploy),
-    weak("ship", Action::Deploy),
-    weak("publish", Action::Deploy),
-    weak("set up", Action::Deploy),
-    weak("spin up", Action::Deploy),
-    weak("bring up", Action::Deploy),
-    weak("stand up", Action::Deploy),
-    verb("scale", Action::Scale),
-    verb("rescale", Action::Scale),
-    verb("resize", Action::Scale),
-    verb("rollback", Action::Rollback),
-    split("roll", BACK, Action::Rollback),
-    split("go", BACK, Action::Rollback),
-    split("switch", BACK, Action::Rollback),
-    verb("revert", Action::Rollback),
-    split("take", DOWN, Action::Decommission),
-    split("tear", DOWN, Action::Decommission),
-    split("shut", DOWN, Action::Decommission),
-    split("bring", DOWN, Action::Decommission),
-    verb("get rid of", Action::Decommission),
-    verb("decommission", Action::Decommission),
-    verb("remove", Action::Decommission),
-    verb("delete", Action::Decommission),
-    verb("destroy", Action::Decommission),
-    verb("uninstall", Action::Decommission),
-    verb("undeploy", Action::Decommission),
-    verb("teardown", Action::Decommission),
-    verb("terminate", Action::Decommission),
-    verb("cancel", Action::Cancel),
-    verb("abort", Action::Cancel),
-    verb("stop that", Action::Cancel),
-    verb("stop this", Action::Cancel),
-    verb("stop it", Action::Cancel),
-    verb("stop deploying", Action::Cancel),
-    verb("stop the operation", Action::Cancel),
-    verb("never mind", Action::Cancel),
-    verb("nevermind", Action::Cancel),
-    verb("forget it", Action::Cancel),
-    verb("forget that", Action::Cancel),
-];
-
-/// Words after which a verb was a noun ("deploy failed", "update is stuck", "deploy logs").
-pub(super) const AFTER_NOUN: &[&str] = &[
-    "failed", "fails", "failing", "failure", "is", "isn't", "was", "wasn't", "are", "were", "has", "had", "did",
-    "does", "doesn't", "didn't", "keeps", "took", "takes", "timed", "stuck", "error", "errors", "status", "log",
-    "logs", "script", "hook", "pipeline", "went", "worked", "works", "button", "command", "key", "keys", "output",
 ];
 
 /// The kinds of target, by every name that people give them.
@@ -336,6 +240,9 @@ pub(super) const MODES: &[(&str, Mode)] = &[
     ("kind", Mode::Local),
 ];
 
+/// Places that are more than one kind of target.
+pub(super) const CLOUDS: &[&str] = &["cloud", "aws", "amazon"];
+
 /// A fact that a word announces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Slot {
@@ -350,6 +257,7 @@ pub(super) enum Slot {
     Zone,
     Label,
     Dockerfile,
+    Token,
     Address,
 }
 
@@ -392,6 +300,8 @@ pub(super) const SLOTS: &[(&str, Slot)] = &[
     ("dockerfile_path", Slot::Dockerfile),
     ("dockerfile", Slot::Dockerfile),
     ("public_ip", Slot::Address),
+    ("git_token", Slot::Token),
+    ("token", Slot::Token),
 ];
 
 /// Words that never change the meaning of a command.
@@ -428,8 +338,6 @@ pub(super) const FILLERS: &[&str] = &[
     "thanks",
     "thank",
     "you",
-    "me",
-    "us",
     "ok",
     "okay",
     "up",
@@ -458,6 +366,8 @@ pub(super) const FILLERS: &[&str] = &[
 /// Words that never are a name, but may say something that the grammar does not know.
 pub(super) const NOUNS: &[&str] = &[
     "your",
+    "me",
+    "us",
     "there",
     "repo",
     "repository",
@@ -543,11 +453,67 @@ pub(super) const NOUNS: &[&str] = &[
     "did",
     "does",
     "why",
+    "going",
+    "are",
+    "should",
+    "deploy",
+    "rollout",
+    "request",
+    "build",
+    "doing",
+    "today",
+    "still",
+    "yet",
+    "fine",
+    "ready",
+    "working",
+    "live",
+    "reachable",
 ];
 
+/// Ways to ask for the plan in the middle of a sentence.
+pub(super) const PLAN_ONLY: &[&str] = &[
+    "dry run",
+    "dry-run",
+    "dryrun",
+    "show the plan",
+    "show me the plan",
+    "only the plan",
+    "just the plan",
+    "plan only",
+    "only plan",
+    "only show",
+    "just show",
+];
+
+/// Words by which people say that they want what is newest.
+pub(super) const NEWER: &[&str] = &[
+    "latest",
+    "newest",
+    "last",
+    "current",
+    "new",
+    "changes",
+    "version",
+    "release",
+    "commit",
+    "code",
+    "deploy",
+    "branch",
+    "namespace",
+    "repo",
+    "repository",
+    "running",
+];
+
+/// What can be cancelled.
+pub(super) const WORK: &[&str] = &["operation", "deploy", "request", "rollout", "build", "last", "current"];
+
 /// Words by which people say which version they want back.
-pub(super) const EARLIER: &[&str] =
-    &["previous", "last", "earlier", "old", "one", "version", "release", "revision", "commit", "before", "state"];
+pub(super) const EARLIER: &[&str] = &[
+    "previous", "last", "earlier", "old", "one", "version", "release", "revision", "commit", "before", "state",
+    "deploy",
+];
 
 /// Words that stand for what was spoken of before, or for the one thing that is there.
 pub(super) const POINTERS: &[&str] = &["it", "this", "that", "app", "application", "deployment", "service", "repo"];
@@ -555,6 +521,9 @@ pub(super) const POINTERS: &[&str] = &["it", "this", "that", "app", "application
 /// Words for more than one deployment.
 pub(super) const PLURALS: &[&str] =
     &["everything", "all", "them", "both", "each", "every", "deployments", "apps", "applications", "services"];
+
+/// What a number of replicas is counted in.
+pub(super) const REPLICAS: &[&str] = &["replicas", "replica", "instances", "copies", "copy", "pods", "scale_replicas"];
 
 /// Numbers in words.
 pub(super) const NUMBERS: &[(&str, u32)] = &[

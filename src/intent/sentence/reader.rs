@@ -10,11 +10,11 @@ use crate::intent::facts::Facts;
 use crate::intent::{Limits, VersionRef};
 
 use super::heard::{address, is_noise, variable};
-use super::phrase::{FILLERS, MODES, NUMBERS, REPLICAS, SLOTS, Slot};
+use super::phrase::{CLOUDS, FILLERS, MODES, NEGATIONS, NUMBERS, REPLICAS, SLOTS, Slot};
 use super::word::Word;
 
 /// Words that may stand between the name of a fact and its value.
-const LINKS: &[&str] = &["is", "to", "of", "named", "called", "the"];
+const LINKS: &[&str] = &["is", "to", "of", "named", "called", "the", "should", "will", "be"];
 
 /// Reads facts out of a sentence and keeps account of the words that are understood.
 #[derive(Debug)]
@@ -74,7 +74,10 @@ impl<'a> Reader<'a> {
     /// Whether a clause begins here: at the start, after a comma, or after "and", "then" and "but".
     pub(super) fn begins_clause(&self, index: usize) -> bool {
         let Some(before) = index.checked_sub(1).and_then(|it| self.words.get(it)) else { return true };
-        before.pause || (!before.quoted && matches!(before.low.as_str(), "and" | "then" | "but" | "please"))
+        let after_address = index == 1 && self.is_address(0);
+        before.pause
+            || after_address
+            || (!before.quoted && matches!(before.low.as_str(), "and" | "then" | "but" | "please"))
     }
 
     /// The end of the clause that holds this place.
@@ -107,7 +110,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads every fact that needs no verb to be understood.
-    pub(super) fn facts(&mut self, action: Option<Action>, scales: bool, limits: &Limits) {
+    pub(super) fn facts(&mut self, action: Option<Action>, scales: bool, limits: Limits) {
         self.addresses();
         self.modes();
         self.targets(action);
@@ -116,8 +119,11 @@ impl<'a> Reader<'a> {
             self.slot(index, action);
         }
         self.places(action);
-        if self.has_any(&["follow", "following", "stream", "live", "continuously"]) {
-            self.facts.follow = Some(true);
+        for index in 0..self.len() {
+            if ["follow", "following", "stream", "live", "continuously"].iter().any(|word| self.at(index, word)) {
+                self.facts.follow = Some(true);
+                self.used[index] = true;
+            }
         }
     }
 
@@ -134,6 +140,8 @@ impl<'a> Reader<'a> {
                 if let Some(git_ref) = git_ref {
                     self.facts.git_ref = self.checked(GitRef::parse(git_ref));
                 }
+            } else if text.len() > 10 && text.to_lowercase().ends_with("dockerfile") {
+                self.facts.dockerfile = self.checked(DockerfilePath::parse(text.as_str()));
             } else if let Some(ip) = address(text) {
                 self.facts.public_ip = Some(ip);
             } else {
@@ -159,6 +167,15 @@ impl<'a> Reader<'a> {
             self.facts.mode = Some(*mode);
             self.use_words(index, phrase);
             self.informs = true;
+        }
+        let cloud = (0..self.len()).find(|it| !self.used[*it] && CLOUDS.iter().any(|cloud| self.at(*it, cloud)));
+        if let Some(index) = cloud {
+            self.used[index] = true;
+            if !matches!(self.facts.mode, Some(Mode::CloudLocal | Mode::CloudHosted)) {
+                let text = &self.words[index].text;
+                let problem = format!("`{text}` may mean `cloud-local` (EC2) or `cloud-hosted` (EKS), say which");
+                self.problem.get_or_insert(problem);
+            }
         }
     }
 
@@ -205,7 +222,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Replicas, lines and relative changes, which are not counts.
-    fn counts(&mut self, scales: bool, limits: &Limits) {
+    fn counts(&mut self, scales: bool, limits: Limits) {
         for index in 0..self.len() {
             let Some(count) = number(&self.words[index].low) else { continue };
             let before = index.checked_sub(1).map(|it| self.words[it].low.clone()).unwrap_or_default();
@@ -215,14 +232,17 @@ impl<'a> Reader<'a> {
                 self.take(index);
                 continue;
             }
-            let of_replicas = REPLICAS.contains(&after) || REPLICAS.contains(&before.as_str());
+            let is_other = SLOTS.iter().any(|(phrase, _)| *phrase == before);
+            let of_replicas = REPLICAS.contains(&before.as_str()) || REPLICAS.contains(&after) && !is_other;
             let to = before == "to" || (before == "replicas" || before == "at");
             let scales = scales && (to || index + 1 == self.len());
             if matches!(after, "lines" | "line") || before == "tail" {
                 self.facts.tail = self.in_range(count, 1, 5000, "lines");
             } else if of_replicas || scales {
                 let max = u32::from(limits.max_replicas);
-                self.facts.replicas = self.in_range(count, 0, max, "replicas").and_then(|it| u16::try_from(it).ok());
+                let replicas = self.in_range(count, 0, max, "replicas").and_then(|it| u16::try_from(it).ok());
+                self.several |= self.facts.replicas.is_some() && self.facts.replicas != replicas;
+                self.facts.replicas = replicas;
             } else {
                 continue;
             }
@@ -247,7 +267,7 @@ impl<'a> Reader<'a> {
         let after = index + phrase.split(' ').count();
         let linked = (after..self.len()).find(|it| !LINKS.iter().any(|link| self.at(*it, link))).unwrap_or(after);
         let follows = if *phrase == "as" { after } else { linked };
-        let comes_before = matches!(slot, Slot::Namespace | Slot::Ref) && follows == after;
+        let comes_before = matches!(slot, Slot::Namespace | Slot::Ref);
         let before = index.checked_sub(1).filter(|_| comes_before && self.value_at(follows).is_none());
         let Some(place) = self.value_at(follows).or_else(|| before.and_then(|it| self.value_at(it))) else { return };
         let text = self.words[place].text.clone();
@@ -264,12 +284,11 @@ impl<'a> Reader<'a> {
             Slot::Namespace => self.facts.namespace = self.checked(Namespace::parse(text)),
             Slot::Name => self.facts.name = self.checked(DeploymentName::parse(text)),
             Slot::Ref if action == Some(Action::Rollback) => self.facts.rollback_to = VersionRef::parse(text),
-            Slot::Ref => self.facts.git_ref = self.checked(GitRef::parse(text)),
             Slot::Version if action == Some(Action::Rollback) => {
                 self.facts.rollback_to = VersionRef::parse(text);
                 return self.facts.rollback_to.is_some();
             }
-            Slot::Version => self.facts.git_ref = self.checked(GitRef::parse(text)),
+            Slot::Ref | Slot::Version => self.facts.git_ref = self.checked(GitRef::parse(text)),
             Slot::Port => {
                 self.facts.container_port = text.parse::<Port>().ok();
                 if self.facts.container_port.is_none() {
@@ -282,6 +301,7 @@ impl<'a> Reader<'a> {
             Slot::Zone => self.facts.zone = self.checked(HostedZoneId::parse(text)),
             Slot::Label => self.facts.label = self.checked(SubdomainLabel::parse(text)),
             Slot::Dockerfile => self.facts.dockerfile = self.checked(DockerfilePath::parse(text)),
+            Slot::Token => self.facts.git_token = Some(SecretString::from(text)),
             Slot::Address => self.facts.public_ip = text.parse().ok(),
             Slot::Tail => return false,
         }
@@ -315,9 +335,15 @@ impl<'a> Reader<'a> {
                         self.problem.get_or_insert_with(|| format!("`{text}` is not a place to deploy to ({modes})"));
                     }
                     Some(
-                        Action::Redeploy | Action::Rollback | Action::Scale | Action::Decommission | Action::Status,
+                        Action::Redeploy
+                        | Action::Rollback
+                        | Action::Scale
+                        | Action::Decommission
+                        | Action::Status
+                        | Action::List
+                        | Action::Logs
+                        | Action::Cancel,
                     )
-                    | Some(Action::List | Action::Logs | Action::Cancel)
                     | None => {}
                 }
             }
@@ -329,7 +355,7 @@ impl<'a> Reader<'a> {
         if action == Action::Deploy {
             return;
         }
-        let skipped = ["the", "my", "our", "app", "application", "deployment", "service"];
+        let skipped = ["the", "my", "our", "down", "back", "app", "application", "deployment", "service"];
         let first = (after..self.len()).find(|it| !skipped.iter().any(|word| self.at(*it, word)));
         if let Some(place) = first.and_then(|it| self.value_at(it)) {
             self.name(place);
@@ -347,6 +373,14 @@ impl<'a> Reader<'a> {
                 self.name(place);
             }
         }
+    }
+
+    /// Whether the sentence says what not to do, or what is not so.
+    pub(super) fn is_negated(&self) -> bool {
+        (0..self.len()).any(|index| {
+            let is_answer = index == 0 && self.at(0, "no") && self.words[0].pause;
+            !self.used[index] && !is_answer && NEGATIONS.iter().any(|it| self.at(index, it))
+        })
     }
 
     /// The name in "status web" and "describe web".
@@ -410,12 +444,14 @@ fn repository_text(text: &str) -> Option<String> {
     (low.contains("://") || (short() && text.contains('/'))).then(|| text.to_owned())
 }
 
-/// A page of a branch (`.../tree/main`) is the repository and the branch.
+/// A page of a branch (`.../tree/main`) is the repository and the branch; which part of a page was looked at is nothing.
 fn without_tree(text: &str) -> (String, Option<String>) {
+    let is_page = text.to_lowercase().starts_with("https://");
+    let text = text.split(['?', '#']).next().filter(|_| is_page).unwrap_or(text).to_owned();
     match text.split_once("/-/tree/").or_else(|| text.split_once("/tree/")) {
         Some((repository, git_ref)) if repository.starts_with("https://") => {
             (repository.to_owned(), Some(git_ref.trim_end_matches('/').to_owned()))
         }
-        _ => (text.to_owned(), None),
+        _ => (text, None),
     }
 }

@@ -46,7 +46,9 @@ fn flatten(value: &serde_json::Value, facts: &mut Vec<String>) {
             serde_json::Value::Object(_) => flatten(value, facts),
             _ if name == "action" => {}
             serde_json::Value::String(text) => facts.push(format!("{name}={text}")),
-            other => facts.push(format!("{name}={other}")),
+            other @ (serde_json::Value::Bool(_) | serde_json::Value::Number(_) | serde_json::Value::Array(_)) => {
+                facts.push(format!("{name}={other}"));
+            }
         }
     }
 }
@@ -192,6 +194,12 @@ fn more_ways_to_say_it() {
             "deploy mode=local repository=https://127.0.0.1:8443/hello.git",
         ),
         (&["deploy file:///srv/hello.git locally"], "deploy mode=local repository=file:///srv/hello.git"),
+    ]);
+}
+
+#[test]
+fn more_ways_to_change_and_to_look() {
+    agree(&[
         (&["scale down to 1"], "scale replicas=1"),
         (&["scale it down"], "ask scale: scale_replicas"),
         (&["scale web in demo to 2"], "scale name=web namespace=demo replicas=2"),
@@ -220,6 +228,47 @@ fn more_ways_to_say_it() {
         (&["how's it going?"], "status"),
         (&["list"], "list"),
         (&["what do I have?"], "list"),
+        (
+            &["Deploy https://github.com/a/b locally. Namespace should be demo."],
+            "deploy mode=local repository=https://github.com/a/b namespace=demo",
+        ),
+        (
+            &["Deploy https://github.com/a/b locally. Don't use namespace demo."],
+            "deploy mode=local repository=https://github.com/a/b",
+        ),
+        (
+            &["deploy https://github.com/a/b?tab=readme-ov-file#readme locally"],
+            "deploy mode=local repository=https://github.com/a/b",
+        ),
+        (
+            &["deploy https://github.com/a/b locally but only show the plan"],
+            "plan deploy mode=local repository=https://github.com/a/b",
+        ),
+        (
+            &["show me the plan to deploy https://github.com/a/b locally"],
+            "plan deploy mode=local repository=https://github.com/a/b",
+        ),
+        (&["I need 3 replicas of web"], "scale name=web replicas=3"),
+        (&["roll back web"], "rollback name=web"),
+        (&["take down web"], "decommission name=web"),
+        (&["revert the last deploy"], "rollback"),
+        (&["cancel the deploy of web"], "cancel name=web"),
+        (&["cancel operation op_123"], "unclear Doubtful(Cancel)"),
+        (&["upgrade your model"], "unclear Doubtful(Redeploy)"),
+        (&["why did the deploy fail?"], "status"),
+        (&["take it down \u{1f64f} :)"], "decommission"),
+        (
+            &["deploy https://github.com/a/b locally port: 3000 replicas: 2"],
+            "deploy mode=local repository=https://github.com/a/b container_port=3000 replicas=2",
+        ),
+        (&["https://github.com/a/b deploy this locally"], "deploy mode=local repository=https://github.com/a/b"),
+        (&["https://github.com/a/b locally"], "ask deploy: "),
+        (&["https://github.com/a/b locally", "hm"], "ask deploy: "),
+        (&["https://github.com/a/b locally", "yes"], "deploy mode=local repository=https://github.com/a/b"),
+        (&["https://github.com/a/b locally", "deploy"], "deploy mode=local repository=https://github.com/a/b"),
+        (&["deploy https://github.com/a/b", "take it down"], "decommission repository=https://github.com/a/b"),
+        (&["status of api", "delete web?", "take it down"], "decommission name=web"),
+        (&["tail -f web"], "logs name=web tail=100 follow=true"),
     ]);
 }
 
@@ -395,6 +444,17 @@ fn what_may_be_meant_otherwise_changes_nothing() {
         "shut down the server",
         "delete the web cluster",
         "remove key my-key",
+        "remove web... actually don't",
+        "take web down. No, wait, don't.",
+        "Delete web! Just kidding",
+        "delete web; delete api",
+        "scale web to 3, scale api to 2",
+        "scale web to 3. Scale api to 2.",
+        "take me down",
+        "maybe we should delete web",
+        "is it safe to take it down?",
+        "bring it down a notch",
+        "{\"action\": \"decommission\"}",
         "I deploy https://github.com/a/b to local every day",
         "I deployed https://github.com/a/b to local yesterday",
         "we run https://github.com/a/b on my machine",
@@ -433,6 +493,19 @@ fn a_long_message_acts_only_where_it_asks() {
     );
     assert_eq!(said(&[&format!("why does it crash?\n{log}")]), "status");
     assert!(!said(&[&format!("{story}\n{log}")]).starts_with("decommission"));
+}
+
+#[test]
+fn a_hostile_conversation_is_read_in_bounded_time() {
+    let sentence = format!("{}.", "deploy run take web down and scale to 3 \"don't ".repeat(12));
+    let words = sentence.repeat(2_000);
+    let messages = vec![words.as_str(); 40];
+    let start = std::time::Instant::now();
+
+    let reading = reading(&messages);
+
+    assert!(!matches!(reading, Reading::Request(_)));
+    assert!(start.elapsed() < std::time::Duration::from_secs(20), "{:?}", start.elapsed());
 }
 
 #[test]

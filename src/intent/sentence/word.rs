@@ -1,7 +1,11 @@
 //! Text to sentences of words: punctuation, quotes and Markdown are taken off, what they meant stays as marks.
 
-/// Words beyond this many are not read.
-const MAX_WORDS: usize = 2000;
+/// Words of a message beyond this many are not read.
+const MAX_WORDS: usize = 600;
+/// A sentence of more words is no sentence.
+const MAX_SENTENCE: usize = 120;
+/// Bytes of a message beyond this many are not read.
+const MAX_BYTES: usize = 32 * 1024;
 
 /// One word of a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +30,7 @@ pub(super) struct Sentence {
 
 /// Splits a text into sentences; blocks of code with several lines and quoted lines are left out.
 pub(super) fn sentences(text: &str) -> Vec<Sentence> {
+    let text = &text[..text.floor_char_boundary(MAX_BYTES)];
     let text: String = text.chars().map(plain_quote).collect();
     let text = unwrap_quotes(text.trim());
     let mut found = Vec::new();
@@ -46,7 +51,7 @@ pub(super) fn sentences(text: &str) -> Vec<Sentence> {
         }
         found.push(sentence);
     }
-    found.retain(|sentence| !sentence.words.is_empty());
+    found.retain(|sentence| (1..=MAX_SENTENCE).contains(&sentence.words.len()));
     found
 }
 
@@ -99,7 +104,7 @@ fn marked(line: &str) -> Vec<(String, bool)> {
             let word = word.trim_end_matches(['.', ',', ';', ':', '!', '?', ')', ']', '*', '_']);
             word.ends_with(q) && (at > index || inner.trim_end_matches(['.', ',', ';', ':', '!', '?']).len() > 1)
         };
-        let end = quote.and_then(|q| (index..raw.len()).find(|at| closes(q, *at, raw[*at])));
+        let end = quote.and_then(|q| (index..raw.len().min(index + MAX_SENTENCE)).find(|at| closes(q, *at, raw[*at])));
         match end {
             Some(end) if end > index => {
                 let tail: String = raw[end]
@@ -148,7 +153,8 @@ fn word(raw: &str, quoted: bool) -> Option<(Word, End)> {
         End::Nothing
     };
     let is_dash = matches!(text, "-" | "--" | "\u{2013}" | "\u{2014}" | "=" | "->");
-    if text.is_empty() || is_dash || text.len() > 2100 {
+    let says_something = text.contains(char::is_alphanumeric) || text == "\u{2026}";
+    if !says_something || is_dash || text.len() > 2100 {
         return None;
     }
     let text = match text {

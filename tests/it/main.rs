@@ -1,0 +1,5 @@
+//! Stories about the server as a client sees it.
+
+#![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
+
+mod http;

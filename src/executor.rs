@@ -18,6 +18,7 @@ use crate::step::remove_images::RemoveImages;
 use crate::step::remove_workspace::RemoveWorkspace;
 use crate::step::scale_application::ScaleApplication;
 use crate::step::verify_application::VerifyApplication;
+use crate::step::verify_removal::VerifyRemoval;
 use crate::store::operations::Ending;
 use crate::store::record::{Deployment, DeploymentState, Facts, Version};
 
@@ -179,6 +180,7 @@ fn receipt(finished: &Finished) -> Vec<String> {
         removed(finished.output::<RemoveApplication>()),
         removed(finished.output::<RemoveImages>()),
         removed(finished.output::<RemoveWorkspace>()),
+        removed(finished.output::<VerifyRemoval>()),
         removed(finished.output::<DeleteCluster>()),
     ]
     .concat()

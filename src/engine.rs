@@ -21,7 +21,7 @@ use crate::plan::Plan;
 use crate::secret::Sealer;
 use crate::step::Act;
 use crate::store::operations::Ending;
-use crate::store::record::{Deployment, Operation, Target};
+use crate::store::record::{Deployment, DeploymentState, Operation, Target};
 use crate::store::{Store, StoreError};
 
 mod embedded;
@@ -133,8 +133,14 @@ impl Engine {
         let unfinished = self.0.store.unfinished_operations().await?;
         let count = unfinished.len();
         for operation in unfinished {
-            tracing::info!(op.id = %operation.id, action = %operation.action, "carrying on with an operation");
-            self.start(operation).await?;
+            let id = operation.id;
+            tracing::info!(op.id = %id, action = %operation.action, "carrying on with an operation");
+            match self.start(operation).await {
+                Ok(()) => (),
+                // One of an earlier version, say: it must not keep the server from everything else.
+                Err(EngineError::Unreadable { what, .. }) => self.0.give_up(id, what).await?,
+                Err(error @ EngineError::Store(_)) => return Err(error),
+            }
         }
         Ok(count)
     }
@@ -170,7 +176,14 @@ impl Engine {
         self.0.tasks.spawn(
             async move {
                 // One that has ended is taken off the list before that is stored: it may be resumed at once.
-                if let Err(error) = embedded::run(run).await {
+                let result = match embedded::run(run).await {
+                    Err(EngineError::Unreadable { what, .. }) => {
+                        shared.running().remove(&id);
+                        shared.give_up(id, what).await
+                    }
+                    result => result,
+                };
+                if let Err(error) = result {
                     tracing::error!(
                         error = &error as &dyn std::error::Error,
                         "the operation cannot go on; the next start tries again"
@@ -236,6 +249,33 @@ impl Shared {
         if let Err(error) = self.store.publish(id, kind).await {
             self.lose_store(&error).await;
         }
+    }
+
+    /// Ends an operation that cannot be understood as `stuck`: a person has to look, and its deployment is free again.
+    async fn give_up(&self, id: OperationId, what: String) -> Result<(), EngineError> {
+        tracing::error!(op.id = %id, what, "the operation cannot be read and is given up");
+        let Some(operation) = self.store.operation(id).await? else { return Ok(()) };
+        let Some(deployment) = self.store.deployment(operation.deployment).await? else { return Ok(()) };
+        let failure = Failure {
+            code: "operation_unreadable".into(),
+            message: format!("the server cannot read what it stored of this operation: {what}"),
+            next_step:
+                "Was the server updated in between? Resume the operation with the version that began it, or send \
+                        the request again"
+                    .into(),
+            output: Vec::new(),
+        };
+        let ending = Ending {
+            state: OperationState::Stuck,
+            failure: Some(failure),
+            receipt: Vec::new(),
+            warnings: Vec::new(),
+            deployment: Deployment { state: DeploymentState::Failed, ..deployment },
+            version: None,
+            target_gone: false,
+        };
+        self.hold_on_when_lost().await;
+        Ok(self.store.end_operation(id, &ending).await?)
     }
 
     /// Another server may own the store by now: nothing of ours may be written to it any more.

@@ -243,3 +243,6 @@ impl<T> Page<T> {
         Self { items, has_more }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,6 +29,7 @@ pub mod clone_repository;
 pub mod create_cluster;
 pub mod delete_cluster;
 pub mod load_image;
+pub mod preload_base_image;
 pub mod remove_application;
 pub mod remove_images;
 pub mod remove_workspace;
@@ -44,6 +45,7 @@ use clone_repository::CloneRepository;
 use create_cluster::CreateCluster;
 use delete_cluster::DeleteCluster;
 use load_image::LoadImage;
+use preload_base_image::PreloadBaseImage;
 use remove_application::RemoveApplication;
 use remove_images::RemoveImages;
 use remove_workspace::RemoveWorkspace;
@@ -319,6 +321,7 @@ steps!(
     CreateCluster,
     DeleteCluster,
     LoadImage,
+    PreloadBaseImage,
     RemoveApplication,
     RemoveImages,
     RemoveWorkspace,

@@ -54,6 +54,7 @@ struct Handles {
 
 /// What became of a request.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one per request, and it is taken apart at once")]
 pub enum Accepted {
     /// It is (or was) carried out.
     Operation {
@@ -601,7 +602,7 @@ impl App {
         let cluster = ClusterName::parse(&deployment.instance_id)
             .map_err(|error| AppError::Conflict { message: error.to_string(), param: Some("instance_id") })?;
         let folder = self.0.settings.store.workspace.join("targets").join(deployment.target.to_string());
-        Ok(self.0.host.kube(&cluster, &folder, &self.0.shutdown).await?)
+        Ok(self.0.host.kube(&cluster, &folder).await?)
     }
 
     /// How a deployment is right now, one line each.
@@ -635,11 +636,8 @@ impl App {
     /// What must be right for the server to work.
     pub async fn ready(&self) -> Vec<Check> {
         let handles = &self.0;
-        let (store, docker, kind) = tokio::join!(
-            handles.store.ping(),
-            handles.host.docker.ping(),
-            handles.host.kind.version(&handles.shutdown)
-        );
+        let (store, docker, kind) =
+            tokio::join!(handles.store.ping(), handles.host.docker.ping(), handles.host.kind.version());
         let text = |error: &dyn std::error::Error| error.to_string();
         vec![
             Check { name: "store", result: store.map_err(|error| text(&error)) },

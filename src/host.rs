@@ -1,21 +1,23 @@
 //! The host: where the tools run. This machine; an instance reached by ssh has the same clients over forwarded sockets.
 
+use std::collections::HashMap;
+use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
 
 use crate::cloud::docker::{Docker, DockerError};
 use crate::cloud::kube::Kube;
 use crate::cloud::kube::error::KubeError;
 use crate::config::Settings;
+use crate::config::value::KindNetwork;
 use crate::id::ClusterName;
 use crate::tool::git::Git;
 use crate::tool::kind::{Kind, KindError};
 
 /// The tools of one machine. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Host {
     /// Its Docker daemon.
     pub docker: Docker,
@@ -25,6 +27,14 @@ pub struct Host {
     pub kind: Kind,
     /// Lets only so many builds work at the same time.
     pub builds: Arc<Semaphore>,
+    /// Clients of clusters, each with the kubeconfig that it was made of.
+    clients: Arc<Mutex<HashMap<ClusterName, (String, Kube)>>>,
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Host").field("docker", &self.docker.host()).finish_non_exhaustive()
+    }
 }
 
 /// Says why a cluster's API cannot be used.
@@ -49,6 +59,7 @@ impl Host {
             git: Git::new(settings),
             kind: Kind::new(settings),
             builds: Arc::new(Semaphore::new(usize::from(settings.docker.max_concurrent_builds.get()))),
+            clients: Arc::default(),
         })
     }
 
@@ -58,31 +69,37 @@ impl Host {
     ///
     /// # Errors
     /// When kind does not know the cluster or its API does not answer.
-    pub async fn kube(
-        &self,
-        cluster: &ClusterName,
-        folder: &Path,
-        cancel: &CancellationToken,
-    ) -> Result<Kube, ClusterError> {
+    pub async fn kube(&self, cluster: &ClusterName, folder: &Path) -> Result<Kube, ClusterError> {
         let kept = folder.join("kubeconfig");
         if let Ok(yaml) = tokio::fs::read_to_string(&kept).await
-            && let Ok(kube) = Kube::from_kubeconfig(&yaml).await
+            && let Ok(kube) = self.client(cluster, &yaml).await
             && kube.version().await.is_ok()
         {
             return Ok(kube);
         }
-        let yaml = self.kind.kubeconfig(cluster, cancel).await?;
+        let yaml = self.kind.kubeconfig(cluster, self.kind.network() == KindNetwork::Kind).await?;
         // Only a shortcut: without it the next call asks kind again.
         let _ = keep_private(&kept, &yaml).await;
-        Ok(Kube::from_kubeconfig(&yaml).await?)
+        Ok(self.client(cluster, &yaml).await?)
+    }
+
+    /// The client that was made of this kubeconfig before, with its open connections, or a new one.
+    async fn client(&self, cluster: &ClusterName, yaml: &str) -> Result<Kube, KubeError> {
+        let known = self.clients.lock().expect("nobody panics while holding this lock").get(cluster).cloned();
+        if let Some((of, kube)) = known
+            && of == yaml
+        {
+            return Ok(kube);
+        }
+        let kube = Kube::from_kubeconfig(yaml).await?;
+        let entry = (yaml.to_owned(), kube.clone());
+        self.clients.lock().expect("nobody panics while holding this lock").insert(cluster.clone(), entry);
+        Ok(kube)
     }
 }
 
 /// Writes a file that only its owner may read, whole or not at all; makes its folder.
-///
-/// # Errors
-/// What the file system says.
-pub async fn keep_private(path: &Path, text: &str) -> std::io::Result<()> {
+async fn keep_private(path: &Path, text: &str) -> std::io::Result<()> {
     let draft = path.with_extension("draft");
     if let Some(folder) = path.parent() {
         tokio::fs::create_dir_all(folder).await?;

@@ -12,25 +12,31 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
 use secrecy::{ExposeSecret, SecretString};
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
 use crate::event::Lines;
 use crate::secret::Redactor;
+use crate::tool::printed::{Kept, Splitter};
 
 pub mod durable;
 pub mod git;
 pub mod kind;
+mod printed;
 
-pub use durable::settle;
+pub use crate::tool::durable::settle;
 
 /// How long a program may take to end after SIGINT, before SIGKILL.
-const GRACE: Duration = Duration::from_secs(10);
+const GRACE: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 10 });
 /// How many of the last lines of output an error carries.
 const LAST_LINES: usize = 20;
-/// Standard output that is kept for parsing, at most.
+/// Standard output that is kept for parsing, at most; more is an error.
 const MAX_OUTPUT_BYTES: usize = 8 * 1024 * 1024;
+/// Standard error that is kept, at most: its end.
+const MAX_ERROR_BYTES: usize = 1024 * 1024;
+/// How long a program that has ended is still read: something that it left behind may hold its pipes open for ever.
+const DRAIN: Duration = Duration::from_secs(2);
 
 /// One external program, from argv to exit.
 #[derive(Debug)]
@@ -49,7 +55,7 @@ pub struct Call {
 pub struct Output {
     /// Standard output, redacted.
     pub stdout: String,
-    /// Standard error, redacted.
+    /// The end of standard error, redacted.
     pub stderr: String,
 }
 
@@ -91,8 +97,8 @@ pub enum ToolError {
         /// The program and its first argument.
         program: String,
     },
-    /// The files or pipes of the program failed.
-    #[error("cannot follow `{program}`")]
+    /// The directory, the files or the pipes of the program failed.
+    #[error("cannot work with the files of `{program}`")]
     Io {
         /// The program and its first argument.
         program: String,
@@ -141,7 +147,7 @@ impl Call {
             inherited: None,
             redactor: Redactor::default(),
             directory: None,
-            timeout: Duration::from_secs(60),
+            timeout: Duration::from_mins(1),
         }
     }
 
@@ -206,28 +212,52 @@ impl Call {
     /// # Errors
     /// [`ToolError`] says which program, how it ended and what it printed last.
     pub async fn run(&self, lines: &Lines, cancel: &CancellationToken) -> Result<Output, ToolError> {
+        if cancel.is_cancelled() {
+            return Err(ToolError::Cancelled { program: self.name() });
+        }
         let mut command = self.command(&self.program, &self.args);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().map_err(|source| self.not_runnable(source))?;
-        let stdout = child.stdout.take().expect("stdout is piped");
-        let stderr = child.stderr.take().expect("stderr is piped");
-        let read_all = async {
-            tokio::join!(self.read_lines(stdout, lines, false), self.read_lines(stderr, lines, true), child.wait())
+        let mut group = Group::of(&child);
+        let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
+            return Err(self.io(io::Error::other("it has no pipes")));
         };
-        let ended = tokio::select! {
-            ended = read_all => Some(ended),
-            () = tokio::time::sleep(self.timeout) => None,
-            () = cancel.cancelled() => {
-                self.interrupt(&mut child).await;
-                return Err(ToolError::Cancelled { program: self.name() });
+        let (mut kept_stdout, mut kept_stderr) = (Kept::first(MAX_OUTPUT_BYTES), Kept::last(MAX_ERROR_BYTES));
+        let ended = {
+            let reading = async {
+                tokio::try_join!(
+                    self.read_lines(stdout, |line| kept_stdout.push(line)),
+                    self.read_lines(stderr, |line| {
+                        lines.output(line.trim_end());
+                        kept_stderr.push(line);
+                    })
+                )
+            };
+            tokio::pin!(reading);
+            let ending = async {
+                tokio::select! {
+                    status = child.wait() => (status, tokio::time::timeout(DRAIN, reading).await.unwrap_or(Ok(((), ())))),
+                    read = &mut reading => (child.wait().await, read),
+                }
+            };
+            tokio::select! {
+                ended = ending => Some(ended),
+                () = tokio::time::sleep(self.timeout) => None,
+                () = cancel.cancelled() => None,
             }
         };
-        let Some((stdout, stderr, status)) = ended else {
+        let Some((status, read)) = ended else {
             self.interrupt(&mut child).await;
-            return Err(ToolError::TimedOut { program: self.name(), limit: self.timeout, lines: Vec::new() });
+            return Err(if cancel.is_cancelled() {
+                ToolError::Cancelled { program: self.name() }
+            } else {
+                self.timed_out(&kept_stderr)
+            });
         };
-        let output = Output { stdout: stdout.map_err(|e| self.io(e))?, stderr: stderr.map_err(|e| self.io(e))? };
-        self.judge(status.map_err(|e| self.io(e))?, output)
+        group.release();
+        let status = status.map_err(|e| self.io(e))?;
+        read.map_err(|e| self.io(e))?;
+        self.judge(status, &kept_stdout, &kept_stderr)
     }
 
     /// The program and its first argument, as messages name a call.
@@ -257,6 +287,9 @@ impl Call {
     }
 
     fn not_runnable(&self, source: io::Error) -> ToolError {
+        if self.directory.as_ref().is_some_and(|directory| !directory.is_dir()) {
+            return self.io(source);
+        }
         ToolError::NotRunnable { program: self.program.to_string_lossy().into_owned(), source }
     }
 
@@ -264,45 +297,73 @@ impl Call {
         ToolError::Io { program: self.name(), source }
     }
 
-    async fn read_lines(&self, pipe: impl AsyncRead + Unpin, lines: &Lines, pass_on: bool) -> io::Result<String> {
-        let mut reader = BufReader::new(pipe);
-        let (mut text, mut buffer) = (String::new(), Vec::new());
-        while reader.read_until(b'\n', &mut buffer).await? > 0 {
-            let line = String::from_utf8_lossy(&buffer);
-            let line = self.redactor.redact(&line);
-            if pass_on {
-                lines.output(line.trim_end());
-            }
-            if text.len() + line.len() <= MAX_OUTPUT_BYTES {
-                text.push_str(&line);
-            }
-            buffer.clear();
-        }
-        Ok(text)
+    fn timed_out(&self, stderr: &Kept) -> ToolError {
+        ToolError::TimedOut { program: self.name(), limit: self.timeout, lines: stderr.last_lines(LAST_LINES) }
     }
 
-    /// Ends the program's process group: SIGINT, a grace period, SIGKILL.
+    /// Hands on every line, redacted.
+    async fn read_lines(&self, mut pipe: impl AsyncRead + Unpin, mut take: impl FnMut(&str)) -> io::Result<()> {
+        let mut take = |line: &str| take(&self.redactor.redact(line));
+        let (mut splitter, mut buffer) = (Splitter::default(), vec![0; 16 * 1024]);
+        loop {
+            match pipe.read(&mut buffer).await? {
+                0 => {
+                    splitter.finish(&mut take);
+                    return Ok(());
+                }
+                count => splitter.push(&buffer[..count], &mut take),
+            }
+        }
+    }
+
+    /// Ends the program's process group: SIGINT, a grace period, SIGKILL for what is left.
     async fn interrupt(&self, child: &mut Child) {
-        let Some(group) = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw) else { return };
+        let Some(group) = group_of(child) else { return };
         let _ = rustix::process::kill_process_group(group, Signal::INT);
-        if tokio::time::timeout(GRACE, child.wait()).await.is_err() {
-            let _ = rustix::process::kill_process_group(group, Signal::KILL);
-            let _ = child.wait().await;
-        }
+        let _ = tokio::time::timeout(GRACE, child.wait()).await;
+        let _ = rustix::process::kill_process_group(group, Signal::KILL);
+        let _ = child.wait().await;
     }
 
-    fn judge(&self, status: ExitStatus, output: Output) -> Result<Output, ToolError> {
-        if status.success() {
-            return Ok(output);
+    fn judge(&self, status: ExitStatus, stdout: &Kept, stderr: &Kept) -> Result<Output, ToolError> {
+        if !status.success() {
+            let said = if stderr.text().trim().is_empty() { stdout } else { stderr };
+            let lines = said.last_lines(LAST_LINES);
+            return Err(ToolError::Failed { program: self.name(), status: describe(status), lines });
         }
-        let said = if output.stderr.trim().is_empty() { &output.stdout } else { &output.stderr };
-        Err(ToolError::Failed { program: self.name(), status: describe(status), lines: last_lines(said) })
+        if stdout.is_cut() {
+            let what = format!("more than {} MiB", MAX_OUTPUT_BYTES >> 20);
+            return Err(ToolError::Unexpected { program: self.name(), what });
+        }
+        Ok(Output { stdout: stdout.text(), stderr: stderr.text() })
     }
 }
 
-fn last_lines(text: &str) -> Vec<String> {
-    let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(LAST_LINES)..].iter().map(|&line| line.to_owned()).collect()
+/// The process group of a program that only looks: it is killed whole when nobody waits for it any more.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn of(child: &Child) -> Self {
+        Self(group_of(child))
+    }
+
+    /// Lets what the program left behind live on.
+    fn release(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            let _ = rustix::process::kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+/// A program's group has the number of the program; `None` once it was waited for.
+fn group_of(child: &Child) -> Option<Pid> {
+    child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw)
 }
 
 fn describe(status: ExitStatus) -> String {
@@ -319,4 +380,114 @@ async fn open_gate(child: &mut Child) -> io::Result<()> {
     let mut stdin = child.stdin.take().ok_or_else(|| io::Error::other("the gate has no input"))?;
     stdin.write_all(b"go\n").await?;
     stdin.shutdown().await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+    use std::time::Instant;
+
+    use super::*;
+    use crate::event::Line;
+
+    fn shell(script: &str) -> Call {
+        Call::new("sh").args(["-c", script])
+    }
+
+    async fn run(call: Call) -> Result<Output, ToolError> {
+        call.run(&Lines::none(), &CancellationToken::new()).await
+    }
+
+    #[tokio::test]
+    async fn lines_of_standard_error_come_in_order_to_the_last_unfinished_one() {
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let lines = Lines::new({
+            let said = Arc::clone(&said);
+            move |line| said.lock().unwrap().push(line)
+        });
+
+        let call = shell("echo data; echo one >&2; printf two >&2");
+        let output = call.run(&lines, &CancellationToken::new()).await.unwrap();
+
+        assert_eq!(output, Output { stdout: "data\n".into(), stderr: "one\ntwo".into() });
+        assert_eq!(*said.lock().unwrap(), [Line::Output("one".into()), Line::Output("two".into())]);
+    }
+
+    #[tokio::test]
+    async fn an_error_carries_the_last_lines_of_a_program_that_prints_without_end() {
+        let error = run(shell("yes filler | head -n 700000 >&2; echo the cause >&2; exit 3")).await.unwrap_err();
+
+        assert_eq!(error.to_string(), "`sh` ended with exit code 3: the cause");
+        assert_eq!(error.lines().len(), LAST_LINES);
+        assert!(error.says("THE CAUSE") && !error.says("nothing of that"));
+    }
+
+    #[tokio::test]
+    async fn output_that_is_too_long_to_be_parsed_is_an_error() {
+        let error = run(shell("head -c 9000000 /dev/zero")).await.unwrap_err();
+
+        assert_eq!(error.to_string(), "`sh` printed something unexpected: more than 8 MiB");
+    }
+
+    #[tokio::test]
+    async fn a_program_or_a_directory_that_is_not_there_is_named_for_what_it_is() {
+        let program = run(Call::new("no-such-program")).await.unwrap_err();
+        let directory = run(shell("true").directory("/nowhere")).await.unwrap_err();
+
+        assert_eq!(program.to_string(), "cannot run `no-such-program`; install it, or set its path");
+        assert!(matches!(directory, ToolError::Io { .. }));
+    }
+
+    #[tokio::test]
+    async fn a_time_out_ends_the_whole_group_and_keeps_the_last_lines() {
+        let start = Instant::now();
+        let call = shell("echo started >&2; sleep 60 & wait").timeout(Duration::from_millis(200));
+
+        let error = run(call).await.unwrap_err();
+
+        assert!(matches!(&error, ToolError::TimedOut { lines, .. } if lines == &["started"]), "{error:?}");
+        assert!(start.elapsed() < Duration::from_secs(5));
+    }
+
+    #[tokio::test]
+    async fn a_program_that_ignores_an_interrupt_is_killed_after_its_grace() {
+        let cancel = CancellationToken::new();
+        let call = shell("trap '' INT; echo ready >&2; while true; do sleep 1; done");
+
+        let lines = Lines::new({
+            let cancel = cancel.clone();
+            move |_| cancel.cancel()
+        });
+        let error = call.run(&lines, &cancel).await;
+
+        assert!(matches!(error, Err(ToolError::Cancelled { .. })));
+    }
+
+    #[tokio::test]
+    async fn what_a_program_leaves_behind_does_not_hold_its_answer_up() {
+        let start = Instant::now();
+
+        let output = run(shell("sleep 30 & echo done")).await.unwrap();
+
+        assert_eq!(output.stdout, "done\n");
+        assert!(start.elapsed() < Duration::from_secs(20));
+    }
+
+    #[tokio::test]
+    async fn secrets_are_hidden_wherever_they_appear() {
+        let (secret, other) = (SecretString::from("s3cr3t-t0ken"), SecretString::from("0ther-s3cr3t"));
+        let call = shell("echo $TOKEN; echo 0ther-s3cr3t >&2").secret_env("TOKEN", &secret).hide(&other);
+
+        let output = run(call).await.unwrap();
+
+        assert!(!format!("{output:?}").contains("s3cr3t"), "{output:?}");
+    }
+
+    #[tokio::test]
+    async fn only_the_named_part_of_the_environment_is_handed_on() {
+        let output = run(shell("env").inherit_only(&["PATH"]).env("MINE", "1")).await.unwrap();
+
+        assert!(output.stdout.contains("MINE=1") && output.stdout.contains("PATH="));
+        assert!(!output.stdout.contains("CARGO"));
+    }
 }

@@ -280,7 +280,7 @@ pub(crate) mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::id::{CommitId, DeploymentName, ExposedPort, ImageRef, Namespace, OperationId, Port, RepositoryUrl};
+    use crate::id::{CommitId, DeploymentName, ImageRef, Namespace, OperationId, Port, RepositoryUrl};
     use crate::store::record::{DeploymentState, Facts};
 
     fn at(second: i64) -> Timestamp {
@@ -311,7 +311,7 @@ pub(crate) mod tests {
                     image: ImageRef::parse("notes:3f2a1b9c0d1e").unwrap(),
                     image_id: "sha256:0".to_owned(),
                     main_port: Port::new(8000).unwrap(),
-                    ports: vec![ExposedPort::parse("8000/tcp").unwrap()],
+                    ports: vec![crate::id::ExposedPort::parse("8000/tcp").unwrap()],
                     container_port: None,
                     dockerfile: None,
                     environment_secret: None,

@@ -1,6 +1,5 @@
 //! Makes sure that the kind cluster is there and works.
 
-use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -8,7 +7,6 @@ use serde::{Deserialize, Serialize};
 use super::{Act, StepContext, StepError};
 use crate::event::Failure;
 use crate::id::ClusterName;
-use crate::tool::kind;
 
 /// How often a lock that another operation holds is tried again.
 const LOCK_RETRY: Duration = Duration::from_millis(200);
@@ -117,18 +115,14 @@ impl CreateCluster {
         // On record first: whoever finds the cluster after a crash knows whose it is.
         cx.store.set_target_made_here(cx.target.id, true).await?;
         cx.lines.progress("starting a node");
-        let (config, kubeconfig) = (cx.target_folder().join("cluster.yaml"), cx.target_folder().join("kubeconfig"));
-        let written = kind::cluster_config(&self.cluster, cx.settings.kind.node_port_range);
-        crate::host::keep_private(&config, &written).await.map_err(|error| unwritable(&config, &error))?;
-        let (folder, kind) = (cx.calls_folder(), &cx.host.kind);
-        kind.create_cluster(&self.cluster, &config, &kubeconfig, &folder, &cx.lines, &cx.cancel).await?;
+        let (folder, calls) = (cx.target_folder(), cx.calls_folder());
+        cx.host.kind.create_cluster(&self.cluster, &folder, &calls, &cx.lines, &cx.cancel).await?;
         self.readiness(cx).await?;
         Ok(Ready { made: true })
     }
 
     async fn delete(&self, cx: &StepContext) -> Result<(), StepError> {
-        let (kubeconfig, folder) = (cx.target_folder().join("kubeconfig"), cx.calls_folder());
-        cx.host.kind.delete_cluster(&self.cluster, &kubeconfig, &folder, &cx.lines, &cx.cancel).await?;
+        cx.host.kind.delete_cluster(&self.cluster, &cx.calls_folder(), &cx.lines, &cx.cancel).await?;
         Ok(())
     }
 
@@ -161,13 +155,4 @@ impl CreateCluster {
         kube.ready().await?;
         Ok(())
     }
-}
-
-fn unwritable(path: &Path, error: &std::io::Error) -> StepError {
-    StepError::Permanent(Failure {
-        code: "workspace_unavailable".into(),
-        message: format!("`{}` cannot be written: {error}", path.display()),
-        next_step: "Check the permissions of the workspace and that its disk is not full".into(),
-        output: Vec::new(),
-    })
 }

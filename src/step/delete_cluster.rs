@@ -46,8 +46,7 @@ impl Act for DeleteCluster {
         let reason = match (made_here, used) {
             (true, false) => {
                 let kind = &cx.host.kind;
-                let (kubeconfig, folder) = (cx.target_folder().join("kubeconfig"), cx.calls_folder());
-                kind.delete_cluster(&self.cluster, &kubeconfig, &folder, &cx.lines, &cx.cancel).await?;
+                kind.delete_cluster(&self.cluster, &cx.calls_folder(), &cx.lines, &cx.cancel).await?;
                 cx.store.set_target_made_here(cx.target.id, false).await?;
                 let _ = tokio::fs::remove_dir_all(cx.target_folder()).await;
                 cx.store.unlock_target(cx.target.id, cx.operation).await?;

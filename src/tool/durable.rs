@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -12,8 +12,9 @@ use rustix::process::{Pid, Signal};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use super::{Call, GRACE, Output, ToolError, open_gate};
 use crate::event::Lines;
+use crate::tool::printed::{Kept, Splitter};
+use crate::tool::{Call, GRACE, MAX_ERROR_BYTES, MAX_OUTPUT_BYTES, Output, ToolError, open_gate};
 
 /// How often the output files and left-over processes are looked at.
 const LOOK: Duration = Duration::from_millis(50);
@@ -28,20 +29,40 @@ struct Process {
 
 impl Process {
     fn of(pid: i32) -> Option<Self> {
-        Some(Self { pid, started: start_time(pid)? })
+        Some(Self { pid, started: Stat::of(pid)?.started })
     }
 
+    /// Whether the program works, or one that it started: kind may be killed while its `docker run` goes on.
     fn is_running(&self) -> bool {
-        start_time(self.pid) == Some(self.started)
+        match Stat::of(self.pid) {
+            Some(stat) if stat.is_alive => stat.started == self.started,
+            Some(_) | None => group_is_alive(self.pid),
+        }
     }
 }
 
-fn start_time(pid: i32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The second field is the program's name in brackets and may hold anything.
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    let is_alive = !matches!(*fields.first()?, "Z" | "X");
-    is_alive.then(|| fields.get(19)?.parse().ok())?
+/// What the system tells of a process.
+struct Stat {
+    is_alive: bool,
+    group: i32,
+    started: u64,
+}
+
+impl Stat {
+    fn of(pid: i32) -> Option<Self> {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The second field is the program's name in brackets and may hold anything.
+        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+        let is_alive = !matches!(*fields.first()?, "Z" | "X");
+        Some(Self { is_alive, group: fields.get(2)?.parse().ok()?, started: fields.get(19)?.parse().ok()? })
+    }
+}
+
+/// Whether a process of this group works. Its number is not used again for a process before the group is gone.
+fn group_is_alive(group: i32) -> bool {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let mut pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.any(|pid| Stat::of(pid).is_some_and(|stat| stat.is_alive && stat.group == group))
 }
 
 impl Call {
@@ -58,6 +79,9 @@ impl Call {
         lines: &Lines,
         cancel: &CancellationToken,
     ) -> Result<Output, ToolError> {
+        if cancel.is_cancelled() {
+            return Err(ToolError::Cancelled { program: self.name() });
+        }
         let io = |source| self.io(source);
         std::fs::create_dir_all(folder).map_err(io)?;
         let record = folder.join(format!("{name}.pid"));
@@ -78,44 +102,46 @@ impl Call {
         open_gate(&mut child).await.map_err(io)?;
 
         let mut followed = Followed::open(&stderr_path).map_err(io)?;
+        let mut kept_stderr = Kept::last(MAX_ERROR_BYTES);
+        let mut take = |line: &str| {
+            let line = self.redactor.redact(line);
+            lines.output(line.trim_end());
+            kept_stderr.push(&line);
+        };
         let deadline = tokio::time::Instant::now() + self.timeout;
         let status = loop {
             tokio::select! {
-                status = child.wait() => break status.map_err(io)?,
-                () = tokio::time::sleep(LOOK) => {
-                    followed.pass_on(|line| lines.output(self.redactor.redact(line).as_ref())).map_err(io)?;
-                    if tokio::time::Instant::now() >= deadline {
-                        self.interrupt(&mut child).await;
-                        let _ = std::fs::remove_file(&record);
-                        let said = self.read(&stderr_path).map_err(io)?;
-                        return Err(ToolError::TimedOut {
-                            program: self.name(),
-                            limit: self.timeout,
-                            lines: super::last_lines(&said),
-                        });
-                    }
-                }
-                () = cancel.cancelled() => {
-                    self.interrupt(&mut child).await;
-                    let _ = std::fs::remove_file(&record);
-                    return Err(ToolError::Cancelled { program: self.name() });
-                }
+                status = child.wait() => break Some(status.map_err(io)?),
+                () = tokio::time::sleep(LOOK) => followed.pass_on(&mut take).map_err(io)?,
+                () = tokio::time::sleep_until(deadline) => break None,
+                () = cancel.cancelled() => break None,
             }
         };
+        if status.is_none() {
+            self.interrupt(&mut child).await;
+        }
         let _ = std::fs::remove_file(&record);
-        followed.pass_on(|line| lines.output(self.redactor.redact(line).as_ref())).map_err(io)?;
-        if status.code() == Some(127) || status.code() == Some(126) {
-            let said = self.read(&stderr_path).map_err(io)?;
+        followed.finish(&mut take).map_err(io)?;
+        if status.is_some_and(|status| status.code().is_none()) {
+            // Somebody killed the program alone; what it started must not go on changing the world behind our back.
+            end_group(&process, GRACE).await;
+        }
+        let Some(status) = status else {
+            return Err(if cancel.is_cancelled() {
+                ToolError::Cancelled { program: self.name() }
+            } else {
+                self.timed_out(&kept_stderr)
+            });
+        };
+        // The shell that could not become the program speaks in its own name; a program may end with 127 too.
+        let said = kept_stderr.text();
+        if matches!(status.code(), Some(126 | 127)) && said.starts_with("gate: ") {
             return Err(self.not_runnable(io::Error::new(io::ErrorKind::NotFound, said.trim().to_owned())));
         }
-        let output =
-            Output { stdout: self.read(&stdout_path).map_err(io)?, stderr: self.read(&stderr_path).map_err(io)? };
-        self.judge(status, output)
-    }
-
-    fn read(&self, path: &Path) -> io::Result<String> {
-        let bytes = std::fs::read(path)?;
-        Ok(self.redactor.redact(&String::from_utf8_lossy(&bytes)).into_owned())
+        let mut kept_stdout = Kept::first(MAX_OUTPUT_BYTES);
+        let take = |line: &str| kept_stdout.push(&self.redactor.redact(line));
+        Followed::open(&stdout_path).and_then(|mut file| file.finish(take)).map_err(io)?;
+        self.judge(status, &kept_stdout, &kept_stderr)
     }
 }
 
@@ -146,17 +172,27 @@ pub async fn settle(folder: &Path, limit: Duration, lines: &Lines, cancel: &Canc
 
 async fn wait_for(process: &Process, name: &str, limit: Duration, lines: &Lines, cancel: &CancellationToken) {
     let start = tokio::time::Instant::now();
+    let mut shown_s = None;
     while process.is_running() && start.elapsed() < limit && !cancel.is_cancelled() {
-        lines.progress(format!("waiting for `{name}`, which was under way, {} s", start.elapsed().as_secs()));
-        tokio::time::sleep(LOOK * 4).await;
-    }
-    let Some(group) = Pid::from_raw(process.pid).filter(|_| process.is_running()) else { return };
-    let _ = rustix::process::kill_process_group(group, Signal::INT);
-    let start = tokio::time::Instant::now();
-    while process.is_running() && start.elapsed() < GRACE {
+        let waited_s = start.elapsed().as_secs();
+        if shown_s.replace(waited_s) != Some(waited_s) {
+            lines.progress(format!("waiting for `{name}`, which was under way, {waited_s} s"));
+        }
         tokio::time::sleep(LOOK).await;
     }
-    if process.is_running() {
+    if let Some(group) = Pid::from_raw(process.pid).filter(|_| process.is_running()) {
+        let _ = rustix::process::kill_process_group(group, Signal::INT);
+        end_group(process, GRACE).await;
+    }
+}
+
+/// Lets the processes of a group end within a grace period, then kills them.
+async fn end_group(process: &Process, grace: Duration) {
+    let start = tokio::time::Instant::now();
+    while process.is_running() && start.elapsed() < grace {
+        tokio::time::sleep(LOOK).await;
+    }
+    if let Some(group) = Pid::from_raw(process.pid).filter(|_| process.is_running()) {
         let _ = rustix::process::kill_process_group(group, Signal::KILL);
     }
 }
@@ -179,23 +215,218 @@ fn write_record(path: &Path, process: &Process) -> io::Result<()> {
 /// A file that a program writes, read line by line as it grows.
 struct Followed {
     file: File,
-    position: u64,
-    rest: Vec<u8>,
+    splitter: Splitter,
 }
 
 impl Followed {
     fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self { file: File::open(path)?, position: 0, rest: Vec::new() })
+        Ok(Self { file: File::open(path)?, splitter: Splitter::default() })
     }
 
-    fn pass_on(&mut self, take: impl Fn(&str)) -> io::Result<()> {
-        self.file.seek(SeekFrom::Start(self.position))?;
-        let read = self.file.read_to_end(&mut self.rest)?;
-        self.position += read as u64;
-        while let Some(end) = self.rest.iter().position(|&byte| byte == b'\n') {
-            let line: Vec<u8> = self.rest.drain(..=end).collect();
-            take(String::from_utf8_lossy(&line).trim_end());
+    /// Hands on the lines that are complete.
+    fn pass_on(&mut self, mut take: impl FnMut(&str)) -> io::Result<()> {
+        let mut buffer = [0; 16 * 1024];
+        loop {
+            match self.file.read(&mut buffer)? {
+                0 => return Ok(()),
+                count => self.splitter.push(&buffer[..count], &mut take),
+            }
         }
+    }
+
+    /// Hands on all that is left.
+    fn finish(&mut self, mut take: impl FnMut(&str)) -> io::Result<()> {
+        self.pass_on(&mut take)?;
+        self.splitter.finish(take);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+    use std::time::Instant;
+
+    use secrecy::SecretString;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::event::Line;
+
+    /// The folder of a step, and what its calls said.
+    struct World {
+        folder: TempDir,
+        said: Arc<Mutex<Vec<Line>>>,
+        cancel: CancellationToken,
+    }
+
+    impl World {
+        fn new() -> Self {
+            Self { folder: tempfile::tempdir().unwrap(), said: Arc::default(), cancel: CancellationToken::new() }
+        }
+
+        fn lines(&self) -> Lines {
+            let said = Arc::clone(&self.said);
+            Lines::new(move |line| said.lock().unwrap().push(line))
+        }
+
+        fn outputs(&self) -> Vec<String> {
+            let said = self.said.lock().unwrap();
+            said.iter()
+                .filter_map(|line| if let Line::Output(text) = line { Some(text.clone()) } else { None })
+                .collect()
+        }
+
+        async fn run(&self, call: Call) -> Result<Output, ToolError> {
+            call.run_durably(self.folder.path(), "call", &self.lines(), &self.cancel).await
+        }
+
+        async fn settle(&self, limit: Duration) {
+            settle(self.folder.path(), limit, &self.lines(), &self.cancel).await.unwrap();
+        }
+
+        fn file(&self, name: &str) -> String {
+            std::fs::read_to_string(self.folder.path().join(name)).unwrap_or_default()
+        }
+
+        async fn until(&self, what: impl Fn(&Self) -> bool) {
+            let waiting = async {
+                while !what(self) {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(10), waiting).await.unwrap();
+        }
+
+        fn process(&self) -> Option<Process> {
+            serde_json::from_str(&self.file("call.pid")).ok()
+        }
+    }
+
+    fn shell(script: &str) -> Call {
+        Call::new("sh").args(["-c", script])
+    }
+
+    #[tokio::test]
+    async fn output_comes_in_order_to_its_last_unfinished_line() {
+        let world = World::new();
+
+        let output = world.run(shell("echo data; echo one >&2; echo two >&2; printf three >&2")).await.unwrap();
+
+        assert_eq!(output, Output { stdout: "data\n".into(), stderr: "one\ntwo\nthree".into() });
+        assert_eq!(world.outputs(), ["one", "two", "three"]);
+        assert_eq!(world.file("call.pid"), "");
+    }
+
+    #[tokio::test]
+    async fn arguments_are_words_and_stdin_is_empty() {
+        let world = World::new();
+
+        let output = world.run(Call::new("printf").args(["%s|", "a b", "$(id)", "-n"])).await.unwrap();
+        let input = world.run(Call::new("cat")).await.unwrap();
+
+        assert_eq!((output.stdout.as_str(), input.stdout.as_str()), ("a b|$(id)|-n|", ""));
+    }
+
+    #[tokio::test]
+    async fn a_program_that_is_not_there_is_told_from_one_that_ends_with_127() {
+        let world = World::new();
+
+        let missing = world.run(Call::new("/nowhere/program")).await.unwrap_err();
+        let failed = world.run(shell("echo no >&2; exit 127")).await.unwrap_err();
+
+        assert!(matches!(missing, ToolError::NotRunnable { .. }));
+        assert_eq!(failed.to_string(), "`sh` ended with exit code 127: no");
+    }
+
+    #[tokio::test]
+    async fn a_secret_is_in_no_line_and_no_error() {
+        let world = World::new();
+        let call = shell("echo \"the token is $TOKEN\" >&2; exit 1");
+
+        let error = world.run(call.secret_env("TOKEN", &SecretString::from("s3cr3t-t0ken"))).await.unwrap_err();
+
+        assert!(!format!("{error}{error:?}{:?}", world.outputs()).contains("s3cr3t"));
+    }
+
+    #[tokio::test]
+    async fn a_time_out_ends_the_whole_group_and_keeps_the_last_lines() {
+        let world = World::new();
+        let call = shell("echo started >&2; sleep 60 & wait").timeout(Duration::from_millis(300));
+
+        let error = world.run(call).await.unwrap_err();
+
+        assert!(matches!(&error, ToolError::TimedOut { lines, .. } if lines == &["started"]), "{error:?}");
+        assert_eq!(world.file("call.pid"), "");
+    }
+
+    #[tokio::test]
+    async fn a_cancelled_call_ends_promptly_and_one_that_is_cancelled_before_never_begins() {
+        let world = World::new();
+        let start = Instant::now();
+
+        let (error, ()) = tokio::join!(world.run(shell("sleep 60")), async {
+            world.until(|world| world.process().is_some()).await;
+            world.cancel.cancel();
+        });
+        let before = world.run(shell("touch \"$0\"")).await.unwrap_err();
+
+        assert!(matches!(error, Err(ToolError::Cancelled { .. })));
+        assert!(matches!(before, ToolError::Cancelled { .. }));
+        assert!(start.elapsed() < Duration::from_secs(5));
+    }
+
+    #[tokio::test]
+    async fn a_program_goes_on_without_us_and_settle_waits_for_it() {
+        let world = World::new();
+        let (begun, done) = (world.folder.path().join("begun"), world.folder.path().join("done"));
+        let script = "touch \"$BEGUN\"; sleep 1; echo over > \"$DONE\"";
+        let process = tokio::select! {
+            _ = world.run(shell(script).env("BEGUN", &begun).env("DONE", &done)) => None,
+            () = world.until(|_| begun.exists()) => world.process(),
+        };
+
+        assert!(process.unwrap().is_running() && !done.exists());
+        world.settle(Duration::from_secs(30)).await;
+
+        assert_eq!(world.file("done"), "over\n");
+        assert_eq!(world.file("call.pid"), "");
+    }
+
+    #[tokio::test]
+    async fn settle_ends_what_does_not_end_in_time() {
+        let world = World::new();
+        let process = tokio::select! {
+            _ = world.run(shell("sleep 60")) => None,
+            () = world.until(|world| world.process().is_some()) => world.process(),
+        };
+
+        world.settle(Duration::from_millis(50)).await;
+
+        assert!(!process.unwrap().is_running());
+    }
+
+    #[tokio::test]
+    async fn settle_waits_for_what_a_killed_program_has_started() {
+        let world = World::new();
+        let done = world.folder.path().join("done");
+        let script = "(sleep 1; echo over > \"$DONE\") & kill -9 $$";
+
+        let error = world.run(shell(script).env("DONE", &done)).await.unwrap_err();
+
+        assert_eq!(error.to_string(), "`sh` ended with signal 9: it printed nothing");
+        assert_eq!(world.file("done"), "over\n");
+    }
+
+    #[tokio::test]
+    async fn another_process_with_the_number_of_an_old_one_is_left_alone() {
+        let world = World::new();
+        let own = i32::try_from(std::process::id()).unwrap();
+        let record = world.folder.path().join("call.pid");
+        std::fs::write(&record, serde_json::to_string(&Process { pid: own, started: 1 }).unwrap()).unwrap();
+
+        world.settle(Duration::ZERO).await;
+
+        assert!(!record.exists());
     }
 }

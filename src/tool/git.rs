@@ -28,7 +28,7 @@ pub mod refs;
 pub use crate::tool::git::error::GitError;
 
 /// How long a look at the refs may take, at most.
-const LOOK_LIMIT: Duration = Duration::from_secs(60);
+const LOOK_LIMIT: Duration = Duration::from_mins(1);
 /// How often the size of a clone is looked at.
 const MEASURE: Duration = Duration::from_millis(250);
 /// What git needs of the server's environment; the rest, such as cloud credentials and `GIT_*`, stays here.
@@ -340,10 +340,12 @@ fn no_such_ref(source: &Source<'_>, refs: &Refs) -> GitError {
 
 /// Some hosts know a repository by its name with `.git` alone and redirect; that one is tried, and no other.
 fn next_address(source: &Source<'_>, address: &str, error: ToolError) -> Result<String, GitError> {
-    match GitError::from_tool(error, source.url.as_str(), source.token.is_some()) {
-        GitError::Moved { .. } if !address.ends_with(".git") => Ok(format!("{}.git", address.trim_end_matches('/'))),
-        error => Err(error),
+    let error = GitError::from_tool(error, source.url.as_str(), source.token.is_some());
+    let is_bare = address.strip_suffix(".git").is_none();
+    if is_bare && matches!(error, GitError::Moved { .. }) {
+        return Ok(format!("{}.git", address.trim_end_matches('/')));
     }
+    Err(error)
 }
 
 /// The bytes of all files below a directory; what vanishes meanwhile does not count, links are not followed.

@@ -22,7 +22,7 @@ pub use crate::tool::kind::error::KindError;
 /// How long a look at clusters may take.
 const LOOK_LIMIT: Duration = Duration::from_secs(30);
 /// How long the removal of a cluster may take.
-const DELETE_LIMIT: Duration = Duration::from_secs(120);
+const DELETE_LIMIT: Duration = Duration::from_mins(2);
 
 /// The kind program as the settings say.
 #[derive(Debug, Clone)]
@@ -30,6 +30,7 @@ pub struct Kind {
     program: PathBuf,
     node_image: Option<ImageRef>,
     network: KindNetwork,
+    node_ports: PortRange,
     timeout: Duration,
     docker_host: String,
 }
@@ -42,6 +43,7 @@ impl Kind {
             program: settings.kind.program.clone(),
             node_image: settings.kind.node_image.clone(),
             network: settings.kind.network,
+            node_ports: settings.kind.node_port_range,
             timeout: settings.kind.cluster_timeout,
             docker_host: settings.docker.host.to_string(),
         }
@@ -51,8 +53,8 @@ impl Kind {
     ///
     /// # Errors
     /// [`KindError`] when kind cannot be run.
-    pub async fn version(&self, cancel: &CancellationToken) -> Result<String, KindError> {
-        let output = self.look(self.call(["version", "--quiet"]), "", cancel).await?;
+    pub async fn version(&self) -> Result<String, KindError> {
+        let output = self.look(self.call(["version", "--quiet"]), "").await?;
         Ok(output.stdout.trim().trim_start_matches('v').to_owned())
     }
 
@@ -60,64 +62,72 @@ impl Kind {
     ///
     /// # Errors
     /// [`KindError`] when kind or Docker does not answer.
-    pub async fn clusters(&self, cancel: &CancellationToken) -> Result<Vec<String>, KindError> {
-        let output = self.look(self.call(["get", "clusters"]), "", cancel).await?;
+    pub async fn clusters(&self) -> Result<Vec<String>, KindError> {
+        let output = self.look(self.call(["get", "clusters"]), "").await?;
         Ok(output.stdout.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect())
     }
 
-    /// The kubeconfig with which this server reaches a cluster, as `KIND_NETWORK` says. It holds a private key.
+    /// From where this server reaches its clusters.
+    #[must_use]
+    pub fn network(&self) -> KindNetwork {
+        self.network
+    }
+
+    /// A kubeconfig for a cluster: for this machine's loopback, or `internal` for containers on kind's Docker network.
+    /// It holds a private key.
     ///
     /// # Errors
     /// [`KindError::NoSuchCluster`], or another when kind or Docker does not answer.
-    pub async fn kubeconfig(&self, name: &ClusterName, cancel: &CancellationToken) -> Result<String, KindError> {
+    pub async fn kubeconfig(&self, name: &ClusterName, internal: bool) -> Result<String, KindError> {
         let call = self.call(["get", "kubeconfig", "--name", name.as_str()]);
-        let call = match self.network {
-            KindNetwork::Host => call,
-            KindNetwork::Kind => call.arg("--internal"),
-        };
-        Ok(self.look(call, name.as_str(), cancel).await?.stdout)
+        let call = if internal { call.arg("--internal") } else { call };
+        Ok(self.look(call, name.as_str()).await?.stdout)
     }
 
-    /// Creates a cluster of a configuration (see [`cluster_config`]) and waits until its node is ready.
+    /// Creates a cluster with the node ports of the settings mapped, and waits until its node is ready.
     ///
-    /// The kubeconfig for this machine's loopback is written to `kubeconfig`. A creation that fails by itself leaves
-    /// nothing; one that is cancelled, killed or takes too long leaves nodes, for [`Kind::delete_cluster`].
+    /// Configuration and kubeconfig (for this machine's loopback) are written to `folder`; `calls` is where the call
+    /// keeps its record (see [`Call::run_durably`]). A creation that fails by itself leaves nothing; one that is
+    /// cancelled, killed or takes too long may leave a node, for [`Kind::delete_cluster`].
     ///
     /// # Errors
     /// [`KindError`] with the cause.
     pub async fn create_cluster(
         &self,
         name: &ClusterName,
-        config: &Path,
-        kubeconfig: &Path,
         folder: &Path,
+        calls: &Path,
         lines: &Lines,
         cancel: &CancellationToken,
     ) -> Result<(), KindError> {
+        let config = folder.join("kind.json");
+        tokio::fs::create_dir_all(folder).await.map_err(KindError::Folder)?;
+        tokio::fs::write(&config, cluster_config(name, self.node_ports)).await.map_err(KindError::Folder)?;
         let wait = format!("{}s", self.timeout.as_secs());
         let mut call = self.call(["create", "cluster", "--name", name.as_str(), "--wait", &wait]);
-        call = call.arg("--config").arg(config).arg("--kubeconfig").arg(kubeconfig);
+        call = call.arg("--config").arg(config).arg("--kubeconfig").arg(folder.join("kubeconfig"));
         if let Some(image) = &self.node_image {
             call = call.arg("--image").arg(image);
         }
-        let created = call.timeout(self.timeout).run_durably(folder, "kind-create", &told(lines), cancel).await;
+        let created = call.timeout(self.timeout).run_durably(calls, "kind-create", &told(lines), cancel).await;
         created.map(drop).map_err(|error| self.error(error, name.as_str()))
     }
 
-    /// Removes a cluster, also a half-made one, and its entry in `kubeconfig`. One that is not there is fine.
+    /// Removes a cluster, also a half-made one. One that is not there is fine.
     ///
     /// # Errors
     /// [`KindError`] when kind or Docker does not answer.
     pub async fn delete_cluster(
         &self,
         name: &ClusterName,
-        kubeconfig: &Path,
-        folder: &Path,
+        calls: &Path,
         lines: &Lines,
         cancel: &CancellationToken,
     ) -> Result<(), KindError> {
-        let call = self.call(["delete", "cluster", "--name", name.as_str()]).arg("--kubeconfig").arg(kubeconfig);
-        let deleted = call.timeout(DELETE_LIMIT).run_durably(folder, "kind-delete", lines, cancel).await;
+        // Without a file of ours kind would edit the kubeconfig of the person who runs the server.
+        let nobody = calls.join("kind-delete.kubeconfig");
+        let call = self.call(["delete", "cluster", "--name", name.as_str()]).arg("--kubeconfig").arg(nobody);
+        let deleted = call.timeout(DELETE_LIMIT).run_durably(calls, "kind-delete", lines, cancel).await;
         deleted.map(drop).map_err(|error| self.error(error, name.as_str()))
     }
 
@@ -129,17 +139,20 @@ impl Kind {
         &self,
         name: &ClusterName,
         image: &ImageRef,
-        folder: &Path,
+        calls: &Path,
         lines: &Lines,
         cancel: &CancellationToken,
     ) -> Result<(), KindError> {
         let call = self.call(["load", "docker-image", image.as_str(), "--name", name.as_str()]);
-        let loaded = call.timeout(self.timeout).run_durably(folder, "kind-load", lines, cancel).await;
+        let loaded = call.timeout(self.timeout).run_durably(calls, "kind-load", lines, cancel).await;
         loaded.map(drop).map_err(|error| self.error(error, name.as_str()))
     }
 
-    async fn look(&self, call: Call, name: &str, cancel: &CancellationToken) -> Result<Output, KindError> {
-        call.timeout(LOOK_LIMIT).run(&Lines::none(), cancel).await.map_err(|error| self.error(error, name))
+    async fn look(&self, call: Call, name: &str) -> Result<Output, KindError> {
+        call.timeout(LOOK_LIMIT)
+            .run(&Lines::none(), &CancellationToken::new())
+            .await
+            .map_err(|error| self.error(error, name))
     }
 
     fn call<const N: usize>(&self, args: [&str; N]) -> Call {
@@ -243,13 +256,10 @@ mod tests {
         }
 
         async fn create(&self) -> Result<(), KindError> {
-            let path = |name: &str| self.directory.path().join(name);
             let said = Arc::clone(&self.said);
             let lines = Lines::new(move |line| said.lock().unwrap().push(line));
-            let (config, kubeconfig) = (path("config"), path("kubeconfig"));
-            self.kind
-                .create_cluster(&app(), &config, &kubeconfig, &path("step"), &lines, &CancellationToken::new())
-                .await
+            let (folder, calls) = (self.directory.path().join("target"), self.directory.path().join("calls"));
+            self.kind.create_cluster(&app(), &folder, &calls, &lines, &CancellationToken::new()).await
         }
 
         fn progress(&self) -> Vec<String> {
@@ -351,11 +361,9 @@ mod tests {
 
     #[tokio::test]
     async fn the_clusters_and_the_version_are_what_kind_says() {
-        let cancel = CancellationToken::new();
-
-        let none = World::new("echo 'No kind clusters found.' >&2").kind.clusters(&cancel).await.unwrap();
-        let two = World::new("printf 'app\\nother\\n'").kind.clusters(&cancel).await.unwrap();
-        let version = World::new("echo 0.30.0").kind.version(&cancel).await.unwrap();
+        let none = World::new("echo 'No kind clusters found.' >&2").kind.clusters().await.unwrap();
+        let two = World::new("printf 'app\\nother\\n'").kind.clusters().await.unwrap();
+        let version = World::new("echo 0.30.0").kind.version().await.unwrap();
 
         assert_eq!((none, two, version), (vec![], vec!["app".to_owned(), "other".to_owned()], "0.30.0".to_owned()));
     }

@@ -132,8 +132,3 @@ impl From<ImageInspect> for ImageInfo {
         }
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-}

@@ -1,5 +1,6 @@
 //! Why a repository cannot be read, recognised from what git prints.
 
+use std::error::Error as _;
 use std::time::Duration;
 
 use crate::event::Failure;
@@ -152,52 +153,50 @@ impl GitError {
     pub fn next_step(&self) -> String {
         match self {
             Self::HostNotAllowed { host, .. } => {
-                format!("add `{host}` to `GIT_ALLOWED_HOSTS` and start the server again")
+                format!("Add `{host}` to `GIT_ALLOWED_HOSTS` and start the server again")
             }
             Self::NotFound { with_token: false, .. } => {
-                "check `github_repo_url`; if the repository is private, send a token that may read it as `git_token`"
+                "Check `github_repo_url`; if the repository is private, send a token that may read it as `git_token`"
                     .to_owned()
             }
             Self::NotFound { with_token: true, .. } => {
-                "check `github_repo_url`, and that the token in `git_token` may read this repository".to_owned()
+                "Check `github_repo_url`, and that the token in `git_token` may read this repository".to_owned()
             }
             Self::NoAccess { with_token: false, .. } => {
-                "check `github_repo_url`; if the repository is private, send a token that may read it as `git_token` \
+                "Check `github_repo_url`; if the repository is private, send a token that may read it as `git_token` \
                  (for an ssh address, give the server's user a key)"
                     .to_owned()
             }
             Self::NoAccess { with_token: true, .. } => {
-                "send a `git_token` that is still valid and may read the contents of this repository".to_owned()
+                "Send a `git_token` that is still valid and may read the contents of this repository".to_owned()
             }
-            Self::Moved { .. } => "open the address in a browser and send the one that it leads to".to_owned(),
+            Self::Moved { .. } => "Open the address in a browser and send the one that it leads to".to_owned(),
             Self::NoSuchRef { .. } => {
-                "send the name of a branch, a tag or a commit that was pushed as `git_ref`".to_owned()
+                "Send the name of a branch, a tag or a commit that was pushed as `git_ref`".to_owned()
             }
-            Self::EmptyRepository { .. } => "push the application and a Dockerfile to it, then try again".to_owned(),
-            Self::TooLarge { .. } => "make the repository smaller, or raise `CLONE_MAX_BYTES`".to_owned(),
-            Self::TimedOut { .. } => "check that the host answers, or raise `CLONE_TIMEOUT_S`".to_owned(),
+            Self::EmptyRepository { .. } => "Push the application and a Dockerfile to it, then try again".to_owned(),
+            Self::TooLarge { .. } => "Make the repository smaller, or raise `CLONE_MAX_BYTES`".to_owned(),
+            Self::TimedOut { .. } => "Check that the host answers, or raise `CLONE_TIMEOUT_S`".to_owned(),
             Self::Unreachable { .. } => {
-                "check the host's name and the network of the server, then try again".to_owned()
+                "Check the host's name and the network of the server, then try again".to_owned()
             }
             Self::Untrusted { .. } => {
-                "if the host has a certificate of a private authority, set `GIT_SSL_CAINFO` to a file with that \
+                "If the host has a certificate of a private authority, set `GIT_SSL_CAINFO` to a file with that \
                  authority; for ssh, check the host key in `git_known_hosts` in the workspace"
                     .to_owned()
             }
-            Self::Directory(_) => "check that the workspace can be written and has free space".to_owned(),
-            Self::Tool(ToolError::NotRunnable { .. }) => "install git, or set `GIT_PROGRAM` to its path".to_owned(),
-            Self::Tool(_) => "read the output of git, then try again".to_owned(),
+            Self::Directory(_) => "Check that the workspace can be written and has free space".to_owned(),
+            Self::Tool(ToolError::NotRunnable { .. }) => "Install git, or set `GIT_PROGRAM` to its path".to_owned(),
+            Self::Tool(_) => "Read the output of git, then try again".to_owned(),
         }
     }
 
     /// The failure as it is stored and answered.
     #[must_use]
     pub fn failure(&self) -> Failure {
-        let output = match self {
-            Self::Tool(error) => error.lines().to_vec(),
-            _ => Vec::new(),
-        };
-        Failure { code: self.code().to_owned(), message: self.to_string(), next_step: self.next_step(), output }
+        let output = if let Self::Tool(error) = self { error.lines().to_vec() } else { Vec::new() };
+        let message = self.source().map_or_else(|| self.to_string(), |cause| format!("{self}: {cause}"));
+        Failure { code: self.code().to_owned(), message, next_step: self.next_step(), output }
     }
 }
 

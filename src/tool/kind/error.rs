@@ -1,5 +1,6 @@
 //! Why a local cluster cannot be worked with, recognised from what kind prints.
 
+use std::error::Error as _;
 use std::time::Duration;
 
 use crate::event::Failure;
@@ -71,6 +72,9 @@ pub enum KindError {
         /// The last lines.
         lines: Vec<String>,
     },
+    /// The folder of the cluster cannot be written.
+    #[error("cannot write the configuration of the cluster")]
+    Folder(#[source] std::io::Error),
     /// Kind went wrong in another way.
     #[error(transparent)]
     Tool(ToolError),
@@ -133,7 +137,7 @@ impl KindError {
             Self::TooManyFiles => "too_many_open_files",
             Self::ControlPlane { .. } => "cluster_not_ready",
             Self::TimedOut { .. } => "cluster_timed_out",
-            Self::Tool(_) => "kind_failed",
+            Self::Folder(_) | Self::Tool(_) => "kind_failed",
         }
     }
 
@@ -142,32 +146,33 @@ impl KindError {
     pub fn next_step(&self) -> String {
         match self {
             Self::PortTaken { .. } => {
-                "end what listens there (`docker ps` shows other clusters), or set `NODE_PORT_RANGE` to ports that are free".to_owned()
+                "End what listens there (`docker ps` shows other clusters), or set `NODE_PORT_RANGE` to ports that are free".to_owned()
             }
             Self::NodeImage { .. } => {
-                "check the network of Docker, or set `KIND_NODE_IMAGE` to a node image that `docker images` shows".to_owned()
+                "Check the network of Docker, or set `KIND_NODE_IMAGE` to a node image that `docker images` shows".to_owned()
             }
             Self::Docker { .. } => {
-                "start Docker, and let the user of the server use its socket (group `docker`); `DOCKER_HOST` says where it is"
+                "Start Docker, and let the user of the server use its socket (group `docker`); `DOCKER_HOST` says where it is"
                     .to_owned()
             }
             Self::NameInUse { name } => format!(
-                "use that cluster, remove it with `kind delete cluster --name {name}`, or send another `instance_id`"
+                "Use that cluster, remove it with `kind delete cluster --name {name}`, or send another `instance_id`"
             ),
             Self::NoSuchCluster { .. } => "`kind get clusters` shows those that are there".to_owned(),
-            Self::NoSuchImage { .. } => "build the image again".to_owned(),
-            Self::DiskFull => "free some space, for example with `docker system prune`".to_owned(),
+            Self::NoSuchImage { .. } => "Build the image again".to_owned(),
+            Self::DiskFull => "Free some space, for example with `docker system prune`".to_owned(),
             Self::TooManyFiles => {
-                "raise the limits: `sysctl fs.inotify.max_user_instances=512 fs.inotify.max_user_watches=524288`".to_owned()
+                "Raise the limits: `sysctl fs.inotify.max_user_instances=512 fs.inotify.max_user_watches=524288`".to_owned()
             }
             Self::ControlPlane { .. } => {
-                "check that the machine has 2 GB of free memory and cgroups that Docker may use, and that \
+                "Check that the machine has 2 GB of free memory and cgroups that Docker may use, and that \
                  `fs.inotify.max_user_instances` is at least 512; then try again"
                     .to_owned()
             }
-            Self::TimedOut { .. } => "try again when the machine has less to do, or raise `CLUSTER_TIMEOUT_S`".to_owned(),
-            Self::Tool(ToolError::NotRunnable { .. }) => "install kind, or set `KIND_PROGRAM` to its path".to_owned(),
-            Self::Tool(_) => "read the output of kind, then try again".to_owned(),
+            Self::TimedOut { .. } => "Try again when the machine has less to do, or raise `CLUSTER_TIMEOUT_S`".to_owned(),
+            Self::Folder(_) => "Check that the workspace can be written and has free space".to_owned(),
+            Self::Tool(ToolError::NotRunnable { .. }) => "Install kind, or set `KIND_PROGRAM` to its path".to_owned(),
+            Self::Tool(_) => "Read the output of kind, then try again".to_owned(),
         }
     }
 
@@ -177,9 +182,18 @@ impl KindError {
         let output = match self {
             Self::Tool(error) => error.lines().to_vec(),
             Self::ControlPlane { lines, .. } | Self::TimedOut { lines, .. } => lines.clone(),
-            _ => Vec::new(),
+            Self::PortTaken { .. }
+            | Self::NodeImage { .. }
+            | Self::Docker { .. }
+            | Self::NameInUse { .. }
+            | Self::NoSuchCluster { .. }
+            | Self::NoSuchImage { .. }
+            | Self::DiskFull
+            | Self::TooManyFiles
+            | Self::Folder(_) => Vec::new(),
         };
-        Failure { code: self.code().to_owned(), message: self.to_string(), next_step: self.next_step(), output }
+        let message = self.source().map_or_else(|| self.to_string(), |cause| format!("{self}: {cause}"));
+        Failure { code: self.code().to_owned(), message, next_step: self.next_step(), output }
     }
 }
 

@@ -18,7 +18,7 @@ use steno::{
     UndoResult,
 };
 
-use super::run::Run;
+use super::run::{CANCELLED, Run};
 use super::{EngineError, Finished, Unwound};
 use crate::event::{EventKind, Failure, OperationState};
 use crate::id::OperationId;
@@ -44,6 +44,9 @@ pub(super) async fn run(run: Run) -> Result<(), EngineError> {
         Some(dag) => {
             let log = store.saga_events::<SagaNodeEventType>(id).await?;
             run.count_as_done(outputs(&run).await?.into_keys());
+            if let Some(failure) = cause(&log) {
+                run.fail(failure);
+            }
             let events = log
                 .into_iter()
                 .map(|(node, event_type)| SagaNodeEvent { saga_id: saga_id(id), node_id: node.into(), event_type })
@@ -62,7 +65,7 @@ pub(super) async fn run(run: Run) -> Result<(), EngineError> {
         Ok(_) => Ok(()),
         Err(error) => {
             let failure = run.failure().unwrap_or_else(|| failure_of(error.error_source));
-            let cancelled = failure.code == "cancelled" && store.is_cancel_asked(id).await?;
+            let cancelled = failure.code == CANCELLED && store.is_cancel_asked(id).await?;
             let stuck = error.undo_failure.map(|(_, error)| run.stuck().unwrap_or_else(|| internal(error.to_string())));
             Err(Unwound { failure, cancelled, stuck })
         }
@@ -78,6 +81,8 @@ pub(super) async fn run(run: Run) -> Result<(), EngineError> {
         warnings,
     };
     let ending = (run.shared.conclude)(&finished);
+    run.shared.hold_on_when_lost().await;
+    run.shared.running().remove(&id);
     store.end_operation(id, &ending).await?;
     let folder = run.shared.settings.store.workspace.join("operations").join(id.to_string());
     if ending.state != OperationState::Stuck {
@@ -148,6 +153,22 @@ async fn outputs(run: &Run) -> Result<BTreeMap<String, Value>, StoreError> {
 async fn was_begun(run: &Run, name: &str) -> Result<bool, StoreError> {
     let events = run.shared.store.events(run.operation.id, 0).await?;
     Ok(events.iter().any(|event| matches!(&event.kind, EventKind::StepStarted { step, .. } if step == name)))
+}
+
+/// Why an earlier server began to unwind: the first failure that is not just a step that was stopped with the others.
+fn cause(log: &[(u32, SagaNodeEventType)]) -> Option<Failure> {
+    let failures: Vec<Failure> = log
+        .iter()
+        .filter_map(|(_, event)| match event {
+            SagaNodeEventType::Failed(error) => Some(failure_of(error.clone())),
+            SagaNodeEventType::Started
+            | SagaNodeEventType::Succeeded(_)
+            | SagaNodeEventType::UndoStarted
+            | SagaNodeEventType::UndoFinished
+            | SagaNodeEventType::UndoFailed(_) => None,
+        })
+        .collect();
+    failures.iter().find(|failure| failure.code != CANCELLED).or(failures.first()).cloned()
 }
 
 fn saga_id(id: OperationId) -> SagaId {
@@ -305,6 +326,7 @@ impl SecStore for Log {
     async fn record_event(&self, event: SagaNodeEvent) {
         let node = event.node_id.to_string().parse().expect("a node id prints as its number");
         let store = &self.0.shared.store;
+        self.0.shared.hold_on_when_lost().await;
         if let Err(error) = store.append_saga_event(self.0.operation.id, node, &event.event_type).await {
             self.0.shared.lose_store(&error).await;
         }

@@ -24,6 +24,9 @@ const LEFT_BEHIND_LIMIT: Duration = Duration::from_mins(10);
 /// The longest pause between two attempts.
 const MAX_PAUSE: Duration = Duration::from_secs(15);
 
+/// Code of the failure of a step that was stopped, by a person or because another one failed.
+pub(super) const CANCELLED: &str = "cancelled";
+
 /// One run of a plan.
 #[derive(Debug)]
 pub(super) struct Run {
@@ -82,6 +85,9 @@ impl Run {
             return Err(self.fail(cancelled()));
         }
         let Some(step) = self.plan.find(name) else { return Err(self.fail(unknown_step(name))) };
+        if self.failing.is_cancelled() && !step.outlasts_failures() {
+            return Err(cancelled());
+        }
         let _working = Working::new(&self.shared.working);
         let begun = Instant::now();
         self.publish(EventKind::StepStarted { step: name.to_owned(), title: step.title() }).await;
@@ -329,7 +335,7 @@ impl Run {
     }
 
     /// Keeps the first failure and stops the other steps.
-    fn fail(&self, failure: Failure) -> Failure {
+    pub(super) fn fail(&self, failure: Failure) -> Failure {
         let _ = self.failure.set(failure.clone());
         self.failing.cancel();
         failure
@@ -390,7 +396,7 @@ impl Drop for Working<'_> {
 
 fn cancelled() -> Failure {
     Failure {
-        code: "cancelled".into(),
+        code: CANCELLED.into(),
         message: "it was cancelled".into(),
         next_step: "Send the request again when you want it after all".into(),
         output: Vec::new(),

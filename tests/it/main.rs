@@ -3,3 +3,4 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
 
 mod http;
+mod world;

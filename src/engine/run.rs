@@ -35,6 +35,8 @@ pub(super) struct Run {
     pub(super) deployment: Deployment,
     pub(super) target: Target,
     pub(super) plan: Plan,
+    /// Names the operation on every line of the log.
+    pub(super) span: tracing::Span,
     /// Cancelled when a person asks for it or the store is lost.
     pub(super) cancel: CancellationToken,
     /// Cancelled when a step has failed: the others stop, but for those that outlast failures.
@@ -61,6 +63,7 @@ impl Run {
             deployment,
             target,
             plan,
+            span: tracing::Span::current(),
             cancel,
             failing: CancellationToken::new(),
             failure: OnceLock::new(),

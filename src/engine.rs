@@ -171,7 +171,7 @@ impl Engine {
             }
         }
         let span = tracing::info_span!("operation", op.id = %id, op.action = %operation.action, deployment.name = %deployment.name);
-        let run = Run::new(Arc::clone(&self.0), operation, deployment, target, plan, cancel);
+        let run = span.in_scope(|| Run::new(Arc::clone(&self.0), operation, deployment, target, plan, cancel));
         let shared = Arc::clone(&self.0);
         self.0.tasks.spawn(
             async move {

@@ -17,6 +17,7 @@ use steno::{
     SagaCachedState, SagaCreateParams, SagaDag, SagaId, SagaName, SagaNodeEvent, SagaNodeEventType, SagaType, SecStore,
     UndoResult,
 };
+use tracing::Instrument;
 
 use super::run::{CANCELLED, Run};
 use super::{EngineError, Finished, Unwound};
@@ -211,6 +212,8 @@ impl Action<Ours> for Guard {
     }
 
     fn undo_it(&self, context: ActionContext<Ours>) -> BoxFuture<'_, UndoResult> {
+        // steno runs its nodes on tasks of its own, which know nothing of the operation that the log should name.
+        let span = context.user_data().0.span.clone();
         async move {
             let run = &context.user_data().0;
             let name = context.node_label();
@@ -226,6 +229,7 @@ impl Action<Ours> for Guard {
             }
             run.backward(&name, outputs).await.map_err(|failure| anyhow::anyhow!(failure.message))
         }
+        .instrument(span)
         .boxed()
     }
 
@@ -240,6 +244,7 @@ struct Forward;
 
 impl Action<Ours> for Forward {
     fn do_it(&self, context: ActionContext<Ours>) -> BoxFuture<'_, ActionResult> {
+        let span = context.user_data().0.span.clone();
         async move {
             let run = &context.user_data().0;
             let outputs = match outputs(run).await {
@@ -251,6 +256,7 @@ impl Action<Ours> for Forward {
             };
             run.forward(&context.node_label(), outputs).await.map(Arc::new).map_err(ActionError::action_failed)
         }
+        .instrument(span)
         .boxed()
     }
 

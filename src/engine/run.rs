@@ -35,6 +35,8 @@ pub(super) struct Run {
     pub(super) deployment: Deployment,
     pub(super) target: Target,
     pub(super) plan: Plan,
+    /// Names the operation on every line of the log.
+    pub(super) span: tracing::Span,
     /// Cancelled when a person asks for it or the store is lost.
     pub(super) cancel: CancellationToken,
     /// Cancelled when a step has failed: the others stop, but for those that outlast failures.
@@ -61,6 +63,7 @@ impl Run {
             deployment,
             target,
             plan,
+            span: tracing::Span::current(),
             cancel,
             failing: CancellationToken::new(),
             failure: OnceLock::new(),
@@ -229,23 +232,30 @@ impl Run {
     }
 
     /// Runs work while its lines are published, in order, before whatever comes after it.
+    ///
+    /// Both are driven all the time: work that waits unasked while a line is stored may hold the very connection that
+    /// storing it needs.
     async fn drive<T>(
         &self,
         name: &str,
         report: &mut Report,
         work: impl Future<Output = Result<T, StepError>>,
     ) -> Result<T, StepError> {
-        tokio::pin!(work);
+        let ended = CancellationToken::new();
+        let work = async {
+            let result = work.await;
+            ended.cancel();
+            result
+        };
+        let (result, ()) = tokio::join!(work, self.tell(name, report, &ended));
+        result
+    }
+
+    /// Publishes the lines of a step until it has ended, and then those that are left.
+    async fn tell(&self, name: &str, report: &mut Report, ended: &CancellationToken) {
         let mut tick = tokio::time::interval(PROGRESS_EVERY);
         loop {
             tokio::select! {
-                result = &mut work => {
-                    while let Ok(line) = report.lines.try_recv() {
-                        self.take(name, line, report).await;
-                    }
-                    report.pending = None;
-                    return result;
-                }
                 Some(line) = report.lines.recv() => self.take(name, line, report).await,
                 _ = tick.tick() => {
                     if let Some(text) = report.pending.take() {
@@ -253,8 +263,13 @@ impl Run {
                         report.published = Instant::now();
                     }
                 }
+                () = ended.cancelled() => break,
             }
         }
+        while let Ok(line) = report.lines.try_recv() {
+            self.take(name, line, report).await;
+        }
+        report.pending = None;
     }
 
     async fn take(&self, name: &str, line: Line, report: &mut Report) {

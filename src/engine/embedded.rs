@@ -78,11 +78,12 @@ pub(super) async fn run(run: Run) -> Result<(), EngineError> {
         warnings,
     };
     let ending = (run.shared.conclude)(&finished);
-    store.end_operation(id, &ending).await?;
-    let folder = run.shared.settings.store.workspace.join("operations").join(id.to_string());
     if ending.state != OperationState::Stuck {
+        // Before the end is stored: afterwards nobody would come back for it.
+        let folder = run.shared.settings.store.workspace.join("operations").join(id.to_string());
         let _ = tokio::fs::remove_dir_all(folder).await;
     }
+    store.end_operation(id, &ending).await?;
     tracing::info!(state = ending.state.as_str(), "operation has ended");
     sec.shutdown().await;
     Ok(())

@@ -2,4 +2,5 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
 
-mod http;
+mod deploy;
+mod world;

@@ -54,6 +54,7 @@ struct Handles {
 
 /// What became of a request.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one per request, and it is taken apart at once")]
 pub enum Accepted {
     /// It is (or was) carried out.
     Operation {

@@ -4,7 +4,7 @@
 //! plan is unwound including the step that failed; when the store is lost nothing more is done.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -154,7 +154,7 @@ impl Engine {
             cancel.cancel();
         }
         {
-            let mut running = self.0.running.lock().expect("nobody panics while holding this lock");
+            let mut running = self.0.running();
             if running.insert(id, cancel.clone()).is_some() {
                 return Ok(());
             }
@@ -170,7 +170,7 @@ impl Engine {
                         "the operation cannot go on; the next start tries again"
                     );
                 }
-                shared.running.lock().expect("nobody panics while holding this lock").remove(&id);
+                shared.running().remove(&id);
             }
             .instrument(span),
         );
@@ -183,7 +183,7 @@ impl Engine {
     /// When the store does not answer.
     pub async fn cancel(&self, id: OperationId) -> Result<bool, EngineError> {
         let asked = self.0.store.ask_to_cancel(id).await?;
-        if let Some(token) = self.0.running.lock().expect("nobody panics while holding this lock").get(&id) {
+        if let Some(token) = self.0.running().get(&id) {
             token.cancel();
         }
         Ok(asked)
@@ -215,11 +215,15 @@ impl Engine {
     /// The operations that run now.
     #[must_use]
     pub fn running(&self) -> Vec<OperationId> {
-        self.0.running.lock().expect("nobody panics while holding this lock").keys().copied().collect()
+        self.0.running().keys().copied().collect()
     }
 }
 
 impl Shared {
+    fn running(&self) -> MutexGuard<'_, HashMap<OperationId, CancellationToken>> {
+        self.running.lock().expect("nobody panics while holding this lock")
+    }
+
     /// Publishes an event; when that fails the store is lost, and nothing more is done.
     async fn publish(&self, id: OperationId, kind: EventKind) {
         if let Err(error) = self.store.publish(id, kind).await {

@@ -55,6 +55,8 @@ pub struct Analysis {
     pub dockerfile_in_context: String,
     /// The Dockerfile that was made, when the clone has none.
     pub generated: Option<Generated>,
+    /// The image that the last stage starts from, as far as it is known without building.
+    pub base_image: Option<String>,
     /// What the last stage exposes, in the order of the Dockerfile; without what its base image exposes.
     pub ports: Vec<ExposedPort>,
     /// Sentences for the person, with lines of the Dockerfile.
@@ -252,7 +254,7 @@ fn plain(path: &str) -> String {
 
 fn from_dockerfile(tree: &Tree, path: String, hints: RunHints) -> Result<Analysis, RepositoryError> {
     let text = tree.text(&path, LONGEST_DOCKERFILE)?;
-    let Facts { ports, warnings, sources } = dockerfile::read(&text)
+    let Facts { ports, base, warnings, sources } = dockerfile::read(&text)
         .map_err(|SyntaxError { line, what }| RepositoryError::Syntax { path: path.clone(), line, what })?;
     let directory = parent(&path).to_owned();
     let context = if !holds(tree, &directory, &path, &sources) && holds(tree, "", &path, &sources) {
@@ -265,7 +267,16 @@ fn from_dockerfile(tree: &Tree, path: String, hints: RunHints) -> Result<Analysi
     let below =
         if context.is_empty() { Some(dockerfile.as_str()) } else { dockerfile.strip_prefix(&format!("{context}/")) };
     let dockerfile_in_context = below.map_or_else(|| free_name(tree, &context), str::to_owned);
-    Ok(Analysis { dockerfile_in_context, dockerfile, context, generated: None, ports, warnings, hints })
+    Ok(Analysis {
+        dockerfile_in_context,
+        dockerfile,
+        context,
+        generated: None,
+        base_image: base,
+        ports,
+        warnings,
+        hints,
+    })
 }
 
 /// Whether a directory has everything that a Dockerfile takes from its context.
@@ -305,6 +316,7 @@ fn from_application(tree: &Tree, hints: RunHints, default_port: Port) -> Result<
         context: String::new(),
         dockerfile_in_context: name,
         generated: Some(generated),
+        base_image: facts.base,
         ports: facts.ports,
         warnings: vec![warning],
         hints,

@@ -29,6 +29,7 @@ pub mod clone_repository;
 pub mod create_cluster;
 pub mod delete_cluster;
 pub mod load_image;
+pub mod preload_base_image;
 pub mod remove_application;
 pub mod remove_images;
 pub mod remove_workspace;
@@ -44,6 +45,7 @@ use clone_repository::CloneRepository;
 use create_cluster::CreateCluster;
 use delete_cluster::DeleteCluster;
 use load_image::LoadImage;
+use preload_base_image::PreloadBaseImage;
 use remove_application::RemoveApplication;
 use remove_images::RemoveImages;
 use remove_workspace::RemoveWorkspace;
@@ -237,6 +239,7 @@ macro_rules! steps {
         /// Any step.
         #[derive(Debug, Clone, Serialize, Deserialize)]
         #[expect(missing_docs, reason = "each variant is the step of that name")]
+        #[expect(clippy::large_enum_variant, reason = "a plan keeps its steps in boxes")]
         pub enum Step {
             $($step($step),)+
         }
@@ -285,7 +288,7 @@ macro_rules! steps {
             /// # Errors
             /// What the step says.
             pub async fn check(&self, cx: &StepContext) -> Result<Option<Value>, StepError> {
-                match self { $(Self::$step(step) => step.check(cx).await?.map(|output| to_value($step::NAME, output)).transpose(),)+ }
+                match self { $(Self::$step(step) => Box::pin(step.check(cx)).await?.map(|output| to_value($step::NAME, output)).transpose(),)+ }
             }
 
             /// Does the work.
@@ -293,7 +296,7 @@ macro_rules! steps {
             /// # Errors
             /// What the step says.
             pub async fn run(&self, cx: &StepContext) -> Result<Value, StepError> {
-                match self { $(Self::$step(step) => to_value($step::NAME, step.run(cx).await?),)+ }
+                match self { $(Self::$step(step) => to_value($step::NAME, Box::pin(step.run(cx)).await?),)+ }
             }
 
             /// Takes the work back.
@@ -303,7 +306,7 @@ macro_rules! steps {
             pub async fn undo(&self, cx: &StepContext, left: Option<Value>) -> Result<Vec<String>, StepError> {
                 match self { $(Self::$step(step) => {
                     let left = left.map(serde_json::from_value).transpose().map_err(|error| unreadable($step::NAME, &error))?;
-                    step.undo(cx, left).await
+                    Box::pin(step.undo(cx, left)).await
                 })+ }
             }
         }
@@ -318,6 +321,7 @@ steps!(
     CreateCluster,
     DeleteCluster,
     LoadImage,
+    PreloadBaseImage,
     RemoveApplication,
     RemoveImages,
     RemoveWorkspace,

@@ -1,4 +1,5 @@
-//! Holds the layers: the `mod` lines of `src/lib.rs` are their order, and a module uses only modules that come after it.
+//! Holds what the compiler does not: the `mod` lines of `src/lib.rs` are the order of the layers, and a module uses only
+//! modules that come after it; the README names only settings that there are.
 
 use std::{
     collections::BTreeSet,
@@ -42,6 +43,26 @@ fn no_module_is_a_mod_rs() {
     let found: Vec<PathBuf> = sources().into_iter().filter(|it| it.ends_with("mod.rs")).collect();
 
     assert!(found.is_empty(), "`foo.rs` beside `foo/`, never `mod.rs`: {found:?}");
+}
+
+#[test]
+fn the_readme_names_only_settings_that_there_are() {
+    let example = fs::read_to_string(root().with_file_name(".env.example")).expect(".env.example can be read");
+    let known: BTreeSet<&str> = example.lines().filter_map(|line| line.split_once('=')).map(|(name, _)| name).collect();
+    let readme = fs::read_to_string(root().with_file_name("README.md")).expect("README.md can be read");
+
+    let rows = readme
+        .lines()
+        .skip_while(|line| *line != "## Configure it")
+        .skip(1)
+        .take_while(|line| !line.starts_with("## "));
+    let named: Vec<&str> = rows
+        .filter_map(|row| row.strip_prefix("| `")?.split('`').next())
+        .filter(|name| !known.contains(name))
+        .collect();
+
+    assert!(readme.contains("| `HOST` |"), "the README has a table of settings");
+    assert!(named.is_empty(), "not in .env.example: {named:?}");
 }
 
 #[test]

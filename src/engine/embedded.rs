@@ -15,7 +15,7 @@ use serde_json::Value;
 use steno::{
     Action, ActionContext, ActionError, ActionName, ActionRegistry, ActionResult, Dag, DagBuilder, Node,
     SagaCachedState, SagaCreateParams, SagaDag, SagaId, SagaName, SagaNodeEvent, SagaNodeEventType, SagaType, SecStore,
-    UndoActionError, UndoResult,
+    UndoResult,
 };
 
 use super::run::Run;
@@ -63,7 +63,7 @@ pub(super) async fn run(run: Run) -> Result<(), EngineError> {
         Err(error) => {
             let failure = run.failure().unwrap_or_else(|| failure_of(error.error_source));
             let cancelled = failure.code == "cancelled" && store.is_cancel_asked(id).await?;
-            let stuck = error.undo_failure.map(|(_, error)| run.stuck().unwrap_or_else(|| undo_failure_of(error)));
+            let stuck = error.undo_failure.map(|(_, error)| run.stuck().unwrap_or_else(|| internal(error.to_string())));
             Err(Unwound { failure, cancelled, stuck })
         }
     };
@@ -158,10 +158,6 @@ fn saga_id(id: OperationId) -> SagaId {
 fn failure_of(error: ActionError) -> Failure {
     let text = error.to_string();
     error.convert::<Failure>().unwrap_or_else(|_| internal(text))
-}
-
-fn undo_failure_of(error: UndoActionError) -> Failure {
-    internal(error.to_string())
 }
 
 fn internal(message: String) -> Failure {

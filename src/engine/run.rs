@@ -20,7 +20,7 @@ use crate::tool;
 /// Progress of one step is published at most this often.
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 /// How long a program that an earlier server left behind may go on before it is interrupted.
-const LEFT_BEHIND_LIMIT: Duration = Duration::from_secs(600);
+const LEFT_BEHIND_LIMIT: Duration = Duration::from_mins(10);
 /// The longest pause between two attempts.
 const MAX_PAUSE: Duration = Duration::from_secs(15);
 

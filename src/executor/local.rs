@@ -13,6 +13,7 @@ use crate::step::clone_repository::CloneRepository;
 use crate::step::create_cluster::CreateCluster;
 use crate::step::delete_cluster::DeleteCluster;
 use crate::step::load_image::LoadImage;
+use crate::step::preload_base_image::PreloadBaseImage;
 use crate::step::remove_application::RemoveApplication;
 use crate::step::remove_images::RemoveImages;
 use crate::step::remove_workspace::RemoveWorkspace;
@@ -74,10 +75,14 @@ fn redeploy_plan(redeploy: &Redeploy, cluster: ClusterName, situation: &Situatio
 
 fn roll_out(wanted: RollOut, cluster: ClusterName, situation: &Situation<'_>) -> Plan {
     let repository = situation.deployment.repository.clone();
+    let build = BuildImage { repository: repository.clone(), container_port: wanted.container_port };
     let image = Plan::Sequence(vec![
-        Plan::step(CloneRepository { repository: repository.clone(), git_ref: wanted.git_ref }),
+        Plan::step(CloneRepository { repository, git_ref: wanted.git_ref }),
         Plan::step(AnalyseRepository { dockerfile: wanted.dockerfile }),
-        Plan::step(BuildImage { repository, container_port: wanted.container_port }),
+        Plan::Parallel(vec![
+            Plan::step(build.clone()),
+            Plan::step(PreloadBaseImage { cluster: cluster.clone(), build }),
+        ]),
         Plan::step(LoadImage { cluster: cluster.clone(), image: None }),
     ]);
     Plan::Sequence(vec![

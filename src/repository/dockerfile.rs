@@ -51,6 +51,8 @@ pub(super) struct SyntaxError {
 pub(super) struct Facts {
     /// Of the last stage, in the order of the file.
     pub(super) ports: Vec<ExposedPort>,
+    /// The image that the last stage starts from; `None` when a variable hides it.
+    pub(super) base: Option<String>,
     pub(super) warnings: Vec<String>,
     /// What COPY and ADD take from the context, as far as the names are known.
     pub(super) sources: Vec<String>,
@@ -128,6 +130,7 @@ impl Reader {
         };
         lint::last_stage(&last, &mut self.facts.warnings);
         self.facts.ports = last.ports;
+        self.facts.base = last.base;
         Ok(self.facts)
     }
 

@@ -20,7 +20,7 @@ use crate::store::record::Version;
 pub const ENVIRONMENT: &str = "environment";
 
 /// How long removing a half-made application may take.
-const REMOVAL_LIMIT: Duration = Duration::from_secs(120);
+const REMOVAL_LIMIT: Duration = Duration::from_mins(2);
 
 /// Puts the application on the cluster, or changes what runs there.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -93,7 +93,7 @@ impl Act for ApplyApplication {
         let Some(applied) = self.wanted(cx).await? else { return Ok(None) };
         let kube = cx.kube(&self.cluster).await?;
         let Some(live) = kube.current(&cx.deployment.name, &cx.deployment.namespace).await? else { return Ok(None) };
-        let application = self.application(cx, &applied, live.node_port)?;
+        let application = self.application(cx, &applied, live.node_port);
         let current = kube.is_current(&application).await?;
         let by_us = live.operation.as_deref() == Some(cx.operation.to_string().as_str());
         Ok(current.then_some(Applied { node_port: live.node_port, changed: by_us, ..applied }))
@@ -110,7 +110,7 @@ impl Act for ApplyApplication {
         })?;
         let environment = self.environment(cx).await?;
         let kube = cx.kube(&self.cluster).await?;
-        let application = self.application(cx, &applied, None)?;
+        let application = self.application(cx, &applied, None);
         let done = kube.apply(&application, environment.as_ref(), node_ports(cx)).await?;
         Ok(Applied { node_port: done.node_port, created_namespace: done.created_namespace, changed: true, ..applied })
     }
@@ -121,27 +121,18 @@ impl Act for ApplyApplication {
             Ok(kube) => kube,
             // Without the cluster there is nothing to take back.
             Err(_) if cx.host.docker.nodes_of_cluster(self.cluster.as_str()).await?.is_empty() => return Ok(Vec::new()),
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         };
-        match &self.previous {
-            Some(previous) => self.go_back(cx, &kube, previous).await,
-            None => {
-                let live = kube.current(name, &cx.deployment.namespace).await?;
-                if live.is_some_and(|live| live.deployment != Some(cx.deployment.id.to_string())) {
-                    return Ok(Vec::new());
-                }
-                let removed = kube
-                    .delete_application(
-                        &cx.deployment.namespace,
-                        cx.deployment.id,
-                        NamespaceFate::DeleteIfEmpty,
-                        REMOVAL_LIMIT,
-                        &cx.lines,
-                    )
-                    .await?;
-                Ok(removed.iter().map(ToString::to_string).collect())
-            }
+        if let Some(previous) = &self.previous {
+            return self.go_back(cx, &kube, previous).await;
         }
+        let live = kube.current(name, &cx.deployment.namespace).await?;
+        if live.is_some_and(|live| live.deployment != Some(cx.deployment.id.to_string())) {
+            return Ok(Vec::new());
+        }
+        let (namespace, fate) = (&cx.deployment.namespace, NamespaceFate::DeleteIfEmpty);
+        let gone = kube.delete_application(namespace, cx.deployment.id, fate, REMOVAL_LIMIT, &cx.lines).await?;
+        Ok(gone.iter().map(ToString::to_string).collect())
     }
 }
 
@@ -202,8 +193,8 @@ impl ApplyApplication {
             .then(|| EnvironmentSecret::new(&deployment.name, &deployment.namespace, deployment.id, &values)))
     }
 
-    fn application(&self, cx: &StepContext, it: &Applied, node_port: Option<u16>) -> Result<Application, StepError> {
-        Ok(Application {
+    fn application(&self, cx: &StepContext, it: &Applied, node_port: Option<u16>) -> Application {
+        Application {
             name: cx.deployment.name.clone(),
             namespace: cx.deployment.namespace.clone(),
             deployment: cx.deployment.id,
@@ -219,7 +210,7 @@ impl ApplyApplication {
             repository: cx.deployment.repository.clone(),
             commit: it.commit.clone(),
             rollout_timeout_s: u32::try_from(cx.settings.rollout.timeout.as_secs()).unwrap_or(u32::MAX),
-        })
+        }
     }
 
     async fn go_back(&self, cx: &StepContext, kube: &Kube, previous: &Previous) -> Result<Vec<String>, StepError> {
@@ -234,7 +225,7 @@ impl ApplyApplication {
             node_port: *node_port,
             environment_secret: version.environment_secret.clone(),
             commit: version.commit.clone(),
-            ..self.application(cx, &applied_of(version), *node_port)?
+            ..self.application(cx, &applied_of(version), *node_port)
         };
         if kube.is_current(&application).await? {
             return Ok(Vec::new());

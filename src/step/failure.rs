@@ -48,13 +48,11 @@ impl From<KindError> for StepError {
 
 impl From<ToolError> for StepError {
     fn from(error: ToolError) -> Self {
-        match error {
-            ToolError::Cancelled { .. } => Self::Cancelled,
-            error => {
-                let lines = error.lines().to_vec();
-                Self::Permanent(failure("tool_failed", &error, "Read the program's output, then try again", lines))
-            }
+        if matches!(error, ToolError::Cancelled { .. }) {
+            return Self::Cancelled;
         }
+        let lines = error.lines().to_vec();
+        Self::Permanent(failure("tool_failed", &error, "Read the program's output, then try again", lines))
     }
 }
 

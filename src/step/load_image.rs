@@ -28,6 +28,18 @@ pub struct Loaded {
     pub layers_present: usize,
 }
 
+impl Loaded {
+    /// In one line.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let layers = self.layers_sent + self.layers_present;
+        if self.layers_sent == 0 {
+            return "nothing was lacking".to_owned();
+        }
+        format!("{} of {layers} layers, {} MB", self.layers_sent, self.bytes_sent.div_ceil(1_000_000))
+    }
+}
+
 impl Act for LoadImage {
     const NAME: &'static str = "load_image";
     type Output = Loaded;
@@ -41,8 +53,7 @@ impl Act for LoadImage {
     }
 
     fn summary(&self, output: &Loaded) -> String {
-        let layers = output.layers_sent + output.layers_present;
-        format!("{} of {layers} layers, {} MB", output.layers_sent, output.bytes_sent / 1_000_000)
+        output.summary()
     }
 
     async fn check(&self, cx: &StepContext) -> Result<Option<Loaded>, StepError> {
@@ -69,26 +80,7 @@ impl Act for LoadImage {
         if docker.image(&image).await?.is_none() {
             return Err(missing(&image));
         }
-        let first = format!("{}-control-plane", self.cluster);
-        docker.wait_for_node(&first, cx.settings.kind.cluster_timeout, &cx.lines, &cx.cancel).await?;
-        let mut all = Loaded::default();
-        for node in docker.nodes_of_cluster(self.cluster.as_str()).await?.iter().filter(|node| node.runs_pods()) {
-            match docker.load_into_node(&image, &node.container, &cx.lines, &cx.cancel).await {
-                Ok(loaded) => {
-                    all.bytes_sent += loaded.bytes_sent;
-                    all.layers_sent += loaded.layers_sent;
-                    all.layers_present += loaded.layers_present;
-                }
-                Err(DockerError::NodeRefused { reason, .. }) => {
-                    cx.lines
-                        .output(format!("the node refused the layers alone ({reason}); `kind load` sends all of them"));
-                    cx.lines.progress("sending the whole image with kind");
-                    cx.host.kind.load_image(&self.cluster, &image, &cx.calls_folder(), &cx.lines, &cx.cancel).await?;
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(all)
+        load_on_nodes(cx, &self.cluster, &image).await
     }
 
     async fn undo(&self, cx: &StepContext, _: Option<Loaded>) -> Result<Vec<String>, StepError> {
@@ -108,6 +100,34 @@ impl LoadImage {
             None => cx.try_output::<BuildImage>()?.map(|built| built.image),
         })
     }
+}
+
+/// Loads an image into every node that runs pods, as soon as the first one takes images.
+pub(super) async fn load_on_nodes(
+    cx: &StepContext,
+    cluster: &ClusterName,
+    image: &ImageRef,
+) -> Result<Loaded, StepError> {
+    let docker = &cx.host.docker;
+    let first = format!("{cluster}-control-plane");
+    docker.wait_for_node(&first, cx.settings.kind.cluster_timeout, &cx.lines, &cx.cancel).await?;
+    let mut all = Loaded::default();
+    for node in docker.nodes_of_cluster(cluster.as_str()).await?.iter().filter(|node| node.runs_pods()) {
+        match docker.load_into_node(image, &node.container, &cx.lines, &cx.cancel).await {
+            Ok(loaded) => {
+                all.bytes_sent += loaded.bytes_sent;
+                all.layers_sent += loaded.layers_sent;
+                all.layers_present += loaded.layers_present;
+            }
+            Err(DockerError::NodeRefused { reason, .. }) => {
+                cx.lines.output(format!("the node refused the layers alone ({reason}); `kind load` sends all of them"));
+                cx.lines.progress("sending the whole image with kind");
+                cx.host.kind.load_image(cluster, image, &cx.calls_folder(), &cx.lines, &cx.cancel).await?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(all)
 }
 
 fn missing(image: &dyn std::fmt::Display) -> StepError {

@@ -9,7 +9,7 @@ use crate::cloud::kube::delete::NamespaceFate;
 use crate::id::ClusterName;
 
 /// How long its pods and its namespace may take to go.
-const LIMIT: Duration = Duration::from_secs(180);
+const LIMIT: Duration = Duration::from_mins(3);
 
 /// Takes the application off the cluster.
 #[derive(Debug, Clone, Serialize, Deserialize)]

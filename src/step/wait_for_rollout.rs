@@ -67,7 +67,7 @@ impl Act for WaitForRollout {
                         docker.exec(&node, &words, None, &cancel).await.ok().map(|output| output.text())
                     }
                 };
-                let diagnosis = diagnosis::diagnose(&kube, name, namespace, timeout, sockets).await?;
+                let diagnosis = Box::pin(diagnosis::diagnose(&kube, name, namespace, timeout, sockets)).await?;
                 Err(diagnosis.into())
             }
         }

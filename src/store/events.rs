@@ -1,5 +1,8 @@
 //! The append-only events of operations: stored, replayed, followed.
 
+use std::collections::HashMap;
+use std::sync::MutexGuard;
+
 use futures_util::Stream;
 use jiff::Timestamp;
 use sqlx::Row;
@@ -28,7 +31,7 @@ impl Store {
         .fetch_one(&self.pool)
         .await?;
         drop(appending);
-        let mut followers = self.followers.lock().expect("nobody panics while holding this lock");
+        let mut followers = self.followers();
         if let Some(sender) = followers.get(&id) {
             sender.send_replace(sequence);
         }
@@ -75,14 +78,18 @@ impl Store {
         })
     }
 
+    fn followers(&self) -> MutexGuard<'_, HashMap<OperationId, watch::Sender<i64>>> {
+        self.followers.lock().expect("nobody panics while holding this lock")
+    }
+
     fn subscribe(&self, id: OperationId) -> watch::Receiver<i64> {
-        let mut followers = self.followers.lock().expect("nobody panics while holding this lock");
+        let mut followers = self.followers();
         followers.entry(id).or_insert_with(|| watch::Sender::new(0)).subscribe()
     }
 
     /// Drops the channel of an operation that nobody follows any more.
     fn forget_followers(&self, id: OperationId) {
-        let mut followers = self.followers.lock().expect("nobody panics while holding this lock");
+        let mut followers = self.followers();
         if followers.get(&id).is_some_and(|sender| sender.receiver_count() <= 1) {
             followers.remove(&id);
         }

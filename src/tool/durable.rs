@@ -379,11 +379,11 @@ mod tests {
     #[tokio::test]
     async fn a_program_goes_on_without_us_and_settle_waits_for_it() {
         let world = World::new();
-        let done = world.folder.path().join("done");
-        let call = shell("sleep 1; echo over > \"$DONE\"").env("DONE", &done);
+        let (begun, done) = (world.folder.path().join("begun"), world.folder.path().join("done"));
+        let script = "touch \"$BEGUN\"; sleep 1; echo over > \"$DONE\"";
         let process = tokio::select! {
-            _ = world.run(call) => None,
-            () = world.until(|world| world.process().is_some()) => world.process(),
+            _ = world.run(shell(script).env("BEGUN", &begun).env("DONE", &done)) => None,
+            () = world.until(|_| begun.exists()) => world.process(),
         };
 
         assert!(process.unwrap().is_running() && !done.exists());

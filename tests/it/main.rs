@@ -3,4 +3,5 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
 
 mod deploy;
+mod http;
 mod world;

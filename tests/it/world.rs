@@ -138,7 +138,7 @@ impl World {
             folder,
             _application: AbortOnDropHandle::new(serving),
         };
-        world.commit("notes", "Dockerfile", "FROM scratch\nEXPOSE 8080\nCMD [\"app\"]\n").await;
+        world.commit("notes", "Dockerfile", "FROM base:1\nEXPOSE 8080\nCMD [\"app\"]\n").await;
         world.listening().await;
         world
     }

@@ -19,6 +19,9 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::gates::Gates;
 
+/// An image that is there from the beginning.
+const BASE: &str = "base:1";
+
 /// The daemon; it ends with this value.
 #[derive(Debug)]
 pub(crate) struct Docker {
@@ -53,14 +56,15 @@ impl Docker {
     pub(super) fn start(world: &Path, gates: Gates, app_port: u16) -> Self {
         let listener = UnixListener::bind(world.join("docker.sock")).unwrap();
         let shared = Shared { world: world.to_owned(), gates, app_port, state: Arc::default() };
+        shared.state.lock().unwrap().images.insert(BASE.to_owned(), image(BASE, &Value::Null));
         let router = Router::new().fallback(answer).with_state(shared.clone());
         let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { shared, _serving: AbortOnDropHandle::new(serving) }
     }
 
-    /// The names of all images.
+    /// The names of all images that were built.
     pub(crate) fn images(&self) -> Vec<String> {
-        self.shared.state.lock().unwrap().images.keys().cloned().collect()
+        self.shared.state.lock().unwrap().images.keys().filter(|it| *it != BASE).cloned().collect()
     }
 
     /// How many builds ended well.
@@ -68,11 +72,12 @@ impl Docker {
         self.shared.state.lock().unwrap().builds
     }
 
-    /// The names of all images on nodes.
+    /// The names of all images on nodes that were built.
     pub(crate) fn node_images(&self) -> Vec<String> {
         let clusters = fs::read_dir(self.shared.world.join("clusters")).into_iter().flatten().flatten();
         let files = clusters.flat_map(|it| fs::read_dir(it.path().join("images")).into_iter().flatten().flatten());
-        files.map(|file| fs::read_to_string(file.path()).unwrap().trim().to_owned()).collect()
+        let names = files.map(|file| fs::read_to_string(file.path()).unwrap().trim().to_owned());
+        names.filter(|it| it != BASE).collect()
     }
 }
 
@@ -130,22 +135,27 @@ async fn build(shared: &Shared, uri: &Uri, context: Body) -> Response {
         return fault(StatusCode::INTERNAL_SERVER_ERROR, "unexpected EOF");
     }
     let line = |value: Value| format!("{value}\n");
-    let begin = line(json!({"stream": "Step 1/1 : FROM scratch\n"}));
+    let begin = line(json!({"stream": "Step 1/1 : FROM base:1\n"}));
     if let Err(text) = shared.gates.pass("docker-build").await {
         return (begin + &line(json!({"errorDetail": {"code": 1, "message": text}, "error": text}))).into_response();
     }
     let name = query(uri, "t").unwrap();
-    let id = digest(&name);
     let labels: Value = query(uri, "labels").map_or(Value::Null, |text| serde_json::from_str(&text).unwrap());
-    let image = json!({
-        "Id": id, "RepoTags": [name], "Size": 1000, "Architecture": "amd64", "Os": "linux",
-        "Config": {"Labels": labels, "Cmd": ["app"]},
-        "RootFS": {"Type": "layers", "Layers": [digest(&id)]},
-    });
+    let image = image(&name, &labels);
+    let end = line(json!({"aux": {"ID": image["Id"]}}));
     let mut daemon = shared.state.lock().unwrap();
     daemon.images.insert(name, image);
     daemon.builds += 1;
-    (begin + &line(json!({"aux": {"ID": id}}))).into_response()
+    (begin + &end).into_response()
+}
+
+fn image(name: &str, labels: &Value) -> Value {
+    let id = digest(name);
+    json!({
+        "Id": id, "RepoTags": [name], "Size": 1000, "Architecture": "amd64", "Os": "linux",
+        "Config": {"Labels": labels, "Cmd": ["app"]},
+        "RootFS": {"Type": "layers", "Layers": [digest(&id)]},
+    })
 }
 
 async fn remove(shared: &Shared, name: &str) -> Response {
@@ -237,10 +247,11 @@ async fn ctr(shared: &Shared, exec: &Exec, input: &str) -> (i64, String) {
             (0, format!("REF TYPE DIGEST\n{name} image {0}\n{id} image {0}\n", digest(&id)))
         }
         ["ctr", _, _, "images", "import", _] => {
-            if let Err(text) = shared.gates.pass("docker-import").await {
+            let Some(name) = input.strip_prefix("archive of ") else { return (1, "unexpected EOF".to_owned()) };
+            let point = if name == BASE { "docker-import-base" } else { "docker-import" };
+            if let Err(text) = shared.gates.pass(point).await {
                 return (1, text);
             }
-            let Some(name) = input.strip_prefix("archive of ") else { return (1, "unexpected EOF".to_owned()) };
             fs::write(file(name), name).map_or_else(|error| (1, error.to_string()), |()| (0, String::new()))
         }
         ["ctr", _, _, "images", "rm", name] => {

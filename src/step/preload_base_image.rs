@@ -1,0 +1,65 @@
+//! Brings the base image onto the cluster's nodes while the build still runs: afterwards only its own layers are left.
+
+use serde::{Deserialize, Serialize};
+
+use super::analyse_repository::AnalyseRepository;
+use super::build_image::BuildImage;
+use super::load_image::{Loaded, load_on_nodes};
+use super::{Act, StepContext, StepError};
+use crate::id::{ClusterName, ImageRef};
+
+/// Brings the base image onto the cluster's nodes while the build still runs. Only a shortcut: it never fails a plan.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PreloadBaseImage {
+    /// The cluster.
+    pub cluster: ClusterName,
+    /// The build that it saves time for.
+    pub build: BuildImage,
+}
+
+impl Act for PreloadBaseImage {
+    const NAME: &'static str = "preload_base_image";
+    type Output = Loaded;
+
+    fn title(&self) -> String {
+        "Load the base image meanwhile".to_owned()
+    }
+
+    fn summary(&self, output: &Loaded) -> String {
+        output.summary()
+    }
+
+    async fn check(&self, cx: &StepContext) -> Result<Option<Loaded>, StepError> {
+        // An image that is built already is loaded as a whole, or is there.
+        if self.build.check(cx).await?.is_some() {
+            return Ok(Some(Loaded::default()));
+        }
+        Ok(self.base(cx).await?.is_none().then(Loaded::default))
+    }
+
+    async fn run(&self, cx: &StepContext) -> Result<Loaded, StepError> {
+        let Some(base) = self.base(cx).await? else { return Ok(Loaded::default()) };
+        match load_on_nodes(cx, &self.cluster, &base).await {
+            Ok(loaded) => Ok(loaded),
+            Err(StepError::Cancelled) => Err(StepError::Cancelled),
+            Err(error) => {
+                cx.lines.output(format!("the base image was not loaded ahead: {error}"));
+                Ok(Loaded::default())
+            }
+        }
+    }
+
+    async fn undo(&self, _: &StepContext, _: Option<Loaded>) -> Result<Vec<String>, StepError> {
+        // A public image on the node is a cache, which the kubelet clears when space gets short.
+        Ok(Vec::new())
+    }
+}
+
+impl PreloadBaseImage {
+    /// The base image, when it has a name and Docker has it here.
+    async fn base(&self, cx: &StepContext) -> Result<Option<ImageRef>, StepError> {
+        let name = cx.try_output::<AnalyseRepository>()?.and_then(|analysis| analysis.base_image);
+        let Some(base) = name.and_then(|name| ImageRef::parse(name).ok()) else { return Ok(None) };
+        Ok(cx.host.docker.image(&base).await?.map(|_| base))
+    }
+}

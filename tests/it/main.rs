@@ -4,4 +4,5 @@
 
 mod deploy;
 mod http;
+mod plans;
 mod world;

@@ -103,7 +103,11 @@ impl World {
         let (git, kind) = programs::install(path);
         let application = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let app_port = application.local_addr().unwrap().port();
-        let page = axum::Router::new().fallback(async || "hello");
+        let at_page = gates.clone();
+        let page = axum::Router::new().fallback(async move || {
+            let _ = at_page.pass("page").await;
+            "hello"
+        });
         let serving = tokio::spawn(async move { axum::serve(application, page).await.unwrap() });
         let docker = Docker::start(path, gates.clone(), app_port);
         let kube = Kube::start(path, gates.clone()).await;
@@ -301,6 +305,25 @@ impl World {
     pub(crate) async fn rows(&self, sql: &str) -> Vec<AnyRow> {
         let mut connection = AnyConnection::connect(&self.database()).await.unwrap();
         sqlx::query(sqlx::AssertSqlSafe(sql.to_owned())).fetch_all(&mut connection).await.unwrap()
+    }
+
+    /// Changes the store behind the server's back.
+    pub(crate) async fn change(&self, sql: &str) {
+        self.rows(sql).await;
+    }
+
+    /// Takes the store away from the server at the moment when such a row would be written.
+    pub(crate) async fn lose_store_at(&self, moment: &str) {
+        self.change("DROP TRIGGER IF EXISTS lost").await;
+        self.change(&format!(
+            "CREATE TRIGGER lost BEFORE {moment} BEGIN SELECT RAISE(ABORT, 'the story takes the store away'); END"
+        ))
+        .await;
+    }
+
+    /// Ends [`World::lose_store_at`].
+    pub(crate) async fn find_store(&self) {
+        self.change("DROP TRIGGER IF EXISTS lost").await;
     }
 
     /// The first column of all rows.

@@ -279,13 +279,11 @@ impl Objects {
 async fn control(shared: Shared) {
     loop {
         tokio::time::sleep(CONTROLLER).await;
-        if shared.gates.is_held("rollout") {
-            continue;
-        }
         {
             let mut state = shared.current();
             for (key, _) in state.of("deployments", "") {
-                state.reconcile(&key, false);
+                let is_held = shared.gates.is_held("rollout");
+                state.reconcile(&key, is_held);
             }
         }
         shared.tell();

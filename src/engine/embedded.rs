@@ -83,12 +83,13 @@ pub(super) async fn run(run: Run) -> Result<(), EngineError> {
     };
     let ending = (run.shared.conclude)(&finished);
     run.shared.hold_on_when_lost().await;
-    run.shared.running().remove(&id);
-    store.end_operation(id, &ending).await?;
-    let folder = run.shared.settings.store.workspace.join("operations").join(id.to_string());
     if ending.state != OperationState::Stuck {
+        // Before the end is stored: afterwards nobody would come back for it.
+        let folder = run.shared.settings.store.workspace.join("operations").join(id.to_string());
         let _ = tokio::fs::remove_dir_all(folder).await;
     }
+    run.shared.running().remove(&id);
+    store.end_operation(id, &ending).await?;
     tracing::info!(state = ending.state.as_str(), "operation has ended");
     sec.shutdown().await;
     Ok(())

@@ -2,5 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
 
+mod deploy;
 mod http;
+mod plans;
 mod world;

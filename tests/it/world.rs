@@ -1,152 +1,367 @@
-//! The harness: a temporary directory, a store in it, fake programs on disk, and a real server on port 0.
+//! A world of its own for every story: a temporary workspace, the real program on it, and fakes where it ends: programs
+//! on disk, a Docker daemon and a Kubernetes API on sockets, an application that answers. They live in the test, so they
+//! outlive a server that is killed.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
-use axum::http::StatusCode;
-use axum::routing::get;
-use axum::{Json, Router};
-use on_demand_infra::app::App;
-use on_demand_infra::config::Settings;
-use on_demand_infra::config::source::Sources;
-use on_demand_infra::http;
-use reqwest::{Client, Method, RequestBuilder, Response};
+use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, Connection, Row};
 use tempfile::TempDir;
-use tokio::net::{TcpListener, UnixListener};
-use tokio_util::sync::CancellationToken;
+use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
-/// A world in the making: what is set and what stands in for the real programs.
+pub(crate) mod docker;
+pub(crate) mod gates;
+pub(crate) mod kube;
+pub(crate) mod postgres;
+pub(crate) mod programs;
+pub(crate) mod server;
+
+use docker::Docker;
+use gates::Gates;
+use kube::Kube;
+use postgres::Postgres;
+use server::Server;
+
+/// How long anything may take that a story waits for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The world of one story.
+#[derive(Debug)]
 pub(crate) struct World {
-    directory: TempDir,
-    environment: BTreeMap<String, String>,
+    pub(crate) server: Server,
+    pub(crate) docker: Docker,
+    pub(crate) kube: Kube,
+    pub(crate) gates: Gates,
+    pub(crate) postgres: Option<Postgres>,
+    client: Client,
+    address: String,
+    settings: BTreeMap<String, String>,
+    folder: TempDir,
+    _application: AbortOnDropHandle<()>,
+}
+
+/// An answer of the server.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: Value,
+}
+
+impl Answer {
+    /// The text for a person.
+    pub(crate) fn text(&self) -> &str {
+        self.body["choices"][0]["message"]["content"].as_str().unwrap_or_else(|| panic!("no words: {self:?}"))
+    }
+
+    /// Where the operation stood.
+    pub(crate) fn state(&self) -> &str {
+        self.body["operation"]["state"].as_str().unwrap_or_else(|| panic!("no operation: {self:?}"))
+    }
+
+    /// The id of the operation.
+    pub(crate) fn operation(&self) -> String {
+        self.body["operation"]["id"].as_str().unwrap_or_else(|| panic!("no operation: {self:?}")).to_owned()
+    }
+
+    /// The stable name of the error.
+    pub(crate) fn code(&self) -> &str {
+        self.body["error"]["code"].as_str().unwrap_or_else(|| panic!("no error: {self:?}"))
+    }
 }
 
 impl World {
-    /// A world in which no program works, Docker has nothing, and nobody waits long.
-    pub(crate) fn new() -> Self {
-        let world = Self { directory: tempfile::tempdir().unwrap(), environment: BTreeMap::new() };
-        let at = |name: &str| world.path(name).display().to_string();
-        let (workspace, socket) = (at("workspace"), format!("unix://{}", at("docker.sock")));
-        world
-            .setting("PERSISTENT_WORKSPACE_BASE_DIR", &workspace)
-            .setting("DOCKER_HOST", &socket)
-            .setting("GIT_ALLOWED_HOSTS", "git.example.test")
-            .setting("RATE_LIMIT_PER_MINUTE", "0")
-            .setting("RETRY_BASE_MS", "1")
-            .fake("git", "echo 'fatal: repository not found' >&2; exit 128")
-            .fake("kind", "exit 1")
+    /// A world with a server, an empty cluster list and a repository with a Dockerfile.
+    pub(crate) async fn start() -> Self {
+        Self::with(&[]).await
     }
 
-    /// A world in which a clone and a new cluster take as long as the test does.
-    pub(crate) fn endless() -> Self {
-        const WAIT: &str = r#"while [ -e "$0" ]; do sleep 0.1; done"#;
-        Self::new().fake("git", WAIT).fake("kind", &format!(r#"[ "$1" != create ] || {WAIT}"#))
+    /// The same with other settings.
+    pub(crate) async fn with(settings: &[(&str, &str)]) -> Self {
+        Self::build(settings, None).await
     }
 
-    /// Sets a setting as the environment does.
-    pub(crate) fn setting(mut self, name: &str, value: &str) -> Self {
-        self.environment.insert(name.to_owned(), value.to_owned());
-        self
+    /// The same on a PostgreSQL of its own.
+    pub(crate) async fn on_postgres() -> Self {
+        let postgres = Postgres::start().await;
+        let url = postgres.url.clone();
+        Self::build(&[("DATABASE_URL", &url)], Some(postgres)).await
     }
 
-    /// Puts a shell script in the place of a program.
-    pub(crate) fn fake(self, program: &str, script: &str) -> Self {
-        let path = self.path(program);
-        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        let name = format!("{}_PROGRAM", program.to_uppercase());
-        self.setting(&name, &path.display().to_string())
-    }
-
-    /// The settings as they are.
-    pub(crate) fn settings(&self) -> Settings {
-        let sources = Sources {
-            directory: self.directory.path().to_owned(),
-            environment: self.environment.clone(),
-            ..Sources::default()
-        };
-        Settings::load(&sources).unwrap().0
-    }
-
-    /// Starts the server.
-    pub(crate) async fn start(self) -> Server {
-        let docker =
-            AbortOnDropHandle::new(tokio::spawn(docker(UnixListener::bind(self.path("docker.sock")).unwrap())));
-        let app = App::open(self.settings()).await.unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let shutdown = app.shutdown_token();
-        let serving = AbortOnDropHandle::new(tokio::spawn(http::serve(app.clone(), listener, shutdown.clone())));
+    async fn build(changed: &[(&str, &str)], postgres: Option<Postgres>) -> Self {
+        sqlx::any::install_default_drivers();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        fs::create_dir_all(path.join("clusters")).unwrap();
+        let gates = Gates::new(path.join("gates"));
+        let (git, kind) = programs::install(path);
+        let application = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let app_port = application.local_addr().unwrap().port();
+        let at_page = gates.clone();
+        let page = axum::Router::new().fallback(async move || {
+            let _ = at_page.pass("page").await;
+            "hello"
+        });
+        let serving = tokio::spawn(async move { axum::serve(application, page).await.unwrap() });
+        let docker = Docker::start(path, gates.clone(), app_port);
+        let kube = Kube::start(path, gates.clone()).await;
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        let settings = [
+            ("PORT", "0".to_owned()),
+            ("RATE_LIMIT_PER_MINUTE", "0".to_owned()),
+            ("PERSISTENT_WORKSPACE_BASE_DIR", text(&path.join("workspace"))),
+            ("GIT_PROGRAM", text(&git)),
+            ("KIND_PROGRAM", text(&kind)),
+            ("GIT_ALLOWED_HOSTS", format!("file://{}/", text(&path.join("repositories")))),
+            ("DOCKER_HOST", format!("unix://{}", text(&path.join("docker.sock")))),
+            ("RETRY_ATTEMPTS", "3".to_owned()),
+            ("RETRY_BASE_MS", "20".to_owned()),
+            ("SHUTDOWN_GRACE_S", "5".to_owned()),
+            ("LOG_LEVEL", "debug".to_owned()),
+        ];
+        let changed = changed.iter().map(|(name, value)| (*name, (*value).to_owned()));
+        let settings: BTreeMap<String, String> =
+            settings.into_iter().chain(changed).map(|(name, value)| (name.to_owned(), value)).collect();
+        let server = Server::spawn(path, &settings);
         let client = Client::builder().no_proxy().build().unwrap();
-        Server { address, app, shutdown, serving, client, _docker: docker, _directory: self.directory }
+        let mut world = Self {
+            server,
+            docker,
+            kube,
+            gates,
+            postgres,
+            client,
+            address: String::new(),
+            settings,
+            folder,
+            _application: AbortOnDropHandle::new(serving),
+        };
+        world.commit("notes", "Dockerfile", "FROM base:1\nEXPOSE 8080\nCMD [\"app\"]\n").await;
+        world.listening().await;
+        world
     }
 
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
+    async fn listening(&mut self) {
+        let address = self.server.address().await;
+        self.address = address.unwrap_or_else(|| panic!("the server did not start: {}", self.server.log()));
     }
-}
 
-/// A server that is running, and its client.
-pub(crate) struct Server {
-    pub(crate) address: SocketAddr,
-    pub(crate) app: App,
-    pub(crate) shutdown: CancellationToken,
-    pub(crate) serving: AbortOnDropHandle<()>,
-    client: Client,
-    _docker: AbortOnDropHandle<()>,
-    _directory: TempDir,
-}
+    /// Starts the server again, which must have ended.
+    pub(crate) async fn start_again(&mut self) {
+        self.server = Server::spawn(self.folder.path(), &self.settings);
+        self.listening().await;
+    }
 
-impl Server {
+    /// kill -9, and a new start.
+    pub(crate) async fn kill_and_start_again(&mut self) {
+        self.server.kill().await;
+        self.start_again().await;
+    }
+
+    /// Another server on the same workspace and store; gives what it says when it ended.
+    pub(crate) async fn second_server(&self) -> Option<String> {
+        let mut second = Server::spawn(self.folder.path(), &self.settings);
+        match second.address().await {
+            Some(_) => None,
+            None => Some(second.log()),
+        }
+    }
+
+    /// A file or folder of this world.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// What a program was called with, one line per call.
+    pub(crate) fn calls(&self, program: &str) -> Vec<String> {
+        let text = fs::read_to_string(self.path(&format!("{program}.calls"))).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// How many calls of a program begin so.
+    pub(crate) fn count(&self, program: &str, beginning: &str) -> usize {
+        self.calls(program).iter().filter(|it| it.starts_with(beginning)).count()
+    }
+
+    /// Address of a repository of this world.
+    pub(crate) fn repository(&self, name: &str) -> String {
+        format!("file://{}", self.path("repositories").join(name).display())
+    }
+
+    /// Commits one file to a repository, which is made when it is not there.
+    pub(crate) async fn commit(&self, repository: &str, file: &str, text: &str) {
+        let folder = self.path("repositories").join(repository);
+        if !folder.exists() {
+            fs::create_dir_all(&folder).unwrap();
+            git(&folder, &["init", "--quiet", "--initial-branch=main"]).await;
+        }
+        fs::write(folder.join(file), text).unwrap();
+        git(&folder, &["add", "--all"]).await;
+        git(&folder, &["-c", "user.name=it", "-c", "user.email=it@example.test", "commit", "--quiet", "-m", "change"])
+            .await;
+    }
+
+    /// A request to the server.
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.client.request(method, format!("http://{}{path}", self.address))
     }
 
-    pub(crate) async fn get(&self, path: &str) -> Response {
-        self.request(Method::GET, path).send().await.unwrap()
+    /// Gets a route that answers with JSON.
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        answer(self.request(Method::GET, path)).await
     }
 
-    pub(crate) async fn post(&self, path: &str) -> Response {
-        self.request(Method::POST, path).send().await.unwrap()
+    /// Posts to a route without a body.
+    pub(crate) async fn post(&self, path: &str) -> Answer {
+        answer(self.request(Method::POST, path)).await
     }
 
-    /// The body of an answer that must be a good one.
-    pub(crate) async fn json(&self, path: &str) -> Value {
-        let response = self.get(path).await;
-        assert_eq!(response.status(), 200, "{path}");
-        response.json().await.unwrap()
+    /// Sends a chat request and waits for its answer.
+    pub(crate) async fn chat(&self, body: &Value) -> Answer {
+        answer(self.post_chat(body)).await
     }
 
+    /// A chat request that is not sent yet.
     pub(crate) fn post_chat(&self, body: &Value) -> RequestBuilder {
         self.request(Method::POST, "/v1/chat/completions").json(body)
     }
 
-    pub(crate) async fn chat(&self, body: &Value) -> Response {
-        self.post_chat(body).send().await.unwrap()
+    /// Sends a chat request whose answer comes later.
+    pub(crate) fn begin(&self, body: &Value) -> tokio::task::JoinHandle<Option<Answer>> {
+        let request = self.post_chat(body);
+        tokio::spawn(async move {
+            let response = request.send().await.ok()?;
+            let status = response.status().as_u16();
+            Some(Answer { status, body: response.json().await.ok()? })
+        })
     }
 
-    /// The answer to a chat request that must be accepted.
-    pub(crate) async fn answer(&self, body: &Value) -> Value {
-        let response = self.chat(body).await;
-        assert_eq!(response.status(), 200);
-        response.json().await.unwrap()
+    /// An action by fields on the repository `notes`, in the namespace `team`.
+    pub(crate) fn ask(&self, action: &str) -> Value {
+        let mut body = say("go");
+        body["action"] = json!(action);
+        body["deployment_mode"] = json!("local");
+        body["target_namespace"] = json!("team");
+        body["instance_name"] = json!("notes");
+        if action == "deploy" {
+            body["github_repo_url"] = json!(self.repository("notes"));
+        }
+        body
     }
-}
 
-/// A Docker daemon that has nothing and can do nothing.
-async fn docker(listener: UnixListener) {
-    let nothing = || async { (StatusCode::NOT_FOUND, Json(json!({"message": "there is nothing here"}))) };
-    let router = Router::new()
-        .route("/_ping", get(|| async { "OK" }))
-        .route("/containers/json", get(|| async { Json(json!([])) }))
-        .route("/{version}/containers/json", get(|| async { Json(json!([])) }))
-        .fallback(nothing);
-    axum::serve(listener, router).await.unwrap();
+    /// Deploys the repository `notes` and expects it to run.
+    pub(crate) async fn deployed(&self) -> Answer {
+        let answer = self.chat(&self.ask("deploy")).await;
+        assert_eq!(answer.state(), "succeeded", "{}", answer.text());
+        answer
+    }
+
+    /// Waits until an operation has ended, and gives it.
+    pub(crate) async fn ended(&self, operation: &str) -> Value {
+        let path = format!("/v1/operations/{operation}");
+        let mut found = Value::Null;
+        eventually(&format!("`{operation}` to end"), async || {
+            found = self.get(&path).await.body;
+            !found["ended_at"].is_null()
+        })
+        .await;
+        found
+    }
+
+    /// The operation that was accepted last.
+    pub(crate) async fn latest(&self) -> String {
+        self.get("/v1/operations?limit=1").await.body["data"][0]["id"].as_str().expect("an operation").to_owned()
+    }
+
+    /// The steps of an operation, as `name state`.
+    pub(crate) async fn steps(&self, operation: &str) -> Vec<String> {
+        let shown = self.get(&format!("/v1/operations/{operation}")).await.body;
+        let steps = shown["steps"].as_array().unwrap().iter();
+        steps.map(|it| format!("{} {}", it["step"].as_str().unwrap(), it["state"].as_str().unwrap())).collect()
+    }
+
+    /// All stored events of an operation.
+    pub(crate) async fn events(&self, operation: &str) -> Vec<Value> {
+        let text = self.request(Method::GET, &format!("/v1/operations/{operation}/events")).send().await.unwrap();
+        let text = text.text().await.unwrap();
+        text.lines()
+            .filter_map(|line| line.strip_prefix("data: "))
+            .map(|it| serde_json::from_str(it).unwrap())
+            .collect()
+    }
+
+    fn database(&self) -> String {
+        let sqlite = || format!("sqlite://{}", self.path("workspace/store.sqlite").display());
+        self.settings.get("DATABASE_URL").cloned().unwrap_or_else(sqlite)
+    }
+
+    /// Asks the store behind the server's back.
+    pub(crate) async fn rows(&self, sql: &str) -> Vec<AnyRow> {
+        let mut connection = AnyConnection::connect(&self.database()).await.unwrap();
+        sqlx::query(sqlx::AssertSqlSafe(sql.to_owned())).fetch_all(&mut connection).await.unwrap()
+    }
+
+    /// Changes the store behind the server's back.
+    pub(crate) async fn change(&self, sql: &str) {
+        self.rows(sql).await;
+    }
+
+    /// Takes the store away from the server at the moment when such a row would be written.
+    pub(crate) async fn lose_store_at(&self, moment: &str) {
+        self.change("DROP TRIGGER IF EXISTS lost").await;
+        self.change(&format!(
+            "CREATE TRIGGER lost BEFORE {moment} BEGIN SELECT RAISE(ABORT, 'the story takes the store away'); END"
+        ))
+        .await;
+    }
+
+    /// Ends [`World::lose_store_at`].
+    pub(crate) async fn find_store(&self) {
+        self.change("DROP TRIGGER IF EXISTS lost").await;
+    }
+
+    /// The first column of all rows.
+    pub(crate) async fn texts(&self, sql: &str) -> Vec<String> {
+        self.rows(sql).await.iter().map(|row| row.get(0)).collect()
+    }
+
+    /// Everything that must not be there once nothing is deployed and nothing runs.
+    pub(crate) async fn leftovers(&self) -> Vec<String> {
+        let mut left = Vec::new();
+        let named =
+            |kind: &str, names: Vec<String>| names.into_iter().map(|name| format!("{kind} {name}")).collect::<Vec<_>>();
+        left.extend(named("image", self.docker.images()));
+        left.extend(named("image on a node", self.docker.node_images()));
+        left.extend(named("object", self.kube.objects()));
+        left.extend(named("folder", inside(&self.path("workspace/deployments"))));
+        left.extend(named("deployment", self.texts("SELECT name FROM deployments WHERE state <> 'removed'").await));
+        left.extend(self.loose_ends().await);
+        left
+    }
+
+    /// Everything that must not be there once nothing runs, whatever is deployed.
+    pub(crate) async fn loose_ends(&self) -> Vec<String> {
+        let mut left = Vec::new();
+        let named =
+            |kind: &str, names: Vec<String>| names.into_iter().map(|name| format!("{kind} {name}")).collect::<Vec<_>>();
+        left.extend(named("operation's folder", inside(&self.path("workspace/operations"))));
+        let clusters = inside(&self.path("clusters")).into_iter();
+        left.extend(named(
+            "half-made cluster",
+            clusters.filter(|it| !self.path(&format!("clusters/{it}/ready")).exists()).collect(),
+        ));
+        left.extend(named("secret", self.texts("SELECT operation_id FROM secrets").await));
+        left.extend(named("saga log", self.texts("SELECT DISTINCT operation_id FROM saga_log").await));
+        left.extend(named("lock", self.texts("SELECT name FROM targets WHERE locked_by IS NOT NULL").await));
+        left.extend(named("unfinished", self.texts("SELECT id FROM operations WHERE ended_ms IS NULL").await));
+        left
+    }
 }
 
 /// A request that says one sentence.
@@ -154,25 +369,36 @@ pub(crate) fn say(sentence: &str) -> Value {
     json!({"model": "app-server-default", "messages": [{"role": "user", "content": sentence}]})
 }
 
-/// A request by fields to deploy an application of this name.
-pub(crate) fn deploy(name: &str) -> Value {
-    json!({
-        "model": "app-server-default",
-        "messages": [{"role": "user", "content": "go"}],
-        "action": "deploy",
-        "deployment_mode": "local",
-        "github_repo_url": "https://git.example.test/team/notes.git",
-        "instance_name": name,
-    })
-}
-
 /// The same request with one more field.
-pub(crate) fn with(mut body: Value, name: &str, value: Value) -> Value {
-    body[name] = value;
+pub(crate) fn with(mut body: Value, name: &str, value: impl Into<Value>) -> Value {
+    body[name] = value.into();
     body
 }
 
-/// The Markdown of an answer.
-pub(crate) fn content(answer: &Value) -> &str {
-    answer["choices"][0]["message"]["content"].as_str().unwrap()
+/// Sends a request whose answer is JSON.
+pub(crate) async fn answer(request: RequestBuilder) -> Answer {
+    let response = request.send().await.unwrap();
+    let status = response.status().as_u16();
+    Answer { status, body: response.json().await.unwrap() }
+}
+
+/// Waits until something is so, and says what when it takes too long.
+pub(crate) async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let begin = Instant::now();
+    while !is_so().await {
+        assert!(begin.elapsed() < PATIENCE, "waited in vain for {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+fn inside(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|it| it.file_name().to_string_lossy().into_owned()).collect()
+}
+
+#[expect(clippy::disallowed_methods, reason = "a story commits as a person does")]
+async fn git(folder: &Path, arguments: &[&str]) {
+    let mut command = tokio::process::Command::new("git");
+    command.args(arguments).current_dir(folder).stdin(Stdio::null()).env("GIT_CONFIG_GLOBAL", "/dev/null");
+    assert!(command.status().await.unwrap().success());
 }

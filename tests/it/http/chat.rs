@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::world::{World, content, deploy, say, with};
+use super::world::{World, content, deploy, say, with};
 
 #[tokio::test]
 async fn help_needs_no_work() {

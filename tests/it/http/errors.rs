@@ -4,7 +4,7 @@ use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 
-use crate::world::{World, deploy, say, with};
+use super::world::{World, deploy, say, with};
 
 /// Status, code and parameter of an error.
 async fn error(response: Response) -> (u16, String, Value) {

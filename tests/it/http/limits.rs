@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::world::{World, deploy, say, with};
+use super::world::{World, deploy, say, with};
 
 #[tokio::test]
 async fn a_body_that_is_too_large_gets_a_readable_413() {

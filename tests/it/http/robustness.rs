@@ -6,7 +6,7 @@ use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
 use serde_json::{Map, Value, json};
 
-use crate::world::World;
+use super::world::World;
 
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::world::{Server, World, deploy, say};
+use super::world::{Server, World, deploy, say};
 
 /// The path of the operation that a deploy started, after it has ended.
 async fn a_failed_deploy(server: &Server) -> String {

@@ -6,8 +6,8 @@ use futures_util::StreamExt;
 use reqwest::Response;
 use serde_json::{Value, json};
 
+use super::world::{World, deploy, say, with};
 use super::{payloads, words};
-use crate::world::{World, deploy, say, with};
 
 fn streamed(body: Value) -> Value {
     with(body, "stream", json!(true))

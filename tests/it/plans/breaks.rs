@@ -1,0 +1,142 @@
+//! Each step fails for good, one after another, and everything that the plan did is taken back.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use super::{Before, Plan, each};
+use crate::world::World;
+
+/// A step, and how to make it fail.
+type Break = (&'static str, fn(&World));
+
+const ROLL_OUT: [Break; 6] = [
+    ("clone_repository", |world| world.gates.fail("git-fetch", "fatal: the remote end hung up: access denied")),
+    ("build_image", |world| {
+        world.gates.fail("docker-build", "The command '/bin/sh -c make' returned a non-zero code: 2")
+    }),
+    ("load_image", |world| {
+        world.gates.fail("docker-import", "ctr: the content is broken");
+        world.gates.fail("kind-load", "ERROR: the node does not take it");
+    }),
+    ("apply_application", |world| world.gates.fail("kube-patch-deployments", "forbidden by a policy")),
+    ("wait_for_rollout", |world| world.kube.crash_new_images(true)),
+    ("verify_application", |world| world.gates.hold("docker-unmapped")),
+];
+
+const DECOMMISSION: [Break; 5] = [
+    ("remove_application", |world| world.gates.fail("kube-delete-services", "forbidden by a policy")),
+    ("remove_images", |world| world.gates.fail("docker-remove", "conflict: a container uses it")),
+    ("remove_workspace", |world| {
+        for deployment in fs::read_dir(world.path("workspace/deployments")).unwrap() {
+            let folder = deployment.unwrap().path();
+            fs::remove_dir_all(&folder).unwrap();
+            fs::write(folder, "not a folder").unwrap();
+        }
+    }),
+    ("verify_removal", |world| {
+        let labels = world.kube.object("deployments", "team", "notes")["metadata"]["labels"].clone();
+        world.kube.put("secrets", "elsewhere", "copy", json!({"metadata": {"labels": labels}}));
+    }),
+    ("delete_cluster", |world| world.gates.fail("kind-delete", "ERROR: the node does not stop")),
+];
+
+/// Heals everything that a break can be.
+fn heal(world: &World) {
+    for point in [
+        "git-fetch",
+        "docker-build",
+        "docker-import",
+        "kind-load",
+        "kube-patch-deployments",
+        "kube-delete-services",
+        "docker-remove",
+        "kind-delete",
+        "kind-create",
+    ] {
+        world.gates.heal(point);
+    }
+    world.gates.release("docker-unmapped");
+    world.kube.crash_new_images(false);
+    world.kube.take_away("secrets", "elsewhere", "copy");
+    for deployment in fs::read_dir(world.path("workspace/deployments")).into_iter().flatten().flatten() {
+        if deployment.path().is_file() {
+            fs::remove_file(deployment.path()).unwrap();
+        }
+    }
+}
+
+fn failed_step(operation: &Value) -> Vec<String> {
+    let steps = operation["steps"].as_array().unwrap().iter();
+    let failed = steps.filter(|it| {
+        it["state"] == "failed" || it["text"].as_str().is_some_and(|text| text == operation["error"]["message"])
+    });
+    failed.map(|it| it["step"].as_str().unwrap().to_owned()).collect()
+}
+
+async fn break_and_heal(plan: Plan, (step, break_it): Break) {
+    let world = plan.world().await;
+    let before = Before::of(&world).await;
+    break_it(&world);
+
+    let answer = world.chat(&plan.request(&world)).await;
+    let operation = world.ended(&answer.operation()).await;
+
+    let events = world.events(&answer.operation()).await;
+    let failed: Vec<&Value> = events.iter().filter(|it| it["type"] == "step_failed").map(|it| &it["step"]).collect();
+    assert_eq!(failed, [step], "{plan:?} {step}: {operation:#}, {:?}", failed_step(&operation));
+    if plan == Plan::Decommission {
+        assert_eq!(operation["state"], "failed", "{plan:?} {step}: {operation:#}");
+        assert_eq!(operation["deployment"]["state"], "failed");
+    } else {
+        plan.is_undone(&world, &operation, &before).await;
+    }
+
+    heal(&world);
+    let answer = world.chat(&plan.request(&world)).await;
+    let operation = world.ended(&answer.operation()).await;
+    assert_eq!(operation["state"], "succeeded", "{plan:?} after {step} was healed: {operation:#}");
+    assert!(plan != Plan::Decommission || world.leftovers().await.is_empty(), "{step}: {:?}", world.leftovers().await);
+}
+
+#[tokio::test]
+async fn a_deploy_that_breaks_at_any_step_leaves_nothing_behind_and_can_be_sent_again() {
+    each(ROLL_OUT, async |case| break_and_heal(Plan::Deploy, case).await).await;
+}
+
+#[tokio::test]
+async fn a_cluster_that_cannot_be_made_leaves_nothing_behind_and_the_deploy_can_be_sent_again() {
+    break_and_heal(
+        Plan::Deploy,
+        ("create_cluster", |world| world.gates.fail("kind-create", "ERROR: failed to init node with kubeadm")),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_repository_that_cannot_be_built_leaves_nothing_behind() {
+    let world = World::start().await;
+    world.commit("notes", "Dockerfile", "FROM\n").await;
+
+    let answer = world.chat(&world.ask("deploy")).await;
+
+    assert_eq!(answer.state(), "undone", "{}", answer.text());
+    assert!(world.steps(&answer.operation()).await.contains(&"build_image pending".to_owned()));
+    assert_eq!(world.leftovers().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_redeploy_that_breaks_at_any_step_goes_back_to_what_ran() {
+    each(ROLL_OUT, async |case| break_and_heal(Plan::Redeploy, case).await).await;
+}
+
+#[tokio::test]
+async fn a_rollback_or_a_scale_that_breaks_goes_back_to_what_ran() {
+    let last = ROLL_OUT[5];
+    each([Plan::Rollback, Plan::Scale], async |plan| break_and_heal(plan, last).await).await;
+}
+
+#[tokio::test]
+async fn a_decommission_that_breaks_at_any_step_can_be_sent_again() {
+    each(DECOMMISSION, async |case| break_and_heal(Plan::Decommission, case).await).await;
+}

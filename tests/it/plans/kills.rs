@@ -1,0 +1,141 @@
+//! kill -9 in the middle of each step: while a program works, while a socket has not answered.
+
+use super::{Before, Plan, begin, each};
+use crate::world::World;
+
+/// A step, and the point in its middle.
+type Middle = (&'static str, &'static str);
+
+const DEPLOY: [Middle; 12] = [
+    ("clone_repository", "git-ls-remote"),
+    ("clone_repository", "git-fetch"),
+    ("clone_repository", "git-checkout"),
+    ("create_cluster", "kind-create"),
+    ("build_image", "docker-build"),
+    ("preload_base_image", "docker-import-base"),
+    ("load_image", "docker-import"),
+    ("apply_application", "kube-patch-services"),
+    ("apply_application", "kube-patch-secrets"),
+    ("apply_application", "kube-patch-deployments"),
+    ("wait_for_rollout", "rollout"),
+    ("verify_application", "page"),
+];
+
+const REDEPLOY: [Middle; 6] = [
+    ("clone_repository", "git-fetch"),
+    ("build_image", "docker-build"),
+    ("load_image", "docker-import"),
+    ("apply_application", "kube-patch-deployments"),
+    ("wait_for_rollout", "rollout"),
+    ("verify_application", "page"),
+];
+
+const DECOMMISSION: [Middle; 7] = [
+    ("remove_application", "kube-delete-deployments"),
+    ("remove_application", "kube-delete-services"),
+    ("remove_application", "kube-delete-secrets"),
+    ("remove_application", "kube-delete-namespaces"),
+    ("remove_images", "docker-remove"),
+    ("remove_images", "docker-remove-from-node"),
+    ("delete_cluster", "kind-delete"),
+];
+
+/// Points in the middle of taking a deploy back.
+const UNDO: [Middle; 4] = [
+    ("apply_application", "kube-delete-deployments"),
+    ("apply_application", "kube-delete-namespaces"),
+    ("load_image", "docker-remove-from-node"),
+    ("build_image", "docker-remove"),
+];
+
+/// Kills the server in the middle and starts it again; the fakes go on meanwhile.
+async fn kill_in_the_middle(plan: Plan, (step, point): Middle, world: &mut World) -> String {
+    world.gates.hold(point);
+    let operation = begin(plan, world).await;
+    world.gates.reached(point).await;
+    let shown = world.steps(&operation).await;
+    let is_at_work = shown.iter().any(|it| *it == format!("{step} running") || *it == format!("{step} undoing"));
+    assert!(is_at_work, "{plan:?} {step} {point}: {shown:?}");
+    world.server.kill().await;
+    world.gates.release(point);
+    world.start_again().await;
+    operation
+}
+
+async fn forwards(plan: Plan, middle: Middle) {
+    let mut world = plan.world().await;
+
+    let operation = kill_in_the_middle(plan, middle, &mut world).await;
+
+    let operation = world.ended(&operation).await;
+    plan.is_done(&world, &operation).await;
+}
+
+#[tokio::test]
+async fn a_deploy_goes_on_after_a_kill_in_the_middle_of_any_step() {
+    each(DEPLOY, async |middle| forwards(Plan::Deploy, middle).await).await;
+}
+
+#[tokio::test]
+async fn a_redeploy_goes_on_after_a_kill_in_the_middle_of_any_step() {
+    each(REDEPLOY, async |middle| forwards(Plan::Redeploy, middle).await).await;
+}
+
+#[tokio::test]
+async fn a_decommission_goes_on_after_a_kill_in_the_middle_of_any_step() {
+    each(DECOMMISSION, async |middle| forwards(Plan::Decommission, middle).await).await;
+}
+
+#[tokio::test]
+async fn a_deploy_that_is_taken_back_goes_on_after_a_kill_in_the_middle_of_any_undo() {
+    each(UNDO, async |middle| {
+        let mut world = Plan::Deploy.world().await;
+        let before = Before::of(&world).await;
+        world.kube.crash_new_images(true);
+
+        let operation = kill_in_the_middle(Plan::Deploy, middle, &mut world).await;
+
+        let operation = world.ended(&operation).await;
+        Plan::Deploy.is_undone(&world, &operation, &before).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_deploy_that_was_killed_and_then_fails_leaves_nothing_behind() {
+    each(DEPLOY.into_iter().filter(|it| it.1 != "page" && it.1 != "rollout"), async |middle| {
+        let mut world = Plan::Deploy.world().await;
+        let before = Before::of(&world).await;
+        world.kube.crash_new_images(true);
+
+        let operation = kill_in_the_middle(Plan::Deploy, middle, &mut world).await;
+
+        let operation = world.ended(&operation).await;
+        Plan::Deploy.is_undone(&world, &operation, &before).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn every_step_is_killed_in_its_middle_but_those_that_are_over_in_a_moment() {
+    each(
+        [(Plan::Deploy, DEPLOY.as_slice()), (Plan::Redeploy, &REDEPLOY), (Plan::Decommission, &DECOMMISSION)],
+        async |(plan, middles)| {
+            let world = plan.world().await;
+            let operation = begin(plan, &world).await;
+            let operation = world.ended(&operation).await;
+            let names = operation["steps"].as_array().unwrap().iter().map(|it| it["step"].as_str().unwrap());
+
+            let rest: Vec<&str> = names.filter(|name| middles.iter().all(|(step, _)| step != name)).collect();
+
+            // They call nothing that could be held: `lines` kills at their beginning and their end.
+            let expected: &[&str] = match plan {
+                Plan::Deploy => &["analyse_repository"],
+                Plan::Redeploy => &["create_cluster", "analyse_repository", "preload_base_image"],
+                _ => &["remove_workspace", "verify_removal"],
+            };
+            assert_eq!(rest, expected);
+        },
+    )
+    .await;
+}

@@ -1,0 +1,97 @@
+//! The server loses its store and is killed at each line of the saga log, one after another: every life of it adds one
+//! line. A step whose success is not on record is done again, so each step is also done twice.
+
+use serde_json::Value;
+
+use super::{Before, Plan, begin};
+use crate::world::{World, eventually};
+
+/// Runs a plan through as many lives as its log has lines; gives the operation as it ended, and the number of lives.
+async fn crash_at_every_line(plan: Plan, world: &mut World) -> (Value, usize) {
+    world.lose_store_at("INSERT ON saga_log").await;
+    let operation = begin(plan, world).await;
+    let mut lives = 0;
+    loop {
+        eventually("the store to be lost", async || world.server.log().contains("the store is lost")).await;
+        world.server.kill().await;
+        lives += 1;
+        let lines = world.texts("SELECT CAST(position AS TEXT) FROM saga_log ORDER BY position").await.len();
+        assert!(lives > lines, "a life without progress: {lives} lives, {lines} lines");
+        if lives > 200 {
+            panic!("no end after {lives} lives");
+        }
+        world.lose_store_at(&format!("INSERT ON saga_log WHEN NEW.position > {}", lines + 1)).await;
+        world.start_again().await;
+        let mut has_ended = false;
+        eventually("the store to be lost again, or the end", async || {
+            has_ended = world.texts("SELECT id FROM operations WHERE ended_ms IS NULL").await.is_empty();
+            has_ended || world.server.log().contains("the store is lost")
+        })
+        .await;
+        if has_ended {
+            break;
+        }
+    }
+    world.find_store().await;
+    (world.ended(&operation).await, lives)
+}
+
+async fn forwards(plan: Plan) {
+    let mut world = plan.world().await;
+
+    let (operation, lives) = crash_at_every_line(plan, &mut world).await;
+
+    plan.is_done(&world, &operation).await;
+    assert!(lives >= 4 * operation["steps"].as_array().unwrap().len(), "{lives}");
+    assert!(plan != Plan::Deploy || world.count("kind", "create cluster") == 1, "{:?}", world.calls("kind"));
+}
+
+async fn backwards(plan: Plan) {
+    let mut world = plan.world().await;
+    let before = Before::of(&world).await;
+    world.gates.hold("docker-unmapped");
+
+    let (operation, _) = crash_at_every_line(plan, &mut world).await;
+
+    plan.is_undone(&world, &operation, &before).await;
+}
+
+#[tokio::test]
+async fn a_deploy_is_done_although_the_server_dies_at_every_line() {
+    forwards(Plan::Deploy).await;
+}
+
+#[tokio::test]
+async fn a_redeploy_is_done_although_the_server_dies_at_every_line() {
+    forwards(Plan::Redeploy).await;
+}
+
+#[tokio::test]
+async fn a_scale_is_done_although_the_server_dies_at_every_line() {
+    forwards(Plan::Scale).await;
+}
+
+#[tokio::test]
+async fn a_rollback_is_done_although_the_server_dies_at_every_line() {
+    forwards(Plan::Rollback).await;
+}
+
+#[tokio::test]
+async fn a_decommission_is_done_although_the_server_dies_at_every_line() {
+    forwards(Plan::Decommission).await;
+}
+
+#[tokio::test]
+async fn a_deploy_that_fails_at_its_end_is_taken_back_although_the_server_dies_at_every_line() {
+    backwards(Plan::Deploy).await;
+}
+
+#[tokio::test]
+async fn a_redeploy_that_fails_at_its_end_is_taken_back_although_the_server_dies_at_every_line() {
+    backwards(Plan::Redeploy).await;
+}
+
+#[tokio::test]
+async fn a_rollback_that_fails_at_its_end_is_taken_back_although_the_server_dies_at_every_line() {
+    backwards(Plan::Rollback).await;
+}

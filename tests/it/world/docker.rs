@@ -1,0 +1,266 @@
+//! A Docker daemon on a socket, as far as this program uses one: images, the nodes of kind's clusters, `ctr` in them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use axum::{Json, Router};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixListener;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::gates::Gates;
+
+/// An image that is there from the beginning.
+const BASE: &str = "base:1";
+
+/// The daemon; it ends with this value.
+#[derive(Debug)]
+pub(crate) struct Docker {
+    shared: Shared,
+    _serving: AbortOnDropHandle<()>,
+}
+
+#[derive(Debug, Clone)]
+struct Shared {
+    world: PathBuf,
+    gates: Gates,
+    /// Where the application on every node port answers.
+    app_port: u16,
+    state: Arc<Mutex<Daemon>>,
+}
+
+#[derive(Debug, Default)]
+struct Daemon {
+    images: BTreeMap<String, Value>,
+    execs: Vec<Exec>,
+    builds: usize,
+}
+
+#[derive(Debug, Clone)]
+struct Exec {
+    cluster: String,
+    argv: Vec<String>,
+    code: Option<i64>,
+}
+
+impl Docker {
+    pub(super) fn start(world: &Path, gates: Gates, app_port: u16) -> Self {
+        let listener = UnixListener::bind(world.join("docker.sock")).unwrap();
+        let shared = Shared { world: world.to_owned(), gates, app_port, state: Arc::default() };
+        shared.state.lock().unwrap().images.insert(BASE.to_owned(), image(BASE, &Value::Null));
+        let router = Router::new().fallback(answer).with_state(shared.clone());
+        let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { shared, _serving: AbortOnDropHandle::new(serving) }
+    }
+
+    /// The names of all images that were built.
+    pub(crate) fn images(&self) -> Vec<String> {
+        self.shared.state.lock().unwrap().images.keys().filter(|it| *it != BASE).cloned().collect()
+    }
+
+    /// How many builds ended well.
+    pub(crate) fn builds(&self) -> usize {
+        self.shared.state.lock().unwrap().builds
+    }
+
+    /// The names of all images on nodes that were built.
+    pub(crate) fn node_images(&self) -> Vec<String> {
+        let clusters = fs::read_dir(self.shared.world.join("clusters")).into_iter().flatten().flatten();
+        let files = clusters.flat_map(|it| fs::read_dir(it.path().join("images")).into_iter().flatten().flatten());
+        let names = files.map(|file| fs::read_to_string(file.path()).unwrap().trim().to_owned());
+        names.filter(|it| it != BASE).collect()
+    }
+}
+
+async fn answer(State(shared): State<Shared>, request: Request) -> Response {
+    let method = request.method().as_str().to_owned();
+    let uri = request.uri().clone();
+    let path = uri.path().to_owned();
+    let image_of =
+        |suffix: &str| path.strip_prefix("/images/").and_then(|it| it.strip_suffix(suffix)).map(str::to_owned);
+    match (method.as_str(), path.as_str()) {
+        ("GET" | "HEAD", "/_ping") => "OK".into_response(),
+        ("GET", "/version") => Json(json!({"Version": "18.06.0", "ApiVersion": "1.38", "Os": "linux"})).into_response(),
+        ("POST", "/build") => build(&shared, &uri, request.into_body()).await,
+        ("GET", "/containers/json") => Json(nodes(&shared, &uri)).into_response(),
+        ("GET", _) if path.starts_with("/images/") && path.ends_with("/get") => {
+            format!("archive of {}", image_of("/get").unwrap()).into_response()
+        }
+        ("GET", _) if path.starts_with("/images/") => {
+            let name = image_of("/json").unwrap();
+            let image = shared.state.lock().unwrap().images.get(&name).cloned();
+            image.map_or_else(|| not_found(&format!("No such image: {name}")), |image| Json(image).into_response())
+        }
+        ("DELETE", _) if path.starts_with("/images/") => remove(&shared, &image_of("").unwrap()).await,
+        ("POST", _) if path.starts_with("/containers/") => create_exec(&shared, &path, request.into_body()).await,
+        ("POST", _) if path.starts_with("/exec/") => start_exec(shared, &path, request),
+        ("GET", _) if path.starts_with("/exec/") => {
+            let code = shared.state.lock().unwrap().execs[exec_number(&path)].code;
+            Json(json!({"Running": code.is_none(), "ExitCode": code})).into_response()
+        }
+        _ => not_found(&format!("page not found: {method} {path}")),
+    }
+}
+
+fn fault(status: StatusCode, message: &str) -> Response {
+    (status, Json(json!({"message": message}))).into_response()
+}
+
+fn not_found(message: &str) -> Response {
+    fault(StatusCode::NOT_FOUND, message)
+}
+
+fn query(uri: &Uri, name: &str) -> Option<String> {
+    let pairs = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
+    pairs.into_owned().find(|(key, _)| key == name).map(|(_, value)| value)
+}
+
+fn digest(text: &str) -> String {
+    let hex: String = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hex}")
+}
+
+/// The classic builder: it fails with the text of `docker-build`, and the same name always gives the same image.
+async fn build(shared: &Shared, uri: &Uri, context: Body) -> Response {
+    if to_bytes(context, usize::MAX).await.is_err() {
+        return fault(StatusCode::INTERNAL_SERVER_ERROR, "unexpected EOF");
+    }
+    let line = |value: Value| format!("{value}\n");
+    let begin = line(json!({"stream": "Step 1/1 : FROM base:1\n"}));
+    if let Err(text) = shared.gates.pass("docker-build").await {
+        return (begin + &line(json!({"errorDetail": {"code": 1, "message": text}, "error": text}))).into_response();
+    }
+    let name = query(uri, "t").unwrap();
+    let labels: Value = query(uri, "labels").map_or(Value::Null, |text| serde_json::from_str(&text).unwrap());
+    let image = image(&name, &labels);
+    let end = line(json!({"aux": {"ID": image["Id"]}}));
+    let mut daemon = shared.state.lock().unwrap();
+    daemon.images.insert(name, image);
+    daemon.builds += 1;
+    (begin + &end).into_response()
+}
+
+fn image(name: &str, labels: &Value) -> Value {
+    let id = digest(name);
+    json!({
+        "Id": id, "RepoTags": [name], "Size": 1000, "Architecture": "amd64", "Os": "linux",
+        "Config": {"Labels": labels, "Cmd": ["app"]},
+        "RootFS": {"Type": "layers", "Layers": [digest(&id)]},
+    })
+}
+
+async fn remove(shared: &Shared, name: &str) -> Response {
+    if let Err(text) = shared.gates.pass("docker-remove").await {
+        return fault(StatusCode::CONFLICT, &text);
+    }
+    match shared.state.lock().unwrap().images.remove(name) {
+        Some(_) => Json(json!([{"Untagged": name}])).into_response(),
+        None => not_found(&format!("No such image: {name}")),
+    }
+}
+
+/// One node per folder of a cluster, with every node port mapped to the application.
+fn nodes(shared: &Shared, uri: &Uri) -> Value {
+    let filters: Value = serde_json::from_str(&query(uri, "filters").unwrap()).unwrap();
+    let cluster = filters["label"][0].as_str().unwrap().split_once('=').unwrap().1.to_owned();
+    if !shared.world.join("clusters").join(&cluster).exists() {
+        return json!([]);
+    }
+    let unmapped = shared.gates.is_held("docker-unmapped");
+    let port =
+        |port: u16| json!({"IP": "127.0.0.1", "PrivatePort": port, "PublicPort": shared.app_port, "Type": "tcp"});
+    let ports: Vec<Value> = if unmapped { Vec::new() } else { (30000..=30015).map(port).collect() };
+    json!([{
+        "Id": cluster, "Names": [format!("/{cluster}-control-plane")], "State": "running", "Ports": ports,
+        "Labels": {"io.x-k8s.kind.cluster": cluster, "io.x-k8s.kind.role": "control-plane"},
+    }])
+}
+
+async fn create_exec(shared: &Shared, path: &str, body: Body) -> Response {
+    let node = path.trim_start_matches("/containers/").trim_end_matches("/exec");
+    let cluster = node.trim_end_matches("-control-plane").to_owned();
+    if !shared.world.join("clusters").join(&cluster).exists() {
+        return not_found(&format!("No such container: {node}"));
+    }
+    let config: Value = serde_json::from_slice(&to_bytes(body, usize::MAX).await.unwrap()).unwrap();
+    let argv = serde_json::from_value(config["Cmd"].clone()).unwrap();
+    let mut daemon = shared.state.lock().unwrap();
+    daemon.execs.push(Exec { cluster, argv, code: None });
+    (StatusCode::CREATED, Json(json!({"Id": (daemon.execs.len() - 1).to_string()}))).into_response()
+}
+
+fn exec_number(path: &str) -> usize {
+    path.split('/').nth(2).unwrap().parse().unwrap()
+}
+
+/// Switches the connection to the program's input and output, and ends it with the program.
+fn start_exec(shared: Shared, path: &str, request: Request) -> Response {
+    let number = exec_number(path);
+    tokio::spawn(async move {
+        let (parts, body) = request.into_parts();
+        let _ = to_bytes(body, usize::MAX).await;
+        let Ok(upgraded) = hyper::upgrade::on(Request::from_parts(parts, Body::empty())).await else { return };
+        let mut io = TokioIo::new(upgraded);
+        let exec = shared.state.lock().unwrap().execs[number].clone();
+        let mut input = Vec::new();
+        if exec.argv.last().is_some_and(|word| word == "-") {
+            // A client that is killed in the middle breaks the connection off.
+            if io.read_to_end(&mut input).await.is_err() {
+                return;
+            }
+        }
+        let (code, output) = ctr(&shared, &exec, &String::from_utf8_lossy(&input)).await;
+        shared.state.lock().unwrap().execs[number].code = Some(code);
+        let stream = if code == 0 { 1 } else { 2 };
+        let mut frame = vec![stream, 0, 0, 0];
+        frame.extend(u32::try_from(output.len()).unwrap().to_be_bytes());
+        frame.extend(output.as_bytes());
+        if !output.is_empty() {
+            let _ = io.write_all(&frame).await;
+        }
+        let _ = io.shutdown().await;
+    });
+    let headers = [(header::CONNECTION, "Upgrade"), (header::UPGRADE, "tcp")];
+    (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
+}
+
+/// `ctr` in a node: exit code, and what it prints.
+async fn ctr(shared: &Shared, exec: &Exec, input: &str) -> (i64, String) {
+    let images = shared.world.join("clusters").join(&exec.cluster).join("images");
+    let file = |name: &str| images.join(name.trim_start_matches("docker.io/").replace('/', "_"));
+    let words: Vec<&str> = exec.argv.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["ctr", "version"] | ["sh", ..] => (0, String::new()),
+        ["ctr", _, _, "images", "ls", name, ..] => {
+            let name = name.trim_start_matches("name==");
+            let Ok(short) = fs::read_to_string(file(name)) else { return (0, "REF TYPE DIGEST\n".to_owned()) };
+            let id = digest(short.trim());
+            (0, format!("REF TYPE DIGEST\n{name} image {0}\n{id} image {0}\n", digest(&id)))
+        }
+        ["ctr", _, _, "images", "import", _] => {
+            let Some(name) = input.strip_prefix("archive of ") else { return (1, "unexpected EOF".to_owned()) };
+            let point = if name == BASE { "docker-import-base" } else { "docker-import" };
+            if let Err(text) = shared.gates.pass(point).await {
+                return (1, text);
+            }
+            fs::write(file(name), name).map_or_else(|error| (1, error.to_string()), |()| (0, String::new()))
+        }
+        ["ctr", _, _, "images", "rm", name] => {
+            if let Err(text) = shared.gates.pass("docker-remove-from-node").await {
+                return (1, text);
+            }
+            let _ = fs::remove_file(file(name));
+            (0, String::new())
+        }
+        _ => (127, format!("unknown: {words:?}")),
+    }
+}

@@ -1,0 +1,480 @@
+//! A Kubernetes API in memory, as far as this program uses one, and a controller that runs Deployments.
+//!
+//! It answers while the folder of its kind cluster says `ready`, and forgets everything when that cluster is another one.
+//! Points: `kube-<method>-<resource>`. While `rollout` is held new pods do not become ready.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::{Json, Router};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::gates::Gates;
+
+/// How often the controller looks whether held pods may become ready.
+const CONTROLLER: Duration = Duration::from_millis(20);
+
+/// The API; it ends with this value.
+#[derive(Debug)]
+pub(crate) struct Kube {
+    shared: Shared,
+    _tasks: [AbortOnDropHandle<()>; 2],
+}
+
+#[derive(Debug, Clone)]
+struct Shared {
+    cluster: PathBuf,
+    gates: Gates,
+    state: Arc<Mutex<Objects>>,
+    news: watch::Sender<u64>,
+}
+
+/// Kind in lower-case plural, namespace (empty for none), name.
+type Key = (String, String, String);
+
+#[derive(Debug, Default)]
+struct Objects {
+    /// Of which cluster they are.
+    cluster: String,
+    objects: BTreeMap<Key, Value>,
+    /// All changes: version, key, type, the object after it.
+    changes: Vec<(u64, Key, &'static str, Value)>,
+    version: u64,
+    /// New images crash; those that ran once go on running.
+    crashing: bool,
+    healthy: BTreeSet<String>,
+    /// Images of the Deployments that were applied, in order.
+    applied: Vec<String>,
+}
+
+/// What a request is about.
+#[derive(Debug)]
+struct Place {
+    resource: String,
+    namespace: String,
+    name: Option<String>,
+    is_log: bool,
+}
+
+impl Kube {
+    pub(super) async fn start(world: &Path, gates: Gates) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let kubeconfig = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "it",
+            "clusters": [{"name": "it", "cluster": {"server": format!("http://{address}")}}],
+            "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
+            "users": [{"name": "it", "user": {}}],
+        });
+        fs::write(world.join("kubeconfig"), kubeconfig.to_string()).unwrap();
+        let cluster = world.join("clusters/on-demand-infra");
+        let shared = Shared { cluster, gates, state: Arc::default(), news: watch::Sender::new(0) };
+        let router = Router::new().fallback(answer).with_state(shared.clone());
+        let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        let controller = tokio::spawn(control(shared.clone()));
+        Self { shared, _tasks: [AbortOnDropHandle::new(serving), AbortOnDropHandle::new(controller)] }
+    }
+
+    /// What is there beside the cluster's own furniture, as `kind namespace/name`.
+    pub(crate) fn objects(&self) -> Vec<String> {
+        let mut state = self.shared.current();
+        if state.cluster.is_empty() {
+            state.objects.clear();
+        }
+        let furniture = |key: &&Key| ["nodes", "events"].contains(&key.0.as_str()) || key.2 == "default";
+        let found = state.objects.keys().filter(|key| !furniture(key));
+        found.map(|(resource, namespace, name)| format!("{resource} {namespace}/{name}")).collect()
+    }
+
+    /// One object, or null.
+    pub(crate) fn object(&self, resource: &str, namespace: &str, name: &str) -> Value {
+        let key = (resource.to_owned(), namespace.to_owned(), name.to_owned());
+        self.shared.current().objects.get(&key).cloned().unwrap_or_default()
+    }
+
+    /// Images that did not run before crash from now on.
+    pub(crate) fn crash_new_images(&self, crashing: bool) {
+        self.shared.current().crashing = crashing;
+    }
+
+    /// The images of all Deployments that were applied, in order.
+    pub(crate) fn applied(&self) -> Vec<String> {
+        self.shared.current().applied.clone()
+    }
+
+    /// Puts something there that this program did not.
+    pub(crate) fn put(&self, resource: &str, namespace: &str, name: &str, object: Value) {
+        self.shared.current().put((resource.to_owned(), namespace.to_owned(), name.to_owned()), object);
+        self.shared.tell();
+    }
+
+    /// Takes something away behind this program's back.
+    pub(crate) fn take_away(&self, resource: &str, namespace: &str, name: &str) {
+        self.shared.current().remove(&(resource.to_owned(), namespace.to_owned(), name.to_owned()));
+        self.shared.tell();
+    }
+}
+
+impl Shared {
+    /// The objects of the cluster that is there now.
+    fn current(&self) -> std::sync::MutexGuard<'_, Objects> {
+        let mut state = self.state.lock().unwrap();
+        let id = fs::read_to_string(self.cluster.join("id")).unwrap_or_default();
+        if state.cluster != id {
+            let gone: Vec<Key> = state.objects.keys().cloned().collect();
+            gone.iter().for_each(|key| state.remove(key));
+            state.cluster = id;
+            let ready = json!({"status": {"conditions": [{"type": "Ready", "status": "True"}]}});
+            state.put(("nodes".into(), String::new(), "on-demand-infra-control-plane".into()), ready);
+            state.put(("namespaces".into(), String::new(), "default".into()), json!({}));
+        }
+        state
+    }
+
+    fn tell(&self) {
+        let version = self.state.lock().unwrap().version;
+        self.news.send_if_modified(|known| std::mem::replace(known, version) != version);
+    }
+}
+
+impl Objects {
+    /// Stores an object unless it is the same as before.
+    fn put(&mut self, key: Key, mut object: Value) -> Value {
+        let before = self.objects.get(&key);
+        let metadata = &mut object["metadata"];
+        metadata["name"] = json!(key.2);
+        if !key.1.is_empty() {
+            metadata["namespace"] = json!(key.1);
+        }
+        for (field, value) in
+            [("uid", json!(format!("uid-{}", self.version))), ("creationTimestamp", json!("2026-01-01T00:00:00Z"))]
+        {
+            metadata[field] = before.map_or(value, |it| it["metadata"][field].clone());
+        }
+        let generation = before.map_or(0, |it| it["metadata"]["generation"].as_i64().unwrap_or(0));
+        let is_changed = before.is_none_or(|it| it["spec"] != object["spec"]);
+        object["metadata"]["generation"] = json!(generation + i64::from(is_changed));
+        object["metadata"]["resourceVersion"] =
+            before.map_or(Value::Null, |it| it["metadata"]["resourceVersion"].clone());
+        if before == Some(&object) {
+            return object;
+        }
+        let kind = if before.is_some() { "MODIFIED" } else { "ADDED" };
+        self.version += 1;
+        object["metadata"]["resourceVersion"] = json!(self.version.to_string());
+        self.changes.push((self.version, key.clone(), kind, object.clone()));
+        self.objects.insert(key, object.clone());
+        object
+    }
+
+    fn remove(&mut self, key: &Key) {
+        if let Some(object) = self.objects.remove(key) {
+            self.version += 1;
+            self.changes.push((self.version, key.clone(), "DELETED", object));
+        }
+    }
+
+    fn of(&self, resource: &str, namespace: &str) -> Vec<(Key, Value)> {
+        let is_meant = |key: &Key| key.0 == resource && (namespace.is_empty() || key.1 == namespace);
+        self.objects.iter().filter(|(key, _)| is_meant(key)).map(|(key, it)| (key.clone(), it.clone())).collect()
+    }
+
+    /// Makes the ReplicaSets and pods of a Deployment as they should be.
+    fn reconcile(&mut self, key: &Key, is_held: bool) {
+        let (_, namespace, name) = key;
+        let Some(mut deployment) = self.objects.get(key).cloned() else { return };
+        let template = deployment["spec"]["template"].clone();
+        let image = template["spec"]["containers"][0]["image"].as_str().unwrap_or_default().to_owned();
+        let hash = on_demand_infra::id::short_hash(&[&template.to_string()], 10);
+        let crashes = self.crashing && !self.healthy.contains(&image);
+        let is_ready = !is_held && !crashes;
+        let replicas = deployment["spec"]["replicas"].as_i64().unwrap_or(1);
+
+        let labels = |hash: &str| {
+            let mut labels = template["metadata"]["labels"].clone();
+            labels["pod-template-hash"] = json!(hash);
+            labels
+        };
+        let set_key = ("replicasets".to_owned(), namespace.clone(), format!("{name}-{hash}"));
+        let owner = json!([{"apiVersion": "apps/v1", "kind": "Deployment", "name": name, "uid": deployment["metadata"]["uid"]}]);
+        let sets =
+            self.of("replicasets", namespace).into_iter().filter(|(_, it)| it["metadata"]["ownerReferences"] == owner);
+        let sets: Vec<(Key, Value)> = sets.collect();
+        let revision = |it: &Value| {
+            it["metadata"]["annotations"]["deployment.kubernetes.io/revision"]
+                .as_str()
+                .and_then(|text| text.parse::<i64>().ok())
+        };
+        let newest = sets.iter().filter_map(|(_, it)| revision(it)).max().unwrap_or(0);
+        let present = sets.iter().find(|(key, _)| *key == set_key).and_then(|(_, it)| revision(it));
+        let revision = if present == Some(newest) && newest > 0 { newest } else { newest + 1 };
+        let annotation = json!({"deployment.kubernetes.io/revision": revision.to_string()});
+        self.put(
+            set_key,
+            json!({
+                "metadata": {"labels": labels(&hash), "annotations": annotation, "ownerReferences": owner},
+                "spec": {"replicas": replicas, "selector": {}},
+            }),
+        );
+
+        let pods = self.of("pods", namespace).into_iter().filter(|(key, _)| key.2.starts_with(&format!("{name}-")));
+        let (mine, others): (Vec<_>, Vec<_>) = pods.partition(|(key, _)| key.2.starts_with(&format!("{name}-{hash}-")));
+        for (key, _) in mine.iter().skip(usize::try_from(replicas).unwrap()) {
+            self.remove(key);
+        }
+        for number in 0..replicas {
+            let pod = ("pods".to_owned(), namespace.clone(), format!("{name}-{hash}-{number}"));
+            let state = if crashes {
+                json!({"waiting": {"reason": "CrashLoopBackOff"}})
+            } else {
+                json!({"running": {"startedAt": "2026-01-01T00:00:00Z"}})
+            };
+            let mut container = json!({"name": "app", "image": image, "imageID": image, "ready": is_ready, "restartCount": 0, "state": state});
+            if crashes {
+                container["restartCount"] = json!(3);
+                container["lastState"] = json!({"terminated": {"exitCode": 3, "reason": "Error"}});
+            }
+            self.put(
+                pod,
+                json!({
+                    "metadata": {"labels": labels(&hash)},
+                    "spec": template["spec"],
+                    "status": {
+                        "phase": "Running",
+                        "conditions": [{"type": "Ready", "status": if is_ready { "True" } else { "False" }}],
+                        "containerStatuses": [container],
+                    },
+                }),
+            );
+        }
+        let old = if is_ready || replicas == 0 {
+            others.iter().for_each(|(key, _)| self.remove(key));
+            0
+        } else {
+            i64::try_from(others.len()).unwrap()
+        };
+        if is_ready {
+            self.healthy.insert(image);
+        }
+        let ready = if is_ready { replicas } else { 0 };
+        deployment["metadata"]["annotations"]["deployment.kubernetes.io/revision"] = json!(revision.to_string());
+        deployment["status"] = json!({
+            "observedGeneration": deployment["metadata"]["generation"], "replicas": replicas + old,
+            "updatedReplicas": replicas, "readyReplicas": ready + old, "availableReplicas": ready + old,
+        });
+        self.put(key.clone(), deployment);
+    }
+}
+
+async fn control(shared: Shared) {
+    loop {
+        tokio::time::sleep(CONTROLLER).await;
+        {
+            let mut state = shared.current();
+            for (key, _) in state.of("deployments", "") {
+                let is_held = shared.gates.is_held("rollout");
+                state.reconcile(&key, is_held);
+            }
+        }
+        shared.tell();
+    }
+}
+
+fn status(code: StatusCode, reason: &str, message: &str) -> Response {
+    let body = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code.as_u16(), "reason": reason, "message": message});
+    (code, Json(body)).into_response()
+}
+
+async fn answer(State(shared): State<Shared>, request: Request) -> Response {
+    let method = request.method().as_str().to_owned();
+    let query: BTreeMap<String, String> =
+        url::form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes()).into_owned().collect();
+    let path = request.uri().path().to_owned();
+    let body = to_bytes(request.into_body(), usize::MAX).await.unwrap_or_default();
+    if !shared.cluster.join("ready").exists() {
+        return status(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", "it is still starting");
+    }
+    if path == "/version" {
+        let text = ["gitCommit", "gitTreeState", "buildDate", "goVersion", "compiler", "platform"];
+        let mut version: Value =
+            text.iter().map(|name| ((*name).to_owned(), json!(""))).collect::<serde_json::Map<_, _>>().into();
+        version["major"] = json!("1");
+        version["minor"] = json!("34");
+        version["gitVersion"] = json!("v1.34.0");
+        return Json(version).into_response();
+    }
+    let place = Place::read(&path);
+    if let Err(text) = shared.gates.pass(&format!("kube-{}-{}", method.to_lowercase(), place.resource)).await {
+        let code = if text.contains("try again") { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::FORBIDDEN };
+        return status(code, "Forbidden", &text);
+    }
+    match (method.as_str(), &place.name) {
+        ("GET", Some(_)) if place.is_log => "2026-01-01T00:00:00Z the application says hello\n".into_response(),
+        ("GET", None) if query.contains_key("watch") => follow(&shared, place, &query),
+        ("GET", None) => {
+            let state = shared.current();
+            let items: Vec<Value> = state
+                .of(&place.resource, &place.namespace)
+                .into_iter()
+                .filter(|(_, it)| is_selected(it, &query))
+                .map(|(_, it)| it)
+                .collect();
+            Json(json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": state.version.to_string()}, "items": items})).into_response()
+        }
+        (_, name) => {
+            let answer = shared.change(&method, &place, name.clone(), &body);
+            shared.tell();
+            answer
+        }
+    }
+}
+
+impl Shared {
+    fn change(&self, method: &str, place: &Place, name: Option<String>, body: &[u8]) -> Response {
+        let body: Value = serde_json::from_slice(body).unwrap_or_default();
+        let name = name.unwrap_or_else(|| body["metadata"]["name"].as_str().unwrap().to_owned());
+        let key = (place.resource.clone(), place.namespace.clone(), name);
+        let mut state = self.current();
+        let live = state.objects.get(&key).cloned();
+        let missing = || status(StatusCode::NOT_FOUND, "NotFound", &format!("{} \"{}\" not found", key.0, key.2));
+        let wanted = match (method, live) {
+            ("GET", live) => return live.map_or_else(missing, |it| Json(it).into_response()),
+            ("POST", Some(_)) => return status(StatusCode::CONFLICT, "AlreadyExists", "already exists"),
+            ("POST", None) => body,
+            ("DELETE", None) => return missing(),
+            ("DELETE", Some(live)) => {
+                let wanted = &body["preconditions"]["resourceVersion"];
+                if wanted.is_string() && *wanted != live["metadata"]["resourceVersion"] {
+                    return status(StatusCode::CONFLICT, "Conflict", "the object has been modified");
+                }
+                state.delete(&key, &live);
+                return Json(json!({"kind": "Status", "apiVersion": "v1", "status": "Success"})).into_response();
+            }
+            // What the one manager does not name any more goes; the rest is the controller's.
+            (_, live) if body["apiVersion"].is_string() => {
+                if let Some(port) = taken_port(&state, &key, &body) {
+                    let text =
+                        format!("spec.ports[0].nodePort: Invalid value: {port}: provided port is already allocated");
+                    return status(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", &text);
+                }
+                let mut wanted = body;
+                if let Some(live) = live {
+                    wanted["status"] = live["status"].clone();
+                    let revision = &live["metadata"]["annotations"]["deployment.kubernetes.io/revision"];
+                    if revision.is_string() {
+                        wanted["metadata"]["annotations"]["deployment.kubernetes.io/revision"] = revision.clone();
+                    }
+                }
+                wanted
+            }
+            (_, None) => return missing(),
+            (_, Some(mut live)) => {
+                merge(&mut live, body);
+                live
+            }
+        };
+        let stored = state.put(key.clone(), wanted);
+        if key.0 == "deployments" {
+            let image =
+                stored["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap_or_default().to_owned();
+            state.applied.push(image);
+            state.reconcile(&key, self.gates.is_held("rollout"));
+        }
+        Json(state.objects[&key].clone()).into_response()
+    }
+}
+
+impl Objects {
+    fn delete(&mut self, key: &Key, object: &Value) {
+        let is_inside = |it: &Key| key.0 == "namespaces" && it.1 == key.2;
+        let is_owned = |it: &Key| {
+            key.0 == "deployments"
+                && it.1 == key.1
+                && ["pods", "replicasets"].contains(&it.0.as_str())
+                && it.2.starts_with(&format!("{}-", key.2))
+        };
+        let gone: Vec<Key> = self.objects.keys().filter(|it| is_inside(it) || is_owned(it)).cloned().collect();
+        gone.iter().chain([key]).for_each(|it| self.remove(it));
+        let _ = object;
+    }
+}
+
+fn taken_port(state: &Objects, key: &Key, body: &Value) -> Option<i64> {
+    let port = body["spec"]["ports"][0]["nodePort"].as_i64().filter(|_| key.0 == "services")?;
+    let services = state.of("services", "");
+    services.iter().any(|(other, it)| other != key && it["spec"]["ports"][0]["nodePort"] == port).then_some(port)
+}
+
+fn merge(live: &mut Value, change: Value) {
+    match change {
+        Value::Object(fields) if live.is_object() => {
+            fields.into_iter().for_each(|(name, it)| merge(&mut live[name], it))
+        }
+        other => *live = other,
+    }
+}
+
+fn is_selected(object: &Value, query: &BTreeMap<String, String>) -> bool {
+    let labels =
+        query.get("labelSelector").into_iter().flat_map(|text| text.split(',')).filter_map(|it| it.split_once('='));
+    let fields = query.get("fieldSelector").into_iter().filter_map(|it| it.strip_prefix("metadata.name="));
+    labels.into_iter().all(|(name, value)| object["metadata"]["labels"][name] == value)
+        && fields.into_iter().all(|name| object["metadata"]["name"] == name)
+}
+
+fn follow(shared: &Shared, place: Place, query: &BTreeMap<String, String>) -> Response {
+    let (shared, query) = (shared.clone(), query.clone());
+    let after: u64 = query.get("resourceVersion").and_then(|text| text.parse().ok()).unwrap_or(0);
+    let start = (shared.news.subscribe(), after);
+    let lines = futures_util::stream::unfold(start, move |(mut news, mut after)| {
+        let (shared, query) = (shared.clone(), query.clone());
+        let (resource, namespace) = (place.resource.clone(), place.namespace.clone());
+        async move {
+            loop {
+                let mut text = String::new();
+                {
+                    let state = shared.state.lock().unwrap();
+                    let seen = std::mem::replace(&mut after, state.version);
+                    for (_, key, kind, object) in state.changes.iter().filter(|it| it.0 > seen) {
+                        if key.0 == resource
+                            && (namespace.is_empty() || key.1 == namespace)
+                            && is_selected(object, &query)
+                        {
+                            text += &format!("{}\n", json!({"type": kind, "object": object}));
+                        }
+                    }
+                }
+                if !text.is_empty() {
+                    return Some((Ok::<_, std::io::Error>(text), (news, after)));
+                }
+                news.changed().await.ok()?;
+            }
+        }
+    });
+    Body::from_stream(lines).into_response()
+}
+
+impl Place {
+    /// `/api/v1/...` or `/apis/<group>/<version>/...`, then `[namespaces/<ns>/]<resource>[/<name>[/log]]`.
+    fn read(path: &str) -> Self {
+        let mut words: Vec<&str> = path.trim_matches('/').split('/').collect();
+        words.drain(..if words[0] == "api" { 2 } else { 3 });
+        let namespace = if words[0] == "namespaces" && words.len() > 2 { words.drain(..2).nth(1).unwrap() } else { "" };
+        Self {
+            resource: words[0].to_owned(),
+            namespace: namespace.to_owned(),
+            name: words.get(1).map(|it| (*it).to_owned()),
+            is_log: words.get(2) == Some(&"log"),
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! The real program as a process of its own, so that it can be killed.
+
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal};
+use tokio::process::{Child, Command};
+
+use super::eventually;
+
+/// A server that was started. It is killed with this value.
+#[derive(Debug)]
+pub(crate) struct Server {
+    child: Child,
+    log: PathBuf,
+    /// Where this start's lines begin in the log.
+    begin: usize,
+}
+
+impl Server {
+    #[expect(clippy::disallowed_methods, reason = "the program itself is what is tested")]
+    pub(super) fn spawn(world: &Path, settings: &BTreeMap<String, String>) -> Self {
+        let log = world.join("server.log");
+        let file = OpenOptions::new().create(true).append(true).open(&log).unwrap();
+        let begin = usize::try_from(file.metadata().unwrap().len()).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_on-demand-infra"))
+            .current_dir(world)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap())
+            .envs(settings)
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().unwrap())
+            .stderr(file)
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        Self { child, log, begin }
+    }
+
+    /// What this start has logged so far.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default().split_off(self.begin)
+    }
+
+    /// Waits until it listens; gives its address. `None` when it ended instead.
+    pub(super) async fn address(&mut self) -> Option<String> {
+        let mut address = None;
+        eventually("the server to start", async || {
+            address = self.log().lines().find(|line| line.contains("the server is ready")).and_then(|line| {
+                let rest = line.split_once("address=")?.1;
+                Some(rest.split_whitespace().next()?.to_owned())
+            });
+            address.is_some() || self.child.try_wait().unwrap().is_some()
+        })
+        .await;
+        address
+    }
+
+    /// kill -9, at once.
+    pub(crate) async fn kill(&mut self) {
+        let _ = self.child.start_kill();
+        self.child.wait().await.unwrap();
+    }
+
+    /// Asks it to stop, and waits for its end.
+    pub(crate) async fn terminate(&mut self) -> ExitStatus {
+        if let Some(pid) = self.child.id().and_then(|id| Pid::from_raw(i32::try_from(id).unwrap())) {
+            rustix::process::kill_process(pid, Signal::TERM).unwrap();
+        }
+        self.ended().await
+    }
+
+    /// Waits until it has ended.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        tokio::time::timeout(Duration::from_secs(30), self.child.wait()).await.expect("it ends in time").unwrap()
+    }
+}

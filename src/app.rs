@@ -7,6 +7,7 @@ use futures_util::{Stream, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use crate::cloud::docker::DockerError;
 use crate::cloud::kube::Kube;
@@ -285,12 +286,15 @@ impl App {
             | Intent::Redeploy(_)
             | Intent::Scale(_)
             | Intent::Rollback(_)
-            | Intent::Decommission(_) => self.change(principal, key, request).await,
+            | Intent::Decommission(_) => {
+                let (app, principal) = (self.clone(), principal.to_owned());
+                whole(async move { app.change(&principal, key, request).await }).await
+            }
         }
     }
 
     async fn change(&self, principal: &str, key: Option<RequestKey>, request: Request) -> Result<Accepted, AppError> {
-        let _turn = self.0.accepting.lock().await;
+        let turn = self.0.accepting.lock().await;
         let store = &self.0.store;
         if let Some(key) = &key
             && !request.dry_run
@@ -319,6 +323,8 @@ impl App {
             },
         )?;
         if request.dry_run {
+            // Looking at the world takes its time and changes nothing: nobody has to wait for it.
+            drop(turn);
             return Ok(Accepted::Plan(self.preview(&plan, deployment, target).await));
         }
         let id = OperationId::new();
@@ -410,8 +416,11 @@ impl App {
                     param: Some("instance_name"),
                 });
             }
+            // What it is built from changes when that has succeeded.
             let mut deployment = existing.clone();
-            deployment.git_ref = deploy.git_ref.clone().or(deployment.git_ref);
+            if deployment.facts.version.is_none() {
+                deployment.state = DeploymentState::Deploying;
+            }
             return Ok(Subject { deployment, target });
         }
         let now = Timestamp::now();
@@ -536,7 +545,8 @@ impl App {
                 param: None,
             });
         }
-        if !self.0.engine.cancel(id).await? {
+        let engine = self.0.engine.clone();
+        if !whole(async move { Ok(engine.cancel(id).await?) }).await? {
             return Err(AppError::Conflict {
                 message: format!("operation `{id}` has ended ({})", operation.state.as_str()),
                 param: None,
@@ -562,6 +572,11 @@ impl App {
     /// # Errors
     /// [`AppError::Conflict`] when it is not stuck, or something else has changed the deployment since.
     pub async fn resume(&self, id: OperationId) -> Result<Operation, AppError> {
+        let app = self.clone();
+        whole(async move { app.resume_stuck(id).await }).await
+    }
+
+    async fn resume_stuck(&self, id: OperationId) -> Result<Operation, AppError> {
         let _turn = self.0.accepting.lock().await;
         let operation = self.existing_operation(id).await?;
         let conflict = |message: String| AppError::Conflict { message, param: None };
@@ -665,6 +680,13 @@ impl App {
             .collect();
         preview::view(name, steps)
     }
+}
+
+/// Does something to its end, also when whoever asked for it goes away: what is stored is also begun.
+async fn whole<T: Send + 'static>(
+    work: impl Future<Output = Result<T, AppError>> + Send + 'static,
+) -> Result<T, AppError> {
+    tokio::spawn(work.in_current_span()).await.unwrap_or_else(|error| Err(AppError::Internal(error.into())))
 }
 
 fn candidate(deployment: &Deployment) -> Candidate {

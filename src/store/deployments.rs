@@ -79,20 +79,45 @@ impl Store {
         rows.iter().map(|row| parse_json(row, "version")).collect()
     }
 
-    /// Whether any version that may run again uses the image: of a deployment that is not removed, but for one.
+    /// Whether any version that may run again uses the image: of a deployment that stays, but for one.
     ///
     /// # Errors
     /// What the database says.
     pub async fn is_image_used(&self, image: &ImageRef, but_for: Option<DeploymentId>) -> Result<bool, StoreError> {
         let used: i64 = sqlx::query_scalar(
             "SELECT COUNT(*) FROM versions v JOIN deployments d ON d.id = v.deployment_id
-             WHERE v.image = $1 AND d.id <> $2 AND d.state <> 'removed'",
+             WHERE v.image = $1 AND d.id <> $2 AND d.state NOT IN ('removing', 'removed')",
         )
         .bind(image.as_str())
         .bind(but_for.map(|id| id.to_string()).unwrap_or_default())
         .fetch_one(&self.pool)
         .await?;
         Ok(used > 0)
+    }
+
+    /// Whether an unfinished operation on another deployment may be about to use an image of this repository.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn is_repository_at_work(
+        &self,
+        repository: &RepositoryUrl,
+        but_for: DeploymentId,
+    ) -> Result<bool, StoreError> {
+        let rows = sqlx::query(
+            "SELECT d.repository FROM operations o JOIN deployments d ON d.id = o.deployment_id
+             WHERE o.ended_ms IS NULL AND d.id <> $1 AND o.action <> 'decommission'",
+        )
+        .bind(but_for.to_string())
+        .fetch_all(&self.pool)
+        .await?;
+        for row in &rows {
+            // Images are named after the repository's name and the commit, not after its address.
+            if parse(row, "repository", |text| RepositoryUrl::parse(text))?.name() == repository.name() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// A target by its kind and name.

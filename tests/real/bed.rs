@@ -82,7 +82,8 @@ impl Bed {
 /// Starts a process that holds the one lock of these tests, removes left-overs now, and again when this process is gone,
 /// however it ended. It waits for the janitor of an earlier run.
 fn janitor(root: &Path) -> Child {
-    let clear = format!("for it in $(kind get clusters -q | grep '^{PREFIX}'); do kind delete cluster -q --name $it; done");
+    let clear =
+        format!("for it in $(kind get clusters -q | grep '^{PREFIX}'); do kind delete cluster -q --name $it; done");
     let script = format!(
         r#"{clear}; rm -rf "$1"; mkdir -p "$1"; echo ready
         pids=" "
@@ -131,7 +132,9 @@ fn variable(name: &str, part: &str) -> String {
 }
 
 fn how_to_get(part: &str) -> String {
-    format!("the part `{part}` of the test bed is missing; `make test` brings it up, or `. \"$(tests/rig/up docker tools kind images apps)\"`")
+    format!(
+        "the part `{part}` of the test bed is missing; `make test` brings it up, or `. \"$(tests/rig/up docker tools kind images apps)\"`"
+    )
 }
 
 /// What a page's container runs.
@@ -173,7 +176,10 @@ impl Repository {
         }
         let work = self.path();
         must("git", &["-C", &work, "add", "-A"]);
-        must("git", &["-C", &work, "-c", "user.name=Real", "-c", "user.email=real@example.com", "commit", "-q", "-m", "Change"]);
+        must(
+            "git",
+            &["-C", &work, "-c", "user.name=Real", "-c", "user.email=real@example.com", "commit", "-q", "-m", "Change"],
+        );
         must("git", &["-C", &work, "rev-parse", "HEAD"]).trim().to_owned()
     }
 

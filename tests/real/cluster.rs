@@ -36,10 +36,24 @@ impl Cluster {
         let image = std::env::var("KIND_NODE_IMAGE").unwrap();
         let (file, kubeconfig) = (file.to_str().unwrap().to_owned(), self.kubeconfig());
         let kubeconfig = kubeconfig.to_str().unwrap();
-        must("kind", &[
-            "create", "cluster", "-q", "--name", &self.name, "--image", &image, "--config", &file, "--kubeconfig",
-            kubeconfig, "--wait", "120s",
-        ]);
+        must(
+            "kind",
+            &[
+                "create",
+                "cluster",
+                "-q",
+                "--name",
+                &self.name,
+                "--image",
+                &image,
+                "--config",
+                &file,
+                "--kubeconfig",
+                kubeconfig,
+                "--wait",
+                "120s",
+            ],
+        );
     }
 
     /// Removes it.

@@ -83,7 +83,12 @@ impl Server {
         *self.child.lock().unwrap() = Some(child);
         let began = Instant::now();
         while self.client.get(format!("{}/health", self.base)).send().await.is_err() {
-            assert!(began.elapsed() < Duration::from_secs(30), "the server `{}` does not answer: {}", self.name, self.log());
+            assert!(
+                began.elapsed() < Duration::from_secs(30),
+                "the server `{}` does not answer: {}",
+                self.name,
+                self.log()
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -215,15 +220,16 @@ fn body(mut fields: Value) -> Value {
 fn payloads(response: reqwest::Response) -> impl Stream<Item = String> + use<> {
     let mut rest = Vec::new();
     let chunks = response.bytes_stream().take_while(|chunk| std::future::ready(chunk.is_ok()));
-    chunks.flat_map(move |chunk| {
-        rest.extend_from_slice(&chunk.unwrap());
-        let mut lines = Vec::new();
-        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = rest.drain(..=end).collect();
-            let line = String::from_utf8(line).unwrap();
-            lines.extend(line.trim_end().strip_prefix("data: ").map(str::to_owned));
-        }
-        futures_util::stream::iter(lines)
-    })
-    .boxed()
+    chunks
+        .flat_map(move |chunk| {
+            rest.extend_from_slice(&chunk.unwrap());
+            let mut lines = Vec::new();
+            while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = rest.drain(..=end).collect();
+                let line = String::from_utf8(line).unwrap();
+                lines.extend(line.trim_end().strip_prefix("data: ").map(str::to_owned));
+            }
+            futures_util::stream::iter(lines)
+        })
+        .boxed()
 }

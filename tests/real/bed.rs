@@ -137,6 +137,16 @@ fn how_to_get(part: &str) -> String {
     )
 }
 
+/// What a page's container runs.
+pub(crate) const SERVES: &str = r#"["httpd", "-f", "-v", "-p", "8080", "-h", "/www"]"#;
+/// What ends at once.
+pub(crate) const CRASHES: &str = r#"["sh", "-c", "echo no disk; exit 3"]"#;
+
+/// A Dockerfile for a page, with this command.
+pub(crate) fn dockerfile(command: &str) -> String {
+    format!("FROM busybox:stable\nCOPY www /www\nUSER 1000\nEXPOSE 8080\nCMD {command}\n")
+}
+
 /// A repository of a test's own, so that its commits (and so its images) are nobody else's.
 pub(crate) struct Repository {
     work: PathBuf,
@@ -150,8 +160,8 @@ impl Repository {
         let repository = Self { work };
         must("git", &["init", "-q", "-b", "main", &repository.path()]);
         repository.commit(&[
-            ("Dockerfile", "FROM busybox:stable\nCOPY www /www\nUSER 1000\nEXPOSE 8080\nCMD [\"httpd\", \"-f\", \"-v\", \"-p\", \"8080\", \"-h\", \"/www\"]\n"),
-            ("www/index.html", &format!("{name}, version 1\n")),
+            ("Dockerfile", &dockerfile(SERVES)),
+            ("www/index.html", "version 1\n"),
             ("www/seed.txt", &format!("{:?}\n", std::time::SystemTime::now())),
         ]);
         repository

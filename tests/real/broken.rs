@@ -18,7 +18,7 @@ const BROKEN: [(&str, &str, &[&str]); 10] = [
     ("crash", "crash_loop", &["exit code 1"]),
     ("wrong-port", "port_mismatch", &["8080", "9090"]),
     ("loopback-only", "loopback_only", &["127.0.0.1", "0.0.0.0"]),
-    ("never-listens", "never_listens", &["8080"]),
+    ("never-listens", "never_listens", &["listens on no port", "waiting for db:5432"]),
     ("out-of-memory", "out_of_memory", &["memory", "512Mi"]),
 ];
 
@@ -59,7 +59,7 @@ async fn a_slow_start_is_only_slow() {
     let answer = server.ask(deploy("slow-start")).await.ended("succeeded");
 
     assert!(page(&answer.word("app_url")).await.contains("version 1"));
-    server.ask(json!({"action": "decommission", "instance_id": answer.word("id")})).await.ended("succeeded");
+    server.ask(json!({"action": "decommission", "deployment_mode": "local", "instance_id": answer.word("id")})).await.ended("succeeded");
 }
 
 #[tokio::test]
@@ -69,5 +69,5 @@ async fn without_expose_the_default_port_is_assumed_and_it_is_said() {
     let answer = server.ask(deploy("no-expose")).await.ended("succeeded").says("no EXPOSE").says("8080");
 
     assert!(page(&answer.word("app_url")).await.contains("version 1"));
-    server.ask(json!({"action": "decommission", "instance_id": answer.word("id")})).await.ended("succeeded");
+    server.ask(json!({"action": "decommission", "deployment_mode": "local", "instance_id": answer.word("id")})).await.ended("succeeded");
 }

@@ -102,13 +102,21 @@ impl Cluster {
     }
 }
 
-/// Fetches a page, with patience for a proxy that has just learnt of a change.
+/// How long the node's proxy may take to learn of a change.
+const PROXY_LAG: Duration = Duration::from_secs(10);
+
+/// Fetches a page.
 pub(crate) async fn page(url: &str) -> String {
+    page_with(url, "").await
+}
+
+/// Fetches a page that has to show this, with patience for a proxy that has just learnt of a change.
+pub(crate) async fn page_with(url: &str, words: &str) -> String {
     let began = Instant::now();
     loop {
         match fetch(url).await {
-            Ok(text) => return text,
-            Err(error) => assert!(began.elapsed() < Duration::from_secs(10), "`{url}` does not answer: {error}"),
+            Ok(text) if text.contains(words) => return text,
+            other => assert!(began.elapsed() < PROXY_LAG, "`{url}` does not show {words:?}: {other:?}"),
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::answer::Answer;
 use crate::bed::bed;
-use crate::cluster::{fetch, nothing_is_left, page};
+use crate::cluster::{fetch, nothing_is_left, page, page_with};
 use crate::server::{Server, shared};
 
 /// An example repository and how its version shows.
@@ -34,13 +34,13 @@ impl Example {
     }
 
     async fn shows(&self, server: &Server, answer: &Answer, version: &str) {
-        let text = if self.page_tells {
-            page(&answer.word("app_url")).await
+        let url = answer.word("app_url");
+        if self.page_tells {
+            page_with(&url, version).await;
         } else {
-            page(&answer.word("app_url")).await;
-            server.ask(self.request("logs", json!({}))).await.words().to_owned()
-        };
-        assert!(text.contains(version), "it does not show {version:?}: {text}");
+            page(&url).await;
+            server.ask(self.request("logs", json!({}))).await.says(version);
+        }
     }
 
     /// The whole life of a deployment.

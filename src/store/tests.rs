@@ -244,6 +244,21 @@ stories! {
         assert!(!world.store.is_image_used(&image, Some(two.id)).await.unwrap());
     }
 
+    async fn versions_that_are_removed_are_gone_and_the_others_stay(world: World) {
+        let deployment = world.deployment("app");
+        let image = ImageRef::parse("on-demand-infra/app:1").unwrap();
+        for revision in 1..=3 {
+            let id = world.accepted(&deployment, None).await;
+            let version = Version { revision, ..World::version(id, &image) };
+            world.end(id, &deployment, OperationState::Succeeded, Some(version)).await;
+        }
+
+        world.store.remove_versions(deployment.id, &[1, 2]).await.unwrap();
+
+        let versions = world.store.versions(deployment.id).await.unwrap();
+        assert_eq!(versions.iter().map(|it| it.revision).collect::<Vec<_>>(), [3]);
+    }
+
     async fn a_repository_is_at_work_while_another_deployment_of_it_changes(world: World) {
         let name = format!("app-{}", &TargetId::new().uuid().simple().to_string()[20..]);
         let one = world.deployment(&name);

@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
 
+mod decommission;
 mod deploy;
 mod http;
 mod plans;
+mod versions;
 mod world;

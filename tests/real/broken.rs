@@ -59,7 +59,10 @@ async fn a_slow_start_is_only_slow() {
     let answer = server.ask(deploy("slow-start")).await.ended("succeeded");
 
     assert!(page(&answer.word("app_url")).await.contains("version 1"));
-    server.ask(json!({"action": "decommission", "deployment_mode": "local", "instance_id": answer.word("id")})).await.ended("succeeded");
+    server
+        .ask(json!({"action": "decommission", "deployment_mode": "local", "instance_id": answer.word("id")}))
+        .await
+        .ended("succeeded");
 }
 
 #[tokio::test]
@@ -69,5 +72,8 @@ async fn without_expose_the_default_port_is_assumed_and_it_is_said() {
     let answer = server.ask(deploy("no-expose")).await.ended("succeeded").says("no EXPOSE").says("8080");
 
     assert!(page(&answer.word("app_url")).await.contains("version 1"));
-    server.ask(json!({"action": "decommission", "deployment_mode": "local", "instance_id": answer.word("id")})).await.ended("succeeded");
+    server
+        .ask(json!({"action": "decommission", "deployment_mode": "local", "instance_id": answer.word("id")}))
+        .await
+        .ended("succeeded");
 }

@@ -33,7 +33,8 @@ async fn a_cluster_of_somebody_else_is_used_and_stays_and_is_diagnosed_when_it_i
     let mapped = server.ask(request(&repository, "deploy", "mapped")).await.ended("succeeded");
     let unmapped = server.ask(request(&repository, "deploy", "unmapped")).await.ended("succeeded");
 
-    let (mapped, unmapped) = if mapped.word("app_url").contains("localhost") { (mapped, unmapped) } else { (unmapped, mapped) };
+    let (mapped, unmapped) =
+        if mapped.word("app_url").contains("localhost") { (mapped, unmapped) } else { (unmapped, mapped) };
     assert_eq!(mapped.word("app_url"), "http://localhost:31028");
     page_with(&mapped.word("app_url"), "version 1").await;
     let unmapped = unmapped.says("port-forward").says("does not map node port 31029");

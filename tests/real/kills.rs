@@ -58,9 +58,10 @@ fn rounds() -> Vec<[Point; 3]> {
             .map(|it| [roll_out[it], roll_out[(it + 7) % roll_out.len()], removal[it % removal.len()]])
             .collect();
     }
-    let seed = std::env::var("REAL_SEED").ok().and_then(|it| it.parse().ok()).unwrap_or_else(|| {
-        SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64 % 100_000
-    });
+    let seed = std::env::var("REAL_SEED")
+        .ok()
+        .and_then(|it| it.parse().ok())
+        .unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64 % 100_000);
     println!("kills: REAL_SEED={seed} repeats this sample");
     let mut state = seed;
     let mut pick = |points: &[Point]| {

@@ -164,7 +164,9 @@ fn hint(cause: &BuildFault, exit_code: Option<i64>, text: &str) -> &'static str 
         BuildFault::NoDockerfile => {
             "add the Dockerfile, or name its path with `dockerfile_path`; .dockerignore may leave it out"
         }
-        BuildFault::Other => "correct what the builder complains about; if it is not the Dockerfile, look at Docker's own log",
+        BuildFault::Other => {
+            "correct what the builder complains about; if it is not the Dockerfile, look at Docker's own log"
+        }
     }
 }
 

@@ -27,6 +27,7 @@ use crate::store::{Page, Store};
 
 mod change;
 mod error;
+mod past;
 mod preview;
 mod steps;
 
@@ -87,13 +88,15 @@ impl App {
         let engine =
             Engine::new(Arc::clone(&settings), store.clone(), sealer.clone(), host.clone(), executor::conclude);
         engine.carry_on().await?;
+        let shutdown = CancellationToken::new();
+        tokio::spawn(past::forget_every_day(store.clone(), settings.store.workspace.clone(), shutdown.clone()));
         Ok(Self(Arc::new(Handles {
             settings,
             store,
             sealer,
             host,
             engine,
-            shutdown: CancellationToken::new(),
+            shutdown,
             accepting: tokio::sync::Mutex::default(),
         })))
     }

@@ -185,7 +185,7 @@ impl StepContext {
     /// When the store does not answer.
     pub async fn is_image_free(&self, image: &ImageRef, but_for: Option<DeploymentId>) -> Result<bool, StepError> {
         Ok(!self.store.is_image_used(image, but_for).await?
-            && !self.store.is_repository_at_work(&self.deployment.repository, self.deployment.id).await?)
+            && !self.store.is_image_awaited(image, &self.deployment.repository, self.deployment.id).await?)
     }
 
     /// The folder of the deployment in the workspace.

@@ -59,7 +59,7 @@ impl PruneVersions {
         let versions = store.versions(deployment.id).await?;
         let ran = deployment.facts.version.as_ref();
         let (old, kept) = split(&versions, &applied, ran, cx.settings.rollout.keep_versions);
-        if old.is_empty() || store.is_repository_at_work(&deployment.repository, deployment.id).await? {
+        if old.is_empty() {
             return Ok(());
         }
         let images = kept.iter().map(|version| &version.image).chain([&applied.image]);

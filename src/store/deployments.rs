@@ -111,20 +111,26 @@ impl Store {
         Ok(used > 0)
     }
 
-    /// Whether an unfinished operation on another deployment may be about to use an image of this repository.
+    /// Whether an unfinished operation on another deployment of this repository may be about to use an image: it has
+    /// built this one, or has not built any yet.
     ///
     /// # Errors
     /// What the database says.
-    pub async fn is_repository_at_work(
+    pub async fn is_image_awaited(
         &self,
+        image: &ImageRef,
         repository: &RepositoryUrl,
         but_for: DeploymentId,
     ) -> Result<bool, StoreError> {
         let rows = sqlx::query(
             "SELECT d.repository FROM operations o JOIN deployments d ON d.id = o.deployment_id
-             WHERE o.ended_ms IS NULL AND d.id <> $1 AND o.action <> 'decommission'",
+             WHERE o.ended_ms IS NULL AND d.id <> $1 AND o.action <> 'decommission'
+             AND (EXISTS (SELECT 1 FROM saga_log l WHERE l.operation_id = o.id AND l.event LIKE $2)
+                 OR NOT EXISTS (SELECT 1 FROM saga_log l WHERE l.operation_id = o.id AND l.event LIKE $3))",
         )
         .bind(but_for.to_string())
+        .bind(format!("%\"image\":\"{image}\"%"))
+        .bind("%\"image\":\"%")
         .fetch_all(&self.pool)
         .await?;
         for row in &rows {

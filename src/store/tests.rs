@@ -296,16 +296,23 @@ stories! {
         assert_eq!((log().await, world.store.is_past(stuck).await.unwrap()), (0, true));
     }
 
-    async fn a_repository_is_at_work_while_another_deployment_of_it_changes(world: World) {
+    async fn an_image_is_awaited_until_the_other_deployment_of_its_repository_has_another(world: World) {
         let name = format!("app-{}", &TargetId::new().uuid().simple().to_string()[20..]);
         let one = world.deployment(&name);
         let two = Deployment { repository: one.repository.clone(), ..world.deployment("two") };
         let id = world.accepted(&one, None).await;
+        let [mine, other] = ["app:1", "app:2"].map(|it| ImageRef::parse(it).unwrap());
+        let awaited = async |image: &ImageRef| {
+            world.store.is_image_awaited(image, &two.repository, two.id).await.unwrap()
+        };
 
-        assert!(!world.store.is_repository_at_work(&one.repository, one.id).await.unwrap());
-        assert!(world.store.is_repository_at_work(&two.repository, two.id).await.unwrap());
+        assert!(!world.store.is_image_awaited(&mine, &one.repository, one.id).await.unwrap());
+        assert!(awaited(&mine).await);
+        world.store.append_saga_event(id, 1, &serde_json::json!({"succeeded": {"image": other}})).await.unwrap();
+        assert!(!awaited(&mine).await);
+        assert!(awaited(&other).await);
         world.end(id, &one, OperationState::Failed, None).await;
-        assert!(!world.store.is_repository_at_work(&two.repository, two.id).await.unwrap());
+        assert!(!awaited(&other).await);
     }
 
     async fn followers_hear_every_event_once_and_in_order(world: World) {

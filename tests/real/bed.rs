@@ -138,7 +138,7 @@ fn how_to_get(part: &str) -> String {
 }
 
 /// What a page's container runs.
-pub(crate) const SERVES: &str = r#"["httpd", "-f", "-v", "-p", "8080", "-h", "/www"]"#;
+pub(crate) const SERVES: &str = r#"["httpd", "-f", "-vv", "-p", "8080", "-h", "/www"]"#;
 /// What ends at once.
 pub(crate) const CRASHES: &str = r#"["sh", "-c", "echo no disk; exit 3"]"#;
 

@@ -82,13 +82,13 @@ async fn a_server_that_is_killed_at_any_moment_carries_on() {
 
     for (round, points) in rounds().into_iter().enumerate() {
         println!("kills: round {round}: {points:?}");
-        let version = format!("version {}", 2 * round + 1);
+        let version = format!("deploy of round {round}");
         repository.commit(&[("www/index.html", &format!("{version}\n"))]);
         let deployed = killed(&server, request(&repository, "deploy"), points[0]).await;
         let url = deployed["deployment"]["app_url"].as_str().unwrap().to_owned();
         page_with(&url, &version).await;
 
-        let version = format!("version {}", 2 * round + 2);
+        let version = format!("redeploy of round {round}");
         repository.commit(&[("www/index.html", &format!("{version}\n"))]);
         let redeployed = killed(&server, request(&repository, "redeploy"), points[1]).await;
         page_with(&url, &version).await;

@@ -48,10 +48,10 @@ async fn a_deploy_and_its_log_are_told_as_they_happen() {
     let mut follow = request("logs");
     follow["follow"] = json!(true);
     let mut lines = pin!(server.stream(follow).await);
-    page_with(&format!("{url}/?visited"), "version 1").await;
+    page_with(&format!("{url}/seed.txt"), "").await;
     let visited = async {
         while let Some(payload) = lines.next().await {
-            if words(&payload).contains("/?visited") {
+            if words(&payload).contains("url:/seed.txt") {
                 return;
             }
         }

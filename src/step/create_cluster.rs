@@ -146,6 +146,15 @@ impl CreateCluster {
     /// Says what is wrong with a cluster that is there.
     async fn readiness(&self, cx: &StepContext) -> Result<(), StepError> {
         let nodes = cx.host.docker.nodes_of_cluster(self.cluster.as_str()).await?;
+        if nodes.is_empty() {
+            // Its API is not asked: whoever listens where it was is somebody else.
+            return Err(StepError::Transient(Failure {
+                code: "cluster_broken".into(),
+                message: format!("the cluster `{}` is not there", self.cluster),
+                next_step: "Was it deleted just now? Try again".into(),
+                output: Vec::new(),
+            }));
+        }
         if let Some(node) = nodes.iter().find(|node| !node.is_running) {
             return Err(StepError::Permanent(Failure {
                 code: "cluster_broken".into(),

@@ -17,6 +17,7 @@ use crate::app::App;
 use crate::config::catalog::SETTINGS;
 use crate::config::{ConfigError, Settings, Warning};
 use crate::http;
+use crate::secret::key_file::{ApiKeys, api_keys};
 use crate::store::Store;
 
 /// The arguments of the program.
@@ -76,7 +77,12 @@ pub async fn run(command: &Command, settings: Settings) -> anyhow::Result<ExitCo
 }
 
 /// Runs the server until SIGTERM or SIGINT, or until its store is lost.
-async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
+async fn serve(mut settings: Settings) -> anyhow::Result<ExitCode> {
+    let ApiKeys { keys, file } = api_keys(&settings)?;
+    settings.server.api_keys = keys;
+    if let Some(file) = file {
+        tracing::warn!(file = %file.display(), "this address needs API keys and none is set: the one in this file counts");
+    }
     let address = SocketAddr::new(settings.server.host, settings.server.port);
     let grace = settings.server.shutdown_grace;
     let listener = TcpListener::bind(address)

@@ -3,6 +3,7 @@
 //! What every engine owes: a step is recorded before and after; a killed server carries on where it was; a failed
 //! plan is unwound including the step that failed; when the store is lost nothing more is done.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -20,7 +21,7 @@ use crate::plan::Plan;
 use crate::secret::Sealer;
 use crate::step::Act;
 use crate::store::operations::Ending;
-use crate::store::record::{Deployment, Operation, Target};
+use crate::store::record::{Deployment, DeploymentState, Operation, Target};
 use crate::store::{Store, StoreError};
 
 mod embedded;
@@ -132,8 +133,14 @@ impl Engine {
         let unfinished = self.0.store.unfinished_operations().await?;
         let count = unfinished.len();
         for operation in unfinished {
-            tracing::info!(op.id = %operation.id, action = %operation.action, "carrying on with an operation");
-            self.start(operation).await?;
+            let id = operation.id;
+            tracing::info!(op.id = %id, action = %operation.action, "carrying on with an operation");
+            match self.start(operation).await {
+                Ok(()) => (),
+                // One of an earlier version, say: it must not keep the server from everything else.
+                Err(EngineError::Unreadable { what, .. }) => self.0.give_up(id, what).await?,
+                Err(error @ EngineError::Store(_)) => return Err(error),
+            }
         }
         Ok(count)
     }
@@ -149,28 +156,40 @@ impl Engine {
         let store = &self.0.store;
         let deployment = store.deployment(operation.deployment).await?.ok_or_else(|| unreadable("no deployment"))?;
         let target = store.target(operation.target).await?.ok_or_else(|| unreadable("no target"))?;
-        let cancel = CancellationToken::new();
-        if store.is_cancel_asked(id).await? {
-            cancel.cancel();
-        }
-        {
-            let mut running = self.0.running();
-            if running.insert(id, cancel.clone()).is_some() {
-                return Ok(());
+        // Whoever loses the store stops; whoever cancels from here on finds the token, whoever did before left word.
+        let cancel = store.lost().child_token();
+        match self.0.running().entry(id) {
+            Entry::Occupied(_) => return Ok(()),
+            Entry::Vacant(entry) => entry.insert(cancel.clone()),
+        };
+        match store.is_cancel_asked(id).await {
+            Ok(false) => (),
+            Ok(true) => cancel.cancel(),
+            Err(error) => {
+                self.0.running().remove(&id);
+                return Err(error.into());
             }
         }
         let span = tracing::info_span!("operation", op.id = %id, op.action = %operation.action, deployment.name = %deployment.name);
-        let run = Run::new(Arc::clone(&self.0), operation, deployment, target, plan, cancel);
+        let run = span.in_scope(|| Run::new(Arc::clone(&self.0), operation, deployment, target, plan, cancel));
         let shared = Arc::clone(&self.0);
         self.0.tasks.spawn(
             async move {
-                if let Err(error) = embedded::run(run).await {
+                // One that has ended is taken off the list before that is stored: it may be resumed at once.
+                let result = match embedded::run(run).await {
+                    Err(EngineError::Unreadable { what, .. }) => {
+                        shared.running().remove(&id);
+                        shared.give_up(id, what).await
+                    }
+                    result => result,
+                };
+                if let Err(error) = result {
                     tracing::error!(
                         error = &error as &dyn std::error::Error,
                         "the operation cannot go on; the next start tries again"
                     );
+                    shared.running().remove(&id);
                 }
-                shared.running().remove(&id);
             }
             .instrument(span),
         );
@@ -226,15 +245,53 @@ impl Shared {
 
     /// Publishes an event; when that fails the store is lost, and nothing more is done.
     async fn publish(&self, id: OperationId, kind: EventKind) {
+        self.hold_on_when_lost().await;
         if let Err(error) = self.store.publish(id, kind).await {
             self.lose_store(&error).await;
         }
     }
 
+    /// Ends an operation that cannot be understood as `stuck`: a person has to look, and its deployment is free again.
+    async fn give_up(&self, id: OperationId, what: String) -> Result<(), EngineError> {
+        tracing::error!(op.id = %id, what, "the operation cannot be read and is given up");
+        let Some(operation) = self.store.operation(id).await? else { return Ok(()) };
+        let Some(deployment) = self.store.deployment(operation.deployment).await? else { return Ok(()) };
+        let failure = Failure {
+            code: "operation_unreadable".into(),
+            message: format!("the server cannot read what it stored of this operation: {what}"),
+            next_step:
+                "Was the server updated in between? Resume the operation with the version that began it, or send \
+                        the request again"
+                    .into(),
+            output: Vec::new(),
+        };
+        let ending = Ending {
+            state: OperationState::Stuck,
+            failure: Some(failure),
+            receipt: Vec::new(),
+            warnings: Vec::new(),
+            deployment: Deployment { state: DeploymentState::Failed, ..deployment },
+            version: None,
+            target_gone: false,
+        };
+        self.hold_on_when_lost().await;
+        Ok(self.store.end_operation(id, &ending).await?)
+    }
+
+    /// Another server may own the store by now: nothing of ours may be written to it any more.
+    async fn hold_on_when_lost(&self) {
+        if self.store.lost().is_cancelled() {
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Marks the store as lost and holds on: whoever called this never goes on.
     async fn lose_store(&self, error: &StoreError) {
-        tracing::error!(error = error as &dyn std::error::Error, "the store is lost: nothing more is done");
-        self.store.lost().cancel();
+        // A server that stops closes its store itself: what was not recorded is looked at again at the next start.
+        if !self.stopping.is_cancelled() {
+            tracing::error!(error = error as &dyn std::error::Error, "the store is lost: nothing more is done");
+            self.store.lost().cancel();
+        }
         std::future::pending::<()>().await;
     }
 }

@@ -11,12 +11,14 @@ use crate::plan::Plan;
 use crate::step::analyse_repository::AnalyseRepository;
 use crate::step::apply_application::{ApplyApplication, Previous};
 use crate::step::build_image::BuildImage;
+use crate::step::clone_repository::CloneRepository;
 use crate::step::delete_cluster::DeleteCluster;
 use crate::step::remove_application::{RemoveApplication, Removed};
 use crate::step::remove_images::RemoveImages;
 use crate::step::remove_workspace::RemoveWorkspace;
 use crate::step::scale_application::ScaleApplication;
 use crate::step::verify_application::VerifyApplication;
+use crate::step::verify_removal::VerifyRemoval;
 use crate::store::operations::Ending;
 use crate::store::record::{Deployment, DeploymentState, Facts, Version};
 
@@ -124,10 +126,12 @@ fn take_applied(deployment: &mut Deployment, finished: &Finished) -> Option<Vers
     let applied = finished.output::<ApplyApplication>()?;
     let apply = step::<ApplyApplication>(finished)?;
     let before = deployment.facts.version.clone();
+    let unchanged = before.clone().filter(|before| applied.runs_the_same_as(before));
     let version = Version {
         revision: before.as_ref().map_or(1, |version| version.revision + 1),
         commit: applied.commit,
-        git_ref: deployment.git_ref.clone(),
+        git_ref: step::<CloneRepository>(finished)
+            .map_or_else(|| apply.version.as_ref().and_then(|it| it.git_ref.clone()), |clone| clone.git_ref),
         image: applied.image,
         image_id: applied.image_id,
         main_port: applied.main_port,
@@ -141,24 +145,19 @@ fn take_applied(deployment: &mut Deployment, finished: &Finished) -> Option<Vers
         operation: finished.operation.id,
         deployed_at: Timestamp::now(),
     };
+    if let Some(clone) = step::<CloneRepository>(finished) {
+        deployment.git_ref = clone.git_ref;
+    }
     deployment.facts.replicas = Some(apply.replicas);
     deployment.facts.node_port = applied.node_port;
     deployment.facts.owns_namespace |= applied.created_namespace;
-    if let Some(before) = before.filter(|before| runs_the_same(before, &version)) {
+    if unchanged.is_some() {
         // Nothing new runs: the version keeps its number.
-        deployment.facts.version = Some(before);
+        deployment.facts.version = unchanged;
         return None;
     }
     deployment.facts.version = Some(version.clone());
     Some(version)
-}
-
-fn runs_the_same(a: &Version, b: &Version) -> bool {
-    a.image_id == b.image_id
-        && a.commit == b.commit
-        && a.main_port == b.main_port
-        && a.ports == b.ports
-        && a.environment_secret == b.environment_secret
 }
 
 fn take_verified(facts: &mut Facts, finished: &Finished) {
@@ -174,6 +173,7 @@ fn receipt(finished: &Finished) -> Vec<String> {
         removed(finished.output::<RemoveApplication>()),
         removed(finished.output::<RemoveImages>()),
         removed(finished.output::<RemoveWorkspace>()),
+        removed(finished.output::<VerifyRemoval>()),
         removed(finished.output::<DeleteCluster>()),
     ]
     .concat()
@@ -182,7 +182,8 @@ fn receipt(finished: &Finished) -> Vec<String> {
 fn unwound_ending(finished: &Finished, unwound: &Unwound) -> Ending {
     let mut deployment = finished.deployment.clone();
     deployment.operation = finished.operation.id;
-    let was_new = deployment.state == DeploymentState::Deploying;
+    // Not its state: a deploy that got stuck is `failed` when it is resumed, and still has never run.
+    let was_new = deployment.facts.version.is_none() && finished.operation.action != Action::Decommission;
     let state = match (&unwound.stuck, unwound.cancelled) {
         (Some(_), _) => OperationState::Stuck,
         (None, true) => OperationState::Cancelled,

@@ -137,3 +137,15 @@ fn shown(request: &Request) -> String {
     let path: String = request.uri().path().chars().take(80).collect();
     format!("{} {path}", request.method())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_an_answer_that_does_not_tell_of_it() {
+        let response = panicked(Box::new("a bug"));
+
+        assert_eq!(response.status(), 500);
+    }
+}

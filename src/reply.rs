@@ -17,6 +17,19 @@ pub fn code_block<'a>(lines: impl IntoIterator<Item = &'a str>) -> String {
     format!("{fence}text\n{}\n{fence}", lines.join("\n"))
 }
 
+/// The line as a sentence: it begins with a capital and ends with a full stop.
+#[must_use]
+pub fn sentence(line: &str) -> String {
+    let text = plain(line);
+    let text = text.trim();
+    let mut letters = text.chars();
+    let mut sentence: String = letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect();
+    if !sentence.is_empty() && !sentence.ends_with(['.', '!', '?']) {
+        sentence.push('.');
+    }
+    sentence
+}
+
 /// The line without terminal escape sequences and control characters.
 #[must_use]
 pub fn plain(line: &str) -> String {
@@ -92,6 +105,13 @@ mod tests {
         assert_eq!(elapsed(420), "0.4 s");
         assert_eq!(elapsed(12_900), "12 s");
         assert_eq!(elapsed(125_000), "2 min 5 s");
+    }
+
+    #[test]
+    fn an_error_becomes_a_sentence() {
+        assert_eq!(sentence("line 4 is wrong: did you mean `RUN`?"), "Line 4 is wrong: did you mean `RUN`?");
+        assert_eq!(sentence("`demo` is busy"), "`demo` is busy.");
+        assert_eq!(sentence(""), "");
     }
 
     proptest! {

@@ -15,7 +15,7 @@ use crate::cloud::kube::Kube;
 use crate::config::Settings;
 use crate::event::{Failure, Lines};
 use crate::host::Host;
-use crate::id::{ClusterName, OperationId};
+use crate::id::{ClusterName, DeploymentId, ImageRef, OperationId};
 use crate::secret::{Redactor, Sealer, SecretError};
 use crate::store::record::{Deployment, Target};
 use crate::store::{Store, StoreError};
@@ -30,6 +30,7 @@ pub mod create_cluster;
 pub mod delete_cluster;
 pub mod load_image;
 pub mod preload_base_image;
+pub mod prune_versions;
 pub mod remove_application;
 pub mod remove_images;
 pub mod remove_workspace;
@@ -46,6 +47,7 @@ use create_cluster::CreateCluster;
 use delete_cluster::DeleteCluster;
 use load_image::LoadImage;
 use preload_base_image::PreloadBaseImage;
+use prune_versions::PruneVersions;
 use remove_application::RemoveApplication;
 use remove_images::RemoveImages;
 use remove_workspace::RemoveWorkspace;
@@ -174,6 +176,16 @@ impl StepContext {
     /// When kind does not know the cluster or its API does not answer.
     pub async fn kube(&self, cluster: &ClusterName) -> Result<Kube, StepError> {
         Ok(self.host.kube(cluster, &self.target_folder()).await?)
+    }
+
+    /// Whether the image may be removed: no version that may run again needs it (those of `but_for` do not count), and
+    /// no other operation can be about to load it.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn is_image_free(&self, image: &ImageRef, but_for: Option<DeploymentId>) -> Result<bool, StepError> {
+        Ok(!self.store.is_image_used(image, but_for).await?
+            && !self.store.is_image_awaited(image, &self.deployment.repository, self.deployment.id).await?)
     }
 
     /// The folder of the deployment in the workspace.
@@ -322,6 +334,7 @@ steps!(
     DeleteCluster,
     LoadImage,
     PreloadBaseImage,
+    PruneVersions,
     RemoveApplication,
     RemoveImages,
     RemoveWorkspace,

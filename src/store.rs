@@ -24,6 +24,7 @@ use crate::id::OperationId;
 pub mod deployments;
 pub mod events;
 pub mod operations;
+pub mod past;
 pub mod record;
 pub mod saga;
 
@@ -32,6 +33,9 @@ const ADVISORY_LOCK: i64 = 0x6f_64_69;
 
 /// How often the connection that holds the PostgreSQL lock is checked.
 const LOCK_CHECK: Duration = Duration::from_secs(2);
+
+/// How long that connection may take to answer before the lock counts as lost.
+const LOCK_ANSWER: Duration = Duration::from_secs(10);
 
 /// The store. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -191,7 +195,8 @@ async fn hold_advisory_lock(url: &str, lost: CancellationToken) -> Result<(), St
     tokio::spawn(async move {
         loop {
             tokio::time::sleep(LOCK_CHECK).await;
-            if let Err(error) = sqlx::query("SELECT 1").execute(&mut connection).await {
+            let alive = tokio::time::timeout(LOCK_ANSWER, sqlx::query("SELECT 1").execute(&mut connection)).await;
+            if let Err(error) = alive.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
                 tracing::error!(error = &error as &dyn std::error::Error, "the store is lost: nothing more is done");
                 lost.cancel();
                 return;
@@ -239,3 +244,6 @@ impl<T> Page<T> {
         Self { items, has_more }
     }
 }
+
+#[cfg(test)]
+mod tests;

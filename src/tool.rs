@@ -25,7 +25,7 @@ pub mod git;
 pub mod kind;
 mod printed;
 
-pub use crate::tool::durable::settle;
+pub use crate::tool::durable::{has_begun, settle};
 
 /// How long a program may take to end after SIGINT, before SIGKILL.
 const GRACE: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 10 });

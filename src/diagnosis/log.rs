@@ -29,11 +29,15 @@ pub fn parse(text: &str) -> Vec<LogLine> {
         .collect()
 }
 
-/// The last lines, cut to what fits an answer.
+/// The last lines, cut to what fits an answer; a line that comes again and again is shown once.
 #[must_use]
 pub fn last_lines(log: &[LogLine]) -> Vec<String> {
-    let first = log.len().saturating_sub(SHOWN);
-    log[first..].iter().map(|line| line.text.chars().take(LONGEST).collect()).collect()
+    let runs: Vec<&[LogLine]> = log.chunk_by(|a, b| a.text == b.text).collect();
+    let shown = |run: &&[LogLine]| {
+        let text: String = run[0].text.chars().take(LONGEST).collect();
+        if run.len() > 1 { format!("{text} ({} times)", run.len()) } else { text }
+    };
+    runs[runs.len().saturating_sub(SHOWN)..].iter().map(shown).collect()
 }
 
 /// The line that most likely says what went wrong: the last one that reads like an error, else the last one.
@@ -94,6 +98,11 @@ mod tests {
     fn a_process_that_waits_repeats_itself() {
         assert_eq!(refrain(&parse("start\nwaiting\nwaiting\nwaiting\n")), Some("waiting"));
         assert_eq!(refrain(&parse("one\ntwo\nthree\n")), None);
+    }
+
+    #[test]
+    fn a_line_that_comes_again_and_again_is_shown_once() {
+        assert_eq!(last_lines(&parse("start\nwaiting\nwaiting\nwaiting\n")), ["start", "waiting (3 times)"]);
     }
 
     proptest! {

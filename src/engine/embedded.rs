@@ -17,8 +17,9 @@ use steno::{
     SagaCachedState, SagaCreateParams, SagaDag, SagaId, SagaName, SagaNodeEvent, SagaNodeEventType, SagaType, SecStore,
     UndoResult,
 };
+use tracing::Instrument;
 
-use super::run::Run;
+use super::run::{CANCELLED, Run};
 use super::{EngineError, Finished, Unwound};
 use crate::event::{EventKind, Failure, OperationState};
 use crate::id::OperationId;
@@ -44,6 +45,9 @@ pub(super) async fn run(run: Run) -> Result<(), EngineError> {
         Some(dag) => {
             let log = store.saga_events::<SagaNodeEventType>(id).await?;
             run.count_as_done(outputs(&run).await?.into_keys());
+            if let Some(failure) = cause(&log) {
+                run.fail(failure);
+            }
             let events = log
                 .into_iter()
                 .map(|(node, event_type)| SagaNodeEvent { saga_id: saga_id(id), node_id: node.into(), event_type })
@@ -62,7 +66,7 @@ pub(super) async fn run(run: Run) -> Result<(), EngineError> {
         Ok(_) => Ok(()),
         Err(error) => {
             let failure = run.failure().unwrap_or_else(|| failure_of(error.error_source));
-            let cancelled = failure.code == "cancelled" && store.is_cancel_asked(id).await?;
+            let cancelled = failure.code == CANCELLED && store.is_cancel_asked(id).await?;
             let stuck = error.undo_failure.map(|(_, error)| run.stuck().unwrap_or_else(|| internal(error.to_string())));
             Err(Unwound { failure, cancelled, stuck })
         }
@@ -78,11 +82,13 @@ pub(super) async fn run(run: Run) -> Result<(), EngineError> {
         warnings,
     };
     let ending = (run.shared.conclude)(&finished);
+    run.shared.hold_on_when_lost().await;
     if ending.state != OperationState::Stuck {
         // Before the end is stored: afterwards nobody would come back for it.
         let folder = run.shared.settings.store.workspace.join("operations").join(id.to_string());
         let _ = tokio::fs::remove_dir_all(folder).await;
     }
+    run.shared.running().remove(&id);
     store.end_operation(id, &ending).await?;
     tracing::info!(state = ending.state.as_str(), "operation has ended");
     sec.shutdown().await;
@@ -151,6 +157,22 @@ async fn was_begun(run: &Run, name: &str) -> Result<bool, StoreError> {
     Ok(events.iter().any(|event| matches!(&event.kind, EventKind::StepStarted { step, .. } if step == name)))
 }
 
+/// Why an earlier server began to unwind: the first failure that is not just a step that was stopped with the others.
+fn cause(log: &[(u32, SagaNodeEventType)]) -> Option<Failure> {
+    let failures: Vec<Failure> = log
+        .iter()
+        .filter_map(|(_, event)| match event {
+            SagaNodeEventType::Failed(error) => Some(failure_of(error.clone())),
+            SagaNodeEventType::Started
+            | SagaNodeEventType::Succeeded(_)
+            | SagaNodeEventType::UndoStarted
+            | SagaNodeEventType::UndoFinished
+            | SagaNodeEventType::UndoFailed(_) => None,
+        })
+        .collect();
+    failures.iter().find(|failure| failure.code != CANCELLED).or(failures.first()).cloned()
+}
+
 fn saga_id(id: OperationId) -> SagaId {
     SagaId::from_untyped_uuid(id.uuid())
 }
@@ -191,6 +213,8 @@ impl Action<Ours> for Guard {
     }
 
     fn undo_it(&self, context: ActionContext<Ours>) -> BoxFuture<'_, UndoResult> {
+        // steno runs its nodes on tasks of its own, which know nothing of the operation that the log should name.
+        let span = context.user_data().0.span.clone();
         async move {
             let run = &context.user_data().0;
             let name = context.node_label();
@@ -206,6 +230,7 @@ impl Action<Ours> for Guard {
             }
             run.backward(&name, outputs).await.map_err(|failure| anyhow::anyhow!(failure.message))
         }
+        .instrument(span)
         .boxed()
     }
 
@@ -220,6 +245,7 @@ struct Forward;
 
 impl Action<Ours> for Forward {
     fn do_it(&self, context: ActionContext<Ours>) -> BoxFuture<'_, ActionResult> {
+        let span = context.user_data().0.span.clone();
         async move {
             let run = &context.user_data().0;
             let outputs = match outputs(run).await {
@@ -231,6 +257,7 @@ impl Action<Ours> for Forward {
             };
             run.forward(&context.node_label(), outputs).await.map(Arc::new).map_err(ActionError::action_failed)
         }
+        .instrument(span)
         .boxed()
     }
 
@@ -306,6 +333,7 @@ impl SecStore for Log {
     async fn record_event(&self, event: SagaNodeEvent) {
         let node = event.node_id.to_string().parse().expect("a node id prints as its number");
         let store = &self.0.shared.store;
+        self.0.shared.hold_on_when_lost().await;
         if let Err(error) = store.append_saga_event(self.0.operation.id, node, &event.event_type).await {
             self.0.shared.lose_store(&error).await;
         }

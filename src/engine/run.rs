@@ -24,6 +24,9 @@ const LEFT_BEHIND_LIMIT: Duration = Duration::from_mins(10);
 /// The longest pause between two attempts.
 const MAX_PAUSE: Duration = Duration::from_secs(15);
 
+/// Code of the failure of a step that was stopped, by a person or because another one failed.
+pub(super) const CANCELLED: &str = "cancelled";
+
 /// One run of a plan.
 #[derive(Debug)]
 pub(super) struct Run {
@@ -32,6 +35,8 @@ pub(super) struct Run {
     pub(super) deployment: Deployment,
     pub(super) target: Target,
     pub(super) plan: Plan,
+    /// Names the operation on every line of the log.
+    pub(super) span: tracing::Span,
     /// Cancelled when a person asks for it or the store is lost.
     pub(super) cancel: CancellationToken,
     /// Cancelled when a step has failed: the others stop, but for those that outlast failures.
@@ -58,6 +63,7 @@ impl Run {
             deployment,
             target,
             plan,
+            span: tracing::Span::current(),
             cancel,
             failing: CancellationToken::new(),
             failure: OnceLock::new(),
@@ -82,6 +88,9 @@ impl Run {
             return Err(self.fail(cancelled()));
         }
         let Some(step) = self.plan.find(name) else { return Err(self.fail(unknown_step(name))) };
+        if self.failing.is_cancelled() && !step.outlasts_failures() {
+            return Err(cancelled());
+        }
         let _working = Working::new(&self.shared.working);
         let begun = Instant::now();
         self.publish(EventKind::StepStarted { step: name.to_owned(), title: step.title() }).await;
@@ -223,23 +232,30 @@ impl Run {
     }
 
     /// Runs work while its lines are published, in order, before whatever comes after it.
+    ///
+    /// Both are driven all the time: work that waits unasked while a line is stored may hold the very connection that
+    /// storing it needs.
     async fn drive<T>(
         &self,
         name: &str,
         report: &mut Report,
         work: impl Future<Output = Result<T, StepError>>,
     ) -> Result<T, StepError> {
-        tokio::pin!(work);
+        let ended = CancellationToken::new();
+        let work = async {
+            let result = work.await;
+            ended.cancel();
+            result
+        };
+        let (result, ()) = tokio::join!(work, self.tell(name, report, &ended));
+        result
+    }
+
+    /// Publishes the lines of a step until it has ended, and then those that are left.
+    async fn tell(&self, name: &str, report: &mut Report, ended: &CancellationToken) {
         let mut tick = tokio::time::interval(PROGRESS_EVERY);
         loop {
             tokio::select! {
-                result = &mut work => {
-                    while let Ok(line) = report.lines.try_recv() {
-                        self.take(name, line, report).await;
-                    }
-                    report.pending = None;
-                    return result;
-                }
                 Some(line) = report.lines.recv() => self.take(name, line, report).await,
                 _ = tick.tick() => {
                     if let Some(text) = report.pending.take() {
@@ -247,8 +263,13 @@ impl Run {
                         report.published = Instant::now();
                     }
                 }
+                () = ended.cancelled() => break,
             }
         }
+        while let Ok(line) = report.lines.try_recv() {
+            self.take(name, line, report).await;
+        }
+        report.pending = None;
     }
 
     async fn take(&self, name: &str, line: Line, report: &mut Report) {
@@ -329,7 +350,7 @@ impl Run {
     }
 
     /// Keeps the first failure and stops the other steps.
-    fn fail(&self, failure: Failure) -> Failure {
+    pub(super) fn fail(&self, failure: Failure) -> Failure {
         let _ = self.failure.set(failure.clone());
         self.failing.cancel();
         failure
@@ -390,7 +411,7 @@ impl Drop for Working<'_> {
 
 fn cancelled() -> Failure {
     Failure {
-        code: "cancelled".into(),
+        code: CANCELLED.into(),
         message: "it was cancelled".into(),
         next_step: "Send the request again when you want it after all".into(),
         output: Vec::new(),

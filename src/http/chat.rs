@@ -65,7 +65,8 @@ pub async fn complete(
         Understood::Request(request) => *request,
     };
     let key = key::of(&caller, &headers, &body, &request)?;
-    match app.accept(&caller.principal, Some(key), request).await? {
+    // Boxed: the future of planning is large, and the handler is copied around with it.
+    match Box::pin(app.accept(&caller.principal, Some(key), request)).await? {
         Accepted::Operation { id, attached: _ } => reply.operation(app, id).await,
         Accepted::Plan(plan) => Ok(reply.say(report::plan(&plan))),
         Accepted::Report(answer) => reply.report(&app, answer).await,

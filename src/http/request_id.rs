@@ -27,7 +27,7 @@ tokio::task_local! {
 pub struct RequestId(HeaderValue);
 
 impl RequestId {
-    fn of(headers: &HeaderMap) -> Self {
+    pub(super) fn of(headers: &HeaderMap) -> Self {
         let sane = |value: &&HeaderValue| {
             (1..=LONGEST).contains(&value.len())
                 && value.as_bytes().iter().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(b))

@@ -7,7 +7,7 @@ use crate::id::{Action, Mode};
 use crate::store::record::{Deployment, Operation, Version};
 
 use super::view::{StepState, StepView};
-use super::{bullets, code_block, elapsed, plain, replicas};
+use super::{bullets, code_block, elapsed, plain, replicas, sentence};
 
 /// How many of the last lines of output an answer shows.
 const OUTPUT_LINES: usize = 20;
@@ -106,9 +106,9 @@ fn failed(operation: &Operation, headline: &str, deployment: Option<&Deployment>
     let failure = operation.failure.as_ref();
     vec![
         Some(headline.to_owned()),
-        failure.map(|failure| format!("Why: {}", plain(&failure.message))),
+        failure.map(|failure| format!("Why: {}", sentence(&failure.message))),
         failure.and_then(output),
-        failure.filter(|it| !it.next_step.is_empty()).map(|it| format!("What to do: {}", plain(&it.next_step))),
+        failure.filter(|it| !it.next_step.is_empty()).map(|it| format!("What to do: {}", sentence(&it.next_step))),
         bullets("Taken back:", &operation.receipt),
         deployment.filter(|it| is_live(Some(it))).map(place),
         bullets("Worth knowing:", &operation.warnings),

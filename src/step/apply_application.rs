@@ -73,6 +73,18 @@ pub struct Applied {
     pub changed: bool,
 }
 
+impl Applied {
+    /// Whether this is the version that ran before: nothing new to go back to.
+    #[must_use]
+    pub fn runs_the_same_as(&self, version: &Version) -> bool {
+        self.image_id == version.image_id
+            && self.commit == version.commit
+            && self.main_port == version.main_port
+            && self.ports == version.ports
+            && self.environment_secret == version.environment_secret
+    }
+}
+
 impl Act for ApplyApplication {
     const NAME: &'static str = "apply_application";
     type Output = Applied;
@@ -228,6 +240,7 @@ impl ApplyApplication {
             ..self.application(cx, &applied_of(version), *node_port)
         };
         if kube.is_current(&application).await? {
+            self.forget_environment(cx, kube, version).await?;
             return Ok(Vec::new());
         }
         kube.apply(&application, None, node_ports(cx)).await?;
@@ -242,7 +255,19 @@ impl ApplyApplication {
         if let Err(error) = wait.await {
             cx.lines.warning(format!("Version {} is applied again, but does not run yet: {error}.", version.revision));
         }
+        self.forget_environment(cx, kube, version).await?;
         Ok(vec![format!("the change: version {} (commit {}) runs again", version.revision, version.commit.short())])
+    }
+
+    /// Removes the environment that came with the change: only those of versions that may run again stay.
+    async fn forget_environment(&self, cx: &StepContext, kube: &Kube, runs: &Version) -> Result<(), StepError> {
+        if self.replaces_environment {
+            let versions = cx.store.versions(cx.deployment.id).await?;
+            let keep: Vec<String> =
+                versions.iter().chain([runs]).filter_map(|version| version.environment_secret.clone()).collect();
+            kube.prune_environments(&cx.deployment.namespace, cx.deployment.id, &keep).await?;
+        }
+        Ok(())
     }
 }
 

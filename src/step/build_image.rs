@@ -168,7 +168,7 @@ impl Act for BuildImage {
                 None => return Ok(Vec::new()),
             },
         };
-        if cx.store.is_image_used(&image, None).await? || cx.host.docker.image(&image).await?.is_none() {
+        if !cx.is_image_free(&image, None).await? || cx.host.docker.image(&image).await?.is_none() {
             return Ok(Vec::new());
         }
         cx.host.docker.remove_image(&image).await?;

@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{Act, StepContext, StepError};
 use crate::id::{CommitId, GitRef, RepositoryUrl};
-use crate::store::record::DeploymentState;
 use crate::tool::git::Source;
 
 /// Name of the sealed token for a private repository.
@@ -58,7 +57,8 @@ impl Act for CloneRepository {
     }
 
     async fn undo(&self, cx: &StepContext, _: Option<Cloned>) -> Result<Vec<String>, StepError> {
-        if cx.deployment.state != DeploymentState::Deploying {
+        // One that has run keeps its clone: the next build fetches only what is new.
+        if cx.deployment.facts.version.is_some() {
             return Ok(Vec::new());
         }
         super::remove_workspace::remove_folder(&cx.deployment_folder()).await

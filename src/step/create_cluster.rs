@@ -54,8 +54,9 @@ impl Act for CreateCluster {
     }
 
     async fn run(&self, cx: &StepContext) -> Result<Ready, StepError> {
-        let mine = self.lock(cx).await?;
-        let result = self.create(cx, mine).await;
+        self.lock(cx).await?;
+        let was_begun = self.is_ours(cx).await?;
+        let result = self.create(cx, was_begun).await;
         if result.is_ok() {
             cx.store.unlock_target(cx.target.id, cx.operation).await?;
         }
@@ -63,34 +64,26 @@ impl Act for CreateCluster {
     }
 
     async fn undo(&self, cx: &StepContext, left: Option<Ready>) -> Result<Vec<String>, StepError> {
-        // A cluster that came up healthy stays, so that the next try is quick.
-        if left.is_some() || !self.exists(cx).await? || self.is_ready(cx).await {
-            cx.store.unlock_target(cx.target.id, cx.operation).await?;
-            return Ok(Vec::new());
-        }
-        self.lock(cx).await?;
-        let target = cx.store.target(cx.target.id).await?;
-        let is_ours = target.is_some_and(|target| target.made_here);
-        let removed = if is_ours && !self.is_ready(cx).await {
+        // What this operation did not begin to make is not touched, however broken it looks.
+        let is_half_made = left.is_none() && self.is_ours(cx).await?;
+        let mut removed = Vec::new();
+        if is_half_made && !self.exists(cx).await? {
+            cx.store.set_target_made_here(cx.target.id, false).await?;
+        } else if is_half_made && !self.is_ready(cx).await {
+            // A cluster that came up healthy stays, so that the next try is quick.
             cx.lines.progress("removing the half-made cluster");
             self.delete(cx).await?;
             cx.store.set_target_made_here(cx.target.id, false).await?;
-            vec![format!("half-made cluster `{}`", self.cluster)]
-        } else {
-            Vec::new()
-        };
+            removed.push(format!("half-made cluster `{}`", self.cluster));
+        }
         cx.store.unlock_target(cx.target.id, cx.operation).await?;
         Ok(removed)
     }
 }
 
 impl CreateCluster {
-    /// Waits for the target's lock. True when this operation held it before: an earlier server died at this step.
-    async fn lock(&self, cx: &StepContext) -> Result<bool, StepError> {
-        let held = cx.store.target(cx.target.id).await?.and_then(|target| target.locked_by);
-        if held == Some(cx.operation) {
-            return Ok(true);
-        }
+    /// Waits for the target's lock.
+    async fn lock(&self, cx: &StepContext) -> Result<(), StepError> {
         while !cx.store.lock_target(cx.target.id, cx.operation).await? {
             cx.lines.progress("another operation works on the cluster; waiting for it");
             tokio::select! {
@@ -98,7 +91,15 @@ impl CreateCluster {
                 () = cx.cancel.cancelled() => return Err(StepError::Cancelled),
             }
         }
-        Ok(false)
+        Ok(())
+    }
+
+    /// Whether a cluster of this name can only be what this operation began to create: an earlier attempt or server
+    /// called kind, and the lock was not given away since. Without that a broken cluster is somebody's, and is kept.
+    async fn is_ours(&self, cx: &StepContext) -> Result<bool, StepError> {
+        let target = cx.store.target(cx.target.id).await?;
+        let is_locked = target.is_some_and(|target| target.made_here && target.locked_by == Some(cx.operation));
+        Ok(is_locked && cx.host.kind.has_begun_to_create(&cx.calls_folder()))
     }
 
     async fn create(&self, cx: &StepContext, was_begun: bool) -> Result<Ready, StepError> {

@@ -33,13 +33,18 @@ impl Act for DeleteCluster {
 
     async fn check(&self, cx: &StepContext) -> Result<Option<Removed>, StepError> {
         let nodes = cx.host.docker.nodes_of_cluster(self.cluster.as_str()).await?;
-        Ok(nodes.is_empty().then(Removed::default))
+        // One that is gone and still on record as ours was deleted a moment ago, or by hand: the record goes too.
+        let on_record = cx.store.target(cx.target.id).await?.is_some_and(|target| target.made_here);
+        Ok((nodes.is_empty() && !on_record).then(Removed::default))
     }
 
     async fn run(&self, cx: &StepContext) -> Result<Removed, StepError> {
         while !cx.store.lock_target(cx.target.id, cx.operation).await? {
             cx.lines.progress("another operation works on the cluster; waiting for it");
-            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            tokio::select! {
+                () = tokio::time::sleep(std::time::Duration::from_millis(200)) => (),
+                () = cx.cancel.cancelled() => return Err(StepError::Cancelled),
+            }
         }
         let made_here = cx.store.target(cx.target.id).await?.is_some_and(|target| target.made_here);
         let used = cx.store.is_target_used_by_others(cx.target.id, cx.deployment.id).await?;

@@ -85,7 +85,7 @@ impl Act for LoadImage {
 
     async fn undo(&self, cx: &StepContext, _: Option<Loaded>) -> Result<Vec<String>, StepError> {
         let Some(image) = self.image(cx)? else { return Ok(Vec::new()) };
-        if cx.store.is_image_used(&image, None).await? {
+        if !cx.is_image_free(&image, None).await? {
             return Ok(Vec::new());
         }
         super::remove_images::remove_from_nodes(cx, &self.cluster, &image).await?;

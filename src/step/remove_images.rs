@@ -32,25 +32,41 @@ impl Act for RemoveImages {
     }
 
     async fn run(&self, cx: &StepContext) -> Result<Removed, StepError> {
-        let versions = cx.store.versions(cx.deployment.id).await?;
-        let images: BTreeSet<ImageRef> = versions.into_iter().map(|version| version.image).collect();
-        let mut removed = Vec::new();
-        for image in images {
-            if cx.store.is_image_used(&image, Some(cx.deployment.id)).await? {
-                continue;
-            }
-            remove_from_nodes(cx, &self.cluster, &image).await?;
-            if cx.host.docker.image(&image).await?.is_some() {
-                cx.host.docker.remove_image(&image).await?;
-                removed.push(format!("image `{image}`"));
-            }
-        }
+        let removed = remove_free(cx, &self.cluster).await?;
         Ok(Removed { removed })
     }
 
     async fn undo(&self, _: &StepContext, _: Option<Removed>) -> Result<Vec<String>, StepError> {
         Ok(Vec::new())
     }
+}
+
+/// Removes the images of the deployment's versions that nothing else needs, and says which.
+pub(super) async fn remove_free(cx: &StepContext, cluster: &ClusterName) -> Result<Vec<String>, StepError> {
+    let versions = cx.store.versions(cx.deployment.id).await?;
+    let images: BTreeSet<ImageRef> = versions.into_iter().map(|version| version.image).collect();
+    let mut removed = Vec::new();
+    for image in images {
+        if !cx.is_image_free(&image, Some(cx.deployment.id)).await? {
+            continue;
+        }
+        removed.extend(remove_image(cx, cluster, &image).await?);
+    }
+    Ok(removed)
+}
+
+/// Removes an image from the nodes and from Docker; says which when Docker had it.
+pub(super) async fn remove_image(
+    cx: &StepContext,
+    cluster: &ClusterName,
+    image: &ImageRef,
+) -> Result<Option<String>, StepError> {
+    remove_from_nodes(cx, cluster, image).await?;
+    if cx.host.docker.image(image).await?.is_none() {
+        return Ok(None);
+    }
+    cx.host.docker.remove_image(image).await?;
+    Ok(Some(format!("image `{image}`")))
 }
 
 /// Removes an image from every node that runs.

@@ -52,6 +52,14 @@ impl Act for ScaleApplication {
     }
 
     async fn undo(&self, cx: &StepContext, _: Option<Scaled>) -> Result<Vec<String>, StepError> {
+        // What is no longer there has no replicas to set back.
+        if cx.host.docker.nodes_of_cluster(self.cluster.as_str()).await?.is_empty() {
+            return Ok(Vec::new());
+        }
+        let live = cx.kube(&self.cluster).await?.current(&cx.deployment.name, &cx.deployment.namespace).await?;
+        if live.is_none_or(|live| !live.ours || live.replicas == u32::from(self.previous)) {
+            return Ok(Vec::new());
+        }
         set(cx, &self.cluster, self.previous).await?;
         Ok(vec![format!("the change: {} replicas are wanted again", self.previous)])
     }

@@ -97,7 +97,8 @@ impl VerifyApplication {
             }
             (None, Some(on_node)) => {
                 cx.lines.warning(format!(
-                    "The cluster `{}` does not map node port {node_port} to this machine. Reach the application at {on_node} (from Linux), or with `kubectl port-forward --namespace {} service/{} 8080:{}`.",
+                    "The cluster `{}` does not map node port {node_port} to this machine. Reach the application at {on_node} (from Linux), or at http://localhost:8080 with `kubectl --context kind-{} --namespace {} port-forward service/{} 8080:{}`.",
+                    self.cluster,
                     self.cluster,
                     cx.deployment.namespace,
                     cx.deployment.name,

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::remove_application::Removed;
+use super::remove_images::remove_free;
 use super::{Act, StepContext, StepError};
 use crate::event::Failure;
 use crate::id::ClusterName;
@@ -31,6 +32,8 @@ impl Act for VerifyRemoval {
     }
 
     async fn run(&self, cx: &StepContext) -> Result<Removed, StepError> {
+        // What another operation might have needed a moment ago may be free by now.
+        let removed = remove_free(cx, &self.cluster).await?;
         let mut left = Vec::new();
         if !cx.host.docker.nodes_of_cluster(self.cluster.as_str()).await?.is_empty() {
             let kube = cx.kube(&self.cluster).await?;
@@ -38,7 +41,7 @@ impl Act for VerifyRemoval {
         }
         for version in cx.store.versions(cx.deployment.id).await? {
             let is_there = cx.host.docker.image(&version.image).await?.is_some();
-            if is_there && !cx.store.is_image_used(&version.image, Some(cx.deployment.id)).await? {
+            if is_there && cx.is_image_free(&version.image, Some(cx.deployment.id)).await? {
                 left.push(format!("image `{}`", version.image));
             }
         }
@@ -46,7 +49,7 @@ impl Act for VerifyRemoval {
             left.push("clone of the repository".to_owned());
         }
         if left.is_empty() {
-            return Ok(Removed::default());
+            return Ok(Removed { removed });
         }
         Err(StepError::Transient(Failure {
             code: "leftovers".into(),

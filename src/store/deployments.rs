@@ -79,20 +79,67 @@ impl Store {
         rows.iter().map(|row| parse_json(row, "version")).collect()
     }
 
-    /// Whether any version that may run again uses the image: of a deployment that is not removed, but for one.
+    /// Forgets versions of a deployment: nobody can go back to them any more.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn remove_versions(&self, id: DeploymentId, revisions: &[u32]) -> Result<(), StoreError> {
+        let mut transaction = self.pool.begin().await?;
+        for revision in revisions {
+            sqlx::query("DELETE FROM versions WHERE deployment_id = $1 AND revision = $2")
+                .bind(id.to_string())
+                .bind(i64::from(*revision))
+                .execute(&mut *transaction)
+                .await?;
+        }
+        Ok(transaction.commit().await?)
+    }
+
+    /// Whether any version that may run again uses the image: of a deployment that stays, but for one.
     ///
     /// # Errors
     /// What the database says.
     pub async fn is_image_used(&self, image: &ImageRef, but_for: Option<DeploymentId>) -> Result<bool, StoreError> {
         let used: i64 = sqlx::query_scalar(
             "SELECT COUNT(*) FROM versions v JOIN deployments d ON d.id = v.deployment_id
-             WHERE v.image = $1 AND d.id <> $2 AND d.state <> 'removed'",
+             WHERE v.image = $1 AND d.id <> $2 AND d.state NOT IN ('removing', 'removed')",
         )
         .bind(image.as_str())
         .bind(but_for.map(|id| id.to_string()).unwrap_or_default())
         .fetch_one(&self.pool)
         .await?;
         Ok(used > 0)
+    }
+
+    /// Whether an unfinished operation on another deployment of this repository may be about to use an image: it has
+    /// built this one, or has not built any yet.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn is_image_awaited(
+        &self,
+        image: &ImageRef,
+        repository: &RepositoryUrl,
+        but_for: DeploymentId,
+    ) -> Result<bool, StoreError> {
+        let rows = sqlx::query(
+            "SELECT d.repository FROM operations o JOIN deployments d ON d.id = o.deployment_id
+             WHERE o.ended_ms IS NULL AND d.id <> $1 AND o.action <> 'decommission'
+             AND (EXISTS (SELECT 1 FROM saga_log l WHERE l.operation_id = o.id AND l.event LIKE $2)
+                 OR NOT EXISTS (SELECT 1 FROM saga_log l WHERE l.operation_id = o.id AND l.event LIKE $3))",
+        )
+        .bind(but_for.to_string())
+        .bind(format!("%\"image\":\"{image}\"%"))
+        .bind("%\"image\":\"%")
+        .fetch_all(&self.pool)
+        .await?;
+        for row in &rows {
+            // Images are named after the repository's name and the commit, not after its address.
+            if parse(row, "repository", |text| RepositoryUrl::parse(text))?.name() == repository.name() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// A target by its kind and name.

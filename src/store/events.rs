@@ -5,7 +5,7 @@ use std::sync::MutexGuard;
 
 use futures_util::Stream;
 use jiff::Timestamp;
-use sqlx::Row;
+use sqlx::{AnyConnection, Row};
 use tokio::sync::watch;
 
 use super::{Store, StoreError, parse_json, timestamp, to_json};
@@ -18,27 +18,23 @@ impl Store {
     /// # Errors
     /// What the database says.
     pub async fn publish(&self, id: OperationId, kind: EventKind) -> Result<(), StoreError> {
-        let has_ended = matches!(kind, EventKind::OperationState { state } if state.is_ended());
         let appending = self.appending.lock().await;
-        let sequence: i64 = sqlx::query_scalar(
-            "INSERT INTO operation_events (operation_id, sequence, at_ms, event)
-             SELECT $1, COALESCE(MAX(sequence), 0) + 1, $2, $3 FROM operation_events WHERE operation_id = $1
-             RETURNING sequence",
-        )
-        .bind(id.to_string())
-        .bind(Timestamp::now().as_millisecond())
-        .bind(to_json(&kind))
-        .fetch_one(&self.pool)
-        .await?;
-        drop(appending);
+        let mut connection = self.pool.acquire().await?;
+        let sequence = append(&mut connection, id, &kind).await?;
+        drop((connection, appending));
+        self.announce(id, &kind, sequence);
+        Ok(())
+    }
+
+    /// Wakes those who follow an operation.
+    pub(super) fn announce(&self, id: OperationId, kind: &EventKind, sequence: i64) {
         let mut followers = self.followers();
         if let Some(sender) = followers.get(&id) {
             sender.send_replace(sequence);
         }
-        if has_ended {
+        if matches!(kind, EventKind::OperationState { state } if state.is_ended()) {
             followers.remove(&id);
         }
-        Ok(())
     }
 
     /// The events of an operation after a sequence number (0 for all), oldest first.
@@ -94,6 +90,27 @@ impl Store {
             followers.remove(&id);
         }
     }
+}
+
+/// Appends an event to an operation's history and gives its number.
+///
+/// Whoever calls this in a transaction takes `appending` before it begins: the number is free until it is committed.
+pub(super) async fn append(
+    connection: &mut AnyConnection,
+    id: OperationId,
+    kind: &EventKind,
+) -> Result<i64, StoreError> {
+    let sequence = sqlx::query_scalar(
+        "INSERT INTO operation_events (operation_id, sequence, at_ms, event)
+         SELECT $1, COALESCE(MAX(sequence), 0) + 1, $2, $3 FROM operation_events WHERE operation_id = $1
+         RETURNING sequence",
+    )
+    .bind(id.to_string())
+    .bind(Timestamp::now().as_millisecond())
+    .bind(to_json(kind))
+    .fetch_one(connection)
+    .await?;
+    Ok(sequence)
 }
 
 /// One reader's place in an operation's history.

@@ -4,13 +4,14 @@ use jiff::Timestamp;
 use sqlx::any::AnyRow;
 use sqlx::{Any, Row, Transaction};
 
+use super::events::append;
 use super::record::{Deployment, Operation, Target, Version};
 use super::{Page, Store, StoreError, parse, parse_json, timestamp, to_json};
 use crate::event::{EventKind, Failure, OperationState};
 use crate::id::{Action, DeploymentId, OperationId, TargetId};
 
 /// How long a key from a header or a chat stays valid.
-const KEY_VALID_MS: i64 = 24 * 60 * 60 * 1000;
+pub(super) const KEY_VALID_MS: i64 = 24 * 60 * 60 * 1000;
 /// How long after its end an operation still answers a re-send that says it is one.
 const RETRY_WINDOW_MS: i64 = 60 * 1000;
 
@@ -156,6 +157,7 @@ impl Store {
     /// What the database says.
     pub async fn accept(&self, new: &NewOperation) -> Result<Acceptance, StoreError> {
         // The first statement writes: a SQLite transaction that begins by reading can lose its turn to write.
+        let appending = self.appending.lock().await;
         let mut transaction = self.pool.begin().await?;
         let operation = &new.operation;
         sqlx::query(
@@ -220,8 +222,11 @@ impl Store {
                 .execute(&mut *transaction)
                 .await?;
         }
+        let event = EventKind::OperationState { state: operation.state };
+        let sequence = append(&mut transaction, operation.id, &event).await?;
         transaction.commit().await?;
-        self.publish(operation.id, EventKind::OperationState { state: operation.state }).await?;
+        drop(appending);
+        self.announce(operation.id, &event, sequence);
         Ok(Acceptance::Accepted)
     }
 
@@ -286,12 +291,19 @@ impl Store {
     /// # Errors
     /// What the database says.
     pub async fn set_operation_state(&self, id: OperationId, state: OperationState) -> Result<(), StoreError> {
+        let appending = self.appending.lock().await;
+        let mut transaction = self.pool.begin().await?;
         sqlx::query("UPDATE operations SET state = $2, ended_ms = NULL WHERE id = $1")
             .bind(id.to_string())
             .bind(state.as_str())
-            .execute(&self.pool)
+            .execute(&mut *transaction)
             .await?;
-        self.publish(id, EventKind::OperationState { state }).await
+        let event = EventKind::OperationState { state };
+        let sequence = append(&mut transaction, id, &event).await?;
+        transaction.commit().await?;
+        drop(appending);
+        self.announce(id, &event, sequence);
+        Ok(())
     }
 
     /// Keeps the share of the work that is done.
@@ -336,6 +348,7 @@ impl Store {
     /// # Errors
     /// What the database says.
     pub async fn end_operation(&self, id: OperationId, ending: &Ending) -> Result<(), StoreError> {
+        let appending = self.appending.lock().await;
         let mut transaction = self.pool.begin().await?;
         let now = Timestamp::now();
         sqlx::query(
@@ -371,8 +384,12 @@ impl Store {
                 .await?;
         }
         forget(&mut transaction, id, ending.state).await?;
+        let event = EventKind::OperationState { state: ending.state };
+        let sequence = append(&mut transaction, id, &event).await?;
         transaction.commit().await?;
-        self.publish(id, EventKind::OperationState { state: ending.state }).await
+        drop(appending);
+        self.announce(id, &event, sequence);
+        Ok(())
     }
 }
 

@@ -145,6 +145,12 @@ impl Call {
     }
 }
 
+/// Whether a call of this name was ever begun with this folder, by this server or an earlier one.
+#[must_use]
+pub fn has_begun(folder: &Path, name: &str) -> bool {
+    folder.join(format!("{name}.out")).exists()
+}
+
 /// Waits until no program that an earlier server left behind works in this folder; after `limit` it is interrupted.
 ///
 /// # Errors

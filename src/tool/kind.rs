@@ -13,7 +13,7 @@ use crate::config::Settings;
 use crate::config::value::{KindNetwork, PortRange};
 use crate::event::{Line, Lines};
 use crate::id::{ClusterName, ImageRef};
-use crate::tool::{Call, Output, ToolError};
+use crate::tool::{self, Call, Output, ToolError};
 
 pub mod error;
 
@@ -21,6 +21,8 @@ pub use crate::tool::kind::error::KindError;
 
 /// How long a look at clusters may take.
 const LOOK_LIMIT: Duration = Duration::from_secs(30);
+/// Name of the call that creates a cluster.
+const CREATION: &str = "kind-create";
 /// How long the removal of a cluster may take.
 const DELETE_LIMIT: Duration = Duration::from_mins(2);
 
@@ -109,8 +111,14 @@ impl Kind {
         if let Some(image) = &self.node_image {
             call = call.arg("--image").arg(image);
         }
-        let created = call.timeout(self.timeout).run_durably(calls, "kind-create", &told(lines), cancel).await;
+        let created = call.timeout(self.timeout).run_durably(calls, CREATION, &told(lines), cancel).await;
         created.map(drop).map_err(|error| self.error(error, name.as_str()))
+    }
+
+    /// Whether [`Kind::create_cluster`] has ever been called with this folder for its record.
+    #[must_use]
+    pub fn has_begun_to_create(&self, calls: &Path) -> bool {
+        tool::has_begun(calls, CREATION)
     }
 
     /// Removes a cluster, also a half-made one. One that is not there is fine.

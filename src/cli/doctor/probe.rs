@@ -1,31 +1,23 @@
 //! Asks a program for its version.
 
-use std::io;
 use std::path::Path;
-use std::process::Stdio;
+
+use tokio_util::sync::CancellationToken;
 
 use super::Verdict;
+use crate::event::Lines;
+use crate::tool::{Call, ToolError};
 
 /// The first line that a program prints about its version, or what to do about it.
 pub(super) async fn version(program: &Path, arguments: &[&str], remedy: &str) -> Result<String, Verdict> {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "asks for a version only: no secret, no user value, nothing to follow"
-    )]
-    let mut command = tokio::process::Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
-    let shown = program.display();
-    match command.output().await {
-        Ok(output) if output.status.success() => {
-            let text = String::from_utf8_lossy(&output.stdout);
-            let text = if text.trim().is_empty() { String::from_utf8_lossy(&output.stderr) } else { text };
+    let call = Call::new(program).args(arguments);
+    match call.run(&Lines::none(), &CancellationToken::new()).await {
+        Ok(output) => {
+            let text = if output.stdout.trim().is_empty() { output.stderr } else { output.stdout };
             Ok(text.lines().next().unwrap_or_default().trim().to_owned())
         }
-        Ok(output) => Err(Verdict::fail(format!("`{shown}` ends with {}", output.status), remedy)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Err(Verdict::fail(format!("`{shown}` is not there"), remedy))
-        }
-        Err(error) => Err(Verdict::fail(format!("`{shown}` does not run ({error})"), remedy)),
+        Err(ToolError::NotRunnable { program, .. }) => Err(Verdict::fail(format!("`{program}` is not there"), remedy)),
+        Err(error) => Err(Verdict::fail(error.to_string(), remedy)),
     }
 }
 

@@ -126,15 +126,14 @@ impl std::fmt::Display for BuildFailure {
             (None, None) => String::new(),
         };
         match (&self.cause, self.exit_code) {
-            (BuildFault::MissingBase { image }, _) => write!(f, "the image `{image}` cannot be pulled{place}")?,
+            (BuildFault::MissingBase { image }, _) => write!(f, "the image `{image}` cannot be pulled{place}"),
             (BuildFault::MissingFile, _) => {
-                write!(f, "the build failed{place}: {}", missing_file(&self.message).unwrap_or(&self.message))?;
+                write!(f, "the build failed{place}: {}", missing_file(&self.message).unwrap_or(&self.message))
             }
-            (BuildFault::NoDockerfile, _) => f.write_str("the repository has no such Dockerfile")?,
-            (_, Some(code)) => write!(f, "the build failed{place}: exit code {code}")?,
-            (_, None) => write!(f, "the build failed{place}: {}", self.message)?,
+            (BuildFault::NoDockerfile, _) => f.write_str("the repository has no such Dockerfile"),
+            (_, Some(code)) => write!(f, "the build failed{place}: exit code {code}"),
+            (_, None) => write!(f, "the build failed{place}: {}", self.message),
         }
-        if self.hint.is_empty() { Ok(()) } else { write!(f, "; {}", self.hint) }
     }
 }
 
@@ -147,7 +146,7 @@ fn hint(cause: &BuildFault, exit_code: Option<i64>, text: &str) -> &'static str 
             Some(137) => "it was killed, most likely for want of memory: give Docker more, or make the step need less",
             Some(127) => "a program that the step calls is not in the image: install it in an earlier step",
             Some(126) => "the step calls a file that cannot be executed: `chmod +x` it",
-            _ => "the last lines of its output say why",
+            _ => "correct what the last lines of its output complain about, push, and try again",
         },
         BuildFault::MissingFile => {
             "commit the file, or correct its path (it counts from the root of the repository), and look whether .dockerignore leaves it out"
@@ -165,7 +164,9 @@ fn hint(cause: &BuildFault, exit_code: Option<i64>, text: &str) -> &'static str 
         BuildFault::NoDockerfile => {
             "add the Dockerfile, or name its path with `dockerfile_path`; .dockerignore may leave it out"
         }
-        BuildFault::Other => "",
+        BuildFault::Other => {
+            "correct what the builder complains about; if it is not the Dockerfile, look at Docker's own log"
+        }
     }
 }
 

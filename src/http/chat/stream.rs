@@ -211,3 +211,51 @@ impl Chunks {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    async fn last_frame<F>(work: impl FnOnce(Chunks) -> F + Send + 'static) -> Value
+    where
+        F: Future<Output = Result<(), ApiError>> + Send + 'static,
+    {
+        let body = json!({"messages": [{"role": "user", "content": "go"}], "stream": true});
+        let chat = ChatRequest::read(body.as_object().unwrap()).unwrap();
+        let streams = Streams::new(NonZeroU32::MIN);
+        let request_id = RequestId::of(&HeaderMap::new());
+        let writer = Writer::open(&streams, &chat, &HeaderMap::new(), request_id).unwrap();
+        let head = Head { id: "chatcmpl-1".to_owned(), created: 1, model: "m".to_owned(), prompt_tokens: 1 };
+
+        let response = writer.write(head, work);
+
+        let bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        assert!(streams.open().is_ok(), "the stream that has ended makes room");
+        serde_json::from_str(text.trim_end().rsplit("data: ").next().unwrap()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_fault_in_mid_stream_is_a_frame_with_the_error() {
+        let last = last_frame(|mut chunks| async move {
+            chunks.say("so far so good".to_owned()).await;
+            Err(ApiError::Internal("the store is gone".into()))
+        })
+        .await;
+
+        assert_eq!(last["error"]["code"], "internal_error");
+        assert!(!last.to_string().contains("store"));
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_mid_stream_is_a_frame_with_the_error() {
+        let last = last_frame(|_| async { panic!("a bug") }).await;
+
+        assert_eq!(last["error"]["code"], "internal_error");
+        assert!(!last.to_string().contains("bug"));
+    }
+}

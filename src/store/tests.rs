@@ -1,0 +1,342 @@
+//! The store's promises, on SQLite and, when `TEST_DATABASE_URL` names one, on PostgreSQL.
+
+use futures_util::TryStreamExt;
+use jiff::{SignedDuration, Timestamp};
+use secrecy::SecretString;
+use tempfile::TempDir;
+
+use super::operations::{Acceptance, Ending, KeyKind, KeyReused, NewOperation, RequestKey};
+use super::record::{Deployment, DeploymentState, Facts, Operation, Target, Version};
+use super::*;
+use crate::event::{EventKind, OperationState};
+use crate::id::{
+    Action, CommitId, DeploymentId, DeploymentName, ImageRef, Mode, Namespace, Port, RepositoryUrl, TargetId,
+};
+
+/// A store with one target of its own, so that tests that share a database do not meet.
+struct World {
+    store: Store,
+    target: Target,
+    _folder: TempDir,
+}
+
+impl World {
+    async fn sqlite() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&Database::Sqlite(folder.path().join("store.sqlite"))).await.unwrap();
+        Self::with(store, folder)
+    }
+
+    fn with(store: Store, folder: TempDir) -> Self {
+        let id = TargetId::new();
+        let target = Target { id, mode: Mode::Local, name: id.to_string(), made_here: false, locked_by: None };
+        Self { store, target, _folder: folder }
+    }
+
+    fn deployment(&self, name: &str) -> Deployment {
+        Deployment {
+            id: DeploymentId::new(),
+            mode: Mode::Local,
+            state: DeploymentState::Deploying,
+            target: self.target.id,
+            instance_id: self.target.name.clone(),
+            name: DeploymentName::parse(name).unwrap(),
+            namespace: Namespace::parse("default").unwrap(),
+            repository: RepositoryUrl::parse(format!("https://git.example.test/{name}.git")).unwrap(),
+            git_ref: None,
+            operation: OperationId::new(),
+            facts: Facts::default(),
+            created_at: Timestamp::now(),
+            updated_at: Timestamp::now(),
+        }
+    }
+
+    fn new_operation(&self, deployment: &Deployment, key: Option<RequestKey>) -> NewOperation {
+        let id = OperationId::new();
+        NewOperation {
+            operation: Operation {
+                id,
+                action: Action::Deploy,
+                principal: "someone".to_owned(),
+                intent: serde_json::json!({}),
+                plan: serde_json::json!({}),
+                state: OperationState::Queued,
+                progress: 0,
+                deployment: deployment.id,
+                target: self.target.id,
+                failure: None,
+                receipt: Vec::new(),
+                warnings: Vec::new(),
+                created_at: Timestamp::now(),
+                ended_at: None,
+            },
+            deployment: Deployment { operation: id, ..deployment.clone() },
+            target: self.target.clone(),
+            key,
+            secrets: vec![("git_token".to_owned(), "sealed".to_owned())],
+        }
+    }
+
+    async fn accepted(&self, deployment: &Deployment, key: Option<RequestKey>) -> OperationId {
+        let new = self.new_operation(deployment, key);
+        assert_eq!(self.store.accept(&new).await.unwrap(), Acceptance::Accepted);
+        new.operation.id
+    }
+
+    async fn end(&self, id: OperationId, deployment: &Deployment, state: OperationState, version: Option<Version>) {
+        let ending = Ending {
+            state,
+            failure: None,
+            receipt: vec!["all".to_owned()],
+            warnings: Vec::new(),
+            deployment: Deployment { operation: id, ..deployment.clone() },
+            version,
+            target_gone: false,
+        };
+        self.store.end_operation(id, &ending).await.unwrap();
+    }
+
+    async fn attaches(&self, key: &RequestKey, after_s: i64) -> Result<Option<OperationId>, KeyReused> {
+        let now = Timestamp::now() + SignedDuration::from_secs(after_s);
+        self.store.operation_for_key("someone", key, now).await.unwrap()
+    }
+
+    /// Tells whose image a version is.
+    fn version(id: OperationId, image: &ImageRef) -> Version {
+        Version {
+            revision: 1,
+            commit: CommitId::parse("0123456789abcdef0123456789abcdef01234567").unwrap(),
+            git_ref: None,
+            image: image.clone(),
+            image_id: "sha256:0".to_owned(),
+            main_port: serde_json::from_value::<Port>(8080.into()).unwrap(),
+            ports: Vec::new(),
+            container_port: None,
+            dockerfile: None,
+            environment_secret: None,
+            environment_names: Vec::new(),
+            operation: id,
+            deployed_at: Timestamp::now(),
+        }
+    }
+}
+
+fn key(kind: KeyKind, body: &str) -> RequestKey {
+    RequestKey { key: OperationId::new().to_string(), kind, body_hash: body.to_owned() }
+}
+
+/// Runs a story on every database that is there.
+macro_rules! stories {
+    ($($(#[$note:meta])* async fn $name:ident($world:ident: World) $body:block)+) => {
+        $($(#[$note])* async fn $name($world: World) $body)+
+
+        mod sqlite {
+            $(#[tokio::test] async fn $name() { super::$name(super::World::sqlite().await).await; })+
+        }
+
+        #[tokio::test]
+        async fn postgres_keeps_the_same_promises() {
+            let Ok(url) = std::env::var("TEST_DATABASE_URL") else { return };
+            let store = Store::open(&Database::Postgres(SecretString::from(url))).await.unwrap();
+            $($name(World::with(store.clone(), tempfile::tempdir().unwrap())).await;)+
+        }
+    };
+}
+
+stories! {
+    async fn a_deployment_is_changed_by_one_operation_at_a_time(world: World) {
+        let deployment = world.deployment("app");
+        let first = world.accepted(&deployment, None).await;
+
+        let second = world.store.accept(&world.new_operation(&deployment, None)).await.unwrap();
+        world.end(first, &deployment, OperationState::Succeeded, None).await;
+        let third = world.store.accept(&world.new_operation(&deployment, None)).await.unwrap();
+
+        assert_eq!((second, third), (Acceptance::Busy(first), Acceptance::Accepted));
+    }
+
+    async fn a_header_key_attaches_for_a_day_and_only_with_the_same_body(world: World) {
+        let deployment = world.deployment("app");
+        let header = key(KeyKind::Header, "body");
+        let id = world.accepted(&deployment, Some(header.clone())).await;
+        world.end(id, &deployment, OperationState::Succeeded, None).await;
+
+        let other_body = RequestKey { body_hash: "other".to_owned(), ..header.clone() };
+
+        assert_eq!(world.attaches(&header, 23 * 3600).await, Ok(Some(id)));
+        assert_eq!(world.attaches(&header, 25 * 3600).await, Ok(None));
+        assert_eq!(world.attaches(&other_body, 0).await, Err(KeyReused));
+    }
+
+    async fn a_hashed_key_attaches_while_it_runs_and_then_only_a_declared_retry(world: World) {
+        let deployment = world.deployment("app");
+        let fresh = key(KeyKind::Hash { is_retry: false }, "body");
+        let retry = RequestKey { kind: KeyKind::Hash { is_retry: true }, ..fresh.clone() };
+        let id = world.accepted(&deployment, Some(fresh.clone())).await;
+        assert_eq!(world.attaches(&fresh, 3600).await, Ok(Some(id)));
+
+        world.end(id, &deployment, OperationState::Succeeded, None).await;
+        assert_eq!(world.attaches(&fresh, 1).await, Ok(None));
+        assert_eq!(world.attaches(&retry, 1).await, Ok(Some(id)));
+        assert_eq!(world.attaches(&retry, 120).await, Ok(None));
+
+        world.accepted(&deployment, None).await;
+        assert_eq!(world.attaches(&retry, 1).await, Ok(None));
+    }
+
+    async fn an_end_erases_secrets_frees_the_target_and_is_the_last_event(world: World) {
+        let deployment = world.deployment("app");
+        let id = world.accepted(&deployment, None).await;
+        assert!(world.store.lock_target(world.target.id, id).await.unwrap());
+        assert!(!world.store.lock_target(world.target.id, OperationId::new()).await.unwrap());
+        world.store.append_saga_event(id, 1, &"started").await.unwrap();
+
+        world.end(id, &deployment, OperationState::Succeeded, None).await;
+
+        assert_eq!(world.store.secret_names(id).await.unwrap(), Vec::<String>::new());
+        assert_eq!(world.store.target(world.target.id).await.unwrap().unwrap().locked_by, None);
+        assert!(world.store.saga_events::<String>(id).await.unwrap().is_empty());
+        let states: Vec<EventKind> =
+            world.store.follow(id, 0).map_ok(|event| event.kind).try_collect().await.unwrap();
+        let state = |state| EventKind::OperationState { state };
+        assert_eq!(states, [state(OperationState::Queued), state(OperationState::Succeeded)]);
+    }
+
+    async fn a_stuck_operation_keeps_its_log_and_can_be_taken_up_again(world: World) {
+        let deployment = world.deployment("app");
+        let id = world.accepted(&deployment, None).await;
+        let failed = serde_json::json!({"undo_failed": {"reason": "x"}});
+        world.store.append_saga_event(id, 1, &"undo_started").await.unwrap();
+        world.store.append_saga_event(id, 1, &failed).await.unwrap();
+        world.end(id, &deployment, OperationState::Stuck, None).await;
+        assert_eq!(world.store.running_operation(deployment.id).await.unwrap(), None);
+
+        world.store.remove_saga_event(id, 1, &failed).await.unwrap();
+        world.store.set_operation_state(id, OperationState::Running).await.unwrap();
+
+        assert_eq!(world.store.saga_events::<String>(id).await.unwrap(), [(1, "undo_started".to_owned())]);
+        assert_eq!(world.store.running_operation(deployment.id).await.unwrap(), Some(id));
+        assert!(world.store.secret_names(id).await.unwrap().is_empty());
+    }
+
+    async fn a_cancel_is_remembered_and_comes_too_late_after_the_end(world: World) {
+        let deployment = world.deployment("app");
+        let id = world.accepted(&deployment, None).await;
+
+        assert!(world.store.ask_to_cancel(id).await.unwrap());
+        assert!(world.store.is_cancel_asked(id).await.unwrap());
+        world.end(id, &deployment, OperationState::Cancelled, None).await;
+        assert!(!world.store.ask_to_cancel(id).await.unwrap());
+    }
+
+    async fn an_image_is_used_by_deployments_that_stay(world: World) {
+        let (one, two) = (world.deployment("one"), world.deployment("two"));
+        let image = ImageRef::parse(format!("on-demand-infra/app:{}", OperationId::new())).unwrap();
+        let first = world.accepted(&one, None).await;
+        world.end(first, &one, OperationState::Succeeded, Some(World::version(first, &image))).await;
+        assert!(world.store.is_image_used(&image, None).await.unwrap());
+        assert!(world.store.is_image_used(&image, Some(two.id)).await.unwrap());
+        assert!(!world.store.is_image_used(&image, Some(one.id)).await.unwrap());
+
+        let leaving = Deployment { state: DeploymentState::Removing, ..one.clone() };
+        world.accepted(&leaving, None).await;
+
+        assert!(!world.store.is_image_used(&image, Some(two.id)).await.unwrap());
+    }
+
+    async fn versions_that_are_removed_are_gone_and_the_others_stay(world: World) {
+        let deployment = world.deployment("app");
+        let image = ImageRef::parse("on-demand-infra/app:1").unwrap();
+        for revision in 1..=3 {
+            let id = world.accepted(&deployment, None).await;
+            let version = Version { revision, ..World::version(id, &image) };
+            world.end(id, &deployment, OperationState::Succeeded, Some(version)).await;
+        }
+
+        world.store.remove_versions(deployment.id, &[1, 2]).await.unwrap();
+
+        let versions = world.store.versions(deployment.id).await.unwrap();
+        assert_eq!(versions.iter().map(|it| it.revision).collect::<Vec<_>>(), [3]);
+    }
+
+    async fn a_month_after_its_end_an_operation_keeps_only_what_matters_and_a_day_after_no_key(world: World) {
+        let deployment = world.deployment("app");
+        let key = key(KeyKind::Header, "body");
+        let id = world.accepted(&deployment, Some(key.clone())).await;
+        let progress = EventKind::StepProgress { step: "build_image".to_owned(), text: "half way".to_owned() };
+        world.store.publish(id, progress).await.unwrap();
+        world.end(id, &deployment, OperationState::Succeeded, None).await;
+        let in_days = |days: i64| Timestamp::now() + SignedDuration::from_hours(24 * days);
+
+        world.store.forget_the_past(in_days(0)).await.unwrap();
+        assert_eq!((world.store.events(id, 0).await.unwrap().len(), world.attaches(&key, 0).await), (3, Ok(Some(id))));
+        world.store.forget_the_past(in_days(2)).await.unwrap();
+        assert_eq!((world.store.events(id, 0).await.unwrap().len(), world.attaches(&key, 0).await), (3, Ok(None)));
+        world.store.forget_the_past(in_days(31)).await.unwrap();
+
+        let events = world.store.events(id, 0).await.unwrap();
+        assert!(events.iter().all(|it| matches!(it.kind, EventKind::OperationState { .. })), "{events:?}");
+        assert_eq!(events.iter().map(|it| it.sequence).collect::<Vec<_>>(), [1, 3]);
+        assert!(world.store.is_past(id).await.unwrap());
+    }
+
+    async fn the_log_of_a_stuck_operation_goes_when_a_later_one_has_changed_the_deployment(world: World) {
+        let deployment = world.deployment("app");
+        let stuck = world.accepted(&deployment, None).await;
+        world.store.append_saga_event(stuck, 0, &"an entry").await.unwrap();
+        world.end(stuck, &deployment, OperationState::Stuck, None).await;
+        let later = Timestamp::now() + SignedDuration::from_secs(1);
+        let log = async || world.store.saga_events::<String>(stuck).await.unwrap().len();
+
+        world.store.forget_the_past(later).await.unwrap();
+        assert_eq!((log().await, world.store.is_past(stuck).await.unwrap()), (1, false));
+        world.accepted(&deployment, None).await;
+        world.store.forget_the_past(later).await.unwrap();
+
+        assert_eq!((log().await, world.store.is_past(stuck).await.unwrap()), (0, true));
+    }
+
+    async fn an_image_is_awaited_until_the_other_deployment_of_its_repository_has_another(world: World) {
+        let name = format!("app-{}", &TargetId::new().uuid().simple().to_string()[20..]);
+        let one = world.deployment(&name);
+        let two = Deployment { repository: one.repository.clone(), ..world.deployment("two") };
+        let id = world.accepted(&one, None).await;
+        let [mine, other] = ["app:1", "app:2"].map(|it| ImageRef::parse(it).unwrap());
+        let awaited = async |image: &ImageRef| {
+            world.store.is_image_awaited(image, &two.repository, two.id).await.unwrap()
+        };
+
+        assert!(!world.store.is_image_awaited(&mine, &one.repository, one.id).await.unwrap());
+        assert!(awaited(&mine).await);
+        world.store.append_saga_event(id, 1, &serde_json::json!({"succeeded": {"image": other}})).await.unwrap();
+        assert!(!awaited(&mine).await);
+        assert!(awaited(&other).await);
+        world.end(id, &one, OperationState::Failed, None).await;
+        assert!(!awaited(&other).await);
+    }
+
+    async fn followers_hear_every_event_once_and_in_order(world: World) {
+        let deployment = world.deployment("app");
+        let id = world.accepted(&deployment, None).await;
+        let following = tokio::spawn(world.store.follow(id, 0).map_ok(|event| event.sequence).try_collect::<Vec<i64>>());
+
+        for number in 0..20 {
+            world.store.publish(id, EventKind::Warning { text: number.to_string() }).await.unwrap();
+        }
+        world.end(id, &deployment, OperationState::Succeeded, None).await;
+
+        assert_eq!(following.await.unwrap().unwrap(), (1..=22).collect::<Vec<i64>>());
+    }
+}
+
+#[tokio::test]
+async fn a_second_server_on_the_same_file_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = Database::Sqlite(folder.path().join("store.sqlite"));
+    let first = Store::open(&database).await.unwrap();
+
+    let second = Store::open(&database).await;
+
+    assert!(matches!(second, Err(StoreError::Owned(_))));
+    first.close().await;
+}

@@ -1,0 +1,194 @@
+//! The bed of the real stories: what must be there, and a janitor that clears away also when the tests are killed.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{LazyLock, Mutex};
+
+/// All clusters of these tests begin so; what else begins so is taken for a left-over of an earlier run.
+pub(crate) const PREFIX: &str = "real-";
+
+/// What every story finds.
+pub(crate) struct Bed {
+    /// Where the example repositories are served.
+    pub(crate) git_base: String,
+    /// The token for the private one.
+    pub(crate) git_token: String,
+    /// Where servers, repositories and what they said are kept.
+    pub(crate) root: PathBuf,
+    janitor: Mutex<Child>,
+}
+
+static BED: LazyLock<Bed> = LazyLock::new(Bed::make);
+
+/// The bed; fails the test with what is missing.
+pub(crate) fn bed() -> &'static Bed {
+    &BED
+}
+
+impl Bed {
+    fn make() -> Self {
+        for (program, arguments, part) in [
+            ("docker", &["version"][..], "docker"),
+            ("kind", &["version"], "kind"),
+            ("kubectl", &["version", "--client"], "kind"),
+            ("git", &["--version"], "apps"),
+        ] {
+            let found = Command::new(program).args(arguments).output();
+            let works = found.as_ref().is_ok_and(|output| output.status.success());
+            assert!(works, "`{program}` does not work ({found:?}): {}", how_to_get(part));
+        }
+        let node = variable("KIND_NODE_IMAGE", "kind");
+        for (image, part) in [(node.as_str(), "kind"), ("busybox:stable", "images"), ("python:3.12-slim", "images")] {
+            let found = run("docker", &["image", "inspect", "--format", "{{.Id}}", image]);
+            assert!(found.status.success(), "Docker has no image `{image}`: {}", how_to_get(part));
+        }
+        let git_base = variable("GIT_BASE", "apps");
+        variable("GIT_SSL_CAINFO", "apps");
+        let served = run("git", &["ls-remote", &format!("{git_base}/go-hello.git"), "next"]);
+        assert!(served.status.success(), "`{git_base}` serves no repositories: {}", how_to_get("apps"));
+        let token = variable("GIT_TOKEN_FILE", "apps");
+        let token = fs::read_to_string(&token).unwrap_or_else(|error| panic!("`{token}` cannot be read: {error}"));
+
+        let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("real");
+        let janitor = janitor(&root);
+        Self { git_base, git_token: token.trim().to_owned(), root, janitor: Mutex::new(janitor) }
+    }
+
+    /// The address of an example repository.
+    pub(crate) fn repository(&self, name: &str) -> String {
+        format!("{}/{name}.git", self.git_base)
+    }
+
+    /// Tells the janitor that a process is there that must not outlive these tests.
+    pub(crate) fn watch(&self, pid: u32) {
+        self.tell(&format!("+ {pid}"));
+    }
+
+    /// Tells the janitor that it has ended.
+    pub(crate) fn forget(&self, pid: u32) {
+        self.tell(&format!("- {pid}"));
+    }
+
+    fn tell(&self, line: &str) {
+        let mut janitor = self.janitor.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let stdin = janitor.stdin.as_mut().expect("it was started with a pipe");
+        writeln!(stdin, "{line}").expect("the janitor lives as long as the tests");
+    }
+}
+
+/// Starts a process that holds the one lock of these tests, removes left-overs now, and again when this process is gone,
+/// however it ended. It waits for the janitor of an earlier run.
+fn janitor(root: &Path) -> Child {
+    let clear =
+        format!("for it in $(kind get clusters -q | grep '^{PREFIX}'); do kind delete cluster -q --name $it; done");
+    let script = format!(
+        r#"{clear}; rm -rf "$1"; mkdir -p "$1"; echo ready
+        pids=" "
+        while read -r sign pid; do
+          if [ "$sign" = + ]; then pids="$pids$pid "; else pids=$(printf %s "$pids" | sed "s/ $pid / /"); fi
+        done
+        for pid in $pids; do kill -9 $pid; done
+        {clear}
+        rm -rf "$1/kubeconfig""#
+    );
+    let lock = root.with_extension("lock");
+    let mut child = Command::new("flock")
+        .arg(lock)
+        .args(["sh", "-c", &script, "janitor"])
+        .arg(root)
+        .env("KUBECONFIG", root.join("kubeconfig"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .expect("`flock` and `sh` are on every machine with a shell");
+    let mut ready = String::new();
+    BufReader::new(child.stdout.take().expect("it was started with a pipe")).read_line(&mut ready).unwrap();
+    assert_eq!(ready, "ready\n", "the janitor of the real tests did not start");
+    child
+}
+
+/// Runs a program to its end.
+pub(crate) fn run(program: &str, arguments: &[&str]) -> Output {
+    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output();
+    output.unwrap_or_else(|error| panic!("`{program}` cannot be run: {error}"))
+}
+
+/// Runs a program that has to succeed, and gives what it printed.
+pub(crate) fn must(program: &str, arguments: &[&str]) -> String {
+    let output = run(program, arguments);
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "`{program} {}` failed: {printed}{said}", arguments.join(" "));
+    printed
+}
+
+fn variable(name: &str, part: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("`{name}` is not set: {}", how_to_get(part)))
+}
+
+fn how_to_get(part: &str) -> String {
+    format!(
+        "the part `{part}` of the test bed is missing; `make test` brings it up, or `. \"$(tests/rig/up docker tools kind images apps)\"`"
+    )
+}
+
+/// What a page's container runs.
+pub(crate) const SERVES: &str = r#"["httpd", "-f", "-vv", "-p", "8080", "-h", "/www"]"#;
+/// What ends at once.
+pub(crate) const CRASHES: &str = r#"["sh", "-c", "echo no disk; exit 3"]"#;
+
+/// A Dockerfile for a page, with this command.
+pub(crate) fn dockerfile(command: &str) -> String {
+    format!("FROM busybox:stable\nCOPY www /www\nUSER 1000\nEXPOSE 8080\nCMD {command}\n")
+}
+
+/// A repository of a test's own, so that its commits (and so its images) are nobody else's.
+pub(crate) struct Repository {
+    work: PathBuf,
+}
+
+impl Repository {
+    /// A page on busybox that says `version 1`.
+    pub(crate) fn page(name: &str) -> Self {
+        let work = bed().root.join("repositories").join(name);
+        fs::create_dir_all(&work).unwrap();
+        let repository = Self { work };
+        must("git", &["init", "-q", "-b", "main", &repository.path()]);
+        repository.commit(&[
+            ("Dockerfile", &dockerfile(SERVES)),
+            ("www/index.html", "version 1\n"),
+            ("www/seed.txt", &format!("{:?}\n", std::time::SystemTime::now())),
+        ]);
+        repository
+    }
+
+    /// Commits files and tells the commit.
+    pub(crate) fn commit(&self, files: &[(&str, &str)]) -> String {
+        for (path, text) in files {
+            let path = self.work.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let work = self.path();
+        must("git", &["-C", &work, "add", "-A"]);
+        must(
+            "git",
+            &["-C", &work, "-c", "user.name=Real", "-c", "user.email=real@example.com", "commit", "-q", "-m", "Change"],
+        );
+        must("git", &["-C", &work, "rev-parse", "HEAD"]).trim().to_owned()
+    }
+
+    /// Its address.
+    pub(crate) fn url(&self) -> String {
+        format!("file://{}/.git", self.path())
+    }
+
+    fn path(&self) -> String {
+        self.work.to_str().unwrap().to_owned()
+    }
+}

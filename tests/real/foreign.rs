@@ -1,0 +1,56 @@
+//! A cluster that somebody else made: used as it is, explained where it differs, never taken away.
+
+use serde_json::{Value, json};
+
+use crate::bed::{Repository, must};
+use crate::cluster::page_with;
+use crate::server::Server;
+
+fn request(repository: &Repository, action: &str, namespace: &str) -> Value {
+    json!({
+        "action": action, "deployment_mode": "local", "target_namespace": namespace,
+        "github_repo_url": repository.url(), "delete_cluster": action == "decommission",
+    })
+}
+
+/// Of the two node ports that the server uses the cluster maps only the first.
+const CONFIG: &str = "
+kind: Cluster
+apiVersion: kind.x-k8s.io/v1alpha4
+nodes:
+- role: control-plane
+  extraPortMappings:
+  - {containerPort: 31028, hostPort: 31028, listenAddress: 127.0.0.1}
+";
+
+#[tokio::test]
+async fn a_cluster_of_somebody_else_is_used_and_stays_and_is_diagnosed_when_it_is_stopped() {
+    let server = Server::start("foreign", "31028-31029").await;
+    let cluster = server.cluster();
+    cluster.create(CONFIG);
+    let repository = Repository::page("guest");
+
+    let mapped = server.ask(request(&repository, "deploy", "mapped")).await.ended("succeeded");
+    let unmapped = server.ask(request(&repository, "deploy", "unmapped")).await.ended("succeeded");
+
+    let (mapped, unmapped) =
+        if mapped.word("app_url").contains("localhost") { (mapped, unmapped) } else { (unmapped, mapped) };
+    assert_eq!(mapped.word("app_url"), "http://localhost:31028");
+    page_with(&mapped.word("app_url"), "version 1").await;
+    let unmapped = unmapped.says("port-forward").says("does not map node port 31029");
+    page_with(&unmapped.word("app_url"), "version 1").await;
+
+    let gone = server.ask(request(&repository, "decommission", "mapped")).await.ended("succeeded");
+    gone.says("stays");
+    let gone = server.ask(request(&repository, "decommission", "unmapped")).await.ended("succeeded");
+    gone.says("this server did not make it");
+    assert!(cluster.exists());
+
+    let node = format!("{}-control-plane", cluster.name());
+    must("docker", &["stop", "-t", "1", &node]);
+    let stopped = server.ask(request(&repository, "deploy", "stopped")).await;
+    let operation = server.get(&format!("/v1/operations/{}", stopped.operation())).await;
+    assert_eq!(operation["error"]["code"], "cluster_broken", "{operation:#}");
+    stopped.says(&format!("docker start {node}"));
+    assert!(cluster.exists());
+}

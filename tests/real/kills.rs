@@ -1,0 +1,136 @@
+//! kill -9 of the server in the middle of real work: the next start ends in what was wanted.
+//!
+//! A round deploys on an empty machine, redeploys, and decommissions with the cluster; each is killed once.
+
+use std::pin::pin;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+
+use crate::bed::Repository;
+use crate::cluster::page_with;
+use crate::processes::Watch;
+use crate::server::Server;
+
+/// The steps of a deploy and of a redeploy, and about how many milliseconds each takes.
+const ROLL_OUT: [(&str, u64); 9] = [
+    ("create_cluster", 12_000),
+    ("clone_repository", 150),
+    ("analyse_repository", 30),
+    ("build_image", 700),
+    ("preload_base_image", 400),
+    ("load_image", 300),
+    ("apply_application", 100),
+    ("wait_for_rollout", 900),
+    ("verify_application", 30),
+];
+/// The steps of a decommission with the cluster.
+const REMOVAL: [(&str, u64); 5] = [
+    ("remove_application", 5_000),
+    ("remove_images", 300),
+    ("remove_workspace", 10),
+    ("verify_removal", 100),
+    ("delete_cluster", 1_500),
+];
+
+/// When the server is killed.
+#[derive(Debug, Clone, Copy)]
+struct Point {
+    step: &'static str,
+    /// After the step has begun.
+    delay: Duration,
+}
+
+/// All points of a plan: where each step begins, and its middle.
+fn points(steps: &[(&'static str, u64)]) -> Vec<Point> {
+    steps
+        .iter()
+        .flat_map(|(step, ms)| [0, ms / 2].map(|delay| Point { step, delay: Duration::from_millis(delay) }))
+        .collect()
+}
+
+/// A round: where its deploy, its redeploy and its decommission are killed.
+fn rounds() -> Vec<[Point; 3]> {
+    let (roll_out, removal) = (points(&ROLL_OUT), points(&REMOVAL));
+    if std::env::var("REAL_ALL").is_ok_and(|it| it == "1") {
+        return (0..roll_out.len())
+            .map(|it| [roll_out[it], roll_out[(it + 7) % roll_out.len()], removal[it % removal.len()]])
+            .collect();
+    }
+    let seed = std::env::var("REAL_SEED")
+        .ok()
+        .and_then(|it| it.parse().ok())
+        .unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64 % 100_000);
+    println!("kills: REAL_SEED={seed} repeats this sample");
+    let mut state = seed;
+    let mut pick = |points: &[Point]| {
+        // Sebastiano Vigna's splitmix64.
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut it = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        it = (it ^ (it >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        points[usize::try_from((it ^ (it >> 31)) % points.len() as u64).unwrap()]
+    };
+    vec![[pick(&roll_out), pick(&roll_out), pick(&removal)]]
+}
+
+#[tokio::test]
+async fn a_server_that_is_killed_at_any_moment_carries_on() {
+    let server = Server::start("kills", "31024-31025").await;
+    let repository = Repository::page("killed");
+    let watch = Watch::begin();
+
+    for (round, points) in rounds().into_iter().enumerate() {
+        println!("kills: round {round}: {points:?}");
+        let version = format!("deploy of round {round}");
+        repository.commit(&[("www/index.html", &format!("{version}\n"))]);
+        let deployed = killed(&server, request(&repository, "deploy"), points[0]).await;
+        let url = deployed["deployment"]["app_url"].as_str().unwrap().to_owned();
+        page_with(&url, &version).await;
+
+        let version = format!("redeploy of round {round}");
+        repository.commit(&[("www/index.html", &format!("{version}\n"))]);
+        let redeployed = killed(&server, request(&repository, "redeploy"), points[1]).await;
+        page_with(&url, &version).await;
+        assert_eq!(redeployed["deployment"]["id"], deployed["deployment"]["id"]);
+
+        killed(&server, request(&repository, "decommission"), points[2]).await;
+        assert!(!server.cluster().exists(), "the cluster is left");
+        let id = deployed["deployment"]["id"].as_str().unwrap();
+        for folder in ["operations", "targets"] {
+            let left = std::fs::read_dir(server.workspace().join(folder)).map_or(0, Iterator::count);
+            assert_eq!(left, 0, "there is something left in `{folder}`");
+        }
+        assert!(!server.workspace().join("deployments").join(id).exists());
+        for image in [&deployed, &redeployed].map(|it| it["deployment"]["image"].as_str().unwrap().to_owned()) {
+            assert!(!crate::cluster::has_image(&image), "Docker still has `{image}`");
+        }
+    }
+    assert_eq!(watch.twice("real-kills"), [""; 0], "tools ran twice at the same time");
+}
+
+fn request(repository: &Repository, action: &str) -> Value {
+    json!({
+        "action": action, "deployment_mode": "local", "target_namespace": "kills", "instance_name": "kills",
+        "github_repo_url": repository.url(), "delete_cluster": action == "decommission",
+    })
+}
+
+/// Begins an operation, kills the server at that point, starts it again, and waits until the operation has succeeded.
+async fn killed(server: &Server, request: Value, point: Point) -> Value {
+    let operation = server.begin(request).await;
+    {
+        let mut events = pin!(server.events(&operation).await);
+        while let Some(event) = events.next().await {
+            if event["step"] == point.step {
+                break;
+            }
+        }
+    }
+    tokio::time::sleep(point.delay).await;
+    server.kill();
+    server.wake().await;
+    let ended = server.ended(&operation).await;
+    assert_eq!(ended["state"], "succeeded", "killed at {point:?}: {ended:#}");
+    ended
+}

@@ -1,0 +1,22 @@
+//! Stories on the real tools: real clusters, real builds, real clones; the test fetches the pages itself.
+//!
+//! They need the test bed (tests/rig): a part that is missing is a failure that says so. `REAL_SEED=n` repeats the
+//! sample of kills of an earlier run, `REAL_ALL=1` takes all of them. What servers said is below `target/tmp/real`.
+
+#![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
+
+mod answer;
+mod bed;
+mod broken;
+mod cluster;
+mod environment;
+mod foreign;
+mod kills;
+mod machine;
+mod once;
+mod processes;
+mod redeploy;
+mod sentences;
+mod server;
+mod streams;
+mod working;

@@ -132,3 +132,21 @@ async fn a_cluster_that_others_use_is_not_deleted() {
     assert!(answer.text().contains("other deployments run on it"), "{}", answer.text());
     assert!(world.path("clusters/on-demand-infra/ready").exists());
 }
+
+#[tokio::test]
+async fn two_deploys_of_one_commit_that_fail_together_leave_nothing_behind() {
+    let world = World::start().await;
+    world.kube.crash_new_images(true);
+    world.gates.hold("kube-patch-services");
+    let first = world.begin(&world.ask("deploy"));
+    world.gates.reached("kube-patch-services").await;
+    let second = world.begin(&with(with(world.ask("deploy"), "instance_name", "twin"), "target_namespace", "default"));
+    eventually("the second operation", async || world.texts("SELECT id FROM operations").await.len() == 2).await;
+    says(&world, &world.latest().await, "\"step_started\",\"step\":\"apply_application\"").await;
+    world.gates.release("kube-patch-services");
+
+    let (first, second) = (first.await.unwrap().unwrap(), second.await.unwrap().unwrap());
+
+    assert_eq!((first.state(), second.state()), ("undone", "undone"));
+    assert_eq!(world.leftovers().await, Vec::<String>::new());
+}

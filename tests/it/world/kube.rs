@@ -322,7 +322,7 @@ async fn answer(State(shared): State<Shared>, request: Request) -> Response {
     }
     let place = Place::read(&path);
     if let Err(text) = shared.gates.pass(&format!("kube-{}-{}", method.to_lowercase(), place.resource)).await {
-        let code = if text.contains("try again") { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::FORBIDDEN };
+        let code = if text.contains("try again") { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::FORBIDDEN };
         return status(code, "Forbidden", &text);
     }
     match (method.as_str(), &place.name) {

@@ -55,5 +55,14 @@ async fn a_cluster_of_somebody_else_is_used_and_stays_and_is_diagnosed_when_it_i
         refused.says(&format!("docker {mends} {node}"));
         must("docker", &[mends, &node]);
     }
+
+    must("docker", &["exec", &node, "rm", "/etc/kubernetes/manifests/kube-apiserver.yaml"]);
+    while cluster.answers() {
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
+    let refused = server.ask(request(&repository, "deploy", "refused")).await;
+    let operation = server.get(&format!("/v1/operations/{}", refused.operation())).await;
+    assert_eq!(operation["error"]["code"], "cluster_broken", "{operation:#}");
+    refused.says("`real-foreign` is there, but does not work").says("`kind delete cluster --name real-foreign`");
     assert!(cluster.exists());
 }

@@ -4,38 +4,34 @@ use std::sync::Arc;
 
 use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt, TryStreamExt};
-use jiff::Timestamp;
-use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use crate::cloud::docker::DockerError;
 use crate::cloud::kube::Kube;
 use crate::cloud::kube::logs::LogSpan;
 use crate::config::Settings;
-use crate::engine::{Engine, EngineError};
+use crate::engine::Engine;
 use crate::event::{Event, OperationState};
-use crate::executor::{self, PlanError, Situation};
-use crate::host::{ClusterError, Host};
-use crate::id::{ClusterName, DeploymentId, Mode, OperationId, TargetId, derived_deployment_name};
-use crate::intent::selection::{self, Candidate, SelectionError};
-use crate::intent::{Deploy, Intent, Request, Secrets, Selector};
+use crate::executor;
+use crate::host::Host;
+use crate::id::{ClusterName, DeploymentId, OperationId};
+use crate::intent::selection::{self, Candidate};
+use crate::intent::{Intent, Request, Selector};
 use crate::plan::Plan;
-use crate::reply::view::{PlanView, PlannedStep, Report, StepView};
-use crate::secret::{Sealer, SecretError};
-use crate::step::apply_application::ENVIRONMENT;
-use crate::step::clone_repository::TOKEN;
-use crate::step::secret_context;
+use crate::reply::view::{PlanView, Report, StepView};
+use crate::secret::Sealer;
 use crate::store::deployments::DeploymentFilter;
-use crate::store::operations::{Acceptance, KeyReused, NewOperation, OperationFilter, RequestKey};
-use crate::store::record::{Deployment, DeploymentState, Facts, Operation, Target};
-use crate::store::{Page, Store, StoreError};
+use crate::store::operations::{OperationFilter, RequestKey};
+use crate::store::record::{Deployment, Operation};
+use crate::store::{Page, Store};
 
+mod change;
+mod error;
+mod past;
 mod preview;
 mod steps;
 
-/// Any error, for the log.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub use error::{AppError, BoxError, OpenError};
 
 /// Every long-lived handle. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -79,132 +75,6 @@ pub struct Check {
     pub result: Result<(), String>,
 }
 
-/// Says why the server cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The store cannot be used.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The key for secrets cannot be used.
-    #[error(transparent)]
-    Secret(#[from] SecretError),
-    /// The address of Docker cannot be used.
-    #[error(transparent)]
-    Docker(#[from] DockerError),
-    /// Unfinished operations cannot be carried on.
-    #[error("cannot carry on with unfinished operations")]
-    Engine(#[from] EngineError),
-}
-
-/// Says why a request was not carried out.
-#[derive(Debug, thiserror::Error)]
-pub enum AppError {
-    /// Another operation is running on the deployment.
-    #[error("`{deployment}` is busy with operation `{operation}`; wait until it has ended, or cancel it")]
-    Busy {
-        /// Name of the deployment.
-        deployment: String,
-        /// The operation that is running.
-        operation: OperationId,
-    },
-    /// What was asked for is not there.
-    #[error("{message}")]
-    NotFound {
-        /// What, and what there is.
-        message: String,
-    },
-    /// Several deployments fit.
-    #[error("{message}")]
-    Ambiguous {
-        /// Which ones.
-        message: String,
-        /// The field that would tell.
-        param: &'static str,
-    },
-    /// It contradicts what exists.
-    #[error("{message}")]
-    Conflict {
-        /// What contradicts what.
-        message: String,
-        /// The field to change.
-        param: Option<&'static str>,
-    },
-    /// A value is wrong.
-    #[error("{message}")]
-    Invalid {
-        /// What would be right.
-        message: String,
-        /// The field.
-        param: &'static str,
-    },
-    /// The mode does not work on this server.
-    #[error("the mode `{mode}` is not available on this server; `local` is")]
-    ModeUnavailable {
-        /// Which mode.
-        mode: Mode,
-    },
-    /// The same key came with another request.
-    #[error("this idempotency key was used for another request; use a new one")]
-    KeyReused,
-    /// The server is about to stop.
-    #[error("the server is shutting down; send the request again in a moment")]
-    ShuttingDown,
-    /// A fault of ours.
-    #[error("something went wrong inside the server")]
-    Internal(#[source] BoxError),
-}
-
-impl From<StoreError> for AppError {
-    fn from(error: StoreError) -> Self {
-        Self::Internal(error.into())
-    }
-}
-
-impl From<EngineError> for AppError {
-    fn from(error: EngineError) -> Self {
-        Self::Internal(error.into())
-    }
-}
-
-impl From<SecretError> for AppError {
-    fn from(error: SecretError) -> Self {
-        Self::Internal(error.into())
-    }
-}
-
-impl From<ClusterError> for AppError {
-    fn from(error: ClusterError) -> Self {
-        Self::Conflict { message: error.to_string(), param: None }
-    }
-}
-
-impl From<SelectionError> for AppError {
-    fn from(error: SelectionError) -> Self {
-        let message = error.to_string();
-        match error {
-            SelectionError::NotFound { .. } => Self::NotFound { message },
-            SelectionError::Several { fields, .. } => {
-                Self::Ambiguous { message, param: fields.first().copied().unwrap_or("instance_id") }
-            }
-        }
-    }
-}
-
-impl From<PlanError> for AppError {
-    fn from(error: PlanError) -> Self {
-        match error {
-            PlanError::ModeUnavailable(mode) => Self::ModeUnavailable { mode },
-            PlanError::NothingToDo { message, param } => Self::Conflict { message, param },
-        }
-    }
-}
-
-/// A deployment that is about to change, and the target that it runs on.
-struct Subject {
-    deployment: Deployment,
-    target: Target,
-}
-
 impl App {
     /// Opens the store and everything else that lives as long as the server, and carries on with unfinished operations.
     ///
@@ -218,13 +88,15 @@ impl App {
         let engine =
             Engine::new(Arc::clone(&settings), store.clone(), sealer.clone(), host.clone(), executor::conclude);
         engine.carry_on().await?;
+        let shutdown = CancellationToken::new();
+        tokio::spawn(past::forget_every_day(store.clone(), settings.store.workspace.clone(), shutdown.clone()));
         Ok(Self(Arc::new(Handles {
             settings,
             store,
             sealer,
             host,
             engine,
-            shutdown: CancellationToken::new(),
+            shutdown,
             accepting: tokio::sync::Mutex::default(),
         })))
     }
@@ -291,180 +163,6 @@ impl App {
                 whole(async move { app.change(&principal, key, request).await }).await
             }
         }
-    }
-
-    async fn change(&self, principal: &str, key: Option<RequestKey>, request: Request) -> Result<Accepted, AppError> {
-        let turn = self.0.accepting.lock().await;
-        let store = &self.0.store;
-        if let Some(key) = &key
-            && !request.dry_run
-        {
-            match store.operation_for_key(principal, key, Timestamp::now()).await? {
-                Ok(Some(id)) => return Ok(Accepted::Operation { id, attached: true }),
-                Ok(None) => (),
-                Err(KeyReused) => return Err(AppError::KeyReused),
-            }
-        }
-        if self.is_shutting_down() {
-            return Err(AppError::ShuttingDown);
-        }
-        let Subject { mut deployment, target } = self.subject(&request.intent).await?;
-        if let Some(operation) = store.running_operation(deployment.id).await? {
-            return Err(AppError::Busy { deployment: deployment.name.to_string(), operation });
-        }
-        let versions = store.versions(deployment.id).await?;
-        let plan = executor::plan(
-            &request.intent,
-            &Situation {
-                deployment: &deployment,
-                versions: &versions,
-                replaces_environment: request.secrets.environment.is_some(),
-                settings: &self.0.settings,
-            },
-        )?;
-        if request.dry_run {
-            // Looking at the world takes its time and changes nothing: nobody has to wait for it.
-            drop(turn);
-            return Ok(Accepted::Plan(self.preview(&plan, deployment, target).await));
-        }
-        let id = OperationId::new();
-        if let Intent::Decommission(_) = request.intent {
-            deployment.state = DeploymentState::Removing;
-        }
-        deployment.operation = id;
-        let operation = Operation {
-            id,
-            action: request.intent.action(),
-            principal: principal.to_owned(),
-            intent: serde_json::to_value(&request.intent).map_err(|error| AppError::Internal(error.into()))?,
-            plan: serde_json::to_value(&plan).map_err(|error| AppError::Internal(error.into()))?,
-            state: OperationState::Queued,
-            progress: 0,
-            deployment: deployment.id,
-            target: target.id,
-            failure: None,
-            receipt: Vec::new(),
-            warnings: Vec::new(),
-            created_at: Timestamp::now(),
-            ended_at: None,
-        };
-        let name = deployment.name.to_string();
-        let secrets = self.seal(id, &request.secrets)?;
-        let new = NewOperation { operation, deployment, target, key, secrets };
-        match store.accept(&new).await? {
-            Acceptance::Busy(operation) => return Err(AppError::Busy { deployment: name, operation }),
-            Acceptance::Accepted => (),
-        }
-        tracing::info!(op.id = %id, op.action = %new.operation.action, deployment.name = name, "operation is accepted");
-        self.0.engine.start(new.operation).await?;
-        Ok(Accepted::Operation { id, attached: false })
-    }
-
-    /// What a change is about: an existing deployment, or a new one that a deploy asks for.
-    async fn subject(&self, intent: &Intent) -> Result<Subject, AppError> {
-        let selector = match intent {
-            Intent::Deploy(deploy) => return self.deploy_subject(deploy).await,
-            Intent::Redeploy(it) => &it.deployment,
-            Intent::Scale(it) => &it.deployment,
-            Intent::Rollback(it) => &it.deployment,
-            Intent::Decommission(it) => &it.deployment,
-            Intent::Status(it) | Intent::List(it) | Intent::Cancel(it) => it,
-            Intent::Logs(it) => &it.deployment,
-        };
-        let deployment = self.selected(selector).await?;
-        let target = self.target_of(&deployment).await?;
-        Ok(Subject { deployment, target })
-    }
-
-    async fn deploy_subject(&self, deploy: &Deploy) -> Result<Subject, AppError> {
-        if deploy.mode != Mode::Local {
-            return Err(AppError::ModeUnavailable { mode: deploy.mode });
-        }
-        let settings = &self.0.settings;
-        self.0
-            .host
-            .git
-            .check_allowed(&deploy.repository)
-            .map_err(|error| AppError::Invalid { message: error.to_string(), param: "github_repo_url" })?;
-        let cluster = match &deploy.instance_id {
-            Some(id) => ClusterName::parse(id.as_str())
-                .map_err(|error| AppError::Invalid { message: error.to_string(), param: "instance_id" })?,
-            None => settings.kind.cluster_name.clone(),
-        };
-        let namespace = deploy.namespace.clone().unwrap_or_else(|| settings.kubernetes.default_namespace.clone());
-        let store = &self.0.store;
-        let target = store.target_by_name(Mode::Local, cluster.as_str()).await?.unwrap_or_else(|| Target {
-            id: TargetId::new(),
-            mode: Mode::Local,
-            name: cluster.to_string(),
-            made_here: false,
-            locked_by: None,
-        });
-        let present = store.present_deployments().await?;
-        let mut there = present.iter().filter(|it| it.target == target.id && it.namespace == namespace);
-        let existing = match &deploy.name {
-            Some(name) => there.find(|it| it.name == *name),
-            None => there.find(|it| it.repository.identity() == deploy.repository.identity()),
-        };
-        if let Some(existing) = existing {
-            if existing.repository.identity() != deploy.repository.identity() {
-                return Err(AppError::Conflict {
-                    message: format!(
-                        "`{}` in namespace `{namespace}` is built from {}; choose another `instance_name`, or decommission it first",
-                        existing.name, existing.repository
-                    ),
-                    param: Some("instance_name"),
-                });
-            }
-            // What it is built from changes when that has succeeded.
-            let mut deployment = existing.clone();
-            if deployment.facts.version.is_none() {
-                deployment.state = DeploymentState::Deploying;
-            }
-            return Ok(Subject { deployment, target });
-        }
-        let now = Timestamp::now();
-        let name = deploy
-            .name
-            .clone()
-            .unwrap_or_else(|| derived_deployment_name(&deploy.repository, cluster.as_str(), &namespace));
-        let deployment = Deployment {
-            id: DeploymentId::new(),
-            mode: Mode::Local,
-            state: DeploymentState::Deploying,
-            target: target.id,
-            instance_id: cluster.to_string(),
-            name,
-            namespace,
-            repository: deploy.repository.clone(),
-            git_ref: deploy.git_ref.clone(),
-            operation: OperationId::new(),
-            facts: Facts::default(),
-            created_at: now,
-            updated_at: now,
-        };
-        Ok(Subject { deployment, target })
-    }
-
-    async fn target_of(&self, deployment: &Deployment) -> Result<Target, AppError> {
-        let target = self.0.store.target(deployment.target).await?;
-        target.ok_or_else(|| AppError::Internal(format!("no target `{}`", deployment.target).into()))
-    }
-
-    fn seal(&self, id: OperationId, secrets: &Secrets) -> Result<Vec<(String, String)>, AppError> {
-        use secrecy::ExposeSecret;
-        let mut sealed = Vec::new();
-        if let Some(token) = &secrets.git_token {
-            sealed.push((TOKEN.to_owned(), self.0.sealer.seal(&secret_context(id, TOKEN), token)?));
-        }
-        if let Some(environment) = &secrets.environment {
-            let values: std::collections::BTreeMap<_, _> =
-                environment.iter().map(|(name, value)| (name, value.expose_secret())).collect();
-            let json = serde_json::to_string(&values).map_err(|error| AppError::Internal(error.into()))?;
-            let context = secret_context(id, ENVIRONMENT);
-            sealed.push((ENVIRONMENT.to_owned(), self.0.sealer.seal(&context, &SecretString::from(json))?));
-        }
-        Ok(sealed)
     }
 
     async fn matching(&self, selector: &Selector) -> Result<Vec<Deployment>, AppError> {
@@ -660,33 +358,6 @@ impl App {
             Check { name: "kind", result: kind.map(drop).map_err(|error| text(&error)) },
         ]
     }
-
-    async fn preview(&self, plan: &Plan, deployment: Deployment, target: Target) -> PlanView {
-        let name = deployment.name.to_string();
-        let looked = self.0.engine.look_ahead(plan, deployment, target).await;
-        let steps: Vec<PlannedStep> = plan
-            .dependencies()
-            .into_iter()
-            .map(|(step, after)| {
-                let found = looked.get(step.name());
-                PlannedStep {
-                    step: step.name().to_owned(),
-                    title: step.title(),
-                    after: after.into_iter().map(str::to_owned).collect(),
-                    already: found.and_then(|it| it.already),
-                    note: found.and_then(|it| it.note.clone()),
-                }
-            })
-            .collect();
-        preview::view(name, steps)
-    }
-}
-
-/// Does something to its end, also when whoever asked for it goes away: what is stored is also begun.
-async fn whole<T: Send + 'static>(
-    work: impl Future<Output = Result<T, AppError>> + Send + 'static,
-) -> Result<T, AppError> {
-    tokio::spawn(work.in_current_span()).await.unwrap_or_else(|error| Err(AppError::Internal(error.into())))
 }
 
 fn candidate(deployment: &Deployment) -> Candidate {
@@ -699,4 +370,11 @@ fn candidate(deployment: &Deployment) -> Candidate {
         repository: deployment.repository.clone(),
         public_ip: deployment.facts.public_ip.as_ref().and_then(|ip| ip.parse().ok()),
     }
+}
+
+/// Does something to its end, also when whoever asked for it goes away: what is stored is also begun.
+async fn whole<T: Send + 'static>(
+    work: impl Future<Output = Result<T, AppError>> + Send + 'static,
+) -> Result<T, AppError> {
+    tokio::spawn(work.in_current_span()).await.unwrap_or_else(|error| Err(AppError::Internal(error.into())))
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// One entry of an operation's append-only history.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Event {
-    /// Position in the operation's history, counted from 1 without gaps.
+    /// Position in the operation's history, counted from 1; a month after the end details may be gone.
     pub sequence: i64,
     /// When it happened.
     pub at: Timestamp,

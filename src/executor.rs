@@ -126,6 +126,7 @@ fn take_applied(deployment: &mut Deployment, finished: &Finished) -> Option<Vers
     let applied = finished.output::<ApplyApplication>()?;
     let apply = step::<ApplyApplication>(finished)?;
     let before = deployment.facts.version.clone();
+    let unchanged = before.clone().filter(|before| applied.runs_the_same_as(before));
     let version = Version {
         revision: before.as_ref().map_or(1, |version| version.revision + 1),
         commit: applied.commit,
@@ -150,21 +151,13 @@ fn take_applied(deployment: &mut Deployment, finished: &Finished) -> Option<Vers
     deployment.facts.replicas = Some(apply.replicas);
     deployment.facts.node_port = applied.node_port;
     deployment.facts.owns_namespace |= applied.created_namespace;
-    if let Some(before) = before.filter(|before| runs_the_same(before, &version)) {
+    if unchanged.is_some() {
         // Nothing new runs: the version keeps its number.
-        deployment.facts.version = Some(before);
+        deployment.facts.version = unchanged;
         return None;
     }
     deployment.facts.version = Some(version.clone());
     Some(version)
-}
-
-fn runs_the_same(a: &Version, b: &Version) -> bool {
-    a.image_id == b.image_id
-        && a.commit == b.commit
-        && a.main_port == b.main_port
-        && a.ports == b.ports
-        && a.environment_secret == b.environment_secret
 }
 
 fn take_verified(facts: &mut Facts, finished: &Finished) {

@@ -30,6 +30,7 @@ pub mod create_cluster;
 pub mod delete_cluster;
 pub mod load_image;
 pub mod preload_base_image;
+pub mod prune_versions;
 pub mod remove_application;
 pub mod remove_images;
 pub mod remove_workspace;
@@ -46,6 +47,7 @@ use create_cluster::CreateCluster;
 use delete_cluster::DeleteCluster;
 use load_image::LoadImage;
 use preload_base_image::PreloadBaseImage;
+use prune_versions::PruneVersions;
 use remove_application::RemoveApplication;
 use remove_images::RemoveImages;
 use remove_workspace::RemoveWorkspace;
@@ -332,6 +334,7 @@ steps!(
     DeleteCluster,
     LoadImage,
     PreloadBaseImage,
+    PruneVersions,
     RemoveApplication,
     RemoveImages,
     RemoveWorkspace,

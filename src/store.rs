@@ -24,6 +24,7 @@ use crate::id::OperationId;
 pub mod deployments;
 pub mod events;
 pub mod operations;
+pub mod past;
 pub mod record;
 pub mod saga;
 

@@ -199,6 +199,12 @@ pub const SETTINGS: &[Setting] = &[
         FILE,
         "A file with certificate authorities, in PEM, that the check of an https application trusts too.",
     ),
+    Setting::new(
+        "KEEP_VERSIONS",
+        "10",
+        "a number from 1 to 100",
+        "How many versions of a deployment are kept to go back to. Images and environments of older ones are removed.",
+    ),
     // How operations run.
     Setting::new(
         "RETRY_ATTEMPTS",

@@ -237,13 +237,15 @@ impl Resources {
     }
 }
 
-/// How an application is waited for.
+/// How an application is waited for, and how many of its versions are kept.
 #[derive(Debug, Clone)]
 pub struct Rollout {
     /// `ROLLOUT_TIMEOUT_S`.
     pub timeout: Duration,
     /// `APP_CA_FILE`, absolute.
     pub app_ca_file: Option<PathBuf>,
+    /// `KEEP_VERSIONS`.
+    pub keep_versions: usize,
 }
 
 impl Rollout {
@@ -251,6 +253,7 @@ impl Rollout {
         Self {
             timeout: values.take("ROLLOUT_TIMEOUT_S", value::seconds),
             app_ca_file: values.optional_path("APP_CA_FILE"),
+            keep_versions: values.take("KEEP_VERSIONS", |text| value::number(text, 1..=100_usize)),
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::step::create_cluster::CreateCluster;
 use crate::step::delete_cluster::DeleteCluster;
 use crate::step::load_image::LoadImage;
 use crate::step::preload_base_image::PreloadBaseImage;
+use crate::step::prune_versions::PruneVersions;
 use crate::step::remove_application::RemoveApplication;
 use crate::step::remove_images::RemoveImages;
 use crate::step::remove_workspace::RemoveWorkspace;
@@ -95,7 +96,8 @@ fn roll_out(wanted: RollOut, cluster: ClusterName, situation: &Situation<'_>) ->
             previous: situation.previous(),
         }),
         Plan::step(WaitForRollout { cluster: cluster.clone() }),
-        Plan::step(VerifyApplication { cluster, replicas: wanted.replicas, node_port: None }),
+        Plan::step(VerifyApplication { cluster: cluster.clone(), replicas: wanted.replicas, node_port: None }),
+        Plan::step(PruneVersions { cluster }),
     ])
 }
 
@@ -131,6 +133,7 @@ fn rollback_plan(rollback: &Rollback, cluster: &ClusterName, situation: &Situati
         }),
         Plan::step(WaitForRollout { cluster: cluster.clone() }),
         Plan::step(VerifyApplication { cluster: cluster.clone(), replicas, node_port: None }),
+        Plan::step(PruneVersions { cluster: cluster.clone() }),
     ]))
 }
 

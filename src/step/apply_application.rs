@@ -73,6 +73,18 @@ pub struct Applied {
     pub changed: bool,
 }
 
+impl Applied {
+    /// Whether this is the version that ran before: nothing new to go back to.
+    #[must_use]
+    pub fn runs_the_same_as(&self, version: &Version) -> bool {
+        self.image_id == version.image_id
+            && self.commit == version.commit
+            && self.main_port == version.main_port
+            && self.ports == version.ports
+            && self.environment_secret == version.environment_secret
+    }
+}
+
 impl Act for ApplyApplication {
     const NAME: &'static str = "apply_application";
     type Output = Applied;

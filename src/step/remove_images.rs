@@ -50,13 +50,23 @@ pub(super) async fn remove_free(cx: &StepContext, cluster: &ClusterName) -> Resu
         if !cx.is_image_free(&image, Some(cx.deployment.id)).await? {
             continue;
         }
-        remove_from_nodes(cx, cluster, &image).await?;
-        if cx.host.docker.image(&image).await?.is_some() {
-            cx.host.docker.remove_image(&image).await?;
-            removed.push(format!("image `{image}`"));
-        }
+        removed.extend(remove_image(cx, cluster, &image).await?);
     }
     Ok(removed)
+}
+
+/// Removes an image from the nodes and from Docker; says which when Docker had it.
+pub(super) async fn remove_image(
+    cx: &StepContext,
+    cluster: &ClusterName,
+    image: &ImageRef,
+) -> Result<Option<String>, StepError> {
+    remove_from_nodes(cx, cluster, image).await?;
+    if cx.host.docker.image(image).await?.is_none() {
+        return Ok(None);
+    }
+    cx.host.docker.remove_image(image).await?;
+    Ok(Some(format!("image `{image}`")))
 }
 
 /// Removes an image from every node that runs.

@@ -79,6 +79,22 @@ impl Store {
         rows.iter().map(|row| parse_json(row, "version")).collect()
     }
 
+    /// Forgets versions of a deployment: nobody can go back to them any more.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn remove_versions(&self, id: DeploymentId, revisions: &[u32]) -> Result<(), StoreError> {
+        let mut transaction = self.pool.begin().await?;
+        for revision in revisions {
+            sqlx::query("DELETE FROM versions WHERE deployment_id = $1 AND revision = $2")
+                .bind(id.to_string())
+                .bind(i64::from(*revision))
+                .execute(&mut *transaction)
+                .await?;
+        }
+        Ok(transaction.commit().await?)
+    }
+
     /// Whether any version that may run again uses the image: of a deployment that stays, but for one.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use crate::event::{EventKind, Failure, OperationState};
 use crate::id::{Action, DeploymentId, OperationId, TargetId};
 
 /// How long a key from a header or a chat stays valid.
-const KEY_VALID_MS: i64 = 24 * 60 * 60 * 1000;
+pub(super) const KEY_VALID_MS: i64 = 24 * 60 * 60 * 1000;
 /// How long after its end an operation still answers a re-send that says it is one.
 const RETRY_WINDOW_MS: i64 = 60 * 1000;
 

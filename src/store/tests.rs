@@ -244,6 +244,58 @@ stories! {
         assert!(!world.store.is_image_used(&image, Some(two.id)).await.unwrap());
     }
 
+    async fn versions_that_are_removed_are_gone_and_the_others_stay(world: World) {
+        let deployment = world.deployment("app");
+        let image = ImageRef::parse("on-demand-infra/app:1").unwrap();
+        for revision in 1..=3 {
+            let id = world.accepted(&deployment, None).await;
+            let version = Version { revision, ..World::version(id, &image) };
+            world.end(id, &deployment, OperationState::Succeeded, Some(version)).await;
+        }
+
+        world.store.remove_versions(deployment.id, &[1, 2]).await.unwrap();
+
+        let versions = world.store.versions(deployment.id).await.unwrap();
+        assert_eq!(versions.iter().map(|it| it.revision).collect::<Vec<_>>(), [3]);
+    }
+
+    async fn a_month_after_its_end_an_operation_keeps_only_what_matters_and_a_day_after_no_key(world: World) {
+        let deployment = world.deployment("app");
+        let key = key(KeyKind::Header, "body");
+        let id = world.accepted(&deployment, Some(key.clone())).await;
+        let progress = EventKind::StepProgress { step: "build_image".to_owned(), text: "half way".to_owned() };
+        world.store.publish(id, progress).await.unwrap();
+        world.end(id, &deployment, OperationState::Succeeded, None).await;
+        let in_days = |days: i64| Timestamp::now() + SignedDuration::from_hours(24 * days);
+
+        world.store.forget_the_past(in_days(0)).await.unwrap();
+        assert_eq!((world.store.events(id, 0).await.unwrap().len(), world.attaches(&key, 0).await), (3, Ok(Some(id))));
+        world.store.forget_the_past(in_days(2)).await.unwrap();
+        assert_eq!((world.store.events(id, 0).await.unwrap().len(), world.attaches(&key, 0).await), (3, Ok(None)));
+        world.store.forget_the_past(in_days(31)).await.unwrap();
+
+        let events = world.store.events(id, 0).await.unwrap();
+        assert!(events.iter().all(|it| matches!(it.kind, EventKind::OperationState { .. })), "{events:?}");
+        assert_eq!(events.iter().map(|it| it.sequence).collect::<Vec<_>>(), [1, 3]);
+        assert!(world.store.is_past(id).await.unwrap());
+    }
+
+    async fn the_log_of_a_stuck_operation_goes_when_a_later_one_has_changed_the_deployment(world: World) {
+        let deployment = world.deployment("app");
+        let stuck = world.accepted(&deployment, None).await;
+        world.store.append_saga_event(stuck, 0, &"an entry").await.unwrap();
+        world.end(stuck, &deployment, OperationState::Stuck, None).await;
+        let later = Timestamp::now() + SignedDuration::from_secs(1);
+        let log = async || world.store.saga_events::<String>(stuck).await.unwrap().len();
+
+        world.store.forget_the_past(later).await.unwrap();
+        assert_eq!((log().await, world.store.is_past(stuck).await.unwrap()), (1, false));
+        world.accepted(&deployment, None).await;
+        world.store.forget_the_past(later).await.unwrap();
+
+        assert_eq!((log().await, world.store.is_past(stuck).await.unwrap()), (0, true));
+    }
+
     async fn an_image_is_awaited_until_the_other_deployment_of_its_repository_has_another(world: World) {
         let name = format!("app-{}", &TargetId::new().uuid().simple().to_string()[20..]);
         let one = world.deployment(&name);

@@ -1,7 +1,7 @@
 //! kill -9 in the middle of each step: while a program works, while a socket has not answered.
 
 use super::{Before, Plan, begin, each};
-use crate::world::World;
+use crate::world::{World, eventually};
 
 /// A step, and the point in its middle.
 type Middle = (&'static str, &'static str);
@@ -53,9 +53,11 @@ async fn kill_in_the_middle(plan: Plan, (step, point): Middle, world: &mut World
     world.gates.hold(point);
     let operation = begin(plan, world).await;
     world.gates.reached(point).await;
-    let shown = world.steps(&operation).await;
-    let is_at_work = shown.iter().any(|it| *it == format!("{step} running") || *it == format!("{step} undoing"));
-    assert!(is_at_work, "{plan:?} {step} {point}: {shown:?}");
+    let names = [format!("{step} running"), format!("{step} undoing")];
+    eventually(&format!("`{step}` to be at work"), async || {
+        world.steps(&operation).await.iter().any(|it| names.contains(it))
+    })
+    .await;
     world.server.kill().await;
     world.gates.release(point);
     world.start_again().await;

@@ -1,7 +1,8 @@
 //! The real program as a process of its own, so that it can be killed.
 
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -17,7 +18,7 @@ pub(crate) struct Server {
     child: Child,
     log: PathBuf,
     /// Where this start's lines begin in the log.
-    begin: usize,
+    begin: u64,
 }
 
 impl Server {
@@ -25,7 +26,7 @@ impl Server {
     pub(super) fn spawn(world: &Path, settings: &BTreeMap<String, String>) -> Self {
         let log = world.join("server.log");
         let file = OpenOptions::new().create(true).append(true).open(&log).unwrap();
-        let begin = usize::try_from(file.metadata().unwrap().len()).unwrap();
+        let begin = file.metadata().unwrap().len();
         let child = Command::new(env!("CARGO_BIN_EXE_on-demand-infra"))
             .current_dir(world)
             .env_clear()
@@ -42,7 +43,11 @@ impl Server {
 
     /// What this start has logged so far.
     pub(crate) fn log(&self) -> String {
-        fs::read_to_string(&self.log).unwrap_or_default().split_off(self.begin)
+        let mut file = File::open(&self.log).unwrap();
+        file.seek(SeekFrom::Start(self.begin)).unwrap();
+        let mut text = Vec::new();
+        file.read_to_end(&mut text).unwrap();
+        String::from_utf8_lossy(&text).into_owned()
     }
 
     /// Waits until it listens; gives its address. `None` when it ended instead.

@@ -1,0 +1,201 @@
+//! From a request that changes something to an operation that is stored: which deployment, which plan, which secrets.
+
+use jiff::Timestamp;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{Accepted, App, AppError};
+use crate::event::OperationState;
+use crate::executor::{self, Situation};
+use crate::id::{ClusterName, DeploymentId, Mode, OperationId, TargetId, derived_deployment_name};
+use crate::intent::{Deploy, Intent, Request, Secrets};
+use crate::step::apply_application::ENVIRONMENT;
+use crate::step::clone_repository::TOKEN;
+use crate::step::secret_context;
+use crate::store::operations::{Acceptance, KeyReused, NewOperation, RequestKey};
+use crate::store::record::{Deployment, DeploymentState, Facts, Operation, Target};
+
+/// A deployment that is about to change, and the target that it runs on.
+struct Subject {
+    deployment: Deployment,
+    target: Target,
+}
+
+impl App {
+    pub(super) async fn change(
+        &self,
+        principal: &str,
+        key: Option<RequestKey>,
+        request: Request,
+    ) -> Result<Accepted, AppError> {
+        let turn = self.0.accepting.lock().await;
+        let store = &self.0.store;
+        if let Some(key) = &key
+            && !request.dry_run
+        {
+            match store.operation_for_key(principal, key, Timestamp::now()).await? {
+                Ok(Some(id)) => return Ok(Accepted::Operation { id, attached: true }),
+                Ok(None) => (),
+                Err(KeyReused) => return Err(AppError::KeyReused),
+            }
+        }
+        if self.is_shutting_down() {
+            return Err(AppError::ShuttingDown);
+        }
+        let Subject { mut deployment, target } = self.subject(&request.intent).await?;
+        if let Some(operation) = store.running_operation(deployment.id).await? {
+            return Err(AppError::Busy { deployment: deployment.name.to_string(), operation });
+        }
+        let versions = store.versions(deployment.id).await?;
+        let plan = executor::plan(
+            &request.intent,
+            &Situation {
+                deployment: &deployment,
+                versions: &versions,
+                replaces_environment: request.secrets.environment.is_some(),
+                settings: &self.0.settings,
+            },
+        )?;
+        if request.dry_run {
+            // Looking at the world takes its time and changes nothing: nobody has to wait for it.
+            drop(turn);
+            return Ok(Accepted::Plan(self.preview(&plan, deployment, target).await));
+        }
+        let id = OperationId::new();
+        if let Intent::Decommission(_) = request.intent {
+            deployment.state = DeploymentState::Removing;
+        }
+        deployment.operation = id;
+        let operation = Operation {
+            id,
+            action: request.intent.action(),
+            principal: principal.to_owned(),
+            intent: serde_json::to_value(&request.intent).map_err(|error| AppError::Internal(error.into()))?,
+            plan: serde_json::to_value(&plan).map_err(|error| AppError::Internal(error.into()))?,
+            state: OperationState::Queued,
+            progress: 0,
+            deployment: deployment.id,
+            target: target.id,
+            failure: None,
+            receipt: Vec::new(),
+            warnings: Vec::new(),
+            created_at: Timestamp::now(),
+            ended_at: None,
+        };
+        let name = deployment.name.to_string();
+        let secrets = self.seal(id, &request.secrets)?;
+        let new = NewOperation { operation, deployment, target, key, secrets };
+        match store.accept(&new).await? {
+            Acceptance::Busy(operation) => return Err(AppError::Busy { deployment: name, operation }),
+            Acceptance::Accepted => (),
+        }
+        tracing::info!(op.id = %id, op.action = %new.operation.action, deployment.name = name, "operation is accepted");
+        self.0.engine.start(new.operation).await?;
+        Ok(Accepted::Operation { id, attached: false })
+    }
+
+    /// What a change is about: an existing deployment, or a new one that a deploy asks for.
+    async fn subject(&self, intent: &Intent) -> Result<Subject, AppError> {
+        let selector = match intent {
+            Intent::Deploy(deploy) => return self.deploy_subject(deploy).await,
+            Intent::Redeploy(it) => &it.deployment,
+            Intent::Scale(it) => &it.deployment,
+            Intent::Rollback(it) => &it.deployment,
+            Intent::Decommission(it) => &it.deployment,
+            Intent::Status(it) | Intent::List(it) | Intent::Cancel(it) => it,
+            Intent::Logs(it) => &it.deployment,
+        };
+        let deployment = self.selected(selector).await?;
+        let target = self.target_of(&deployment).await?;
+        Ok(Subject { deployment, target })
+    }
+
+    async fn deploy_subject(&self, deploy: &Deploy) -> Result<Subject, AppError> {
+        if deploy.mode != Mode::Local {
+            return Err(AppError::ModeUnavailable { mode: deploy.mode });
+        }
+        let settings = &self.0.settings;
+        self.0
+            .host
+            .git
+            .check_allowed(&deploy.repository)
+            .map_err(|error| AppError::Invalid { message: error.to_string(), param: "github_repo_url" })?;
+        let cluster = match &deploy.instance_id {
+            Some(id) => ClusterName::parse(id.as_str())
+                .map_err(|error| AppError::Invalid { message: error.to_string(), param: "instance_id" })?,
+            None => settings.kind.cluster_name.clone(),
+        };
+        let namespace = deploy.namespace.clone().unwrap_or_else(|| settings.kubernetes.default_namespace.clone());
+        let store = &self.0.store;
+        let target = store.target_by_name(Mode::Local, cluster.as_str()).await?.unwrap_or_else(|| Target {
+            id: TargetId::new(),
+            mode: Mode::Local,
+            name: cluster.to_string(),
+            made_here: false,
+            locked_by: None,
+        });
+        let present = store.present_deployments().await?;
+        let mut there = present.iter().filter(|it| it.target == target.id && it.namespace == namespace);
+        let existing = match &deploy.name {
+            Some(name) => there.find(|it| it.name == *name),
+            None => there.find(|it| it.repository.identity() == deploy.repository.identity()),
+        };
+        if let Some(existing) = existing {
+            if existing.repository.identity() != deploy.repository.identity() {
+                return Err(AppError::Conflict {
+                    message: format!(
+                        "`{}` in namespace `{namespace}` is built from {}; choose another `instance_name`, or decommission it first",
+                        existing.name, existing.repository
+                    ),
+                    param: Some("instance_name"),
+                });
+            }
+            // What it is built from changes when that has succeeded.
+            let mut deployment = existing.clone();
+            if deployment.facts.version.is_none() {
+                deployment.state = DeploymentState::Deploying;
+            }
+            return Ok(Subject { deployment, target });
+        }
+        let now = Timestamp::now();
+        let name = deploy
+            .name
+            .clone()
+            .unwrap_or_else(|| derived_deployment_name(&deploy.repository, cluster.as_str(), &namespace));
+        let deployment = Deployment {
+            id: DeploymentId::new(),
+            mode: Mode::Local,
+            state: DeploymentState::Deploying,
+            target: target.id,
+            instance_id: cluster.to_string(),
+            name,
+            namespace,
+            repository: deploy.repository.clone(),
+            git_ref: deploy.git_ref.clone(),
+            operation: OperationId::new(),
+            facts: Facts::default(),
+            created_at: now,
+            updated_at: now,
+        };
+        Ok(Subject { deployment, target })
+    }
+
+    async fn target_of(&self, deployment: &Deployment) -> Result<Target, AppError> {
+        let target = self.0.store.target(deployment.target).await?;
+        target.ok_or_else(|| AppError::Internal(format!("no target `{}`", deployment.target).into()))
+    }
+
+    fn seal(&self, id: OperationId, secrets: &Secrets) -> Result<Vec<(String, String)>, AppError> {
+        let mut sealed = Vec::new();
+        if let Some(token) = &secrets.git_token {
+            sealed.push((TOKEN.to_owned(), self.0.sealer.seal(&secret_context(id, TOKEN), token)?));
+        }
+        if let Some(environment) = &secrets.environment {
+            let values: std::collections::BTreeMap<_, _> =
+                environment.iter().map(|(name, value)| (name, value.expose_secret())).collect();
+            let json = serde_json::to_string(&values).map_err(|error| AppError::Internal(error.into()))?;
+            let context = secret_context(id, ENVIRONMENT);
+            sealed.push((ENVIRONMENT.to_owned(), self.0.sealer.seal(&context, &SecretString::from(json))?));
+        }
+        Ok(sealed)
+    }
+}

@@ -1,0 +1,133 @@
+//! Why the server cannot start, and why a request is not carried out.
+
+use crate::cloud::docker::DockerError;
+use crate::engine::EngineError;
+use crate::executor::PlanError;
+use crate::host::ClusterError;
+use crate::id::{Mode, OperationId};
+use crate::intent::selection::SelectionError;
+use crate::secret::SecretError;
+use crate::store::StoreError;
+
+/// Any error, for the log.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Says why the server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The key for secrets cannot be used.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// The address of Docker cannot be used.
+    #[error(transparent)]
+    Docker(#[from] DockerError),
+    /// Unfinished operations cannot be carried on.
+    #[error("cannot carry on with unfinished operations")]
+    Engine(#[from] EngineError),
+}
+
+/// Says why a request was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// Another operation is running on the deployment.
+    #[error("`{deployment}` is busy with operation `{operation}`; wait until it has ended, or cancel it")]
+    Busy {
+        /// Name of the deployment.
+        deployment: String,
+        /// The operation that is running.
+        operation: OperationId,
+    },
+    /// What was asked for is not there.
+    #[error("{message}")]
+    NotFound {
+        /// What, and what there is.
+        message: String,
+    },
+    /// Several deployments fit.
+    #[error("{message}")]
+    Ambiguous {
+        /// Which ones.
+        message: String,
+        /// The field that would tell.
+        param: &'static str,
+    },
+    /// It contradicts what exists.
+    #[error("{message}")]
+    Conflict {
+        /// What contradicts what.
+        message: String,
+        /// The field to change.
+        param: Option<&'static str>,
+    },
+    /// A value is wrong.
+    #[error("{message}")]
+    Invalid {
+        /// What would be right.
+        message: String,
+        /// The field.
+        param: &'static str,
+    },
+    /// The mode does not work on this server.
+    #[error("the mode `{mode}` is not available on this server; `local` is")]
+    ModeUnavailable {
+        /// Which mode.
+        mode: Mode,
+    },
+    /// The same key came with another request.
+    #[error("this idempotency key was used for another request; use a new one")]
+    KeyReused,
+    /// The server is about to stop.
+    #[error("the server is shutting down; send the request again in a moment")]
+    ShuttingDown,
+    /// A fault of ours.
+    #[error("something went wrong inside the server")]
+    Internal(#[source] BoxError),
+}
+
+impl From<StoreError> for AppError {
+    fn from(error: StoreError) -> Self {
+        Self::Internal(error.into())
+    }
+}
+
+impl From<EngineError> for AppError {
+    fn from(error: EngineError) -> Self {
+        Self::Internal(error.into())
+    }
+}
+
+impl From<SecretError> for AppError {
+    fn from(error: SecretError) -> Self {
+        Self::Internal(error.into())
+    }
+}
+
+impl From<ClusterError> for AppError {
+    fn from(error: ClusterError) -> Self {
+        Self::Conflict { message: error.to_string(), param: None }
+    }
+}
+
+impl From<SelectionError> for AppError {
+    fn from(error: SelectionError) -> Self {
+        let message = error.to_string();
+        match error {
+            SelectionError::NotFound { .. } => Self::NotFound { message },
+            SelectionError::Several { fields, .. } => {
+                Self::Ambiguous { message, param: fields.first().copied().unwrap_or("instance_id") }
+            }
+        }
+    }
+}
+
+impl From<PlanError> for AppError {
+    fn from(error: PlanError) -> Self {
+        match error {
+            PlanError::ModeUnavailable(mode) => Self::ModeUnavailable { mode },
+            PlanError::NothingToDo { message, param } => Self::Conflict { message, param },
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Removes what only versions needed that are too old to go back to.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::apply_application::{Applied, ApplyApplication};
+use super::remove_application::Removed;
+use super::remove_images::remove_image;
+use super::{Act, StepContext, StepError};
+use crate::id::{ClusterName, ImageRef};
+use crate::store::record::Version;
+
+/// Removes what only versions needed that are too old to go back to. It never fails: what stays goes with the next one.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PruneVersions {
+    /// The cluster.
+    pub cluster: ClusterName,
+}
+
+impl Act for PruneVersions {
+    const NAME: &'static str = "prune_versions";
+    type Output = Removed;
+
+    fn title(&self) -> String {
+        "Remove versions that are too old".to_owned()
+    }
+
+    fn weight(&self) -> u32 {
+        0
+    }
+
+    fn summary(&self, output: &Removed) -> String {
+        if output.removed.is_empty() { "all are kept".to_owned() } else { output.summary() }
+    }
+
+    async fn check(&self, _: &StepContext) -> Result<Option<Removed>, StepError> {
+        Ok(None)
+    }
+
+    async fn run(&self, cx: &StepContext) -> Result<Removed, StepError> {
+        let mut removed = Vec::new();
+        if let Err(error) = self.prune(cx, &mut removed).await {
+            cx.lines.output(format!("old versions stay until the next roll-out: {error}"));
+        }
+        Ok(Removed { removed })
+    }
+
+    async fn undo(&self, _: &StepContext, _: Option<Removed>) -> Result<Vec<String>, StepError> {
+        Ok(Vec::new())
+    }
+}
+
+impl PruneVersions {
+    /// The rows go last: whatever breaks off before is found again.
+    async fn prune(&self, cx: &StepContext, removed: &mut Vec<String>) -> Result<(), StepError> {
+        let (store, deployment) = (&cx.store, &cx.deployment);
+        let Some(applied) = cx.try_output::<ApplyApplication>()? else { return Ok(()) };
+        let versions = store.versions(deployment.id).await?;
+        let ran = deployment.facts.version.as_ref();
+        let (old, kept) = split(&versions, &applied, ran, cx.settings.rollout.keep_versions);
+        if old.is_empty() {
+            return Ok(());
+        }
+        let images = kept.iter().map(|version| &version.image).chain([&applied.image]);
+        let needed: BTreeSet<&ImageRef> = images.chain(ran.map(|version| &version.image)).collect();
+        let images: BTreeSet<&ImageRef> = old.iter().map(|version| &version.image).collect();
+        for image in images.difference(&needed) {
+            if cx.is_image_free(image, Some(deployment.id)).await? {
+                removed.extend(remove_image(cx, &self.cluster, image).await?);
+            }
+        }
+        let secrets = kept.iter().filter_map(|version| version.environment_secret.clone());
+        let secrets = secrets.chain(applied.environment_secret.clone());
+        let keep: Vec<String> = secrets.chain(ran.and_then(|version| version.environment_secret.clone())).collect();
+        if old.iter().filter_map(|version| version.environment_secret.as_ref()).any(|secret| !keep.contains(secret)) {
+            let kube = cx.kube(&self.cluster).await?;
+            let gone = kube.prune_environments(&deployment.namespace, deployment.id, &keep).await?;
+            removed.extend(gone.iter().map(ToString::to_string));
+        }
+        let revisions: Vec<u32> = old.iter().map(|version| version.revision).collect();
+        Ok(store.remove_versions(deployment.id, &revisions).await?)
+    }
+}
+
+/// Splits the stored versions into those that go and those that stay: the newest `keep`, the one that was applied just
+/// now included, and the one that ran before it, to which a cancelled operation goes back.
+fn split<'a>(
+    versions: &'a [Version],
+    applied: &Applied,
+    ran: Option<&Version>,
+    keep: usize,
+) -> (Vec<&'a Version>, Vec<&'a Version>) {
+    // A new version is stored when the operation ends.
+    let is_new = ran.is_none_or(|ran| !applied.runs_the_same_as(ran));
+    let stay = keep.saturating_sub(usize::from(is_new));
+    let first_to_stay = versions.len().saturating_sub(stay);
+    let stays = |(index, version): (usize, &Version)| {
+        index >= first_to_stay || ran.is_some_and(|ran| ran.revision == version.revision)
+    };
+    let (kept, old): (Vec<_>, Vec<_>) =
+        versions.iter().enumerate().partition(|&(index, version)| stays((index, version)));
+    let plain = |them: Vec<(usize, &'a Version)>| them.into_iter().map(|(_, version)| version).collect();
+    (plain(old), plain(kept))
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::id::{CommitId, OperationId, Port};
+
+    fn version(revision: u32) -> Version {
+        Version {
+            revision,
+            commit: CommitId::parse("0123456789abcdef0123456789abcdef01234567").unwrap(),
+            git_ref: None,
+            image: ImageRef::parse(format!("on-demand-infra/app:{revision}")).unwrap(),
+            image_id: format!("sha256:{revision}"),
+            main_port: Port::new(8080).unwrap(),
+            ports: Vec::new(),
+            container_port: None,
+            dockerfile: None,
+            environment_secret: None,
+            environment_names: Vec::new(),
+            operation: OperationId::new(),
+            deployed_at: Timestamp::now(),
+        }
+    }
+
+    /// The revisions that go when `applied` was rolled out after `stored` ones, the last of which ran.
+    fn gone(stored: u32, applied: u32, keep: usize) -> Vec<u32> {
+        let versions: Vec<Version> = (1..=stored).map(version).collect();
+        let it = version(applied);
+        let applied = Applied {
+            commit: it.commit,
+            image: it.image,
+            image_id: it.image_id,
+            main_port: it.main_port,
+            ports: it.ports,
+            environment_secret: None,
+            environment_names: Vec::new(),
+            node_port: None,
+            created_namespace: false,
+            changed: true,
+        };
+        split(&versions, &applied, versions.last(), keep).0.iter().map(|version| version.revision).collect()
+    }
+
+    #[test]
+    fn the_newest_versions_stay_and_the_one_just_applied_counts() {
+        assert_eq!(gone(0, 1, 10), [0_u32; 0]);
+        assert_eq!(gone(9, 10, 10), [0_u32; 0]);
+        assert_eq!(gone(10, 11, 10), [1]);
+        assert_eq!(gone(12, 13, 10), [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_roll_out_of_what_runs_already_adds_none() {
+        assert_eq!(gone(10, 10, 10), [0_u32; 0]);
+        assert_eq!(gone(11, 11, 10), [1]);
+    }
+
+    #[test]
+    fn the_version_that_ran_before_stays_until_the_next_roll_out() {
+        assert_eq!(gone(3, 4, 1), [1, 2]);
+    }
+}

@@ -150,8 +150,8 @@ impl CreateCluster {
                 output: Vec::new(),
             }));
         }
-        let ready = async { Ok(cx.kube(&self.cluster).await?.ready().await?) };
-        ready.await.map_err(|error| self.broken(error))
+        let kube = cx.kube(&self.cluster).await.map_err(|error| self.broken(error))?;
+        kube.ready().await.map(drop).map_err(|error| self.broken(error.into()))
     }
 
     /// Says of which cluster it is that the API does not answer.

@@ -185,12 +185,17 @@ impl Engine {
                     }
                     result => result,
                 };
-                if let Err(error) = result {
-                    tracing::error!(
-                        error = &error as &dyn std::error::Error,
-                        "the operation cannot go on; the next start tries again"
-                    );
-                    shared.is_over(id);
+                match result {
+                    // Without an end on record it would count as running until the next start.
+                    Err(EngineError::Store(error)) => shared.lose_store(&error).await,
+                    Err(error @ EngineError::Unreadable { .. }) => {
+                        tracing::error!(
+                            error = &error as &dyn std::error::Error,
+                            "the operation cannot go on; the next start tries again"
+                        );
+                        shared.is_over(id);
+                    }
+                    Ok(()) => (),
                 }
             }
             .instrument(span),

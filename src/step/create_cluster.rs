@@ -156,22 +156,35 @@ impl CreateCluster {
             }));
         }
         if let Some(node) = nodes.iter().find(|node| !node.is_running) {
+            let (is, start) = if node.is_paused { ("paused", "unpause") } else { ("stopped", "start") };
             return Err(StepError::Permanent(Failure {
                 code: "cluster_broken".into(),
-                message: format!(
-                    "the cluster `{}` is there, but its node `{}` is stopped",
-                    self.cluster, node.container
-                ),
+                message: format!("the cluster `{}` is there, but its node `{}` is {is}", self.cluster, node.container),
                 next_step: format!(
-                    "Start it with `docker start {}`, or delete the cluster with `kind delete cluster --name {}`, and try again",
+                    "Start it with `docker {start} {}`, or delete the cluster with `kind delete cluster --name {}`, and try again",
                     node.container, self.cluster
                 ),
                 output: Vec::new(),
             }));
         }
-        let kube = cx.kube(&self.cluster).await?;
-        kube.ready().await?;
-        Ok(())
+        let kube = cx.kube(&self.cluster).await.map_err(|error| self.broken(error))?;
+        kube.ready().await.map(drop).map_err(|error| self.broken(error.into()))
+    }
+
+    /// Says of which cluster it is that the API does not answer.
+    fn broken(&self, error: StepError) -> StepError {
+        let named = |failure: Failure| Failure {
+            message: format!("the cluster `{}` is there, but does not work: {}", self.cluster, failure.message),
+            next_step: failure
+                .next_step
+                .replace("`kind delete cluster`", &format!("`kind delete cluster --name {}`", self.cluster)),
+            ..failure
+        };
+        match error {
+            StepError::Transient(failure) => StepError::Transient(named(failure)),
+            StepError::Permanent(failure) => StepError::Permanent(named(failure)),
+            StepError::Cancelled => StepError::Cancelled,
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::bed::{PREFIX, bed};
 use crate::cluster::Cluster;
 
 /// No story takes longer.
-const LONGEST: Duration = Duration::from_secs(300);
+const LONGEST: Duration = Duration::from_mins(5);
 
 /// The server that most stories share; the janitor ends it.
 static SHARED: OnceCell<Server> = OnceCell::const_new();

@@ -28,6 +28,8 @@ pub struct Node {
     pub role: String,
     /// Whether its container runs.
     pub is_running: bool,
+    /// Whether somebody has paused it.
+    pub is_paused: bool,
     /// Which of its ports are reachable on the machine where Docker runs.
     pub published: Vec<PublishedPort>,
     /// Its address in the Docker network of its cluster, for callers inside that network.
@@ -214,6 +216,7 @@ impl From<ContainerSummary> for Node {
                 .unwrap_or_default(),
             role: labels.get("io.x-k8s.kind.role").cloned().unwrap_or_default(),
             is_running: container.state == Some(ContainerSummaryStateEnum::RUNNING),
+            is_paused: container.state == Some(ContainerSummaryStateEnum::PAUSED),
             published,
             address,
         }

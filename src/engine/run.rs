@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -331,9 +332,13 @@ impl Run {
         };
         for name in names {
             let Ok(Some(sealed)) = store.sealed_secret(self.operation.id, &name).await else { continue };
-            if let Ok(secret) = self.shared.sealer.unseal(&secret_context(self.operation.id, &name), &sealed) {
-                redactor = redactor.with([&secret]);
-            }
+            let Ok(secret) = self.shared.sealer.unseal(&secret_context(self.operation.id, &name), &sealed) else {
+                continue;
+            };
+            // An environment is sealed as one object; what an application may print are its values.
+            let values: BTreeMap<String, SecretString> =
+                serde_json::from_str(secret.expose_secret()).unwrap_or_default();
+            redactor = redactor.with(values.values().chain([&secret]));
         }
         self.redactor.get_or_init(|| redactor).clone()
     }

@@ -11,6 +11,9 @@ use crate::id::ClusterName;
 /// How often a lock that another operation holds is tried again.
 const LOCK_RETRY: Duration = Duration::from_millis(200);
 
+/// File in the target's folder with the container ids of the nodes that this server made.
+const NODES: &str = "nodes";
+
 /// Makes sure that the kind cluster is there and works. Deployments that arrive together make one.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct CreateCluster {
@@ -117,7 +120,12 @@ impl CreateCluster {
         cx.store.set_target_made_here(cx.target.id, true).await?;
         cx.lines.progress("starting a node");
         let (folder, calls) = (cx.target_folder(), cx.calls_folder());
+        let _ = tokio::fs::remove_file(folder.join(NODES)).await;
         cx.host.kind.create_cluster(&self.cluster, &folder, &calls, &cx.lines, &cx.cancel).await?;
+        let nodes = cx.host.docker.nodes_of_cluster(self.cluster.as_str()).await?;
+        let ids: Vec<&str> = nodes.iter().map(|node| node.id.as_str()).collect();
+        // Without it the cluster counts as ours by its name alone.
+        let _ = tokio::fs::write(folder.join(NODES), ids.join("\n")).await;
         self.readiness(cx).await?;
         Ok(Ready { made: true })
     }
@@ -169,4 +177,11 @@ impl CreateCluster {
             StepError::Cancelled => StepError::Cancelled,
         }
     }
+}
+
+/// Whether a cluster that is on record as made here was made again by somebody else: none of its nodes is of ours.
+pub(super) async fn is_made_anew(cx: &StepContext, cluster: &ClusterName) -> Result<bool, StepError> {
+    let Ok(ours) = tokio::fs::read_to_string(cx.target_folder().join(NODES)).await else { return Ok(false) };
+    let nodes = cx.host.docker.nodes_of_cluster(cluster.as_str()).await?;
+    Ok(!nodes.is_empty() && !nodes.iter().any(|node| ours.lines().any(|id| id == node.id)))
 }

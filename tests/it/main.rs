@@ -2,7 +2,19 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
 
+mod cancel;
+mod decommission;
 mod deploy;
 mod http;
+mod lifecycle;
+mod once;
 mod plans;
+mod postgres;
+mod questions;
+mod restart;
+mod retries;
+mod secrets;
+mod stuck;
+mod together;
+mod versions;
 mod world;

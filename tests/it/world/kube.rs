@@ -52,6 +52,8 @@ struct Objects {
     version: u64,
     /// New images crash; those that ran once go on running.
     crashing: bool,
+    /// What every pod prints.
+    output: String,
     healthy: BTreeSet<String>,
     /// Images of the Deployments that were applied, in order.
     applied: Vec<String>,
@@ -105,6 +107,11 @@ impl Kube {
     /// Images that did not run before crash from now on.
     pub(crate) fn crash_new_images(&self, crashing: bool) {
         self.shared.current().crashing = crashing;
+    }
+
+    /// Lets every pod print this.
+    pub(crate) fn print(&self, output: &str) {
+        self.shared.current().output = output.to_owned();
     }
 
     /// The images of all Deployments that were applied, in order.
@@ -315,11 +322,15 @@ async fn answer(State(shared): State<Shared>, request: Request) -> Response {
     }
     let place = Place::read(&path);
     if let Err(text) = shared.gates.pass(&format!("kube-{}-{}", method.to_lowercase(), place.resource)).await {
-        let code = if text.contains("try again") { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::FORBIDDEN };
+        let code = if text.contains("try again") { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::FORBIDDEN };
         return status(code, "Forbidden", &text);
     }
     match (method.as_str(), &place.name) {
-        ("GET", Some(_)) if place.is_log => "2026-01-01T00:00:00Z the application says hello\n".into_response(),
+        ("GET", Some(_)) if place.is_log => {
+            let output = shared.current().output.clone();
+            let stamp = if query.contains_key("timestamps") { "2026-01-01T00:00:00Z " } else { "" };
+            format!("{stamp}the application says hello{output}\n").into_response()
+        }
         ("GET", None) if query.contains_key("watch") => follow(&shared, place, &query),
         ("GET", None) => {
             let state = shared.current();

@@ -1,0 +1,112 @@
+//! Secrets stay secret: sealed at rest, erased at the end, and shown to nobody.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::world::{World, with};
+
+const PASSWORD: &str = "s3cr3t-of-the-application";
+const TOKEN: &str = "s3cr3t-of-the-repository";
+
+fn body(world: &World) -> Value {
+    with(with(world.ask("deploy"), "environment", json!({"PASSWORD": PASSWORD})), "git_token", TOKEN)
+}
+
+/// Files that hold a part of a secret in clear.
+fn indiscreet(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(indiscreet(&path));
+        } else if fs::read(&path).is_ok_and(|bytes| bytes.windows(6).any(|it| it == b"s3cr3t")) {
+            found.push(path.display().to_string());
+        }
+    }
+    found
+}
+
+async fn is_discreet(world: &World, operation: &str) {
+    let events = json!(world.events(operation).await).to_string();
+    let shown = world.get(&format!("/v1/operations/{operation}")).await.body.to_string();
+    let deployments = world.get("/v1/deployments").await.body.to_string();
+    assert!(!format!("{events}{shown}{deployments}").contains("s3cr3t"), "{events}{shown}{deployments}");
+    assert_eq!(indiscreet(&world.path("")), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn secrets_are_in_no_file_while_the_operation_runs_and_erased_when_it_has_ended() {
+    let world = World::start().await;
+    world.gates.hold("docker-build");
+    let running = world.begin(&body(&world));
+    world.gates.reached("docker-build").await;
+    assert_eq!(world.texts("SELECT name FROM secrets ORDER BY name").await, ["environment", "git_token"]);
+    assert_eq!(indiscreet(&world.path("")), Vec::<String>::new());
+    world.gates.release("docker-build");
+
+    let answer = running.await.unwrap().unwrap();
+
+    assert_eq!(answer.state(), "succeeded", "{}", answer.text());
+    assert!(!answer.body.to_string().contains("s3cr3t"));
+    assert!(world.texts("SELECT name FROM secrets").await.is_empty());
+    is_discreet(&world, &answer.operation()).await;
+}
+
+#[tokio::test]
+async fn a_server_that_was_killed_opens_the_secrets_again() {
+    let mut world = World::start().await;
+    world.gates.hold("docker-build");
+    drop(world.begin(&body(&world)));
+    world.gates.reached("docker-build").await;
+    let operation = world.latest().await;
+
+    world.kill_and_start_again().await;
+    world.gates.release("docker-build");
+
+    assert_eq!(world.ended(&operation).await["state"], "succeeded");
+    assert!(world.kube.objects().iter().any(|it| it.starts_with("secrets team/notes-env-")));
+    is_discreet(&world, &operation).await;
+}
+
+#[tokio::test]
+async fn an_application_that_prints_its_secrets_and_crashes_does_not_tell_them() {
+    let world = World::start().await;
+    world.chat(&with(world.ask("deploy"), "instance_name", "first")).await;
+    world.kube.crash_new_images(true);
+    world.kube.print(&format!("; the password is {PASSWORD}"));
+    world.commit("notes", "new.txt", "new").await;
+
+    let answer = world.chat(&body(&world)).await;
+
+    assert_eq!(answer.state(), "undone", "{}", answer.text());
+    assert!(answer.text().contains("the password is"), "{}", answer.text());
+    assert!(!answer.body.to_string().contains("s3cr3t"), "{}", answer.text());
+    is_discreet(&world, &answer.operation()).await;
+}
+
+#[tokio::test]
+async fn a_build_that_prints_a_secret_does_not_tell_it() {
+    let world = World::start().await;
+    world.gates.fail("docker-build", &format!("The command 'login {TOKEN}' returned a non-zero code: 1"));
+
+    let answer = world.chat(&body(&world)).await;
+    world.gates.heal("docker-build");
+
+    assert_eq!(answer.state(), "undone", "{}", answer.text());
+    assert!(!answer.body.to_string().contains("s3cr3t"), "{}", answer.text());
+    is_discreet(&world, &answer.operation()).await;
+}
+
+#[tokio::test]
+async fn the_workspace_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = World::start().await;
+    world.deployed().await;
+
+    for name in ["workspace", "workspace/store.sqlite", "workspace/encryption.key"] {
+        let mode = fs::metadata(world.path(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{name}: {mode:o}");
+    }
+}

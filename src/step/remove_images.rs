@@ -1,7 +1,5 @@
 //! Removes the images of a deployment that nothing else uses, from Docker and from the nodes.
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 
 use super::remove_application::Removed;
@@ -41,12 +39,10 @@ impl Act for RemoveImages {
     }
 }
 
-/// Removes the images of the deployment's versions that nothing else needs, and says which.
+/// Removes the images of the deployment that nothing else needs, and says which.
 pub(super) async fn remove_free(cx: &StepContext, cluster: &ClusterName) -> Result<Vec<String>, StepError> {
-    let versions = cx.store.versions(cx.deployment.id).await?;
-    let images: BTreeSet<ImageRef> = versions.into_iter().map(|version| version.image).collect();
     let mut removed = Vec::new();
-    for image in images {
+    for image in cx.store.images(cx.deployment.id).await? {
         if !cx.is_image_free(&image, Some(cx.deployment.id)).await? {
             continue;
         }

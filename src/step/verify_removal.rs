@@ -39,10 +39,10 @@ impl Act for VerifyRemoval {
             let kube = cx.kube(&self.cluster).await?;
             left.extend(kube.leftovers(cx.deployment.id).await?.iter().map(ToString::to_string));
         }
-        for version in cx.store.versions(cx.deployment.id).await? {
-            let is_there = cx.host.docker.image(&version.image).await?.is_some();
-            if is_there && cx.is_image_free(&version.image, Some(cx.deployment.id)).await? {
-                left.push(format!("image `{}`", version.image));
+        for image in cx.store.images(cx.deployment.id).await? {
+            let is_there = cx.host.docker.image(&image).await?.is_some();
+            if is_there && cx.is_image_free(&image, Some(cx.deployment.id)).await? {
+                left.push(format!("image `{image}`"));
             }
         }
         if cx.deployment_folder().exists() {

@@ -1,5 +1,7 @@
 //! Deployments, their versions, and the targets that they run on.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use sqlx::any::AnyRow;
 use sqlx::{Any, Row, Transaction};
@@ -111,8 +113,29 @@ impl Store {
         Ok(used > 0)
     }
 
+    /// The images of a deployment: of its versions, and what an operation built whose undo got stuck.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn images(&self, id: DeploymentId) -> Result<BTreeSet<ImageRef>, StoreError> {
+        let built = sqlx::query(
+            "SELECT l.event FROM saga_log l JOIN operations o ON o.id = l.operation_id
+             WHERE o.deployment_id = $1 AND l.event LIKE $2",
+        )
+        .bind(id.to_string())
+        .bind("%\"image\":\"%")
+        .fetch_all(&self.pool)
+        .await?;
+        let mut images: BTreeSet<ImageRef> = self.versions(id).await?.into_iter().map(|it| it.image).collect();
+        for row in &built {
+            let event: serde_json::Value = parse_json(row, "event")?;
+            images.extend(event["succeeded"]["image"].as_str().and_then(|name| ImageRef::parse(name).ok()));
+        }
+        Ok(images)
+    }
+
     /// Whether an unfinished operation on another deployment of this repository may be about to use an image: it has
-    /// built this one, or has not built any yet.
+    /// built this one, or has not built any yet, and is not being taken back itself.
     ///
     /// # Errors
     /// What the database says.
@@ -126,7 +149,8 @@ impl Store {
             "SELECT d.repository FROM operations o JOIN deployments d ON d.id = o.deployment_id
              WHERE o.ended_ms IS NULL AND d.id <> $1 AND o.action <> 'decommission'
              AND (EXISTS (SELECT 1 FROM saga_log l WHERE l.operation_id = o.id AND l.event LIKE $2)
-                 OR NOT EXISTS (SELECT 1 FROM saga_log l WHERE l.operation_id = o.id AND l.event LIKE $3))",
+                 OR NOT EXISTS (SELECT 1 FROM saga_log l WHERE l.operation_id = o.id AND l.event LIKE $3))
+             AND NOT EXISTS (SELECT 1 FROM saga_log l WHERE l.operation_id = o.id AND l.event LIKE '%undo_started%')",
         )
         .bind(but_for.to_string())
         .bind(format!("%\"image\":\"{image}\"%"))

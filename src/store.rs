@@ -32,6 +32,9 @@ pub mod saga;
 /// Number of the PostgreSQL advisory lock that marks a store as owned ("odi" in ASCII).
 const ADVISORY_LOCK: i64 = 0x6f_64_69;
 
+/// How long closing may take.
+const CLOSE_LIMIT: Duration = Duration::from_secs(5);
+
 /// How often the connection that holds the PostgreSQL lock is checked.
 const LOCK_CHECK: Duration = Duration::from_secs(2);
 
@@ -128,9 +131,10 @@ impl Store {
         Ok(())
     }
 
-    /// Closes all connections and frees the lock.
+    /// Closes all connections and frees the lock. One that hangs is left to the end of the program.
     pub async fn close(&self) {
-        self.pool.close().await;
+        // Who waits for a connection to a database that is gone holds its place in the pool until it gives up.
+        let _ = tokio::time::timeout(CLOSE_LIMIT, self.pool.close()).await;
     }
 }
 

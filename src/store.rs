@@ -12,11 +12,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use secrecy::ExposeSecret;
-use sqlx::any::{AnyPoolOptions, AnyRow};
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyRow};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::{AnyConnection, AnyPool, Connection, Row, SqlSafeStr};
+use sqlx::{AnyConnection, AnyPool, ConnectOptions, Connection, Row, SqlSafeStr};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use url::Url;
 
 use crate::config::value::Database;
 use crate::id::OperationId;
@@ -30,6 +31,9 @@ pub mod saga;
 
 /// Number of the PostgreSQL advisory lock that marks a store as owned ("odi" in ASCII).
 const ADVISORY_LOCK: i64 = 0x6f_64_69;
+
+/// How long closing may take.
+const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 
 /// How often the connection that holds the PostgreSQL lock is checked.
 const LOCK_CHECK: Duration = Duration::from_secs(2);
@@ -102,8 +106,9 @@ impl Store {
                 (open_sqlite(path).await?, Some(lock))
             }
             Database::Postgres(url) => {
-                let pool = AnyPoolOptions::new().max_connections(8).connect(url.expose_secret()).await?;
-                hold_advisory_lock(url.expose_secret(), lost.clone()).await?;
+                let options = postgres_options(url.expose_secret())?;
+                let pool = AnyPoolOptions::new().max_connections(8).connect_with(options.clone()).await?;
+                hold_advisory_lock(&options, lost.clone()).await?;
                 (pool, None)
             }
         };
@@ -126,9 +131,10 @@ impl Store {
         Ok(())
     }
 
-    /// Closes all connections and frees the lock.
+    /// Closes all connections and frees the lock. One that hangs is left to the end of the program.
     pub async fn close(&self) {
-        self.pool.close().await;
+        // Who waits for a connection to a database that is gone holds its place in the pool until it gives up.
+        let _ = tokio::time::timeout(CLOSE_LIMIT, self.pool.close()).await;
     }
 }
 
@@ -184,9 +190,19 @@ async fn open_sqlite(path: &Path) -> Result<AnyPool, StoreError> {
     Ok(pool)
 }
 
+/// How PostgreSQL is connected to.
+///
+/// For each statement and each notice sqlx asks whether it would be logged, and `tracing` then loses the next line of
+/// the same thread, whoever writes it: so there are no notices, and nothing is asked.
+fn postgres_options(url: &str) -> Result<AnyConnectOptions, StoreError> {
+    let mut url = Url::parse(url).map_err(|error| sqlx::Error::Configuration(error.into()))?;
+    url.query_pairs_mut().append_pair("options[client_min_messages]", "warning");
+    Ok(url.as_str().parse::<AnyConnectOptions>()?.disable_statement_logging())
+}
+
 /// Takes the advisory lock on a connection of its own and watches that connection for as long as the program runs.
-async fn hold_advisory_lock(url: &str, lost: CancellationToken) -> Result<(), StoreError> {
-    let mut connection = AnyConnection::connect(url).await?;
+async fn hold_advisory_lock(options: &AnyConnectOptions, lost: CancellationToken) -> Result<(), StoreError> {
+    let mut connection = AnyConnection::connect_with(options).await?;
     let taken: bool =
         sqlx::query_scalar("SELECT pg_try_advisory_lock($1)").bind(ADVISORY_LOCK).fetch_one(&mut connection).await?;
     if !taken {

@@ -112,7 +112,7 @@ impl Store {
     }
 
     /// Whether an unfinished operation on another deployment of this repository may be about to use an image: it has
-    /// built this one, or has not built any yet.
+    /// built this one, or has not built any yet, and is not being taken back itself.
     ///
     /// # Errors
     /// What the database says.
@@ -126,7 +126,8 @@ impl Store {
             "SELECT d.repository FROM operations o JOIN deployments d ON d.id = o.deployment_id
              WHERE o.ended_ms IS NULL AND d.id <> $1 AND o.action <> 'decommission'
              AND (EXISTS (SELECT 1 FROM saga_log l WHERE l.operation_id = o.id AND l.event LIKE $2)
-                 OR NOT EXISTS (SELECT 1 FROM saga_log l WHERE l.operation_id = o.id AND l.event LIKE $3))",
+                 OR NOT EXISTS (SELECT 1 FROM saga_log l WHERE l.operation_id = o.id AND l.event LIKE $3))
+             AND NOT EXISTS (SELECT 1 FROM saga_log l WHERE l.operation_id = o.id AND l.event LIKE '%undo_started%')",
         )
         .bind(but_for.to_string())
         .bind(format!("%\"image\":\"{image}\"%"))

@@ -38,7 +38,7 @@ async fn a_build_that_fails_leaves_nothing_behind_but_the_cluster() {
 #[tokio::test]
 async fn a_rollout_that_fails_leaves_nothing_behind_but_the_cluster() {
     let world = World::start().await;
-    let body = with(world.ask("deploy"), "environment", json!({"GREETING": "hello"}));
+    let body = with(world.ask("deploy"), "environment", json!({"GREETING": "good morning"}));
     world.kube.crash_new_images(true);
 
     let answer = world.chat(&body).await;

@@ -111,7 +111,7 @@ async fn an_application_is_scaled_to_nothing_and_back() {
 #[tokio::test]
 async fn a_decommission_gives_a_receipt_and_leaves_nothing_but_the_cluster() {
     let world = World::start().await;
-    let deployed = world.chat(&with(world.ask("deploy"), "environment", json!({"GREETING": "hello"}))).await;
+    let deployed = world.chat(&with(world.ask("deploy"), "environment", json!({"GREETING": "good morning"}))).await;
     let id = deployed.body["deployment"]["id"].as_str().unwrap().to_owned();
 
     let answer = world.chat(&world.ask("decommission")).await;

@@ -115,7 +115,7 @@ impl Before {
 }
 
 fn deploy(world: &World) -> Value {
-    with(world.ask("deploy"), "environment", json!({"GREETING": "hello"}))
+    with(world.ask("deploy"), "environment", json!({"GREETING": "good morning"}))
 }
 
 /// Begins a plan without waiting for its answer; gives the id of its operation.

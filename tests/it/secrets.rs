@@ -14,15 +14,17 @@ fn body(world: &World) -> Value {
     with(with(world.ask("deploy"), "environment", json!({"PASSWORD": PASSWORD})), "git_token", TOKEN)
 }
 
-/// Files that hold a part of a secret in clear.
+/// Files that hold a part of a secret in clear, each with its first line that does.
 fn indiscreet(folder: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
         if path.is_dir() {
             found.extend(indiscreet(&path));
-        } else if fs::read(&path).is_ok_and(|bytes| bytes.windows(6).any(|it| it == b"s3cr3t")) {
-            found.push(path.display().to_string());
+        } else if let Ok(bytes) = fs::read(&path) {
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            let line = text.lines().find(|line| line.contains("s3cr3t"));
+            found.extend(line.map(|line| format!("{}: {line}", path.display())));
         }
     }
     found

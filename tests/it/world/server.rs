@@ -80,6 +80,9 @@ impl Server {
 
     /// Waits until it has ended.
     pub(crate) async fn ended(&mut self) -> ExitStatus {
-        tokio::time::timeout(Duration::from_secs(30), self.child.wait()).await.expect("it ends in time").unwrap()
+        match tokio::time::timeout(Duration::from_secs(30), self.child.wait()).await {
+            Ok(status) => status.unwrap(),
+            Err(_) => panic!("the server does not end: {}", self.log()),
+        }
     }
 }

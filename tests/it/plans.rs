@@ -24,8 +24,6 @@ enum Plan {
 }
 
 impl Plan {
-    const ALL: [Self; 5] = [Self::Deploy, Self::Redeploy, Self::Scale, Self::Rollback, Self::Decommission];
-
     /// A world in which the plan can begin.
     async fn world(self) -> World {
         let world = World::start().await;

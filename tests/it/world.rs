@@ -30,7 +30,7 @@ use postgres::Postgres;
 use server::Server;
 
 /// How long anything may take that a story waits for.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The world of one story.
 #[derive(Debug)]

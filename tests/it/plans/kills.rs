@@ -142,7 +142,8 @@ async fn every_step_is_killed_in_its_middle_but_those_that_are_over_in_a_moment(
             let expected: &[&str] = match plan {
                 Plan::Deploy => &["analyse_repository", "prune_versions"],
                 Plan::Redeploy => &["create_cluster", "analyse_repository", "preload_base_image", "prune_versions"],
-                _ => &["remove_workspace", "verify_removal"],
+                Plan::Decommission => &["remove_workspace", "verify_removal"],
+                Plan::Scale | Plan::Rollback => &[],
             };
             assert_eq!(rest, expected);
         },

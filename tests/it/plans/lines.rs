@@ -15,10 +15,10 @@ async fn crash_at_every_line(plan: Plan, world: &mut World) -> (Value, usize) {
         eventually("the store to be lost", async || world.server.log().contains("the store is lost")).await;
         world.server.kill().await;
         lives += 1;
-        let lines = world.texts("SELECT CAST(position AS TEXT) FROM saga_log ORDER BY position").await.len();
-        assert!(lives > lines, "a life without progress: {lives} lives, {lines} lines");
+        let rows = world.texts("SELECT CAST(position AS TEXT) FROM saga_log ORDER BY position").await.len();
+        assert!(lives > rows, "a life without progress: {lives} lives, {rows} lines");
         assert!(lives < 200, "no end after {lives} lives");
-        world.lose_store_at(&format!("INSERT ON saga_log WHEN NEW.position > {}", lines + 1)).await;
+        world.lose_store_at(&format!("INSERT ON saga_log WHEN NEW.position > {}", rows + 1)).await;
         world.start_again().await;
         let mut has_ended = false;
         eventually("the store to be lost again, or the end", async || {

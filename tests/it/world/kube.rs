@@ -46,7 +46,7 @@ type Key = (String, String, String);
 struct Objects {
     /// Of which cluster they are.
     cluster: String,
-    objects: BTreeMap<Key, Value>,
+    by_key: BTreeMap<Key, Value>,
     /// All changes: version, key, type, the object after it.
     changes: Vec<(u64, Key, &'static str, Value)>,
     version: u64,
@@ -91,10 +91,10 @@ impl Kube {
     pub(crate) fn objects(&self) -> Vec<String> {
         let mut state = self.shared.current();
         if state.cluster.is_empty() {
-            state.objects.clear();
+            state.by_key.clear();
         }
         let furniture = |key: &&Key| ["nodes", "events"].contains(&key.0.as_str()) || key.2 == "default";
-        let found = state.objects.keys().filter(|key| !furniture(key));
+        let found = state.by_key.keys().filter(|key| !furniture(key));
         found.map(|(resource, namespace, name)| format!("{resource} {namespace}/{name}")).collect()
     }
 
@@ -111,7 +111,7 @@ impl Kube {
 
     /// Lets every pod print this.
     pub(crate) fn print(&self, output: &str) {
-        self.shared.current().output = output.to_owned();
+        output.clone_into(&mut self.shared.current().output);
     }
 
     /// The images of all Deployments that were applied, in order.
@@ -138,8 +138,10 @@ impl Shared {
         let mut state = self.state.lock().unwrap();
         let id = fs::read_to_string(self.cluster.join("id")).unwrap_or_default();
         if state.cluster != id {
-            let gone: Vec<Key> = state.objects.keys().cloned().collect();
-            gone.iter().for_each(|key| state.remove(key));
+            let gone: Vec<Key> = state.by_key.keys().cloned().collect();
+            for key in &gone {
+                state.remove(key);
+            }
             state.cluster = id;
             let ready = json!({"status": {"conditions": [{"type": "Ready", "status": "True"}]}});
             state.put(("nodes".into(), String::new(), "on-demand-infra-control-plane".into()), ready);
@@ -157,7 +159,7 @@ impl Shared {
 impl Objects {
     /// Stores an object unless it is the same as before.
     fn put(&mut self, key: Key, mut object: Value) -> Value {
-        let before = self.objects.get(&key);
+        let before = self.by_key.get(&key);
         let metadata = &mut object["metadata"];
         metadata["name"] = json!(key.2);
         if !key.1.is_empty() {
@@ -180,12 +182,12 @@ impl Objects {
         self.version += 1;
         object["metadata"]["resourceVersion"] = json!(self.version.to_string());
         self.changes.push((self.version, key.clone(), kind, object.clone()));
-        self.objects.insert(key, object.clone());
+        self.by_key.insert(key, object.clone());
         object
     }
 
     fn remove(&mut self, key: &Key) {
-        if let Some(object) = self.objects.remove(key) {
+        if let Some(object) = self.by_key.remove(key) {
             self.version += 1;
             self.changes.push((self.version, key.clone(), "DELETED", object));
         }
@@ -193,13 +195,13 @@ impl Objects {
 
     fn of(&self, resource: &str, namespace: &str) -> Vec<(Key, Value)> {
         let is_meant = |key: &Key| key.0 == resource && (namespace.is_empty() || key.1 == namespace);
-        self.objects.iter().filter(|(key, _)| is_meant(key)).map(|(key, it)| (key.clone(), it.clone())).collect()
+        self.by_key.iter().filter(|(key, _)| is_meant(key)).map(|(key, it)| (key.clone(), it.clone())).collect()
     }
 
-    /// Makes the ReplicaSets and pods of a Deployment as they should be.
+    /// Makes the replica sets and pods of a Deployment as they should be.
     fn reconcile(&mut self, key: &Key, is_held: bool) {
         let (_, namespace, name) = key;
-        let Some(mut deployment) = self.objects.get(key).cloned() else { return };
+        let Some(mut deployment) = self.by_key.get(key).cloned() else { return };
         let template = deployment["spec"]["template"].clone();
         let image = template["spec"]["containers"][0]["image"].as_str().unwrap_or_default().to_owned();
         let hash = on_demand_infra::id::short_hash(&[&template.to_string()], 10);
@@ -265,7 +267,9 @@ impl Objects {
             );
         }
         let old = if is_ready || replicas == 0 {
-            others.iter().for_each(|(key, _)| self.remove(key));
+            for (key, _) in &others {
+                self.remove(key);
+            }
             0
         } else {
             i64::try_from(others.len()).unwrap()
@@ -356,7 +360,7 @@ impl Shared {
         let name = name.unwrap_or_else(|| body["metadata"]["name"].as_str().unwrap().to_owned());
         let key = (place.resource.clone(), place.namespace.clone(), name);
         let mut state = self.current();
-        let live = state.objects.get(&key).cloned();
+        let live = state.by_key.get(&key).cloned();
         let missing = || status(StatusCode::NOT_FOUND, "NotFound", &format!("{} \"{}\" not found", key.0, key.2));
         let wanted = match (method, live) {
             ("GET", live) => return live.map_or_else(missing, |it| Json(it).into_response()),
@@ -401,7 +405,7 @@ impl Shared {
             state.applied.push(image);
             state.reconcile(&key, self.gates.is_held("rollout"));
         }
-        Json(state.objects[&key].clone()).into_response()
+        Json(state.by_key[&key].clone()).into_response()
     }
 }
 
@@ -414,7 +418,7 @@ impl Objects {
                 && ["pods", "replicasets"].contains(&it.0.as_str())
                 && it.2.starts_with(&format!("{}-", key.2))
         };
-        let gone: Vec<Key> = self.objects.keys().filter(|it| is_inside(it) || is_owned(it)).cloned().collect();
+        let gone: Vec<Key> = self.by_key.keys().filter(|it| is_inside(it) || is_owned(it)).cloned().collect();
         gone.iter().chain([key]).for_each(|it| self.remove(it));
         let _ = object;
     }
@@ -427,11 +431,14 @@ fn taken_port(state: &Objects, key: &Key, body: &Value) -> Option<i64> {
 }
 
 fn merge(live: &mut Value, change: Value) {
-    match change {
-        Value::Object(fields) if live.is_object() => {
-            fields.into_iter().for_each(|(name, it)| merge(&mut live[name], it))
+    if live.is_object()
+        && let Value::Object(fields) = change
+    {
+        for (name, it) in fields {
+            merge(&mut live[name], it);
         }
-        other => *live = other,
+    } else {
+        *live = change;
     }
 }
 
@@ -461,7 +468,8 @@ fn follow(shared: &Shared, place: Place, query: &BTreeMap<String, String>) -> Re
                             && (namespace.is_empty() || key.1 == namespace)
                             && is_selected(object, &query)
                         {
-                            text += &format!("{}\n", json!({"type": kind, "object": object}));
+                            text += &json!({"type": kind, "object": object}).to_string();
+                            text.push('\n');
                         }
                     }
                 }

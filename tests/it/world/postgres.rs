@@ -30,7 +30,7 @@ impl Postgres {
         let mut command = script("up");
         let output = command.arg(self.folder.path()).arg(self.port.to_string()).output().await.unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        self.url = String::from_utf8(output.stdout).unwrap().trim().to_owned();
+        String::from_utf8(output.stdout).unwrap().trim().clone_into(&mut self.url);
     }
 
     /// Stops it, as an operator would.

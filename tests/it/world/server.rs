@@ -80,9 +80,7 @@ impl Server {
 
     /// Waits until it has ended.
     pub(crate) async fn ended(&mut self) -> ExitStatus {
-        match tokio::time::timeout(Duration::from_secs(30), self.child.wait()).await {
-            Ok(status) => status.unwrap(),
-            Err(_) => panic!("the server does not end: {}", self.log()),
-        }
+        let ended = tokio::time::timeout(Duration::from_secs(30), self.child.wait()).await;
+        ended.unwrap_or_else(|_| panic!("the server does not end: {}", self.log())).unwrap()
     }
 }

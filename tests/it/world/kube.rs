@@ -101,7 +101,7 @@ impl Kube {
     /// One object, or null.
     pub(crate) fn object(&self, resource: &str, namespace: &str, name: &str) -> Value {
         let key = (resource.to_owned(), namespace.to_owned(), name.to_owned());
-        self.shared.current().objects.get(&key).cloned().unwrap_or_default()
+        self.shared.current().by_key.get(&key).cloned().unwrap_or_default()
     }
 
     /// Images that did not run before crash from now on.

@@ -24,6 +24,7 @@ use crate::store::deployments::DeploymentFilter;
 use crate::store::operations::{OperationFilter, RequestKey};
 use crate::store::record::{Deployment, Operation};
 use crate::store::{Page, Store};
+use crate::tool;
 
 mod change;
 mod error;
@@ -83,6 +84,10 @@ impl App {
     pub async fn open(settings: Settings) -> Result<Self, OpenError> {
         let settings = Arc::new(settings);
         let store = Store::open(&settings.store.database).await?;
+        for name in ["deployments", "targets", "operations"] {
+            let folder = settings.store.workspace.join(name);
+            tool::folder::make_private(&folder).map_err(|source| OpenError::Workspace { folder, source })?;
+        }
         let sealer = Sealer::open(&settings)?;
         let host = Host::local(&settings)?;
         let engine =

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -162,11 +163,12 @@ impl Engine {
             Entry::Occupied(_) => return Ok(()),
             Entry::Vacant(entry) => entry.insert(cancel.clone()),
         };
+        self.0.count_running();
         match store.is_cancel_asked(id).await {
             Ok(false) => (),
             Ok(true) => cancel.cancel(),
             Err(error) => {
-                self.0.running().remove(&id);
+                self.0.is_over(id);
                 return Err(error.into());
             }
         }
@@ -178,7 +180,7 @@ impl Engine {
                 // One that has ended is taken off the list before that is stored: it may be resumed at once.
                 let result = match embedded::run(run).await {
                     Err(EngineError::Unreadable { what, .. }) => {
-                        shared.running().remove(&id);
+                        shared.is_over(id);
                         shared.give_up(id, what).await
                     }
                     result => result,
@@ -191,7 +193,7 @@ impl Engine {
                             error = &error as &dyn std::error::Error,
                             "the operation cannot go on; the next start tries again"
                         );
-                        shared.running().remove(&id);
+                        shared.is_over(id);
                     }
                     Ok(()) => (),
                 }
@@ -248,6 +250,27 @@ impl Shared {
         self.running.lock().expect("nobody panics while holding this lock")
     }
 
+    /// Takes an operation off the list of those that run here.
+    fn is_over(&self, id: OperationId) {
+        self.running().remove(&id);
+        self.count_running();
+    }
+
+    fn count_running(&self) {
+        let count = u32::try_from(self.running().len()).unwrap_or(u32::MAX);
+        metrics::gauge!("operations_running").set(count);
+    }
+
+    /// Stores the end of an operation and counts it.
+    async fn end(&self, operation: &Operation, ending: &Ending) -> Result<(), StoreError> {
+        self.store.end_operation(operation.id, ending).await?;
+        let labels = [("action", operation.action.as_str()), ("state", ending.state.as_str())];
+        metrics::counter!("operations_total", &labels).increment(1);
+        let duration = Timestamp::now().duration_since(operation.created_at).as_secs_f64();
+        metrics::histogram!("operation_duration_seconds", &labels).record(duration);
+        Ok(())
+    }
+
     /// Publishes an event; when that fails the store is lost, and nothing more is done.
     async fn publish(&self, id: OperationId, kind: EventKind) {
         self.hold_on_when_lost().await;
@@ -280,7 +303,7 @@ impl Shared {
             target_gone: false,
         };
         self.hold_on_when_lost().await;
-        Ok(self.store.end_operation(id, &ending).await?)
+        Ok(self.end(&operation, &ending).await?)
     }
 
     /// Another server may own the store by now: nothing of ours may be written to it any more.

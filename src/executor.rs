@@ -12,6 +12,7 @@ use crate::step::analyse_repository::AnalyseRepository;
 use crate::step::apply_application::{ApplyApplication, Previous};
 use crate::step::build_image::BuildImage;
 use crate::step::clone_repository::CloneRepository;
+use crate::step::create_cluster::CreateCluster;
 use crate::step::delete_cluster::DeleteCluster;
 use crate::step::remove_application::{RemoveApplication, Removed};
 use crate::step::remove_images::RemoveImages;
@@ -192,6 +193,8 @@ fn unwound_ending(finished: &Finished, unwound: &Unwound) -> Ending {
     };
     deployment.state = match (finished.operation.action, &unwound.stuck) {
         (_, None) if was_new => DeploymentState::Removed,
+        // The cluster that it ran on was gone.
+        (_, None) if finished.output::<CreateCluster>().is_some_and(|ready| ready.made) => DeploymentState::Failed,
         (Action::Decommission, _) | (_, Some(_)) => DeploymentState::Failed,
         (_, None) => deployment.state,
     };

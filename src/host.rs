@@ -102,7 +102,7 @@ impl Host {
 async fn keep_private(path: &Path, text: &str) -> std::io::Result<()> {
     let draft = path.with_extension("draft");
     if let Some(folder) = path.parent() {
-        tokio::fs::create_dir_all(folder).await?;
+        crate::tool::folder::make_private(folder)?;
     }
     let mut options = tokio::fs::OpenOptions::new();
     let mut file = options.create(true).truncate(true).write(true).mode(0o600).open(&draft).await?;

@@ -21,6 +21,7 @@ use crate::secret::Redactor;
 use crate::tool::printed::{Kept, Splitter};
 
 pub mod durable;
+pub mod folder;
 pub mod git;
 pub mod kind;
 mod printed;

@@ -1,5 +1,7 @@
 //! Why the server cannot start, and why a request is not carried out.
 
+use std::path::PathBuf;
+
 use crate::cloud::docker::DockerError;
 use crate::engine::EngineError;
 use crate::executor::PlanError;
@@ -18,6 +20,15 @@ pub enum OpenError {
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A folder of the workspace cannot be made, or not be closed to others.
+    #[error("cannot use the folder `{folder}`; it must belong to the user that the server runs as")]
+    Workspace {
+        /// The folder.
+        folder: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// The key for secrets cannot be used.
     #[error(transparent)]
     Secret(#[from] SecretError),

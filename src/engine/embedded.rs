@@ -88,8 +88,8 @@ pub(super) async fn run(run: Run) -> Result<(), EngineError> {
         let folder = run.shared.settings.store.workspace.join("operations").join(id.to_string());
         let _ = tokio::fs::remove_dir_all(folder).await;
     }
-    run.shared.running().remove(&id);
-    store.end_operation(id, &ending).await?;
+    run.shared.is_over(id);
+    run.shared.end(&run.operation, &ending).await?;
     tracing::info!(state = ending.state.as_str(), "operation has ended");
     sec.shutdown().await;
     Ok(())

@@ -161,7 +161,9 @@ fn earlier_version<'a>(rollback: &Rollback, situation: &Situation<'a>) -> Result
 fn decommission_plan(decommission: &Decommission, cluster: &ClusterName, situation: &Situation<'_>) -> Plan {
     let mut parts = vec![
         Plan::step(RemoveApplication { cluster: cluster.clone() }),
-        Plan::Parallel(vec![Plan::step(RemoveImages { cluster: cluster.clone() }), Plan::step(RemoveWorkspace {})]),
+        // The clone tells which images a deploy that got stuck has built.
+        Plan::step(RemoveImages { cluster: cluster.clone() }),
+        Plan::step(RemoveWorkspace {}),
         Plan::step(VerifyRemoval { cluster: cluster.clone() }),
     ];
     let by_setting = situation.settings.kind.delete_empty_cluster && !decommission.keep_target;

@@ -95,6 +95,9 @@ pub(super) fn recorder() -> Option<&'static PrometheusHandle> {
             metrics::describe_counter!("http_requests_total", "Requests by method, route and status.");
             metrics::describe_histogram!("http_request_duration_seconds", "Time until the answer began, by route.");
             metrics::describe_gauge!("http_open_streams", "Streams that are open.");
+            metrics::describe_counter!("operations_total", "Operations that ended, by action and state.");
+            metrics::describe_histogram!("operation_duration_seconds", "From acceptance to end, by action and state.");
+            metrics::describe_gauge!("operations_running", "Operations that are under way.");
             Some(handle)
         })
         .as_ref()

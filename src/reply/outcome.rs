@@ -236,15 +236,18 @@ fn built_from(deployment: &Deployment) -> String {
 
 fn next(deployment: &Deployment) -> String {
     let scale = match deployment.facts.replicas {
-        Some(0) => "scale it to 1",
-        Some(_) | None => "scale it to 3",
+        Some(0 | 3..) => "scale it to 1",
+        Some(1 | 2) | None => "scale it to 3",
     };
     format!("Next: `redeploy it`, `{scale}`, `show its logs` or `take it down`.")
 }
 
-/// The warnings of the operation, then those of the deployment that it did not repeat.
+/// The warnings of the operation, then those of the deployment that it did not repeat; who scales has read them.
 fn warnings(operation: &Operation, deployment: &Deployment) -> Vec<String> {
     let mut all = operation.warnings.clone();
+    if operation.action == Action::Scale {
+        return all;
+    }
     all.extend(deployment.facts.warnings.iter().filter(|it| !operation.warnings.contains(it)).cloned());
     all
 }

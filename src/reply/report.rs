@@ -1,7 +1,7 @@
 //! Answers to questions: what is deployed, how it is, what a plan would do.
 
 use crate::id::OperationId;
-use crate::store::record::Deployment;
+use crate::store::record::{Deployment, DeploymentState};
 
 use super::outcome::place;
 use super::view::PlanView;
@@ -23,7 +23,7 @@ pub fn deployments(deployments: &[Deployment]) -> String {
             it.mode,
             it.instance_id,
             it.namespace,
-            it.facts.app_url.as_deref().unwrap_or("-")
+            it.facts.app_url.as_deref().filter(|_| it.state != DeploymentState::Removing).unwrap_or("-")
         )
     }));
     lines.join("\n")

@@ -7,6 +7,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 use super::build_image::{BuildImage, Built};
+use super::create_cluster::CreateCluster;
+use super::load_image::load_on_nodes;
 use super::{Act, StepContext, StepError};
 use crate::cloud::kube::Kube;
 use crate::cloud::kube::application::{Application, EnvironmentSecret, Expose, Resources};
@@ -122,6 +124,12 @@ impl Act for ApplyApplication {
         })?;
         let environment = self.environment(cx).await?;
         let kube = cx.kube(&self.cluster).await?;
+        if environment.is_none()
+            && let Some(secret) = &applied.environment_secret
+            && !kube.has_environment(&cx.deployment.namespace, secret).await?
+        {
+            return Err(environment_missing(&applied.environment_names));
+        }
         let application = self.application(cx, &applied, None);
         let done = kube.apply(&application, environment.as_ref(), node_ports(cx)).await?;
         Ok(Applied { node_port: done.node_port, created_namespace: done.created_namespace, changed: true, ..applied })
@@ -136,7 +144,12 @@ impl Act for ApplyApplication {
             Err(error) => return Err(error),
         };
         if let Some(previous) = &self.previous {
-            return self.go_back(cx, &kube, previous).await;
+            let Some(reason) = self.why_not_back(cx, previous).await? else {
+                return self.go_back(cx, &kube, previous).await;
+            };
+            let revision = previous.version.revision;
+            cx.lines
+                .warning(format!("Version {revision} cannot run again: {reason}. Send `redeploy` to build it anew."));
         }
         let live = kube.current(name, &cx.deployment.namespace).await?;
         if live.is_some_and(|live| live.deployment != Some(cx.deployment.id.to_string())) {
@@ -225,6 +238,28 @@ impl ApplyApplication {
         }
     }
 
+    /// Makes sure that the image of what ran before is there, and says why it cannot run again; `None` when it can.
+    async fn why_not_back(&self, cx: &StepContext, previous: &Previous) -> Result<Option<&'static str>, StepError> {
+        if cx.try_output::<CreateCluster>()?.is_some_and(|ready| ready.made) {
+            return Ok(Some("its cluster was gone and was made anew"));
+        }
+        let (docker, image) = (&cx.host.docker, &previous.version.image);
+        for node in docker.nodes_of_cluster(self.cluster.as_str()).await?.iter().filter(|node| node.runs_pods()) {
+            // A node that cannot be asked may have it: pods of that version may run there right now.
+            if docker.node_has_name(&node.container, image, &cx.cancel).await.unwrap_or(true) {
+                return Ok(None);
+            }
+        }
+        if docker.image(image).await?.is_none() {
+            return Ok(Some("its image is neither in Docker nor on the cluster"));
+        }
+        match load_on_nodes(cx, &self.cluster, image).await {
+            Ok(_) => Ok(None),
+            Err(StepError::Cancelled) => Err(StepError::Cancelled),
+            Err(_) => Ok(Some("its image cannot be loaded into the cluster")),
+        }
+    }
+
     async fn go_back(&self, cx: &StepContext, kube: &Kube, previous: &Previous) -> Result<Vec<String>, StepError> {
         let Previous { version, replicas, node_port } = previous;
         cx.lines.progress(format!("going back to version {}", version.revision));
@@ -269,6 +304,17 @@ impl ApplyApplication {
         }
         Ok(())
     }
+}
+
+fn environment_missing(names: &[EnvironmentName]) -> StepError {
+    let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    let names = names.join(", ");
+    StepError::Permanent(Failure {
+        code: "environment_missing".into(),
+        message: format!("the environment variables of this version ({names}) are no longer on the cluster"),
+        next_step: format!("Send the request again with `environment`, which has to name all of {names}"),
+        output: Vec::new(),
+    })
 }
 
 fn applied_of(version: &Version) -> Applied {

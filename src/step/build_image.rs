@@ -19,6 +19,13 @@ use crate::repository::{self, Analysis};
 /// Bytes of build context that wait between reading and sending.
 const PIPE_BYTES: usize = 256 * 1024;
 
+/// How the names of all images begin.
+pub(super) const PREFIX: &str = "on-demand-infra/";
+/// Label with the address of the repository.
+pub(super) const SOURCE: &str = "org.opencontainers.image.source";
+/// Label with the commit.
+pub(super) const REVISION: &str = "org.opencontainers.image.revision";
+
 /// Builds the image of the commit, unless it is there already.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct BuildImage {
@@ -49,7 +56,7 @@ impl BuildImage {
     fn tag(&self, commit: &CommitId, analysis: &Analysis) -> ImageRef {
         let key = analysis.build_key();
         let name: String = self.repository.name().chars().take(100).collect();
-        ImageRef::parse(format!("on-demand-infra/{}:{}-{}", name.trim_matches('-'), commit.short(), &key[..8]))
+        ImageRef::parse(format!("{PREFIX}{}:{}-{}", name.trim_matches('-'), commit.short(), &key[..8]))
             .expect("a label, hexadecimal digits and fixed characters keep the rule")
     }
 
@@ -119,8 +126,8 @@ impl Act for BuildImage {
             dockerfile: analysis.dockerfile_in_context.clone(),
             dockerfile_text,
             labels: BTreeMap::from([
-                ("org.opencontainers.image.source".to_owned(), self.repository.to_string()),
-                ("org.opencontainers.image.revision".to_owned(), commit.to_string()),
+                (SOURCE.to_owned(), self.repository.to_string()),
+                (REVISION.to_owned(), commit.to_string()),
                 ("on-demand-infra.managed".to_owned(), "true".to_owned()),
             ]),
             build_args: BTreeMap::new(),

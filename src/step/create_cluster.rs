@@ -11,6 +11,9 @@ use crate::id::ClusterName;
 /// How often a lock that another operation holds is tried again.
 const LOCK_RETRY: Duration = Duration::from_millis(200);
 
+/// File in the target's folder with the container ids of the nodes that this server made.
+const NODES: &str = "nodes";
+
 /// Makes sure that the kind cluster is there and works. Deployments that arrive together make one.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct CreateCluster {
@@ -117,7 +120,12 @@ impl CreateCluster {
         cx.store.set_target_made_here(cx.target.id, true).await?;
         cx.lines.progress("starting a node");
         let (folder, calls) = (cx.target_folder(), cx.calls_folder());
+        let _ = tokio::fs::remove_file(folder.join(NODES)).await;
         cx.host.kind.create_cluster(&self.cluster, &folder, &calls, &cx.lines, &cx.cancel).await?;
+        let nodes = cx.host.docker.nodes_of_cluster(self.cluster.as_str()).await?;
+        let ids: Vec<&str> = nodes.iter().map(|node| node.id.as_str()).collect();
+        // Without it the cluster counts as ours by its name alone.
+        let _ = tokio::fs::write(folder.join(NODES), ids.join("\n")).await;
         self.readiness(cx).await?;
         Ok(Ready { made: true })
     }
@@ -138,22 +146,51 @@ impl CreateCluster {
     /// Says what is wrong with a cluster that is there.
     async fn readiness(&self, cx: &StepContext) -> Result<(), StepError> {
         let nodes = cx.host.docker.nodes_of_cluster(self.cluster.as_str()).await?;
+        if nodes.is_empty() {
+            // Its API is not asked: whoever listens where it was is somebody else.
+            return Err(StepError::Transient(Failure {
+                code: "cluster_broken".into(),
+                message: format!("the cluster `{}` is not there", self.cluster),
+                next_step: "Was it deleted just now? Try again".into(),
+                output: Vec::new(),
+            }));
+        }
         if let Some(node) = nodes.iter().find(|node| !node.is_running) {
+            let (is, start) = if node.is_paused { ("paused", "unpause") } else { ("stopped", "start") };
             return Err(StepError::Permanent(Failure {
                 code: "cluster_broken".into(),
-                message: format!(
-                    "the cluster `{}` is there, but its node `{}` is stopped",
-                    self.cluster, node.container
-                ),
+                message: format!("the cluster `{}` is there, but its node `{}` is {is}", self.cluster, node.container),
                 next_step: format!(
-                    "Start it with `docker start {}`, or delete the cluster with `kind delete cluster --name {}`, and try again",
+                    "Start it with `docker {start} {}`, or delete the cluster with `kind delete cluster --name {}`, and try again",
                     node.container, self.cluster
                 ),
                 output: Vec::new(),
             }));
         }
-        let kube = cx.kube(&self.cluster).await?;
-        kube.ready().await?;
-        Ok(())
+        let kube = cx.kube(&self.cluster).await.map_err(|error| self.broken(error))?;
+        kube.ready().await.map(drop).map_err(|error| self.broken(error.into()))
     }
+
+    /// Says of which cluster it is that the API does not answer.
+    fn broken(&self, error: StepError) -> StepError {
+        let named = |failure: Failure| Failure {
+            message: format!("the cluster `{}` is there, but does not work: {}", self.cluster, failure.message),
+            next_step: failure
+                .next_step
+                .replace("`kind delete cluster`", &format!("`kind delete cluster --name {}`", self.cluster)),
+            ..failure
+        };
+        match error {
+            StepError::Transient(failure) => StepError::Transient(named(failure)),
+            StepError::Permanent(failure) => StepError::Permanent(named(failure)),
+            StepError::Cancelled => StepError::Cancelled,
+        }
+    }
+}
+
+/// Whether a cluster that is on record as made here was made again by somebody else: none of its nodes is of ours.
+pub(super) async fn is_made_anew(cx: &StepContext, cluster: &ClusterName) -> Result<bool, StepError> {
+    let Ok(ours) = tokio::fs::read_to_string(cx.target_folder().join(NODES)).await else { return Ok(false) };
+    let nodes = cx.host.docker.nodes_of_cluster(cluster.as_str()).await?;
+    Ok(!nodes.is_empty() && !nodes.iter().any(|node| ours.lines().any(|id| id == node.id)))
 }

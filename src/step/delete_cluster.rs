@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::create_cluster::is_made_anew;
 use super::remove_application::Removed;
 use super::{Act, StepContext, StepError};
 use crate::id::ClusterName;
@@ -46,7 +47,11 @@ impl Act for DeleteCluster {
                 () = cx.cancel.cancelled() => return Err(StepError::Cancelled),
             }
         }
-        let made_here = cx.store.target(cx.target.id).await?.is_some_and(|target| target.made_here);
+        let on_record = cx.store.target(cx.target.id).await?.is_some_and(|target| target.made_here);
+        let made_here = on_record && !is_made_anew(cx, &self.cluster).await?;
+        if on_record && !made_here {
+            cx.store.set_target_made_here(cx.target.id, false).await?;
+        }
         let used = cx.store.is_target_used_by_others(cx.target.id, cx.deployment.id).await?;
         let reason = match (made_here, used) {
             (true, false) => {

@@ -88,7 +88,17 @@ impl Act for LoadImage {
         if !cx.is_image_free(&image, None).await? {
             return Ok(Vec::new());
         }
-        super::remove_images::remove_from_nodes(cx, &self.cluster, &image).await?;
+        for node in cx.host.docker.nodes_of_cluster(self.cluster.as_str()).await?.iter().filter(|node| node.runs_pods())
+        {
+            let docker = &cx.host.docker;
+            let Err(error) = docker.remove_from_node(&node.container, &image, &cx.cancel).await else { continue };
+            // One that is stopped, half made or about to go has no image that anybody could run.
+            if matches!(error, DockerError::Cancelled) || docker.node_answers(&node.container, &cx.cancel).await {
+                return Err(error.into());
+            }
+            cx.lines
+                .output(format!("the image stays on the node `{}`, which does not answer: {error}", node.container));
+        }
         Ok(Vec::new())
     }
 }

@@ -2,9 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::build_image::{PREFIX, REVISION, SOURCE};
+use super::clone_repository::FOLDER;
 use super::remove_application::Removed;
 use super::{Act, StepContext, StepError};
-use crate::id::{ClusterName, ImageRef};
+use crate::id::{ClusterName, CommitId, ImageRef};
 
 /// Removes the images of a deployment that nothing else uses, from Docker and from the nodes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -41,14 +43,31 @@ impl Act for RemoveImages {
 
 /// Removes the images of the deployment that nothing else needs, and says which.
 pub(super) async fn remove_free(cx: &StepContext, cluster: &ClusterName) -> Result<Vec<String>, StepError> {
+    let mut images = cx.store.images(cx.deployment.id).await?;
+    if cx.deployment.facts.version.is_none() {
+        images.extend(never_run(cx).await?);
+    }
     let mut removed = Vec::new();
-    for image in cx.store.images(cx.deployment.id).await? {
+    for image in images {
         if !cx.is_image_free(&image, Some(cx.deployment.id)).await? {
             continue;
         }
         removed.extend(remove_image(cx, cluster, &image).await?);
     }
     Ok(removed)
+}
+
+/// The images that a deploy which got stuck built of the clone's commit: no version tells of them.
+async fn never_run(cx: &StepContext) -> Result<Vec<ImageRef>, StepError> {
+    // git writes the commit there; without a clone nothing was built.
+    let head = cx.deployment_folder().join(FOLDER).join(".git/HEAD");
+    let head = tokio::fs::read_to_string(head).await.unwrap_or_default();
+    let Ok(commit) = CommitId::parse(head.trim()) else { return Ok(Vec::new()) };
+    let docker = &cx.host.docker;
+    let of_commit = docker.images_with_label(REVISION, commit.as_str()).await?;
+    let of_repository = docker.images_with_label(SOURCE, cx.deployment.repository.as_str()).await?;
+    let is_ours = |image: &ImageRef| image.as_str().starts_with(PREFIX) && of_repository.contains(image);
+    Ok(of_commit.into_iter().filter(is_ours).collect())
 }
 
 /// Removes an image from the nodes and from Docker; says which when Docker had it.

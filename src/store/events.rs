@@ -74,6 +74,18 @@ impl Store {
         })
     }
 
+    /// The events after a sequence number, and whether the operation has ended and so these are the last ones.
+    async fn look(&self, id: OperationId, after: i64) -> Result<(Vec<Event>, bool), StoreError> {
+        let events = self.events(id, after).await?;
+        if !events.is_empty() {
+            return Ok((events, false));
+        }
+        // Ended before this reader came, or the sender is gone: what is stored is all there is.
+        let has_ended = self.operation(id).await?.is_none_or(|operation| operation.state.is_ended());
+        let rest = if has_ended { self.events(id, after).await? } else { Vec::new() };
+        Ok((rest, has_ended))
+    }
+
     fn followers(&self) -> MutexGuard<'_, HashMap<OperationId, watch::Sender<i64>>> {
         self.followers.lock().expect("nobody panics while holding this lock")
     }
@@ -134,16 +146,13 @@ impl Follow {
                 return Ok(None);
             }
             self.news.borrow_and_update();
-            self.pending = self.store.events(self.id, self.after).await?;
-            if self.pending.is_empty() {
-                // Ended before this reader came, or the sender is gone: what is stored is all there is.
-                let has_ended = self.store.operation(self.id).await?.is_none_or(|operation| operation.state.is_ended());
-                if has_ended {
-                    self.pending = self.store.events(self.id, self.after).await?;
-                    self.ended = true;
-                } else if self.news.changed().await.is_err() {
-                    self.news = self.store.subscribe(self.id);
-                }
+            // On a task of its own: while a slow client does not ask on, this future waits, and no connection with it.
+            let (store, id, after) = (self.store.clone(), self.id, self.after);
+            let look = tokio::spawn(async move { store.look(id, after).await });
+            (self.pending, self.ended) =
+                look.await.map_err(|error| StoreError::corrupt("operation_events.event", error))??;
+            if self.pending.is_empty() && !self.ended && self.news.changed().await.is_err() {
+                self.news = self.store.subscribe(self.id);
             }
             self.pending.reverse();
         }

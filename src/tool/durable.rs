@@ -83,7 +83,7 @@ impl Call {
             return Err(ToolError::Cancelled { program: self.name() });
         }
         let io = |source| self.io(source);
-        std::fs::create_dir_all(folder).map_err(io)?;
+        super::folder::make_private(folder).map_err(io)?;
         let record = folder.join(format!("{name}.pid"));
         let (stdout, stdout_path) = fresh_file(folder, &format!("{name}.out")).map_err(io)?;
         let (stderr, stderr_path) = fresh_file(folder, &format!("{name}.err")).map_err(io)?;

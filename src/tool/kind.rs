@@ -103,7 +103,7 @@ impl Kind {
         cancel: &CancellationToken,
     ) -> Result<(), KindError> {
         let config = folder.join("kind.json");
-        tokio::fs::create_dir_all(folder).await.map_err(KindError::Folder)?;
+        tool::folder::make_private(folder).map_err(KindError::Folder)?;
         tokio::fs::write(&config, cluster_config(name, self.node_ports)).await.map_err(KindError::Folder)?;
         let wait = format!("{}s", self.timeout.as_secs());
         let mut call = self.call(["create", "cluster", "--name", name.as_str(), "--wait", &wait]);

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
 
 mod cancel;
+mod decommission;
 mod deploy;
 mod http;
 mod lifecycle;
@@ -15,4 +16,5 @@ mod retries;
 mod secrets;
 mod stuck;
 mod together;
+mod versions;
 mod world;

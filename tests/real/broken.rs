@@ -11,7 +11,7 @@ use crate::server::{Server, shared};
 /// A branch, the code of its failure, and words that have to be in the answer.
 const BROKEN: [(&str, &str, &[&str]); 10] = [
     ("main", "nothing_to_build", &["Dockerfile"]),
-    ("syntax-error", "dockerfile_syntax", &["line 4", "RUNN"]),
+    ("syntax-error", "dockerfile_syntax", &["Line 4", "RUNN"]),
     ("failing-build", "build_failed", &["go build", "main.go"]),
     ("missing-file", "build_failed", &["dist", "line 2"]),
     ("missing-base", "build_failed", &["images.example.com/team/runtime:7", "line 1"]),

@@ -29,6 +29,12 @@ impl Cluster {
         must("kind", &["get", "clusters", "-q"]).lines().any(|line| line == self.name)
     }
 
+    /// Whether its API answers.
+    pub(crate) fn answers(&self) -> bool {
+        let file = self.kubeconfig();
+        run("kubectl", &["--kubeconfig", file.to_str().unwrap(), "version", "--request-timeout=2s"]).status.success()
+    }
+
     /// Makes it the way a person would; `config` is kind's.
     pub(crate) fn create(&self, config: &str) {
         let file = bed().root.join(format!("{}.yaml", self.name));

@@ -24,7 +24,7 @@ nodes:
 ";
 
 #[tokio::test]
-async fn a_cluster_of_somebody_else_is_used_and_stays_and_is_diagnosed_when_it_is_stopped() {
+async fn a_cluster_of_somebody_else_is_used_and_stays_and_is_diagnosed_when_it_is_broken() {
     let server = Server::start("foreign", "31028-31029").await;
     let cluster = server.cluster();
     cluster.create(CONFIG);
@@ -47,10 +47,22 @@ async fn a_cluster_of_somebody_else_is_used_and_stays_and_is_diagnosed_when_it_i
     assert!(cluster.exists());
 
     let node = format!("{}-control-plane", cluster.name());
-    must("docker", &["stop", "-t", "1", &node]);
-    let stopped = server.ask(request(&repository, "deploy", "stopped")).await;
-    let operation = server.get(&format!("/v1/operations/{}", stopped.operation())).await;
+    for (breaks, mends) in [("kill", "start"), ("pause", "unpause")] {
+        must("docker", &[breaks, &node]);
+        let refused = server.ask(request(&repository, "deploy", "refused")).await;
+        let operation = server.get(&format!("/v1/operations/{}", refused.operation())).await;
+        assert_eq!(operation["error"]["code"], "cluster_broken", "{operation:#}");
+        refused.says(&format!("docker {mends} {node}"));
+        must("docker", &[mends, &node]);
+    }
+
+    must("docker", &["exec", &node, "rm", "/etc/kubernetes/manifests/kube-apiserver.yaml"]);
+    while cluster.answers() {
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
+    let refused = server.ask(request(&repository, "deploy", "refused")).await;
+    let operation = server.get(&format!("/v1/operations/{}", refused.operation())).await;
     assert_eq!(operation["error"]["code"], "cluster_broken", "{operation:#}");
-    stopped.says(&format!("docker start {node}"));
+    refused.says("`real-foreign` is there, but does not work").says("`kind delete cluster --name real-foreign`");
     assert!(cluster.exists());
 }

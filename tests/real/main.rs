@@ -4,6 +4,7 @@
 //! sample of kills of an earlier run, `REAL_ALL=1` takes all of them. What servers said is below `target/tmp/real`.
 
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
+#![expect(clippy::disallowed_methods, reason = "these tests drive programs themselves")]
 
 mod answer;
 mod bed;
@@ -13,6 +14,7 @@ mod environment;
 mod foreign;
 mod kills;
 mod machine;
+mod neighbours;
 mod once;
 mod processes;
 mod redeploy;

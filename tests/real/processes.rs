@@ -78,14 +78,17 @@ impl Seen {
 /// A program that the server starts and that changes something (not what such a program starts itself).
 fn is_tool(arguments: &str) -> bool {
     let mut words = arguments.split(' ');
-    let program = words.next().unwrap_or_default().rsplit('/').next().unwrap_or_default();
-    program == "kind" && words.next().is_some_and(|it| ["create", "delete", "load"].contains(&it))
+    match words.next().unwrap_or_default().rsplit('/').next() {
+        Some("kind") => words.next().is_some_and(|it| ["create", "delete", "load"].contains(&it)),
+        Some("git") => words.any(|it| it == "fetch"),
+        _ => false,
+    }
 }
 
 /// Creation and removal of one cluster are the same work: neither may run beside the other.
 fn work(arguments: &str) -> String {
-    let name = arguments.split(' ').skip_while(|it| *it != "--name").nth(1).unwrap_or(arguments);
-    format!("kind on {name}")
+    let name = arguments.split(' ').skip_while(|it| *it != "--name").nth(1);
+    name.map_or_else(|| arguments.to_owned(), |name| format!("kind on {name}"))
 }
 
 impl Drop for Watch {

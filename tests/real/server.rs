@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::{Stream, StreamExt};
@@ -16,7 +17,7 @@ use crate::bed::{PREFIX, bed};
 use crate::cluster::Cluster;
 
 /// No story takes longer.
-const LONGEST: Duration = Duration::from_secs(300);
+const LONGEST: Duration = Duration::from_mins(5);
 
 /// The server that most stories share; the janitor ends it.
 static SHARED: OnceCell<Server> = OnceCell::const_new();
@@ -46,7 +47,7 @@ impl Server {
     pub(crate) async fn start_with(name: &str, node_ports: &str, settings: &[(&str, &str)]) -> Self {
         let folder = bed().root.join(name);
         fs::create_dir_all(&folder).unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let hosts = format!(
             "{},file://{}/",
             bed().git_base.trim_start_matches("https://"),
@@ -81,14 +82,11 @@ impl Server {
         let child = command.envs(self.environment.iter().map(|(name, value)| (name, value))).spawn().unwrap();
         bed().watch(child.id());
         *self.child.lock().unwrap() = Some(child);
-        let began = Instant::now();
+        let deadline = Instant::now() + Duration::from_secs(30);
         while self.client.get(format!("{}/health", self.base)).send().await.is_err() {
-            assert!(
-                began.elapsed() < Duration::from_secs(30),
-                "the server `{}` does not answer: {}",
-                self.name,
-                self.log()
-            );
+            let ended = self.child.lock().unwrap().as_mut().unwrap().try_wait().unwrap();
+            let waits = ended.is_none() && Instant::now() < deadline;
+            assert!(waits, "the server `{}` does not answer ({ended:?}): {}", self.name, self.last_lines());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -117,6 +115,13 @@ impl Server {
         fs::read_to_string(self.folder.join("server.log")).unwrap_or_default()
     }
 
+    /// The end of what it logged.
+    fn last_lines(&self) -> String {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(20)..].join("\n")
+    }
+
     /// Sends a request and waits for the whole answer; a request with words only is a sentence.
     pub(crate) async fn ask(&self, fields: Value) -> Answer {
         let began = Instant::now();
@@ -138,7 +143,7 @@ impl Server {
             if let Some(new) = self.operations().await.into_iter().find(|it| !known.contains(it)) {
                 return new;
             }
-            assert!(Instant::now() < deadline, "no operation began: {}", self.log());
+            assert!(Instant::now() < deadline, "no operation began: {}", self.last_lines());
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -173,7 +178,7 @@ impl Server {
             if !["queued", "running", "waiting"].contains(&state) {
                 return found;
             }
-            assert!(began.elapsed() < LONGEST, "it does not end: {found:#}\n{}", self.log());
+            assert!(began.elapsed() < LONGEST, "it does not end: {found:#}\n{}", self.last_lines());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -205,6 +210,13 @@ impl Drop for Server {
         self.kill();
         self.cluster().delete();
     }
+}
+
+/// A port below those that the system gives to clients: nobody takes it while the server is down.
+fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(23_000);
+    let mut candidates = std::iter::repeat_with(|| NEXT.fetch_add(1, Ordering::Relaxed));
+    candidates.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
 }
 
 /// A request: words become a message, everything else stays a field.

@@ -29,7 +29,9 @@ impl Example {
         if self.repository.starts_with("private/") {
             fields["git_token"] = json!(bed().git_token);
         }
-        fields.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        if let (Value::Object(fields), Value::Object(more)) = (&mut fields, more) {
+            fields.extend(more);
+        }
         fields
     }
 

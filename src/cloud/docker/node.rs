@@ -20,12 +20,16 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// A node of a kind cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
+    /// Id of its container: another one when the node was made anew.
+    pub id: String,
     /// Name of its container.
     pub container: String,
     /// `control-plane`, `worker` or `external-load-balancer`.
     pub role: String,
     /// Whether its container runs.
     pub is_running: bool,
+    /// Whether somebody has paused it.
+    pub is_paused: bool,
     /// Which of its ports are reachable on the machine where Docker runs.
     pub published: Vec<PublishedPort>,
     /// Its address in the Docker network of its cluster, for callers inside that network.
@@ -124,6 +128,33 @@ impl Docker {
         Ok(output.code == 0 && is_same_image(&output.text(), &full_name, &ids))
     }
 
+    /// Whether a node has any image under this name.
+    ///
+    /// # Errors
+    /// [`DockerError`] when the node cannot be asked.
+    pub async fn node_has_name(
+        &self,
+        node: &str,
+        name: &ImageRef,
+        cancel: &CancellationToken,
+    ) -> Result<bool, DockerError> {
+        let full_name = layout::full_name(name);
+        let filter = format!("name=={full_name}");
+        let output = self.exec(node, &["ctr", "-n", "k8s.io", "images", "ls", &filter], None, cancel).await?;
+        if output.code != 0 {
+            return Err(DockerError::Transient {
+                action: format!("list the images of node `{node}`"),
+                reason: output.last_line(),
+            });
+        }
+        Ok(output.text().lines().any(|line| line.split_whitespace().next() == Some(&full_name)))
+    }
+
+    /// Whether a node takes orders: its container runs, and what manages its images answers.
+    pub async fn node_answers(&self, node: &str, cancel: &CancellationToken) -> bool {
+        self.exec(node, &["ctr", "version"], None, cancel).await.is_ok_and(|output| output.code == 0)
+    }
+
     /// Removes an image's name from a node; one that is not there is a success, and so is a node that is not there.
     ///
     /// # Errors
@@ -176,6 +207,7 @@ impl From<ContainerSummary> for Node {
             .and_then(|network| network.ip_address.clone())
             .filter(|address| !address.is_empty());
         Self {
+            id: container.id.unwrap_or_default(),
             container: container
                 .names
                 .unwrap_or_default()
@@ -184,6 +216,7 @@ impl From<ContainerSummary> for Node {
                 .unwrap_or_default(),
             role: labels.get("io.x-k8s.kind.role").cloned().unwrap_or_default(),
             is_running: container.state == Some(ContainerSummaryStateEnum::RUNNING),
+            is_paused: container.state == Some(ContainerSummaryStateEnum::PAUSED),
             published,
             address,
         }

@@ -1,7 +1,7 @@
 //! What of an application is on the cluster right now.
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{Container, Service};
+use k8s_openapi::api::core::v1::{Container, Secret, Service};
 use kube::{Api, ResourceExt};
 use serde::{Deserialize, Serialize};
 
@@ -71,6 +71,15 @@ impl Kube {
             && live.image == application.image.as_str()
             && live.replicas == application.replicas
             && application.node_port.is_none_or(|port| live.node_port == Some(port)))
+    }
+
+    /// Whether the Secret with an environment is there.
+    ///
+    /// # Errors
+    /// What the API answers.
+    pub async fn has_environment(&self, namespace: &Namespace, secret: &str) -> Result<bool, KubeError> {
+        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), namespace.as_str());
+        Ok(self.call(secrets.get_metadata_opt(secret)).await?.is_some())
     }
 
     async fn look(

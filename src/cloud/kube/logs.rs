@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use futures_util::io::AsyncBufReadExt;
+use futures_util::io::{AsyncBufRead, AsyncBufReadExt};
 use futures_util::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
@@ -152,15 +152,33 @@ impl Reader {
         let mut line = Vec::new();
         loop {
             line.clear();
-            match stream.read_until(b'\n', &mut line).await {
-                Ok(1..) => (),
-                Ok(0) | Err(_) => return,
+            if !read_line(&mut stream, &mut line).await.unwrap_or(false) {
+                return;
             }
-            line.truncate(LONGEST_LINE);
             let text = String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']).to_owned();
             if self.sender.send(Ok(LogLine { pod: pod.to_owned(), text })).await.is_err() {
                 return;
             }
+        }
+    }
+}
+
+/// Reads a line, of which only the first part is kept when it is very long; false at the end.
+async fn read_line(stream: &mut (impl AsyncBufRead + Unpin), line: &mut Vec<u8>) -> std::io::Result<bool> {
+    let mut is_there = false;
+    loop {
+        let chunk = stream.fill_buf().await?;
+        if chunk.is_empty() {
+            return Ok(is_there);
+        }
+        is_there = true;
+        let end = chunk.iter().position(|byte| *byte == b'\n');
+        let text = &chunk[..end.unwrap_or(chunk.len())];
+        line.extend_from_slice(&text[..text.len().min(LONGEST_LINE - line.len())]);
+        let read = end.map_or(chunk.len(), |end| end + 1);
+        stream.consume_unpin(read);
+        if end.is_some() {
+            return Ok(true);
         }
     }
 }
@@ -171,4 +189,22 @@ fn process(pod: &Pod) -> Option<(String, i32)> {
     let state = status.state.as_ref()?;
     (state.running.is_some() || state.terminated.is_some() || status.restart_count > 0)
         .then(|| (pod.uid().unwrap_or_default(), status.restart_count))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn of_a_very_long_line_only_the_first_part_is_kept() {
+        let text = format!("{}\nnext\nlast", "x".repeat(3 * LONGEST_LINE));
+        let mut stream = futures_util::io::BufReader::new(text.as_bytes());
+        let (mut lines, mut line) = (Vec::new(), Vec::new());
+
+        while read_line(&mut stream, &mut line).await.unwrap() {
+            lines.push(String::from_utf8(std::mem::take(&mut line)).unwrap());
+        }
+
+        assert_eq!(lines, ["x".repeat(LONGEST_LINE).as_str(), "next", "last"]);
+    }
 }

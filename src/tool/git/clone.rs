@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::event::Lines;
 use crate::id::{CommitId, RepositoryUrl};
 use crate::tool::git::{Checkout, Git, GitError, Resolved, Source, next_address};
-use crate::tool::{Call, Output, ToolError};
+use crate::tool::{Call, Output, ToolError, folder};
 
 /// One clone in the making.
 pub(super) struct Clone<'a> {
@@ -57,7 +57,7 @@ impl Clone<'_> {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(GitError::Directory(error)),
             _ => (),
         }
-        tokio::fs::create_dir_all(self.directory).await.map_err(GitError::Directory)?;
+        folder::make_private(self.directory).map_err(GitError::Directory)?;
         let format = if self.commit.as_str().len() == 64 { "sha256" } else { "sha1" };
         let call = self.call("init").args(["--quiet", "--template=", &format!("--object-format={format}")]);
         self.look(call).await?;

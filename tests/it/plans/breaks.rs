@@ -13,7 +13,7 @@ type Break = (&'static str, fn(&World));
 const ROLL_OUT: [Break; 6] = [
     ("clone_repository", |world| world.gates.fail("git-fetch", "fatal: the remote end hung up: access denied")),
     ("build_image", |world| {
-        world.gates.fail("docker-build", "The command '/bin/sh -c make' returned a non-zero code: 2")
+        world.gates.fail("docker-build", "The command '/bin/sh -c make' returned a non-zero code: 2");
     }),
     ("load_image", |world| {
         world.gates.fail("docker-import", "ctr: the content is broken");

@@ -97,6 +97,23 @@ async fn a_decommission_goes_on_after_a_kill_in_the_middle_of_any_step() {
 }
 
 #[tokio::test]
+async fn old_versions_are_removed_also_after_a_kill_in_the_middle() {
+    let mut world = World::with(&[("KEEP_VERSIONS", "1")]).await;
+    world.deployed().await;
+    world.commit("notes", "new.txt", "new").await;
+    world.chat(&world.ask("redeploy")).await;
+    world.commit("notes", "new.txt", "newer").await;
+
+    let operation = kill_in_the_middle(Plan::Redeploy, ("prune_versions", "docker-remove"), &mut world).await;
+
+    let operation = world.ended(&operation).await;
+    assert_eq!(operation["state"], "succeeded", "{operation:#}");
+    assert!(world.docker.images().len() <= 2, "{:?}", world.docker.images());
+    assert!(world.docker.images().contains(&operation["deployment"]["image"].as_str().unwrap().to_owned()));
+    assert_eq!(world.loose_ends().await, Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn a_deploy_that_is_taken_back_goes_on_after_a_kill_in_the_middle_of_any_undo() {
     each(UNDO, async |middle| {
         let mut world = Plan::Deploy.world().await;
@@ -138,7 +155,7 @@ async fn every_step_is_killed_in_its_middle_but_those_that_are_over_in_a_moment(
 
             let rest: Vec<&str> = names.filter(|name| middles.iter().all(|(step, _)| step != name)).collect();
 
-            // They call nothing that could be held: `lines` kills at their beginning and their end.
+            // They call nothing that could be held, or have nothing to do: `lines` kills at their beginning and their end.
             let expected: &[&str] = match plan {
                 Plan::Deploy => &["analyse_repository", "prune_versions"],
                 Plan::Redeploy => &["create_cluster", "analyse_repository", "preload_base_image", "prune_versions"],

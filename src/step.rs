@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use secrecy::SecretString;
 use serde::de::DeserializeOwned;
@@ -55,6 +56,9 @@ use scale_application::ScaleApplication;
 use verify_application::VerifyApplication;
 use verify_removal::VerifyRemoval;
 use wait_for_rollout::WaitForRollout;
+
+/// How often a lock that another operation holds is tried again.
+const LOCK_RETRY: Duration = Duration::from_millis(200);
 
 /// One unit of work: the struct is its parameters, serde makes it durable.
 pub trait Act: Serialize + DeserializeOwned + fmt::Debug + Send + Sync {
@@ -186,6 +190,21 @@ impl StepContext {
     pub async fn is_image_free(&self, image: &ImageRef, but_for: Option<DeploymentId>) -> Result<bool, StepError> {
         Ok(!self.store.is_image_used(image, but_for).await?
             && !self.store.is_image_awaited(image, &self.deployment.repository, self.deployment.id).await?)
+    }
+
+    /// Takes the target's lock, and waits while another operation holds it.
+    ///
+    /// # Errors
+    /// When the step is cancelled meanwhile or the store does not answer.
+    pub async fn lock_target(&self) -> Result<(), StepError> {
+        while !self.store.lock_target(self.target.id, self.operation).await? {
+            self.lines.progress("another operation works on the cluster; waiting for it");
+            tokio::select! {
+                () = tokio::time::sleep(LOCK_RETRY) => (),
+                () = self.cancel.cancelled() => return Err(StepError::Cancelled),
+            }
+        }
+        Ok(())
     }
 
     /// The folder of the deployment in the workspace.

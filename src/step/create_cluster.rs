@@ -1,15 +1,10 @@
 //! Makes sure that the kind cluster is there and works.
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 
 use super::{Act, StepContext, StepError};
 use crate::event::Failure;
 use crate::id::ClusterName;
-
-/// How often a lock that another operation holds is tried again.
-const LOCK_RETRY: Duration = Duration::from_millis(200);
 
 /// File in the target's folder with the container ids of the nodes that this server made.
 const NODES: &str = "nodes";
@@ -57,7 +52,7 @@ impl Act for CreateCluster {
     }
 
     async fn run(&self, cx: &StepContext) -> Result<Ready, StepError> {
-        self.lock(cx).await?;
+        cx.lock_target().await?;
         let was_begun = self.is_ours(cx).await?;
         let result = self.create(cx, was_begun).await;
         if result.is_ok() {
@@ -85,18 +80,6 @@ impl Act for CreateCluster {
 }
 
 impl CreateCluster {
-    /// Waits for the target's lock.
-    async fn lock(&self, cx: &StepContext) -> Result<(), StepError> {
-        while !cx.store.lock_target(cx.target.id, cx.operation).await? {
-            cx.lines.progress("another operation works on the cluster; waiting for it");
-            tokio::select! {
-                () = tokio::time::sleep(LOCK_RETRY) => (),
-                () = cx.cancel.cancelled() => return Err(StepError::Cancelled),
-            }
-        }
-        Ok(())
-    }
-
     /// Whether a cluster of this name can only be what this operation began to create: an earlier attempt or server
     /// called kind, and the lock was not given away since. Without that a broken cluster is somebody's, and is kept.
     async fn is_ours(&self, cx: &StepContext) -> Result<bool, StepError> {

@@ -40,13 +40,7 @@ impl Act for DeleteCluster {
     }
 
     async fn run(&self, cx: &StepContext) -> Result<Removed, StepError> {
-        while !cx.store.lock_target(cx.target.id, cx.operation).await? {
-            cx.lines.progress("another operation works on the cluster; waiting for it");
-            tokio::select! {
-                () = tokio::time::sleep(std::time::Duration::from_millis(200)) => (),
-                () = cx.cancel.cancelled() => return Err(StepError::Cancelled),
-            }
-        }
+        cx.lock_target().await?;
         let on_record = cx.store.target(cx.target.id).await?.is_some_and(|target| target.made_here);
         let made_here = on_record && !is_made_anew(cx, &self.cluster).await?;
         if on_record && !made_here {

@@ -32,6 +32,18 @@ def free_port():
         return it.getsockname()[1]
 
 
+def programs(folder, end):
+    """Settings with a `kind` and a `git` whose work ends like this: `exec sleep 300` is for ever, `exit 1` is at once."""
+    scripts = {
+        "kind": f"case $1 in version) echo kind v0.31.0 go1.25.0 linux/amd64;; create) {end};; esac",
+        "git": f"case $1 in --version) echo git version 2.50.0;; *) {end};; esac",
+    }
+    for name, script in scripts.items():
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
+    return {"KIND_PROGRAM": str(folder / "kind"), "GIT_PROGRAM": str(folder / "git"), "SHUTDOWN_GRACE_S": "1"}
+
+
 class Process:
     """A child that answers on a port of 127.0.0.1 until it is closed."""
 

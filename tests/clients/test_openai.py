@@ -257,22 +257,11 @@ def test_other_endpoints_of_the_api_are_not_found(client):
 # Time-outs and retries.
 
 
-def endless(folder):
-    """Settings whose deployments take for ever: neither the cluster nor the clone comes to an end."""
-    programs = {
-        "kind": "case $1 in version) echo kind v0.31.0 go1.25.0 linux/amd64;; create) exec sleep 300;; esac",
-        "git": "case $1 in --version) echo git version 2.50.0;; *) exec sleep 300;; esac",
-    }
-    for name, script in programs.items():
-        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
-        (folder / name).chmod(0o755)
-    return {"KIND_PROGRAM": str(folder / "kind"), "GIT_PROGRAM": str(folder / "git"), "SHUTDOWN_GRACE_S": "1"}
-
-
 @pytest.fixture(scope="module")
 def slow(tmp_path_factory):
     """A server whose deployments take for ever."""
-    with bed.Server(**endless(tmp_path_factory.mktemp("programs")), ANSWER_WITHIN_S="2") as server:
+    programs = bed.programs(tmp_path_factory.mktemp("programs"), "exec sleep 300")
+    with bed.Server(**programs, ANSWER_WITHIN_S="2") as server:
         yield server
 
 
@@ -340,7 +329,7 @@ def test_a_stream_begins_at_once_and_goes_on_without_its_client(slow):
 
 
 def test_a_server_that_stops_ends_its_streams_with_words(tmp_path):
-    with bed.Server(**endless(tmp_path)) as server, OpenAI(base_url=server.url, api_key="none") as client:
+    with bed.Server(**bed.programs(tmp_path, "exec sleep 300")) as server, OpenAI(base_url=server.url, api_key="none") as client:
         stream = ask(client, extra_body=deploy("ended"), stream=True)
         next(stream)
         server.child.terminate()

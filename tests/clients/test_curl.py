@@ -6,8 +6,8 @@ import subprocess
 from conftest import HELLO, NAME, PLAN
 
 
-def curl(url, body, *options):
-    argv = ["curl", "-sS", "--max-time", "20", url, "-H", "content-type: application/json", "-d", body, *options]
+def curl(url, body, *options, media_type="application/json"):
+    argv = ["curl", "-sS", "--max-time", "20", url, "-H", f"content-type: {media_type}", "-d", body, *options]
     return subprocess.run(argv, stdout=subprocess.PIPE, check=True).stdout.decode()
 
 
@@ -41,7 +41,7 @@ def test_status_and_error_are_readable(server):
 
 
 def test_a_body_that_is_not_said_to_be_json_is_refused(server):
-    answer = curl(f"{server.url}/chat/completions", body(), "-H", "content-type: text/plain")
+    answer = curl(f"{server.url}/chat/completions", body(), media_type="text/plain")
 
     assert json.loads(answer)["error"]["code"] == "unsupported_media_type"
 

@@ -207,7 +207,7 @@ def test_every_missing_field_is_named_at_once(client):
 
 
 def test_a_wrong_key_and_none_are_authentication_errors(keyed):
-    for key in ("not-the-key", ""):
+    for key in ("not-the-key", " "):
         with OpenAI(base_url=keyed.url, api_key=key, max_retries=0) as client, pytest.raises(openai.AuthenticationError) as caught:
             ask(client)
         assert caught.value.code == "invalid_api_key"

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt, TryStreamExt};
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -17,11 +18,12 @@ use crate::host::Host;
 use crate::id::{ClusterName, DeploymentId, OperationId};
 use crate::intent::selection::{self, Candidate};
 use crate::intent::{Intent, Request, Selector};
+use crate::llm::Model;
 use crate::plan::Plan;
 use crate::reply::view::{PlanView, Report, StepView};
 use crate::secret::Sealer;
 use crate::store::deployments::DeploymentFilter;
-use crate::store::operations::{OperationFilter, RequestKey};
+use crate::store::operations::{KeyReused, OperationFilter, RequestKey};
 use crate::store::record::{Deployment, Operation};
 use crate::store::{Page, Store};
 use crate::tool;
@@ -45,6 +47,7 @@ struct Handles {
     sealer: Sealer,
     host: Host,
     engine: Engine,
+    model: Option<Model>,
     shutdown: CancellationToken,
     /// Requests that start operations are looked at one after another, so that each sees what the one before did.
     accepting: tokio::sync::Mutex<()>,
@@ -63,6 +66,8 @@ pub enum Accepted {
     },
     /// It was only planned.
     Plan(PlanView),
+    /// It is only planned until the person has confirmed it.
+    Unconfirmed(PlanView),
     /// It was a question.
     Report(Report),
 }
@@ -93,6 +98,7 @@ impl App {
         let engine =
             Engine::new(Arc::clone(&settings), store.clone(), sealer.clone(), host.clone(), executor::conclude);
         engine.carry_on().await?;
+        let model = Model::of_settings(&settings);
         let shutdown = CancellationToken::new();
         tokio::spawn(past::forget_every_day(store.clone(), settings.store.workspace.clone(), shutdown.clone()));
         Ok(Self(Arc::new(Handles {
@@ -101,6 +107,7 @@ impl App {
             sealer,
             host,
             engine,
+            model,
             shutdown,
             accepting: tokio::sync::Mutex::default(),
         })))
@@ -110,6 +117,21 @@ impl App {
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.0.settings
+    }
+
+    /// The chat model, if the settings name one.
+    #[must_use]
+    pub fn model(&self) -> Option<&Model> {
+        self.0.model.as_ref()
+    }
+
+    /// The operation that the same request, sent before, has led to.
+    ///
+    /// # Errors
+    /// [`AppError::KeyReused`] when the key came with another request.
+    pub async fn attached(&self, principal: &str, key: &RequestKey) -> Result<Option<OperationId>, AppError> {
+        let found = self.0.store.operation_for_key(principal, key, Timestamp::now()).await?;
+        found.map_err(|KeyReused| AppError::KeyReused)
     }
 
     /// Stops in order: no new work; within the grace period running steps come to a safe point and `answers` that are

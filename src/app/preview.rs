@@ -1,12 +1,22 @@
 //! What a plan would do, in words.
 
-use super::App;
+use super::{App, AppError};
+use crate::id::{Action, PlanHash};
+use crate::intent::Intent;
 use crate::plan::Plan;
 use crate::reply::view::{PlanView, PlannedStep};
 use crate::store::record::{Deployment, Target};
 
 impl App {
-    pub(super) async fn preview(&self, plan: &Plan, deployment: Deployment, target: Target) -> PlanView {
+    /// What a plan would do, as the world is now.
+    pub(super) async fn preview(
+        &self,
+        action: Action,
+        plan: &Plan,
+        deployment: Deployment,
+        target: Target,
+        hash: PlanHash,
+    ) -> PlanView {
         let name = deployment.name.to_string();
         let looked = self.0.engine.look_ahead(plan, deployment, target).await;
         let steps: Vec<PlannedStep> = plan
@@ -23,12 +33,42 @@ impl App {
                 }
             })
             .collect();
-        view(name, steps)
+        view(action, hash, name, steps)
+    }
+
+    /// The hash of what a plan does to the world as it is: to whom, since which change, with which steps. Only this
+    /// installation can make it, so that no text from elsewhere can hold the one of a plan that nobody was shown.
+    pub(super) async fn plan_hash(
+        &self,
+        intent: &Intent,
+        plan: &Plan,
+        deployment: &Deployment,
+        target: &Target,
+    ) -> Result<PlanHash, AppError> {
+        let mut text = serde_json::to_string(&(intent, plan)).map_err(|error| AppError::Internal(error.into()))?;
+        match self.0.store.deployment(deployment.id).await? {
+            Some(existing) => {
+                text = format!("{text} {} {} {:?}", existing.id, existing.operation, existing.state);
+            }
+            // It was given ids and names just now, and would be given others the next time.
+            None => {
+                let new = [
+                    deployment.id.to_string(),
+                    target.id.to_string(),
+                    deployment.name.to_string(),
+                    target.name.clone(),
+                ];
+                for it in new {
+                    text = text.replace(&it, "new");
+                }
+            }
+        }
+        Ok(PlanHash::of(&self.0.sealer.tag(&format!("plan {text}"))))
     }
 }
 
 /// Adds to the steps of a plan what they come to together.
-fn view(deployment: String, steps: Vec<PlannedStep>) -> PlanView {
+fn view(action: Action, hash: PlanHash, deployment: String, steps: Vec<PlannedStep>) -> PlanView {
     let titles = |already: bool| -> Vec<&str> {
         steps.iter().filter(|it| (it.already == Some(true)) == already).map(|it| it.title.as_str()).collect()
     };
@@ -38,5 +78,5 @@ fn view(deployment: String, steps: Vec<PlannedStep>) -> PlanView {
         summary.push(format!("There already: {}.", there.join(", ")));
     }
     summary.push(format!("Would be done: {}.", to_do.join(", ")));
-    PlanView { steps, deployment, summary }
+    PlanView { action, hash, is_other: false, steps, deployment, summary }
 }

@@ -142,6 +142,10 @@ fn of_field(field: &Field) -> Schema {
             let either = OneOfBuilder::new().item(text()).item(kind(Type::Integer).minimum(Some(1)));
             return either.description(Some(about)).build().into();
         }
+        Kind::Confirmation => {
+            let either = OneOfBuilder::new().item(kind(Type::Boolean)).item(text());
+            return either.description(Some(about)).build().into();
+        }
         Kind::Object(parts) => of_parts(parts).description(Some(about)),
         Kind::Variables => ObjectBuilder::new()
             .schema_type(SchemaType::Type(Type::Object))

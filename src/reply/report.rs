@@ -1,6 +1,6 @@
 //! Answers to questions: what is deployed, how it is, what a plan would do.
 
-use crate::id::OperationId;
+use crate::id::{OperationId, PlanHash};
 use crate::store::record::{Deployment, DeploymentState};
 
 use super::outcome::place;
@@ -68,6 +68,47 @@ pub fn logs(deployment: &Deployment, lines: &[String]) -> String {
 /// What a plan would do (`dry_run`).
 #[must_use]
 pub fn plan(plan: &PlanView) -> String {
+    let hash = &plan.hash;
+    [
+        Some(format!("**Plan for `{}`.** Nothing was changed: this is what would be done.", plan.deployment)),
+        bullets("", &plan.summary).map(|it| it.trim_start().to_owned()),
+        Some(steps(plan)),
+        Some(format!("Send the same without `dry_run` to do it, or say **yes**. (plan `{hash}`)")),
+    ]
+    .into_iter()
+    .flatten()
+    .filter(|paragraph| !paragraph.is_empty())
+    .collect::<Vec<_>>()
+    .join("\n\n")
+}
+
+/// A plan that is carried out once the person has confirmed it.
+#[must_use]
+pub fn confirmation(plan: &PlanView) -> String {
+    let PlanView { action, deployment, hash, .. } = plan;
+    let changed = if plan.is_other { "Something has changed since you were asked. " } else { "" };
+    [
+        Some(format!("**Shall I {action} `{deployment}`?** {changed}Nothing was done so far.")),
+        bullets("", &plan.summary).map(|it| it.trim_start().to_owned()),
+        Some(steps(plan)),
+        Some(format!("Say **yes**, and exactly this is done; anything else leaves it as it is. (plan `{hash}`)")),
+    ]
+    .into_iter()
+    .flatten()
+    .filter(|paragraph| !paragraph.is_empty())
+    .collect::<Vec<_>>()
+    .join("\n\n")
+}
+
+/// The plan that a text of ours shows, if it shows one.
+#[must_use]
+pub fn plan_in(text: &str) -> Option<PlanHash> {
+    let (_, rest) = text.rsplit_once("(plan `")?;
+    PlanHash::parse(rest.split_once("`)")?.0).ok()
+}
+
+/// The steps of a plan, numbered, each with what it waits for.
+fn steps(plan: &PlanView) -> String {
     let mut steps = Vec::new();
     for (index, step) in plan.steps.iter().enumerate() {
         let after: Vec<String> = step
@@ -87,17 +128,7 @@ pub fn plan(plan: &PlanView) -> String {
         let remarks = if remarks.is_empty() { String::new() } else { format!(" ({})", remarks.join("; ")) };
         steps.push(format!("{}. {}{remarks}", index + 1, plain(&step.title)));
     }
-    [
-        Some(format!("**Plan for `{}`.** Nothing was changed: this is what would be done.", plan.deployment)),
-        bullets("", &plan.summary).map(|it| it.trim_start().to_owned()),
-        Some(steps.join("\n")),
-        Some("Send the same without `dry_run` to do it.".to_owned()),
-    ]
-    .into_iter()
-    .flatten()
-    .filter(|paragraph| !paragraph.is_empty())
-    .collect::<Vec<_>>()
-    .join("\n\n")
+    steps.join("\n")
 }
 
 /// An operation is being cancelled.
@@ -111,6 +142,7 @@ pub fn cancelled(operation: OperationId) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::Action;
     use crate::reply::outcome::tests::a_deployment;
     use crate::reply::view::PlannedStep;
 
@@ -147,6 +179,9 @@ mod tests {
             note: note.map(str::to_owned),
         };
         let view = PlanView {
+            action: Action::Deploy,
+            hash: PlanHash::of(&[0xab; 32]),
+            is_other: false,
             deployment: "notes".to_owned(),
             summary: vec!["a new deployment in namespace `demo`".to_owned()],
             steps: vec![
@@ -158,5 +193,7 @@ mod tests {
         };
 
         insta::assert_snapshot!(plan(&view));
+        assert_eq!(plan_in(&plan(&view)), Some(view.hash.clone()));
+        assert_eq!(plan_in(&confirmation(&view)), Some(view.hash));
     }
 }

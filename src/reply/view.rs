@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::id::OperationId;
+use crate::id::{Action, OperationId, PlanHash};
 use crate::store::record::Deployment;
 
 /// One step of an operation, as it stands.
@@ -42,9 +42,15 @@ pub enum StepState {
     UndoFailed,
 }
 
-/// A plan that was only asked for (`dry_run`).
+/// A plan that was only asked for (`dry_run`), or that has to be confirmed first.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PlanView {
+    /// What it is a plan for.
+    pub action: Action,
+    /// What a confirmation names.
+    pub hash: PlanHash,
+    /// Another plan was confirmed: something has changed since it was shown.
+    pub is_other: bool,
     /// The steps in an order in which they could run.
     pub steps: Vec<PlannedStep>,
     /// Name of the deployment that it is about.

@@ -9,7 +9,7 @@ import { z } from "zod";
 const { OPEN_URL, MODEL_URL } = process.env;
 const id = "app-server-default";
 const plan = { action: "deploy", dry_run: true, deployment_mode: "local", github_repo_url: "https://github.com/example/notes", target_namespace: "demo", instance_name: "notes" };
-const compatible = (baseURL) => createOpenAICompatible({ name: "infra", baseURL, apiKey: "none", includeUsage: true })(id);
+const compatible = (baseURL) => createOpenAICompatible({ name: "infra", baseURL, apiKey: "none", includeUsage: true, supportsStructuredOutputs: true })(id);
 const own = (baseURL) => createOpenAI({ baseURL, apiKey: "none" }).chat(id);
 
 for (const [name, provider] of Object.entries({ compatible, own })) {

@@ -32,23 +32,23 @@ def keyed():
 
 
 @pytest.fixture(scope="session")
-def model():
+def behind():
     """The model behind `smart` and `azure`."""
     with bed.Model() as it:
         yield it
 
 
 @pytest.fixture(scope="session")
-def smart(model):
+def smart(behind):
     """With a model behind it."""
-    with bed.Server(**model.settings) as it:
+    with bed.Server(**behind.settings) as it:
         yield it
 
 
 @pytest.fixture(scope="session")
-def azure(model):
+def azure(behind):
     """With Azure OpenAI behind it."""
-    with bed.Server(**model.azure_settings) as it:
+    with bed.Server(**behind.azure_settings) as it:
         yield it
 
 

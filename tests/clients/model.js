@@ -163,7 +163,10 @@ async function complete(body, azure, response) {
   }
   const pieces = (answer.content ?? "").split(/(?<=\s)/);
   for (const [index, piece] of pieces.entries()) {
-    if (text.includes("[cut]") && index > pieces.length / 2) return response.destroy();
+    if (text.includes("[cut]") && index > pieces.length / 2) {
+      await sleep(50); // so that what was said is under way
+      return response.destroy();
+    }
     if (piece) chunk({ content: piece });
   }
   chunk({}, finish);

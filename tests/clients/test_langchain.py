@@ -71,13 +71,33 @@ class TestItsOwnSuite(ChatModelIntegrationTests):
         return True
 
     @property
+    def model_override_value(self):
+        return "deploy-local"
+
+    @property
     def supports_image_inputs(self):
         return True
 
     @property
-    def supports_image_tool_message(self):
-        return False
+    def supports_image_urls(self):
+        return True
 
     @property
-    def model_override_value(self):
-        return None
+    def supports_image_tool_message(self):
+        return True
+
+    @property
+    def supports_pdf_inputs(self):
+        return True
+
+    @property
+    def supports_pdf_tool_message(self):
+        return True
+
+    @property
+    def supports_audio_inputs(self):
+        return True
+
+    @property
+    def supports_anthropic_inputs(self):
+        return True

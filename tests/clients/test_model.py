@@ -31,9 +31,9 @@ def ask(client, text, **fields):
     return client.chat.completions.create(model=NAME, messages=[{"role": "user", "content": text}], **fields)
 
 
-def arrived(model):
+def arrived(behind):
     """The last request that reached the model."""
-    return httpx.get(f"{model.origin}/requests").json()[-1]
+    return httpx.get(f"{behind.origin}/requests").json()[-1]
 
 
 def test_what_is_not_about_infrastructure_is_the_models_answer(client):
@@ -94,13 +94,26 @@ def test_a_structured_answer_is_parsed(client):
     assert answer.choices[0].message.parsed == City(name="Paris", inhabitants=2_000_000)
 
 
-def test_the_manner_of_speaking_reaches_the_model(client, model):
+def test_the_manner_of_speaking_reaches_the_model(client, behind):
     ask(client, "get_weather in 'Paris' for 3 days", tools=[WEATHER], temperature=0.2, seed="7", user="ada", tool_choice="required", extra_body={"unknown_field": 1})
 
-    body = arrived(model)["body"]
+    body = arrived(behind)["body"]
     assert (body["temperature"], body["seed"], body["user"], body["tool_choice"]) == (0.2, 7, "ada", "required")
     assert body["tools"] == [WEATHER] and "unknown_field" not in body
     assert body.get("model", bed.MODEL_NAME) == bed.MODEL_NAME
+
+
+def test_pictures_sounds_and_files_reach_the_model(client, behind):
+    parts = [
+        {"type": "text", "text": "what is this?"},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA==", "detail": "low"}},
+        {"type": "input_audio", "input_audio": {"data": "AA==", "format": "wav"}},
+        {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,AA=="}},
+    ]
+
+    client.chat.completions.create(model=NAME, messages=[{"role": "user", "content": parts}], tools=[WEATHER])
+
+    assert arrived(behind)["body"]["messages"][-1]["content"] == parts
 
 
 def test_the_limit_of_tokens_ends_an_answer(client):
@@ -109,11 +122,11 @@ def test_the_limit_of_tokens_ends_an_answer(client):
     assert answer.choices[0].finish_reason == "length"
 
 
-def test_secrets_do_not_reach_the_model(client, model):
+def test_secrets_do_not_reach_the_model(client, behind):
     secret = "AKIAIOSFODNN7EXAMPLE", "ghp_0123456789abcdefghijABCDEFGHIJ012345"
     ask(client, f"my keys are {secret[0]} and {secret[1]}; what is a haiku?")
 
-    body = json.dumps(arrived(model)["body"])
+    body = json.dumps(arrived(behind)["body"])
     assert "haiku" in body
     assert not any(it in body for it in secret)
 
@@ -139,7 +152,7 @@ def test_a_model_that_dies_in_mid_stream_is_an_error_and_not_an_end(client):
         list(stream)
 
 
-def test_a_wrong_key_of_the_model_is_not_the_callers(model):
-    with bed.Server(**{**model.settings, "LLM_API_KEY": "wrong"}) as server, OpenAI(base_url=server.url, api_key="none", max_retries=0) as client:
+def test_a_wrong_key_of_the_model_is_not_the_callers(behind):
+    with bed.Server(**{**behind.settings, "LLM_API_KEY": "wrong"}) as server, OpenAI(base_url=server.url, api_key="none", max_retries=0) as client:
         with pytest.raises(openai.InternalServerError):
             ask(client, "get_weather", tools=[WEATHER])

@@ -64,6 +64,10 @@ async fn sentences_deploy_scale_and_remove_with_what_was_said_before() {
     turns.push(json!({"role": "assistant", "content": scaled.text()}));
     turns.push(json!({"role": "user", "content": "remove it again"}));
     talk["messages"] = json!(turns);
+    let asked = world.chat(&talk).await;
+    turns.push(json!({"role": "assistant", "content": asked.text()}));
+    turns.push(json!({"role": "user", "content": "yes"}));
+    talk["messages"] = json!(turns);
     let removed = world.chat(&talk).await;
 
     assert_eq!(deployed.state(), "succeeded", "{}", deployed.text());

@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
+pub(crate) mod azure;
 pub(crate) mod docker;
 pub(crate) mod gates;
 pub(crate) mod kube;

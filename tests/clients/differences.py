@@ -17,13 +17,12 @@ SUITE = os.environ.get("DIFFERENCES", "langchain")
 
 def pytest_collection_modifyitems(config, items):
     differences = [it for it in tomllib.loads(FILE.read_text())["difference"] if it["suite"] == SUITE]
-    used = set()
-    for item in items:
-        for number, difference in enumerate(differences):
-            if re.search(difference["tests"], item.nodeid):
-                used.add(number)
-                mark = pytest.mark.skip if difference.get("run") is False else pytest.mark.xfail
-                item.add_marker(mark(reason=difference["reason"]))
-    whole_suite = not config.option.keyword and not any("::" in it for it in config.args)
-    if whole_suite and items and (unused := [it["tests"] for number, it in enumerate(differences) if number not in used]):
-        raise pytest.UsageError(f"no test has the difference {unused} of {FILE.name}")
+    chosen = config.option.keyword or any("::" in it for it in config.args)
+    for difference in differences:
+        file = [it for it in items if it.path.name == difference["file"]]
+        named = [it for it in file if re.fullmatch(difference["tests"], it.originalname)]
+        mark = pytest.mark.skip if difference.get("run") is False else pytest.mark.xfail
+        for item in named:
+            item.add_marker(mark(reason=difference["reason"]))
+        if file and not named and not chosen:
+            raise pytest.UsageError(f"no test has the difference `{difference['tests']}` of {FILE.name}")

@@ -162,11 +162,7 @@ pub async fn list(
 #[utoipa::path(get, path = "/v1/deployments/{id}", tag = "deployments",
     params(("id" = String, Path, description = "Id of the deployment")),
     responses((status = 200, body = DeploymentObject), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
-pub async fn show(
-    State(app): State<App>,
-    _: Caller,
-    PathId(id): PathId,
-) -> Result<Json<DeploymentObject>, ApiError> {
+pub async fn show(State(app): State<App>, _: Caller, PathId(id): PathId) -> Result<Json<DeploymentObject>, ApiError> {
     find(&app, &id).await.map(|deployment| Json(DeploymentObject::from(&deployment)))
 }
 

@@ -1,8 +1,8 @@
 //! `/openapi.json`: the API as a document, generated from the code.
 
 use axum::Json;
-use utoipa::openapi::schema::{AdditionalProperties, ArrayBuilder, Object, ObjectBuilder, Schema, SchemaType, Type};
 use utoipa::openapi::response::ResponseBuilder;
+use utoipa::openapi::schema::{AdditionalProperties, ArrayBuilder, Object, ObjectBuilder, Schema, SchemaType, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{Content, OneOfBuilder, OpenApi as Document, Ref, RefOr};
 use utoipa::{Modify, OpenApi, PartialSchema, ToSchema};
@@ -50,8 +50,10 @@ impl Modify for Bearer {
 /// What any route may answer, whatever it is for.
 struct Refusals;
 
-const OF_EVERY_ROUTE: &[(&str, &str)] =
-    &[("431", "The header of the request is too large"), ("500", "A fault of ours; the message has the id of the request")];
+const OF_EVERY_ROUTE: &[(&str, &str)] = &[
+    ("431", "The header of the request is too large"),
+    ("500", "A fault of ours; the message has the id of the request"),
+];
 const OF_ROUTES_WITH_A_KEY: &[(&str, &str)] = &[
     ("401", "The API key is missing or not one of ours"),
     ("403", "A server without keys is asked under a name that is not this machine's"),

@@ -140,11 +140,7 @@ pub async fn list(
 #[utoipa::path(get, path = "/v1/operations/{id}", tag = "operations",
     params(("id" = String, Path, description = "Id of the operation")),
     responses((status = 200, body = OperationObject), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
-pub async fn show(
-    State(app): State<App>,
-    _: Caller,
-    PathId(id): PathId,
-) -> Result<Json<OperationObject>, ApiError> {
+pub async fn show(State(app): State<App>, _: Caller, PathId(id): PathId) -> Result<Json<OperationObject>, ApiError> {
     let operation = find(&app, &id).await?;
     object(&app, operation).await.map(Json)
 }
@@ -187,11 +183,7 @@ pub async fn events(
 #[utoipa::path(post, path = "/v1/operations/{id}/cancel", tag = "operations",
     params(("id" = String, Path, description = "Id of the operation")),
     responses((status = 200, body = OperationObject), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
-pub async fn cancel(
-    State(app): State<App>,
-    _: Caller,
-    PathId(id): PathId,
-) -> Result<Json<OperationObject>, ApiError> {
+pub async fn cancel(State(app): State<App>, _: Caller, PathId(id): PathId) -> Result<Json<OperationObject>, ApiError> {
     let operation = find(&app, &id).await?;
     let operation = app.cancel(operation.id).await?;
     object(&app, operation).await.map(Json)
@@ -204,11 +196,7 @@ pub async fn cancel(
 #[utoipa::path(post, path = "/v1/operations/{id}/resume", tag = "operations",
     params(("id" = String, Path, description = "Id of the operation")),
     responses((status = 200, body = OperationObject), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
-pub async fn resume(
-    State(app): State<App>,
-    _: Caller,
-    PathId(id): PathId,
-) -> Result<Json<OperationObject>, ApiError> {
+pub async fn resume(State(app): State<App>, _: Caller, PathId(id): PathId) -> Result<Json<OperationObject>, ApiError> {
     let operation = find(&app, &id).await?;
     let operation = app.resume(operation.id).await?;
     object(&app, operation).await.map(Json)

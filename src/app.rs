@@ -17,7 +17,7 @@ use crate::executor;
 use crate::host::Host;
 use crate::id::{ClusterName, DeploymentId, OperationId};
 use crate::intent::selection::{self, Candidate};
-use crate::intent::{Intent, Request, Selector};
+use crate::intent::{Intent, Request, Selector, Source};
 use crate::llm::Model;
 use crate::plan::Plan;
 use crate::reply::view::{PlanView, Report, StepView};
@@ -33,6 +33,7 @@ mod error;
 mod past;
 mod preview;
 mod steps;
+mod why;
 
 pub use error::{AppError, BoxError, OpenError};
 
@@ -174,9 +175,16 @@ impl App {
         match &request.intent {
             Intent::List(selector) => Ok(Accepted::Report(Report::Deployments(self.matching(selector).await?))),
             Intent::Status(selector) => {
-                let deployment = self.selected(selector).await?;
-                let live = self.look(&deployment).await;
-                Ok(Accepted::Report(Report::Status { deployment, live }))
+                let deployment = match self.selected(selector).await {
+                    // Who asks in words asks about what was there a moment ago, too.
+                    Err(AppError::NotFound { message }) if request.source != Source::Fields => {
+                        let past = self.past(selector).await?;
+                        return past.map(Accepted::Report).ok_or(AppError::NotFound { message });
+                    }
+                    found => found?,
+                };
+                let (live, why) = tokio::join!(self.look(&deployment), self.why(&deployment));
+                Ok(Accepted::Report(Report::Status { deployment, live, why }))
             }
             Intent::Logs(logs) => {
                 let deployment = self.selected(&logs.deployment).await?;

@@ -46,22 +46,13 @@ impl App {
         target: &Target,
     ) -> Result<PlanHash, AppError> {
         let mut text = serde_json::to_string(&(intent, plan)).map_err(|error| AppError::Internal(error.into()))?;
-        match self.0.store.deployment(deployment.id).await? {
-            Some(existing) => {
-                text = format!("{text} {} {} {:?}", existing.id, existing.operation, existing.state);
-            }
+        if let Some(existing) = self.0.store.deployment(deployment.id).await? {
+            text = format!("{text} {} {} {:?}", existing.id, existing.operation, existing.state);
+        } else {
             // It was given ids and names just now, and would be given others the next time.
-            None => {
-                let new = [
-                    deployment.id.to_string(),
-                    target.id.to_string(),
-                    deployment.name.to_string(),
-                    target.name.clone(),
-                ];
-                for it in new {
-                    text = text.replace(&it, "new");
-                }
-            }
+            let given =
+                [deployment.id.to_string(), target.id.to_string(), deployment.name.to_string(), target.name.clone()];
+            text = given.iter().fold(text, |text, it| text.replace(it, "new"));
         }
         Ok(PlanHash::of(&self.0.sealer.tag(&format!("plan {text}"))))
     }

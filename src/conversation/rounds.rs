@@ -18,6 +18,7 @@ use crate::intent::tool_call::{self, Tool};
 use crate::intent::{Confirmation, Request};
 use crate::llm::chunk::Assembly;
 use crate::llm::{Answer, LlmError, Model, Prompt, ToolCall, Usage};
+use crate::reply::outcome::outcome as outcome_of;
 use crate::reply::report;
 use crate::reply::view::Report;
 
@@ -229,9 +230,13 @@ impl Rounds {
                 Ok(Carried::Told(message))
             }
             Opening::Report(Report::Deployments(deployments)) => Ok(told(call, &report::deployments(&deployments))),
-            Opening::Report(Report::Status { deployment, live }) => {
+            Opening::Report(Report::Status { deployment, live, why }) => {
                 self.read_output();
-                Ok(Carried::Told(prompt::output(&call.id, &report::status(&deployment, &live))))
+                Ok(Carried::Told(prompt::output(&call.id, &report::status(&deployment, &live, why.as_ref()))))
+            }
+            Opening::Report(Report::Past { operation, deployment }) => {
+                self.read_output();
+                Ok(Carried::Told(prompt::output(&call.id, &outcome_of(&operation, Some(&deployment), &[]))))
             }
             Opening::Report(Report::Logs { deployment, follow: _, tail }) => {
                 self.read_output();

@@ -69,8 +69,13 @@ async fn tell_report<L: Listener>(app: &App, answer: Report, listener: &mut L) -
             listener.say(report::deployments(&deployments)).await;
             Ok(Ending::default())
         }
-        Report::Status { deployment, live } => {
-            listener.say(report::status(&deployment, &live)).await;
+        Report::Past { operation, deployment } => {
+            listener.say(outcome::outcome(&operation, Some(&deployment), &[])).await;
+            let about = Some((operation.id, operation.state));
+            Ok(Ending { operation: about, deployment: Some(*deployment), ..Ending::default() })
+        }
+        Report::Status { deployment, live, why } => {
+            listener.say(report::status(&deployment, &live, why.as_ref())).await;
             Ok(Ending { deployment: Some(deployment), ..Ending::default() })
         }
         Report::Logs { deployment, follow, tail } => {

@@ -210,13 +210,12 @@ impl ApiError {
 
     /// Seconds after which the same request may well succeed.
     fn retry_after_s(&self) -> Option<u64> {
-        match self {
-            Self::RateLimited { retry_after_s } => return Some(*retry_after_s),
-            Self::Model(error) => {
-                let wanted = error.retry_after().map(|it| it.as_secs() + 1);
-                return wanted.or_else(|| error.is_outage().then_some(5));
-            }
-            _ => {}
+        if let Self::RateLimited { retry_after_s } = self {
+            return Some(*retry_after_s);
+        }
+        if let Self::Model(error) = self {
+            let wanted = error.retry_after().map(|it| it.as_secs() + 1);
+            return wanted.or_else(|| error.is_outage().then_some(5));
         }
         (self.class().0 == StatusCode::SERVICE_UNAVAILABLE).then_some(5)
     }
@@ -240,9 +239,10 @@ impl ApiError {
     #[must_use]
     pub fn body(self, request_id: &str) -> ErrorBody {
         let (_, kind, code) = self.class();
-        let code = match &self {
-            Self::Model(LlmError::Refused { code: Some(code), .. }) => Cow::Owned(code.clone()),
-            _ => Cow::Borrowed(code),
+        let code = if let Self::Model(LlmError::Refused { code: Some(code), .. }) = &self {
+            Cow::Owned(code.clone())
+        } else {
+            Cow::Borrowed(code)
         };
         let message = if let Self::Internal(source) = &self {
             tracing::error!(request.id = request_id, error = %chain(source.as_ref()), "A request failed by a fault of ours.");

@@ -41,7 +41,7 @@ pub fn tools(given: &Facts, limits: &Limits) -> Vec<Tool> {
     let tool = |action: &Action| Tool {
         action: *action,
         about: about(*action),
-        parameters: parameters(*action, given, limits),
+        parameters: parameters(*action, given, *limits),
     };
     Action::ALL.iter().map(tool).collect()
 }
@@ -78,11 +78,12 @@ pub fn parse(
     arguments.retain(|_, value| !value.is_null() && value.as_str() != Some(""));
     for (name, value) in &mut arguments {
         let Some(field) = offered(action).find(|field| field.name == name) else {
-            let names = offered(action).map(|it| it.name);
-            return Err(match fields::nearest(name, names) {
-                Some(meant) => fields::unknown(name.clone(), meant),
-                None => wrong(Some(name), format!("`{action}` has no parameter `{}`", cut(name))),
-            });
+            if let Some(meant) = fields::nearest(name, offered(action).map(|it| it.name)) {
+                return Err(fields::unknown(name.clone(), meant));
+            }
+            let names: Vec<String> = offered(action).map(|it| format!("`{}`", it.name)).collect();
+            let (name, names) = (cut(name), names.join(", "));
+            return Err(wrong(Some(&name), format!("`{action}` has no parameter `{name}`; it has {names}")));
         };
         if field.secret {
             restore_all(value, &restore);
@@ -132,11 +133,11 @@ fn cut(text: &str) -> String {
     text.chars().take(80).collect()
 }
 
-fn parameters(action: Action, given: &Facts, limits: &Limits) -> Value {
+fn parameters(action: Action, given: &Facts, limits: Limits) -> Value {
     let properties: Map<String, Value> =
         offered(action).map(|field| (field.name.to_owned(), schema(field, limits))).collect();
     let required: Vec<&str> = given
-        .missing(action, Source::Model, limits)
+        .missing(action, Source::Model, &limits)
         .into_iter()
         .map(super::facts::Need::field)
         .filter(|name| properties.contains_key(*name))
@@ -144,7 +145,7 @@ fn parameters(action: Action, given: &Facts, limits: &Limits) -> Value {
     json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
 }
 
-fn schema(field: &Field, limits: &Limits) -> Value {
+fn schema(field: &Field, limits: Limits) -> Value {
     let about = field.about;
     match field.kind {
         Kind::Text | Kind::Version => json!({"type": "string", "description": about}),

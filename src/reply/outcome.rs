@@ -106,9 +106,7 @@ fn failed(operation: &Operation, headline: &str, deployment: Option<&Deployment>
     let failure = operation.failure.as_ref();
     vec![
         Some(headline.to_owned()),
-        failure.map(|failure| format!("Why: {}", sentence(&failure.message))),
-        failure.and_then(output),
-        failure.filter(|it| !it.next_step.is_empty()).map(|it| format!("What to do: {}", sentence(&it.next_step))),
+        failure.map(cause),
         bullets("Taken back:", &operation.receipt),
         deployment.filter(|it| is_live(Some(it))).map(place),
         bullets("Worth knowing:", &operation.warnings),
@@ -250,6 +248,16 @@ fn warnings(operation: &Operation, deployment: &Deployment) -> Vec<String> {
     }
     all.extend(deployment.facts.warnings.iter().filter(|it| !operation.warnings.contains(it)).cloned());
     all
+}
+
+/// Why something is not well, and what to do about it.
+pub(super) fn cause(failure: &Failure) -> String {
+    let paragraphs = [
+        Some(format!("Why: {}", sentence(&failure.message))),
+        output(failure),
+        (!failure.next_step.is_empty()).then(|| format!("What to do: {}", sentence(&failure.next_step))),
+    ];
+    paragraphs.into_iter().flatten().collect::<Vec<_>>().join("\n\n")
 }
 
 fn output(failure: &Failure) -> Option<String> {

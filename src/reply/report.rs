@@ -1,9 +1,10 @@
 //! Answers to questions: what is deployed, how it is, what a plan would do.
 
+use crate::event::Failure;
 use crate::id::{OperationId, PlanHash};
 use crate::store::record::{Deployment, DeploymentState};
 
-use super::outcome::place;
+use super::outcome::{cause, place};
 use super::view::PlanView;
 use super::{bullets, code_block, plain};
 
@@ -31,7 +32,7 @@ pub fn deployments(deployments: &[Deployment]) -> String {
 
 /// How one deployment is.
 #[must_use]
-pub fn status(deployment: &Deployment, live: &[String]) -> String {
+pub fn status(deployment: &Deployment, live: &[String], why: Option<&Failure>) -> String {
     let headline = format!(
         "**`{}` is {}.** It is built from {}.",
         deployment.name,
@@ -42,6 +43,7 @@ pub fn status(deployment: &Deployment, live: &[String]) -> String {
         Some(headline),
         Some(place(deployment)),
         bullets("Right now:", live),
+        why.map(cause),
         bullets("Worth knowing:", &deployment.facts.warnings),
     ]
     .into_iter()
@@ -158,7 +160,7 @@ mod tests {
 
     #[test]
     fn a_status_says_how_it_is_right_now() {
-        insta::assert_snapshot!(status(&a_deployment(), &["2 of 2 pods are ready".to_owned()]));
+        insta::assert_snapshot!(status(&a_deployment(), &["2 of 2 pods are ready".to_owned()], None));
     }
 
     #[test]

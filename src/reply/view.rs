@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
+use crate::event::Failure;
 use crate::id::{Action, OperationId, PlanHash};
-use crate::store::record::Deployment;
+use crate::store::record::{Deployment, Operation};
 
 /// One step of an operation, as it stands.
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
@@ -85,6 +86,15 @@ pub enum Report {
         deployment: Deployment,
         /// How it is right now, one line each.
         live: Vec<String>,
+        /// Why it is not well.
+        why: Option<Failure>,
+    },
+    /// What the last operation on a deployment that is not there came to.
+    Past {
+        /// The operation.
+        operation: Box<Operation>,
+        /// What it was about.
+        deployment: Box<Deployment>,
     },
     /// What an application prints; the lines are read by whoever shows them.
     Logs {

@@ -101,3 +101,16 @@ async fn a_name_that_another_repository_has_is_refused_before_anything_happens()
     assert_eq!((refused.status, refused.code()), (409, "conflict"), "{refused:?}");
     assert_eq!(world.texts("SELECT id FROM operations").await.len(), 1);
 }
+
+#[tokio::test]
+async fn why_a_deploy_failed_is_known_also_when_nothing_of_it_is_left() {
+    let world = World::start().await;
+    world.kube.crash_new_images(true);
+    world.chat(&world.ask("deploy")).await;
+
+    let why = world.chat(&say("why is it failing?")).await;
+    let by_fields = world.chat(&world.ask("status")).await;
+
+    assert!(why.text().contains("Why: ") && why.text().contains("What to do: "), "{}", why.text());
+    assert_eq!((by_fields.status, by_fields.code()), (404, "deployment_not_found"));
+}

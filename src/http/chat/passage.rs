@@ -17,11 +17,11 @@ const AZURE_FIELDS: &[&str] = &["content_filter_results", "content_filter_offset
 /// [`ApiError`] when it gives none.
 pub async fn whole(model: &Model, body: &Map<String, Value>, head: &Head) -> Result<ChatCompletion, ApiError> {
     let Answer { mut message, finish_reason, logprobs, usage } = model.complete(&passing(model, body)).await?;
-    AZURE_FIELDS.iter().for_each(|name| drop(message.remove(*name)));
+    message.retain(|name, _| !AZURE_FIELDS.contains(&name.as_str()));
     for (name, default) in [("role", json!("assistant")), ("content", Value::Null), ("refusal", Value::Null)] {
         message.entry(name).or_insert(default);
     }
-    Ok(ChatCompletion::of_model(head, message, finish_reason, logprobs, usage))
+    Ok(ChatCompletion::of_model(head, message, finish_reason, logprobs, usage.as_ref()))
 }
 
 /// Asks the model for an answer in chunks, and waits until it begins.
@@ -43,8 +43,7 @@ pub async fn chunks(
 /// The delta as the caller gets it; `None` when nothing of it is left. The role is said already.
 #[must_use]
 pub fn delta(mut delta: Map<String, Value>) -> Option<Map<String, Value>> {
-    delta.remove("role");
-    AZURE_FIELDS.iter().for_each(|name| drop(delta.remove(*name)));
+    delta.retain(|name, _| name != "role" && !AZURE_FIELDS.contains(&name.as_str()));
     let says_something = |(name, value): (&String, &Value)| match value {
         Value::Null => false,
         Value::String(text) => !text.is_empty() || name != "content",

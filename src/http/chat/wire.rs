@@ -87,10 +87,10 @@ impl ChatCompletion {
         message: Map<String, Value>,
         finish_reason: String,
         logprobs: Value,
-        usage: Option<llm::Usage>,
+        usage: Option<&llm::Usage>,
     ) -> Self {
         let length = message.get("content").and_then(Value::as_str).map_or(4, str::len);
-        let usage = Usage::counted(usage.as_ref(), head.prompt_tokens, length);
+        let usage = Usage::counted(usage, head.prompt_tokens, length);
         Self::of_message(head, Message::OfModel(message), finish_reason, logprobs, usage)
     }
 
@@ -147,7 +147,6 @@ struct Answer {
 
 /// Tokens: as the model counts them, else an estimate.
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
-#[expect(clippy::struct_field_names, reason = "the names are OpenAI's")]
 pub struct Usage {
     prompt_tokens: u64,
     completion_tokens: u64,

@@ -118,17 +118,18 @@ async fn one_message_makes_one_change() {
 }
 
 #[tokio::test]
-async fn why_it_fails_is_answered_from_what_the_cluster_says() {
+async fn why_it_fails_is_answered_from_the_store_and_the_diagnosis() {
     let azure = Azure::start().await;
     let world = azure.world().await;
     world.kube.crash_new_images(true);
     world.chat(&world.ask("deploy")).await;
-    azure.will([call("list", json!({})), say("Nothing is there.")]);
+    azure.will([call("status", json!({"instance_name": "notes"})), say("It crashes.")]);
 
     let answer = world.chat(&talk(&["why does it not run?"])).await;
 
-    assert!(answer.text().starts_with("Nothing is there."), "{}", answer.text());
-    assert!(azure.told(1)[0].contains("Nothing is deployed"));
+    assert!(answer.text().starts_with("It crashes."), "{}", answer.text());
+    let told = &azure.told(1)[0];
+    assert!(told.contains("failed") && told.contains("the application says hello"), "{told}");
 }
 
 #[tokio::test]

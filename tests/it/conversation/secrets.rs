@@ -11,7 +11,7 @@ async fn secrets_in_a_message_stay_here_and_still_reach_the_application() {
     let azure = Azure::start().await;
     let world = azure.world().await;
     let mut arguments = deploy(&world);
-    arguments["environment"] = json!({"DB_PASSWORD": "[secret-1]"});
+    arguments["environment"] = json!({"DB_PASSWORD": "[secret-2]"});
     azure.will([call("deploy", arguments), say("It runs.")]);
     let message =
         "start my notes with DB_PASSWORD=s3cr3t-of-the-application, and never mind ghp_s3cr3t0123456789abcdef";
@@ -21,7 +21,7 @@ async fn secrets_in_a_message_stay_here_and_still_reach_the_application() {
     assert_eq!(answer.state(), "succeeded", "{}", answer.text());
     let prompts = serde_json::to_string(&azure.requests()).unwrap();
     assert!(!prompts.contains("s3cr3t"), "{prompts}");
-    assert!(prompts.contains("DB_PASSWORD=[secret-1]"));
+    assert!(prompts.contains("DB_PASSWORD=[secret-2]"));
     let secret = world.kube.objects().into_iter().find(|it| it.contains("secrets")).expect("a Secret");
     let (_, name) = secret.rsplit_once('/').unwrap();
     let object = world.kube.object("secrets", "team", name).to_string();

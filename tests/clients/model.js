@@ -1,7 +1,8 @@
 // A chat model for tests: OpenAI's protocol at /v1, Azure's two ways at /openai, answers made up from the request.
 //
 // It calls a tool when it must, or when the conversation mentions one by its name; it fills arguments and structured
-// answers from their schema with the numbers and words of the conversation. Directives in the last message make it fail:
+// answers from their schema (or from the `### Output:` of a chat page's task) with the numbers and words of the
+// conversation. Directives in the last message make it fail:
 //   [status 503] [status 429 40] (with retry-after-ms)   [fails 2 503]: so many times for the same text, then well
 //   [cut] ends in mid-stream   [slow 300] waits so many ms   [garbage] broken arguments   [filter] the content filter
 // GET /requests lists what has arrived, headers and body; DELETE /requests forgets it.
@@ -80,6 +81,8 @@ function answerTo(body) {
     const text = person.includes("[garbage]") ? '{"broken' : JSON.stringify(instance(tool.parameters ?? {}, said(person)));
     return { content: null, tool_calls: [{ id: `call_${randomUUID().slice(0, 24).replaceAll("-", "")}`, type: "function", function: { name: tool.name, arguments: text } }] };
   }
+  const shape = person.match(/### Output:[^{]*\{\s*"(\w+)"/);
+  if (shape) return { content: JSON.stringify({ [shape[1]]: ["something"] }) };
   const format = body.response_format ?? { type: "text" };
   if (format.type === "json_schema") return { content: JSON.stringify(instance(format.json_schema.schema ?? {}, said(person))) };
   if (format.type === "json_object") {

@@ -74,9 +74,10 @@ class Page:
 
 
 @pytest.mark.parametrize("forwards_task", [False, True], ids=["as it comes", "with its task forwarded"])
-@pytest.mark.parametrize("end", ["exit 1", "exec sleep 3; exit 1"], ids=["quick", "slow"])
-async def test_a_conversation_with_sticky_parameters_is_one_deployment(tmp_path, forwards_task, end):
-    settings = bed.programs(tmp_path, end)
+@pytest.mark.parametrize("end", ["exit 1", "sleep 2; exit 1"], ids=["quick", "slow"])
+@pytest.mark.parametrize("has_model", [False, True], ids=["without a model", "with a model"])
+async def test_a_conversation_with_sticky_parameters_is_one_deployment(tmp_path, behind, forwards_task, end, has_model):
+    settings = bed.programs(tmp_path, end) | (behind.settings if has_model else {})
     with bed.Server(**settings, RETRY_ATTEMPTS="0", API_KEYS=bed.KEY) as server:
         page = Page(server.url, forwards_task)
 

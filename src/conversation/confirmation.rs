@@ -16,7 +16,8 @@ use crate::reply::report;
 pub(super) async fn answered(app: &App, ask: &Ask) -> Result<Option<Opening>, AppError> {
     let Some((shown, before)) = asked(&ask.messages) else { return Ok(None) };
     let said = ask.messages.last().map_or("", |it| it.text.as_str());
-    let messages = match sentence::agreement(said) {
+    let agreement = sentence::agreement(said);
+    let messages = match agreement {
         Agreement::Yes => before,
         Agreement::YesAnd => &ask.messages[..],
         Agreement::No => return Ok(Some(Opening::Words(Unclear::Withdrawn.text()))),
@@ -26,16 +27,18 @@ pub(super) async fn answered(app: &App, ask: &Ask) -> Result<Option<Opening>, Ap
     let request = Request { confirmation: Confirmation::OfPlan(shown), dry_run: false, ..request };
     let opening = carry_out(app, &ask.principal, ask.key.clone(), request).await;
     match opening {
+        // More than a yes may be another wish, which then stands for itself.
+        Ok(Opening::Confirmation(_)) if agreement == Agreement::YesAnd => Ok(None),
         Ok(Opening::Confirmation(_)) | Err(_) if app.model().is_some() => Ok(None),
         opening => opening.map(Some),
     }
 }
 
-/// The plan that the person agrees to with their last words, if they do.
+/// The plan that the person agrees to with their last words, if these say nothing else.
 pub(super) fn agreed(ask: &Ask) -> Option<PlanHash> {
     let (shown, _) = asked(&ask.messages)?;
     let said = ask.messages.last()?;
-    matches!(sentence::agreement(&said.text), Agreement::Yes | Agreement::YesAnd).then_some(shown)
+    (sentence::agreement(&said.text) == Agreement::Yes).then_some(shown)
 }
 
 /// The plan that the answer before the last message shows, and the conversation before that message.

@@ -24,7 +24,9 @@ pub(super) async fn answered(app: &App, ask: &Ask) -> Result<Option<Opening>, Ap
         Agreement::Other => return Ok(None),
     };
     let Reading::Request(request) = sentence::read(&turns(messages), &ask.facts, &ask.limits) else { return Ok(None) };
-    let request = Request { confirmation: Confirmation::OfPlan(shown), dry_run: false, ..request };
+    // A plan that was only asked for in words is now meant; the field `dry_run` goes on to say what it says.
+    let dry_run = ask.facts.dry_run.unwrap_or(false);
+    let request = Request { confirmation: Confirmation::OfPlan(shown), dry_run, ..request };
     let opening = carry_out(app, &ask.principal, ask.key.clone(), request).await;
     match opening {
         // More than a yes may be another wish, which then stands for itself.

@@ -84,13 +84,17 @@ impl Rounds {
         listener: &mut L,
     ) -> Result<Ending, AnswerError> {
         if listener.is_live() && self.ask.body.get("stream_options").is_some_and(|it| it["include_usage"] == true) {
-            self.prompt.set("stream_options", options::with_usage());
+            self.prompt.set_ours("stream_options", options::with_usage());
         }
         for round in 1..=MAX_ROUNDS {
             let may_call = round < MAX_ROUNDS && self.wrong < MAX_WRONG;
             self.offer(may_call);
             let answer = match self.listen(until, listener).await {
                 Ok(answer) => answer,
+                Err(error) if self.is_without_tools(&error) && self.says_no_more_than_chat() => {
+                    self.tools.clear();
+                    continue;
+                }
                 Err(error) => return self.without_model(app, error, listener).await,
             };
             self.count(answer.usage.as_ref());
@@ -117,6 +121,20 @@ impl Rounds {
         unreachable!("the last round returns, as it offers nothing to call")
     }
 
+    /// Whether the model is one that cannot call tools at all.
+    fn is_without_tools(&self, error: &LlmError) -> bool {
+        let is_refused = matches!(error, LlmError::Refused { message, .. } if message.to_lowercase().contains("tool"));
+        is_refused && !self.tools.is_empty()
+    }
+
+    /// Whether what is said has no meaning without the model.
+    fn says_no_more_than_chat(&self) -> bool {
+        match sentence::read(&turns(&self.ask.messages), &self.ask.facts, &self.ask.limits) {
+            Reading::Help | Reading::Unclear(Unclear::NotUnderstood) => true,
+            Reading::Request(_) | Reading::Question(_) | Reading::Unclear(_) => false,
+        }
+    }
+
     /// Sets the tools of the next round.
     fn offer(&mut self, may_call: bool) {
         let only_looks = self.reads_others || self.outcome.is_some();
@@ -132,7 +150,7 @@ impl Rounds {
         if tools.is_empty() {
             self.prompt.unset("tools");
         } else {
-            self.prompt.set("tools", Value::Array(tools));
+            self.prompt.set_ours("tools", Value::Array(tools));
         }
     }
 
@@ -284,7 +302,9 @@ impl Rounds {
             Some(it) => (Some((it.operation.id, it.operation.state)), it.deployment),
             None => (None, None),
         };
-        Ok(Ending { operation, deployment, finish_reason: Some(answer.finish_reason.clone()), usage: self.usage })
+        // The calls were ours, or came when there was nothing to call: the caller has none to answer.
+        let finish_reason = Some(answer.finish_reason.clone()).filter(|it| !it.ends_with("_calls"));
+        Ok(Ending { operation, deployment, finish_reason, usage: self.usage })
     }
 
     /// The model failed.
@@ -305,6 +325,7 @@ impl Rounds {
         // What the caller asked of the model is the caller's to correct.
         if nothing_done
             && !listener.has_heard()
+            && !self.is_without_tools(&error)
             && let LlmError::Refused { .. } = error
         {
             return Err(error.into());
@@ -324,16 +345,15 @@ impl Rounds {
             listener.say(format!("\n\n*({}. Please ask again.)*", capital(why))).await;
             return Ok(Ending { usage: self.usage, ..Ending::default() });
         }
-        let opening = match sentence::read(&turns(&self.ask.messages), &self.ask.facts, &self.ask.limits) {
-            Reading::Help | Reading::Unclear(Unclear::NotUnderstood) => {
-                let help = question::help();
-                Opening::Words(format!("{}, so I read plain sentences only.\n\n{help}", capital(why)))
-            }
-            Reading::Request(_) | Reading::Question(_) | Reading::Unclear(_) => match read(app, &self.ask).await {
+        let opening = if self.says_no_more_than_chat() {
+            let help = question::help();
+            Opening::Words(format!("{}, so I read plain sentences only.\n\n{help}", capital(why)))
+        } else {
+            match read(app, &self.ask).await {
                 Err(AppError::Internal(source)) => return Err(AppError::Internal(source).into()),
                 Err(error) => Opening::Words(format!("Nothing was done: {error}.")),
                 Ok(opening) => opening,
-            },
+            }
         };
         Ok(Ending { usage: self.usage, ..Box::pin(opening.tell(app, listener)).await? })
     }

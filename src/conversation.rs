@@ -21,7 +21,7 @@ use crate::intent::sentence::{self, Reading, Role};
 use crate::intent::{Limits, Request, question};
 use crate::llm::{LlmError, Model, Prompt, Usage};
 use crate::reply::view::{PlanView, Report};
-use crate::store::operations::RequestKey;
+use crate::store::operations::{KeyKind, RequestKey};
 use crate::store::record::Deployment;
 
 mod confirmation;
@@ -117,8 +117,10 @@ pub enum AnswerError {
 /// # Errors
 /// [`AppError`] says why it cannot be carried out. With a model, that is something to talk about instead.
 pub async fn open(app: &App, ask: Ask) -> Result<Opening, AppError> {
-    // Once means once: who sends the same message again gets the same operation, whatever the model would say now.
-    if let Some(id) = app.attached(&ask.principal, &ask.key).await? {
+    // Once means once: who sends the same message again gets the same operation, whatever the model would say now. What
+    // is not known to be sent again attaches when it is carried out.
+    let may_be_known = app.model().is_some() && ask.key.kind != KeyKind::Hash { is_retry: false };
+    if may_be_known && let Some(id) = app.attached(&ask.principal, &ask.key).await? {
         return Ok(Opening::Operation(id));
     }
     if let Some(opening) = confirmation::answered(app, &ask).await? {

@@ -150,6 +150,9 @@ impl Model {
                     }
                     return Some((item, (events, model, progress)));
                 }
+                if progress == Progress::Ended {
+                    model.0.circuit.note(None);
+                }
             }
         }))
     }
@@ -213,7 +216,10 @@ impl Model {
                 (_, pause) => pause,
             })
             .await;
-        self.0.circuit.note(sent.as_ref().err());
+        // Whether it is well is known when the answer is whole.
+        if let Err(error) = &sent {
+            self.0.circuit.note(Some(error));
+        }
         sent
     }
 

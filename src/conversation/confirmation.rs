@@ -16,26 +16,31 @@ use crate::reply::report;
 pub(super) async fn answered(app: &App, ask: &Ask) -> Result<Option<Opening>, AppError> {
     let Some((shown, before)) = asked(&ask.messages) else { return Ok(None) };
     let said = ask.messages.last().map_or("", |it| it.text.as_str());
-    let messages = match sentence::agreement(said) {
+    let agreement = sentence::agreement(said);
+    let messages = match agreement {
         Agreement::Yes => before,
         Agreement::YesAnd => &ask.messages[..],
         Agreement::No => return Ok(Some(Opening::Words(Unclear::Withdrawn.text()))),
         Agreement::Other => return Ok(None),
     };
     let Reading::Request(request) = sentence::read(&turns(messages), &ask.facts, &ask.limits) else { return Ok(None) };
-    let request = Request { confirmation: Confirmation::OfPlan(shown), dry_run: false, ..request };
+    // A plan that was only asked for in words is now meant; the field `dry_run` goes on to say what it says.
+    let dry_run = ask.facts.dry_run.unwrap_or(false);
+    let request = Request { confirmation: Confirmation::OfPlan(shown), dry_run, ..request };
     let opening = carry_out(app, &ask.principal, ask.key.clone(), request).await;
     match opening {
+        // More than a yes may be another wish, which then stands for itself.
+        Ok(Opening::Confirmation(_)) if agreement == Agreement::YesAnd => Ok(None),
         Ok(Opening::Confirmation(_)) | Err(_) if app.model().is_some() => Ok(None),
         opening => opening.map(Some),
     }
 }
 
-/// The plan that the person agrees to with their last words, if they do.
+/// The plan that the person agrees to with their last words, if these say nothing else.
 pub(super) fn agreed(ask: &Ask) -> Option<PlanHash> {
     let (shown, _) = asked(&ask.messages)?;
     let said = ask.messages.last()?;
-    matches!(sentence::agreement(&said.text), Agreement::Yes | Agreement::YesAnd).then_some(shown)
+    (sentence::agreement(&said.text) == Agreement::Yes).then_some(shown)
 }
 
 /// The plan that the answer before the last message shows, and the conversation before that message.

@@ -39,7 +39,7 @@ pub(super) fn of_conversation(model: &Model, ask: &Ask) -> Prompt {
     for (name, value) in options::of_conversation(&ask.body) {
         prompt.set(&name, value);
     }
-    prompt.push(json!({"role": "system", "content": RULES}));
+    prompt.push_ours(json!({"role": "system", "content": RULES}));
     let messages = ask.body.get("messages").and_then(Value::as_array);
     for (message, raw) in ask.messages.iter().zip(messages.into_iter().flatten()) {
         prompt.push(said(message, raw));

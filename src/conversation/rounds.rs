@@ -15,12 +15,13 @@ use crate::id::{Action, PlanHash};
 use crate::intent::question::{self, Unclear};
 use crate::intent::sentence::{self, Reading};
 use crate::intent::tool_call::{self, Tool};
-use crate::intent::{Confirmation, Request};
+use crate::intent::{Confirmation, Intent, Request};
 use crate::llm::chunk::Assembly;
 use crate::llm::{Answer, LlmError, Model, Prompt, ToolCall, Usage};
 use crate::reply::outcome::outcome as outcome_of;
 use crate::reply::report;
 use crate::reply::view::Report;
+use crate::store::record::Deployment;
 
 /// So many rounds at most; in the last one there is nothing to call any more.
 const MAX_ROUNDS: usize = 8;
@@ -83,13 +84,17 @@ impl Rounds {
         listener: &mut L,
     ) -> Result<Ending, AnswerError> {
         if listener.is_live() && self.ask.body.get("stream_options").is_some_and(|it| it["include_usage"] == true) {
-            self.prompt.set("stream_options", options::with_usage());
+            self.prompt.set_ours("stream_options", options::with_usage());
         }
         for round in 1..=MAX_ROUNDS {
             let may_call = round < MAX_ROUNDS && self.wrong < MAX_WRONG;
             self.offer(may_call);
             let answer = match self.listen(until, listener).await {
                 Ok(answer) => answer,
+                Err(error) if self.is_without_tools(&error) && self.says_no_more_than_chat() => {
+                    self.tools.clear();
+                    continue;
+                }
                 Err(error) => return self.without_model(app, error, listener).await,
             };
             self.count(answer.usage.as_ref());
@@ -116,6 +121,20 @@ impl Rounds {
         unreachable!("the last round returns, as it offers nothing to call")
     }
 
+    /// Whether the model is one that cannot call tools at all.
+    fn is_without_tools(&self, error: &LlmError) -> bool {
+        let is_refused = matches!(error, LlmError::Refused { message, .. } if message.to_lowercase().contains("tool"));
+        is_refused && !self.tools.is_empty()
+    }
+
+    /// Whether what is said has no meaning without the model.
+    fn says_no_more_than_chat(&self) -> bool {
+        match sentence::read(&turns(&self.ask.messages), &self.ask.facts, &self.ask.limits) {
+            Reading::Help | Reading::Unclear(Unclear::NotUnderstood) => true,
+            Reading::Request(_) | Reading::Question(_) | Reading::Unclear(_) => false,
+        }
+    }
+
     /// Sets the tools of the next round.
     fn offer(&mut self, may_call: bool) {
         let only_looks = self.reads_others || self.outcome.is_some();
@@ -131,13 +150,14 @@ impl Rounds {
         if tools.is_empty() {
             self.prompt.unset("tools");
         } else {
-            self.prompt.set("tools", Value::Array(tools));
+            self.prompt.set_ours("tools", Value::Array(tools));
         }
     }
 
     /// Hears one answer of the model; who listens hears its words as they come.
     async fn listen<L: Listener>(&self, until: Instant, listener: &mut L) -> Result<Answer, LlmError> {
-        let late = |_| LlmError::Silent(until.elapsed());
+        let began = Instant::now();
+        let late = |_| LlmError::Silent(began.elapsed());
         if !listener.is_live() {
             return timeout_at(until, self.model.complete(&self.prompt)).await.map_err(late)?;
         }
@@ -262,8 +282,11 @@ impl Rounds {
     /// The model has said its last word.
     async fn end<L: Listener>(self, app: &App, answer: &Answer, listener: &mut L) -> Result<Ending, AnswerError> {
         let text = answer.text();
-        if text.trim().is_empty() && answer.finish_reason != "content_filter" {
-            return self.without_model(app, LlmError::Garbage, listener).await;
+        if text.trim().is_empty() && answer.finish_reason == "tool_calls" {
+            return self.read_alone(app, "the chat model came to no end", listener).await;
+        }
+        if text.trim().is_empty() && self.outcome.is_some() {
+            return self.read_alone(app, "the chat model said nothing", listener).await;
         }
         if !listener.is_live() {
             listener.say(text.to_owned()).await;
@@ -279,10 +302,12 @@ impl Rounds {
             Some(it) => (Some((it.operation.id, it.operation.state)), it.deployment),
             None => (None, None),
         };
-        Ok(Ending { operation, deployment, finish_reason: Some(answer.finish_reason.clone()), usage: self.usage })
+        // The calls were ours, or came when there was nothing to call: the caller has none to answer.
+        let finish_reason = Some(answer.finish_reason.clone()).filter(|it| !it.ends_with("_calls"));
+        Ok(Ending { operation, deployment, finish_reason, usage: self.usage })
     }
 
-    /// Goes on without the model.
+    /// The model failed.
     async fn without_model<L: Listener>(
         self,
         app: &App,
@@ -290,40 +315,45 @@ impl Rounds {
         listener: &mut L,
     ) -> Result<Ending, AnswerError> {
         tracing::warn!(error = %error, "an answer goes on without the chat model");
+        let nothing_done = self.outcome.is_none();
+        if nothing_done && let LlmError::Filtered { .. } = &error {
+            separate(listener).await;
+            listener.say(format!("I cannot answer that: {error}.")).await;
+            let finish_reason = Some("content_filter".to_owned());
+            return Ok(Ending { finish_reason, usage: self.usage, ..Ending::default() });
+        }
+        // What the caller asked of the model is the caller's to correct.
+        if nothing_done
+            && !listener.has_heard()
+            && !self.is_without_tools(&error)
+            && let LlmError::Refused { .. } = error
+        {
+            return Err(error.into());
+        }
+        self.read_alone(app, &error.to_string(), listener).await
+    }
+
+    /// Goes on without the model: tells what has begun, else reads the sentence.
+    async fn read_alone<L: Listener>(self, app: &App, why: &str, listener: &mut L) -> Result<Ending, AnswerError> {
         if let Some(Outcome { text, operation, deployment }) = self.outcome {
             separate(listener).await;
             listener.say(text).await;
             let operation = Some((operation.id, operation.state));
             return Ok(Ending { operation, deployment, usage: self.usage, finish_reason: None });
         }
-        if let LlmError::Filtered { .. } = &error {
-            separate(listener).await;
-            listener.say(format!("I cannot answer that: {error}.")).await;
-            return Ok(Ending {
-                finish_reason: Some("content_filter".to_owned()),
-                usage: self.usage,
-                ..Ending::default()
-            });
-        }
         if listener.has_heard() {
-            listener.say(format!("\n\n*({}. Please ask again.)*", capital(&error.to_string()))).await;
+            listener.say(format!("\n\n*({}. Please ask again.)*", capital(why))).await;
             return Ok(Ending { usage: self.usage, ..Ending::default() });
         }
-        // What the caller asked of the model is the caller's to correct.
-        if let LlmError::Refused { .. } = error {
-            return Err(error.into());
-        }
-        let opening = match sentence::read(&turns(&self.ask.messages), &self.ask.facts, &self.ask.limits) {
-            Reading::Help | Reading::Unclear(Unclear::NotUnderstood) => Opening::Words(format!(
-                "{}, so I read plain sentences only.\n\n{}",
-                capital(&error.to_string()),
-                question::help()
-            )),
-            Reading::Request(_) | Reading::Question(_) | Reading::Unclear(_) => match read(app, &self.ask).await {
+        let opening = if self.says_no_more_than_chat() {
+            let help = question::help();
+            Opening::Words(format!("{}, so I read plain sentences only.\n\n{help}", capital(why)))
+        } else {
+            match read(app, &self.ask).await {
                 Err(AppError::Internal(source)) => return Err(AppError::Internal(source).into()),
                 Err(error) => Opening::Words(format!("Nothing was done: {error}.")),
                 Ok(opening) => opening,
-            },
+            }
         };
         Ok(Ending { usage: self.usage, ..Box::pin(opening.tell(app, listener)).await? })
     }
@@ -335,13 +365,13 @@ fn told(call: &ToolCall, text: &str) -> Carried {
 
 /// A model that follows a log would never get to say anything.
 fn limited(mut request: Request) -> Request {
-    if let crate::intent::Intent::Logs(logs) = &mut request.intent {
+    if let Intent::Logs(logs) = &mut request.intent {
         logs.follow = false;
     }
     request
 }
 
-async fn lines(app: &App, deployment: &crate::store::record::Deployment, tail: u32) -> Result<Vec<String>, AppError> {
+async fn lines(app: &App, deployment: &Deployment, tail: u32) -> Result<Vec<String>, AppError> {
     let mut lines = app.logs(deployment, tail, false).await?;
     let mut all = Vec::new();
     while let Some(line) = lines.next().await {

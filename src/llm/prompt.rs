@@ -8,7 +8,8 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::{Map, Value, json};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::{Map, Value};
 
 use crate::secret::Redactor;
 use crate::secret::redactor::REDACTED;
@@ -47,9 +48,19 @@ impl Prompt {
         self.fields.insert(name.to_owned(), value);
     }
 
+    /// Sets an option to what this program itself made: there is nothing to replace in it.
+    pub fn set_ours(&mut self, name: &str, value: Value) {
+        self.fields.insert(name.to_owned(), value);
+    }
+
     /// Takes an option away.
     pub fn unset(&mut self, name: &str) {
         self.fields.remove(name);
+    }
+
+    /// Adds a message of this program itself: there is nothing to replace in it.
+    pub fn push_ours(&mut self, message: Value) {
+        self.messages.push(message);
     }
 
     /// Adds a message.
@@ -70,16 +81,8 @@ impl Prompt {
     }
 
     /// The body of the request.
-    pub(super) fn body(&self, model: &str, stream: bool) -> Value {
-        let mut body = self.fields.clone();
-        body.insert("model".to_owned(), json!(model));
-        body.insert("messages".to_owned(), json!(self.messages));
-        if stream {
-            body.insert("stream".to_owned(), json!(true));
-        } else {
-            body.remove("stream_options");
-        }
-        Value::Object(body)
+    pub(super) fn body<'a>(&'a self, model: &'a str, stream: bool) -> Body<'a> {
+        Body { prompt: self, model, stream }
     }
 
     fn clean(&mut self, value: &mut Value) {
@@ -121,6 +124,30 @@ impl Prompt {
     }
 }
 
+/// The body of a request. Prompts are long: it is written without a copy of them.
+pub(super) struct Body<'a> {
+    prompt: &'a Prompt,
+    model: &'a str,
+    stream: bool,
+}
+
+impl Serialize for Body<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("model", self.model)?;
+        map.serialize_entry("messages", &self.prompt.messages)?;
+        if self.stream {
+            map.serialize_entry("stream", &true)?;
+        }
+        for (name, value) in &self.prompt.fields {
+            if self.stream || name != "stream_options" {
+                map.serialize_entry(name, value)?;
+            }
+        }
+        map.end()
+    }
+}
+
 fn stand_in(index: usize) -> String {
     format!("{STAND_IN}{}]", index + 1)
 }
@@ -137,7 +164,13 @@ fn is_unmarked_secret(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    fn body(prompt: &Prompt) -> Value {
+        serde_json::to_value(prompt.body("m", false)).unwrap()
+    }
 
     fn prompt(text: &str) -> Prompt {
         let mut prompt = Prompt::new(Redactor::new());
@@ -147,7 +180,7 @@ mod tests {
     }
 
     fn said(prompt: &Prompt) -> String {
-        prompt.body("m", false)["messages"][0]["content"].as_str().unwrap().to_owned()
+        body(prompt)["messages"][0]["content"].as_str().unwrap().to_owned()
     }
 
     #[test]
@@ -182,7 +215,7 @@ mod tests {
 
         prompt.push(picture.clone());
 
-        assert_eq!(prompt.body("m", true)["messages"][1], picture);
+        assert_eq!(body(&prompt)["messages"][1], picture);
     }
 
     #[test]
@@ -192,6 +225,6 @@ mod tests {
 
         prompt.push(json!({"role": "user", "content": once}));
 
-        assert_eq!(prompt.body("m", false)["messages"][1]["content"], once.as_str());
+        assert_eq!(body(&prompt)["messages"][1]["content"], once.as_str());
     }
 }

@@ -63,7 +63,7 @@ fn succeeded(operation: &Operation, deployment: Option<&Deployment>) -> Vec<Opti
     };
     match operation.action {
         Action::Deploy if rolled_out || version.is_none() => {
-            running(format!("**`{name}` is running.**{}", built_from(deployment)))
+            running(format!("**`{name}` is running.**{}{}", built_from(deployment), took(operation)))
         }
         Action::Deploy | Action::Redeploy if !rolled_out && !operation.receipt.is_empty() => {
             let mut paragraphs = running(format!("**`{name}` is up to date.**"));
@@ -75,7 +75,7 @@ fn succeeded(operation: &Operation, deployment: Option<&Deployment>) -> Vec<Opti
             version.map(|version| format!(" commit `{}`", version.commit.short())).unwrap_or_default()
         )),
         Action::Deploy | Action::Redeploy => {
-            running(format!("**`{name}` runs its new version.**{}", built_from(deployment)))
+            running(format!("**`{name}` runs its new version.**{}{}", built_from(deployment), took(operation)))
         }
         Action::Scale => running(match deployment.facts.replicas {
             Some(0) => format!(
@@ -230,6 +230,12 @@ fn port_forward(deployment: &Deployment, version: &Version) -> String {
 fn built_from(deployment: &Deployment) -> String {
     let commit = deployment.facts.version.as_ref().map(|version| format!(" at commit `{}`", version.commit.short()));
     format!(" It is built from {}{}.", deployment.repository, commit.unwrap_or_default())
+}
+
+/// How long it took, when that is worth a word.
+fn took(operation: &Operation) -> String {
+    let ms = operation.ended_at.map_or(0, |ended| ended.duration_since(operation.created_at).as_millis());
+    u64::try_from(ms).ok().filter(|ms| *ms >= 1000).map_or_else(String::new, |ms| format!(" It took {}.", elapsed(ms)))
 }
 
 fn next(deployment: &Deployment) -> String {

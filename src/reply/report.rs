@@ -75,7 +75,9 @@ pub fn plan(plan: &PlanView) -> String {
         Some(format!("**Plan for `{}`.** Nothing was changed: this is what would be done.", plan.deployment)),
         bullets("", &plan.summary).map(|it| it.trim_start().to_owned()),
         Some(steps(plan)),
-        Some(format!("Send the same without `dry_run` to do it, or say **yes**. (plan `{hash}`)")),
+        Some(format!(
+            "To do it, send the same without `dry_run`, or say **yes** if you asked in words. (plan `{hash}`)"
+        )),
     ]
     .into_iter()
     .flatten()

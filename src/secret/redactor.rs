@@ -30,6 +30,8 @@ const SHAPES: &[(&str, &str)] = &[
     (r"(?i)(?-u:\b)(bearer\s+)[a-z0-9._~+/=-]{8,}", ""),
     (r"(?-u:\b)(?:AKIA|ASIA)[A-Z0-9]{16}(?-u:\b)", ""),
     (r"(?-u:\b)(?:gh[pousr]_|github_pat_|glpat-|glptt-|sk-|odi-|xox[abp]-)[A-Za-z0-9_-]{16,}", ""),
+    (r"(?-u:\b)(?:[sr]k_(?:live|test)_|hf_|npm_|dop_v1_|pypi-|AIza|ya29\.)[A-Za-z0-9_-]{16,}", ""),
+    (r"(?-u:\b)eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]*", ""),
     (
         r#"(?i)((?:token|password|passwd|secret|api[_-]?key|access[_-]?key|secret[_-]?access[_-]?key|x-amz-signature|x-amz-credential)\\?["']?\s*=\s*\\?["']?)[^\s"'&,;\\]+"#,
         "",
@@ -248,6 +250,8 @@ mod tests {
             ("key AKIAIOSFODNN7EXAMPLE.", "key ***."),
             ("ghp_0123456789abcdefghij", "***"),
             ("glpat-0123456789abcdefghij", "***"),
+            ("sk_live_0123456789abcdefghij", "***"),
+            ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJl!", "***!"),
             ("/cb?token=hunter2&x=1", "/cb?token=***&x=1"),
             ("POSTGRES_PASSWORD=hunter2", "POSTGRES_PASSWORD=***"),
             (r#"{"git_token":"hunter2"}"#, r#"{"git_token":"***"}"#),

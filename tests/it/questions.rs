@@ -114,3 +114,17 @@ async fn why_a_deploy_failed_is_known_also_when_nothing_of_it_is_left() {
     assert!(why.text().contains("Why: ") && why.text().contains("What to do: "), "{}", why.text());
     assert_eq!((by_fields.status, by_fields.code()), (404, "deployment_not_found"));
 }
+
+#[tokio::test]
+async fn a_model_of_the_list_presets_the_mode_and_a_sentence_that_says_another_is_asked_back() {
+    let world = World::start().await;
+    let sentence = format!("deploy {} as notes in namespace team", world.repository("notes"));
+
+    let deployed = world.chat(&with(say(&sentence), "model", "deploy-local")).await;
+    let other = world.chat(&with(say(&sentence), "model", "deploy-cloud-hosted")).await;
+    let contradicting = world.chat(&with(say(&format!("{sentence} to local")), "model", "deploy-cloud-hosted")).await;
+
+    assert_eq!(deployed.state(), "succeeded", "{}", deployed.text());
+    assert!(other.text().contains("AWS credentials"), "{}", other.text());
+    assert!(contradicting.text().contains("`deployment_mode` says `cloud-hosted`"), "{}", contradicting.text());
+}

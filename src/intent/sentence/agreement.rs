@@ -3,11 +3,13 @@
 
 use super::word::sentences;
 
-/// Words that agree.
-const YES: &[&str] = &["yes", "y", "yep", "yeah", "yup", "ok", "okay", "sure", "confirm", "confirmed", "proceed", "ja"];
-/// Words that may come with them.
+/// Words that agree. `ok` alone is none: it is also said to what was only shown.
+const YES: &[&str] = &["yes", "y", "yep", "yeah", "yup", "confirm", "confirmed", "proceed", "ja"];
+/// Words that may come before them.
+const BEFORE_YES: &[&str] = &["ok", "okay", "sure", "well", "oh"];
+/// Words that may come after them.
 const WITH_YES: &[&str] =
-    &["please", "pls", "go", "ahead", "do", "it", "that", "this", "exactly", "now", "thanks", "for", "real", "i"];
+    &["please", "pls", "go", "ahead", "do", "it", "that", "this", "exactly", "now", "for", "real", "i"];
 /// Words that decline.
 const NO: &[&str] = &["no", "nope", "cancel", "stop", "nevermind", "never", "don't", "dont", "not", "nein"];
 /// A longer message says more than no.
@@ -29,8 +31,9 @@ pub enum Agreement {
 /// Reads a message as the answer to such a question.
 #[must_use]
 pub fn agreement(text: &str) -> Agreement {
-    let words: Vec<String> = sentences(text).into_iter().flat_map(|it| it.words).map(|it| it.low).collect();
     let is = |word: &String, list: &[&str]| list.contains(&word.as_str());
+    let words = sentences(text).into_iter().flat_map(|it| it.words).map(|it| it.low);
+    let words: Vec<String> = words.skip_while(|it| is(it, BEFORE_YES)).collect();
     let Some(first) = words.first() else { return Agreement::Other };
     let goes_ahead = words.starts_with(&["go".to_owned(), "ahead".to_owned()]) || words == ["do", "it"];
     if words.len() <= LONGEST_NO && is(first, NO) {
@@ -50,12 +53,12 @@ mod tests {
     fn only_a_plain_yes_is_one() {
         let read = |texts: &[&str]| texts.iter().map(|it| agreement(it)).collect::<Vec<_>>();
 
-        assert_eq!(read(&["yes", "Yes, please!", "ok do it", "go ahead", "**Yes**"]), [Agreement::Yes; 5]);
-        assert_eq!(read(&["yes, remove it", "yes but not the database", "ok, in demo"]), [Agreement::YesAnd; 3]);
+        assert_eq!(read(&["yes", "Yes, please!", "ok, do it", "go ahead", "**Yes**"]), [Agreement::Yes; 5]);
+        assert_eq!(read(&["yes, remove it", "yes but not the database", "sure, yes, in demo"]), [Agreement::YesAnd; 3]);
         assert_eq!(read(&["no", "No, leave it", "don't", "never mind"]), [Agreement::No; 4]);
         assert_eq!(
-            read(&["", "what is running?", "is yes the answer", "not now but at some later time"]),
-            [Agreement::Other; 4]
+            read(&["", "ok thanks", "ok", "is yes the answer", "not now but at some later time"]),
+            [Agreement::Other; 5]
         );
     }
 }

@@ -135,3 +135,27 @@ async fn a_confirmed_plan_is_carried_out_also_when_the_model_is_down() {
 
     assert_eq!(done.state(), "succeeded", "{}", done.text());
 }
+
+#[tokio::test]
+async fn a_yes_counts_also_for_a_server_that_was_started_again() {
+    let mut world = World::start().await;
+    world.deployed().await;
+    let asked = world.chat(&talk(&["remove notes"])).await;
+    world.kill_and_start_again().await;
+
+    let done = world.chat(&talk(&["remove notes", asked.text(), "yes"])).await;
+
+    assert_eq!(done.state(), "succeeded", "{}", done.text());
+}
+
+#[tokio::test]
+async fn thanks_for_a_plan_that_was_only_shown_carries_nothing_out() {
+    let world = World::start().await;
+    let sentence = format!("dry run: deploy {} locally as notes in namespace team", world.repository("notes"));
+    let shown = world.chat(&talk(&[&sentence])).await;
+
+    let thanked = world.chat(&talk(&[&sentence, shown.text(), "ok thanks"])).await;
+
+    assert!(thanked.body.get("operation").is_none(), "{thanked:?}");
+    assert_eq!(operations(&world).await, 0);
+}

@@ -137,3 +137,33 @@ async fn a_model_that_is_down_is_left_alone_after_a_few_tries() {
     assert_eq!(azure.requests().len(), asked);
     assert!(begin.elapsed() < Duration::from_secs(1));
 }
+
+#[tokio::test]
+async fn a_model_that_cannot_call_tools_still_chats_and_sentences_still_work() {
+    let azure = Azure::start().await;
+    let world = azure.world().await;
+    let refusal = || refuse(400, "invalid_request_error", "`qwen` does not support tools");
+    let sentence = format!("deploy {} locally as notes in namespace team", world.repository("notes"));
+    azure.will([refusal(), say("Knock knock."), refusal()]);
+
+    let chat = world.chat(&talk(&["tell me a joke"])).await;
+    let deployed = world.chat(&talk(&[&sentence])).await;
+
+    assert_eq!(chat.text(), "Knock knock.");
+    assert!(azure.offered(1).is_empty());
+    assert_eq!(deployed.state(), "succeeded", "{}", deployed.text());
+}
+
+#[tokio::test]
+async fn a_model_that_always_dies_in_mid_stream_is_left_alone_too() {
+    let azure = Azure::start().await;
+    let world = azure.world().await;
+    azure.always(Turn::Die("Well".to_owned()));
+    for _ in 0..5 {
+        chunks(&world, &talk(&["hello"])).await;
+    }
+
+    let answer = world.chat(&talk(&["hello"])).await;
+
+    assert!(answer.text().contains("is asked again in"), "{}", answer.text());
+}

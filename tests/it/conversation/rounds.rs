@@ -161,3 +161,15 @@ async fn a_model_of_the_list_presets_the_mode() {
     assert_eq!(answer.state(), "succeeded", "{}", answer.text());
     assert_eq!(answer.body["model"], "deploy-local");
 }
+
+#[tokio::test]
+async fn azures_path_without_versions_and_any_other_endpoint_work_too() {
+    let azure = Azure::start().await;
+    let v1 = azure.world_with(&[("AZURE_OPENAI_API_VERSION", "v1")]).await;
+    let other = azure.world_of_another().await;
+    azure.always(say("Here."));
+
+    let answers = (v1.chat(&talk(&["hello"])).await, words(&chunks(&other, &talk(&["hello"])).await));
+
+    assert_eq!((answers.0.text(), answers.1.as_str()), ("Here.", "Here."));
+}

@@ -64,7 +64,9 @@ impl Azure {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let router = Router::new()
-            .route("/openai/deployments/{deployment}/chat/completions", post(answer))
+            .route("/openai/deployments/{deployment}/chat/completions", post(classic))
+            .route("/openai/v1/chat/completions", post(v1))
+            .route("/v1/chat/completions", post(v1))
             .with_state(Arc::clone(&state));
         let serving = AbortOnDropHandle::new(tokio::spawn(async move { axum::serve(listener, router).await.unwrap() }));
         *state.serving.lock().unwrap() = Some(serving);
@@ -87,6 +89,12 @@ impl Azure {
         ];
         all.extend_from_slice(settings);
         World::with(&all).await
+    }
+
+    /// A world whose server takes the model for one that only speaks OpenAI's API.
+    pub(crate) async fn world_of_another(&self) -> World {
+        let base = format!("{}/v1", self.url);
+        World::with(&[("LLM_BASE_URL", &base), ("LLM_API_KEY", KEY), ("LLM_MODEL", DEPLOYMENT)]).await
     }
 
     /// What it does with the next requests, in this order.
@@ -135,23 +143,44 @@ pub(crate) fn refuse(status: u16, code: &str, message: &str) -> Turn {
     Turn::Refuse(status, None, json!({"error": {"code": code, "message": message, "param": null, "type": null}}))
 }
 
-async fn answer(
+/// The classic path: the deployment in the path, the version in the query.
+async fn classic(
     State(model): State<Arc<Model>>,
     Path(deployment): Path<String>,
     Query(query): Query<Vec<(String, String)>>,
     headers: HeaderMap,
     Json(body): Json<Value>,
 ) -> Response {
-    let refused = |status: StatusCode, code: &str| (status, Json(json!({"error": {"code": code, "message": code}})));
     if headers.get("api-key").is_none_or(|it| it != KEY) {
-        return refused(StatusCode::UNAUTHORIZED, "401").into_response();
+        return refused(StatusCode::UNAUTHORIZED, "401");
     }
     if deployment != DEPLOYMENT || query != [("api-version".to_owned(), "2024-10-21".to_owned())] {
-        return refused(StatusCode::NOT_FOUND, "DeploymentNotFound").into_response();
+        return refused(StatusCode::NOT_FOUND, "DeploymentNotFound");
     }
+    answer(model, body).await
+}
+
+/// The path without versions, of Azure and of everything else: the deployment is the model.
+async fn v1(State(model): State<Arc<Model>>, headers: HeaderMap, Json(body): Json<Value>) -> Response {
+    let bearer = format!("Bearer {KEY}");
+    let knows = |name: &str, value: &str| headers.get(name).is_some_and(|it| it == value);
+    if !knows("api-key", KEY) && !knows("authorization", &bearer) {
+        return refused(StatusCode::UNAUTHORIZED, "401");
+    }
+    if body["model"] != DEPLOYMENT {
+        return refused(StatusCode::NOT_FOUND, "DeploymentNotFound");
+    }
+    answer(model, body).await
+}
+
+fn refused(status: StatusCode, code: &str) -> Response {
+    (status, Json(json!({"error": {"code": code, "message": code}}))).into_response()
+}
+
+async fn answer(model: Arc<Model>, body: Value) -> Response {
     model.requests.lock().unwrap().push(body.clone());
     if let Some(fault) = fault(&body) {
-        return refused(StatusCode::BAD_REQUEST, &fault).into_response();
+        return refused(StatusCode::BAD_REQUEST, &fault);
     }
     let turn = model.script.lock().unwrap().pop_front();
     let turn = turn.unwrap_or_else(|| model.otherwise.lock().unwrap().clone());

@@ -135,10 +135,12 @@ impl App {
         found.map_err(|KeyReused| AppError::KeyReused)
     }
 
-    /// Stops in order: no new work, running steps come to a safe point within the grace period, the store is closed.
-    pub async fn close(&self) {
+    /// Stops in order: no new work; within the grace period running steps come to a safe point and `answers` that are
+    /// under way, which still read the store, are given; the store is closed.
+    pub async fn close(&self, answers: impl Future) {
         self.0.shutdown.cancel();
-        self.0.engine.stop(self.0.settings.server.shutdown_grace).await;
+        let grace = self.0.settings.server.shutdown_grace;
+        let _ = tokio::join!(self.0.engine.stop(grace), tokio::time::timeout(grace, answers));
         self.0.store.close().await;
     }
 

@@ -18,7 +18,7 @@ use crate::event::{Failure, Lines};
 use crate::host::Host;
 use crate::id::{ClusterName, DeploymentId, ImageRef, OperationId};
 use crate::secret::{Redactor, Sealer, SecretError};
-use crate::store::record::{Deployment, Target};
+use crate::store::record::{Deployment, Instance, Target};
 use crate::store::{Store, StoreError};
 
 mod failure;
@@ -29,8 +29,10 @@ pub mod build_image;
 pub mod clone_repository;
 pub mod create_cluster;
 pub mod delete_cluster;
+pub mod find_instance;
 pub mod load_image;
 pub mod preload_base_image;
+pub mod provision_instance;
 pub mod prune_versions;
 pub mod remove_application;
 pub mod remove_images;
@@ -46,8 +48,10 @@ use build_image::BuildImage;
 use clone_repository::CloneRepository;
 use create_cluster::CreateCluster;
 use delete_cluster::DeleteCluster;
+use find_instance::FindInstance;
 use load_image::LoadImage;
 use preload_base_image::PreloadBaseImage;
+use provision_instance::ProvisionInstance;
 use prune_versions::PruneVersions;
 use remove_application::RemoveApplication;
 use remove_images::RemoveImages;
@@ -163,6 +167,21 @@ impl StepContext {
     pub fn try_output<A: Act>(&self) -> Result<Option<A::Output>, StepError> {
         let Some(value) = self.outputs.get(A::NAME) else { return Ok(None) };
         serde_json::from_value(value.clone()).map(Some).map_err(|error| unreadable(A::NAME, &error))
+    }
+
+    /// The EC2 instance that the application runs on: as an earlier step of this plan made or found it, else as the
+    /// record of the target has it. `None` for a target that is no instance.
+    ///
+    /// # Errors
+    /// A permanent failure when what is stored cannot be read.
+    pub fn instance(&self) -> Result<Option<Instance>, StepError> {
+        if let Some(provisioned) = self.try_output::<ProvisionInstance>()? {
+            return Ok(Some(provisioned.instance));
+        }
+        if let Some(found) = self.try_output::<FindInstance>()? {
+            return Ok(Some(found.instance));
+        }
+        Ok(self.target.instance.clone())
     }
 
     /// A secret of the operation, opened for as long as the caller keeps it.
@@ -351,8 +370,10 @@ steps!(
     CloneRepository,
     CreateCluster,
     DeleteCluster,
+    FindInstance,
     LoadImage,
     PreloadBaseImage,
+    ProvisionInstance,
     PruneVersions,
     RemoveApplication,
     RemoveImages,

@@ -132,6 +132,8 @@ impl App {
             name: cluster.to_string(),
             made_here: false,
             locked_by: None,
+            region: None,
+            instance: None,
         });
         let present = store.present_deployments().await?;
         let mut there = present.iter().filter(|it| it.target == target.id && it.namespace == namespace);

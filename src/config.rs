@@ -9,7 +9,7 @@ pub mod source;
 pub mod value;
 
 use crate::config::section::{
-    Aws, Docker, Engine, Git, Ingress, Kind, Kubernetes, Llm, Logging, Rollout, Secret, Server, Ssh, Store,
+    Aws, Docker, Ec2, Engine, Git, Ingress, Kind, Kubernetes, Llm, Logging, Rollout, Secret, Server, Ssh, Store, Terraform,
 };
 pub use crate::config::source::{Sources, Warning};
 use crate::config::source::{Values, Wrong};
@@ -41,6 +41,10 @@ pub struct Settings {
     pub llm: Llm,
     /// Credentials of the cloud modes that a request may leave out.
     pub aws: Aws,
+    /// The program that makes and destroys what lies in the cloud.
+    pub terraform: Terraform,
+    /// What an EC2 instance is made of.
+    pub ec2: Ec2,
     /// How EC2 instances are reached.
     pub ssh: Ssh,
     /// How applications are reached in cloud-hosted mode.
@@ -102,6 +106,8 @@ impl Settings {
             engine: Engine::from_values(values),
             llm: Llm::from_values(values),
             aws: Aws::from_values(values),
+            terraform: Terraform::from_values(values),
+            ec2: Ec2::from_values(values),
             ssh: Ssh::from_values(values),
             ingress: Ingress::from_values(values),
         }

@@ -46,9 +46,12 @@ pub struct Call {
     args: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
     inherited: Option<&'static [&'static str]>,
+    withheld: &'static [&'static str],
     redactor: Redactor,
     directory: Option<PathBuf>,
     timeout: Duration,
+    grace: Duration,
+    tells_on_stdout: bool,
 }
 
 /// What a program printed before it ended well.
@@ -146,9 +149,12 @@ impl Call {
             args: Vec::new(),
             environment: Vec::new(),
             inherited: None,
+            withheld: &[],
             redactor: Redactor::default(),
             directory: None,
             timeout: Duration::from_mins(1),
+            grace: GRACE,
+            tells_on_stdout: false,
         }
     }
 
@@ -191,6 +197,27 @@ impl Call {
     #[must_use]
     pub fn inherit_only(mut self, names: &'static [&'static str]) -> Self {
         self.inherited = Some(names);
+        self
+    }
+
+    /// Does not hand on these variables of the server's environment.
+    #[must_use]
+    pub fn withhold(mut self, names: &'static [&'static str]) -> Self {
+        self.withheld = names;
+        self
+    }
+
+    /// Sets how long the program may take to end after its one SIGINT, before SIGKILL; ten seconds without it.
+    #[must_use]
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    /// Hands on the lines of standard output too while a durable call runs: the program tells there what it does.
+    #[must_use]
+    pub fn tell_stdout(mut self) -> Self {
+        self.tells_on_stdout = true;
         self
     }
 
@@ -280,6 +307,9 @@ impl Call {
             command.env_clear();
             command.envs(names.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
         }
+        for name in self.withheld {
+            command.env_remove(name);
+        }
         command.args(args).envs(self.environment.iter().map(|(name, value)| (name, value))).process_group(0);
         if let Some(directory) = &self.directory {
             command.current_dir(directory);
@@ -321,7 +351,7 @@ impl Call {
     async fn interrupt(&self, child: &mut Child) {
         let Some(group) = group_of(child) else { return };
         let _ = rustix::process::kill_process_group(group, Signal::INT);
-        let _ = tokio::time::timeout(GRACE, child.wait()).await;
+        let _ = tokio::time::timeout(self.grace, child.wait()).await;
         let _ = rustix::process::kill_process_group(group, Signal::KILL);
         let _ = child.wait().await;
     }

@@ -14,6 +14,11 @@ use crate::config::value::{
 };
 use crate::id::{ClusterName, ImageRef, Namespace, Port, Region};
 
+mod cloud;
+
+// Every section is found under `section`, whichever file it lives in.
+pub use cloud::{Cidr, Ec2, Terraform};
+
 /// The HTTP server.
 #[derive(Debug, Clone)]
 pub struct Server {
@@ -314,6 +319,8 @@ pub struct Aws {
     pub credentials: Option<AwsCredentials>,
     /// `AWS_REGION`.
     pub region: Option<Region>,
+    /// `AWS_DEFAULT_CREDENTIALS`: without any other, those that AWS' own tools would find here.
+    pub default_credentials: bool,
 }
 
 impl Aws {
@@ -333,7 +340,11 @@ impl Aws {
             }
             (None, None) => None,
         };
-        Self { credentials, region: values.optional("AWS_REGION", |text| Region::parse(text).ok()) }
+        Self {
+            credentials,
+            region: values.optional("AWS_REGION", |text| Region::parse(text).ok()),
+            default_credentials: values.take("AWS_DEFAULT_CREDENTIALS", value::yes_or_no),
+        }
     }
 }
 

@@ -25,6 +25,7 @@ pub mod folder;
 pub mod git;
 pub mod kind;
 mod printed;
+pub mod terraform;
 
 pub use crate::tool::durable::{has_begun, settle};
 

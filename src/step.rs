@@ -23,12 +23,15 @@ use crate::store::{Store, StoreError};
 
 mod failure;
 
+pub mod account;
 pub mod analyse_repository;
 pub mod apply_application;
 pub mod build_image;
+pub mod check_account;
 pub mod clone_repository;
 pub mod create_cluster;
 pub mod delete_cluster;
+pub mod destroy_instance;
 pub mod find_instance;
 pub mod load_image;
 pub mod preload_base_image;
@@ -38,6 +41,7 @@ pub mod remove_application;
 pub mod remove_images;
 pub mod remove_workspace;
 pub mod scale_application;
+pub mod verify_account;
 pub mod verify_application;
 pub mod verify_removal;
 pub mod wait_for_rollout;
@@ -45,9 +49,11 @@ pub mod wait_for_rollout;
 use analyse_repository::AnalyseRepository;
 use apply_application::ApplyApplication;
 use build_image::BuildImage;
+use check_account::CheckAccount;
 use clone_repository::CloneRepository;
 use create_cluster::CreateCluster;
 use delete_cluster::DeleteCluster;
+use destroy_instance::DestroyInstance;
 use find_instance::FindInstance;
 use load_image::LoadImage;
 use preload_base_image::PreloadBaseImage;
@@ -57,6 +63,7 @@ use remove_application::RemoveApplication;
 use remove_images::RemoveImages;
 use remove_workspace::RemoveWorkspace;
 use scale_application::ScaleApplication;
+use verify_account::VerifyAccount;
 use verify_application::VerifyApplication;
 use verify_removal::VerifyRemoval;
 use wait_for_rollout::WaitForRollout;
@@ -81,6 +88,11 @@ pub trait Act: Serialize + DeserializeOwned + fmt::Debug + Send + Sync {
 
     /// Whether the step runs to its end when another step of the plan fails: what it makes is worth keeping.
     fn outlasts_failures(&self) -> bool {
+        false
+    }
+
+    /// Whether all that it makes is on the target: there is nothing to take back when the target itself goes.
+    fn is_on_target(&self) -> bool {
         false
     }
 
@@ -354,6 +366,10 @@ macro_rules! steps {
             /// # Errors
             /// What the step says.
             pub async fn undo(&self, cx: &StepContext, left: Option<Value>) -> Result<Vec<String>, StepError> {
+                let is_on_target = match self { $(Self::$step(step) => step.is_on_target(),)+ };
+                if is_on_target && cx.target_goes().await? {
+                    return Ok(Vec::new());
+                }
                 match self { $(Self::$step(step) => {
                     let left = left.map(serde_json::from_value).transpose().map_err(|error| unreadable($step::NAME, &error))?;
                     Box::pin(step.undo(cx, left)).await
@@ -367,9 +383,11 @@ steps!(
     AnalyseRepository,
     ApplyApplication,
     BuildImage,
+    CheckAccount,
     CloneRepository,
     CreateCluster,
     DeleteCluster,
+    DestroyInstance,
     FindInstance,
     LoadImage,
     PreloadBaseImage,
@@ -379,6 +397,7 @@ steps!(
     RemoveImages,
     RemoveWorkspace,
     ScaleApplication,
+    VerifyAccount,
     VerifyApplication,
     VerifyRemoval,
     WaitForRollout,

@@ -45,6 +45,8 @@ const LOCK_ANSWER: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub struct Store {
     pool: AnyPool,
+    /// It is PostgreSQL.
+    has_schemas: bool,
     lost: CancellationToken,
     followers: Arc<Mutex<HashMap<OperationId, watch::Sender<i64>>>>,
     /// Numbers in sequence are given out one at a time.
@@ -113,7 +115,8 @@ impl Store {
             }
         };
         migrations().run(&pool).await?;
-        Ok(Self { pool, lost, followers: Arc::default(), appending: Arc::default(), _lock: Arc::new(lock) })
+        let has_schemas = matches!(database, Database::Postgres(_));
+        Ok(Self { pool, has_schemas, lost, followers: Arc::default(), appending: Arc::default(), _lock: Arc::new(lock) })
     }
 
     /// Cancelled when the store is lost for good: whoever works on its behalf stops.
@@ -128,6 +131,29 @@ impl Store {
     /// What the database says.
     pub async fn ping(&self) -> Result<(), StoreError> {
         sqlx::query("SELECT 1").execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Whether the connection to the database is encrypted; a file is none.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn is_encrypted(&self) -> Result<bool, StoreError> {
+        let query = "SELECT CAST(ssl AS TEXT) FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+        let told: Option<String> = sqlx::query_scalar(query).fetch_optional(&self.pool).await?;
+        Ok(told.is_some_and(|it| it == "true" || it == "t"))
+    }
+
+    /// Drops a schema that a tool made in the database, when the store is one that has schemas.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn drop_schema(&self, name: &str) -> Result<(), StoreError> {
+        let is_plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+        if self.has_schemas && is_plain {
+            let statement = format!("DROP SCHEMA IF EXISTS {name} CASCADE");
+            sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&self.pool).await?;
+        }
         Ok(())
     }
 

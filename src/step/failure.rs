@@ -1,6 +1,7 @@
 //! From what tools and APIs report to what a step reports: is it worth another try, and what can a person do.
 
 use super::StepError;
+use crate::cloud::aws::AwsError;
 use crate::cloud::docker::DockerError;
 use crate::cloud::docker::build::BuildError;
 use crate::cloud::kube::error::KubeError;
@@ -8,9 +9,11 @@ use crate::diagnosis::Diagnosis;
 use crate::event::Failure;
 use crate::host::ClusterError;
 use crate::repository::RepositoryError;
+use crate::secret::private_key::PrivateKeyError;
 use crate::tool::ToolError;
 use crate::tool::git::GitError;
 use crate::tool::kind::KindError;
+use crate::tool::terraform::TerraformError;
 
 impl StepError {
     /// Sorts a failure by whether it may pass.
@@ -43,6 +46,27 @@ impl From<KindError> for StepError {
             return Self::Cancelled;
         }
         Self::sorted(error.is_transient(), error.failure())
+    }
+}
+
+impl From<TerraformError> for StepError {
+    fn from(error: TerraformError) -> Self {
+        if error.is_cancelled() {
+            return Self::Cancelled;
+        }
+        Self::sorted(error.is_transient(), error.failure())
+    }
+}
+
+impl From<AwsError> for StepError {
+    fn from(error: AwsError) -> Self {
+        Self::sorted(error.fault.is_transient(), error.failure())
+    }
+}
+
+impl From<PrivateKeyError> for StepError {
+    fn from(error: PrivateKeyError) -> Self {
+        Self::Permanent(failure("private_key_unusable", &error, "Put the private key there, with mode 600", Vec::new()))
     }
 }
 

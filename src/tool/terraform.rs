@@ -162,6 +162,13 @@ impl Workspace<'_> {
         self.folder.join(VARIABLES).exists()
     }
 
+    /// The value that a variable of text was given before.
+    #[must_use]
+    pub fn variable(&self, name: &str) -> Option<String> {
+        let text = std::fs::read_to_string(self.folder.join(VARIABLES)).ok()?;
+        serde_json::from_str::<Value>(&text).ok()?[name].as_str().map(str::to_owned)
+    }
+
     /// Unpacks the module, writes its variables, fetches the providers and validates all of it.
     ///
     /// # Errors

@@ -10,14 +10,16 @@ pub const CLOUD_LOCAL: &str = "cloud-local";
 
 #[derive(Embed)]
 #[folder = "terraform/"]
-#[include = "*/*.tf"]
 struct Files;
 
 /// Writes the files of a module into a folder; those that are there already with the same text are left alone.
 pub(super) fn unpack(module: &str, folder: &Path) -> io::Result<()> {
     let mut count = 0;
     for path in Files::iter() {
-        let Some(name) = path.strip_prefix(module).and_then(|rest| rest.strip_prefix('/')) else { continue };
+        let name = path.strip_prefix(module).and_then(|rest| rest.strip_prefix('/'));
+        let Some(name) = name.filter(|it| !it.contains('/') && it.rsplit_once('.').is_some_and(|it| it.1 == "tf")) else {
+            continue;
+        };
         let Some(file) = Files::get(&path) else { continue };
         let place = folder.join(name);
         if std::fs::read(&place).ok().as_deref() != Some(&*file.data) {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -15,11 +16,13 @@ use tokio_util::sync::CancellationToken;
 use crate::cloud::kube::Kube;
 use crate::config::Settings;
 use crate::event::{Failure, Lines};
-use crate::host::Host;
+use crate::host::{Host, Hosts};
 use crate::id::{ClusterName, DeploymentId, ImageRef, OperationId};
 use crate::secret::{Redactor, Sealer, SecretError};
 use crate::store::record::{Deployment, Target};
 use crate::store::{Store, StoreError};
+use crate::tool::place::Place;
+use crate::tool::ssh::SshAddress;
 
 mod failure;
 
@@ -57,6 +60,8 @@ use verify_application::VerifyApplication;
 use verify_removal::VerifyRemoval;
 use wait_for_rollout::WaitForRollout;
 
+/// How long a program that an earlier server left behind may go on before it is interrupted.
+const LEFT_BEHIND_LIMIT: Duration = Duration::from_mins(10);
 /// How often a lock that another operation holds is tried again.
 const LOCK_RETRY: Duration = Duration::from_millis(200);
 
@@ -120,8 +125,8 @@ pub struct StepContext {
     pub deployment: Deployment,
     /// The target, as it was when the operation was accepted.
     pub target: Target,
-    /// Where the tools run.
-    pub host: Host,
+    /// The machines that tools run on.
+    pub hosts: Hosts,
     /// The store; steps use it for locks only.
     pub store: Store,
     /// The settings.
@@ -138,6 +143,8 @@ pub struct StepContext {
     pub outputs: Arc<BTreeMap<String, Value>>,
     /// Name of the step.
     pub step: &'static str,
+    /// Whether programs of an earlier attempt may still work on the host.
+    pub unsettled: Arc<AtomicBool>,
 }
 
 impl StepContext {
@@ -174,12 +181,45 @@ impl StepContext {
         Ok(Some(self.sealer.unseal(&secret_context(self.operation, name), &sealed)?))
     }
 
+    /// Where the tools of this operation run: this machine, or the target's. Connects when that is needed, and waits
+    /// for programs of this step that an earlier attempt or server left behind there.
+    ///
+    /// # Errors
+    /// When the machine cannot be reached.
+    pub async fn host(&self) -> Result<Host, StepError> {
+        let Some(address) = self.ssh_address()? else { return Ok(self.hosts.local().clone()) };
+        let host = self.hosts.reach(self.target.id, &address).await?;
+        if self.unsettled.swap(false, Ordering::Relaxed) {
+            host.place.settle(&self.calls_on(&host), LEFT_BEHIND_LIMIT, &self.lines, &self.cancel).await?;
+        }
+        Ok(host)
+    }
+
+    /// How the target's machine is reached; `None` for this machine.
+    ///
+    /// # Errors
+    /// A permanent failure when there is no instance yet, or its key cannot be used.
+    pub fn ssh_address(&self) -> Result<Option<SshAddress>, StepError> {
+        Ok(None)
+    }
+
+    /// Waits for programs of this step that an earlier attempt or server left behind: here now, on another machine as
+    /// soon as it is used.
+    ///
+    /// # Errors
+    /// When the workspace cannot be read.
+    pub async fn settle(&self) -> Result<(), StepError> {
+        self.unsettled.store(true, Ordering::Relaxed);
+        Place::Here.settle(&self.calls_folder(), LEFT_BEHIND_LIMIT, &self.lines, &self.cancel).await?;
+        Ok(())
+    }
+
     /// A client of the cluster's API.
     ///
     /// # Errors
     /// When kind does not know the cluster or its API does not answer.
     pub async fn kube(&self, cluster: &ClusterName) -> Result<Kube, StepError> {
-        Ok(self.host.kube(cluster, &self.target_folder()).await?)
+        Ok(self.host().await?.kube(cluster, &self.target_folder()).await?)
     }
 
     /// Whether the image may be removed: no version that may run again needs it (those of `but_for` do not count), and
@@ -219,7 +259,13 @@ impl StepContext {
         self.settings.store.workspace.join("targets").join(self.target.id.to_string())
     }
 
-    /// The folder where this step's programs write, so that the next start finds those that are still running.
+    /// The folder where this step's programs write on a host, so that the next start finds those that still run.
+    #[must_use]
+    pub fn calls_on(&self, host: &Host) -> PathBuf {
+        host.operation_folder(self.operation).join(self.step)
+    }
+
+    /// The same on this machine.
     #[must_use]
     pub fn calls_folder(&self) -> PathBuf {
         let operations = self.settings.store.workspace.join("operations");

@@ -60,6 +60,6 @@ impl PreloadBaseImage {
     async fn base(&self, cx: &StepContext) -> Result<Option<ImageRef>, StepError> {
         let name = cx.try_output::<AnalyseRepository>()?.and_then(|analysis| analysis.base_image);
         let Some(base) = name.and_then(|name| ImageRef::parse(name).ok()) else { return Ok(None) };
-        Ok(cx.host.docker.image(&base).await?.map(|_| base))
+        Ok(cx.host().await?.docker.image(&base).await?.map(|_| base))
     }
 }

@@ -13,7 +13,7 @@ use crate::config::Settings;
 use crate::engine::Engine;
 use crate::event::{Event, OperationState};
 use crate::executor;
-use crate::host::Host;
+use crate::host::{Host, Hosts};
 use crate::id::{ClusterName, DeploymentId, OperationId};
 use crate::intent::selection::{self, Candidate};
 use crate::intent::{Intent, Request, Selector};
@@ -43,7 +43,7 @@ struct Handles {
     settings: Arc<Settings>,
     store: Store,
     sealer: Sealer,
-    host: Host,
+    hosts: Hosts,
     engine: Engine,
     shutdown: CancellationToken,
     /// Requests that start operations are looked at one after another, so that each sees what the one before did.
@@ -89,9 +89,9 @@ impl App {
             tool::folder::make_private(&folder).map_err(|source| OpenError::Workspace { folder, source })?;
         }
         let sealer = Sealer::open(&settings)?;
-        let host = Host::local(&settings)?;
+        let hosts = Hosts::new(Host::local(&settings)?, Arc::clone(&settings));
         let engine =
-            Engine::new(Arc::clone(&settings), store.clone(), sealer.clone(), host.clone(), executor::conclude);
+            Engine::new(Arc::clone(&settings), store.clone(), sealer.clone(), hosts.clone(), executor::conclude);
         engine.carry_on().await?;
         let shutdown = CancellationToken::new();
         tokio::spawn(past::forget_every_day(store.clone(), settings.store.workspace.clone(), shutdown.clone()));
@@ -99,7 +99,7 @@ impl App {
             settings,
             store,
             sealer,
-            host,
+            hosts,
             engine,
             shutdown,
             accepting: tokio::sync::Mutex::default(),
@@ -320,7 +320,7 @@ impl App {
         let cluster = ClusterName::parse(&deployment.instance_id)
             .map_err(|error| AppError::Conflict { message: error.to_string(), param: Some("instance_id") })?;
         let folder = self.0.settings.store.workspace.join("targets").join(deployment.target.to_string());
-        Ok(self.0.host.kube(&cluster, &folder).await?)
+        Ok(self.0.hosts.local().kube(&cluster, &folder).await?)
     }
 
     /// How a deployment is right now, one line each.
@@ -354,8 +354,8 @@ impl App {
     /// What must be right for the server to work.
     pub async fn ready(&self) -> Vec<Check> {
         let handles = &self.0;
-        let (store, docker, kind) =
-            tokio::join!(handles.store.ping(), handles.host.docker.ping(), handles.host.kind.version());
+        let host = handles.hosts.local();
+        let (store, docker, kind) = tokio::join!(handles.store.ping(), host.docker.ping(), host.kind.version());
         let text = |error: &dyn std::error::Error| error.to_string();
         vec![
             Check { name: "store", result: store.map_err(|error| text(&error)) },

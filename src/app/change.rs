@@ -115,7 +115,8 @@ impl App {
         }
         let settings = &self.0.settings;
         self.0
-            .host
+            .hosts
+            .local()
             .git
             .check_allowed(&deploy.repository)
             .map_err(|error| AppError::Invalid { message: error.to_string(), param: "github_repo_url" })?;

@@ -287,6 +287,8 @@ pub const SETTINGS: &[Setting] = &[
         "the path of a directory",
         "The directory with the private keys of EC2 key pairs, each as `<key name>` or `<key name>.pem`.",
     ),
+    Setting::new("SSH_PROGRAM", "ssh", PROGRAM, "OpenSSH's client, by which EC2 instances are reached."),
+    Setting::new("SSH_TIMEOUT_S", "300", SECONDS, "How long a new instance may take until it answers by ssh."),
     Setting::new(
         "DEFAULT_DOMAIN_NAME_FOR_APPS",
         "",

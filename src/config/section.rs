@@ -362,13 +362,21 @@ pub struct AwsCredentials {
 /// How EC2 instances are reached.
 #[derive(Debug, Clone)]
 pub struct Ssh {
+    /// `SSH_PROGRAM`.
+    pub program: PathBuf,
+    /// `SSH_TIMEOUT_S`.
+    pub timeout: Duration,
     /// `EC2_PRIVATE_KEY_BASE_PATH`, absolute.
     pub private_key_base_path: Option<PathBuf>,
 }
 
 impl Ssh {
     pub(super) fn from_values(values: &mut Values) -> Self {
-        Self { private_key_base_path: values.optional_path("EC2_PRIVATE_KEY_BASE_PATH") }
+        Self {
+            program: values.program("SSH_PROGRAM"),
+            timeout: values.take("SSH_TIMEOUT_S", value::seconds),
+            private_key_base_path: values.optional_path("EC2_PRIVATE_KEY_BASE_PATH"),
+        }
     }
 }
 

@@ -66,8 +66,11 @@ impl StepContext {
         Ok(Backend::Postgres { url: with_sslmode(url, is_encrypted), schema: schema(self.target.id) })
     }
 
-    /// Whether the target, which this operation made, goes when the operation is taken back: what is on it goes with it.
+    /// Whether the target is gone, or goes when the operation that made it is taken back: what is on it goes with it.
     pub(super) async fn target_goes(&self) -> Result<bool, StepError> {
+        if self.try_output::<super::DestroyInstance>()?.is_some() {
+            return Ok(true);
+        }
         let Some(provisioned) = self.try_output::<super::ProvisionInstance>()? else { return Ok(false) };
         Ok(provisioned.made
             && !provisioned.kept

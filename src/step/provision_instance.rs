@@ -12,7 +12,7 @@ use crate::cloud::aws::{Aws, OPERATION_TAG, TARGET_TAG};
 use crate::event::Failure;
 use crate::id::{KeyPairName, Region};
 use crate::store::record::{Instance, Target};
-use crate::tool;
+use crate::tool::place::Place;
 use crate::tool::terraform::{Terraform, Workspace, module};
 
 /// Makes sure that the EC2 instance is there and runs. Deployments that arrive together make one.
@@ -116,7 +116,7 @@ impl ProvisionInstance {
     async fn has_begun(&self, cx: &StepContext) -> Result<bool, StepError> {
         let target = cx.store.target(cx.target.id).await?;
         let is_locked = target.is_some_and(|it| it.made_here && it.locked_by == Some(cx.operation));
-        Ok(is_locked && tool::has_begun(&cx.calls_folder(), "terraform-init"))
+        Ok(is_locked && Place::Here.has_begun(&cx.calls_folder(), "terraform-init").await?)
     }
 
     async fn provide(&self, cx: &StepContext) -> Result<Provisioned, StepError> {
@@ -166,7 +166,9 @@ impl ProvisionInstance {
         }
         let outputs: Outputs = workspace.outputs().await?;
         let found = aws.instance(&outputs.instance_id).await?.ok_or_else(|| gone(&outputs.instance_id))?;
-        instance(cx, found, &checked, &self.region, &self.key_pair)
+        // Often the console is still empty: then the first contact pins the key.
+        let host_keys = aws.host_keys(&found.id).await.unwrap_or_default();
+        instance(cx, found, host_keys, &checked, &self.region, &self.key_pair)
     }
 
     /// A Name tag is how people name an instance: a second one of that name would be mistaken for it.
@@ -252,6 +254,7 @@ pub(super) async fn fate(cx: &StepContext, aws: &Aws, known: &Instance) -> Resul
 fn instance(
     cx: &StepContext,
     found: Described,
+    host_keys: Vec<String>,
     checked: &Checked,
     region: &Region,
     key_pair: &KeyPairName,
@@ -267,6 +270,7 @@ fn instance(
         zone: found.zone,
         image: found.image,
         account: checked.account.clone(),
+        host_keys,
     })
 }
 

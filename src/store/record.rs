@@ -218,4 +218,7 @@ pub struct Instance {
     pub image: String,
     /// Number of the account that pays for it.
     pub account: String,
+    /// Its host keys (`ssh-ed25519 AAAA...`), where its console told them in time.
+    #[serde(default)]
+    pub host_keys: Vec<String>,
 }

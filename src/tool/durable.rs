@@ -80,22 +80,14 @@ fn group_is_alive(group: i32) -> bool {
 }
 
 impl Call {
-    /// Runs a program that changes the world: it goes on when this server is killed, and is then found by [`settle`].
-    ///
-    /// `folder` is the step's own; `name` tells the calls of one step apart.
-    ///
-    /// # Errors
-    /// [`ToolError`] says which program, how it ended and what it printed last.
-    pub async fn run_durably(
+    /// [`Call::run_durably`] on this machine.
+    pub(super) async fn work_here(
         &self,
         folder: &Path,
         name: &str,
         lines: &Lines,
         cancel: &CancellationToken,
     ) -> Result<Output, ToolError> {
-        if cancel.is_cancelled() {
-            return Err(ToolError::Cancelled { program: self.name() });
-        }
         let io = |source| self.io(source);
         super::folder::make_private(folder).map_err(io)?;
         let record = folder.join(format!("{name}.pid"));
@@ -167,21 +159,22 @@ impl Call {
         let mut kept_stdout = Kept::first(MAX_OUTPUT_BYTES);
         let take = |line: &str| kept_stdout.push(&self.redactor.redact(line));
         Followed::open(&stdout_path).and_then(|mut file| file.finish(take)).map_err(io)?;
-        self.judge(status, &kept_stdout, &kept_stderr)
+        self.judge(status.into(), &kept_stdout, &kept_stderr)
     }
 }
 
 /// Whether a call of this name was ever begun with this folder, by this server or an earlier one.
-#[must_use]
-pub fn has_begun(folder: &Path, name: &str) -> bool {
+pub(super) fn has_begun(folder: &Path, name: &str) -> bool {
     folder.join(format!("{name}.out")).exists()
 }
 
-/// Waits until no program that an earlier server left behind works in this folder; after `limit` it is interrupted.
-///
-/// # Errors
-/// When the folder cannot be read.
-pub async fn settle(folder: &Path, limit: Duration, lines: &Lines, cancel: &CancellationToken) -> io::Result<()> {
+/// [`Place::settle`](super::place::Place::settle) on this machine.
+pub(super) async fn settle(
+    folder: &Path,
+    limit: Duration,
+    lines: &Lines,
+    cancel: &CancellationToken,
+) -> io::Result<()> {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

@@ -1,13 +1,16 @@
 //! What a plan would do, in words.
 
 use super::App;
+use crate::cloud::price;
 use crate::plan::Plan;
 use crate::reply::view::{PlanView, PlannedStep};
+use crate::step::provision_instance::ProvisionInstance;
 use crate::store::record::{Deployment, Target};
 
 impl App {
     pub(super) async fn preview(&self, plan: &Plan, deployment: Deployment, target: Target) -> PlanView {
         let name = deployment.name.to_string();
+        let cost = self.cost_of(plan);
         let looked = self.0.engine.look_ahead(plan, deployment, target).await;
         let steps: Vec<PlannedStep> = plan
             .dependencies()
@@ -23,7 +26,19 @@ impl App {
                 }
             })
             .collect();
-        view(name, steps)
+        let mut view = view(name, steps);
+        view.summary.extend(cost);
+        view
+    }
+
+    /// What an instance that the plan would make costs.
+    fn cost_of(&self, plan: &Plan) -> Option<String> {
+        let provision = plan.parameters::<ProvisionInstance>()?;
+        let ec2 = &self.0.settings.ec2;
+        Some(match price::instance(&provision.region, &ec2.instance_type, ec2.volume_gib) {
+            Some(cost) => format!("A new instance (`{}`) costs {cost}.", ec2.instance_type),
+            None => format!("What a new instance (`{}`) costs in {} is not known here.", ec2.instance_type, provision.region),
+        })
     }
 }
 

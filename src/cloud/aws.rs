@@ -12,6 +12,7 @@ use aws_sdk_ec2::config::{Credentials, ProvideCredentials};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
+use crate::config::section::AwsCredentials;
 use crate::id::Region;
 
 pub mod error;
@@ -76,6 +77,16 @@ impl Keys {
             None,
             "operation",
         )
+    }
+}
+
+impl From<&AwsCredentials> for Keys {
+    fn from(it: &AwsCredentials) -> Self {
+        Self {
+            access_key_id: it.access_key_id.clone(),
+            secret_access_key: it.secret_access_key.clone(),
+            session_token: it.session_token.clone(),
+        }
     }
 }
 

@@ -21,11 +21,7 @@ impl StepContext {
         let sealed = self.secret(AWS_KEYS).await?;
         let keys = match (sealed.as_ref().and_then(Keys::from_json), &self.settings.aws.credentials) {
             (Some(keys), _) => Some(keys),
-            (None, Some(it)) => Some(Keys {
-                access_key_id: it.access_key_id.clone(),
-                secret_access_key: it.secret_access_key.clone(),
-                session_token: it.session_token.clone(),
-            }),
+            (None, Some(it)) => Some(Keys::from(it)),
             (None, None) if self.settings.aws.default_credentials => None,
             (None, None) => {
                 return Err(StepError::Permanent(Failure {

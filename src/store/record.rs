@@ -95,6 +95,8 @@ pub struct Facts {
     pub ec2_instance_id: Option<String>,
     /// Key pair of the EC2 instance.
     pub ec2_key_name: Option<String>,
+    /// What the instance costs, in words.
+    pub cost: Option<String>,
     /// ECR repository.
     pub ecr_repository_url: Option<String>,
     /// Endpoint of the EKS cluster.

@@ -23,7 +23,7 @@ pub enum Understood {
 pub fn read(body: &Map<String, Value>, chat: &ChatRequest, settings: &Settings) -> Result<Understood, ApiError> {
     let limits = Limits {
         max_replicas: u16::try_from(settings.kubernetes.max_replicas).unwrap_or(u16::MAX),
-        aws_credentials_in_settings: settings.aws.credentials.is_some(),
+        aws_credentials_in_settings: settings.aws.credentials.is_some() || settings.aws.default_credentials,
     };
     if let Some(request) = fields::parse(body, &limits)? {
         return Ok(Understood::Request(Box::new(request)));

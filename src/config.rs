@@ -9,7 +9,7 @@ pub mod source;
 pub mod value;
 
 use crate::config::section::{
-    Aws, Docker, Engine, Git, Ingress, Kind, Kubernetes, Llm, Logging, Rollout, Secret, Server, Ssh, Store,
+    Aws, Bootstrap, Docker, Engine, Git, Ingress, Kind, Kubernetes, Llm, Logging, Rollout, Secret, Server, Ssh, Store,
 };
 pub use crate::config::source::{Sources, Warning};
 use crate::config::source::{Values, Wrong};
@@ -43,6 +43,8 @@ pub struct Settings {
     pub aws: Aws,
     /// How EC2 instances are reached.
     pub ssh: Ssh,
+    /// Preparing new EC2 instances.
+    pub bootstrap: Bootstrap,
     /// How applications are reached in cloud-hosted mode.
     pub ingress: Ingress,
 }
@@ -103,6 +105,7 @@ impl Settings {
             llm: Llm::from_values(values),
             aws: Aws::from_values(values),
             ssh: Ssh::from_values(values),
+            bootstrap: Bootstrap::from_values(values),
             ingress: Ingress::from_values(values),
         }
     }

@@ -28,6 +28,7 @@ mod failure;
 
 pub mod analyse_repository;
 pub mod apply_application;
+pub mod bootstrap_host;
 pub mod build_image;
 pub mod clone_repository;
 pub mod create_cluster;
@@ -45,6 +46,7 @@ pub mod wait_for_rollout;
 
 use analyse_repository::AnalyseRepository;
 use apply_application::ApplyApplication;
+use bootstrap_host::BootstrapHost;
 use build_image::BuildImage;
 use clone_repository::CloneRepository;
 use create_cluster::CreateCluster;
@@ -393,6 +395,7 @@ macro_rules! steps {
 steps!(
     AnalyseRepository,
     ApplyApplication,
+    BootstrapHost,
     BuildImage,
     CloneRepository,
     CreateCluster,

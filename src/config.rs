@@ -9,7 +9,8 @@ pub mod source;
 pub mod value;
 
 use crate::config::section::{
-    Aws, Docker, Ec2, Engine, Git, Ingress, Kind, Kubernetes, Llm, Logging, Rollout, Secret, Server, Ssh, Store, Terraform,
+    Aws, Bootstrap, Docker, Ec2, Engine, Git, Ingress, Kind, Kubernetes, Llm, Logging, Rollout, Secret, Server, Ssh, Store,
+    Terraform,
 };
 pub use crate::config::source::{Sources, Warning};
 use crate::config::source::{Values, Wrong};
@@ -47,6 +48,8 @@ pub struct Settings {
     pub ec2: Ec2,
     /// How EC2 instances are reached.
     pub ssh: Ssh,
+    /// Preparing new EC2 instances.
+    pub bootstrap: Bootstrap,
     /// How applications are reached in cloud-hosted mode.
     pub ingress: Ingress,
 }
@@ -109,6 +112,7 @@ impl Settings {
             terraform: Terraform::from_values(values),
             ec2: Ec2::from_values(values),
             ssh: Ssh::from_values(values),
+            bootstrap: Bootstrap::from_values(values),
             ingress: Ingress::from_values(values),
         }
     }

@@ -30,6 +30,7 @@ mod failure;
 pub mod account;
 pub mod analyse_repository;
 pub mod apply_application;
+pub mod bootstrap_host;
 pub mod build_image;
 pub mod check_account;
 pub mod clone_repository;
@@ -52,6 +53,7 @@ pub mod wait_for_rollout;
 
 use analyse_repository::AnalyseRepository;
 use apply_application::ApplyApplication;
+use bootstrap_host::BootstrapHost;
 use build_image::BuildImage;
 use check_account::CheckAccount;
 use clone_repository::CloneRepository;
@@ -457,6 +459,7 @@ macro_rules! steps {
 steps!(
     AnalyseRepository,
     ApplyApplication,
+    BootstrapHost,
     BuildImage,
     CheckAccount,
     CloneRepository,

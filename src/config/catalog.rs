@@ -289,6 +289,29 @@ pub const SETTINGS: &[Setting] = &[
     ),
     Setting::new("SSH_PROGRAM", "ssh", PROGRAM, "OpenSSH's client, by which EC2 instances are reached."),
     Setting::new("SSH_TIMEOUT_S", "300", SECONDS, "How long a new instance may take until it answers by ssh."),
+    Setting::secret(
+        "BOOTSTRAP_PROXY",
+        "an address such as `http://proxy.example.com:3128`",
+        "The proxy through which a new instance downloads and its Docker pulls.",
+    ),
+    Setting::new(
+        "BOOTSTRAP_PACKAGE_MIRROR",
+        "",
+        "an address such as `https://mirror.example.com/ubuntu`",
+        "The repository of packages that a new instance uses instead of its distribution's.",
+    ),
+    Setting::new(
+        "BOOTSTRAP_DOWNLOAD_MIRROR",
+        "",
+        "an address such as `https://mirror.example.com`, below which files lie by host and path",
+        "Where a new instance downloads kind, kubectl and BuildKit's plugin, instead of github.com and dl.k8s.io.",
+    ),
+    Setting::new(
+        "BOOTSTRAP_REGISTRY_MIRROR",
+        "",
+        "an address such as `https://mirror.example.com`",
+        "The registry from which the Docker of a new instance pulls what would come from Docker Hub.",
+    ),
     Setting::new(
         "DEFAULT_DOMAIN_NAME_FOR_APPS",
         "",

@@ -380,6 +380,30 @@ impl Ssh {
     }
 }
 
+/// How a new EC2 instance gets what it needs.
+#[derive(Debug, Clone)]
+pub struct Bootstrap {
+    /// `BOOTSTRAP_PROXY`.
+    pub proxy: Option<SecretString>,
+    /// `BOOTSTRAP_PACKAGE_MIRROR`.
+    pub package_mirror: Option<Url>,
+    /// `BOOTSTRAP_DOWNLOAD_MIRROR`.
+    pub download_mirror: Option<Url>,
+    /// `BOOTSTRAP_REGISTRY_MIRROR`.
+    pub registry_mirror: Option<Url>,
+}
+
+impl Bootstrap {
+    pub(super) fn from_values(values: &mut Values) -> Self {
+        Self {
+            proxy: values.secret("BOOTSTRAP_PROXY"),
+            package_mirror: values.optional("BOOTSTRAP_PACKAGE_MIRROR", value::http_url),
+            download_mirror: values.optional("BOOTSTRAP_DOWNLOAD_MIRROR", value::http_url),
+            registry_mirror: values.optional("BOOTSTRAP_REGISTRY_MIRROR", value::http_url),
+        }
+    }
+}
+
 /// How applications are reached in cloud-hosted mode.
 #[derive(Debug, Clone)]
 pub struct Ingress {

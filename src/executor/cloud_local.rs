@@ -5,6 +5,7 @@
 use crate::id::{KeyPairName, Region, cluster_on_instance};
 use crate::intent::{Decommission, Deploy, Intent};
 use crate::plan::Plan;
+use crate::step::bootstrap_host::BootstrapHost;
 use crate::step::check_account::CheckAccount;
 use crate::step::destroy_instance::DestroyInstance;
 use crate::step::find_instance::FindInstance;
@@ -40,6 +41,7 @@ fn deploy_plan(deploy: &Deploy, application: Plan, situation: &Situation<'_>) ->
     Ok(Plan::Sequence(vec![
         Plan::step(CheckAccount { region: region.clone(), key_pair: key_pair.clone() }),
         Plan::step(ProvisionInstance { region, key_pair, keep: deploy.keep_target }),
+        Plan::step(BootstrapHost {}),
         application,
     ]))
 }

@@ -68,7 +68,8 @@ impl Redactor {
             [Some(&it.access_key_id), Some(&it.secret_access_key), it.session_token.as_ref()].into_iter().flatten()
         });
         let database = settings.store.database.password();
-        Self::new().with(server.chain(aws).chain(&settings.llm.api_key).chain(&database))
+        let others = settings.llm.api_key.iter().chain(&settings.bootstrap.proxy);
+        Self::new().with(server.chain(aws).chain(others).chain(&database))
     }
 
     /// One that knows these secrets too. The one it comes from stays as it is, so a secret is forgotten with its operation.

@@ -187,9 +187,10 @@ async fn a_connection_that_drops_loses_no_line_and_starts_nothing_twice() {
 #[tokio::test]
 async fn a_look_that_a_drop_took_away_is_taken_again() {
     let world = World::new();
+    let call = world.shell("echo look >>\"$0\"; sleep 1; echo seen").arg(world.path("looks"));
 
     let (output, ()) = tokio::join!(
-        world.look(world.shell("echo look >>\"$0\"; sleep 1; echo seen").arg(world.path("looks"))),
+        world.look(call),
         async {
             world.until(|world| !world.read("looks").is_empty()).await;
             world.cut().await;

@@ -278,7 +278,8 @@ async fn a_machine_that_is_slow_to_start_is_waited_for_and_a_stranger_is_not() {
     let Place::There(ssh) = &world.place else { panic!("it is there") };
     std::fs::write(world.path("refuse"), "ssh: connect to host 192.0.2.7 port 22: Connection refused\n").unwrap();
 
-    let (waited, ()) = tokio::join!(ssh.wait(Duration::from_secs(20), &world.lines(), &world.cancel), async {
+    let lines = world.lines();
+    let (waited, ()) = tokio::join!(ssh.wait(Duration::from_secs(20), &lines, &world.cancel), async {
         tokio::time::sleep(Duration::from_millis(700)).await;
         std::fs::remove_file(world.path("refuse")).unwrap();
     });

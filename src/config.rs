@@ -9,8 +9,8 @@ pub mod source;
 pub mod value;
 
 use crate::config::section::{
-    Aws, Bootstrap, Docker, Ec2, Engine, Git, Ingress, Kind, Kubernetes, Llm, Logging, Rollout, Secret, Server, Ssh, Store,
-    Terraform,
+    Aws, Bootstrap, Docker, Ec2, Engine, Git, Ingress, Kind, Kubernetes, Llm, Logging, Rollout, Secret, Server, Ssh,
+    Store, Terraform,
 };
 pub use crate::config::source::{Sources, Warning};
 use crate::config::source::{Values, Wrong};

@@ -217,7 +217,10 @@ fn receipt(finished: &Finished) -> Vec<String> {
 /// The last line of a receipt: who says that nothing is left.
 fn asked_aws(finished: &Finished) -> Vec<String> {
     let asked = finished.output::<VerifyAccount>().and_then(|_| step::<VerifyAccount>(finished));
-    asked.map(|it| format!("asked AWS in {}: nothing that carries the tag of this target is left", it.region)).into_iter().collect()
+    asked
+        .map(|it| format!("asked AWS in {}: nothing that carries the tag of this target is left", it.region))
+        .into_iter()
+        .collect()
 }
 
 fn unwound_ending(finished: &Finished, unwound: &Unwound) -> Ending {

@@ -116,7 +116,14 @@ impl Store {
         };
         migrations().run(&pool).await?;
         let has_schemas = matches!(database, Database::Postgres(_));
-        Ok(Self { pool, has_schemas, lost, followers: Arc::default(), appending: Arc::default(), _lock: Arc::new(lock) })
+        Ok(Self {
+            pool,
+            has_schemas,
+            lost,
+            followers: Arc::default(),
+            appending: Arc::default(),
+            _lock: Arc::new(lock),
+        })
     }
 
     /// Cancelled when the store is lost for good: whoever works on its behalf stops.
@@ -149,7 +156,8 @@ impl Store {
     /// # Errors
     /// What the database says.
     pub async fn drop_schema(&self, name: &str) -> Result<(), StoreError> {
-        let is_plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+        let is_plain =
+            !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
         if self.has_schemas && is_plain {
             let statement = format!("DROP SCHEMA IF EXISTS {name} CASCADE");
             sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&self.pool).await?;

@@ -245,7 +245,8 @@ impl App {
         }
         if target.region.is_none() {
             return Err(AppError::Invalid {
-                message: "the region is missing: send `aws_region` in `aws_credentials`, or set `AWS_REGION`".to_owned(),
+                message: "the region is missing: send `aws_region` in `aws_credentials`, or set `AWS_REGION`"
+                    .to_owned(),
                 param: "aws_credentials.aws_region",
             });
         }

@@ -37,7 +37,10 @@ impl App {
         let ec2 = &self.0.settings.ec2;
         Some(match price::instance(&provision.region, &ec2.instance_type, ec2.volume_gib) {
             Some(cost) => format!("A new instance (`{}`) costs {cost}.", ec2.instance_type),
-            None => format!("What a new instance (`{}`) costs in {} is not known here.", ec2.instance_type, provision.region),
+            None => format!(
+                "What a new instance (`{}`) costs in {} is not known here.",
+                ec2.instance_type, provision.region
+            ),
         })
     }
 }

@@ -253,7 +253,12 @@ pub const SETTINGS: &[Setting] = &[
         "an instance type such as `t3.medium`",
         "The type of an EC2 instance that is made. A cluster and an application need 4 GiB of memory.",
     ),
-    Setting::new("EC2_AMI_ID", "", "the id of a machine image such as `ami-0a1b2c3d4e5f60718`", "The machine image. Without, the newest of `EC2_AMI_OWNER` and `EC2_AMI_NAME`."),
+    Setting::new(
+        "EC2_AMI_ID",
+        "",
+        "the id of a machine image such as `ami-0a1b2c3d4e5f60718`",
+        "The machine image. Without, the newest of `EC2_AMI_OWNER` and `EC2_AMI_NAME`.",
+    ),
     Setting::new(
         "EC2_AMI_OWNER",
         "amazon",
@@ -266,9 +271,24 @@ pub const SETTINGS: &[Setting] = &[
         "a name of an image, with `*` for any text",
         "The name of the machine image: Amazon Linux 2023, Ubuntu or Debian. The architecture follows the instance type.",
     ),
-    Setting::new("EC2_SSH_USER", "", "a login name such as `ec2-user`", "Who logs in. Without, the one that the image's maker chose."),
-    Setting::new("EC2_VOLUME_GIB", "30", "a number from 8 to 16384", "The size of an instance's encrypted volume in GiB."),
-    Setting::new("EC2_SUBNET_ID", "", "the id of a subnet such as `subnet-0a1b2c3d4e5f60718`", "The public subnet for instances. Without, one of the default VPC."),
+    Setting::new(
+        "EC2_SSH_USER",
+        "",
+        "a login name such as `ec2-user`",
+        "Who logs in. Without, the one that the image's maker chose.",
+    ),
+    Setting::new(
+        "EC2_VOLUME_GIB",
+        "30",
+        "a number from 8 to 16384",
+        "The size of an instance's encrypted volume in GiB.",
+    ),
+    Setting::new(
+        "EC2_SUBNET_ID",
+        "",
+        "the id of a subnet such as `subnet-0a1b2c3d4e5f60718`",
+        "The public subnet for instances. Without, one of the default VPC.",
+    ),
     Setting::new(
         "SSH_ALLOWED_CIDR",
         "",

@@ -43,11 +43,7 @@ pub(super) fn plan(intent: &Intent, situation: &Situation<'_>) -> Result<Plan, P
 }
 
 /// What each action does with the application on a kind cluster, wherever that is.
-pub(super) fn on_cluster(
-    intent: &Intent,
-    cluster: ClusterName,
-    situation: &Situation<'_>,
-) -> Result<Plan, PlanError> {
+pub(super) fn on_cluster(intent: &Intent, cluster: ClusterName, situation: &Situation<'_>) -> Result<Plan, PlanError> {
     match intent {
         Intent::Deploy(deploy) => Ok(deploy_plan(deploy, cluster, situation)),
         Intent::Redeploy(redeploy) => redeploy_plan(redeploy, cluster, situation),

@@ -46,10 +46,10 @@ pub enum PrivateKeyError {
 pub fn private_key(directory: Option<&Path>, name: &KeyPairName) -> Result<PathBuf, PrivateKeyError> {
     let directory = directory.ok_or_else(|| PrivateKeyError::NoDirectory(name.clone()))?;
     let candidates = [directory.join(format!("{name}.pem")), directory.join(name.as_str())];
-    let path = candidates.into_iter().find(|path| path.exists()).ok_or_else(|| PrivateKeyError::Missing {
-        name: name.clone(),
-        directory: directory.display().to_string(),
-    })?;
+    let path = candidates
+        .into_iter()
+        .find(|path| path.exists())
+        .ok_or_else(|| PrivateKeyError::Missing { name: name.clone(), directory: directory.display().to_string() })?;
     let shown = path.display().to_string();
     let unreadable = |source| PrivateKeyError::Unreadable { path: shown.clone(), source };
     if let Some(mode) = exposed_mode(&fs::metadata(&path).map_err(unreadable)?) {

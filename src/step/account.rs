@@ -88,9 +88,16 @@ fn with_sslmode(url: &SecretString, is_encrypted: bool) -> SecretString {
     if parsed.query_pairs().any(|(name, mode)| name == "sslmode" && strict(&mode)) {
         return url.clone();
     }
-    let kept: Vec<(String, String)> =
-        parsed.query_pairs().filter(|(name, _)| name != "sslmode").map(|(n, v)| (n.into_owned(), v.into_owned())).collect();
-    parsed.query_pairs_mut().clear().extend_pairs(kept).append_pair("sslmode", if is_encrypted { "require" } else { "disable" });
+    let kept: Vec<(String, String)> = parsed
+        .query_pairs()
+        .filter(|(name, _)| name != "sslmode")
+        .map(|(n, v)| (n.into_owned(), v.into_owned()))
+        .collect();
+    parsed
+        .query_pairs_mut()
+        .clear()
+        .extend_pairs(kept)
+        .append_pair("sslmode", if is_encrypted { "require" } else { "disable" });
     SecretString::from(String::from(parsed))
 }
 
@@ -102,7 +109,8 @@ mod tests {
 
     #[test]
     fn terraform_is_told_whether_the_database_encrypts() {
-        let told = |url: &str, is_encrypted| with_sslmode(&SecretString::from(url), is_encrypted).expose_secret().to_owned();
+        let told =
+            |url: &str, is_encrypted| with_sslmode(&SecretString::from(url), is_encrypted).expose_secret().to_owned();
 
         assert_eq!(told("postgres://u:p@h/d", false), "postgres://u:p@h/d?sslmode=disable");
         assert_eq!(told("postgres://u:p@h/d?sslmode=prefer&a=b", true), "postgres://u:p@h/d?a=b&sslmode=require");

@@ -153,8 +153,11 @@ mod tests {
 
     #[test]
     fn the_reason_that_the_program_tells_is_the_message() {
-        let (is_transient, failure) =
-            failure(&["=> installing docker.io", "E: noise", "error: the user ubuntu may not use sudo without a password"]);
+        let (is_transient, failure) = failure(&[
+            "=> installing docker.io",
+            "E: noise",
+            "error: the user ubuntu may not use sudo without a password",
+        ]);
 
         assert!(!is_transient);
         assert_eq!(

@@ -94,7 +94,11 @@ impl Act for CheckAccount {
         // What is there may be gone by now: then a new one is made, so all of it is looked at every time.
         match ssh_cidr(cx).await {
             Ok(cidr) => checked.ssh_cidr = Some(cidr.to_string()),
-            Err(text) => problems.add("ssh_source_unknown", text, "Set `SSH_ALLOWED_CIDR` to the range of addresses that this server is seen under"),
+            Err(text) => problems.add(
+                "ssh_source_unknown",
+                text,
+                "Set `SSH_ALLOWED_CIDR` to the range of addresses that this server is seen under",
+            ),
         }
         if identity.is_some() {
             self.check_region(cx, &aws, &mut checked, &mut problems).await?;
@@ -166,7 +170,10 @@ impl CheckAccount {
         let offer = problems.take(offer)?;
         let memory_mib = offer.as_ref().and_then(Option::as_ref).map(|it| it.memory_mib);
         if let Some(memory_mib) = memory_mib.filter(|&it| it > 0 && it < LITTLE_MEMORY_MIB) {
-            cx.lines.warning(format!("`{}` has {memory_mib} MiB of memory, which is little for a cluster.", ec2.instance_type));
+            cx.lines.warning(format!(
+                "`{}` has {memory_mib} MiB of memory, which is little for a cluster.",
+                ec2.instance_type
+            ));
         }
         let zones = problems.take(zones)?;
         if offer == Some(None) || zones.as_ref().is_some_and(Vec::is_empty) {
@@ -186,7 +193,9 @@ impl CheckAccount {
                     match (&ec2.subnet_id, subnets.first()) {
                         (Some(id), None) => format!("there is no subnet `{id}` in {region}"),
                         (None, None) => format!("there is no default VPC with subnets in {region}"),
-                        (_, Some(subnet)) => format!("the type `{}` is not offered in {}", ec2.instance_type, subnet.zone),
+                        (_, Some(subnet)) => {
+                            format!("the type `{}` is not offered in {}", ec2.instance_type, subnet.zone)
+                        }
                     },
                     "Set `EC2_SUBNET_ID` to a public subnet of this region",
                 );
@@ -226,7 +235,10 @@ impl CheckAccount {
             Some(Some(image)) if image.architecture != architecture => {
                 problems.add(
                     "image_does_not_fit",
-                    format!("the machine image `{}` is for {}, and `{}` is {architecture}", image.id, image.architecture, ec2.instance_type),
+                    format!(
+                        "the machine image `{}` is for {}, and `{}` is {architecture}",
+                        image.id, image.architecture, ec2.instance_type
+                    ),
                     "Set `EC2_AMI_ID` or `EC2_INSTANCE_TYPE` so that they fit",
                 );
                 Ok(None)
@@ -256,7 +268,8 @@ async fn ssh_cidr(cx: &StepContext) -> Result<Cidr, String> {
         client.get(url.clone()).send().await?.error_for_status()?.text().await
     };
     let text = asked.await.map_err(|error| failed(format!("does not tell it ({error})")))?;
-    let address: Ipv4Addr = text.trim().parse().map_err(|_| failed("answers with something else than an IPv4 address".into()))?;
+    let address: Ipv4Addr =
+        text.trim().parse().map_err(|_| failed("answers with something else than an IPv4 address".into()))?;
     Ok(Cidr::of(address))
 }
 
@@ -295,7 +308,10 @@ impl Problems {
             1 => Err(StepError::Permanent(self.0.remove(0))),
             count => Err(StepError::Permanent(Failure {
                 code: "preflight_failed".into(),
-                message: format!("{count} things are not as they must be, and nothing was made: {}", joined(&self.0, |it| &it.message)),
+                message: format!(
+                    "{count} things are not as they must be, and nothing was made: {}",
+                    joined(&self.0, |it| &it.message)
+                ),
                 next_step: joined(&self.0, |it| &it.next_step),
                 output: Vec::new(),
             })),

@@ -88,7 +88,10 @@ pub(super) async fn destroy(cx: &StepContext, region: &Region) -> Result<Vec<Str
             Ok(()) => (),
             Err(error) if error.is_transient() || error.is_cancelled() => return Err(error.into()),
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "Terraform does not destroy: it is done by tags");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "Terraform does not destroy: it is done by tags"
+                );
             }
         }
     }

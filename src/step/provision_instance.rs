@@ -174,7 +174,8 @@ impl ProvisionInstance {
     /// A Name tag is how people name an instance: a second one of that name would be mistaken for it.
     async fn refuse_namesake(&self, cx: &StepContext, aws: &Aws) -> Result<(), StepError> {
         let ours = cx.target.id.to_string();
-        let namesake = aws.instances_named(&cx.target.name).await?.into_iter().find(|it| it.target.as_ref() != Some(&ours));
+        let namesake =
+            aws.instances_named(&cx.target.name).await?.into_iter().find(|it| it.target.as_ref() != Some(&ours));
         let Some(namesake) = namesake else { return Ok(()) };
         Err(StepError::Permanent(Failure {
             code: "instance_name_in_use".into(),
@@ -234,7 +235,10 @@ pub(super) async fn fate(cx: &StepContext, aws: &Aws, known: &Instance) -> Resul
         }
         state => {
             let message = format!("the EC2 instance `{id}` is {state}");
-            let next = format!("Start it with `aws ec2 start-instances --region {} --instance-ids {id}`, then try again", known.region);
+            let next = format!(
+                "Start it with `aws ec2 start-instances --region {} --instance-ids {id}`, then try again",
+                known.region
+            );
             return Err(StepError::Permanent(failure("instance_stopped", message, next)));
         }
     }

@@ -446,7 +446,8 @@ mod tests {
     #[tokio::test]
     async fn a_program_is_interrupted_once_also_by_two_servers() {
         let world = World::new();
-        let script = "trap 'echo stop >> \"$STOPS\"' INT; touch \"$BEGUN\"; for i in 1 2 3 4 5 6 7 8; do sleep 0.1; done";
+        let script =
+            "trap 'echo stop >> \"$STOPS\"' INT; touch \"$BEGUN\"; for i in 1 2 3 4 5 6 7 8; do sleep 0.1; done";
         let begun = world.folder.path().join("begun");
         let call = shell(script).env("STOPS", world.folder.path().join("stops")).env("BEGUN", &begun);
         let call = call.grace(Duration::from_secs(10));
@@ -492,7 +493,11 @@ mod tests {
         let world = World::new();
         let own = i32::try_from(std::process::id()).unwrap();
         let record = world.folder.path().join("call.pid");
-        std::fs::write(&record, serde_json::to_string(&Process { pid: own, started: 1, grace_s: 1, interrupted: false }).unwrap()).unwrap();
+        std::fs::write(
+            &record,
+            serde_json::to_string(&Process { pid: own, started: 1, grace_s: 1, interrupted: false }).unwrap(),
+        )
+        .unwrap();
 
         world.settle(Duration::ZERO).await;
 

@@ -31,12 +31,14 @@ pub enum Fault {
 const TABLE: &[(Fault, &[&str])] = &[
     (
         Fault::NoCapacity,
-        &["InsufficientInstanceCapacity", "InsufficientHostCapacity", "InsufficientCapacity", "InsufficientFreeAddresses"],
+        &[
+            "InsufficientInstanceCapacity",
+            "InsufficientHostCapacity",
+            "InsufficientCapacity",
+            "InsufficientFreeAddresses",
+        ],
     ),
-    (
-        Fault::Quota,
-        &["VcpuLimitExceeded", "InstanceLimitExceeded", "LimitExceeded", "MaxSpotInstanceCountExceeded"],
-    ),
+    (Fault::Quota, &["VcpuLimitExceeded", "InstanceLimitExceeded", "LimitExceeded", "MaxSpotInstanceCountExceeded"]),
     (
         Fault::Throttled,
         &["RequestLimitExceeded", "Throttling", "Throttled", "TooManyRequests", "SlowDown", "RequestThrottled"],
@@ -119,7 +121,9 @@ impl Fault {
                 "Check the network of this server and https://health.aws.amazon.com, and that the region exists; then try again"
             }
             Self::Throttled => "Something calls AWS very often with this account; try again in some minutes",
-            Self::Credentials => "Send `aws_credentials` that are valid now, or correct the settings `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`",
+            Self::Credentials => {
+                "Send `aws_credentials` that are valid now, or correct the settings `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`"
+            }
             Self::Unauthorized => "Let the user or role do this (its IAM policy), or send other `aws_credentials`",
             Self::NoCapacity => {
                 "Try again later, or set `EC2_INSTANCE_TYPE` to another type, or send another `aws_region`"

@@ -65,7 +65,8 @@ impl Aws {
         let answer = self.ec2.describe_instances().instance_ids(id).send().await;
         match answer.map_err(|error| AwsError::of("ec2:DescribeInstances", &error)) {
             Ok(answer) => {
-                let mut found = answer.reservations.unwrap_or_default().into_iter().flat_map(|it| it.instances.unwrap_or_default());
+                let mut found =
+                    answer.reservations.unwrap_or_default().into_iter().flat_map(|it| it.instances.unwrap_or_default());
                 Ok(found.next().map(Described::from).filter(|it| !it.is_gone()))
             }
             Err(error) if error.fault == Fault::NotFound => Ok(None),
@@ -87,7 +88,8 @@ impl Aws {
         let mut found = Vec::new();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| AwsError::of("ec2:DescribeInstances", &error))?;
-            let instances = page.reservations.unwrap_or_default().into_iter().flat_map(|it| it.instances.unwrap_or_default());
+            let instances =
+                page.reservations.unwrap_or_default().into_iter().flat_map(|it| it.instances.unwrap_or_default());
             found.extend(instances.map(Described::from).filter(|it| !it.is_gone()));
         }
         Ok(found)

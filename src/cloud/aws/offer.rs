@@ -204,10 +204,8 @@ mod tests {
 
     #[test]
     fn an_image_is_for_the_type_s_processor() {
-        let offer = |names: &[&str]| Offer {
-            architectures: names.iter().map(|it| (*it).to_owned()).collect(),
-            memory_mib: 0,
-        };
+        let offer =
+            |names: &[&str]| Offer { architectures: names.iter().map(|it| (*it).to_owned()).collect(), memory_mib: 0 };
 
         assert_eq!(architecture(Some(&offer(&["i386", "x86_64"]))), "x86_64");
         assert_eq!(architecture(Some(&offer(&["arm64"]))), "arm64");

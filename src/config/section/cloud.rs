@@ -99,9 +99,8 @@ impl fmt::Display for Cidr {
 
 fn instance_type(text: &str) -> Option<String> {
     let (family, size) = text.split_once('.')?;
-    let fits = |part: &str| {
-        !part.is_empty() && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
-    };
+    let fits =
+        |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
     (fits(family) && fits(size) && text.len() <= 40).then(|| text.to_owned())
 }
 

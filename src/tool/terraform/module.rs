@@ -17,7 +17,8 @@ pub(super) fn unpack(module: &str, folder: &Path) -> io::Result<()> {
     let mut count = 0;
     for path in Files::iter() {
         let name = path.strip_prefix(module).and_then(|rest| rest.strip_prefix('/'));
-        let Some(name) = name.filter(|it| !it.contains('/') && it.rsplit_once('.').is_some_and(|it| it.1 == "tf")) else {
+        let Some(name) = name.filter(|it| !it.contains('/') && it.rsplit_once('.').is_some_and(|it| it.1 == "tf"))
+        else {
             continue;
         };
         let Some(file) = Files::get(&path) else { continue };
@@ -43,8 +44,10 @@ mod tests {
 
         unpack(CLOUD_LOCAL, folder.path()).unwrap();
 
-        let mut names: Vec<_> =
-            std::fs::read_dir(folder.path()).unwrap().map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<_> = std::fs::read_dir(folder.path())
+            .unwrap()
+            .map(|it| it.unwrap().file_name().into_string().unwrap())
+            .collect();
         names.sort();
         assert_eq!(names, ["main.tf", "outputs.tf", "variables.tf", "versions.tf"]);
         assert!(unpack("nothing", folder.path()).is_err());

@@ -19,7 +19,8 @@ impl World {
     fn new(script: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("terraform");
-        std::fs::write(&program, format!("#!/bin/sh\necho \"$*\" >>'{}/calls'\n{script}", folder.path().display())).unwrap();
+        std::fs::write(&program, format!("#!/bin/sh\necho \"$*\" >>'{}/calls'\n{script}", folder.path().display()))
+            .unwrap();
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
         let said = Arc::new(Mutex::new(Vec::new()));
         let lines = Lines::new({
@@ -137,7 +138,9 @@ async fn a_locked_state_is_worth_another_try() {
 
 #[tokio::test]
 async fn credentials_are_in_the_environment_and_in_no_line_file_or_argument() {
-    let world = World::new(r#"echo "key $AWS_ACCESS_KEY_ID $AWS_SECRET_ACCESS_KEY $AWS_REGION"; test -n "$AWS_SECRET_ACCESS_KEY""#);
+    let world = World::new(
+        r#"echo "key $AWS_ACCESS_KEY_ID $AWS_SECRET_ACCESS_KEY $AWS_REGION"; test -n "$AWS_SECRET_ACCESS_KEY""#,
+    );
     std::fs::create_dir(world.workspace().folder).unwrap();
 
     world.workspace().destroy().await.unwrap();

@@ -27,7 +27,8 @@ HOME=$world/home
 export HOME
 cd "$HOME"
 exec 4<&0
-setsid sh -c "$command" <&4 &
+# What is started in the background by a shell ignores interrupts; what a real ssh starts does not.
+setsid env --default-signal=INT,QUIT sh -c "$command" <&4 &
 child=$!
 while kill -0 "$child" 2>/dev/null; do
   [ -e "$world/cut" ] && { kill -KILL "-$child"; exit 255; }
@@ -189,13 +190,10 @@ async fn a_look_that_a_drop_took_away_is_taken_again() {
     let world = World::new();
     let call = world.shell("echo look >>\"$0\"; sleep 1; echo seen").arg(world.path("looks"));
 
-    let (output, ()) = tokio::join!(
-        world.look(call),
-        async {
-            world.until(|world| !world.read("looks").is_empty()).await;
-            world.cut().await;
-        }
-    );
+    let (output, ()) = tokio::join!(world.look(call), async {
+        world.until(|world| !world.read("looks").is_empty()).await;
+        world.cut().await;
+    });
 
     assert_eq!(output.unwrap().stdout, "seen\n");
     assert_eq!(world.read("looks"), "look\nlook\n");

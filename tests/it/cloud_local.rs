@@ -122,7 +122,9 @@ async fn no_capacity_in_one_zone_is_tried_in_the_next() {
 
 #[tokio::test]
 async fn no_capacity_at_all_and_what_is_not_allowed_are_told_and_taken_back() {
-    for (text, code) in [("InsufficientInstanceCapacity", "aws_no_capacity"), ("UnauthorizedOperation", "aws_unauthorized")] {
+    for (text, code) in
+        [("InsufficientInstanceCapacity", "aws_no_capacity"), ("UnauthorizedOperation", "aws_unauthorized")]
+    {
         let world = World::start().await;
         world.gates.fail("terraform-apply", text);
 

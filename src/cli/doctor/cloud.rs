@@ -98,7 +98,9 @@ fn private_keys(settings: &Settings) -> Verdict {
     };
     match std::fs::read_dir(path) {
         Ok(entries) => {
-            let open = entries.flatten().filter(|it| it.metadata().is_ok_and(|it| exposed_mode(&it).is_some() && it.is_file()));
+            let open = entries
+                .flatten()
+                .filter(|it| it.metadata().is_ok_and(|it| exposed_mode(&it).is_some() && it.is_file()));
             match open.count() {
                 0 => Verdict::ok(format!("`{}` can be read", path.display())),
                 count => Verdict::warn(

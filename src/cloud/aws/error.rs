@@ -27,7 +27,7 @@ pub enum Fault {
     Refused,
 }
 
-/// Codes and texts, the most telling first.
+/// Codes and texts, the most telling first: `RequestLimitExceeded` is no limit of what there may be.
 const TABLE: &[(Fault, &[&str])] = &[
     (
         Fault::NoCapacity,
@@ -38,11 +38,11 @@ const TABLE: &[(Fault, &[&str])] = &[
             "InsufficientFreeAddresses",
         ],
     ),
-    (Fault::Quota, &["VcpuLimitExceeded", "InstanceLimitExceeded", "LimitExceeded", "MaxSpotInstanceCountExceeded"]),
     (
         Fault::Throttled,
         &["RequestLimitExceeded", "Throttling", "Throttled", "TooManyRequests", "SlowDown", "RequestThrottled"],
     ),
+    (Fault::Quota, &["VcpuLimitExceeded", "InstanceLimitExceeded", "LimitExceeded", "MaxSpotInstanceCountExceeded"]),
     (
         Fault::Credentials,
         &[

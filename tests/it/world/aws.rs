@@ -160,7 +160,11 @@ async fn answer(State(inner): State<Arc<Inner>>, body: String) -> Response {
             let asked = form.list(&["KeyName."]);
             let known = inner.key_pairs.lock().unwrap().clone();
             if let Some(missing) = asked.iter().find(|it| !known.contains(*it)) {
-                return refused(&action, "InvalidKeyPair.NotFound", &format!("The key pair '{missing}' does not exist"));
+                return refused(
+                    &action,
+                    "InvalidKeyPair.NotFound",
+                    &format!("The key pair '{missing}' does not exist"),
+                );
             }
             "<keySet><item><keyName>it-key</keyName></item></keySet>".to_owned()
         }
@@ -168,21 +172,35 @@ async fn answer(State(inner): State<Arc<Inner>>, body: String) -> Response {
              <supportedArchitectures><item>x86_64</item></supportedArchitectures></processorInfo><memoryInfo>\
              <sizeInMiB>4096</sizeInMiB></memoryInfo></item></instanceTypeSet>"
             .to_owned(),
-        "DescribeInstanceTypeOfferings" => zones(|zone| {
-            format!("<item><instanceType>t3.medium</instanceType><locationType>availability-zone</locationType><location>{zone}</location></item>")
-        }, "instanceTypeOfferingSet"),
-        "DescribeSubnets" => zones(|zone| {
-            format!("<item><subnetId>subnet-0{zone}</subnetId><availabilityZone>{zone}</availabilityZone></item>")
-        }, "subnetSet"),
-        "DescribeImages" => "<imagesSet><item><imageId>ami-0a1b2c3d4e5f60718</imageId><name>al2023-ami-2023.1-x86_64</name>\
+        "DescribeInstanceTypeOfferings" => zones(
+            |zone| {
+                format!(
+                    "<item><instanceType>t3.medium</instanceType><locationType>availability-zone</locationType><location>{zone}</location></item>"
+                )
+            },
+            "instanceTypeOfferingSet",
+        ),
+        "DescribeSubnets" => zones(
+            |zone| {
+                format!("<item><subnetId>subnet-0{zone}</subnetId><availabilityZone>{zone}</availabilityZone></item>")
+            },
+            "subnetSet",
+        ),
+        "DescribeImages" => {
+            "<imagesSet><item><imageId>ami-0a1b2c3d4e5f60718</imageId><name>al2023-ami-2023.1-x86_64</name>\
              <imageOwnerId>137112412989</imageOwnerId><architecture>x86_64</architecture>\
              <creationDate>2026-05-01T00:00:00.000Z</creationDate></item></imagesSet>"
-            .to_owned(),
+                .to_owned()
+        }
         "DescribeInstances" => {
             let ids = form.list(&["InstanceId."]);
             let found = inner.asked("i-", &form);
             if !ids.is_empty() && found.is_empty() {
-                return refused(&action, "InvalidInstanceID.NotFound", &format!("The instance ID '{}' does not exist", ids[0]));
+                return refused(
+                    &action,
+                    "InvalidInstanceID.NotFound",
+                    &format!("The instance ID '{}' does not exist", ids[0]),
+                );
             }
             let item = |(id, target): (String, String)| {
                 format!(
@@ -225,7 +243,9 @@ fn zones(item: impl Fn(&str) -> String, set: &str) -> String {
 fn refused(action: &str, code: &str, message: &str) -> Response {
     let error = format!("<Code>{code}</Code><Message>{message}</Message>");
     let text = if action == "GetCallerIdentity" {
-        format!("<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><Error><Type>Sender</Type>{error}</Error><RequestId>r</RequestId></ErrorResponse>")
+        format!(
+            "<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><Error><Type>Sender</Type>{error}</Error><RequestId>r</RequestId></ErrorResponse>"
+        )
     } else {
         format!("<Response><Errors><Error>{error}</Error></Errors><RequestID>r</RequestID></Response>")
     };
@@ -233,5 +253,6 @@ fn refused(action: &str, code: &str, message: &str) -> Response {
 }
 
 fn xml(status: StatusCode, text: &str) -> Response {
-    (status, [("content-type", "text/xml")], format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>{text}")).into_response()
+    (status, [("content-type", "text/xml")], format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>{text}"))
+        .into_response()
 }

@@ -8,23 +8,25 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+use crate::cloud::aws::{Aws, Keys};
 use crate::cloud::kube::Kube;
 use crate::cloud::kube::logs::LogSpan;
 use crate::config::Settings;
 use crate::engine::Engine;
 use crate::event::{Event, OperationState};
 use crate::executor;
-use crate::host::Host;
-use crate::id::{ClusterName, DeploymentId, OperationId};
+use crate::host::{Host, Hosts};
+use crate::id::{ClusterName, DeploymentId, Mode, OperationId, cluster_on_instance};
 use crate::intent::selection::{self, Candidate};
-use crate::intent::{Intent, Request, Selector, Source};
+use crate::intent::{AwsCredentials, Intent, Request, Selector, Source};
 use crate::llm::Model;
 use crate::plan::Plan;
 use crate::reply::view::{PlanView, Report, StepView};
 use crate::secret::Sealer;
+use crate::step::ssh_address;
 use crate::store::deployments::DeploymentFilter;
 use crate::store::operations::{KeyReused, OperationFilter, RequestKey};
-use crate::store::record::{Deployment, Operation};
+use crate::store::record::{Deployment, Instance, Operation};
 use crate::store::{Page, Store};
 use crate::tool;
 
@@ -46,7 +48,7 @@ struct Handles {
     settings: Arc<Settings>,
     store: Store,
     sealer: Sealer,
-    host: Host,
+    hosts: Hosts,
     engine: Engine,
     model: Option<Model>,
     shutdown: CancellationToken,
@@ -95,9 +97,9 @@ impl App {
             tool::folder::make_private(&folder).map_err(|source| OpenError::Workspace { folder, source })?;
         }
         let sealer = Sealer::open(&settings)?;
-        let host = Host::local(&settings)?;
+        let hosts = Hosts::new(Host::local(&settings)?, Arc::clone(&settings));
         let engine =
-            Engine::new(Arc::clone(&settings), store.clone(), sealer.clone(), host.clone(), executor::conclude);
+            Engine::new(Arc::clone(&settings), store.clone(), sealer.clone(), hosts.clone(), executor::conclude);
         engine.carry_on().await?;
         let model = Model::of_settings(&settings);
         let shutdown = CancellationToken::new();
@@ -106,7 +108,7 @@ impl App {
             settings,
             store,
             sealer,
-            host,
+            hosts,
             engine,
             model,
             shutdown,
@@ -135,10 +137,12 @@ impl App {
         found.map_err(|KeyReused| AppError::KeyReused)
     }
 
-    /// Stops in order: no new work, running steps come to a safe point within the grace period, the store is closed.
-    pub async fn close(&self) {
+    /// Stops in order: no new work; within the grace period running steps come to a safe point and `answers` that are
+    /// under way, which still read the store, are given; the store is closed.
+    pub async fn close(&self, answers: impl Future) {
         self.0.shutdown.cancel();
-        self.0.engine.stop(self.0.settings.server.shutdown_grace).await;
+        let grace = self.0.settings.server.shutdown_grace;
+        let _ = tokio::join!(self.0.engine.stop(grace), tokio::time::timeout(grace, answers));
         self.0.store.close().await;
     }
 
@@ -181,7 +185,8 @@ impl App {
                     }
                     found => found?,
                 };
-                let (live, why) = tokio::join!(self.look(&deployment), self.why(&deployment));
+                let aws = request.secrets.aws.as_ref();
+                let (live, why) = tokio::join!(self.look(&deployment, aws), self.why(&deployment));
                 Ok(Accepted::Report(Report::Status { deployment, live, why }))
             }
             Intent::Logs(logs) => {
@@ -347,15 +352,62 @@ impl App {
     }
 
     async fn kube(&self, deployment: &Deployment) -> Result<Kube, AppError> {
-        let cluster = ClusterName::parse(&deployment.instance_id)
-            .map_err(|error| AppError::Conflict { message: error.to_string(), param: Some("instance_id") })?;
         let folder = self.0.settings.store.workspace.join("targets").join(deployment.target.to_string());
-        Ok(self.0.host.kube(&cluster, &folder).await?)
+        let conflict = |message: String| AppError::Conflict { message, param: Some("instance_id") };
+        match deployment.mode {
+            Mode::Local => {
+                let cluster =
+                    ClusterName::parse(&deployment.instance_id).map_err(|error| conflict(error.to_string()))?;
+                Ok(self.0.hosts.local().kube(&cluster, &folder).await?)
+            }
+            Mode::CloudLocal => {
+                let instance = self.instance_of(deployment).await?;
+                let instance = instance.ok_or_else(|| conflict("its EC2 instance is gone".to_owned()))?;
+                let keys = self.0.settings.ssh.private_key_base_path.as_deref();
+                let address = ssh_address(&instance, keys, &folder).map_err(|error| conflict(error.to_string()))?;
+                let host = self.0.hosts.reach(deployment.target, &address).await;
+                let host = host.map_err(|error| conflict(error.to_string()))?;
+                Ok(host.kube(&cluster_on_instance(&deployment.instance_id), &folder).await?)
+            }
+            mode @ Mode::CloudHosted => Err(AppError::ModeUnavailable { mode }),
+        }
+    }
+
+    async fn instance_of(&self, deployment: &Deployment) -> Result<Option<Instance>, AppError> {
+        Ok(self.0.store.target(deployment.target).await?.and_then(|it| it.instance))
+    }
+
+    /// What AWS says of the instance that a deployment runs on, in one line; nothing without credentials.
+    async fn look_at_instance(&self, deployment: &Deployment, given: Option<&AwsCredentials>) -> Option<String> {
+        let instance = self.instance_of(deployment).await.ok()??;
+        let aws = &self.0.settings.aws;
+        let keys = match (given, &aws.credentials) {
+            (Some(it), _) => Some(Keys::from(it)),
+            (None, Some(it)) => Some(Keys::from(it)),
+            (None, None) if aws.default_credentials => None,
+            (None, None) => return None,
+        };
+        let found = match Aws::connect(&instance.region, keys).await {
+            Ok(aws) => aws.instance(&instance.id).await,
+            Err(error) => Err(error),
+        };
+        let id = &instance.id;
+        Some(match found {
+            Ok(None) => format!("the EC2 instance `{id}` is gone: somebody terminated it"),
+            Ok(Some(it)) if it.public_ip.is_some_and(|ip| ip != instance.public_ip) => format!(
+                "the EC2 instance `{id}` is {}, and has another address than before: {}; any change takes it over",
+                it.state,
+                it.public_ip.map(|ip| ip.to_string()).unwrap_or_default()
+            ),
+            Ok(Some(it)) => format!("the EC2 instance `{id}` is {}", it.state),
+            Err(error) => format!("AWS cannot be asked about the EC2 instance `{id}`: {error}"),
+        })
     }
 
     /// How a deployment is right now, one line each.
-    async fn look(&self, deployment: &Deployment) -> Vec<String> {
+    async fn look(&self, deployment: &Deployment, aws: Option<&AwsCredentials>) -> Vec<String> {
         let mut lines = Vec::new();
+        lines.extend(self.look_at_instance(deployment, aws).await);
         if let Ok(Some(id)) = self.0.store.running_operation(deployment.id).await {
             lines.push(format!("operation `{id}` is running on it"));
         }
@@ -384,8 +436,8 @@ impl App {
     /// What must be right for the server to work.
     pub async fn ready(&self) -> Vec<Check> {
         let handles = &self.0;
-        let (store, docker, kind) =
-            tokio::join!(handles.store.ping(), handles.host.docker.ping(), handles.host.kind.version());
+        let host = handles.hosts.local();
+        let (store, docker, kind) = tokio::join!(handles.store.ping(), host.docker.ping(), host.kind.version());
         let text = |error: &dyn std::error::Error| error.to_string();
         vec![
             Check { name: "store", result: store.map_err(|error| text(&error)) },

@@ -38,11 +38,11 @@ use wire::{ChatCompletion, Head};
 /// # Errors
 /// [`ApiError`] when the request cannot be accepted. Work that fails is an answer.
 #[utoipa::path(post, path = "/v1/chat/completions", tag = "chat", request_body = super::openapi::ChatBody,
-    responses((status = 200, body = ChatCompletion, description = "The answer; with `stream` the same in chunks"),
-        (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody),
+    responses((status = 200, content((ChatCompletion = "application/json"), (super::openapi::Frame = "text/event-stream")),
+            description = "The answer; with `stream` in chunks, one in the data of each event, and `[DONE]` in the last"),
+        (status = 400, body = ErrorBody), (status = 404, body = ErrorBody), (status = 408, body = ErrorBody),
         (status = 409, body = ErrorBody), (status = 413, body = ErrorBody), (status = 415, body = ErrorBody),
-        (status = 422, body = ErrorBody), (status = 429, body = ErrorBody), (status = 500, body = ErrorBody),
-        (status = 503, body = ErrorBody)))]
+        (status = 422, body = ErrorBody)))]
 pub async fn complete(
     State(app): State<App>,
     State(streams): State<Streams>,

@@ -2,13 +2,13 @@
 //! can choose nothing but a model.
 
 use axum::Json;
-use axum::extract::Path;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::http::auth::Caller;
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::list::List;
+use crate::http::path::PathId;
 use crate::id::Mode;
 
 /// The model that clients name, and the one that is meant when they name none.
@@ -77,7 +77,7 @@ pub async fn list(_: Caller) -> Json<List<Model>> {
 /// # Errors
 /// [`ApiError::ModelNotFound`].
 #[utoipa::path(get, path = "/v1/models/{id}", tag = "models", params(("id" = String, Path, description = "Name of the model")),
-    responses((status = 200, body = Model), (status = 404, body = ErrorBody)))]
-pub async fn show(_: Caller, Path(id): Path<String>) -> Result<Json<Model>, ApiError> {
+    responses((status = 200, body = Model), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
+pub async fn show(_: Caller, PathId(id): PathId) -> Result<Json<Model>, ApiError> {
     find(&id).cloned().map(Json)
 }

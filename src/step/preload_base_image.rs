@@ -25,6 +25,10 @@ impl Act for PreloadBaseImage {
         "Load the base image meanwhile".to_owned()
     }
 
+    fn is_on_target(&self) -> bool {
+        true
+    }
+
     fn summary(&self, output: &Loaded) -> String {
         output.summary()
     }
@@ -60,6 +64,6 @@ impl PreloadBaseImage {
     async fn base(&self, cx: &StepContext) -> Result<Option<ImageRef>, StepError> {
         let name = cx.try_output::<AnalyseRepository>()?.and_then(|analysis| analysis.base_image);
         let Some(base) = name.and_then(|name| ImageRef::parse(name).ok()) else { return Ok(None) };
-        Ok(cx.host.docker.image(&base).await?.map(|_| base))
+        Ok(cx.host().await?.docker.image(&base).await?.map(|_| base))
     }
 }

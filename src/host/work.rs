@@ -78,9 +78,9 @@ impl Host {
         let call = call.timeout(request.timeout);
         let work = call.run_durably(calls, "build", &follow, cancel);
         let now = || build.lock().expect("nobody panics while holding this lock").now();
-        let built = saying(work, lines, now).await;
+        let ended = saying(work, lines, now).await;
         let build = build.lock().expect("nobody panics while holding this lock");
-        match built {
+        match ended {
             Ok(_) => Ok(()),
             Err(ToolError::Failed { lines, .. }) => {
                 let said = lines.iter().rev().find(|line| !line.trim().is_empty()).cloned().unwrap_or_default();

@@ -101,7 +101,7 @@ impl Act for CheckAccount {
             ),
         }
         if identity.is_some() {
-            self.check_region(cx, &aws, &mut checked, &mut problems).await?;
+            Box::pin(self.check_region(cx, &aws, &mut checked, &mut problems)).await?;
         }
         checked.cost = price::instance(&self.region, &cx.settings.ec2.instance_type, cx.settings.ec2.volume_gib);
         problems.into_result().map(|()| checked)

@@ -62,7 +62,7 @@ impl Act for FindInstance {
             }));
         }
         match fate(cx, &aws, &known).await? {
-            Fate::Runs(instance) => Ok(Found { instance }),
+            Fate::Runs(instance) => Ok(Found { instance: *instance }),
             Fate::Gone => Err(gone(&known.id)),
         }
     }

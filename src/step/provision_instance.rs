@@ -45,7 +45,7 @@ struct Outputs {
 
 /// What has become of an instance on record.
 pub(super) enum Fate {
-    Runs(Instance),
+    Runs(Box<Instance>),
     Gone,
 }
 
@@ -73,7 +73,7 @@ impl Act for ProvisionInstance {
         }
         let Some(instance) = &target.instance else { return Ok(None) };
         match fate(cx, &cx.aws(&self.region).await?, instance).await? {
-            Fate::Runs(instance) => Ok(Some(Provisioned { instance, made: false, kept: true })),
+            Fate::Runs(instance) => Ok(Some(Provisioned { instance: *instance, made: false, kept: true })),
             Fate::Gone => Ok(None),
         }
     }
@@ -126,7 +126,7 @@ impl ProvisionInstance {
         if let Some(instance) = target.as_ref().and_then(|it| it.instance.as_ref())
             && let Fate::Runs(instance) = fate(cx, &aws, instance).await?
         {
-            return Ok(Provisioned { instance, made: was_begun, kept: self.keep || !was_begun });
+            return Ok(Provisioned { instance: *instance, made: was_begun, kept: self.keep || !was_begun });
         }
         let instance = self.make(cx, &aws, target.as_ref()).await?;
         cx.store.set_target_instance(cx.target.id, Some(&instance)).await?;
@@ -244,7 +244,7 @@ pub(super) async fn fate(cx: &StepContext, aws: &Aws, known: &Instance) -> Resul
     }
     let Some(public_ip) = found.public_ip else { return Err(no_address(id)) };
     if public_ip == known.public_ip {
-        return Ok(Fate::Runs(known.clone()));
+        return Ok(Fate::Runs(Box::new(known.clone())));
     }
     cx.lines.warning(format!(
         "The EC2 instance `{id}` has another public address than before: {public_ip}, it was {}. Was it stopped and started?",
@@ -252,7 +252,7 @@ pub(super) async fn fate(cx: &StepContext, aws: &Aws, known: &Instance) -> Resul
     ));
     let instance = Instance { public_ip, ..known.clone() };
     cx.store.set_target_instance(cx.target.id, Some(&instance)).await?;
-    Ok(Fate::Runs(instance))
+    Ok(Fate::Runs(Box::new(instance)))
 }
 
 fn instance(

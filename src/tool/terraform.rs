@@ -179,11 +179,6 @@ impl Workspace<'_> {
         let text = serde_json::to_string_pretty(variables).map_err(|error| io(error.into()))?;
         std::fs::write(self.folder.join(VARIABLES), text).map_err(io)?;
         self.reopen(module).await?;
-        #[derive(Deserialize)]
-        struct Validated {
-            valid: bool,
-            diagnostics: Vec<Value>,
-        }
         let output = self.look("validate", &["validate", "-json"]).await;
         match output {
             Ok(output) => {
@@ -320,6 +315,13 @@ impl Workspace<'_> {
             Backend::Postgres { url, .. } => call.secret_env("PG_CONN_STR", url),
         }
     }
+}
+
+/// What `validate` answers.
+#[derive(Deserialize)]
+struct Validated {
+    valid: bool,
+    diagnostics: Vec<Value>,
 }
 
 /// The folder of a target's module and state below the target's own.

@@ -9,6 +9,7 @@
 mod answer;
 mod bed;
 mod broken;
+mod cloud_local;
 mod cluster;
 mod environment;
 mod foreign;

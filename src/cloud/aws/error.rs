@@ -159,10 +159,11 @@ impl AwsError {
         if let Some(service) = error.as_service_error() {
             let code = service.code().map(str::to_owned);
             let status = error.raw_response().map_or(0, |it| it.status().as_u16());
-            let fault = match code.as_deref().map_or(Fault::Refused, Fault::of_text) {
-                Fault::Refused if status == 429 => Fault::Throttled,
-                Fault::Refused if status >= 500 => Fault::Unreachable,
-                fault => fault,
+            let told = code.as_deref().map_or(Fault::Refused, Fault::of_text);
+            let fault = match status {
+                429 if told == Fault::Refused => Fault::Throttled,
+                500.. if told == Fault::Refused => Fault::Unreachable,
+                _ => told,
             };
             let message = service.message().unwrap_or("AWS gives no reason").to_owned();
             return Self { fault, call, code, message };

@@ -1,6 +1,6 @@
 //! What a region offers: whether it is there, key pairs, types of instances, machine images and subnets.
 
-use aws_sdk_ec2::types::{ArchitectureType, Filter, InstanceType, LocationType};
+use aws_sdk_ec2::types::{ArchitectureType, Filter, InstanceType, LocationType, MemoryInfo};
 
 use super::{Aws, AwsError, Fault};
 
@@ -95,7 +95,7 @@ impl Aws {
                 .processor_info()
                 .map(|it| it.supported_architectures().iter().map(|it| it.as_str().to_owned()).collect())
                 .unwrap_or_default(),
-            memory_mib: it.memory_info().and_then(|it| it.size_in_mib()).unwrap_or_default(),
+            memory_mib: it.memory_info().and_then(MemoryInfo::size_in_mib).unwrap_or_default(),
         }))
     }
 

@@ -64,6 +64,11 @@ impl World {
 
 const DIAGNOSTIC: &str = r#"echo '{"type":"diagnostic","diagnostic":{"severity":"error","summary":"Error launching source instance: @CODE@: why","detail":""}}'; exit 1"#;
 
+#[derive(Deserialize)]
+struct Outputs {
+    instance_id: String,
+}
+
 #[tokio::test]
 async fn a_module_is_prepared_planned_and_applied_with_its_variables_in_a_file() {
     let world = World::new(
@@ -74,10 +79,6 @@ async fn a_module_is_prepared_planned_and_applied_with_its_variables_in_a_file()
           state) echo '{"resources":[{"mode":"managed","instances":[{"attributes":{"id":"i-1"}}]},{"mode":"data","instances":[{"attributes":{"id":"ami-1"}}]}]}' ;;
         esac"#,
     );
-    #[derive(Deserialize)]
-    struct Outputs {
-        instance_id: String,
-    }
     let workspace = world.workspace();
 
     std::fs::create_dir(&workspace.folder).unwrap();

@@ -235,7 +235,7 @@ async fn a_cancelled_or_late_program_is_interrupted() {
     let begun = world.path("begun");
 
     let late = world.work(world.shell("echo started >&2; sleep 60").timeout(Duration::from_millis(800))).await;
-    let script = "touch \"$0\"; trap 'echo interrupted >\"$0\"; exit 1' INT; sleep 60 & wait";
+    let script = "trap 'echo interrupted >\"$0\"; exit 1' INT; touch \"$0\"; sleep 60 & wait";
     let (cancelled, ()) = tokio::join!(world.work(world.shell(script).arg(&begun)), async {
         world.until(|_| begun.exists()).await;
         world.cancel.cancel();

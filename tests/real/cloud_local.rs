@@ -23,14 +23,14 @@ const KEY: &str = "real-key";
 static TURN: Mutex<()> = Mutex::const_new(());
 
 /// The account, empty, and a server that has no credentials of its own.
-struct World {
-    server: Server,
+pub(crate) struct World {
+    pub(crate) server: Server,
     keys: PathBuf,
     _turn: MutexGuard<'static, ()>,
 }
 
 impl World {
-    async fn start(name: &str, settings: &[(&str, &str)]) -> Self {
+    pub(crate) async fn start(name: &str, settings: &[(&str, &str)]) -> Self {
         let turn = TURN.lock().await;
         rig(&["reset"]);
         let keys = bed().root.join(format!("{name}-keys"));
@@ -54,7 +54,7 @@ impl World {
     }
 
     /// A request with the fields that the README shows.
-    fn request(action: &str) -> Value {
+    pub(crate) fn request(action: &str) -> Value {
         let mut fields = json!({
             "action": action,
             "deployment_mode": "cloud-local",
@@ -93,7 +93,7 @@ impl World {
         self.server.ended(&operation).await
     }
 
-    async fn ask(&self, fields: Value) -> Answer {
+    pub(crate) async fn ask(&self, fields: Value) -> Answer {
         self.server.ask(fields).await
     }
 }
@@ -105,7 +105,7 @@ fn rig(words: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-fn nothing_is_left() {
+pub(crate) fn nothing_is_left() {
     assert_eq!(rig(&["leftovers"]), "", "the account still holds something");
 }
 
@@ -117,7 +117,7 @@ async fn order(what: &str, body: Value) {
     assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
 }
 
-async fn calls(action: &str) -> usize {
+pub(crate) async fn calls(action: &str) -> usize {
     let url = format!("{}/rig/calls", variable("AWS_ENDPOINT_URL", "aws"));
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let calls: Value = client.get(url).send().await.unwrap().json().await.unwrap();

@@ -226,6 +226,9 @@ fn asked_aws(finished: &Finished) -> Vec<String> {
 fn unwound_ending(finished: &Finished, unwound: &Unwound) -> Ending {
     let mut deployment = finished.deployment.clone();
     deployment.operation = finished.operation.id;
+    if finished.target.instance.is_some() {
+        take_instance(&mut deployment.facts, finished);
+    }
     // Not its state: a deploy that got stuck is `failed` when it is resumed, and still has never run.
     let was_new = deployment.facts.version.is_none() && finished.operation.action != Action::Decommission;
     let state = match (&unwound.stuck, unwound.cancelled) {
@@ -235,6 +238,8 @@ fn unwound_ending(finished: &Finished, unwound: &Unwound) -> Ending {
         (None, false) => OperationState::Failed,
     };
     deployment.state = match (finished.operation.action, &unwound.stuck) {
+        // Somebody has to be able to say that it should go, or the instance would cost money unseen.
+        (_, None) if was_new && leaves_instance(finished) => DeploymentState::Failed,
         (_, None) if was_new => DeploymentState::Removed,
         // The cluster that it ran on was gone.
         (_, None) if finished.output::<CreateCluster>().is_some_and(|ready| ready.made) => DeploymentState::Failed,
@@ -261,6 +266,11 @@ fn unwound_ending(finished: &Finished, unwound: &Unwound) -> Ending {
         version: None,
         target_gone: false,
     }
+}
+
+/// Whether the instance stays and no other deployment is on it.
+fn leaves_instance(finished: &Finished) -> bool {
+    finished.target.instance.is_some() && finished.output::<ProvisionInstance>().is_some_and(|it| it.alone)
 }
 
 /// The parameters of a step of the plan.

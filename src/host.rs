@@ -257,11 +257,6 @@ impl Hosts {
         Ok(host.get_or_try_init(|| Host::there(&self.settings, ssh)).await?.clone())
     }
 
-    /// Gives the connection to the machine of a target up.
-    pub fn forget(&self, target: TargetId) {
-        self.far.lock().expect("nobody panics while holding this lock").remove(&target);
-    }
-
     fn entry(&self, target: TargetId, address: &SshAddress) -> Result<Entry, SshError> {
         let mut far = self.far.lock().expect("nobody panics while holding this lock");
         if let Some(entry) = far.get(&target).filter(|entry| entry.ssh.address() == address) {

@@ -50,15 +50,16 @@ impl App {
         deployment: &Deployment,
         target: &Target,
     ) -> Result<PlanHash, AppError> {
-        let mut text = serde_json::to_string(&(intent, plan)).map_err(|error| AppError::Internal(error.into()))?;
-        if let Some(existing) = self.0.store.deployment(deployment.id).await? {
-            text = format!("{text} {} {} {:?}", existing.id, existing.operation, existing.state);
+        let of_existing = self.0.store.deployment(deployment.id).await?;
+        let text = if let Some(it) = of_existing {
+            serde_json::to_string(&(intent, plan, it.id, it.operation, it.state))
         } else {
-            // It was given ids and names just now, and would be given others the next time.
-            let given =
-                [deployment.id.to_string(), target.id.to_string(), deployment.name.to_string(), target.name.clone()];
-            text = given.iter().fold(text, |text, it| text.replace(it, "new"));
-        }
+            // Ids and names of what is new were given just now, and would be others the next time.
+            let known = self.0.store.target(target.id).await?.map(|it| it.id);
+            let steps: Vec<&str> = plan.steps().iter().map(|it| it.name()).collect();
+            serde_json::to_string(&(intent, steps, known, &target.region))
+        };
+        let text = text.map_err(|error| AppError::Internal(error.into()))?;
         Ok(PlanHash::of(&self.0.sealer.tag(&format!("plan {text}"))))
     }
 

@@ -1,7 +1,7 @@
 //! What would send an image or a build context over the connection twice is done by programs on the other machine.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -71,15 +71,15 @@ impl Host {
         let build = Arc::new(Mutex::new(PrintedBuild::default()));
         let (printed, told) = (Arc::clone(&build), lines.clone());
         let follow = Lines::new(move |line| match line {
-            Line::Output(text) => printed.lock().expect("nobody panics while holding this lock").take(&text, &told),
+            Line::Output(text) => held(&printed).take(&text, &told),
             Line::Progress(text) => told.progress(text),
             Line::Warning(text) => told.warning(text),
         });
         let call = call.timeout(request.timeout);
         let work = call.run_durably(calls, "build", &follow, cancel);
-        let now = || build.lock().expect("nobody panics while holding this lock").now();
+        let now = || held(&build).now();
         let ended = saying(work, lines, now).await;
-        let build = build.lock().expect("nobody panics while holding this lock");
+        let build = held(&build);
         match ended {
             Ok(_) => Ok(()),
             Err(ToolError::Failed { lines, .. }) => {
@@ -115,6 +115,10 @@ impl Host {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+fn held(build: &Mutex<PrintedBuild>) -> MutexGuard<'_, PrintedBuild> {
+    build.lock().expect("nobody panics while holding this lock")
 }
 
 /// Says what is going on while something is waited for.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::remove_application::Removed;
 use super::{Act, StepContext, StepError};
 use crate::cloud::aws::Aws;
-use crate::cloud::aws::leftover::Resource;
+use crate::cloud::aws::leftover::{Kind, Resource};
 use crate::event::Failure;
 use crate::id::Region;
 use crate::tool::terraform::{Terraform, module};
@@ -62,7 +62,8 @@ impl Act for DestroyInstance {
 /// Destroys by Terraform what its state knows, then by its tag what the state lacks; the record forgets the instance.
 pub(super) async fn destroy(cx: &StepContext, region: &Region) -> Result<Vec<String>, StepError> {
     let aws = cx.aws(region).await?;
-    if let Some(known) = cx.store.target(cx.target.id).await?.and_then(|it| it.instance) {
+    let known = cx.store.target(cx.target.id).await?.and_then(|it| it.instance);
+    if let Some(known) = &known {
         let identity = aws.who_am_i().await?;
         if identity.account != known.account {
             return Err(StepError::Permanent(Failure {
@@ -76,7 +77,11 @@ pub(super) async fn destroy(cx: &StepContext, region: &Region) -> Result<Vec<Str
             }));
         }
     }
-    let there = aws.tagged(cx.target.id).await?;
+    let mut there = aws.tagged(cx.target.id).await?;
+    if let Some(known) = known.filter(|known| !there.iter().any(|it| it.id == known.id)) {
+        // A call that a killed server left at work has removed it by now.
+        there.insert(0, Resource { kind: Kind::Instance, id: known.id });
+    }
     let terraform = Terraform::new(&cx.settings);
     let workspace = cx.workspace(&terraform, &aws).await?;
     if workspace.exists() {

@@ -34,6 +34,10 @@ impl Act for PreloadBaseImage {
     }
 
     async fn check(&self, cx: &StepContext) -> Result<Option<Loaded>, StepError> {
+        // On another machine an image goes to the node as a whole: its base would go there twice.
+        if !cx.host().await?.place.is_here() {
+            return Ok(Some(Loaded::default()));
+        }
         // An image that is built already is loaded as a whole, or is there.
         if self.build.check(cx).await?.is_some() {
             return Ok(Some(Loaded::default()));

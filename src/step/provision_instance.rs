@@ -35,6 +35,8 @@ pub struct Provisioned {
     pub made: bool,
     /// True when it stays although the operation fails.
     pub kept: bool,
+    /// True when no other deployment runs on it.
+    pub alone: bool,
 }
 
 /// What the module puts out.
@@ -73,7 +75,9 @@ impl Act for ProvisionInstance {
         }
         let Some(instance) = &target.instance else { return Ok(None) };
         match fate(cx, &cx.aws(&self.region).await?, instance).await? {
-            Fate::Runs(instance) => Ok(Some(Provisioned { instance: *instance, made: false, kept: true })),
+            Fate::Runs(instance) => {
+                Ok(Some(Provisioned { instance: *instance, made: false, kept: true, alone: is_alone(cx).await? }))
+            }
             Fate::Gone => Ok(None),
         }
     }
@@ -126,11 +130,12 @@ impl ProvisionInstance {
         if let Some(instance) = target.as_ref().and_then(|it| it.instance.as_ref())
             && let Fate::Runs(instance) = fate(cx, &aws, instance).await?
         {
-            return Ok(Provisioned { instance: *instance, made: was_begun, kept: self.keep || !was_begun });
+            let alone = is_alone(cx).await?;
+            return Ok(Provisioned { instance: *instance, made: was_begun, kept: self.keep || !was_begun, alone });
         }
         let instance = self.make(cx, &aws, target.as_ref()).await?;
         cx.store.set_target_instance(cx.target.id, Some(&instance)).await?;
-        Ok(Provisioned { instance, made: true, kept: self.keep })
+        Ok(Provisioned { instance, made: true, kept: self.keep, alone: is_alone(cx).await? })
     }
 
     async fn make(&self, cx: &StepContext, aws: &Aws, target: Option<&Target>) -> Result<Instance, StepError> {
@@ -148,15 +153,15 @@ impl ProvisionInstance {
             subnets.sort_by_key(|it| *it != used);
         }
         let mut rest = subnets.iter();
-        let mut subnet = rest.next();
+        let first = self.variables(cx, &checked, rest.next());
+        workspace.prepare(module::CLOUD_LOCAL, &first).await?;
+        remove_strays(cx, aws, &workspace).await?;
         loop {
-            workspace.prepare(module::CLOUD_LOCAL, &self.variables(cx, &checked, subnet)).await?;
-            remove_strays(cx, aws, &workspace).await?;
             workspace.plan().await?;
             match (workspace.apply().await, rest.next()) {
                 (Err(error), Some(next)) if error.is_no_capacity() => {
                     cx.lines.progress(format!("{error}; trying another zone"));
-                    subnet = Some(next);
+                    workspace.set_variables(&self.variables(cx, &checked, Some(next)))?;
                 }
                 (result, _) => {
                     result?;
@@ -200,6 +205,10 @@ impl ProvisionInstance {
             "node_ports": { "first": ports.first, "last": ports.last },
         })
     }
+}
+
+async fn is_alone(cx: &StepContext) -> Result<bool, StepError> {
+    Ok(!cx.store.is_target_used_by_others(cx.target.id, cx.deployment.id).await?)
 }
 
 /// Removes what carries the target's tag and is not in the state: made by a call that died before it wrote that down.

@@ -355,9 +355,10 @@ impl Ssh {
     }
 
     fn not_started(&self, error: ToolError) -> SshError {
-        let source = match error {
-            ToolError::NotRunnable { source, .. } => source,
-            other => io::Error::other(other.to_string()),
+        let source = if let ToolError::NotRunnable { source, .. } = error {
+            source
+        } else {
+            io::Error::other(error.to_string())
         };
         SshError::NotRunnable { program: self.0.program.display().to_string(), source }
     }

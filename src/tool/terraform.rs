@@ -169,15 +169,23 @@ impl Workspace<'_> {
         serde_json::from_str::<Value>(&text).ok()?[name].as_str().map(str::to_owned)
     }
 
+    /// Writes the values of the module's variables.
+    ///
+    /// # Errors
+    /// [`TerraformError::Folder`] when the folder cannot be written.
+    pub fn set_variables(&self, variables: &impl Serialize) -> Result<(), TerraformError> {
+        let io = TerraformError::Folder;
+        super::folder::make_private(&self.folder).map_err(io)?;
+        let text = serde_json::to_string_pretty(variables).map_err(|error| io(error.into()))?;
+        std::fs::write(self.folder.join(VARIABLES), text).map_err(io)
+    }
+
     /// Unpacks the module, writes its variables, fetches the providers and validates all of it.
     ///
     /// # Errors
     /// [`TerraformError`] with the cause.
     pub async fn prepare(&self, module: &str, variables: &impl Serialize) -> Result<(), TerraformError> {
-        let io = TerraformError::Folder;
-        super::folder::make_private(&self.folder).map_err(io)?;
-        let text = serde_json::to_string_pretty(variables).map_err(|error| io(error.into()))?;
-        std::fs::write(self.folder.join(VARIABLES), text).map_err(io)?;
+        self.set_variables(variables)?;
         self.reopen(module).await?;
         let output = self.look("validate", &["validate", "-json"]).await;
         match output {

@@ -154,7 +154,7 @@ impl Call {
         match status {
             Status::Code(0) => self.status_of(ssh, here).await,
             Status::Code(GONE) => Ok(Status::Unknown),
-            _ => Err(ssh.dropped(&[]).into()),
+            Status::Code(_) | Status::Signal(_) | Status::Unknown => Err(ssh.dropped(&[]).into()),
         }
     }
 

@@ -183,7 +183,98 @@ async fn a_kept_instance_stays_and_a_decommission_takes_it_with_a_receipt() {
     assert_eq!(kept.len(), 2, "{kept:?}");
     // The second deploy found the instance: it is not its own, and stays.
     assert_eq!(world.count("terraform", "apply"), 1);
-    assert_eq!((again.state(), world.aws.things()), ("failed", kept));
+    assert_eq!((again.state(), world.aws.things()), ("failed", kept.clone()));
+
+    let gone = world.chat(&world.ask_cloud("decommission")).await;
+
+    assert_eq!(gone.state(), "succeeded", "{}", gone.text());
+    assert!(kept.iter().all(|id| gone.text().contains(id)), "{}", gone.text());
+    assert!(gone.text().contains("asked AWS in eu-central-1"), "{}", gone.text());
+    assert_eq!(world.leftovers().await, NOTHING);
+}
+
+/// The points in the middle of what Terraform and ssh do.
+const MIDDLES: [&str; 6] =
+    ["terraform-init", "terraform-plan", "terraform-apply", "terraform-state", "ssh", "terraform-destroy"];
+
+#[tokio::test]
+async fn a_server_that_is_killed_in_the_middle_of_anything_makes_one_instance_and_leaves_none() {
+    for point in MIDDLES {
+        let mut world = World::start().await;
+        world.gates.hold(point);
+        let body = world.ask_cloud("deploy");
+        let _answer = world.begin(&body);
+        world.gates.reached(point).await;
+
+        let operation = world.latest().await;
+        world.server.kill().await;
+        world.gates.release(point);
+        world.start_again().await;
+
+        let operation = world.ended(&operation).await;
+        assert_eq!(operation["state"], "undone", "{point}: {operation:#}");
+        assert_eq!(world.count("made", "instance"), 1, "{point}");
+        assert_eq!(world.leftovers().await, NOTHING, "{point}");
+    }
+}
+
+#[tokio::test]
+async fn whatever_is_killed_with_the_server_leaves_nothing() {
+    for point in MIDDLES {
+        let mut world = World::start().await;
+        world.gates.hold(point);
+        let body = world.ask_cloud("deploy");
+        let _answer = world.begin(&body);
+        world.gates.reached(point).await;
+
+        let operation = world.latest().await;
+        world.server.kill().await;
+        kill_programs(&world);
+        world.gates.release(point);
+        world.start_again().await;
+
+        let operation = world.ended(&operation).await;
+        assert_eq!(operation["state"], "undone", "{point}: {operation:#}");
+        assert_eq!(world.leftovers().await, NOTHING, "{point}");
+    }
+}
+
+#[tokio::test]
+async fn a_decommission_goes_on_after_a_kill_in_the_middle() {
+    let mut world = World::start().await;
+    world.chat(&with(world.ask_cloud("deploy"), "keep_target", true)).await;
+    world.gates.hold("terraform-destroy");
+    let body = world.ask_cloud("decommission");
+    let _answer = world.begin(&body);
+    world.gates.reached("terraform-destroy").await;
+
+    let operation = world.latest().await;
+    world.server.kill().await;
+    kill_programs(&world);
+    world.gates.release("terraform-destroy");
+    world.start_again().await;
+
+    let operation = world.ended(&operation).await;
+    assert_eq!(operation["state"], "succeeded", "{operation:#}");
+    assert_eq!(world.leftovers().await, NOTHING);
+}
+
+#[tokio::test]
+async fn a_decommission_that_aws_refuses_says_so_and_works_when_sent_again() {
+    let world = World::start().await;
+    world.chat(&with(world.ask_cloud("deploy"), "keep_target", true)).await;
+    world.gates.fail("terraform-destroy", "UnauthorizedOperation");
+    world.aws.refuse("TerminateInstances", "UnauthorizedOperation");
+
+    let refused = world.chat(&world.ask_cloud("decommission")).await;
+    world.aws.allow("TerminateInstances");
+    let again = world.chat(&world.ask_cloud("decommission")).await;
+
+    assert_eq!(refused.state(), "failed", "{}", refused.text());
+    assert!(refused.text().contains("UnauthorizedOperation"), "{}", refused.text());
+    // Terraform still may not: what it knows carries the tag too.
+    assert_eq!(again.state(), "succeeded", "{}", again.text());
+    assert_eq!(world.leftovers().await, NOTHING);
 }
 
 #[tokio::test]
@@ -234,13 +325,12 @@ async fn credentials_of_two_requests_do_not_mix_and_are_nowhere_in_clear() {
 
 /// Ends what the killed server left at work, as a power cut would.
 fn kill_programs(world: &World) {
-    let records = files_with(&world.path("workspace/operations"), "\"pid\"");
+    let records = files_with(&world.path("workspace/operations"), "\"pid\":");
     for record in &records {
         let record: serde_json::Value = serde_json::from_str(&fs::read_to_string(record).unwrap()).unwrap();
         let group = Pid::from_raw(i32::try_from(record["pid"].as_i64().unwrap()).unwrap()).unwrap();
-        rustix::process::kill_process_group(group, Signal::KILL).unwrap();
+        let _ = rustix::process::kill_process_group(group, Signal::KILL);
     }
-    assert_eq!(records.len(), 1, "{records:?}");
 }
 
 /// The files below a folder that hold a text.

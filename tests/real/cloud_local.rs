@@ -5,6 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
+use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -22,14 +23,14 @@ const KEY: &str = "real-key";
 static TURN: Mutex<()> = Mutex::const_new(());
 
 /// The account, empty, and a server that has no credentials of its own.
-struct World {
-    server: Server,
+pub(crate) struct World {
+    pub(crate) server: Server,
     keys: PathBuf,
     _turn: MutexGuard<'static, ()>,
 }
 
 impl World {
-    async fn start(name: &str, settings: &[(&str, &str)]) -> Self {
+    pub(crate) async fn start(name: &str, settings: &[(&str, &str)]) -> Self {
         let turn = TURN.lock().await;
         rig(&["reset"]);
         let keys = bed().root.join(format!("{name}-keys"));
@@ -53,7 +54,7 @@ impl World {
     }
 
     /// A request with the fields that the README shows.
-    fn request(action: &str) -> Value {
+    pub(crate) fn request(action: &str) -> Value {
         let mut fields = json!({
             "action": action,
             "deployment_mode": "cloud-local",
@@ -75,7 +76,24 @@ impl World {
         fields
     }
 
-    async fn ask(&self, fields: Value) -> Answer {
+    /// An empty account again.
+    async fn again(&self) {
+        rig(&["reset"]);
+        import_key(&fs::read_to_string(self.keys.join(format!("{KEY}.pem.pub"))).unwrap()).await;
+    }
+
+    /// Deploys, and orders trouble once the account has been looked at; gives the operation when it has ended.
+    async fn deploy_with(&self, fault: Value) -> Value {
+        let operation = self.server.begin(Self::request("deploy")).await;
+        {
+            let mut events = std::pin::pin!(self.server.events(&operation).await);
+            while events.next().await.is_some_and(|it| it["step"] != "provision_instance") {}
+        }
+        order("faults", fault).await;
+        self.server.ended(&operation).await
+    }
+
+    pub(crate) async fn ask(&self, fields: Value) -> Answer {
         self.server.ask(fields).await
     }
 }
@@ -87,7 +105,7 @@ fn rig(words: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-fn nothing_is_left() {
+pub(crate) fn nothing_is_left() {
     assert_eq!(rig(&["leftovers"]), "", "the account still holds something");
 }
 
@@ -99,7 +117,7 @@ async fn order(what: &str, body: Value) {
     assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
 }
 
-async fn calls(action: &str) -> usize {
+pub(crate) async fn calls(action: &str) -> usize {
     let url = format!("{}/rig/calls", variable("AWS_ENDPOINT_URL", "aws"));
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let calls: Value = client.get(url).send().await.unwrap().json().await.unwrap();
@@ -146,7 +164,7 @@ async fn an_application_lives_on_an_instance_from_deploy_to_decommission_and_no_
     let gone = world.ask(lifecycle("decommission")).await.ended("succeeded").says("asked AWS in us-east-1");
 
     nothing_is_left();
-    assert_eq!(calls("RunInstances").await, 1, "nothing is made twice");
+    assert_eq!(calls("RunInstances").await, 2, "one is the dry run, and nothing is made twice");
     let keys = ["AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID"].map(|it| variable(it, "aws"));
     for secret in keys.into_iter().chain([bed().git_token.clone()]) {
         for answer in [&deployed, &redeployed, &logs, &gone] {
@@ -177,8 +195,27 @@ async fn trouble_at_aws_is_told_and_leaves_nothing() {
     assert_eq!(code(&unauthorized).await, "aws_unauthorized", "{:#}", unauthorized.body);
     nothing_is_left();
 
-    rig(&["reset"]);
-    import_key(&fs::read_to_string(world.keys.join(format!("{KEY}.pem.pub"))).unwrap()).await;
+    world.again().await;
+    let refused = fault("AuthorizeSecurityGroupIngress", "UnauthorizedOperation", 403, 50);
+    let half_made = world.deploy_with(refused).await;
+    assert_eq!(
+        (&half_made["state"], &half_made["error"]["code"]),
+        (&json!("undone"), &json!("aws_unauthorized")),
+        "{half_made:#}"
+    );
+    nothing_is_left();
+
+    world.again().await;
+    let none = fault("RunInstances", "InsufficientInstanceCapacity", 400, 50);
+    let no_capacity = world.deploy_with(none).await;
+    assert_eq!(
+        (&no_capacity["state"], &no_capacity["error"]["code"]),
+        (&json!("undone"), &json!("aws_no_capacity")),
+        "{no_capacity:#}"
+    );
+    nothing_is_left();
+
+    world.again().await;
     let mut wrong = World::request("deploy");
     wrong["ec2_key_name"] = json!("no-such-key");
     wrong["aws_credentials"]["aws_secret_access_key"] = json!("not-the-secret-not-the-secret");

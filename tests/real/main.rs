@@ -9,6 +9,7 @@
 mod answer;
 mod bed;
 mod broken;
+mod cloud_breaks;
 mod cloud_local;
 mod cluster;
 mod environment;

@@ -108,11 +108,12 @@ mod tests {
 
     fn failure(printed: &str, dockerfile: &str) -> BuildFailure {
         let mut build = PrintedBuild::default();
-        printed.lines().for_each(|line| build.take(line, &Lines::none()));
-        match build.failure("", dockerfile) {
-            BuildError::Failed(failure) => *failure,
-            other => panic!("{other:?}"),
+        for line in printed.lines() {
+            build.take(line, &Lines::none());
         }
+        let error = build.failure("", dockerfile);
+        let BuildError::Failed(failure) = error else { panic!("{error:?}") };
+        *failure
     }
 
     #[test]
@@ -170,7 +171,9 @@ mod tests {
         #[test]
         fn whatever_is_printed_is_read(lines in proptest::collection::vec("#?[0-9. ]{0,4}\\PC{0,40}", 0..20)) {
             let mut build = PrintedBuild::default();
-            lines.iter().for_each(|line| build.take(line, &Lines::none()));
+            for line in &lines {
+                build.take(line, &Lines::none());
+            }
             let _ = build.failure("", "");
         }
     }

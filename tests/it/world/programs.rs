@@ -102,7 +102,7 @@ case "$1" in
     hook apply_start aws_instance create
     at terraform-apply
     if ! grep -q i- state; then
-      instance=i-$$; echo "$target" >"$world/cloud/$instance"
+      instance=i-$$; echo "$target" >"$world/cloud/$instance"; echo "instance $instance" >>"$world/made.calls"
       # The state is written last: a kill here leaves an instance that it does not know.
       at terraform-state
       echo "$instance" >>state

@@ -44,6 +44,15 @@ def programs(folder, end):
     return {"KIND_PROGRAM": str(folder / "kind"), "GIT_PROGRAM": str(folder / "git"), "SHUTDOWN_GRACE_S": "1"}
 
 
+def real_programs():
+    """Settings with the test bed's own Docker, kind and git server, which are brought up."""
+    file = subprocess.run([ROOT / "tests/rig/up", "docker", "kind", "images", "apps"], stdout=subprocess.PIPE, check=True, text=True).stdout.strip()
+    listing = subprocess.run(["bash", "-c", '. "$0"; env -0', file], stdout=subprocess.PIPE, check=True, text=True).stdout
+    variables = dict(line.split("=", 1) for line in listing.split("\0") if "=" in line)
+    kept = {name: variables[name] for name in ("PATH", "KIND_NODE_IMAGE", "GIT_BASE", "GIT_SSL_CAINFO") if name in variables}
+    return {**kept, "GIT_ALLOWED_HOSTS": kept["GIT_BASE"].removeprefix("https://")}
+
+
 class Process:
     """A child that answers on a port of 127.0.0.1 until it is closed."""
 

@@ -59,3 +59,10 @@ def test_compression_is_offered_to_those_who_ask(server):
     headers = subprocess.run(argv, stdout=subprocess.PIPE, check=True).stdout.decode().lower()
 
     assert "content-encoding: gzip" in headers and "x-request-id:" in headers
+
+
+def test_a_path_that_is_no_text_is_refused_as_an_error_object(server):
+    argv = ["curl", "-sS", "-w", "\n%{http_code}", f"{server.url}/models/%FF"]
+    text, status = subprocess.run(argv, stdout=subprocess.PIPE, check=True).stdout.decode().rsplit("\n", 1)
+
+    assert (status, json.loads(text)["error"]["param"]) == ("400", "id")

@@ -30,6 +30,7 @@ use crate::store::record::{Deployment, Instance, Operation};
 use crate::store::{Page, Store};
 use crate::tool;
 
+mod adopt;
 mod change;
 mod error;
 mod past;
@@ -177,7 +178,8 @@ impl App {
         match &request.intent {
             Intent::List(selector) => Ok(Accepted::Report(Report::Deployments(self.matching(selector).await?))),
             Intent::Status(selector) => {
-                let deployment = match self.selected(selector).await {
+                let aws = request.secrets.aws.as_ref();
+                let deployment = match self.selected_or_adopted(selector, aws).await {
                     // Who asks in words asks about what was there a moment ago, too.
                     Err(AppError::NotFound { message }) if request.source != Source::Fields => {
                         let past = self.past(selector).await?;
@@ -185,12 +187,11 @@ impl App {
                     }
                     found => found?,
                 };
-                let aws = request.secrets.aws.as_ref();
                 let (live, why) = tokio::join!(self.look(&deployment, aws), self.why(&deployment));
                 Ok(Accepted::Report(Report::Status { deployment, live, why }))
             }
             Intent::Logs(logs) => {
-                let deployment = self.selected(&logs.deployment).await?;
+                let deployment = self.selected_or_adopted(&logs.deployment, request.secrets.aws.as_ref()).await?;
                 Ok(Accepted::Report(Report::Logs { deployment, follow: logs.follow, tail: logs.tail }))
             }
             Intent::Cancel(selector) => self.cancel_on(selector).await,
@@ -218,6 +219,18 @@ impl App {
         let id = selection::select(&candidates, selector)?.id;
         let found = present.into_iter().find(|it| it.id == id);
         found.ok_or_else(|| AppError::NotFound { message: "no such deployment".to_owned() })
+    }
+
+    /// The deployment that is meant; one on an instance that this store knows nothing of is taken over first.
+    async fn selected_or_adopted(
+        &self,
+        selector: &Selector,
+        aws: Option<&AwsCredentials>,
+    ) -> Result<Deployment, AppError> {
+        match self.selected(selector).await {
+            Err(AppError::NotFound { .. }) if self.adopt(selector, aws).await? => self.selected(selector).await,
+            result => result,
+        }
     }
 
     /// One operation.

@@ -26,6 +26,7 @@ use crate::tool::place::Place;
 use crate::tool::ssh::SshAddress;
 
 mod failure;
+mod machine;
 
 pub mod account;
 pub mod analyse_repository;
@@ -427,7 +428,11 @@ macro_rules! steps {
             /// # Errors
             /// What the step says.
             pub async fn check(&self, cx: &StepContext) -> Result<Option<Value>, StepError> {
-                match self { $(Self::$step(step) => Box::pin(step.check(cx)).await?.map(|output| to_value($step::NAME, output)).transpose(),)+ }
+                let found = match self { $(Self::$step(step) => {
+                    let found = Box::pin(step.check(cx)).await;
+                    found.and_then(|it| it.map(|output| to_value($step::NAME, output)).transpose())
+                })+ };
+                cx.explained(found).await
             }
 
             /// Does the work.
@@ -435,7 +440,10 @@ macro_rules! steps {
             /// # Errors
             /// What the step says.
             pub async fn run(&self, cx: &StepContext) -> Result<Value, StepError> {
-                match self { $(Self::$step(step) => to_value($step::NAME, Box::pin(step.run(cx)).await?),)+ }
+                let done = match self { $(Self::$step(step) => {
+                    Box::pin(step.run(cx)).await.and_then(|output| to_value($step::NAME, output))
+                })+ };
+                cx.explained(done).await
             }
 
             /// Takes the work back.
@@ -443,14 +451,22 @@ macro_rules! steps {
             /// # Errors
             /// What the step says.
             pub async fn undo(&self, cx: &StepContext, left: Option<Value>) -> Result<Vec<String>, StepError> {
-                let is_on_target = match self { $(Self::$step(step) => step.is_on_target(),)+ };
-                if is_on_target && cx.target_goes().await? {
+                if self.is_on_target() && cx.target_goes().await? {
                     return Ok(Vec::new());
                 }
-                match self { $(Self::$step(step) => {
+                let undone = match self { $(Self::$step(step) => {
                     let left = left.map(serde_json::from_value).transpose().map_err(|error| unreadable($step::NAME, &error))?;
                     Box::pin(step.undo(cx, left)).await
-                })+ }
+                })+ };
+                match cx.explained(undone).await {
+                    // What was on it is gone with it.
+                    Err(error) if machine::is_gone(&error) => Ok(Vec::new()),
+                    undone => undone,
+                }
+            }
+
+            fn is_on_target(&self) -> bool {
+                match self { $(Self::$step(step) => step.is_on_target(),)+ }
             }
         }
     };

@@ -26,7 +26,7 @@ const LEFT: &str = include_str!("there/left.sh");
 const PUT: &str = include_str!("there/put.sh");
 
 /// How long a connection that broke may take to come back.
-const RECONNECT_LIMIT: Duration = Duration::from_mins(3);
+const RECONNECT_LIMIT: Duration = Duration::from_secs(90);
 /// How long the other side may take for the fixed programs themselves, beside what they run.
 const SLACK: Duration = Duration::from_secs(20);
 /// How long a file may take to get there.

@@ -8,6 +8,7 @@
 
 mod answer;
 mod bed;
+mod bootstrap;
 mod broken;
 mod cloud_breaks;
 mod cloud_local;

@@ -28,6 +28,7 @@ use crate::store::record::{Deployment, Instance, Operation};
 use crate::store::{Page, Store};
 use crate::tool;
 
+mod adopt;
 mod change;
 mod error;
 mod past;
@@ -152,12 +153,12 @@ impl App {
         match &request.intent {
             Intent::List(selector) => Ok(Accepted::Report(Report::Deployments(self.matching(selector).await?))),
             Intent::Status(selector) => {
-                let deployment = self.selected(selector).await?;
+                let deployment = self.selected_or_adopted(selector, request.secrets.aws.as_ref()).await?;
                 let live = self.look(&deployment, request.secrets.aws.as_ref()).await;
                 Ok(Accepted::Report(Report::Status { deployment, live }))
             }
             Intent::Logs(logs) => {
-                let deployment = self.selected(&logs.deployment).await?;
+                let deployment = self.selected_or_adopted(&logs.deployment, request.secrets.aws.as_ref()).await?;
                 Ok(Accepted::Report(Report::Logs { deployment, follow: logs.follow, tail: logs.tail }))
             }
             Intent::Cancel(selector) => self.cancel_on(selector).await,
@@ -185,6 +186,18 @@ impl App {
         let id = selection::select(&candidates, selector)?.id;
         let found = present.into_iter().find(|it| it.id == id);
         found.ok_or_else(|| AppError::NotFound { message: "no such deployment".to_owned() })
+    }
+
+    /// The deployment that is meant; one on an instance that this store knows nothing of is taken over first.
+    async fn selected_or_adopted(
+        &self,
+        selector: &Selector,
+        aws: Option<&AwsCredentials>,
+    ) -> Result<Deployment, AppError> {
+        match self.selected(selector).await {
+            Err(AppError::NotFound { .. }) if self.adopt(selector, aws).await? => self.selected(selector).await,
+            result => result,
+        }
     }
 
     /// One operation.

@@ -111,7 +111,7 @@ impl App {
             Intent::Status(it) | Intent::List(it) | Intent::Cancel(it) => it,
             Intent::Logs(it) => &it.deployment,
         };
-        let deployment = self.selected(selector).await?;
+        let deployment = self.selected_or_adopted(selector, request.secrets.aws.as_ref()).await?;
         let target = self.target_of(&deployment).await?;
         if let (Some(asked), Some(instance)) = (&selector.key_pair, &target.instance) {
             same_key_pair(asked, instance)?;

@@ -223,6 +223,30 @@ impl Store {
         Ok(())
     }
 
+    /// Takes in a target that was made by another server, with what runs on it.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn adopt(&self, target: &Target, deployments: &[Deployment]) -> Result<(), StoreError> {
+        let mut transaction = self.pool.begin().await?;
+        sqlx::query(
+            "INSERT INTO targets (id, mode, name, made_here, locked_by, region, instance)
+             VALUES ($1, $2, $3, $4, NULL, $5, $6) ON CONFLICT DO NOTHING",
+        )
+        .bind(target.id.to_string())
+        .bind(target.mode.as_str())
+        .bind(&target.name)
+        .bind(i64::from(target.made_here))
+        .bind(target.region.as_ref().map(Region::as_str))
+        .bind(target.instance.as_ref().map(to_json))
+        .execute(&mut *transaction)
+        .await?;
+        for deployment in deployments {
+            put(&mut transaction, deployment).await?;
+        }
+        Ok(transaction.commit().await?)
+    }
+
     /// Whether another deployment that is not removed, or an unfinished operation on another deployment, uses the target.
     ///
     /// # Errors

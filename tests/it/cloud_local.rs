@@ -314,7 +314,7 @@ async fn credentials_of_two_requests_do_not_mix_and_are_nowhere_in_clear() {
     assert_eq!((keys.len(), checksums.len()), (2, 2), "{keys:?}");
     let mut said = world.server.log();
     for answer in [&first, &second] {
-        said.push_str(&format!("{}{:?}", answer.body, world.events(&answer.operation()).await));
+        said += &json!([answer.body, world.events(&answer.operation()).await]).to_string();
     }
     said.push_str(&world.calls("terraform").concat());
     for secret in [SECRET_KEY, "another-secret-another-secret", ACCESS_KEY] {

@@ -132,6 +132,10 @@ impl Form {
     }
 }
 
+const IDENTITY: &str = "<GetCallerIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><GetCallerIdentityResult>\
+                 <Arn>arn:aws:iam::111122223333:user/it</Arn><UserId>U</UserId><Account>111122223333</Account>\
+                 </GetCallerIdentityResult><ResponseMetadata><RequestId>r</RequestId></ResponseMetadata></GetCallerIdentityResponse>";
+
 async fn answer(State(inner): State<Arc<Inner>>, body: String) -> Response {
     let form = Form(url::form_urlencoded::parse(body.as_bytes()).into_owned().collect());
     let action = form.0.get("Action").cloned().unwrap_or_default();
@@ -145,14 +149,7 @@ async fn answer(State(inner): State<Arc<Inner>>, body: String) -> Response {
     }
     let region = "eu-central-1";
     let inside = match action.as_str() {
-        "GetCallerIdentity" => {
-            return xml(
-                StatusCode::OK,
-                "<GetCallerIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><GetCallerIdentityResult>\
-                 <Arn>arn:aws:iam::111122223333:user/it</Arn><UserId>U</UserId><Account>111122223333</Account>\
-                 </GetCallerIdentityResult><ResponseMetadata><RequestId>r</RequestId></ResponseMetadata></GetCallerIdentityResponse>",
-            );
-        }
+        "GetCallerIdentity" => return xml(StatusCode::OK, IDENTITY),
         "DescribeRegions" => format!(
             "<regionInfo><item><regionName>{region}</regionName><optInStatus>opt-in-not-required</optInStatus></item></regionInfo>"
         ),

@@ -21,7 +21,7 @@ impl StepContext {
     pub(super) async fn explained<T>(&self, result: Result<T, StepError>) -> Result<T, StepError> {
         match result {
             Err(error) if self.target.mode == Mode::CloudLocal && !AT_AWS.contains(&self.step) => {
-                Err(self.of_machine(error).await)
+                Err(Box::pin(self.of_machine(error)).await)
             }
             result => result,
         }

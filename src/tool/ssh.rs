@@ -10,8 +10,8 @@ use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -41,6 +41,8 @@ const PAUSE: Duration = Duration::from_millis(300);
 const SESSIONS: usize = 8;
 /// The longest folder for sockets: a socket's path has room for some hundred bytes, and ssh adds to its name.
 const LONGEST_FOLDER: usize = 60;
+/// How folders for sockets begin; the process that made one follows.
+const SOCKETS: &str = "odi-";
 /// What ssh needs of the server's environment.
 const INHERITED: &[&str] = &["PATH", "HOME"];
 
@@ -122,7 +124,10 @@ impl Ssh {
         let usual = std::env::temp_dir();
         let short = usual.as_os_str().len() <= LONGEST_FOLDER;
         let base = if short { usual } else { PathBuf::from("/tmp") };
-        let sockets = tempfile::Builder::new().prefix("odi-").tempdir_in(base).map_err(SshError::Files)?;
+        static SWEEP: Once = Once::new();
+        SWEEP.call_once(|| sweep(&base));
+        let prefix = format!("{SOCKETS}{}-", std::process::id());
+        let sockets = tempfile::Builder::new().prefix(&prefix).tempdir_in(base).map_err(SshError::Files)?;
         Ok(Self(Arc::new(Shared {
             program: program.to_owned(),
             address,
@@ -368,6 +373,18 @@ impl Connection {
     /// Waits a moment for the end of the connection, and says whether it has come.
     pub(super) async fn is_over(&self) -> bool {
         tokio::time::timeout(Duration::from_secs(1), self.ended.cancelled()).await.is_ok()
+    }
+}
+
+/// Removes the folders for sockets of servers that were killed.
+fn sweep(base: &Path) {
+    for entry in std::fs::read_dir(base).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let process = name.to_str().and_then(|name| name.strip_prefix(SOCKETS)?.split('-').next()?.parse::<u32>().ok());
+        if process.is_some_and(|process| !Path::new("/proc").join(process.to_string()).exists()) {
+            // What belongs to somebody else stays.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
     }
 }
 

@@ -25,13 +25,15 @@ esac
 [ -e "$world/cut" ] && { echo "ssh: connect to host 192.0.2.7 port 22: Connection refused" >&2; exit 255; }
 HOME=$world/home
 export HOME
+: >"$world/alive/$$"
+trap 'rm "$world/alive/$$"' EXIT
 cd "$HOME"
 exec 4<&0
 # What is started in the background by a shell ignores interrupts; what a real ssh starts does not.
 setsid env --default-signal=INT,QUIT sh -c "$command" <&4 &
 child=$!
 while kill -0 "$child" 2>/dev/null; do
-  [ -e "$world/cut" ] && { kill -KILL "-$child"; exit 255; }
+  [ -e "$world/cut" ] && { kill -KILL "-$child"; wait "$child"; exit 255; }
   sleep 0.02
 done
 wait "$child"
@@ -50,7 +52,9 @@ impl World {
         let program = folder.path().join("ssh");
         std::fs::write(&program, SSH.replace("@WORLD@", &folder.path().display().to_string())).unwrap();
         std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
-        std::fs::create_dir(folder.path().join("home")).unwrap();
+        for name in ["home", "alive"] {
+            std::fs::create_dir(folder.path().join(name)).unwrap();
+        }
         let address = SshAddress {
             address: "192.0.2.7".parse().unwrap(),
             port: 22,
@@ -107,10 +111,10 @@ impl World {
         tokio::time::timeout(Duration::from_secs(20), waiting).await.unwrap();
     }
 
-    /// Cuts every connection, and lets new ones be made after a while.
+    /// Cuts every connection, and lets new ones be made when all of them have ended.
     async fn cut(&self) {
         std::fs::write(self.path("cut"), "").unwrap();
-        tokio::time::sleep(Duration::from_millis(400)).await;
+        self.until(|world| std::fs::read_dir(world.path("alive")).unwrap().next().is_none()).await;
         std::fs::remove_file(self.path("cut")).unwrap();
     }
 }

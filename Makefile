@@ -29,11 +29,14 @@ test-all: ## the same with every kill point of every plan, and the container ima
 	@tests/run all
 	tests/image
 
-lint: ## formatting, clippy, documentation, licences and banned crates
+lint: ## formatting, clippy, documentation, licences and banned crates, programs that run on other machines
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --no-deps
 	"$$(tests/rig/deny/up)" --locked check --hide-inclusion-graph bans licenses sources
+	shellcheck="$$(tests/rig/shellcheck/up)"
+	"$$shellcheck" -s bash templates/host/bootstrap
+	"$$shellcheck" -s sh src/tool/there/*.sh src/host/*.sh
 
 bench: ## measure against the same work by hand, and what the server itself costs
 	@benches/run

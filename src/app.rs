@@ -8,16 +8,15 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use crate::cloud::kube::Kube;
 use crate::cloud::kube::logs::LogSpan;
 use crate::config::Settings;
 use crate::engine::Engine;
 use crate::event::{Event, OperationState};
 use crate::executor;
-use crate::host::Host;
-use crate::id::{ClusterName, DeploymentId, OperationId};
+use crate::host::{Host, Hosts};
+use crate::id::{DeploymentId, OperationId};
 use crate::intent::selection::{self, Candidate};
-use crate::intent::{Intent, Request, Selector, Source};
+use crate::intent::{AwsCredentials, Intent, Request, Selector, Source};
 use crate::llm::Model;
 use crate::plan::Plan;
 use crate::reply::view::{PlanView, Report, StepView};
@@ -28,8 +27,10 @@ use crate::store::record::{Deployment, Operation};
 use crate::store::{Page, Store};
 use crate::tool;
 
+mod adopt;
 mod change;
 mod error;
+mod look;
 mod past;
 mod preview;
 mod steps;
@@ -46,7 +47,7 @@ struct Handles {
     settings: Arc<Settings>,
     store: Store,
     sealer: Sealer,
-    host: Host,
+    hosts: Hosts,
     engine: Engine,
     model: Option<Model>,
     shutdown: CancellationToken,
@@ -95,9 +96,9 @@ impl App {
             tool::folder::make_private(&folder).map_err(|source| OpenError::Workspace { folder, source })?;
         }
         let sealer = Sealer::open(&settings)?;
-        let host = Host::local(&settings)?;
+        let hosts = Hosts::new(Host::local(&settings)?, Arc::clone(&settings));
         let engine =
-            Engine::new(Arc::clone(&settings), store.clone(), sealer.clone(), host.clone(), executor::conclude);
+            Engine::new(Arc::clone(&settings), store.clone(), sealer.clone(), hosts.clone(), executor::conclude);
         engine.carry_on().await?;
         let model = Model::of_settings(&settings);
         let shutdown = CancellationToken::new();
@@ -106,7 +107,7 @@ impl App {
             settings,
             store,
             sealer,
-            host,
+            hosts,
             engine,
             model,
             shutdown,
@@ -175,7 +176,8 @@ impl App {
         match &request.intent {
             Intent::List(selector) => Ok(Accepted::Report(Report::Deployments(self.matching(selector).await?))),
             Intent::Status(selector) => {
-                let deployment = match self.selected(selector).await {
+                let aws = request.secrets.aws.as_ref();
+                let deployment = match self.selected_or_adopted(selector, aws).await {
                     // Who asks in words asks about what was there a moment ago, too.
                     Err(AppError::NotFound { message }) if request.source != Source::Fields => {
                         let past = self.past(selector).await?;
@@ -183,11 +185,11 @@ impl App {
                     }
                     found => found?,
                 };
-                let (live, why) = tokio::join!(self.look(&deployment), self.why(&deployment));
+                let (live, why) = tokio::join!(self.look(&deployment, aws), self.why(&deployment));
                 Ok(Accepted::Report(Report::Status { deployment, live, why }))
             }
             Intent::Logs(logs) => {
-                let deployment = self.selected(&logs.deployment).await?;
+                let deployment = self.selected_or_adopted(&logs.deployment, request.secrets.aws.as_ref()).await?;
                 Ok(Accepted::Report(Report::Logs { deployment, follow: logs.follow, tail: logs.tail }))
             }
             Intent::Cancel(selector) => self.cancel_on(selector).await,
@@ -215,6 +217,20 @@ impl App {
         let id = selection::select(&candidates, selector)?.id;
         let found = present.into_iter().find(|it| it.id == id);
         found.ok_or_else(|| AppError::NotFound { message: "no such deployment".to_owned() })
+    }
+
+    /// The deployment that is meant; one on an instance that this store knows nothing of is taken over first.
+    async fn selected_or_adopted(
+        &self,
+        selector: &Selector,
+        aws: Option<&AwsCredentials>,
+    ) -> Result<Deployment, AppError> {
+        match self.selected(selector).await {
+            Err(AppError::NotFound { .. }) if Box::pin(self.adopt(selector, aws)).await? => {
+                self.selected(selector).await
+            }
+            result => result,
+        }
     }
 
     /// One operation.
@@ -348,46 +364,11 @@ impl App {
         Ok(lines.map(|line| line.map(|line| line.text).map_err(|error| AppError::Internal(error.into()))).boxed())
     }
 
-    async fn kube(&self, deployment: &Deployment) -> Result<Kube, AppError> {
-        let cluster = ClusterName::parse(&deployment.instance_id)
-            .map_err(|error| AppError::Conflict { message: error.to_string(), param: Some("instance_id") })?;
-        let folder = self.0.settings.store.workspace.join("targets").join(deployment.target.to_string());
-        Ok(self.0.host.kube(&cluster, &folder).await?)
-    }
-
-    /// How a deployment is right now, one line each.
-    async fn look(&self, deployment: &Deployment) -> Vec<String> {
-        let mut lines = Vec::new();
-        if let Ok(Some(id)) = self.0.store.running_operation(deployment.id).await {
-            lines.push(format!("operation `{id}` is running on it"));
-        }
-        let kube = match self.kube(deployment).await {
-            Ok(kube) => kube,
-            Err(error) => {
-                lines.push(format!("its cluster cannot be asked: {error}"));
-                return lines;
-            }
-        };
-        match kube.current(&deployment.name, &deployment.namespace).await {
-            Ok(Some(live)) => {
-                lines.push(format!("{} of {} replicas serve", live.ready, live.replicas));
-                if !live.settled {
-                    lines.push(
-                        "the cluster is still rolling out a change, or a pod is not well; look at its logs".into(),
-                    );
-                }
-            }
-            Ok(None) => lines.push("it is not on the cluster: somebody deleted it there; deploy it again".to_owned()),
-            Err(error) => lines.push(format!("its cluster cannot be asked: {error}")),
-        }
-        lines
-    }
-
     /// What must be right for the server to work.
     pub async fn ready(&self) -> Vec<Check> {
         let handles = &self.0;
-        let (store, docker, kind) =
-            tokio::join!(handles.store.ping(), handles.host.docker.ping(), handles.host.kind.version());
+        let host = handles.hosts.local();
+        let (store, docker, kind) = tokio::join!(handles.store.ping(), host.docker.ping(), host.kind.version());
         let text = |error: &dyn std::error::Error| error.to_string();
         vec![
             Check { name: "store", result: store.map_err(|error| text(&error)) },

@@ -9,7 +9,8 @@ pub mod source;
 pub mod value;
 
 use crate::config::section::{
-    Aws, Docker, Engine, Git, Ingress, Kind, Kubernetes, Llm, Logging, Rollout, Secret, Server, Ssh, Store,
+    Aws, Bootstrap, Docker, Ec2, Engine, Git, Ingress, Kind, Kubernetes, Llm, Logging, Rollout, Secret, Server, Ssh,
+    Store, Terraform,
 };
 pub use crate::config::source::{Sources, Warning};
 use crate::config::source::{Values, Wrong};
@@ -41,8 +42,14 @@ pub struct Settings {
     pub llm: Llm,
     /// Credentials of the cloud modes that a request may leave out.
     pub aws: Aws,
+    /// The program that makes and destroys what lies in the cloud.
+    pub terraform: Terraform,
+    /// What an EC2 instance is made of.
+    pub ec2: Ec2,
     /// How EC2 instances are reached.
     pub ssh: Ssh,
+    /// Preparing new EC2 instances.
+    pub bootstrap: Bootstrap,
     /// How applications are reached in cloud-hosted mode.
     pub ingress: Ingress,
 }
@@ -102,7 +109,10 @@ impl Settings {
             engine: Engine::from_values(values),
             llm: Llm::from_values(values),
             aws: Aws::from_values(values),
+            terraform: Terraform::from_values(values),
+            ec2: Ec2::from_values(values),
             ssh: Ssh::from_values(values),
+            bootstrap: Bootstrap::from_values(values),
             ingress: Ingress::from_values(values),
         }
     }

@@ -163,7 +163,19 @@ pub fn passing(model: &Model, body: &Map<String, Value>) -> Prompt {
 }
 
 fn turns(messages: &[Message]) -> Vec<sentence::Turn<'_>> {
-    messages.iter().map(|it| sentence::Turn { role: it.role, text: &it.text }).collect()
+    messages.iter().map(|it| sentence::Turn { role: it.role, text: it.own_words() }).collect()
+}
+
+impl Message {
+    /// What was said, without the documents that a chat page puts before it. They end at the last mark of an end, also
+    /// when they hold such marks themselves.
+    fn own_words(&self) -> &str {
+        const MARKS: (&str, &str) = ("<context>", "</context>");
+        let text = self.text.as_str();
+        let Some(begin) = text.find(MARKS.0).filter(|_| self.role == Role::User) else { return text };
+        let after = text.rfind(MARKS.1).filter(|end| *end > begin).map(|end| text[end + MARKS.1.len()..].trim());
+        after.filter(|it| !it.is_empty()).unwrap_or(&text[..begin])
+    }
 }
 
 impl Ask {

@@ -16,7 +16,7 @@ use tracing::Instrument;
 
 use crate::config::Settings;
 use crate::event::{EventKind, Failure, OperationState};
-use crate::host::Host;
+use crate::host::Hosts;
 use crate::id::OperationId;
 use crate::plan::Plan;
 use crate::secret::Sealer;
@@ -41,7 +41,7 @@ struct Shared {
     settings: Arc<Settings>,
     store: Store,
     sealer: Sealer,
-    host: Host,
+    hosts: Hosts,
     conclude: Conclude,
     /// Running operations and the token that cancels each.
     running: Mutex<HashMap<OperationId, CancellationToken>>,
@@ -112,12 +112,12 @@ pub enum EngineError {
 impl Engine {
     /// An engine that does nothing yet.
     #[must_use]
-    pub fn new(settings: Arc<Settings>, store: Store, sealer: Sealer, host: Host, conclude: Conclude) -> Self {
+    pub fn new(settings: Arc<Settings>, store: Store, sealer: Sealer, hosts: Hosts, conclude: Conclude) -> Self {
         Self(Arc::new(Shared {
             settings,
             store,
             sealer,
-            host,
+            hosts,
             conclude,
             running: Mutex::default(),
             tasks: TaskTracker::new(),

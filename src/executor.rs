@@ -11,18 +11,24 @@ use crate::plan::Plan;
 use crate::step::analyse_repository::AnalyseRepository;
 use crate::step::apply_application::{ApplyApplication, Previous};
 use crate::step::build_image::BuildImage;
+use crate::step::check_account::CheckAccount;
 use crate::step::clone_repository::CloneRepository;
 use crate::step::create_cluster::CreateCluster;
 use crate::step::delete_cluster::DeleteCluster;
+use crate::step::destroy_instance::DestroyInstance;
+use crate::step::find_instance::FindInstance;
+use crate::step::provision_instance::ProvisionInstance;
 use crate::step::remove_application::{RemoveApplication, Removed};
 use crate::step::remove_images::RemoveImages;
 use crate::step::remove_workspace::RemoveWorkspace;
 use crate::step::scale_application::ScaleApplication;
+use crate::step::verify_account::VerifyAccount;
 use crate::step::verify_application::VerifyApplication;
 use crate::step::verify_removal::VerifyRemoval;
 use crate::store::operations::Ending;
-use crate::store::record::{Deployment, DeploymentState, Facts, Version};
+use crate::store::record::{Deployment, DeploymentState, Facts, Instance, Target, Version};
 
+mod cloud_local;
 mod local;
 
 /// What a plan is made from.
@@ -32,6 +38,10 @@ pub struct Situation<'a> {
     pub deployment: &'a Deployment,
     /// Its versions that can run again, oldest first.
     pub versions: &'a [Version],
+    /// The target that it runs on, as it is before the operation.
+    pub target: &'a Target,
+    /// Other deployments run on the target, or are about to.
+    pub shares_target: bool,
     /// The request brings new environment variables.
     pub replaces_environment: bool,
     /// The settings.
@@ -54,7 +64,7 @@ impl Situation<'_> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
     /// The mode is not built in.
-    #[error("the mode `{0}` is not available on this server; `local` is")]
+    #[error("the mode `{0}` is not available on this server; `local` and `cloud-local` are")]
     ModeUnavailable(Mode),
     /// The deployment has no version to do this with.
     #[error("{message}")]
@@ -73,7 +83,8 @@ pub enum PlanError {
 pub fn plan(intent: &Intent, situation: &Situation<'_>) -> Result<Plan, PlanError> {
     match situation.deployment.mode {
         Mode::Local => local::plan(intent, situation),
-        mode @ (Mode::CloudLocal | Mode::CloudHosted) => Err(PlanError::ModeUnavailable(mode)),
+        Mode::CloudLocal => cloud_local::plan(intent, situation),
+        mode @ Mode::CloudHosted => Err(PlanError::ModeUnavailable(mode)),
     }
 }
 
@@ -91,11 +102,13 @@ fn succeeded(finished: &Finished) -> Ending {
     deployment.operation = finished.operation.id;
     let mut version = None;
     let mut target_gone = false;
+    take_instance(&mut deployment.facts, finished);
     match finished.operation.action {
         Action::Decommission => {
             deployment.state = DeploymentState::Removed;
             deployment.facts = Facts::default();
-            target_gone = finished.output::<DeleteCluster>().is_some_and(|gone| !gone.removed.is_empty());
+            target_gone = finished.output::<DeleteCluster>().is_some_and(|gone| !gone.removed.is_empty())
+                || finished.output::<DestroyInstance>().is_some();
         }
         Action::Scale => {
             let scale = step::<ScaleApplication>(finished);
@@ -161,6 +174,25 @@ fn take_applied(deployment: &mut Deployment, finished: &Finished) -> Option<Vers
     Some(version)
 }
 
+/// Takes over where the instance is, and what it costs.
+fn take_instance(facts: &mut Facts, finished: &Finished) {
+    let provisioned = finished.output::<ProvisionInstance>().map(|it| it.instance);
+    let Some(instance) = provisioned.or_else(|| finished.output::<FindInstance>().map(|it| it.instance)) else {
+        return;
+    };
+    let Instance { id, public_ip, key_pair, .. } = instance;
+    if facts.public_ip.as_ref().is_some_and(|it| *it != public_ip.to_string()) {
+        // It answers where the instance is now; the check of the application tells the new address.
+        facts.app_url = None;
+    }
+    facts.public_ip = Some(public_ip.to_string());
+    facts.ec2_instance_id = Some(id);
+    facts.ec2_key_name = Some(key_pair.to_string());
+    if let Some(checked) = finished.output::<CheckAccount>() {
+        facts.cost = checked.cost.map(|cost| cost.to_string());
+    }
+}
+
 fn take_verified(facts: &mut Facts, finished: &Finished) {
     if let Some(verified) = finished.output::<VerifyApplication>() {
         facts.app_url = verified.app_url.or(facts.app_url.take());
@@ -171,18 +203,32 @@ fn take_verified(facts: &mut Facts, finished: &Finished) {
 fn receipt(finished: &Finished) -> Vec<String> {
     let removed = |it: Option<Removed>| it.map(|it| it.removed).unwrap_or_default();
     [
+        removed(finished.output::<DestroyInstance>()),
         removed(finished.output::<RemoveApplication>()),
         removed(finished.output::<RemoveImages>()),
         removed(finished.output::<RemoveWorkspace>()),
         removed(finished.output::<VerifyRemoval>()),
         removed(finished.output::<DeleteCluster>()),
+        asked_aws(finished),
     ]
     .concat()
+}
+
+/// The last line of a receipt: who says that nothing is left.
+fn asked_aws(finished: &Finished) -> Vec<String> {
+    let asked = finished.output::<VerifyAccount>().and_then(|_| step::<VerifyAccount>(finished));
+    asked
+        .map(|it| format!("asked AWS in {}: nothing that carries the tag of this target is left", it.region))
+        .into_iter()
+        .collect()
 }
 
 fn unwound_ending(finished: &Finished, unwound: &Unwound) -> Ending {
     let mut deployment = finished.deployment.clone();
     deployment.operation = finished.operation.id;
+    if finished.target.instance.is_some() {
+        take_instance(&mut deployment.facts, finished);
+    }
     // Not its state: a deploy that got stuck is `failed` when it is resumed, and still has never run.
     let was_new = deployment.facts.version.is_none() && finished.operation.action != Action::Decommission;
     let state = match (&unwound.stuck, unwound.cancelled) {
@@ -192,12 +238,23 @@ fn unwound_ending(finished: &Finished, unwound: &Unwound) -> Ending {
         (None, false) => OperationState::Failed,
     };
     deployment.state = match (finished.operation.action, &unwound.stuck) {
+        // Somebody has to be able to say that it should go, or the instance would cost money unseen.
+        (_, None) if was_new && leaves_instance(finished) => DeploymentState::Failed,
         (_, None) if was_new => DeploymentState::Removed,
         // The cluster that it ran on was gone.
         (_, None) if finished.output::<CreateCluster>().is_some_and(|ready| ready.made) => DeploymentState::Failed,
         (Action::Decommission, _) | (_, Some(_)) => DeploymentState::Failed,
         (_, None) => deployment.state,
     };
+    if was_new || finished.target.instance.is_some() || deployment.mode != Mode::CloudLocal {
+        // Its facts hold, or it is gone altogether.
+    } else {
+        // The instance went: one made anew in place of one that was gone, or by a decommission that got half way.
+        deployment.state = DeploymentState::Failed;
+        deployment.facts.public_ip = None;
+        deployment.facts.ec2_instance_id = None;
+        deployment.facts.app_url = None;
+    }
     // What the person is told first is what needs them: the undo that failed, else the cause.
     let failure = unwound.stuck.clone().unwrap_or_else(|| unwound.failure.clone());
     Ending {
@@ -209,6 +266,11 @@ fn unwound_ending(finished: &Finished, unwound: &Unwound) -> Ending {
         version: None,
         target_gone: false,
     }
+}
+
+/// Whether the instance stays and no other deployment is on it.
+fn leaves_instance(finished: &Finished) -> bool {
+    finished.target.instance.is_some() && finished.output::<ProvisionInstance>().is_some_and(|it| it.alone)
 }
 
 /// The parameters of a step of the plan.

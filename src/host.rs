@@ -1,8 +1,10 @@
-//! The host: where the tools run. This machine; an instance reached by ssh has the same clients over forwarded sockets.
+//! The host: where the tools run. This machine, or an instance that is reached by ssh and has the same clients: Docker
+//! and Kubernetes over forwarded sockets, git and kind as programs there.
 
 use std::collections::HashMap;
 use std::fmt;
-use std::path::Path;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::Semaphore;
@@ -12,9 +14,17 @@ use crate::cloud::kube::Kube;
 use crate::cloud::kube::error::KubeError;
 use crate::config::Settings;
 use crate::config::value::KindNetwork;
-use crate::id::ClusterName;
+use crate::id::{ClusterName, DeploymentId, OperationId, TargetId};
 use crate::tool::git::Git;
 use crate::tool::kind::{Kind, KindError};
+use crate::tool::place::Place;
+use crate::tool::ssh::{Forward, Ssh, SshAddress, SshError};
+
+pub mod outline;
+pub mod work;
+
+/// Folder below the home of the user of another machine where everything of ours is kept.
+const WORKSPACE_THERE: &str = ".on-demand-infra";
 
 /// The tools of one machine. Cheap to clone.
 #[derive(Clone)]
@@ -25,16 +35,40 @@ pub struct Host {
     pub git: Git,
     /// Its kind.
     pub kind: Kind,
+    /// Where its programs run.
+    pub place: Place,
     /// Lets only so many builds work at the same time.
     pub builds: Arc<Semaphore>,
+    /// Where things are kept on it.
+    workspace: PathBuf,
     /// Clients of clusters, each with the kubeconfig that it was made of.
     clients: Arc<Mutex<HashMap<ClusterName, (String, Kube)>>>,
+    far: Option<Arc<Far>>,
+}
+
+/// What belongs to a machine that is not this one.
+struct Far {
+    ssh: Ssh,
+    /// Ports here that lead to ports there.
+    ports: tokio::sync::Mutex<HashMap<u16, Forward<SocketAddr>>>,
+    _docker: Forward<PathBuf>,
 }
 
 impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Host").field("docker", &self.docker.host()).finish_non_exhaustive()
+        f.debug_struct("Host").field("place", &self.place).field("docker", &self.docker.host()).finish_non_exhaustive()
     }
+}
+
+/// Says why a machine cannot be worked with.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// It cannot be reached.
+    #[error(transparent)]
+    Ssh(#[from] SshError),
+    /// The address of its Docker cannot be used.
+    #[error(transparent)]
+    Docker(#[from] DockerError),
 }
 
 /// Says why a cluster's API cannot be used.
@@ -46,6 +80,9 @@ pub enum ClusterError {
     /// The API cannot be used.
     #[error(transparent)]
     Kube(#[from] KubeError),
+    /// Its machine cannot be reached.
+    #[error(transparent)]
+    Ssh(#[from] SshError),
 }
 
 impl Host {
@@ -58,14 +95,67 @@ impl Host {
             docker: Docker::connect(Some(&settings.docker.host.to_string()))?,
             git: Git::new(settings),
             kind: Kind::new(settings),
-            builds: Arc::new(Semaphore::new(usize::from(settings.docker.max_concurrent_builds.get()))),
+            place: Place::Here,
+            builds: builds(settings),
+            workspace: settings.store.workspace.clone(),
             clients: Arc::default(),
+            far: None,
         })
+    }
+
+    /// The tools of a machine that is reached by ssh. Connects.
+    ///
+    /// # Errors
+    /// [`HostError`] says why it cannot be reached.
+    pub async fn there(settings: &Settings, ssh: Ssh) -> Result<Self, HostError> {
+        let workspace = ssh.home().await?.join(WORKSPACE_THERE);
+        let docker = ssh.forward_docker()?;
+        let place = Place::There(ssh.clone());
+        Ok(Self {
+            docker: Docker::connect(Some(&format!("unix://{}", docker.at.display())))?,
+            git: Git::at(settings, place.clone(), &workspace),
+            kind: Kind::at(settings, place.clone()),
+            place,
+            builds: builds(settings),
+            workspace,
+            clients: Arc::default(),
+            far: Some(Arc::new(Far { ssh, ports: tokio::sync::Mutex::default(), _docker: docker })),
+        })
+    }
+
+    /// The address under which the world reaches the machine; `None` for this one.
+    #[must_use]
+    pub fn public_address(&self) -> Option<IpAddr> {
+        self.far.as_ref().map(|far| far.ssh.address().address)
+    }
+
+    /// Its connection; `None` for this machine.
+    #[must_use]
+    pub fn ssh(&self) -> Option<&Ssh> {
+        self.far.as_ref().map(|far| &far.ssh)
+    }
+
+    /// The folder of a deployment on this host.
+    #[must_use]
+    pub fn deployment_folder(&self, deployment: DeploymentId) -> PathBuf {
+        self.workspace.join("deployments").join(deployment.to_string())
+    }
+
+    /// The folder of a target on this host.
+    #[must_use]
+    pub fn target_folder(&self, target: TargetId) -> PathBuf {
+        self.workspace.join("targets").join(target.to_string())
+    }
+
+    /// The folder of an operation on this host, below which every step's programs write.
+    #[must_use]
+    pub fn operation_folder(&self, operation: OperationId) -> PathBuf {
+        self.workspace.join("operations").join(operation.to_string())
     }
 
     /// A client of a kind cluster's API.
     ///
-    /// The kubeconfig that an earlier call kept in `folder` is used as long as the API accepts it.
+    /// The kubeconfig that an earlier call kept in `folder`, on this machine, is used as long as the API accepts it.
     ///
     /// # Errors
     /// When kind does not know the cluster or its API does not answer.
@@ -79,34 +169,102 @@ impl Host {
         }
         let yaml = self.kind.kubeconfig(cluster, self.kind.network() == KindNetwork::Kind).await?;
         // Only a shortcut: without it the next call asks kind again.
-        let _ = keep_private(&kept, &yaml).await;
-        Ok(self.client(cluster, &yaml).await?)
+        let _ = Place::Here.write(&kept, yaml.as_bytes()).await;
+        self.client(cluster, &yaml).await
     }
 
     /// The client that was made of this kubeconfig before, with its open connections, or a new one.
-    async fn client(&self, cluster: &ClusterName, yaml: &str) -> Result<Kube, KubeError> {
+    async fn client(&self, cluster: &ClusterName, yaml: &str) -> Result<Kube, ClusterError> {
         let known = self.clients.lock().expect("nobody panics while holding this lock").get(cluster).cloned();
         if let Some((of, kube)) = known
             && of == yaml
         {
             return Ok(kube);
         }
-        let kube = Kube::from_kubeconfig(yaml).await?;
+        let kube = match &self.far {
+            None => Kube::from_kubeconfig(yaml).await?,
+            Some(far) => {
+                let address = far.port(Kube::port_of(yaml)?).await?;
+                Kube::from_kubeconfig_at(yaml, &format!("https://{address}")).await?
+            }
+        };
         let entry = (yaml.to_owned(), kube.clone());
         self.clients.lock().expect("nobody panics while holding this lock").insert(cluster.clone(), entry);
         Ok(kube)
     }
 }
 
-/// Writes a file that only its owner may read, whole or not at all; makes its folder.
-async fn keep_private(path: &Path, text: &str) -> std::io::Result<()> {
-    let draft = path.with_extension("draft");
-    if let Some(folder) = path.parent() {
-        crate::tool::folder::make_private(folder)?;
+impl Far {
+    /// An address here that leads to a port on the loopback there.
+    async fn port(&self, port: u16) -> Result<SocketAddr, SshError> {
+        let mut ports = self.ports.lock().await;
+        if let Some(forward) = ports.get(&port) {
+            return Ok(forward.at);
+        }
+        let forward = self.ssh.forward_port(port).await?;
+        let at = forward.at;
+        ports.insert(port, forward);
+        Ok(at)
     }
-    let mut options = tokio::fs::OpenOptions::new();
-    let mut file = options.create(true).truncate(true).write(true).mode(0o600).open(&draft).await?;
-    tokio::io::AsyncWriteExt::write_all(&mut file, text.as_bytes()).await?;
-    file.sync_all().await?;
-    tokio::fs::rename(&draft, path).await
+}
+
+fn builds(settings: &Settings) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(usize::from(settings.docker.max_concurrent_builds.get())))
+}
+
+/// All machines that tools run on: this one, and those of targets, each with the connection that it was last reached by.
+/// Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Hosts {
+    local: Host,
+    settings: Arc<Settings>,
+    far: Arc<Mutex<HashMap<TargetId, Entry>>>,
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    ssh: Ssh,
+    host: Arc<tokio::sync::OnceCell<Host>>,
+}
+
+impl Hosts {
+    /// This machine alone, so far.
+    #[must_use]
+    pub fn new(local: Host, settings: Arc<Settings>) -> Self {
+        Self { local, settings, far: Arc::default() }
+    }
+
+    /// This machine.
+    #[must_use]
+    pub fn local(&self) -> &Host {
+        &self.local
+    }
+
+    /// The connection to the machine of a target; nothing is sent yet. Another address makes another connection.
+    ///
+    /// # Errors
+    /// [`SshError::Files`] when there is no place for its sockets.
+    pub fn ssh(&self, target: TargetId, address: &SshAddress) -> Result<Ssh, SshError> {
+        Ok(self.entry(target, address)?.ssh)
+    }
+
+    /// The machine of a target. Connects when there is no connection that holds.
+    ///
+    /// # Errors
+    /// [`HostError`] says why it cannot be reached.
+    pub async fn reach(&self, target: TargetId, address: &SshAddress) -> Result<Host, HostError> {
+        let Entry { ssh, host } = self.entry(target, address)?;
+        Ok(host.get_or_try_init(|| Host::there(&self.settings, ssh)).await?.clone())
+    }
+
+    fn entry(&self, target: TargetId, address: &SshAddress) -> Result<Entry, SshError> {
+        let mut far = self.far.lock().expect("nobody panics while holding this lock");
+        if let Some(entry) = far.get(&target).filter(|entry| entry.ssh.address() == address) {
+            return Ok(entry.clone());
+        }
+        let ssh = Ssh::new(&self.settings.ssh.program, address.clone())?;
+        let entry = Entry { ssh, host: Arc::default() };
+        far.insert(target, entry.clone());
+        Ok(entry)
+    }
 }

@@ -345,6 +345,30 @@ pub fn derived_deployment_name(repository: &RepositoryUrl, target: &str, namespa
         .expect("a fixed prefix, a label and hexadecimal digits keep the rule")
 }
 
+/// The name of an EC2 instance that the person did not name: `appcl-<repo>-<6 hex>`, another one each time.
+///
+/// # Panics
+/// Never: a fixed prefix, a label and hexadecimal digits keep the rule.
+#[must_use]
+pub fn new_instance_name(repository: &RepositoryUrl, target: TargetId) -> InstanceId {
+    let digits = target.uuid().simple().to_string();
+    let name: String = repository.name().chars().take(49 - "appcl-".len() - 7).collect();
+    InstanceId::parse(format!("appcl-{}-{}", name.trim_end_matches('-'), &digits[26..]))
+        .expect("a fixed prefix, a label and hexadecimal digits keep the rule")
+}
+
+/// The kind cluster on an EC2 instance: it has the instance's name, or one made of it when that is none for a cluster.
+///
+/// # Panics
+/// Never: a fixed prefix and hexadecimal digits keep the rule.
+#[must_use]
+pub fn cluster_on_instance(instance: &str) -> ClusterName {
+    ClusterName::parse(instance).unwrap_or_else(|_| {
+        ClusterName::parse(format!("instance-{}", short_hash(&[instance], 12)))
+            .expect("a fixed prefix and hexadecimal digits keep the rule")
+    })
+}
+
 /// The first `digits` hexadecimal digits (at most 64) of SHA-256 over the parts, each ended by a zero byte.
 #[must_use]
 pub fn short_hash(parts: &[&str], digits: usize) -> String {

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+use crate::cloud::aws::Keys;
 use crate::id::{
     Action, DeploymentName, DockerfilePath, EnvironmentName, GitRef, HostedZoneId, InstanceId, KeyPairName, Mode,
     Namespace, PlanHash, Port, Region, RepositoryUrl, SubdomainLabel,
@@ -180,6 +181,16 @@ pub struct AwsCredentials {
     pub session_token: Option<SecretString>,
     /// Region; the setting `AWS_REGION` without one.
     pub region: Option<Region>,
+}
+
+impl From<&AwsCredentials> for Keys {
+    fn from(it: &AwsCredentials) -> Self {
+        Self {
+            access_key_id: it.access_key_id.clone(),
+            secret_access_key: it.secret_access_key.clone(),
+            session_token: it.session_token.clone(),
+        }
+    }
 }
 
 /// A new deployment, or an update of the one with the same mode, target, namespace and name.

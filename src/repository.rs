@@ -27,7 +27,7 @@ mod readme;
 mod tree;
 
 pub use application::{ApplicationKind, Generated};
-pub use context::{ContextSummary, write_context};
+pub use context::{ContextPaths, ContextSummary, context_paths, write_context};
 pub use readme::RunHints;
 
 use dockerfile::{Facts, SyntaxError};

@@ -4,6 +4,7 @@
 //! text; the context (an operation's id and the name of the secret) is authenticated, so that a text cannot be moved.
 
 pub mod key_file;
+pub mod private_key;
 pub mod redactor;
 
 use std::fmt;

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -15,48 +16,67 @@ use tokio_util::sync::CancellationToken;
 use crate::cloud::kube::Kube;
 use crate::config::Settings;
 use crate::event::{Failure, Lines};
-use crate::host::Host;
-use crate::id::{ClusterName, DeploymentId, ImageRef, OperationId};
+use crate::host::{Host, Hosts};
+use crate::id::{ClusterName, DeploymentId, ImageRef, Mode, OperationId};
+use crate::secret::private_key::{PrivateKeyError, private_key};
 use crate::secret::{Redactor, Sealer, SecretError};
-use crate::store::record::{Deployment, Target};
+use crate::store::record::{Deployment, Instance, Target};
 use crate::store::{Store, StoreError};
+use crate::tool::place::Place;
+use crate::tool::ssh::SshAddress;
 
 mod failure;
+mod machine;
 
+pub mod account;
 pub mod analyse_repository;
 pub mod apply_application;
+pub mod bootstrap_host;
 pub mod build_image;
+pub mod check_account;
 pub mod clone_repository;
 pub mod create_cluster;
 pub mod delete_cluster;
+pub mod destroy_instance;
+pub mod find_instance;
 pub mod load_image;
 pub mod preload_base_image;
+pub mod provision_instance;
 pub mod prune_versions;
 pub mod remove_application;
 pub mod remove_images;
 pub mod remove_workspace;
 pub mod scale_application;
+pub mod verify_account;
 pub mod verify_application;
 pub mod verify_removal;
 pub mod wait_for_rollout;
 
 use analyse_repository::AnalyseRepository;
 use apply_application::ApplyApplication;
+use bootstrap_host::BootstrapHost;
 use build_image::BuildImage;
+use check_account::CheckAccount;
 use clone_repository::CloneRepository;
 use create_cluster::CreateCluster;
 use delete_cluster::DeleteCluster;
+use destroy_instance::DestroyInstance;
+use find_instance::FindInstance;
 use load_image::LoadImage;
 use preload_base_image::PreloadBaseImage;
+use provision_instance::ProvisionInstance;
 use prune_versions::PruneVersions;
 use remove_application::RemoveApplication;
 use remove_images::RemoveImages;
 use remove_workspace::RemoveWorkspace;
 use scale_application::ScaleApplication;
+use verify_account::VerifyAccount;
 use verify_application::VerifyApplication;
 use verify_removal::VerifyRemoval;
 use wait_for_rollout::WaitForRollout;
 
+/// How long a program that an earlier server left behind may go on before it is interrupted.
+const LEFT_BEHIND_LIMIT: Duration = Duration::from_mins(10);
 /// How often a lock that another operation holds is tried again.
 const LOCK_RETRY: Duration = Duration::from_millis(200);
 
@@ -77,6 +97,11 @@ pub trait Act: Serialize + DeserializeOwned + fmt::Debug + Send + Sync {
 
     /// Whether the step runs to its end when another step of the plan fails: what it makes is worth keeping.
     fn outlasts_failures(&self) -> bool {
+        false
+    }
+
+    /// Whether all that it makes is on the target: there is nothing to take back when the target itself goes.
+    fn is_on_target(&self) -> bool {
         false
     }
 
@@ -120,8 +145,8 @@ pub struct StepContext {
     pub deployment: Deployment,
     /// The target, as it was when the operation was accepted.
     pub target: Target,
-    /// Where the tools run.
-    pub host: Host,
+    /// The machines that tools run on.
+    pub hosts: Hosts,
     /// The store; steps use it for locks only.
     pub store: Store,
     /// The settings.
@@ -138,6 +163,8 @@ pub struct StepContext {
     pub outputs: Arc<BTreeMap<String, Value>>,
     /// Name of the step.
     pub step: &'static str,
+    /// Whether programs of an earlier attempt may still work on the host.
+    pub unsettled: Arc<AtomicBool>,
 }
 
 impl StepContext {
@@ -165,6 +192,21 @@ impl StepContext {
         serde_json::from_value(value.clone()).map(Some).map_err(|error| unreadable(A::NAME, &error))
     }
 
+    /// The EC2 instance that the application runs on: as an earlier step of this plan made or found it, else as the
+    /// record of the target has it. `None` for a target that is no instance.
+    ///
+    /// # Errors
+    /// A permanent failure when what is stored cannot be read.
+    pub fn instance(&self) -> Result<Option<Instance>, StepError> {
+        if let Some(provisioned) = self.try_output::<ProvisionInstance>()? {
+            return Ok(Some(provisioned.instance));
+        }
+        if let Some(found) = self.try_output::<FindInstance>()? {
+            return Ok(Some(found.instance));
+        }
+        Ok(self.target.instance.clone())
+    }
+
     /// A secret of the operation, opened for as long as the caller keeps it.
     ///
     /// # Errors
@@ -174,12 +216,57 @@ impl StepContext {
         Ok(Some(self.sealer.unseal(&secret_context(self.operation, name), &sealed)?))
     }
 
+    /// Where the tools of this operation run: this machine, or the target's. Connects when that is needed, and waits
+    /// for programs of this step that an earlier attempt or server left behind there.
+    ///
+    /// # Errors
+    /// When the machine cannot be reached.
+    pub async fn host(&self) -> Result<Host, StepError> {
+        let Some(address) = self.ssh_address()? else { return Ok(self.hosts.local().clone()) };
+        let host = self.hosts.reach(self.target.id, &address).await?;
+        if self.unsettled.swap(false, Ordering::Relaxed) {
+            host.place.settle(&self.calls_on(&host), LEFT_BEHIND_LIMIT, &self.lines, &self.cancel).await?;
+        }
+        Ok(host)
+    }
+
+    /// How the target's machine is reached; `None` for this machine.
+    ///
+    /// # Errors
+    /// A permanent failure when there is no instance yet, or its key cannot be used.
+    pub fn ssh_address(&self) -> Result<Option<SshAddress>, StepError> {
+        if self.target.mode != Mode::CloudLocal {
+            return Ok(None);
+        }
+        let instance = self.instance()?.ok_or_else(|| {
+            StepError::Permanent(Failure {
+                code: "instance_gone".into(),
+                message: format!("there is no EC2 instance on record for `{}`", self.target.name),
+                next_step: "Send `deploy` to have it on a new one".into(),
+                output: Vec::new(),
+            })
+        })?;
+        let folder = self.target_folder();
+        Ok(Some(ssh_address(&instance, self.settings.ssh.private_key_base_path.as_deref(), &folder)?))
+    }
+
+    /// Waits for programs of this step that an earlier attempt or server left behind: here now, on another machine as
+    /// soon as it is used.
+    ///
+    /// # Errors
+    /// When the workspace cannot be read.
+    pub async fn settle(&self) -> Result<(), StepError> {
+        self.unsettled.store(true, Ordering::Relaxed);
+        Place::Here.settle(&self.calls_folder(), LEFT_BEHIND_LIMIT, &self.lines, &self.cancel).await?;
+        Ok(())
+    }
+
     /// A client of the cluster's API.
     ///
     /// # Errors
     /// When kind does not know the cluster or its API does not answer.
     pub async fn kube(&self, cluster: &ClusterName) -> Result<Kube, StepError> {
-        Ok(self.host.kube(cluster, &self.target_folder()).await?)
+        Ok(self.host().await?.kube(cluster, &self.target_folder()).await?)
     }
 
     /// Whether the image may be removed: no version that may run again needs it (those of `but_for` do not count), and
@@ -219,12 +306,34 @@ impl StepContext {
         self.settings.store.workspace.join("targets").join(self.target.id.to_string())
     }
 
-    /// The folder where this step's programs write, so that the next start finds those that are still running.
+    /// The folder where this step's programs write on a host, so that the next start finds those that still run.
+    #[must_use]
+    pub fn calls_on(&self, host: &Host) -> PathBuf {
+        host.operation_folder(self.operation).join(self.step)
+    }
+
+    /// The same on this machine.
     #[must_use]
     pub fn calls_folder(&self) -> PathBuf {
         let operations = self.settings.store.workspace.join("operations");
         operations.join(self.operation.to_string()).join(self.step)
     }
+}
+
+/// How an EC2 instance is reached; `folder` is that of its target.
+///
+/// # Errors
+/// When its private key cannot be used.
+pub fn ssh_address(instance: &Instance, keys: Option<&Path>, folder: &Path) -> Result<SshAddress, PrivateKeyError> {
+    Ok(SshAddress {
+        address: instance.public_ip,
+        port: 22,
+        user: instance.user.clone(),
+        private_key: private_key(keys, &instance.key_pair)?,
+        known_hosts: folder.join("known_hosts"),
+        alias: instance.id.clone(),
+        host_keys: instance.host_keys.clone(),
+    })
 }
 
 /// What a sealed secret is bound to.
@@ -319,7 +428,11 @@ macro_rules! steps {
             /// # Errors
             /// What the step says.
             pub async fn check(&self, cx: &StepContext) -> Result<Option<Value>, StepError> {
-                match self { $(Self::$step(step) => Box::pin(step.check(cx)).await?.map(|output| to_value($step::NAME, output)).transpose(),)+ }
+                let found = match self { $(Self::$step(step) => {
+                    let found = Box::pin(step.check(cx)).await;
+                    found.and_then(|it| it.map(|output| to_value($step::NAME, output)).transpose())
+                })+ };
+                cx.explained(found).await
             }
 
             /// Does the work.
@@ -327,7 +440,10 @@ macro_rules! steps {
             /// # Errors
             /// What the step says.
             pub async fn run(&self, cx: &StepContext) -> Result<Value, StepError> {
-                match self { $(Self::$step(step) => to_value($step::NAME, Box::pin(step.run(cx)).await?),)+ }
+                let done = match self { $(Self::$step(step) => {
+                    Box::pin(step.run(cx)).await.and_then(|output| to_value($step::NAME, output))
+                })+ };
+                cx.explained(done).await
             }
 
             /// Takes the work back.
@@ -335,10 +451,22 @@ macro_rules! steps {
             /// # Errors
             /// What the step says.
             pub async fn undo(&self, cx: &StepContext, left: Option<Value>) -> Result<Vec<String>, StepError> {
-                match self { $(Self::$step(step) => {
+                if self.is_on_target() && cx.target_goes().await? {
+                    return Ok(Vec::new());
+                }
+                let undone = match self { $(Self::$step(step) => {
                     let left = left.map(serde_json::from_value).transpose().map_err(|error| unreadable($step::NAME, &error))?;
                     Box::pin(step.undo(cx, left)).await
-                })+ }
+                })+ };
+                match cx.explained(undone).await {
+                    // What was on it is gone with it.
+                    Err(error) if machine::is_gone(&error) => Ok(Vec::new()),
+                    undone => undone,
+                }
+            }
+
+            fn is_on_target(&self) -> bool {
+                match self { $(Self::$step(step) => step.is_on_target(),)+ }
             }
         }
     };
@@ -347,17 +475,23 @@ macro_rules! steps {
 steps!(
     AnalyseRepository,
     ApplyApplication,
+    BootstrapHost,
     BuildImage,
+    CheckAccount,
     CloneRepository,
     CreateCluster,
     DeleteCluster,
+    DestroyInstance,
+    FindInstance,
     LoadImage,
     PreloadBaseImage,
+    ProvisionInstance,
     PruneVersions,
     RemoveApplication,
     RemoveImages,
     RemoveWorkspace,
     ScaleApplication,
+    VerifyAccount,
     VerifyApplication,
     VerifyRemoval,
     WaitForRollout,

@@ -45,6 +45,8 @@ const LOCK_ANSWER: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub struct Store {
     pool: AnyPool,
+    /// It is PostgreSQL.
+    has_schemas: bool,
     lost: CancellationToken,
     followers: Arc<Mutex<HashMap<OperationId, watch::Sender<i64>>>>,
     /// Numbers in sequence are given out one at a time.
@@ -113,7 +115,15 @@ impl Store {
             }
         };
         migrations().run(&pool).await?;
-        Ok(Self { pool, lost, followers: Arc::default(), appending: Arc::default(), _lock: Arc::new(lock) })
+        let has_schemas = matches!(database, Database::Postgres(_));
+        Ok(Self {
+            pool,
+            has_schemas,
+            lost,
+            followers: Arc::default(),
+            appending: Arc::default(),
+            _lock: Arc::new(lock),
+        })
     }
 
     /// Cancelled when the store is lost for good: whoever works on its behalf stops.
@@ -131,6 +141,30 @@ impl Store {
         Ok(())
     }
 
+    /// Whether the connection to the database is encrypted; a file is none.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn is_encrypted(&self) -> Result<bool, StoreError> {
+        let query = "SELECT CAST(ssl AS TEXT) FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+        let told: Option<String> = sqlx::query_scalar(query).fetch_optional(&self.pool).await?;
+        Ok(told.is_some_and(|it| it == "true" || it == "t"))
+    }
+
+    /// Drops a schema that a tool made in the database, when the store is one that has schemas.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn drop_schema(&self, name: &str) -> Result<(), StoreError> {
+        let is_plain =
+            !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+        if self.has_schemas && is_plain {
+            let statement = format!("DROP SCHEMA IF EXISTS {name} CASCADE");
+            sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&self.pool).await?;
+        }
+        Ok(())
+    }
+
     /// Closes all connections and frees the lock. One that hangs is left to the end of the program.
     pub async fn close(&self) {
         // Who waits for a connection to a database that is gone holds its place in the pool until it gives up.
@@ -140,7 +174,11 @@ impl Store {
 
 fn migrations() -> Migrator {
     let start = include_str!("store/migrations/0001_start.sql").into_sql_str();
-    Migrator::with_migrations(vec![Migration::new(1, "start".into(), MigrationType::Simple, start, false)])
+    let instances = include_str!("store/migrations/0002_instances.sql").into_sql_str();
+    Migrator::with_migrations(vec![
+        Migration::new(1, "start".into(), MigrationType::Simple, start, false),
+        Migration::new(2, "instances".into(), MigrationType::Simple, instances, false),
+    ])
 }
 
 fn lock_file(database: &Path) -> Result<File, StoreError> {

@@ -2,9 +2,10 @@
 //!
 //! A call that only looks ([`Call::run`]) ends with us. A call that changes the world ([`Call::run_durably`]) writes
 //! to files that we follow, so that it outlives a killed server; its process is on record before it works, and
-//! [`settle`] waits for it at the next start.
+//! [`Place::settle`] waits for it at the next start. Where a program runs, here or over ssh, is its [`Place`].
 
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -13,23 +14,29 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio_util::sync::CancellationToken;
 
 use crate::event::Lines;
 use crate::secret::Redactor;
+use crate::tool::place::Place;
 use crate::tool::printed::{Kept, Splitter};
 
 pub mod durable;
+mod error;
 pub mod folder;
 pub mod git;
 pub mod kind;
+pub mod place;
 mod printed;
+pub mod ssh;
+pub mod terraform;
+mod there;
 
-pub use crate::tool::durable::{has_begun, settle};
+pub use crate::tool::error::ToolError;
 
 /// How long a program may take to end after SIGINT, before SIGKILL.
-const GRACE: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 10 });
+const GRACE: Duration = Duration::from_secs(if cfg!(test) { 5 } else { 10 });
 /// How many of the last lines of output an error carries.
 const LAST_LINES: usize = 20;
 /// Standard output that is kept for parsing, at most; more is an error.
@@ -46,9 +53,14 @@ pub struct Call {
     args: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
     inherited: Option<&'static [&'static str]>,
+    withheld: &'static [&'static str],
     redactor: Redactor,
     directory: Option<PathBuf>,
     timeout: Duration,
+    grace: Duration,
+    tells_on_stdout: bool,
+    input: Option<Vec<u8>>,
+    place: Place,
 }
 
 /// What a program printed before it ended well.
@@ -60,84 +72,6 @@ pub struct Output {
     pub stderr: String,
 }
 
-/// Says how a call went wrong.
-#[derive(Debug, thiserror::Error)]
-pub enum ToolError {
-    /// The program is not there or may not be run.
-    #[error("cannot run `{program}`; install it, or set its path")]
-    NotRunnable {
-        /// The program.
-        program: String,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// The program ended with an error.
-    #[error("`{program}` ended with {status}: {}", last_line(.lines))]
-    Failed {
-        /// The program and its first argument.
-        program: String,
-        /// Exit code or signal.
-        status: String,
-        /// The last lines that it printed, redacted.
-        lines: Vec<String>,
-    },
-    /// The program took too long and was ended.
-    #[error("`{program}` did not end within {} s", .limit.as_secs())]
-    TimedOut {
-        /// The program and its first argument.
-        program: String,
-        /// The limit.
-        limit: Duration,
-        /// The last lines that it printed, redacted.
-        lines: Vec<String>,
-    },
-    /// Somebody asked to stop.
-    #[error("`{program}` was cancelled")]
-    Cancelled {
-        /// The program and its first argument.
-        program: String,
-    },
-    /// The directory, the files or the pipes of the program failed.
-    #[error("cannot work with the files of `{program}`")]
-    Io {
-        /// The program and its first argument.
-        program: String,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// The program printed something that cannot be understood.
-    #[error("`{program}` printed something unexpected: {what}")]
-    Unexpected {
-        /// The program and its first argument.
-        program: String,
-        /// What was expected and what came.
-        what: String,
-    },
-}
-
-impl ToolError {
-    /// The last lines that the program printed.
-    #[must_use]
-    pub fn lines(&self) -> &[String] {
-        match self {
-            Self::Failed { lines, .. } | Self::TimedOut { lines, .. } => lines,
-            Self::NotRunnable { .. } | Self::Cancelled { .. } | Self::Io { .. } | Self::Unexpected { .. } => &[],
-        }
-    }
-
-    /// Whether any of the last lines contains this text, whatever the case.
-    #[must_use]
-    pub fn says(&self, text: &str) -> bool {
-        self.lines().iter().any(|line| line.to_ascii_lowercase().contains(&text.to_ascii_lowercase()))
-    }
-}
-
-fn last_line(lines: &[String]) -> &str {
-    lines.iter().rev().find(|line| !line.trim().is_empty()).map_or("it printed nothing", |line| line.trim())
-}
-
 impl Call {
     /// A call of a program, found on PATH unless it is a path.
     pub fn new(program: impl AsRef<OsStr>) -> Self {
@@ -146,10 +80,29 @@ impl Call {
             args: Vec::new(),
             environment: Vec::new(),
             inherited: None,
+            withheld: &[],
             redactor: Redactor::default(),
             directory: None,
             timeout: Duration::from_mins(1),
+            grace: GRACE,
+            tells_on_stdout: false,
+            input: None,
+            place: Place::Here,
         }
+    }
+
+    /// Sets where the program runs; here without it.
+    #[must_use]
+    pub fn at(mut self, place: &Place) -> Self {
+        self.place = place.clone();
+        self
+    }
+
+    /// Sets what the program reads from its standard input; nothing without it. For programs here.
+    #[must_use]
+    fn input(mut self, input: impl Into<Vec<u8>>) -> Self {
+        self.input = Some(input.into());
+        self
     }
 
     /// Adds one argument.
@@ -194,6 +147,27 @@ impl Call {
         self
     }
 
+    /// Does not hand on these variables of the server's environment.
+    #[must_use]
+    pub fn withhold(mut self, names: &'static [&'static str]) -> Self {
+        self.withheld = names;
+        self
+    }
+
+    /// Sets how long the program may take to end after its one SIGINT, before SIGKILL; ten seconds without it.
+    #[must_use]
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    /// Hands on the lines of standard output too while a durable call runs: the program tells there what it does.
+    #[must_use]
+    pub fn tell_stdout(mut self) -> Self {
+        self.tells_on_stdout = true;
+        self
+    }
+
     /// Sets the working directory.
     #[must_use]
     pub fn directory(mut self, directory: impl Into<PathBuf>) -> Self {
@@ -213,31 +187,63 @@ impl Call {
     /// # Errors
     /// [`ToolError`] says which program, how it ended and what it printed last.
     pub async fn run(&self, lines: &Lines, cancel: &CancellationToken) -> Result<Output, ToolError> {
+        let ended = match &self.place {
+            Place::Here => self.look_here(lines, cancel).await?,
+            Place::There(ssh) => self.look_there(ssh, lines, cancel).await?,
+        };
+        self.judge(ended.status, &ended.stdout, &ended.stderr)
+    }
+
+    /// Runs a program that changes the world: it goes on when this server is killed, or the connection to the other
+    /// machine drops, and is then found by [`Place::settle`].
+    ///
+    /// `folder` is the step's own, on the machine where the program runs; `name` tells the calls of one step apart.
+    ///
+    /// # Errors
+    /// [`ToolError`] says which program, how it ended and what it printed last.
+    pub async fn run_durably(
+        &self,
+        folder: &Path,
+        name: &str,
+        lines: &Lines,
+        cancel: &CancellationToken,
+    ) -> Result<Output, ToolError> {
         if cancel.is_cancelled() {
             return Err(ToolError::Cancelled { program: self.name() });
         }
-        let mut command = self.command(&self.program, &self.args);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        let mut child = command.spawn().map_err(|source| self.not_runnable(source))?;
+        match &self.place {
+            Place::Here => self.work_here(folder, name, lines, cancel).await,
+            Place::There(ssh) => self.work_there(ssh, folder, name, lines, cancel).await,
+        }
+    }
+
+    async fn look_here(&self, lines: &Lines, cancel: &CancellationToken) -> Result<Ended, ToolError> {
+        if cancel.is_cancelled() {
+            return Err(ToolError::Cancelled { program: self.name() });
+        }
+        let mut child = self.spawn()?;
         let mut group = Group::of(&child);
         let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
             return Err(self.io(io::Error::other("it has no pipes")));
         };
+        let stdin = child.stdin.take();
         let (mut kept_stdout, mut kept_stderr) = (Kept::first(MAX_OUTPUT_BYTES), Kept::last(MAX_ERROR_BYTES));
         let ended = {
             let reading = async {
                 tokio::try_join!(
+                    self.feed(stdin),
                     self.read_lines(stdout, |line| kept_stdout.push(line)),
                     self.read_lines(stderr, |line| {
                         lines.output(line.trim_end());
                         kept_stderr.push(line);
                     })
                 )
+                .map(drop)
             };
             tokio::pin!(reading);
             let ending = async {
                 tokio::select! {
-                    status = child.wait() => (status, tokio::time::timeout(DRAIN, reading).await.unwrap_or(Ok(((), ())))),
+                    status = child.wait() => (status, tokio::time::timeout(DRAIN, reading).await.unwrap_or(Ok(()))),
                     read = &mut reading => (child.wait().await, read),
                 }
             };
@@ -256,9 +262,26 @@ impl Call {
             });
         };
         group.release();
-        let status = status.map_err(|e| self.io(e))?;
+        let status = status.map_err(|e| self.io(e))?.into();
         read.map_err(|e| self.io(e))?;
-        self.judge(status, &kept_stdout, &kept_stderr)
+        Ok(Ended { status, stdout: kept_stdout, stderr: kept_stderr })
+    }
+
+    /// Starts the program here with pipes; it dies when it is no longer held.
+    fn spawn(&self) -> Result<Child, ToolError> {
+        let mut command = self.command(&self.program, &self.args);
+        let stdin = if self.input.is_some() { Stdio::piped() } else { Stdio::null() };
+        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command.spawn().map_err(|source| self.not_runnable(source))
+    }
+
+    /// Writes the input; a program that does not read all of it is no error.
+    async fn feed(&self, stdin: Option<ChildStdin>) -> io::Result<()> {
+        let (Some(mut stdin), Some(input)) = (stdin, &self.input) else { return Ok(()) };
+        match stdin.write_all(input).await {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// The program and its first argument, as messages name a call.
@@ -279,6 +302,9 @@ impl Call {
         if let Some(names) = self.inherited {
             command.env_clear();
             command.envs(names.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+        }
+        for name in self.withheld {
+            command.env_remove(name);
         }
         command.args(args).envs(self.environment.iter().map(|(name, value)| (name, value))).process_group(0);
         if let Some(directory) = &self.directory {
@@ -321,22 +347,58 @@ impl Call {
     async fn interrupt(&self, child: &mut Child) {
         let Some(group) = group_of(child) else { return };
         let _ = rustix::process::kill_process_group(group, Signal::INT);
-        let _ = tokio::time::timeout(GRACE, child.wait()).await;
+        let _ = tokio::time::timeout(self.grace, child.wait()).await;
         let _ = rustix::process::kill_process_group(group, Signal::KILL);
         let _ = child.wait().await;
     }
 
-    fn judge(&self, status: ExitStatus, stdout: &Kept, stderr: &Kept) -> Result<Output, ToolError> {
-        if !status.success() {
+    fn judge(&self, status: Status, stdout: &Kept, stderr: &Kept) -> Result<Output, ToolError> {
+        if status != Status::Code(0) {
             let said = if stderr.text().trim().is_empty() { stdout } else { stderr };
             let lines = said.last_lines(LAST_LINES);
-            return Err(ToolError::Failed { program: self.name(), status: describe(status), lines });
+            return Err(ToolError::Failed { program: self.name(), status: status.to_string(), lines });
         }
         if stdout.is_cut() {
             let what = format!("more than {} MiB", MAX_OUTPUT_BYTES >> 20);
             return Err(ToolError::Unexpected { program: self.name(), what });
         }
         Ok(Output { stdout: stdout.text(), stderr: stderr.text() })
+    }
+}
+
+/// How a program came to its end, and what it printed.
+struct Ended {
+    status: Status,
+    stdout: Kept,
+    stderr: Kept,
+}
+
+/// How a program ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Status {
+    Code(i32),
+    Signal(i32),
+    Unknown,
+}
+
+impl From<ExitStatus> for Status {
+    fn from(status: ExitStatus) -> Self {
+        use std::os::unix::process::ExitStatusExt;
+        match (status.code(), status.signal()) {
+            (Some(code), _) => Self::Code(code),
+            (None, Some(signal)) => Self::Signal(signal),
+            (None, None) => Self::Unknown,
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exit code {code}"),
+            Self::Signal(signal) => write!(f, "signal {signal}"),
+            Self::Unknown => f.write_str("an unknown status"),
+        }
     }
 }
 
@@ -365,15 +427,6 @@ impl Drop for Group {
 /// A program's group has the number of the program; `None` once it was waited for.
 fn group_of(child: &Child) -> Option<Pid> {
     child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw)
-}
-
-fn describe(status: ExitStatus) -> String {
-    use std::os::unix::process::ExitStatusExt;
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!("exit code {code}"),
-        (None, Some(signal)) => format!("signal {signal}"),
-        (None, None) => "an unknown status".to_owned(),
-    }
 }
 
 /// Writes the word that lets a gated program begin.

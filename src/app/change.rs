@@ -4,17 +4,22 @@ use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{Accepted, App, AppError};
+use crate::cloud::aws::Keys;
 use crate::event::OperationState;
 use crate::executor::{self, Situation};
-use crate::id::{ClusterName, DeploymentId, Mode, OperationId, TargetId, derived_deployment_name};
-use crate::intent::{Confirmation, Deploy, Intent, Request, Secrets, Source, wants_confirmation};
+use crate::id::{
+    ClusterName, DeploymentId, KeyPairName, Mode, Namespace, OperationId, TargetId, derived_deployment_name,
+    new_instance_name,
+};
+use crate::intent::{AwsCredentials, Confirmation, Deploy, Intent, Request, Secrets, Source, wants_confirmation};
 use crate::plan::Plan;
 use crate::reply::view::PlanView;
+use crate::step::account::AWS_KEYS;
 use crate::step::apply_application::ENVIRONMENT;
 use crate::step::clone_repository::TOKEN;
 use crate::step::secret_context;
 use crate::store::operations::{Acceptance, KeyReused, NewOperation, RequestKey};
-use crate::store::record::{Deployment, DeploymentState, Facts, Operation, Target};
+use crate::store::record::{Deployment, DeploymentState, Facts, Instance, Operation, Target};
 
 /// A deployment that is about to change, and the target that it runs on.
 struct Subject {
@@ -49,7 +54,7 @@ impl App {
         if self.is_shutting_down() {
             return Err(AppError::ShuttingDown);
         }
-        let Subject { mut deployment, target } = self.subject(&request.intent).await?;
+        let Subject { mut deployment, target } = self.subject(&request).await?;
         if let Some(operation) = store.running_operation(deployment.id).await? {
             return Err(AppError::Busy { deployment: deployment.name.to_string(), operation });
         }
@@ -59,6 +64,8 @@ impl App {
             &Situation {
                 deployment: &deployment,
                 versions: &versions,
+                target: &target,
+                shares_target: store.is_target_used_by_others(target.id, deployment.id).await?,
                 replaces_environment: request.secrets.environment.is_some(),
                 settings: &self.0.settings,
             },
@@ -140,9 +147,9 @@ impl App {
     }
 
     /// What a change is about: an existing deployment, or a new one that a deploy asks for.
-    async fn subject(&self, intent: &Intent) -> Result<Subject, AppError> {
-        let selector = match intent {
-            Intent::Deploy(deploy) => return self.deploy_subject(deploy).await,
+    async fn subject(&self, request: &Request) -> Result<Subject, AppError> {
+        let selector = match &request.intent {
+            Intent::Deploy(deploy) => return self.deploy_subject(deploy, request.secrets.aws.as_ref()).await,
             Intent::Redeploy(it) => &it.deployment,
             Intent::Scale(it) => &it.deployment,
             Intent::Rollback(it) => &it.deployment,
@@ -150,36 +157,30 @@ impl App {
             Intent::Status(it) | Intent::List(it) | Intent::Cancel(it) => it,
             Intent::Logs(it) => &it.deployment,
         };
-        let deployment = self.selected(selector).await?;
+        let deployment = self.selected_or_adopted(selector, request.secrets.aws.as_ref()).await?;
         let target = self.target_of(&deployment).await?;
+        if let (Some(asked), Some(instance)) = (&selector.key_pair, &target.instance) {
+            same_key_pair(asked, instance)?;
+        }
         Ok(Subject { deployment, target })
     }
 
-    async fn deploy_subject(&self, deploy: &Deploy) -> Result<Subject, AppError> {
-        if deploy.mode != Mode::Local {
-            return Err(AppError::ModeUnavailable { mode: deploy.mode });
-        }
+    async fn deploy_subject(&self, deploy: &Deploy, aws: Option<&AwsCredentials>) -> Result<Subject, AppError> {
         let settings = &self.0.settings;
         self.0
-            .host
+            .hosts
+            .local()
             .git
             .check_allowed(&deploy.repository)
             .map_err(|error| AppError::Invalid { message: error.to_string(), param: "github_repo_url" })?;
-        let cluster = match &deploy.instance_id {
-            Some(id) => ClusterName::parse(id.as_str())
-                .map_err(|error| AppError::Invalid { message: error.to_string(), param: "instance_id" })?,
-            None => settings.kind.cluster_name.clone(),
-        };
         let namespace = deploy.namespace.clone().unwrap_or_else(|| settings.kubernetes.default_namespace.clone());
         let store = &self.0.store;
-        let target = store.target_by_name(Mode::Local, cluster.as_str()).await?.unwrap_or_else(|| Target {
-            id: TargetId::new(),
-            mode: Mode::Local,
-            name: cluster.to_string(),
-            made_here: false,
-            locked_by: None,
-        });
         let present = store.present_deployments().await?;
+        let target = match deploy.mode {
+            Mode::Local => self.local_target(deploy).await?,
+            Mode::CloudLocal => self.instance_target(deploy, &namespace, aws, &present).await?,
+            mode @ Mode::CloudHosted => return Err(AppError::ModeUnavailable { mode }),
+        };
         let mut there = present.iter().filter(|it| it.target == target.id && it.namespace == namespace);
         let existing = match &deploy.name {
             Some(name) => there.find(|it| it.name == *name),
@@ -203,17 +204,14 @@ impl App {
             return Ok(Subject { deployment, target });
         }
         let now = Timestamp::now();
-        let name = deploy
-            .name
-            .clone()
-            .unwrap_or_else(|| derived_deployment_name(&deploy.repository, cluster.as_str(), &namespace));
+        let derived = || derived_deployment_name(&deploy.repository, &target.name, &namespace);
         let deployment = Deployment {
             id: DeploymentId::new(),
-            mode: Mode::Local,
+            mode: deploy.mode,
             state: DeploymentState::Deploying,
             target: target.id,
-            instance_id: cluster.to_string(),
-            name,
+            instance_id: target.name.clone(),
+            name: deploy.name.clone().unwrap_or_else(derived),
             namespace,
             repository: deploy.repository.clone(),
             git_ref: deploy.git_ref.clone(),
@@ -223,6 +221,82 @@ impl App {
             updated_at: now,
         };
         Ok(Subject { deployment, target })
+    }
+
+    /// The cluster of this machine that a deploy is meant for.
+    async fn local_target(&self, deploy: &Deploy) -> Result<Target, AppError> {
+        let cluster = match &deploy.instance_id {
+            Some(id) => ClusterName::parse(id.as_str())
+                .map_err(|error| AppError::Invalid { message: error.to_string(), param: "instance_id" })?,
+            None => self.0.settings.kind.cluster_name.clone(),
+        };
+        let known = self.0.store.target_by_name(Mode::Local, cluster.as_str()).await?;
+        Ok(known.unwrap_or_else(|| new_target(Mode::Local, cluster.to_string())))
+    }
+
+    /// The EC2 instance that a deploy is meant for: the one that is named, the one on which the same repository runs in
+    /// the same namespace, or a new one.
+    async fn instance_target(
+        &self,
+        deploy: &Deploy,
+        namespace: &Namespace,
+        aws: Option<&AwsCredentials>,
+        present: &[Deployment],
+    ) -> Result<Target, AppError> {
+        let store = &self.0.store;
+        let known = if let Some(name) = &deploy.instance_id {
+            store.target_by_name(Mode::CloudLocal, name.as_str()).await?
+        } else {
+            let same: Vec<&Deployment> = present
+                .iter()
+                .filter(|it| it.mode == Mode::CloudLocal && it.namespace == *namespace)
+                .filter(|it| it.repository.identity() == deploy.repository.identity())
+                .filter(|it| deploy.name.as_ref().is_none_or(|name| *name == it.name))
+                .collect();
+            match same.as_slice() {
+                [] => None,
+                [one] => store.target(one.target).await?,
+                several => {
+                    let names: Vec<String> = several.iter().map(|it| format!("`{}`", it.instance_id)).collect();
+                    return Err(AppError::Ambiguous {
+                        message: format!("it runs on several instances: {}; say which one", names.join(", ")),
+                        param: "instance_id",
+                    });
+                }
+            }
+        };
+        let asked = aws.and_then(|it| it.region.clone());
+        let is_there = known.as_ref().is_some_and(|it| it.made_here || it.instance.is_some());
+        let mut target = known.unwrap_or_else(|| {
+            let mut target = new_target(Mode::CloudLocal, String::new());
+            target.name = deploy
+                .instance_id
+                .as_ref()
+                .map_or_else(|| new_instance_name(&deploy.repository, target.id).to_string(), ToString::to_string);
+            target
+        });
+        if let (true, Some(asked), Some(region)) = (is_there, &asked, &target.region)
+            && asked != region
+        {
+            return Err(AppError::Conflict {
+                message: format!("the instance `{}` is in {region}, not in {asked}", target.name),
+                param: Some("aws_credentials.aws_region"),
+            });
+        }
+        if let (Some(asked), Some(instance)) = (&deploy.key_pair, &target.instance) {
+            same_key_pair(asked, instance)?;
+        }
+        if !is_there {
+            target.region = asked.or_else(|| self.0.settings.aws.region.clone());
+        }
+        if target.region.is_none() {
+            return Err(AppError::Invalid {
+                message: "the region is missing: send `aws_region` in `aws_credentials`, or set `AWS_REGION`"
+                    .to_owned(),
+                param: "aws_credentials.aws_region",
+            });
+        }
+        Ok(target)
     }
 
     async fn target_of(&self, deployment: &Deployment) -> Result<Target, AppError> {
@@ -242,6 +316,25 @@ impl App {
             let context = secret_context(id, ENVIRONMENT);
             sealed.push((ENVIRONMENT.to_owned(), self.0.sealer.seal(&context, &SecretString::from(json))?));
         }
+        if let Some(aws) = &secrets.aws {
+            let keys = Keys::from(aws).to_json();
+            sealed.push((AWS_KEYS.to_owned(), self.0.sealer.seal(&secret_context(id, AWS_KEYS), &keys)?));
+        }
         Ok(sealed)
     }
+}
+
+fn new_target(mode: Mode, name: String) -> Target {
+    Target { id: TargetId::new(), mode, name, made_here: false, locked_by: None, region: None, instance: None }
+}
+
+/// A key pair that is not the instance's would not get in.
+fn same_key_pair(asked: &KeyPairName, instance: &Instance) -> Result<(), AppError> {
+    if *asked == instance.key_pair {
+        return Ok(());
+    }
+    Err(AppError::Conflict {
+        message: format!("the instance `{}` was made with the key pair `{}`", instance.name, instance.key_pair),
+        param: Some("ec2_key_name"),
+    })
 }

@@ -82,7 +82,7 @@ pub enum AppError {
         param: &'static str,
     },
     /// The mode does not work on this server.
-    #[error("the mode `{mode}` is not available on this server; `local` is")]
+    #[error("the mode `{mode}` is not available on this server; `local` and `cloud-local` are")]
     ModeUnavailable {
         /// Which mode.
         mode: Mode,

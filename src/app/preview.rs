@@ -1,10 +1,12 @@
 //! What a plan would do, in words.
 
 use super::{App, AppError};
+use crate::cloud::price;
 use crate::id::{Action, PlanHash};
 use crate::intent::Intent;
 use crate::plan::Plan;
 use crate::reply::view::{PlanView, PlannedStep};
+use crate::step::provision_instance::ProvisionInstance;
 use crate::store::record::{Deployment, Target};
 
 impl App {
@@ -18,6 +20,7 @@ impl App {
         hash: PlanHash,
     ) -> PlanView {
         let name = deployment.name.to_string();
+        let cost = self.cost_of(plan);
         let looked = self.0.engine.look_ahead(plan, deployment, target).await;
         let steps: Vec<PlannedStep> = plan
             .dependencies()
@@ -33,7 +36,9 @@ impl App {
                 }
             })
             .collect();
-        view(action, hash, name, steps)
+        let mut view = view(action, hash, name, steps);
+        view.summary.extend(cost);
+        view
     }
 
     /// The hash of what a plan does to the world as it is: to whom, since which change, with which steps. Only this
@@ -45,16 +50,30 @@ impl App {
         deployment: &Deployment,
         target: &Target,
     ) -> Result<PlanHash, AppError> {
-        let mut text = serde_json::to_string(&(intent, plan)).map_err(|error| AppError::Internal(error.into()))?;
-        if let Some(existing) = self.0.store.deployment(deployment.id).await? {
-            text = format!("{text} {} {} {:?}", existing.id, existing.operation, existing.state);
+        let of_existing = self.0.store.deployment(deployment.id).await?;
+        let text = if let Some(it) = of_existing {
+            serde_json::to_string(&(intent, plan, it.id, it.operation, it.state))
         } else {
-            // It was given ids and names just now, and would be given others the next time.
-            let given =
-                [deployment.id.to_string(), target.id.to_string(), deployment.name.to_string(), target.name.clone()];
-            text = given.iter().fold(text, |text, it| text.replace(it, "new"));
-        }
+            // Ids and names of what is new were given just now, and would be others the next time.
+            let known = self.0.store.target(target.id).await?.map(|it| it.id);
+            let steps: Vec<&str> = plan.steps().iter().map(|it| it.name()).collect();
+            serde_json::to_string(&(intent, steps, known, &target.region))
+        };
+        let text = text.map_err(|error| AppError::Internal(error.into()))?;
         Ok(PlanHash::of(&self.0.sealer.tag(&format!("plan {text}"))))
+    }
+
+    /// What an instance that the plan would make costs.
+    fn cost_of(&self, plan: &Plan) -> Option<String> {
+        let provision = plan.parameters::<ProvisionInstance>()?;
+        let ec2 = &self.0.settings.ec2;
+        Some(match price::instance(&provision.region, &ec2.instance_type, ec2.volume_gib) {
+            Some(cost) => format!("A new instance (`{}`) costs {cost}.", ec2.instance_type),
+            None => format!(
+                "What a new instance (`{}`) costs in {} is not known here.",
+                ec2.instance_type, provision.region
+            ),
+        })
     }
 }
 

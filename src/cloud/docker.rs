@@ -4,6 +4,7 @@
 //! Requests carry no API version: every daemon since 18.09 answers them with its own newest one.
 
 pub mod build;
+pub mod build_printed;
 pub mod exec;
 pub mod image;
 pub mod load;

@@ -71,6 +71,16 @@ impl Kube {
         Self::connect(yaml, Some(server)).await
     }
 
+    /// The port of the API on its machine, from the text of a kubeconfig.
+    ///
+    /// # Errors
+    /// [`KubeError::Kubeconfig`] when the text names none.
+    pub fn port_of(yaml: &str) -> Result<u16, KubeError> {
+        let named = Kubeconfig::from_yaml(yaml).ok().and_then(|it| it.clusters.into_iter().next()?.cluster?.server);
+        let port = named.and_then(|server| server.trim_end_matches('/').rsplit_once(':')?.1.parse().ok());
+        port.ok_or_else(|| KubeError::Kubeconfig("it does not name the port of the API".to_owned()))
+    }
+
     async fn connect(yaml: &str, server: Option<&str>) -> Result<Self, KubeError> {
         // The parser's own messages quote the text, which holds keys.
         let kubeconfig = Kubeconfig::from_yaml(yaml)

@@ -14,6 +14,11 @@ use crate::config::value::{
 };
 use crate::id::{ClusterName, ImageRef, Namespace, Port, Region};
 
+mod cloud;
+
+// Every section is found under `section`, whichever file it lives in.
+pub use cloud::{Cidr, Ec2, Terraform};
+
 /// The HTTP server.
 #[derive(Debug, Clone)]
 pub struct Server {
@@ -331,6 +336,8 @@ pub struct Aws {
     pub credentials: Option<AwsCredentials>,
     /// `AWS_REGION`.
     pub region: Option<Region>,
+    /// `AWS_DEFAULT_CREDENTIALS`: without any other, those that AWS' own tools would find here.
+    pub default_credentials: bool,
 }
 
 impl Aws {
@@ -350,7 +357,11 @@ impl Aws {
             }
             (None, None) => None,
         };
-        Self { credentials, region: values.optional("AWS_REGION", |text| Region::parse(text).ok()) }
+        Self {
+            credentials,
+            region: values.optional("AWS_REGION", |text| Region::parse(text).ok()),
+            default_credentials: values.take("AWS_DEFAULT_CREDENTIALS", value::yes_or_no),
+        }
     }
 }
 
@@ -368,13 +379,45 @@ pub struct AwsCredentials {
 /// How EC2 instances are reached.
 #[derive(Debug, Clone)]
 pub struct Ssh {
+    /// `SSH_PROGRAM`.
+    pub program: PathBuf,
+    /// `SSH_TIMEOUT_S`.
+    pub timeout: Duration,
     /// `EC2_PRIVATE_KEY_BASE_PATH`, absolute.
     pub private_key_base_path: Option<PathBuf>,
 }
 
 impl Ssh {
     pub(super) fn from_values(values: &mut Values) -> Self {
-        Self { private_key_base_path: values.optional_path("EC2_PRIVATE_KEY_BASE_PATH") }
+        Self {
+            program: values.program("SSH_PROGRAM"),
+            timeout: values.take("SSH_TIMEOUT_S", value::seconds),
+            private_key_base_path: values.optional_path("EC2_PRIVATE_KEY_BASE_PATH"),
+        }
+    }
+}
+
+/// How a new EC2 instance gets what it needs.
+#[derive(Debug, Clone)]
+pub struct Bootstrap {
+    /// `BOOTSTRAP_PROXY`.
+    pub proxy: Option<SecretString>,
+    /// `BOOTSTRAP_PACKAGE_MIRROR`.
+    pub package_mirror: Option<Url>,
+    /// `BOOTSTRAP_DOWNLOAD_MIRROR`.
+    pub download_mirror: Option<Url>,
+    /// `BOOTSTRAP_REGISTRY_MIRROR`.
+    pub registry_mirror: Option<Url>,
+}
+
+impl Bootstrap {
+    pub(super) fn from_values(values: &mut Values) -> Self {
+        Self {
+            proxy: values.secret("BOOTSTRAP_PROXY"),
+            package_mirror: values.optional("BOOTSTRAP_PACKAGE_MIRROR", value::http_url),
+            download_mirror: values.optional("BOOTSTRAP_DOWNLOAD_MIRROR", value::http_url),
+            registry_mirror: values.optional("BOOTSTRAP_REGISTRY_MIRROR", value::http_url),
+        }
     }
 }
 

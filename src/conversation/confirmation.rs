@@ -15,7 +15,7 @@ use crate::reply::report;
 /// meant.
 pub(super) async fn answered(app: &App, ask: &Ask) -> Result<Option<Opening>, AppError> {
     let Some((shown, before)) = asked(&ask.messages) else { return Ok(None) };
-    let said = ask.messages.last().map_or("", |it| it.text.as_str());
+    let said = ask.messages.last().map_or("", Message::own_words);
     let agreement = sentence::agreement(said);
     let messages = match agreement {
         Agreement::Yes => before,
@@ -40,7 +40,7 @@ pub(super) async fn answered(app: &App, ask: &Ask) -> Result<Option<Opening>, Ap
 pub(super) fn agreed(ask: &Ask) -> Option<PlanHash> {
     let (shown, _) = asked(&ask.messages)?;
     let said = ask.messages.last()?;
-    (sentence::agreement(&said.text) == Agreement::Yes).then_some(shown)
+    (sentence::agreement(said.own_words()) == Agreement::Yes).then_some(shown)
 }
 
 /// The plan that the answer before the last message shows, and the conversation before that message.

@@ -63,8 +63,8 @@ pub(super) fn of_own_use(model: &Model, body: &Map<String, Value>) -> Prompt {
 pub(super) fn brings_text_of_others(messages: &[Message]) -> bool {
     messages.iter().any(|it| match it.role {
         Role::Tool => true,
-        Role::User => ["<context>", "<source "].iter().any(|mark| it.text.contains(mark)),
-        Role::Assistant | Role::System => false,
+        Role::User | Role::System => ["<context>", "<source "].iter().any(|mark| it.text.contains(mark)),
+        Role::Assistant => false,
     })
 }
 

@@ -33,7 +33,7 @@ impl Engine {
                 operation: OperationId::new(),
                 deployment: deployment.clone(),
                 target: target.clone(),
-                host: shared.host.clone(),
+                hosts: shared.hosts.clone(),
                 store: shared.store.clone(),
                 settings: Arc::clone(&shared.settings),
                 sealer: shared.sealer.clone(),
@@ -42,6 +42,7 @@ impl Engine {
                 cancel: shared.stopping.child_token(),
                 outputs: Arc::new(outputs.clone()),
                 step: step.name(),
+                unsettled: Arc::default(),
             };
             let found = match if known { step.check(&cx).await } else { Ok(None) } {
                 Ok(Some(output)) => {

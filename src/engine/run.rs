@@ -16,12 +16,9 @@ use crate::plan::Plan;
 use crate::secret::Redactor;
 use crate::step::{Step, StepContext, StepError, secret_context};
 use crate::store::record::{Deployment, Operation, Target};
-use crate::tool;
 
 /// Progress of one step is published at most this often.
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
-/// How long a program that an earlier server left behind may go on before it is interrupted.
-const LEFT_BEHIND_LIMIT: Duration = Duration::from_mins(10);
 /// The longest pause between two attempts.
 const MAX_PAUSE: Duration = Duration::from_secs(15);
 
@@ -151,7 +148,7 @@ impl Run {
         let mut pauses = self.pauses();
         let result = loop {
             let attempt = self.drive(name, &mut report, async {
-                self.settle(&cx).await?;
+                cx.settle().await?;
                 step.undo(&cx, left.clone()).await
             });
             match (attempt.await, pauses.next()) {
@@ -187,7 +184,7 @@ impl Run {
             attempt += 1;
             let result = self
                 .drive(step.name(), report, async {
-                    self.settle(cx).await?;
+                    cx.settle().await?;
                     match step.check(cx).await? {
                         Some(output) => Ok((output, true)),
                         None => step.run(cx).await.map(|output| (output, false)),
@@ -218,18 +215,6 @@ impl Run {
             .with_max_times(usize::try_from(engine.retry_attempts).unwrap_or(usize::MAX).saturating_sub(1))
             .with_jitter()
             .build()
-    }
-
-    /// Waits for programs that an earlier server left behind in this step.
-    async fn settle(&self, cx: &StepContext) -> Result<(), StepError> {
-        tool::settle(&cx.calls_folder(), LEFT_BEHIND_LIMIT, &cx.lines, &cx.cancel).await.map_err(|error| {
-            StepError::Transient(Failure {
-                code: "workspace_unavailable".into(),
-                message: format!("the workspace cannot be read: {error}"),
-                next_step: "Check the permissions of the workspace and that its disk is not full".into(),
-                output: Vec::new(),
-            })
-        })
     }
 
     /// Runs work while its lines are published, in order, before whatever comes after it.
@@ -299,7 +284,7 @@ impl Run {
             operation: self.operation.id,
             deployment: self.deployment.clone(),
             target: self.target.clone(),
-            host: self.shared.host.clone(),
+            hosts: self.shared.hosts.clone(),
             store: self.shared.store.clone(),
             settings: Arc::clone(&self.shared.settings),
             sealer: self.shared.sealer.clone(),
@@ -311,6 +296,7 @@ impl Run {
             cancel,
             outputs: Arc::new(outputs),
             step: step.name(),
+            unsettled: Arc::default(),
         };
         let long_ago = Instant::now().checked_sub(PROGRESS_EVERY).unwrap_or_else(Instant::now);
         (cx, Report { lines, redactor, pending: None, published: long_ago })

@@ -30,11 +30,26 @@ pub(super) fn plan(intent: &Intent, situation: &Situation<'_>) -> Result<Plan, P
     let cluster = ClusterName::parse(&situation.deployment.instance_id)
         .map_err(|error| PlanError::NothingToDo { message: error.to_string(), param: Some("instance_id") })?;
     match intent {
+        Intent::Decommission(decommission) => Ok(decommission_plan(decommission, &cluster, situation)),
+        Intent::Deploy(_)
+        | Intent::Redeploy(_)
+        | Intent::Scale(_)
+        | Intent::Rollback(_)
+        | Intent::Status(_)
+        | Intent::List(_)
+        | Intent::Logs(_)
+        | Intent::Cancel(_) => on_cluster(intent, cluster, situation),
+    }
+}
+
+/// What each action does with the application on a kind cluster, wherever that is.
+pub(super) fn on_cluster(intent: &Intent, cluster: ClusterName, situation: &Situation<'_>) -> Result<Plan, PlanError> {
+    match intent {
         Intent::Deploy(deploy) => Ok(deploy_plan(deploy, cluster, situation)),
         Intent::Redeploy(redeploy) => redeploy_plan(redeploy, cluster, situation),
         Intent::Scale(scale) => scale_plan(scale, &cluster, situation),
         Intent::Rollback(rollback) => rollback_plan(rollback, &cluster, situation),
-        Intent::Decommission(decommission) => Ok(decommission_plan(decommission, &cluster, situation)),
+        Intent::Decommission(_) => Ok(Plan::Sequence(removal(&cluster))),
         Intent::Status(_) | Intent::List(_) | Intent::Logs(_) | Intent::Cancel(_) => {
             Err(PlanError::NothingToDo { message: "this action changes nothing".to_owned(), param: Some("action") })
         }
@@ -159,18 +174,23 @@ fn earlier_version<'a>(rollback: &Rollback, situation: &Situation<'a>) -> Result
 }
 
 fn decommission_plan(decommission: &Decommission, cluster: &ClusterName, situation: &Situation<'_>) -> Plan {
-    let mut parts = vec![
-        Plan::step(RemoveApplication { cluster: cluster.clone() }),
-        // The clone tells which images a deploy that got stuck has built.
-        Plan::step(RemoveImages { cluster: cluster.clone() }),
-        Plan::step(RemoveWorkspace {}),
-        Plan::step(VerifyRemoval { cluster: cluster.clone() }),
-    ];
+    let mut parts = removal(cluster);
     let by_setting = situation.settings.kind.delete_empty_cluster && !decommission.keep_target;
     if decommission.delete_cluster || by_setting {
         parts.push(Plan::step(DeleteCluster { cluster: cluster.clone(), asked: decommission.delete_cluster }));
     }
     Plan::Sequence(parts)
+}
+
+/// Takes an application off a cluster that stays.
+fn removal(cluster: &ClusterName) -> Vec<Plan> {
+    vec![
+        Plan::step(RemoveApplication { cluster: cluster.clone() }),
+        // The clone tells which images a deploy that got stuck has built.
+        Plan::step(RemoveImages { cluster: cluster.clone() }),
+        Plan::step(RemoveWorkspace {}),
+        Plan::step(VerifyRemoval { cluster: cluster.clone() }),
+    ]
 }
 
 fn running<'a>(situation: &Situation<'a>) -> Result<&'a Version, PlanError> {

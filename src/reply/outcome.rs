@@ -204,6 +204,13 @@ pub(super) fn place(deployment: &Deployment) -> String {
         (None, Some(version)) if deployment.mode == Mode::Local => lines.push(port_forward(deployment, version)),
         (None, _) => {}
     }
+    if let (Some(id), Some(address)) = (&facts.ec2_instance_id, &facts.public_ip) {
+        let key_pair = facts.ec2_key_name.as_ref().map(|it| format!(", key pair `{it}`")).unwrap_or_default();
+        lines.push(format!("- Instance: `{id}` at {address}{key_pair}"));
+    }
+    if let Some(cost) = &facts.cost {
+        lines.push(format!("- Cost: {cost}"));
+    }
     if let Some(version) = &facts.version {
         lines.push(format!(
             "- Version: {} (commit `{}`, image `{}`)",

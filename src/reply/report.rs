@@ -197,6 +197,7 @@ mod tests {
         };
 
         insta::assert_snapshot!(plan(&view));
+        insta::assert_snapshot!("a_plan_that_has_to_be_confirmed_is_a_question", confirmation(&view));
         assert_eq!(plan_in(&plan(&view)), Some(view.hash.clone()));
         assert_eq!(plan_in(&confirmation(&view)), Some(view.hash));
     }

@@ -34,6 +34,26 @@ pub struct ContextSummary {
     pub size_bytes: u64,
 }
 
+/// What a build may see of a clone that is on another machine, of which only the outline is here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContextPaths {
+    /// The paths, relative to the context's directory, each ended by a zero byte; a directory comes before what is in it.
+    pub paths: Vec<u8>,
+    /// Path and text of the Dockerfile, where the context's directory does not have it.
+    pub inlined: Option<(String, String)>,
+}
+
+/// Names what [`write_context`] would write.
+///
+/// # Errors
+/// The same.
+pub fn context_paths(root: &Path, analysis: &Analysis, limit_bytes: u64) -> Result<ContextPaths, RepositoryError> {
+    let mut paths = Vec::new();
+    walk(root, analysis, limit_bytes, Names(&mut paths))?;
+    let text = inlined(&Tree::open(root)?, analysis)?;
+    Ok(ContextPaths { paths, inlined: text.map(|text| (analysis.dockerfile_in_context.clone(), text)) })
+}
+
 /// Writes the build context of an analysed clone as a tar stream.
 ///
 /// `.dockerignore` (or `<Dockerfile>.dockerignore`, which counts instead where it exists) holds as with `docker build`,
@@ -47,6 +67,25 @@ pub fn write_context(
     to: impl Write,
     limit_bytes: u64,
 ) -> Result<ContextSummary, RepositoryError> {
+    let (summary, mut tar) = walk(root, analysis, limit_bytes, Builder::new(to))?;
+    if let Some(text) = inlined(&Tree::open(root)?, analysis)? {
+        let mut header = header(EntryType::Regular, 0o644, EARLIEST_S);
+        header.set_size(text.len() as u64);
+        tar.append_data(&mut header, &analysis.dockerfile_in_context, text.as_bytes())
+            .map_err(|source| RepositoryError::Io { path: analysis.dockerfile_in_context.clone(), source })?;
+    }
+    let finished = tar.into_inner().and_then(|mut to| to.flush());
+    finished.map_err(|source| RepositoryError::Io { path: "the build context".to_owned(), source })?;
+    Ok(summary)
+}
+
+/// Hands on everything that a build may see, in order.
+fn walk<S: Sink>(
+    root: &Path,
+    analysis: &Analysis,
+    limit_bytes: u64,
+    sink: S,
+) -> Result<(ContextSummary, S), RepositoryError> {
     let tree = Tree::open(root)?;
     let own_ignore = format!("{}.dockerignore", analysis.dockerfile);
     let ignore_path = if tree.is_file(&own_ignore) { own_ignore } else { join(&analysis.context, ".dockerignore") };
@@ -57,40 +96,86 @@ pub fn write_context(
     };
     // Another ignore file than the one that counts would be applied by the daemon on top.
     let keep_ignore = ignore_path == join(&analysis.context, ".dockerignore");
-    let directory = root.join(&analysis.context);
     if !tree.exists(&analysis.context) {
         return Err(RepositoryError::NotAFile { path: analysis.context.clone() });
     }
     let mut writing = Writing {
-        tar: Builder::new(to),
+        sink,
         ignore,
         always: [Some(analysis.dockerfile_in_context.as_str()), keep_ignore.then_some(".dockerignore")],
         limit_bytes,
         summary: ContextSummary::default(),
         entries: 0,
     };
-    writing.directory(&directory, "", &Matches::default(), 0)?;
-    let inlined = match &analysis.generated {
-        Some(generated) => Some(generated.dockerfile.clone()),
-        None if analysis.dockerfile == join(&analysis.context, &analysis.dockerfile_in_context) => None,
-        None => Some(tree.text(&analysis.dockerfile, super::LONGEST_DOCKERFILE)?),
-    };
-    if let Some(text) = inlined {
-        let mut header = header(EntryType::Regular, 0o644, EARLIEST_S);
-        header.set_size(text.len() as u64);
-        writing
-            .tar
-            .append_data(&mut header, &analysis.dockerfile_in_context, text.as_bytes())
-            .map_err(|source| RepositoryError::Io { path: analysis.dockerfile_in_context.clone(), source })?;
-    }
-    let summary = writing.summary;
-    let finished = writing.tar.into_inner().and_then(|mut to| to.flush());
-    finished.map_err(|source| RepositoryError::Io { path: "the build context".to_owned(), source })?;
-    Ok(summary)
+    writing.directory(&root.join(&analysis.context), "", &Matches::default(), 0)?;
+    Ok((writing.summary, writing.sink))
 }
 
-struct Writing<'a, W: Write> {
-    tar: Builder<W>,
+/// The text of the Dockerfile when the context's directory does not have it.
+fn inlined(tree: &Tree, analysis: &Analysis) -> Result<Option<String>, RepositoryError> {
+    match &analysis.generated {
+        Some(generated) => Ok(Some(generated.dockerfile.clone())),
+        None if analysis.dockerfile == join(&analysis.context, &analysis.dockerfile_in_context) => Ok(None),
+        None => tree.text(&analysis.dockerfile, super::LONGEST_DOCKERFILE).map(Some),
+    }
+}
+
+/// What takes the entries of a context.
+trait Sink {
+    fn directory(&mut self, path: &Path, modified_s: u64) -> io::Result<()>;
+    fn link(&mut self, path: &Path, full: &Path, modified_s: u64) -> io::Result<()>;
+    fn file(&mut self, path: &Path, full: &Path, metadata: &fs::Metadata, modified_s: u64) -> io::Result<()>;
+}
+
+impl<W: Write> Sink for Builder<W> {
+    fn directory(&mut self, path: &Path, modified_s: u64) -> io::Result<()> {
+        self.append_data(&mut header(EntryType::Directory, 0o755, modified_s), path, io::empty())
+    }
+
+    fn link(&mut self, path: &Path, full: &Path, modified_s: u64) -> io::Result<()> {
+        self.append_link(&mut header(EntryType::Symlink, 0o777, modified_s), path, fs::read_link(full)?)
+    }
+
+    fn file(&mut self, path: &Path, full: &Path, metadata: &fs::Metadata, modified_s: u64) -> io::Result<()> {
+        let mode = if metadata.mode() & 0o100 == 0 { 0o644 } else { 0o755 };
+        let mut header = header(EntryType::Regular, mode, modified_s);
+        header.set_size(metadata.len());
+        let file = io::Read::take(fs::File::open(full)?, metadata.len());
+        self.append_data(&mut header, path, file)
+    }
+}
+
+/// Keeps the paths alone.
+struct Names<'a>(&'a mut Vec<u8>);
+
+impl Names<'_> {
+    fn keep(&mut self, path: &Path) {
+        // What begins with a dash is no option.
+        self.0.extend_from_slice(b"./");
+        self.0.extend_from_slice(path.as_os_str().as_bytes());
+        self.0.push(0);
+    }
+}
+
+impl Sink for Names<'_> {
+    fn directory(&mut self, path: &Path, _: u64) -> io::Result<()> {
+        self.keep(path);
+        Ok(())
+    }
+
+    fn link(&mut self, path: &Path, _: &Path, _: u64) -> io::Result<()> {
+        self.keep(path);
+        Ok(())
+    }
+
+    fn file(&mut self, path: &Path, _: &Path, _: &fs::Metadata, _: u64) -> io::Result<()> {
+        self.keep(path);
+        Ok(())
+    }
+}
+
+struct Writing<'a, S> {
+    sink: S,
     ignore: Ignore,
     /// Paths that stay even when the ignore file names them.
     always: [Option<&'a str>; 2],
@@ -99,7 +184,7 @@ struct Writing<'a, W: Write> {
     entries: u64,
 }
 
-impl<W: Write> Writing<'_, W> {
+impl<S: Sink> Writing<'_, S> {
     fn directory(&mut self, full: &Path, path: &str, above: &Matches, depth: usize) -> Result<(), RepositoryError> {
         let io = |source| RepositoryError::Io { path: path.to_owned(), source };
         if depth > DEEPEST {
@@ -133,8 +218,7 @@ impl<W: Write> Writing<'_, W> {
         if kind.is_dir() {
             let holds_kept = self.always.iter().flatten().any(|kept| kept.starts_with(&format!("{path}/")));
             if !is_excluded {
-                let mut header = header(EntryType::Directory, 0o755, modified_s);
-                self.tar.append_data(&mut header, path_of(full, path), io::empty())?;
+                self.sink.directory(&path_of(full, path), modified_s)?;
             }
             if !is_excluded || holds_kept || self.ignore.has_exceptions() {
                 self.directory(full, path, &matches, depth + 1)?;
@@ -145,18 +229,13 @@ impl<W: Write> Writing<'_, W> {
             return Ok(());
         }
         if kind.is_symlink() {
-            let mut header = header(EntryType::Symlink, 0o777, modified_s);
-            self.tar.append_link(&mut header, path_of(full, path), fs::read_link(full)?)?;
+            self.sink.link(&path_of(full, path), full, modified_s)?;
         } else if kind.is_file() {
             self.summary.size_bytes += metadata.len();
             if self.summary.size_bytes > self.limit_bytes {
                 return Err(RepositoryError::ContextTooBig { limit_bytes: self.limit_bytes }.into());
             }
-            let mode = if metadata.mode() & 0o100 == 0 { 0o644 } else { 0o755 };
-            let mut header = header(EntryType::Regular, mode, modified_s);
-            header.set_size(metadata.len());
-            let file = io::Read::take(fs::File::open(full)?, metadata.len());
-            self.tar.append_data(&mut header, path_of(full, path), file)?;
+            self.sink.file(&path_of(full, path), full, &metadata, modified_s)?;
         } else {
             return Ok(());
         }

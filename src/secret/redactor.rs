@@ -71,7 +71,8 @@ impl Redactor {
         });
         let database = settings.store.database.password();
         let models = settings.llm.api_key.iter().chain(&settings.llm.base_api_key);
-        Self::new().with(server.chain(aws).chain(models).chain(&database))
+        let others = models.chain(&settings.bootstrap.proxy);
+        Self::new().with(server.chain(aws).chain(others).chain(&database))
     }
 
     /// One that knows these secrets too. The one it comes from stays as it is, so a secret is forgotten with its operation.

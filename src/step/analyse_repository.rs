@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::clone_repository::FOLDER;
+use super::clone_repository::clone_here;
 use super::{Act, StepContext, StepError};
 use crate::event::Failure;
 use crate::id::DockerfilePath;
@@ -37,7 +37,7 @@ impl Act for AnalyseRepository {
     }
 
     async fn run(&self, cx: &StepContext) -> Result<Analysis, StepError> {
-        let (root, dockerfile) = (cx.deployment_folder().join(FOLDER), self.dockerfile.clone());
+        let (root, dockerfile) = (clone_here(cx, self.dockerfile.as_ref()).await?, self.dockerfile.clone());
         let default_port = cx.settings.kubernetes.default_container_port;
         let work = move || repository::analyse(&root, dockerfile.as_ref(), default_port);
         let analysis = tokio::task::spawn_blocking(work).await.map_err(|error| {

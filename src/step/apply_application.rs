@@ -95,6 +95,10 @@ impl Act for ApplyApplication {
         "Apply it to the cluster".to_owned()
     }
 
+    fn is_on_target(&self) -> bool {
+        true
+    }
+
     fn summary(&self, output: &Applied) -> String {
         if output.changed {
             output.node_port.map_or_else(|| "applied".to_owned(), |port| format!("node port {port}"))
@@ -140,7 +144,9 @@ impl Act for ApplyApplication {
         let kube = match cx.kube(&self.cluster).await {
             Ok(kube) => kube,
             // Without the cluster there is nothing to take back.
-            Err(_) if cx.host.docker.nodes_of_cluster(self.cluster.as_str()).await?.is_empty() => return Ok(Vec::new()),
+            Err(_) if cx.host().await?.docker.nodes_of_cluster(self.cluster.as_str()).await?.is_empty() => {
+                return Ok(Vec::new());
+            }
             Err(error) => return Err(error),
         };
         if let Some(previous) = &self.previous {
@@ -243,7 +249,7 @@ impl ApplyApplication {
         if cx.try_output::<CreateCluster>()?.is_some_and(|ready| ready.made) {
             return Ok(Some("its cluster was gone and was made anew"));
         }
-        let (docker, image) = (&cx.host.docker, &previous.version.image);
+        let (docker, image) = (cx.host().await?.docker, &previous.version.image);
         for node in docker.nodes_of_cluster(self.cluster.as_str()).await?.iter().filter(|node| node.runs_pods()) {
             // A node that cannot be asked may have it: pods of that version may run there right now.
             if docker.node_has_name(&node.container, image, &cx.cancel).await.unwrap_or(true) {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::path::PathBuf;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -9,10 +10,13 @@ use serde::{Deserialize, Serialize};
 use tokio_util::io::{ReaderStream, SyncIoBridge};
 
 use super::analyse_repository::AnalyseRepository;
-use super::clone_repository::{CloneRepository, Cloned, FOLDER};
+use super::clone_repository::{CloneRepository, Cloned, FOLDER, clone_here};
 use super::{Act, StepContext, StepError};
 use crate::cloud::docker::build::BuildRequest;
 use crate::cloud::docker::image::ImageInfo;
+use crate::event::Failure;
+use crate::host::Host;
+use crate::host::work::context_folder;
 use crate::id::{CommitId, ExposedPort, ImageRef, Port, Protocol, RepositoryUrl};
 use crate::repository::{self, Analysis};
 
@@ -101,6 +105,10 @@ impl Act for BuildImage {
         10
     }
 
+    fn is_on_target(&self) -> bool {
+        true
+    }
+
     fn summary(&self, output: &Built) -> String {
         format!("`{}`, {} MB", output.image, output.size_bytes / 1_000_000)
     }
@@ -108,7 +116,7 @@ impl Act for BuildImage {
     async fn check(&self, cx: &StepContext) -> Result<Option<Built>, StepError> {
         let Some((commit, analysis)) = inputs(cx)? else { return Ok(None) };
         let image = self.tag(&commit, &analysis);
-        let Some(info) = cx.host.docker.image(&image).await? else { return Ok(None) };
+        let Some(info) = cx.host().await?.docker.image(&image).await? else { return Ok(None) };
         Ok(Some(self.built(cx, commit, &analysis, image, &info)))
     }
 
@@ -116,7 +124,12 @@ impl Act for BuildImage {
         let commit = cx.output::<CloneRepository>()?.commit;
         let analysis = cx.output::<AnalyseRepository>()?;
         let image = self.tag(&commit, &analysis);
-        let root = cx.deployment_folder().join(FOLDER);
+        let host = cx.host().await?;
+        let mut root = cx.deployment_folder().join(FOLDER);
+        if !root.exists() {
+            // Another server has analysed it.
+            root = clone_here(cx, None).await?;
+        }
         let dockerfile_text = match &analysis.generated {
             Some(generated) => generated.dockerfile.clone(),
             None => tokio::fs::read_to_string(root.join(&analysis.dockerfile)).await.unwrap_or_default(),
@@ -135,29 +148,17 @@ impl Act for BuildImage {
         };
         cx.lines.progress("waiting for other builds to end");
         let _turn = tokio::select! {
-            turn = cx.host.builds.acquire() => turn,
+            turn = host.builds.acquire() => turn,
             () = cx.cancel.cancelled() => return Err(StepError::Cancelled),
         };
 
-        // The context is read on a thread of its own and sent as it is read; what goes wrong there is the cause.
-        let (reader, writer) = tokio::io::duplex(PIPE_BYTES);
-        let (limit, for_context) = (cx.settings.docker.build_context_max_bytes, analysis.clone());
-        let writing = tokio::task::spawn_blocking(move || {
-            let mut bridge = SyncIoBridge::new(writer);
-            let written = repository::write_context(&root, &for_context, &mut bridge, limit);
-            let _ = bridge.shutdown();
-            written
-        });
-        let stream = ReaderStream::new(reader).map(|chunk: io::Result<Bytes>| chunk);
-        let built = cx.host.docker.build(&request, stream, &cx.lines, &cx.cancel).await;
-        if let Ok(Err(error)) = writing.await
-            && !matches!(&error, repository::RepositoryError::Io { source, .. } if source.kind() == io::ErrorKind::BrokenPipe)
-        {
-            return Err(error.into());
+        if host.place.is_here() {
+            build_here(cx, &host, &request, root, &analysis).await?;
+        } else {
+            build_there(cx, &host, &request, root, &analysis).await?;
         }
-        built?;
-        let info = cx.host.docker.image(&image).await?.ok_or_else(|| {
-            StepError::Transient(crate::event::Failure {
+        let info = host.docker.image(&image).await?.ok_or_else(|| {
+            StepError::Transient(Failure {
                 code: "image_vanished".into(),
                 message: format!("Docker built `{image}` but does not have it"),
                 next_step: "Is a clean-up of images running at the same time? Try again".into(),
@@ -175,10 +176,11 @@ impl Act for BuildImage {
                 None => return Ok(Vec::new()),
             },
         };
-        if !cx.is_image_free(&image, None).await? || cx.host.docker.image(&image).await?.is_none() {
+        let docker = cx.host().await?.docker;
+        if !cx.is_image_free(&image, None).await? || docker.image(&image).await?.is_none() {
             return Ok(Vec::new());
         }
-        cx.host.docker.remove_image(&image).await?;
+        docker.remove_image(&image).await?;
         Ok(vec![format!("image `{image}`")])
     }
 }
@@ -186,4 +188,56 @@ impl Act for BuildImage {
 fn inputs(cx: &StepContext) -> Result<Option<(CommitId, Analysis)>, StepError> {
     let cloned: Option<Cloned> = cx.try_output::<CloneRepository>()?;
     Ok(cloned.map(|it| it.commit).zip(cx.try_output::<AnalyseRepository>()?))
+}
+
+/// Builds with a context that is read here and sent to Docker.
+async fn build_here(
+    cx: &StepContext,
+    host: &Host,
+    request: &BuildRequest,
+    root: PathBuf,
+    analysis: &Analysis,
+) -> Result<(), StepError> {
+    // The context is read on a thread of its own and sent as it is read; what goes wrong there is the cause.
+    let (reader, writer) = tokio::io::duplex(PIPE_BYTES);
+    let (limit, for_context) = (cx.settings.docker.build_context_max_bytes, analysis.clone());
+    let writing = tokio::task::spawn_blocking(move || {
+        let mut bridge = SyncIoBridge::new(writer);
+        let written = repository::write_context(&root, &for_context, &mut bridge, limit);
+        let _ = bridge.shutdown();
+        written
+    });
+    let stream = ReaderStream::new(reader).map(|chunk: io::Result<Bytes>| chunk);
+    let built = host.docker.build(request, stream, &cx.lines, &cx.cancel).await;
+    if let Ok(Err(error)) = writing.await
+        && !matches!(&error, repository::RepositoryError::Io { source, .. } if source.kind() == io::ErrorKind::BrokenPipe)
+    {
+        return Err(error.into());
+    }
+    built?;
+    Ok(())
+}
+
+/// Builds where the clone is; here is its outline, which tells what belongs to the context.
+async fn build_there(
+    cx: &StepContext,
+    host: &Host,
+    request: &BuildRequest,
+    root: PathBuf,
+    analysis: &Analysis,
+) -> Result<(), StepError> {
+    let (limit, for_context) = (cx.settings.docker.build_context_max_bytes, analysis.clone());
+    let work = move || repository::context_paths(&root, &for_context, limit);
+    let paths = tokio::task::spawn_blocking(work).await.map_err(|error| {
+        StepError::Permanent(Failure {
+            code: "internal_error".into(),
+            message: format!("the build context could not be listed: {error}"),
+            next_step: "Report this with the address of the repository".into(),
+            output: Vec::new(),
+        })
+    })??;
+    let clone = host.deployment_folder(cx.deployment.id).join(FOLDER);
+    let context = context_folder(&clone, &analysis.context);
+    host.build(request, &context, &paths, &cx.calls_on(host), &cx.lines, &cx.cancel).await?;
+    Ok(())
 }

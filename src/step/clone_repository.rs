@@ -1,9 +1,12 @@
 //! Brings the wanted commit of the repository into the workspace.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Act, StepContext, StepError};
-use crate::id::{CommitId, GitRef, RepositoryUrl};
+use crate::host::outline;
+use crate::id::{CommitId, DockerfilePath, GitRef, RepositoryUrl};
 use crate::tool::git::Source;
 
 /// Name of the sealed token for a private repository.
@@ -46,13 +49,14 @@ impl Act for CloneRepository {
     }
 
     async fn run(&self, cx: &StepContext) -> Result<Cloned, StepError> {
-        let git = &cx.host.git;
+        let host = cx.host().await?;
+        let git = &host.git;
         let token = cx.secret(TOKEN).await?;
         let source = Source { url: &self.repository, git_ref: self.git_ref.as_ref(), token: token.as_ref() };
         cx.lines.progress("asking for the newest commit");
         let resolved = git.resolve(&source, &cx.lines, &cx.cancel).await?;
-        let folder = cx.deployment_folder().join(FOLDER);
-        let checkout = git.clone(&source, &resolved, &folder, &cx.calls_folder(), &cx.lines, &cx.cancel).await?;
+        let folder = host.deployment_folder(cx.deployment.id).join(FOLDER);
+        let checkout = git.clone(&source, &resolved, &folder, &cx.calls_on(&host), &cx.lines, &cx.cancel).await?;
         Ok(Cloned { commit: checkout.commit })
     }
 
@@ -61,6 +65,17 @@ impl Act for CloneRepository {
         if cx.deployment.facts.version.is_some() {
             return Ok(Vec::new());
         }
-        super::remove_workspace::remove_folder(&cx.deployment_folder()).await
+        super::remove_workspace::remove_folders(cx).await
     }
+}
+
+/// The clone, or the outline of one that is on another machine, in a folder here. It is fetched anew each time.
+pub(super) async fn clone_here(cx: &StepContext, also: Option<&DockerfilePath>) -> Result<PathBuf, StepError> {
+    let host = cx.host().await?;
+    let folder = cx.deployment_folder().join(FOLDER);
+    if !host.place.is_here() {
+        let clone = host.deployment_folder(cx.deployment.id).join(FOLDER);
+        outline::fetch(&host.place, &clone, also.map(DockerfilePath::as_str), &folder, &cx.cancel).await?;
+    }
+    Ok(folder)
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Act, StepContext, StepError};
 use crate::event::Failure;
 use crate::id::ClusterName;
+use crate::tool::place::Place;
 
 /// File in the target's folder with the container ids of the nodes that this server made.
 const NODES: &str = "nodes";
@@ -39,6 +40,10 @@ impl Act for CreateCluster {
         true
     }
 
+    fn is_on_target(&self) -> bool {
+        true
+    }
+
     fn summary(&self, output: &Ready) -> String {
         if output.made { "created".to_owned() } else { "it is there".to_owned() }
     }
@@ -66,12 +71,12 @@ impl Act for CreateCluster {
         let is_half_made = left.is_none() && self.is_ours(cx).await?;
         let mut removed = Vec::new();
         if is_half_made && !self.exists(cx).await? {
-            cx.store.set_target_made_here(cx.target.id, false).await?;
+            forget(cx).await?;
         } else if is_half_made && !self.is_ready(cx).await {
             // A cluster that came up healthy stays, so that the next try is quick.
             cx.lines.progress("removing the half-made cluster");
             self.delete(cx).await?;
-            cx.store.set_target_made_here(cx.target.id, false).await?;
+            forget(cx).await?;
             removed.push(format!("half-made cluster `{}`", self.cluster));
         }
         cx.store.unlock_target(cx.target.id, cx.operation).await?;
@@ -85,7 +90,11 @@ impl CreateCluster {
     async fn is_ours(&self, cx: &StepContext) -> Result<bool, StepError> {
         let target = cx.store.target(cx.target.id).await?;
         let is_locked = target.is_some_and(|target| target.made_here && target.locked_by == Some(cx.operation));
-        Ok(is_locked && cx.host.kind.has_begun_to_create(&cx.calls_folder()))
+        if !is_locked {
+            return Ok(false);
+        }
+        let host = cx.host().await?;
+        Ok(host.kind.has_begun_to_create(&cx.calls_on(&host)).await?)
     }
 
     async fn create(&self, cx: &StepContext, was_begun: bool) -> Result<Ready, StepError> {
@@ -102,24 +111,27 @@ impl CreateCluster {
         // On record first: whoever finds the cluster after a crash knows whose it is.
         cx.store.set_target_made_here(cx.target.id, true).await?;
         cx.lines.progress("starting a node");
-        let (folder, calls) = (cx.target_folder(), cx.calls_folder());
-        let _ = tokio::fs::remove_file(folder.join(NODES)).await;
-        cx.host.kind.create_cluster(&self.cluster, &folder, &calls, &cx.lines, &cx.cancel).await?;
-        let nodes = cx.host.docker.nodes_of_cluster(self.cluster.as_str()).await?;
+        let host = cx.host().await?;
+        let (folder, calls) = (host.target_folder(cx.target.id), cx.calls_on(&host));
+        let nodes_file = cx.target_folder().join(NODES);
+        Place::Here.remove_file(&nodes_file).await?;
+        host.kind.create_cluster(&self.cluster, &folder, &calls, &cx.lines, &cx.cancel).await?;
+        let nodes = host.docker.nodes_of_cluster(self.cluster.as_str()).await?;
         let ids: Vec<&str> = nodes.iter().map(|node| node.id.as_str()).collect();
         // Without it the cluster counts as ours by its name alone.
-        let _ = tokio::fs::write(folder.join(NODES), ids.join("\n")).await;
+        let _ = Place::Here.write(&nodes_file, ids.join("\n").as_bytes()).await;
         self.readiness(cx).await?;
         Ok(Ready { made: true })
     }
 
     async fn delete(&self, cx: &StepContext) -> Result<(), StepError> {
-        cx.host.kind.delete_cluster(&self.cluster, &cx.calls_folder(), &cx.lines, &cx.cancel).await?;
+        let host = cx.host().await?;
+        host.kind.delete_cluster(&self.cluster, &cx.calls_on(&host), &cx.lines, &cx.cancel).await?;
         Ok(())
     }
 
     async fn exists(&self, cx: &StepContext) -> Result<bool, StepError> {
-        Ok(!cx.host.docker.nodes_of_cluster(self.cluster.as_str()).await?.is_empty())
+        Ok(!cx.host().await?.docker.nodes_of_cluster(self.cluster.as_str()).await?.is_empty())
     }
 
     async fn is_ready(&self, cx: &StepContext) -> bool {
@@ -128,7 +140,7 @@ impl CreateCluster {
 
     /// Says what is wrong with a cluster that is there.
     async fn readiness(&self, cx: &StepContext) -> Result<(), StepError> {
-        let nodes = cx.host.docker.nodes_of_cluster(self.cluster.as_str()).await?;
+        let nodes = cx.host().await?.docker.nodes_of_cluster(self.cluster.as_str()).await?;
         if nodes.is_empty() {
             // Its API is not asked: whoever listens where it was is somebody else.
             return Err(StepError::Transient(Failure {
@@ -171,9 +183,17 @@ impl CreateCluster {
     }
 }
 
+/// The record forgets a cluster that is the target itself; on an instance it is only a part of it.
+async fn forget(cx: &StepContext) -> Result<(), StepError> {
+    if cx.target.instance.is_none() && cx.instance()?.is_none() {
+        cx.store.set_target_made_here(cx.target.id, false).await?;
+    }
+    Ok(())
+}
+
 /// Whether a cluster that is on record as made here was made again by somebody else: none of its nodes is of ours.
 pub(super) async fn is_made_anew(cx: &StepContext, cluster: &ClusterName) -> Result<bool, StepError> {
     let Ok(ours) = tokio::fs::read_to_string(cx.target_folder().join(NODES)).await else { return Ok(false) };
-    let nodes = cx.host.docker.nodes_of_cluster(cluster.as_str()).await?;
+    let nodes = cx.host().await?.docker.nodes_of_cluster(cluster.as_str()).await?;
     Ok(!nodes.is_empty() && !nodes.iter().any(|node| ours.lines().any(|id| id == node.id)))
 }

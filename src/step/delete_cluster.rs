@@ -33,7 +33,7 @@ impl Act for DeleteCluster {
     }
 
     async fn check(&self, cx: &StepContext) -> Result<Option<Removed>, StepError> {
-        let nodes = cx.host.docker.nodes_of_cluster(self.cluster.as_str()).await?;
+        let nodes = cx.host().await?.docker.nodes_of_cluster(self.cluster.as_str()).await?;
         // One that is gone and still on record as ours was deleted a moment ago, or by hand: the record goes too.
         let on_record = cx.store.target(cx.target.id).await?.is_some_and(|target| target.made_here);
         Ok((nodes.is_empty() && !on_record).then(Removed::default))
@@ -49,8 +49,8 @@ impl Act for DeleteCluster {
         let used = cx.store.is_target_used_by_others(cx.target.id, cx.deployment.id).await?;
         let reason = match (made_here, used) {
             (true, false) => {
-                let kind = &cx.host.kind;
-                kind.delete_cluster(&self.cluster, &cx.calls_folder(), &cx.lines, &cx.cancel).await?;
+                let host = cx.host().await?;
+                host.kind.delete_cluster(&self.cluster, &cx.calls_on(&host), &cx.lines, &cx.cancel).await?;
                 cx.store.set_target_made_here(cx.target.id, false).await?;
                 let _ = tokio::fs::remove_dir_all(cx.target_folder()).await;
                 cx.store.unlock_target(cx.target.id, cx.operation).await?;

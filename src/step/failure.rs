@@ -1,16 +1,22 @@
 //! From what tools and APIs report to what a step reports: is it worth another try, and what can a person do.
 
 use super::StepError;
+use crate::cloud::aws::AwsError;
 use crate::cloud::docker::DockerError;
 use crate::cloud::docker::build::BuildError;
 use crate::cloud::kube::error::KubeError;
 use crate::diagnosis::Diagnosis;
 use crate::event::Failure;
-use crate::host::ClusterError;
+use crate::host::outline::OutlineError;
+use crate::host::work::WorkError;
+use crate::host::{ClusterError, HostError};
 use crate::repository::RepositoryError;
+use crate::secret::private_key::PrivateKeyError;
 use crate::tool::ToolError;
 use crate::tool::git::GitError;
 use crate::tool::kind::KindError;
+use crate::tool::ssh::SshError;
+use crate::tool::terraform::TerraformError;
 
 impl StepError {
     /// Sorts a failure by whether it may pass.
@@ -46,10 +52,42 @@ impl From<KindError> for StepError {
     }
 }
 
+impl From<TerraformError> for StepError {
+    fn from(error: TerraformError) -> Self {
+        if error.is_cancelled() {
+            return Self::Cancelled;
+        }
+        Self::sorted(error.is_transient(), error.failure())
+    }
+}
+
+impl From<AwsError> for StepError {
+    fn from(error: AwsError) -> Self {
+        Self::sorted(error.fault.is_transient(), error.failure())
+    }
+}
+
+impl From<PrivateKeyError> for StepError {
+    fn from(error: PrivateKeyError) -> Self {
+        Self::Permanent(failure("private_key_unusable", &error, "Put the private key there, with mode 600", Vec::new()))
+    }
+}
+
 impl From<ToolError> for StepError {
     fn from(error: ToolError) -> Self {
         if matches!(error, ToolError::Cancelled { .. }) {
             return Self::Cancelled;
+        }
+        if let ToolError::Ssh(error) = error {
+            return error.into();
+        }
+        if let ToolError::Vanished { .. } = &error {
+            let next_step = "Look in the AWS console whether the instance was restarted, then try again";
+            return Self::Transient(failure("program_vanished", &error, next_step, Vec::new()));
+        }
+        if let ToolError::Files { .. } = &error {
+            let next_step = "Check the permissions of the workspace and that its disk is not full";
+            return Self::Transient(failure("workspace_unavailable", &error, next_step, Vec::new()));
         }
         let lines = error.lines().to_vec();
         Self::Permanent(failure("tool_failed", &error, "Read the program's output, then try again", lines))
@@ -61,6 +99,51 @@ impl From<ClusterError> for StepError {
         match error {
             ClusterError::Kind(error) => error.into(),
             ClusterError::Kube(error) => error.into(),
+            ClusterError::Ssh(error) => error.into(),
+        }
+    }
+}
+
+impl From<SshError> for StepError {
+    fn from(error: SshError) -> Self {
+        if matches!(error, SshError::Cancelled) {
+            return Self::Cancelled;
+        }
+        Self::sorted(error.is_transient(), error.failure())
+    }
+}
+
+impl From<HostError> for StepError {
+    fn from(error: HostError) -> Self {
+        match error {
+            HostError::Ssh(error) => error.into(),
+            HostError::Docker(error) => error.into(),
+        }
+    }
+}
+
+impl From<WorkError> for StepError {
+    fn from(error: WorkError) -> Self {
+        match error {
+            WorkError::Build(error) => error.into(),
+            WorkError::Docker(error) => error.into(),
+            WorkError::Tool(error) => error.into(),
+        }
+    }
+}
+
+impl From<OutlineError> for StepError {
+    fn from(error: OutlineError) -> Self {
+        match error {
+            OutlineError::Tool(error) => error.into(),
+            OutlineError::Files(_) => {
+                let next_step = "Check the permissions of the workspace and that its disk is not full";
+                Self::Transient(failure("workspace_unavailable", &error, next_step, Vec::new()))
+            }
+            OutlineError::TooManyFiles => {
+                let next_step = "Deploy a repository with fewer files";
+                Self::Permanent(failure("repository_too_large", &error, next_step, Vec::new()))
+            }
         }
     }
 }

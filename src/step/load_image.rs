@@ -4,8 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::build_image::BuildImage;
 use super::{Act, StepContext, StepError};
-use crate::cloud::docker::DockerError;
+use crate::cloud::docker::{self, DockerError};
 use crate::event::Failure;
+use crate::host::Host;
+use crate::host::work::WorkError;
 use crate::id::{ClusterName, ImageRef};
 
 /// Brings the image onto the cluster's nodes: only what they lack.
@@ -52,13 +54,17 @@ impl Act for LoadImage {
         3
     }
 
+    fn is_on_target(&self) -> bool {
+        true
+    }
+
     fn summary(&self, output: &Loaded) -> String {
         output.summary()
     }
 
     async fn check(&self, cx: &StepContext) -> Result<Option<Loaded>, StepError> {
         let Some(image) = self.image(cx)? else { return Ok(None) };
-        let docker = &cx.host.docker;
+        let docker = cx.host().await?.docker;
         let Some(info) = docker.image(&image).await? else { return Ok(None) };
         let nodes = docker.nodes_of_cluster(self.cluster.as_str()).await?;
         if nodes.is_empty() {
@@ -75,7 +81,7 @@ impl Act for LoadImage {
     }
 
     async fn run(&self, cx: &StepContext) -> Result<Loaded, StepError> {
-        let docker = &cx.host.docker;
+        let docker = cx.host().await?.docker;
         let image = self.image(cx)?.ok_or_else(|| missing(&"of the build"))?;
         if docker.image(&image).await?.is_none() {
             return Err(missing(&image));
@@ -88,9 +94,8 @@ impl Act for LoadImage {
         if !cx.is_image_free(&image, None).await? {
             return Ok(Vec::new());
         }
-        for node in cx.host.docker.nodes_of_cluster(self.cluster.as_str()).await?.iter().filter(|node| node.runs_pods())
-        {
-            let docker = &cx.host.docker;
+        let docker = cx.host().await?.docker;
+        for node in docker.nodes_of_cluster(self.cluster.as_str()).await?.iter().filter(|node| node.runs_pods()) {
             let Err(error) = docker.remove_from_node(&node.container, &image, &cx.cancel).await else { continue };
             // One that is stopped, half made or about to go has no image that anybody could run.
             if matches!(error, DockerError::Cancelled) || docker.node_answers(&node.container, &cx.cancel).await {
@@ -118,26 +123,41 @@ pub(super) async fn load_on_nodes(
     cluster: &ClusterName,
     image: &ImageRef,
 ) -> Result<Loaded, StepError> {
-    let docker = &cx.host.docker;
+    let host = cx.host().await?;
+    let docker = &host.docker;
     let first = format!("{cluster}-control-plane");
     docker.wait_for_node(&first, cx.settings.kind.cluster_timeout, &cx.lines, &cx.cancel).await?;
     let mut all = Loaded::default();
     for node in docker.nodes_of_cluster(cluster.as_str()).await?.iter().filter(|node| node.runs_pods()) {
-        match docker.load_into_node(image, &node.container, &cx.lines, &cx.cancel).await {
+        match load_on_node(cx, &host, image, &node.container).await {
             Ok(loaded) => {
                 all.bytes_sent += loaded.bytes_sent;
                 all.layers_sent += loaded.layers_sent;
                 all.layers_present += loaded.layers_present;
             }
-            Err(DockerError::NodeRefused { reason, .. }) => {
+            Err(WorkError::Docker(DockerError::NodeRefused { reason, .. })) => {
                 cx.lines.output(format!("the node refused the layers alone ({reason}); `kind load` sends all of them"));
                 cx.lines.progress("sending the whole image with kind");
-                cx.host.kind.load_image(cluster, image, &cx.calls_folder(), &cx.lines, &cx.cancel).await?;
+                host.kind.load_image(cluster, image, &cx.calls_on(&host), &cx.lines, &cx.cancel).await?;
             }
             Err(error) => return Err(error.into()),
         }
     }
     Ok(all)
+}
+
+async fn load_on_node(cx: &StepContext, host: &Host, image: &ImageRef, node: &str) -> Result<Loaded, WorkError> {
+    if host.place.is_here() {
+        let loaded = host.docker.load_into_node(image, node, &cx.lines, &cx.cancel).await?;
+        let docker::load::Loaded { bytes_sent, layers_sent, layers_present } = loaded;
+        return Ok(Loaded { bytes_sent, layers_sent, layers_present });
+    }
+    // The image would come here and go back: over there it goes from Docker to the node as a whole, which is quicker.
+    let info = host.docker.image(image).await?;
+    host.load(image, node, &cx.calls_on(host), &cx.lines, &cx.cancel).await?;
+    let info = info.map(|info| (info.size_bytes, info.diff_ids.len()));
+    let (bytes_sent, layers_sent) = info.unwrap_or_default();
+    Ok(Loaded { bytes_sent, layers_sent, layers_present: 0 })
 }
 
 fn missing(image: &dyn std::fmt::Display) -> StepError {

@@ -25,11 +25,19 @@ impl Act for PreloadBaseImage {
         "Load the base image meanwhile".to_owned()
     }
 
+    fn is_on_target(&self) -> bool {
+        true
+    }
+
     fn summary(&self, output: &Loaded) -> String {
         output.summary()
     }
 
     async fn check(&self, cx: &StepContext) -> Result<Option<Loaded>, StepError> {
+        // On another machine an image goes to the node as a whole: its base would go there twice.
+        if !cx.host().await?.place.is_here() {
+            return Ok(Some(Loaded::default()));
+        }
         // An image that is built already is loaded as a whole, or is there.
         if self.build.check(cx).await?.is_some() {
             return Ok(Some(Loaded::default()));
@@ -60,6 +68,6 @@ impl PreloadBaseImage {
     async fn base(&self, cx: &StepContext) -> Result<Option<ImageRef>, StepError> {
         let name = cx.try_output::<AnalyseRepository>()?.and_then(|analysis| analysis.base_image);
         let Some(base) = name.and_then(|name| ImageRef::parse(name).ok()) else { return Ok(None) };
-        Ok(cx.host.docker.image(&base).await?.map(|_| base))
+        Ok(cx.host().await?.docker.image(&base).await?.map(|_| base))
     }
 }

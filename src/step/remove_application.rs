@@ -50,7 +50,7 @@ impl Act for RemoveApplication {
     }
 
     async fn check(&self, cx: &StepContext) -> Result<Option<Removed>, StepError> {
-        let nodes = cx.host.docker.nodes_of_cluster(self.cluster.as_str()).await?;
+        let nodes = cx.host().await?.docker.nodes_of_cluster(self.cluster.as_str()).await?;
         Ok(nodes.is_empty().then(Removed::default))
     }
 

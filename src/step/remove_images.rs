@@ -63,10 +63,11 @@ pub(super) async fn remove_free(cx: &StepContext, cluster: &ClusterName) -> Resu
 /// The images that a deploy which got stuck built of the clone's commit: no version tells of them.
 async fn never_run(cx: &StepContext) -> Result<Vec<ImageRef>, StepError> {
     // git writes the commit there; without a clone nothing was built.
-    let head = cx.deployment_folder().join(FOLDER).join(".git/HEAD");
-    let head = tokio::fs::read_to_string(head).await.unwrap_or_default();
+    let host = cx.host().await?;
+    let head = host.deployment_folder(cx.deployment.id).join(FOLDER).join(".git/HEAD");
+    let head = host.place.read(&head).await?.unwrap_or_default();
     let Ok(commit) = CommitId::parse(head.trim()) else { return Ok(Vec::new()) };
-    let docker = &cx.host.docker;
+    let docker = &host.docker;
     let of_commit = docker.images_with_label(REVISION, commit.as_str()).await?;
     let of_repository = docker.images_with_label(SOURCE, cx.deployment.repository.as_str()).await?;
     let is_ours = |image: &ImageRef| image.as_str().starts_with(PREFIX) && of_repository.contains(image);
@@ -80,10 +81,11 @@ pub(super) async fn remove_image(
     image: &ImageRef,
 ) -> Result<Option<String>, StepError> {
     remove_from_nodes(cx, cluster, image).await?;
-    if cx.host.docker.image(image).await?.is_none() {
+    let docker = cx.host().await?.docker;
+    if docker.image(image).await?.is_none() {
         return Ok(None);
     }
-    cx.host.docker.remove_image(image).await?;
+    docker.remove_image(image).await?;
     Ok(Some(format!("image `{image}`")))
 }
 
@@ -93,9 +95,10 @@ pub(super) async fn remove_from_nodes(
     cluster: &ClusterName,
     image: &ImageRef,
 ) -> Result<(), StepError> {
-    for node in cx.host.docker.nodes_of_cluster(cluster.as_str()).await? {
+    let docker = cx.host().await?.docker;
+    for node in docker.nodes_of_cluster(cluster.as_str()).await? {
         if node.is_running && node.runs_pods() {
-            cx.host.docker.remove_from_node(&node.container, image, &cx.cancel).await?;
+            docker.remove_from_node(&node.container, image, &cx.cancel).await?;
         }
     }
     Ok(())

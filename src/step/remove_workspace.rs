@@ -1,13 +1,12 @@
 //! Removes the deployment's folder from the workspace.
 
-use std::io::ErrorKind;
-use std::path::Path;
-
 use serde::{Deserialize, Serialize};
 
 use super::remove_application::Removed;
 use super::{Act, StepContext, StepError};
 use crate::event::Failure;
+use crate::tool::ToolError;
+use crate::tool::place::Place;
 
 /// Removes the deployment's folder from the workspace.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -30,7 +29,7 @@ impl Act for RemoveWorkspace {
     }
 
     async fn run(&self, cx: &StepContext) -> Result<Removed, StepError> {
-        Ok(Removed { removed: remove_folder(&cx.deployment_folder()).await? })
+        Ok(Removed { removed: remove_folders(cx).await? })
     }
 
     async fn undo(&self, _: &StepContext, _: Option<Removed>) -> Result<Vec<String>, StepError> {
@@ -38,16 +37,28 @@ impl Act for RemoveWorkspace {
     }
 }
 
-/// Removes a deployment's folder; one that is not there is no error.
-pub(super) async fn remove_folder(folder: &Path) -> Result<Vec<String>, StepError> {
-    match tokio::fs::remove_dir_all(folder).await {
-        Ok(()) => Ok(vec!["clone of the repository".to_owned()]),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(StepError::Permanent(Failure {
-            code: "workspace_unavailable".into(),
-            message: format!("the folder `{}` cannot be removed: {error}", folder.display()),
-            next_step: "Check who owns the files in it, then try again".into(),
-            output: Vec::new(),
-        })),
+/// Removes a deployment's folders; one that is not there is no error.
+pub(super) async fn remove_folders(cx: &StepContext) -> Result<Vec<String>, StepError> {
+    let there = if cx.target_goes().await? {
+        Ok(false)
+    } else {
+        let host = cx.host().await?;
+        host.place.remove_folder(&host.deployment_folder(cx.deployment.id)).await
+    };
+    // Of a clone on another machine an outline is here.
+    let here = Place::Here.remove_folder(&cx.deployment_folder()).await;
+    match (there, here) {
+        (Ok(there), Ok(here)) => {
+            Ok(if there || here { vec!["clone of the repository".to_owned()] } else { Vec::new() })
+        }
+        (Err(ToolError::Files { path, source }), _) | (_, Err(ToolError::Files { path, source })) => {
+            Err(StepError::Permanent(Failure {
+                code: "workspace_unavailable".into(),
+                message: format!("the folder `{path}` cannot be removed: {source}"),
+                next_step: "Check who owns the files in it, then try again".into(),
+                output: Vec::new(),
+            }))
+        }
+        (Err(error), _) | (_, Err(error)) => Err(error.into()),
     }
 }

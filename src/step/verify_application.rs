@@ -80,12 +80,19 @@ struct Address {
 }
 
 impl VerifyApplication {
-    /// A port that the cluster maps is on this machine's loopback; any other only on the node's own address.
+    /// A port that the cluster maps is on this machine's loopback, or on the public address of another machine; any other
+    /// only on the node's own address.
     async fn address(&self, cx: &StepContext, node_port: u16) -> Result<Address, StepError> {
-        let nodes = cx.host.docker.nodes_of_cluster(self.cluster.as_str()).await?;
+        let host = cx.host().await?;
+        let nodes = host.docker.nodes_of_cluster(self.cluster.as_str()).await?;
         let published = nodes.iter().flat_map(|node| &node.published).find(|it| it.node_port.number.get() == node_port);
         let node_address = nodes.iter().find_map(|node| node.address.clone());
         let on_node = node_address.map(|address| format!("http://{address}:{node_port}"));
+        if let (Some(address), Some(port)) = (host.public_address(), published) {
+            let at = std::net::SocketAddr::new(address, port.host_port);
+            let url = format!("http://{at}");
+            return Ok(Address { from_here: url.clone(), for_people: url });
+        }
         let for_people = match (published, &on_node) {
             (Some(port), _) => {
                 let host = if port.host_address == "0.0.0.0" || port.host_address == "127.0.0.1" {

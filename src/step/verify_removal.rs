@@ -35,17 +35,19 @@ impl Act for VerifyRemoval {
         // What another operation might have needed a moment ago may be free by now.
         let removed = remove_free(cx, &self.cluster).await?;
         let mut left = Vec::new();
-        if !cx.host.docker.nodes_of_cluster(self.cluster.as_str()).await?.is_empty() {
+        let host = cx.host().await?;
+        if !host.docker.nodes_of_cluster(self.cluster.as_str()).await?.is_empty() {
             let kube = cx.kube(&self.cluster).await?;
             left.extend(kube.leftovers(cx.deployment.id).await?.iter().map(ToString::to_string));
         }
         for version in cx.store.versions(cx.deployment.id).await? {
-            let is_there = cx.host.docker.image(&version.image).await?.is_some();
+            let is_there = host.docker.image(&version.image).await?.is_some();
             if is_there && cx.is_image_free(&version.image, Some(cx.deployment.id)).await? {
                 left.push(format!("image `{}`", version.image));
             }
         }
-        if cx.deployment_folder().exists() {
+        let is_on_host = host.place.exists(&host.deployment_folder(cx.deployment.id)).await?;
+        if is_on_host || cx.deployment_folder().exists() {
             left.push("clone of the repository".to_owned());
         }
         if left.is_empty() {

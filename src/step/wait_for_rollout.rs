@@ -57,7 +57,7 @@ impl Act for WaitForRollout {
             Err(RolloutFailure::Api(error)) => Err(error.into()),
             Err(_) => {
                 cx.lines.progress("finding out why");
-                let (docker, cancel) = (cx.host.docker.clone(), cx.cancel.clone());
+                let (docker, cancel) = (cx.host().await?.docker, cx.cancel.clone());
                 let node = format!("{}-control-plane", self.cluster);
                 let sockets = move |container: RunningContainer| {
                     let (docker, cancel, node) = (docker.clone(), cancel.clone(), node.clone());

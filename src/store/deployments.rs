@@ -4,10 +4,10 @@ use jiff::Timestamp;
 use sqlx::any::AnyRow;
 use sqlx::{Any, Row, Transaction};
 
-use super::record::{Deployment, DeploymentState, Target, Version};
+use super::record::{Deployment, DeploymentState, Instance, Target, Version};
 use super::{Page, Store, StoreError, parse, parse_json, timestamp, to_json};
 use crate::id::{
-    DeploymentId, DeploymentName, GitRef, ImageRef, Mode, Namespace, OperationId, RepositoryUrl, TargetId,
+    DeploymentId, DeploymentName, GitRef, ImageRef, Mode, Namespace, OperationId, Region, RepositoryUrl, TargetId,
 };
 
 /// Which deployments to list.
@@ -210,6 +210,43 @@ impl Store {
         Ok(())
     }
 
+    /// Keeps the instance that a target is, or that it is gone.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn set_target_instance(&self, id: TargetId, instance: Option<&Instance>) -> Result<(), StoreError> {
+        sqlx::query("UPDATE targets SET instance = $2 WHERE id = $1")
+            .bind(id.to_string())
+            .bind(instance.map(to_json))
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// Takes in a target that was made by another server, with what runs on it.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn adopt(&self, target: &Target, deployments: &[Deployment]) -> Result<(), StoreError> {
+        let mut transaction = self.pool.begin().await?;
+        sqlx::query(
+            "INSERT INTO targets (id, mode, name, made_here, locked_by, region, instance)
+             VALUES ($1, $2, $3, $4, NULL, $5, $6) ON CONFLICT DO NOTHING",
+        )
+        .bind(target.id.to_string())
+        .bind(target.mode.as_str())
+        .bind(&target.name)
+        .bind(i64::from(target.made_here))
+        .bind(target.region.as_ref().map(Region::as_str))
+        .bind(target.instance.as_ref().map(to_json))
+        .execute(&mut *transaction)
+        .await?;
+        for deployment in deployments {
+            put(&mut transaction, deployment).await?;
+        }
+        Ok(transaction.commit().await?)
+    }
+
     /// Whether another deployment that is not removed, or an unfinished operation on another deployment, uses the target.
     ///
     /// # Errors
@@ -277,6 +314,8 @@ fn read(row: &AnyRow) -> Result<Deployment, StoreError> {
 
 fn read_target(row: &AnyRow) -> Result<Target, StoreError> {
     let locked_by: Option<String> = row.try_get("locked_by")?;
+    let region: Option<String> = row.try_get("region")?;
+    let instance: Option<String> = row.try_get("instance")?;
     Ok(Target {
         id: parse(row, "id", TargetId::parse)?,
         mode: parse(row, "mode", Mode::parse)?,
@@ -284,6 +323,12 @@ fn read_target(row: &AnyRow) -> Result<Target, StoreError> {
         made_here: row.try_get::<i64, _>("made_here")? != 0,
         locked_by: locked_by
             .map(|text| OperationId::parse(&text).map_err(|error| StoreError::corrupt("locked_by", error)))
+            .transpose()?,
+        region: region
+            .map(|text| Region::parse(text).map_err(|error| StoreError::corrupt("region", error)))
+            .transpose()?,
+        instance: instance
+            .map(|text| serde_json::from_str(&text).map_err(|error| StoreError::corrupt("instance", error)))
             .transpose()?,
     })
 }

@@ -161,13 +161,15 @@ impl Store {
         let mut transaction = self.pool.begin().await?;
         let operation = &new.operation;
         sqlx::query(
-            "INSERT INTO targets (id, mode, name, made_here, locked_by) VALUES ($1, $2, $3, $4, NULL)
-             ON CONFLICT (mode, name) DO NOTHING",
+            "INSERT INTO targets (id, mode, name, made_here, locked_by, region) VALUES ($1, $2, $3, $4, NULL, $5)
+             ON CONFLICT (mode, name) DO UPDATE SET region = excluded.region
+                 WHERE targets.made_here = 0 AND targets.instance IS NULL",
         )
         .bind(new.target.id.to_string())
         .bind(new.target.mode.as_str())
         .bind(&new.target.name)
         .bind(i64::from(new.target.made_here))
+        .bind(new.target.region.as_ref().map(crate::id::Region::as_str))
         .execute(&mut *transaction)
         .await?;
         let busy: Option<String> =

@@ -1,12 +1,14 @@
 //! What the store keeps, as the rest of the program sees it.
 
+use std::net::IpAddr;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Failure, OperationState};
 use crate::id::{
     Action, CommitId, DeploymentId, DeploymentName, DockerfilePath, EnvironmentName, ExposedPort, GitRef, ImageRef,
-    Mode, Namespace, OperationId, Port, RepositoryUrl, TargetId,
+    KeyPairName, Mode, Namespace, OperationId, Port, Region, RepositoryUrl, TargetId,
 };
 
 /// One run of a plan.
@@ -93,6 +95,8 @@ pub struct Facts {
     pub ec2_instance_id: Option<String>,
     /// Key pair of the EC2 instance.
     pub ec2_key_name: Option<String>,
+    /// What the instance costs, in words.
+    pub cost: Option<String>,
     /// ECR repository.
     pub ecr_repository_url: Option<String>,
     /// Endpoint of the EKS cluster.
@@ -189,4 +193,34 @@ pub struct Target {
     pub made_here: bool,
     /// The operation that holds its lock.
     pub locked_by: Option<OperationId>,
+    /// Region of AWS that it lies in; known before anything is made there.
+    pub region: Option<Region>,
+    /// The EC2 instance, while there is one.
+    pub instance: Option<Instance>,
+}
+
+/// An EC2 instance that deployments run on, with all that it takes to reach it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Instance {
+    /// Its id, such as `i-0123456789abcdef0`.
+    pub id: String,
+    /// Its Name tag, which people call `instance_id`.
+    pub name: String,
+    /// Public address; another one after a stop and a start.
+    pub public_ip: IpAddr,
+    /// Who logs in with the key pair: the image's maker decides.
+    pub user: String,
+    /// The key pair whose private key is below `EC2_PRIVATE_KEY_BASE_PATH`.
+    pub key_pair: KeyPairName,
+    /// Region.
+    pub region: Region,
+    /// Availability zone.
+    pub zone: String,
+    /// Id of the machine image.
+    pub image: String,
+    /// Number of the account that pays for it.
+    pub account: String,
+    /// Its host keys (`ssh-ed25519 AAAA...`), where its console told them in time.
+    #[serde(default)]
+    pub host_keys: Vec<String>,
 }

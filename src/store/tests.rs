@@ -29,7 +29,15 @@ impl World {
 
     fn with(store: Store, folder: TempDir) -> Self {
         let id = TargetId::new();
-        let target = Target { id, mode: Mode::Local, name: id.to_string(), made_here: false, locked_by: None };
+        let target = Target {
+            id,
+            mode: Mode::Local,
+            name: id.to_string(),
+            made_here: false,
+            locked_by: None,
+            region: None,
+            instance: None,
+        };
         Self { store, target, _folder: folder }
     }
 

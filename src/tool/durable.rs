@@ -25,11 +25,25 @@ struct Process {
     pid: i32,
     /// Clock ticks after boot (proc(5), `/proc/<pid>/stat`, field 22).
     started: u64,
+    /// How long it may take to end after its one SIGINT.
+    #[serde(default = "usual_grace_s")]
+    grace_s: u64,
+    /// It was told to stop: a second SIGINT would make it leave everything as it is.
+    #[serde(default)]
+    interrupted: bool,
+}
+
+fn usual_grace_s() -> u64 {
+    GRACE.as_secs()
 }
 
 impl Process {
-    fn of(pid: i32) -> Option<Self> {
-        Some(Self { pid, started: Stat::of(pid)?.started })
+    fn of(pid: i32, grace: Duration) -> Option<Self> {
+        Some(Self { pid, started: Stat::of(pid)?.started, grace_s: grace.as_secs(), interrupted: false })
+    }
+
+    fn grace(&self) -> Duration {
+        Duration::from_secs(self.grace_s)
     }
 
     /// Whether the program works, or one that it started: kind may be killed while its `docker run` goes on.
@@ -66,22 +80,14 @@ fn group_is_alive(group: i32) -> bool {
 }
 
 impl Call {
-    /// Runs a program that changes the world: it goes on when this server is killed, and is then found by [`settle`].
-    ///
-    /// `folder` is the step's own; `name` tells the calls of one step apart.
-    ///
-    /// # Errors
-    /// [`ToolError`] says which program, how it ended and what it printed last.
-    pub async fn run_durably(
+    /// [`Call::run_durably`] on this machine.
+    pub(super) async fn work_here(
         &self,
         folder: &Path,
         name: &str,
         lines: &Lines,
         cancel: &CancellationToken,
     ) -> Result<Output, ToolError> {
-        if cancel.is_cancelled() {
-            return Err(ToolError::Cancelled { program: self.name() });
-        }
         let io = |source| self.io(source);
         super::folder::make_private(folder).map_err(io)?;
         let record = folder.join(format!("{name}.pid"));
@@ -96,35 +102,47 @@ impl Call {
         let mut command = self.command("/bin/sh".as_ref(), &args);
         command.stdin(Stdio::piped()).stdout(stdout).stderr(stderr).kill_on_drop(false);
         let mut child = command.spawn().map_err(|source| self.not_runnable(source))?;
-        let process = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Process::of);
-        let process = process.ok_or_else(|| io(io::Error::other("it ended before it began")))?;
+        let process = child.id().and_then(|id| i32::try_from(id).ok()).and_then(|pid| Process::of(pid, self.grace));
+        let mut process = process.ok_or_else(|| io(io::Error::other("it ended before it began")))?;
         write_record(&record, &process).map_err(io)?;
         open_gate(&mut child).await.map_err(io)?;
 
         let mut followed = Followed::open(&stderr_path).map_err(io)?;
+        let mut told = Followed::open(&stdout_path).map_err(io)?;
         let mut kept_stderr = Kept::last(MAX_ERROR_BYTES);
         let mut take = |line: &str| {
             let line = self.redactor.redact(line);
             lines.output(line.trim_end());
             kept_stderr.push(&line);
         };
+        let tell = |line: &str| lines.output(self.redactor.redact(line).trim_end());
         let deadline = tokio::time::Instant::now() + self.timeout;
         let status = loop {
             tokio::select! {
                 status = child.wait() => break Some(status.map_err(io)?),
-                () = tokio::time::sleep(LOOK) => followed.pass_on(&mut take).map_err(io)?,
+                () = tokio::time::sleep(LOOK) => {
+                    followed.pass_on(&mut take).map_err(io)?;
+                    if self.tells_on_stdout {
+                        told.pass_on(tell).map_err(io)?;
+                    }
+                }
                 () = tokio::time::sleep_until(deadline) => break None,
                 () = cancel.cancelled() => break None,
             }
         };
         if status.is_none() {
+            process.interrupted = true;
+            write_record(&record, &process).map_err(io)?;
             self.interrupt(&mut child).await;
         }
         let _ = std::fs::remove_file(&record);
         followed.finish(&mut take).map_err(io)?;
+        if self.tells_on_stdout {
+            told.finish(tell).map_err(io)?;
+        }
         if status.is_some_and(|status| status.code().is_none()) {
             // Somebody killed the program alone; what it started must not go on changing the world behind our back.
-            end_group(&process, GRACE).await;
+            end_group(&process, self.grace).await;
         }
         let Some(status) = status else {
             return Err(if cancel.is_cancelled() {
@@ -141,21 +159,22 @@ impl Call {
         let mut kept_stdout = Kept::first(MAX_OUTPUT_BYTES);
         let take = |line: &str| kept_stdout.push(&self.redactor.redact(line));
         Followed::open(&stdout_path).and_then(|mut file| file.finish(take)).map_err(io)?;
-        self.judge(status, &kept_stdout, &kept_stderr)
+        self.judge(status.into(), &kept_stdout, &kept_stderr)
     }
 }
 
 /// Whether a call of this name was ever begun with this folder, by this server or an earlier one.
-#[must_use]
-pub fn has_begun(folder: &Path, name: &str) -> bool {
+pub(super) fn has_begun(folder: &Path, name: &str) -> bool {
     folder.join(format!("{name}.out")).exists()
 }
 
-/// Waits until no program that an earlier server left behind works in this folder; after `limit` it is interrupted.
-///
-/// # Errors
-/// When the folder cannot be read.
-pub async fn settle(folder: &Path, limit: Duration, lines: &Lines, cancel: &CancellationToken) -> io::Result<()> {
+/// [`Place::settle`](super::place::Place::settle) on this machine.
+pub(super) async fn settle(
+    folder: &Path,
+    limit: Duration,
+    lines: &Lines,
+    cancel: &CancellationToken,
+) -> io::Result<()> {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -169,14 +188,21 @@ pub async fn settle(folder: &Path, limit: Duration, lines: &Lines, cancel: &Canc
         let left = std::fs::read(&path)?;
         if let Ok(process) = serde_json::from_slice::<Process>(&left) {
             let name = path.file_stem().unwrap_or_default().to_string_lossy();
-            wait_for(&process, &name, limit, lines, cancel).await;
+            wait_for(process, &path, &name, limit, lines, cancel).await?;
         }
         std::fs::remove_file(&path)?;
     }
     Ok(())
 }
 
-async fn wait_for(process: &Process, name: &str, limit: Duration, lines: &Lines, cancel: &CancellationToken) {
+async fn wait_for(
+    mut process: Process,
+    record: &Path,
+    name: &str,
+    limit: Duration,
+    lines: &Lines,
+    cancel: &CancellationToken,
+) -> io::Result<()> {
     let start = tokio::time::Instant::now();
     let mut shown_s = None;
     while process.is_running() && start.elapsed() < limit && !cancel.is_cancelled() {
@@ -187,9 +213,14 @@ async fn wait_for(process: &Process, name: &str, limit: Duration, lines: &Lines,
         tokio::time::sleep(LOOK).await;
     }
     if let Some(group) = Pid::from_raw(process.pid).filter(|_| process.is_running()) {
-        let _ = rustix::process::kill_process_group(group, Signal::INT);
-        end_group(process, GRACE).await;
+        if !process.interrupted {
+            process.interrupted = true;
+            write_record(record, &process)?;
+            let _ = rustix::process::kill_process_group(group, Signal::INT);
+        }
+        end_group(&process, process.grace()).await;
     }
+    Ok(())
 }
 
 /// Lets the processes of a group end within a grace period, then kills them.
@@ -413,6 +444,39 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_program_is_interrupted_once_also_by_two_servers() {
+        let world = World::new();
+        let script =
+            "trap 'echo stop >> \"$STOPS\"' INT; touch \"$BEGUN\"; for i in 1 2 3 4 5 6 7 8; do sleep 0.1; done";
+        let begun = world.folder.path().join("begun");
+        let call = shell(script).env("STOPS", world.folder.path().join("stops")).env("BEGUN", &begun);
+        let call = call.grace(Duration::from_secs(10));
+        tokio::select! {
+            _ = world.run(call) => panic!("it takes a while to stop"),
+            () = async {
+                world.until(|_| begun.exists()).await;
+                world.cancel.cancel();
+                world.until(|world| !world.file("stops").is_empty()).await;
+            } => (),
+        }
+
+        world.settle(Duration::ZERO).await;
+
+        assert_eq!(world.file("stops"), "stop\n");
+        assert_eq!(world.file("call.pid"), "");
+    }
+
+    #[tokio::test]
+    async fn lines_of_standard_output_are_told_when_asked_for() {
+        let world = World::new();
+
+        let output = world.run(shell("echo one; echo two").tell_stdout()).await.unwrap();
+
+        assert_eq!(output.stdout, "one\ntwo\n");
+        assert_eq!(world.outputs(), ["one", "two"]);
+    }
+
+    #[tokio::test]
     async fn settle_waits_for_what_a_killed_program_has_started() {
         let world = World::new();
         let done = world.folder.path().join("done");
@@ -429,7 +493,11 @@ mod tests {
         let world = World::new();
         let own = i32::try_from(std::process::id()).unwrap();
         let record = world.folder.path().join("call.pid");
-        std::fs::write(&record, serde_json::to_string(&Process { pid: own, started: 1 }).unwrap()).unwrap();
+        std::fs::write(
+            &record,
+            serde_json::to_string(&Process { pid: own, started: 1, grace_s: 1, interrupted: false }).unwrap(),
+        )
+        .unwrap();
 
         world.settle(Duration::ZERO).await;
 

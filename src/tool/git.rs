@@ -5,12 +5,14 @@
 //! and time. A token reaches git through its environment alone and is sent to the repository's own host alone.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
+use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Settings;
@@ -19,6 +21,7 @@ use crate::event::Lines;
 use crate::id::{CommitId, GitRef, RepositoryUrl};
 use crate::tool::git::clone::Clone;
 use crate::tool::git::refs::{Meaning, Refs};
+use crate::tool::place::Place;
 use crate::tool::{Call, Output, ToolError};
 
 mod clone;
@@ -29,8 +32,8 @@ pub use crate::tool::git::error::GitError;
 
 /// How long a look at the refs may take, at most.
 const LOOK_LIMIT: Duration = Duration::from_mins(1);
-/// How often the size of a clone is looked at.
-const MEASURE: Duration = Duration::from_millis(250);
+/// How often the size of a clone is looked at, here and on another machine.
+const MEASURE: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(2)];
 /// What git needs of the server's environment; the rest, such as cloud credentials and `GIT_*`, stays here.
 const INHERITED: &[&str] = &[
     "PATH",
@@ -67,12 +70,24 @@ const SAFE: [(&str, &str); 14] = [
 /// The git program with the limits of the settings.
 #[derive(Debug, Clone)]
 pub struct Git {
+    place: Place,
     program: PathBuf,
-    ssl_cainfo: Option<PathBuf>,
+    authorities: Option<Authorities>,
     allowed_hosts: Vec<AllowedHost>,
     clone_timeout: Duration,
     clone_max_bytes: u64,
     known_hosts: PathBuf,
+}
+
+/// Certificate authorities that git trusts.
+#[derive(Debug, Clone)]
+struct Authorities {
+    /// The file of the settings.
+    here: PathBuf,
+    /// Where git finds it.
+    there: PathBuf,
+    /// Its contents are there.
+    is_there: Arc<OnceCell<()>>,
 }
 
 /// Which state of which repository is meant, and what opens it.
@@ -105,17 +120,50 @@ pub struct Checkout {
 }
 
 impl Git {
-    /// Git as the settings say. Keys of ssh hosts are kept in `git_known_hosts` in the workspace.
+    /// The git of this machine as the settings say. Keys of ssh hosts are kept in `git_known_hosts` in the workspace.
     #[must_use]
     pub fn new(settings: &Settings) -> Self {
+        let here = |path: &PathBuf| Authorities {
+            here: path.clone(),
+            there: path.clone(),
+            is_there: Arc::new(OnceCell::new_with(Some(()))),
+        };
         Self {
+            place: Place::Here,
             program: settings.git.program.clone(),
-            ssl_cainfo: settings.git.ssl_cainfo.clone(),
+            authorities: settings.git.ssl_cainfo.as_ref().map(here),
+            ..Self::at(settings, Place::Here, &settings.store.workspace)
+        }
+    }
+
+    /// The git of another machine, with the limits of the settings; `workspace` is where it keeps things there.
+    #[must_use]
+    pub fn at(settings: &Settings, place: Place, workspace: &Path) -> Self {
+        let there = |path: &PathBuf| Authorities {
+            here: path.clone(),
+            there: workspace.join("git_authorities.pem"),
+            is_there: Arc::default(),
+        };
+        Self {
+            place,
+            program: "git".into(),
+            authorities: settings.git.ssl_cainfo.as_ref().map(there),
             allowed_hosts: settings.git.allowed_hosts.clone(),
             clone_timeout: settings.git.clone_timeout,
             clone_max_bytes: settings.git.clone_max_bytes,
-            known_hosts: settings.store.workspace.join("git_known_hosts"),
+            known_hosts: workspace.join("git_known_hosts"),
         }
+    }
+
+    /// Brings the authorities of the settings to where git runs, once.
+    async fn bring_authorities(&self) -> Result<(), GitError> {
+        let Some(Authorities { here, there, is_there }) = &self.authorities else { return Ok(()) };
+        let bring = async || {
+            let contents = tokio::fs::read(here).await;
+            let contents = contents.map_err(|source| ToolError::Files { path: here.display().to_string(), source })?;
+            self.place.write(there, &contents).await
+        };
+        is_there.get_or_try_init(bring).await.map(drop).map_err(GitError::Tool)
     }
 
     /// Checks the host against `GIT_ALLOWED_HOSTS`; runs nothing.
@@ -145,6 +193,7 @@ impl Git {
         cancel: &CancellationToken,
     ) -> Result<Resolved, GitError> {
         self.check_allowed(source.url)?;
+        self.bring_authorities().await?;
         let refs = self.list(source, lines, cancel).await?;
         if refs.is_empty() && source.git_ref.is_none_or(|it| CommitId::parse(it.as_str()).is_err()) {
             return Err(GitError::EmptyRepository { url: source.url.to_string() });
@@ -180,6 +229,7 @@ impl Git {
         cancel: &CancellationToken,
     ) -> Result<Checkout, GitError> {
         self.check_allowed(source.url)?;
+        self.bring_authorities().await?;
         let clone = Clone { git: self, source, commit: &resolved.commit, directory, folder, lines, cancel };
         if clone.is_of_this_repository().await {
             match clone.bring(resolved).await {
@@ -217,8 +267,21 @@ impl Git {
         cancel: &CancellationToken,
     ) -> Result<Option<CommitId>, GitError> {
         lines.progress(format!("looking for the commit `{digits}` in `{}`", source.url));
-        let directory = tempfile::tempdir().map_err(GitError::Directory)?;
-        let path = directory.path();
+        let made = self.place.call("mktemp").args(["-d"]).run(lines, cancel).await.map_err(GitError::Tool)?;
+        let directory = PathBuf::from(made.stdout.trim());
+        let found = self.complete_in(&directory, source, digits, lines, cancel).await;
+        self.place.remove_folder(&directory).await.map_err(GitError::Tool)?;
+        found
+    }
+
+    async fn complete_in(
+        &self,
+        path: &Path,
+        source: &Source<'_>,
+        digits: &str,
+        lines: &Lines,
+        cancel: &CancellationToken,
+    ) -> Result<Option<CommitId>, GitError> {
         let tool = |error| GitError::from_tool(error, source.url.as_str(), source.token.is_some());
         self.call("init", source)
             .args(["--quiet", "--bare", "--template="])
@@ -259,8 +322,8 @@ impl Git {
         let growing = async {
             let mut shown = 0;
             loop {
-                tokio::time::sleep(MEASURE).await;
-                let size_bytes = size_of(directory).await;
+                tokio::time::sleep(MEASURE[usize::from(!self.place.is_here())]).await;
+                let size_bytes = self.place.size_of(directory).await;
                 if size_bytes > self.clone_max_bytes {
                     return;
                 }
@@ -273,7 +336,7 @@ impl Git {
         tokio::pin!(call);
         tokio::select! {
             ended = &mut call => {
-                let fits = size_of(directory).await <= self.clone_max_bytes;
+                let fits = self.place.size_of(directory).await <= self.clone_max_bytes;
                 if fits { Ok(ended) } else { Err(too_large()) }
             }
             () = growing => {
@@ -287,7 +350,9 @@ impl Git {
     /// A call that can do nothing but what git itself does with this repository.
     fn call(&self, command: &str, source: &Source<'_>) -> Call {
         let url = source.url;
-        let mut call = Call::new(&self.program)
+        let mut call = self
+            .place
+            .call(&self.program)
             .arg(command)
             .inherit_only(INHERITED)
             .env("HOME", "/dev/null")
@@ -300,8 +365,8 @@ impl Git {
             .env("GIT_LFS_SKIP_SMUDGE", "1")
             .env("GIT_SSH_COMMAND", self.ssh_command())
             .env("SSH_ASKPASS", "");
-        if let Some(file) = &self.ssl_cainfo {
-            call = call.env("GIT_SSL_CAINFO", file);
+        if let Some(authorities) = &self.authorities {
+            call = call.env("GIT_SSL_CAINFO", &authorities.there);
         }
         let protocol = format!("protocol.{}.allow", url.scheme());
         let settings = SAFE.into_iter().chain([(protocol.as_str(), "always")]);
@@ -346,26 +411,6 @@ fn next_address(source: &Source<'_>, address: &str, error: ToolError) -> Result<
         return Ok(format!("{}.git", address.trim_end_matches('/')));
     }
     Err(error)
-}
-
-/// The bytes of all files below a directory; what vanishes meanwhile does not count, links are not followed.
-async fn size_of(directory: &Path) -> u64 {
-    let directory = directory.to_owned();
-    let measure = move || {
-        let (mut size_bytes, mut left) = (0, vec![directory]);
-        while let Some(directory) = left.pop() {
-            let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-            for (entry, metadata) in entries.filter_map(|entry| entry.metadata().ok().map(|it| (entry, it))) {
-                if metadata.is_dir() {
-                    left.push(entry.path());
-                } else {
-                    size_bytes += metadata.len();
-                }
-            }
-        }
-        size_bytes
-    };
-    tokio::task::spawn_blocking(measure).await.unwrap_or(0)
 }
 
 #[cfg(test)]

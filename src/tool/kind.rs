@@ -1,8 +1,9 @@
-//! Kind: clusters in containers of this machine.
+//! Kind: clusters in containers of this machine, or of one that is reached by ssh.
 //!
 //! Kind keeps no state of its own: a cluster is its containers, and a creation that was killed half way is taken away by
 //! [`Kind::delete_cluster`] like any other. The kubeconfig of the person who runs the server is never touched.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,7 +14,8 @@ use crate::config::Settings;
 use crate::config::value::{KindNetwork, PortRange};
 use crate::event::{Line, Lines};
 use crate::id::{ClusterName, ImageRef};
-use crate::tool::{self, Call, Output, ToolError};
+use crate::tool::place::Place;
+use crate::tool::{Call, Output, ToolError};
 
 pub mod error;
 
@@ -29,12 +31,15 @@ const DELETE_LIMIT: Duration = Duration::from_mins(2);
 /// The kind program as the settings say.
 #[derive(Debug, Clone)]
 pub struct Kind {
+    place: Place,
     program: PathBuf,
     node_image: Option<ImageRef>,
     network: KindNetwork,
     node_ports: PortRange,
+    /// Where a node port listens on the machine that has the cluster.
+    node_port_address: Ipv4Addr,
     timeout: Duration,
-    docker_host: String,
+    docker_host: Option<String>,
 }
 
 impl Kind {
@@ -43,11 +48,25 @@ impl Kind {
     pub fn new(settings: &Settings) -> Self {
         Self {
             program: settings.kind.program.clone(),
-            node_image: settings.kind.node_image.clone(),
             network: settings.kind.network,
+            node_port_address: Ipv4Addr::LOCALHOST,
+            docker_host: Some(settings.docker.host.to_string()),
+            ..Self::at(settings, Place::Here)
+        }
+    }
+
+    /// The kind of another machine, with the limits of the settings. Its node ports are reached from everywhere.
+    #[must_use]
+    pub fn at(settings: &Settings, place: Place) -> Self {
+        Self {
+            place,
+            program: "kind".into(),
+            node_image: settings.kind.node_image.clone(),
+            network: KindNetwork::Host,
             node_ports: settings.kind.node_port_range,
+            node_port_address: Ipv4Addr::UNSPECIFIED,
             timeout: settings.kind.cluster_timeout,
-            docker_host: settings.docker.host.to_string(),
+            docker_host: None,
         }
     }
 
@@ -103,8 +122,8 @@ impl Kind {
         cancel: &CancellationToken,
     ) -> Result<(), KindError> {
         let config = folder.join("kind.json");
-        tool::folder::make_private(folder).map_err(KindError::Folder)?;
-        tokio::fs::write(&config, cluster_config(name, self.node_ports)).await.map_err(KindError::Folder)?;
+        let text = cluster_config(name, self.node_ports, self.node_port_address);
+        self.place.write(&config, text.as_bytes()).await.map_err(KindError::Tool)?;
         let wait = format!("{}s", self.timeout.as_secs());
         let mut call = self.call(["create", "cluster", "--name", name.as_str(), "--wait", &wait]);
         call = call.arg("--config").arg(config).arg("--kubeconfig").arg(folder.join("kubeconfig"));
@@ -116,9 +135,11 @@ impl Kind {
     }
 
     /// Whether [`Kind::create_cluster`] has ever been called with this folder for its record.
-    #[must_use]
-    pub fn has_begun_to_create(&self, calls: &Path) -> bool {
-        tool::has_begun(calls, CREATION)
+    ///
+    /// # Errors
+    /// [`KindError`] when the other machine cannot be reached.
+    pub async fn has_begun_to_create(&self, calls: &Path) -> Result<bool, KindError> {
+        self.place.has_begun(calls, CREATION).await.map_err(KindError::Tool)
     }
 
     /// Removes a cluster, also a half-made one. One that is not there is fine.
@@ -164,7 +185,11 @@ impl Kind {
     }
 
     fn call<const N: usize>(&self, args: [&str; N]) -> Call {
-        Call::new(&self.program).args(args).env("DOCKER_HOST", &self.docker_host)
+        let call = self.place.call(&self.program).args(args);
+        match &self.docker_host {
+            Some(host) => call.env("DOCKER_HOST", host),
+            None => call,
+        }
     }
 
     fn error(&self, error: ToolError, name: &str) -> KindError {
@@ -172,12 +197,12 @@ impl Kind {
     }
 }
 
-/// The configuration of a cluster of one node: API server and node ports on this machine's loopback alone.
+/// The configuration of a cluster of one node: the API server on its machine's loopback alone, node ports at an address.
 ///
 /// Also with `KIND_NETWORK=kind`: the server then uses the node's own address, and the person this machine's.
 #[must_use]
-pub fn cluster_config(name: &ClusterName, ports: PortRange) -> String {
-    let mapping = |port: u16| json!({"containerPort": port, "hostPort": port, "listenAddress": "127.0.0.1"});
+pub fn cluster_config(name: &ClusterName, ports: PortRange, address: Ipv4Addr) -> String {
+    let mapping = |port: u16| json!({"containerPort": port, "hostPort": port, "listenAddress": address});
     let mappings: Vec<_> = ports.ports().map(mapping).collect();
     let config = json!({
         "kind": "Cluster",
@@ -389,7 +414,7 @@ mod tests {
 
     #[test]
     fn every_node_port_is_mapped_to_the_loopback_alone() {
-        let config = cluster_config(&app(), PortRange { first: 30_000, last: 30_015 });
+        let config = cluster_config(&app(), PortRange { first: 30_000, last: 30_015 }, Ipv4Addr::LOCALHOST);
         let config: serde_json::Value = serde_json::from_str(&config).unwrap();
 
         let mappings = config["nodes"][0]["extraPortMappings"].as_array().unwrap();

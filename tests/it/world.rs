@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -16,6 +17,7 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
+pub(crate) mod aws;
 pub(crate) mod azure;
 pub(crate) mod docker;
 pub(crate) mod gates;
@@ -24,6 +26,7 @@ pub(crate) mod postgres;
 pub(crate) mod programs;
 pub(crate) mod server;
 
+use aws::Aws;
 use docker::Docker;
 use gates::Gates;
 use kube::Kube;
@@ -38,6 +41,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 pub(crate) struct World {
     pub(crate) server: Server,
     pub(crate) docker: Docker,
+    pub(crate) aws: Aws,
     pub(crate) kube: Kube,
     pub(crate) gates: Gates,
     pub(crate) postgres: Option<Postgres>,
@@ -101,7 +105,12 @@ impl World {
         let path = folder.path();
         fs::create_dir_all(path.join("clusters")).unwrap();
         let gates = Gates::new(path.join("gates"));
-        let (git, kind) = programs::install(path);
+        let programs = programs::install(path);
+        let aws = Aws::start(path).await;
+        let keys = path.join("keys");
+        fs::create_dir_all(&keys).unwrap();
+        fs::write(keys.join("it-key.pem"), "a private key").unwrap();
+        fs::set_permissions(keys.join("it-key.pem"), fs::Permissions::from_mode(0o600)).unwrap();
         let application = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let app_port = application.local_addr().unwrap().port();
         let at_page = gates.clone();
@@ -117,8 +126,15 @@ impl World {
             ("PORT", "0".to_owned()),
             ("RATE_LIMIT_PER_MINUTE", "0".to_owned()),
             ("PERSISTENT_WORKSPACE_BASE_DIR", text(&path.join("workspace"))),
-            ("GIT_PROGRAM", text(&git)),
-            ("KIND_PROGRAM", text(&kind)),
+            ("GIT_PROGRAM", text(&programs.git)),
+            ("KIND_PROGRAM", text(&programs.kind)),
+            ("TERRAFORM_PROGRAM", text(&programs.terraform)),
+            ("SSH_PROGRAM", text(&programs.ssh)),
+            ("SSH_TIMEOUT_S", "5".to_owned()),
+            ("SSH_ALLOWED_CIDR", "127.0.0.0/8".to_owned()),
+            ("EC2_PRIVATE_KEY_BASE_PATH", text(&keys)),
+            ("AWS_ENDPOINT_URL", aws.endpoint.clone()),
+            ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
             ("GIT_ALLOWED_HOSTS", format!("file://{}/", text(&path.join("repositories")))),
             ("DOCKER_HOST", format!("unix://{}", text(&path.join("docker.sock")))),
             ("RETRY_ATTEMPTS", "3".to_owned()),
@@ -134,6 +150,7 @@ impl World {
         let mut world = Self {
             server,
             docker,
+            aws,
             kube,
             gates,
             postgres,
@@ -256,6 +273,22 @@ impl World {
         body
     }
 
+    /// A deploy of the repository `notes` to an EC2 instance, with the credentials of the account.
+    pub(crate) fn ask_cloud(&self, action: &str) -> Value {
+        let mut body = self.ask(action);
+        body["deployment_mode"] = json!("cloud-local");
+        body["instance_id"] = json!("box");
+        body["aws_credentials"] = json!({
+            "aws_access_key_id": aws::ACCESS_KEY,
+            "aws_secret_access_key": aws::SECRET_KEY,
+            "aws_region": "eu-central-1",
+        });
+        if action == "deploy" {
+            body["ec2_key_name"] = json!("it-key");
+        }
+        body
+    }
+
     /// Deploys the repository `notes` and expects it to run.
     pub(crate) async fn deployed(&self) -> Answer {
         let answer = self.chat(&self.ask("deploy")).await;
@@ -340,6 +373,7 @@ impl World {
         left.extend(named("image", self.docker.images()));
         left.extend(named("image on a node", self.docker.node_images()));
         left.extend(named("object", self.kube.objects()));
+        left.extend(named("thing on AWS", self.aws.things()));
         left.extend(named("folder", inside(&self.path("workspace/deployments"))));
         left.extend(named("deployment", self.texts("SELECT name FROM deployments WHERE state <> 'removed'").await));
         left.extend(self.loose_ends().await);

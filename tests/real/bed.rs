@@ -127,7 +127,7 @@ pub(crate) fn must(program: &str, arguments: &[&str]) -> String {
     printed
 }
 
-fn variable(name: &str, part: &str) -> String {
+pub(crate) fn variable(name: &str, part: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("`{name}` is not set: {}", how_to_get(part)))
 }
 

@@ -59,7 +59,7 @@ async fn shows_nowhere(server: &Server, watch: &Watch, secret: &str, operation: 
     assert_eq!(files_with(&server.workspace(), secret), [""; 0], "files of the workspace hold it");
 }
 
-fn files_with(folder: &Path, secret: &str) -> Vec<String> {
+pub(crate) fn files_with(folder: &Path, secret: &str) -> Vec<String> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();

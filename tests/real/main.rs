@@ -8,7 +8,10 @@
 
 mod answer;
 mod bed;
+mod bootstrap;
 mod broken;
+mod cloud_breaks;
+mod cloud_local;
 mod cluster;
 mod environment;
 mod foreign;

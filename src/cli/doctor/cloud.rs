@@ -3,21 +3,69 @@
 use std::path::Path;
 
 use super::{Area, Check, Status, Verdict, probe};
+use crate::cloud::price;
 use crate::config::Settings;
 use crate::llm::Model;
+use crate::secret::key_file::exposed_mode;
+
+/// Older ones do not print everything as JSON.
+const OLDEST_TERRAFORM: (u32, u32) = (1, 9);
 
 pub(super) fn checks(settings: &Settings) -> Vec<Check<'_>> {
     vec![
-        (Area::CloudLocal, "terraform", Box::pin(program("terraform", &["version"]))),
-        (Area::CloudLocal, "ssh", Box::pin(program("ssh", &["-V"]))),
+        (Area::CloudLocal, "terraform", Box::pin(terraform(settings))),
+        (Area::CloudLocal, "ssh", Box::pin(ssh(settings))),
         (Area::CloudLocal, "AWS credentials", Box::pin(async move { credentials(settings) })),
         (Area::CloudLocal, "private keys", Box::pin(async move { private_keys(settings) })),
-        (Area::CloudHosted, "terraform", Box::pin(program("terraform", &["version"]))),
+        (Area::CloudLocal, "source of ssh", Box::pin(async move { ssh_source(settings) })),
+        (Area::CloudLocal, "cost", Box::pin(async move { cost(settings) })),
+        (Area::CloudHosted, "terraform", Box::pin(terraform(settings))),
         (Area::CloudHosted, "helm", Box::pin(program("helm", &["version", "--short"]))),
         (Area::CloudHosted, "AWS credentials", Box::pin(async move { credentials(settings) })),
         (Area::CloudHosted, "domain", Box::pin(async move { domain(settings) })),
         (Area::ChatModel, "chat model", Box::pin(chat_model(settings))),
     ]
+}
+
+async fn terraform(settings: &Settings) -> Verdict {
+    let remedy = "install terraform or tofu, or set `TERRAFORM_PROGRAM`";
+    warned(probe::version(&settings.terraform.program, &["version"], remedy).await, |text| {
+        probe::major_minor(text).filter(|it| *it < OLDEST_TERRAFORM)?;
+        Some(format!("install {}.{} or newer", OLDEST_TERRAFORM.0, OLDEST_TERRAFORM.1))
+    })
+}
+
+async fn ssh(settings: &Settings) -> Verdict {
+    let remedy = "install OpenSSH's client, or set `SSH_PROGRAM`";
+    warned(probe::version(&settings.ssh.program, &["-V"], remedy).await, |_| None)
+}
+
+/// What these modes lack stops no other one.
+fn warned(version: Result<String, Verdict>, advice: impl Fn(&str) -> Option<String>) -> Verdict {
+    match version {
+        Ok(text) => match advice(&text) {
+            Some(advice) => Verdict::warn(text, advice),
+            None => Verdict::ok(text),
+        },
+        Err(verdict) => Verdict { status: Status::Warn, ..verdict },
+    }
+}
+
+fn ssh_source(settings: &Settings) -> Verdict {
+    let ec2 = &settings.ec2;
+    match ec2.ssh_allowed_cidr {
+        Some(cidr) => Verdict::ok(format!("instances accept ssh from {cidr}")),
+        None => Verdict::ok(format!("instances accept ssh from the address that {} tells", ec2.public_ip_url)),
+    }
+}
+
+fn cost(settings: &Settings) -> Verdict {
+    let ec2 = &settings.ec2;
+    let Some(region) = &settings.aws.region else { return Verdict::ok("depends on the region of the request") };
+    match price::instance(region, &ec2.instance_type, ec2.volume_gib) {
+        Some(cost) => Verdict::ok(format!("a `{}` in {region} costs {cost}", ec2.instance_type)),
+        None => Verdict::ok(format!("what a `{}` in {region} costs is not known here", ec2.instance_type)),
+    }
 }
 
 async fn program(name: &'static str, arguments: &'static [&'static str]) -> Verdict {
@@ -34,6 +82,7 @@ fn credentials(settings: &Settings) -> Verdict {
         (Some(_), None) => {
             Verdict::warn("set, without a region", "set `AWS_REGION`, or send `aws_region` with each request")
         }
+        (None, _) if settings.aws.default_credentials => Verdict::ok("those that AWS' own tools find here"),
         (None, _) => Verdict::warn(
             "not set",
             "set `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_REGION`, or send `aws_credentials` with each request",
@@ -49,7 +98,18 @@ fn private_keys(settings: &Settings) -> Verdict {
         );
     };
     match std::fs::read_dir(path) {
-        Ok(entries) => Verdict::ok(format!("`{}` holds {} files", path.display(), entries.count())),
+        Ok(entries) => {
+            let open = entries
+                .flatten()
+                .filter(|it| it.metadata().is_ok_and(|it| exposed_mode(&it).is_some() && it.is_file()));
+            match open.count() {
+                0 => Verdict::ok(format!("`{}` can be read", path.display())),
+                count => Verdict::warn(
+                    format!("{count} files in `{}` can be read by others", path.display()),
+                    "run `chmod 600` on them: ssh refuses such keys",
+                ),
+            }
+        }
         Err(error) => {
             let found = format!("`{}` cannot be read ({error})", path.display());
             Verdict::warn(found, "correct `EC2_PRIVATE_KEY_BASE_PATH`, or the directory's permissions")

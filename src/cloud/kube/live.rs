@@ -2,13 +2,14 @@
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Container, Secret, Service};
+use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use serde::{Deserialize, Serialize};
 
 use crate::cloud::kube::application::Application;
 use crate::cloud::kube::apply::{is_ours, main_node_port};
 use crate::cloud::kube::error::KubeError;
-use crate::cloud::kube::{COMMIT, DEPLOYMENT, Kube, MANIFEST, OPERATION, REPOSITORY};
+use crate::cloud::kube::{COMMIT, DEPLOYMENT, Kube, MANAGED_BY, MANAGER, MANIFEST, OPERATION, REPOSITORY};
 use crate::id::{DeploymentName, Namespace};
 
 /// An application as the cluster has it.
@@ -42,6 +43,17 @@ pub struct LiveDeployment {
     pub manifest: Option<String>,
 }
 
+/// An application with its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// Its name.
+    pub name: DeploymentName,
+    /// Its namespace.
+    pub namespace: Namespace,
+    /// The application.
+    pub live: LiveDeployment,
+}
+
 impl Kube {
     /// Looks at an application; `None` when it has no Deployment.
     ///
@@ -54,6 +66,25 @@ impl Kube {
     ) -> Result<Option<LiveDeployment>, KubeError> {
         let (deployment, service) = self.look(name, namespace).await?;
         Ok(deployment.map(|it| LiveDeployment::from_objects(&it, service.as_ref())))
+    }
+
+    /// All applications that this kind of server has put onto the cluster.
+    ///
+    /// # Errors
+    /// What the API answers.
+    pub async fn ours(&self) -> Result<Vec<Named>, KubeError> {
+        let deployments: Api<Deployment> = Api::all(self.client.clone());
+        let ours = ListParams::default().labels(&format!("{MANAGED_BY}={MANAGER}"));
+        let mut found = Vec::new();
+        for it in self.call(deployments.list(&ours)).await?.items {
+            let name = DeploymentName::parse(it.name_any()).ok();
+            let namespace = it.namespace().and_then(|it| Namespace::parse(it).ok());
+            let Some((name, namespace)) = name.zip(namespace) else { continue };
+            if let Some(live) = self.current(&name, &namespace).await? {
+                found.push(Named { name, namespace, live });
+            }
+        }
+        Ok(found)
     }
 
     /// Whether the application is on the cluster exactly so, rolled out and serving: nothing needs to be applied.

@@ -28,7 +28,7 @@ pub fn read(body: &Map<String, Value>, app: &App) -> Result<Asked, ApiError> {
     let settings = app.settings();
     let limits = Limits {
         max_replicas: u16::try_from(settings.kubernetes.max_replicas).unwrap_or(u16::MAX),
-        aws_credentials_in_settings: settings.aws.credentials.is_some(),
+        aws_credentials_in_settings: settings.aws.credentials.is_some() || settings.aws.default_credentials,
     };
     if let Some(request) = fields::parse(body, &limits)? {
         return Ok(Asked::Request(Box::new(request)));

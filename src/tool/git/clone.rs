@@ -1,6 +1,5 @@
 //! One clone in the making: an empty repository or one that is used again, the fetch, the working tree.
 
-use std::io;
 use std::path::Path;
 
 use tokio_util::sync::CancellationToken;
@@ -8,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use crate::event::Lines;
 use crate::id::{CommitId, RepositoryUrl};
 use crate::tool::git::{Checkout, Git, GitError, Resolved, Source, next_address};
-use crate::tool::{Call, Output, ToolError, folder};
+use crate::tool::{Call, Output, ToolError};
 
 /// One clone in the making.
 pub(super) struct Clone<'a> {
@@ -41,7 +40,7 @@ impl Clone<'_> {
     }
 
     pub(super) async fn is_of_this_repository(&self) -> bool {
-        if !self.directory.join(".git").is_dir() {
+        if !self.git.place.is_folder(&self.directory.join(".git")).await.unwrap_or_default() {
             return false;
         }
         let call = self.call("config").args(["--local", "--get", "remote.origin.url"]);
@@ -53,11 +52,8 @@ impl Clone<'_> {
     }
 
     pub(super) async fn start_empty(&self) -> Result<(), GitError> {
-        match tokio::fs::remove_dir_all(self.directory).await {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(GitError::Directory(error)),
-            _ => (),
-        }
-        folder::make_private(self.directory).map_err(GitError::Directory)?;
+        self.git.place.remove_folder(self.directory).await.map_err(GitError::Tool)?;
+        self.git.place.make_folder(self.directory).await.map_err(GitError::Tool)?;
         let format = if self.commit.as_str().len() == 64 { "sha256" } else { "sha1" };
         let call = self.call("init").args(["--quiet", "--template=", &format!("--object-format={format}")]);
         self.look(call).await?;
@@ -71,7 +67,7 @@ impl Clone<'_> {
             self.fetch(resolved).await?;
         }
         // A lock that a killed git left behind; the engine has made sure that none works here.
-        let _ = tokio::fs::remove_file(self.directory.join(".git/index.lock")).await;
+        self.git.place.remove_file(&self.directory.join(".git/index.lock")).await.map_err(GitError::Tool)?;
         let checkout = self.call("checkout").args(["--quiet", "--force", "--detach", self.commit.as_str(), "--"]);
         self.durably(checkout, "checkout").await?.map_err(|error| self.error(error))?;
         self.look(self.call("clean").args(["--quiet", "-ffdx"])).await?;

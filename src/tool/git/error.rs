@@ -87,9 +87,6 @@ pub enum GitError {
         /// What git said.
         reason: String,
     },
-    /// The clone's directory cannot be worked with.
-    #[error("cannot use the directory of the clone")]
-    Directory(#[source] std::io::Error),
     /// Git went wrong in another way.
     #[error(transparent)]
     Tool(ToolError),
@@ -121,7 +118,7 @@ impl GitError {
     /// Whether the same call may succeed a little later.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Unreachable { .. })
+        matches!(self, Self::Unreachable { .. }) || matches!(self, Self::Tool(error) if error.is_transient())
     }
 
     /// Whether somebody asked to stop.
@@ -144,7 +141,8 @@ impl GitError {
             Self::TimedOut { .. } => "clone_timed_out",
             Self::Unreachable { .. } => "git_host_unreachable",
             Self::Untrusted { .. } => "git_host_untrusted",
-            Self::Directory(_) | Self::Tool(_) => "clone_failed",
+            Self::Tool(ToolError::Ssh(error)) => error.code(),
+            Self::Tool(_) => "clone_failed",
         }
     }
 
@@ -185,7 +183,10 @@ impl GitError {
                  authority; for ssh, check the host key in `git_known_hosts` in the workspace"
                     .to_owned()
             }
-            Self::Directory(_) => "Check that the workspace can be written and has free space".to_owned(),
+            Self::Tool(ToolError::Ssh(error)) => error.next_step(),
+            Self::Tool(ToolError::Files { .. }) => {
+                "Check that the workspace can be written and has free space".to_owned()
+            }
             Self::Tool(ToolError::NotRunnable { .. }) => "Install git, or set `GIT_PROGRAM` to its path".to_owned(),
             Self::Tool(_) => "Read the output of git, then try again".to_owned(),
         }

@@ -72,9 +72,6 @@ pub enum KindError {
         /// The last lines.
         lines: Vec<String>,
     },
-    /// The folder of the cluster cannot be written.
-    #[error("cannot write the configuration of the cluster")]
-    Folder(#[source] std::io::Error),
     /// Kind went wrong in another way.
     #[error(transparent)]
     Tool(ToolError),
@@ -115,6 +112,7 @@ impl KindError {
     pub fn is_transient(&self) -> bool {
         // Kind picks a free port for the API server and then asks for it; somebody else may be quicker.
         matches!(self, Self::PortTaken { port: Some(port) } if *port > LAST_NODE_PORT)
+            || matches!(self, Self::Tool(error) if error.is_transient())
     }
 
     /// Whether somebody asked to stop.
@@ -137,7 +135,8 @@ impl KindError {
             Self::TooManyFiles => "too_many_open_files",
             Self::ControlPlane { .. } => "cluster_not_ready",
             Self::TimedOut { .. } => "cluster_timed_out",
-            Self::Folder(_) | Self::Tool(_) => "kind_failed",
+            Self::Tool(ToolError::Ssh(error)) => error.code(),
+            Self::Tool(_) => "kind_failed",
         }
     }
 
@@ -170,7 +169,10 @@ impl KindError {
                     .to_owned()
             }
             Self::TimedOut { .. } => "Try again when the machine has less to do, or raise `CLUSTER_TIMEOUT_S`".to_owned(),
-            Self::Folder(_) => "Check that the workspace can be written and has free space".to_owned(),
+            Self::Tool(ToolError::Ssh(error)) => error.next_step(),
+            Self::Tool(ToolError::Files { .. }) => {
+                "Check that the workspace can be written and has free space".to_owned()
+            }
             Self::Tool(ToolError::NotRunnable { .. }) => "Install kind, or set `KIND_PROGRAM` to its path".to_owned(),
             Self::Tool(_) => "Read the output of kind, then try again".to_owned(),
         }
@@ -189,8 +191,7 @@ impl KindError {
             | Self::NoSuchCluster { .. }
             | Self::NoSuchImage { .. }
             | Self::DiskFull
-            | Self::TooManyFiles
-            | Self::Folder(_) => Vec::new(),
+            | Self::TooManyFiles => Vec::new(),
         };
         let message = self.source().map_or_else(|| self.to_string(), |cause| format!("{self}: {cause}"));
         Failure { code: self.code().to_owned(), message, next_step: self.next_step(), output }

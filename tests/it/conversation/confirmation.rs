@@ -159,3 +159,23 @@ async fn thanks_for_a_plan_that_was_only_shown_carries_nothing_out() {
     assert!(thanked.body.get("operation").is_none(), "{thanked:?}");
     assert_eq!(operations(&world).await, 0);
 }
+
+#[tokio::test]
+async fn what_costs_money_is_asked_back_with_its_price_and_the_yes_counts_although_names_are_new_each_time() {
+    let world = World::start().await;
+    let sentence = format!("deploy {} to cloud-local in namespace team", world.repository("notes"));
+    let mut fields = world.ask_cloud("deploy");
+    for name in ["action", "messages", "deployment_mode", "github_repo_url", "target_namespace", "instance_id"] {
+        fields.as_object_mut().unwrap().remove(name);
+    }
+    let ask = |turns: &[&str]| with(fields.clone(), "messages", talk(turns)["messages"].clone());
+
+    let asked = world.chat(&ask(&[&sentence])).await;
+    let before = operations(&world).await;
+    let done = world.chat(&ask(&[&sentence, asked.text(), "yes"])).await;
+
+    assert!(asked.text().starts_with("**Shall I deploy"), "{}", asked.text());
+    assert!(asked.text().contains("USD per hour"), "{}", asked.text());
+    assert_eq!(before, 0);
+    assert_eq!(done.state(), "undone", "{}", done.text());
+}

@@ -4,10 +4,23 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-/// Writes the programs; gives the paths of git and kind.
-pub(super) fn install(world: &Path) -> (PathBuf, PathBuf) {
+/// The programs of a world.
+pub(super) struct Programs {
+    pub(super) git: PathBuf,
+    pub(super) kind: PathBuf,
+    pub(super) terraform: PathBuf,
+    pub(super) ssh: PathBuf,
+}
+
+/// Writes the programs.
+pub(super) fn install(world: &Path) -> Programs {
     let git = which("git");
-    (script(world, "git", &GIT.replace("@GIT@", &git.to_string_lossy())), script(world, "kind", KIND))
+    Programs {
+        git: script(world, "git", &GIT.replace("@GIT@", &git.to_string_lossy())),
+        kind: script(world, "kind", KIND),
+        terraform: script(world, "terraform", TERRAFORM),
+        ssh: script(world, "ssh", SSH),
+    }
 }
 
 fn script(world: &Path, name: &str, text: &str) -> PathBuf {
@@ -65,4 +78,54 @@ case "$1 $2" in
     echo "$3" >"$world/clusters/$5/images/$(echo "$3" | tr / _)" ;;
   *) echo "unknown: $*" >&2; exit 1 ;;
 esac
+"#;
+
+/// What it makes are files in `cloud`, with the target that they belong to; its state is a list of their ids. One
+/// `DIAGNOSTIC` is printed for a failure that a story orders at a point.
+const TERRAFORM: &str = r#"
+echo "$*" >>"$world/terraform.calls"
+fail() { printf '{"type":"diagnostic","diagnostic":{"severity":"error","summary":"%s","detail":""}}\n' "$1"; exit 1; }
+at() { why=$(point "$1" 2>&1) || fail "$why"; }
+hook() { printf '{"type":"%s","hook":{"resource":{"addr":"%s","resource_type":"%s"},"action":"%s"}}\n' "$1" "$2" "$2" "$3"; }
+target=$(sed -n 's/.*"on-demand-infra:target": "\(.*\)".*/\1/p' terraform.tfvars.json 2>/dev/null)
+[ -z "$target" ] || echo "$target $(printf %s "$AWS_SECRET_ACCESS_KEY" | cksum)" >>"$world/terraform-keys.calls"
+case "$1" in
+  version) echo '{"terraform_version": "1.11.4"}' ;;
+  init) at terraform-init; mkdir -p .terraform ;;
+  validate) echo '{"valid": true, "diagnostics": []}' ;;
+  plan) at terraform-plan; : >next.tfplan ;;
+  apply)
+    touch state
+    if ! grep -q sg- state; then
+      group=sg-$$; echo "$target" >"$world/cloud/$group"; echo "$group" >>state
+    fi
+    hook apply_start aws_instance create
+    at terraform-apply
+    if ! grep -q i- state; then
+      instance=i-$$; echo "$target" >"$world/cloud/$instance"; echo "instance $instance" >>"$world/made.calls"
+      # The state is written last: a kill here leaves an instance that it does not know.
+      at terraform-state
+      echo "$instance" >>state
+    fi ;;
+  destroy)
+    at terraform-destroy
+    for id in $(cat state 2>/dev/null); do rm -f "$world/cloud/$id"; done
+    rm -f state ;;
+  output) printf '{"instance_id": {"value": "%s"}}\n' "$(grep i- state)" ;;
+  state)
+    [ -e state ] || exit 0
+    printf '{"resources": ['
+    comma=
+    for id in $(cat state); do printf '%s{"mode": "managed", "instances": [{"attributes": {"id": "%s"}}]}' "$comma" "$id"; comma=,; done
+    printf ']}\n' ;;
+  *) echo "unknown: $*" >&2; exit 1 ;;
+esac
+"#;
+
+/// Reaches nothing: what lies behind it is told by the stories on real tools.
+const SSH: &str = r#"
+echo "$*" >>"$world/ssh.calls"
+point ssh || exit 255
+echo "it@127.0.0.1: Permission denied (publickey)." >&2
+exit 255
 "#;

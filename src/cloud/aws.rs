@@ -1,0 +1,207 @@
+//! AWS: clients of one account and region, made of the credentials of one operation and never shared with another.
+//!
+//! The endpoint follows `AWS_ENDPOINT_URL`, as with AWS' own tools. The SDK itself tries again what is throttled or
+//! answered with 5xx; what comes back as an error has failed several times.
+
+use std::fmt;
+use std::time::Duration;
+
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, SdkConfig};
+use aws_sdk_ec2::config::{Credentials, ProvideCredentials};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+
+use crate::config::section::AwsCredentials;
+use crate::id::Region;
+
+pub mod error;
+pub mod instance;
+pub mod leftover;
+pub mod offer;
+pub mod permission;
+
+pub use error::{AwsError, Fault};
+
+/// Tag with the id of the target that a resource belongs to.
+pub const TARGET_TAG: &str = "on-demand-infra:target";
+/// Tag with the id of the operation that made a resource.
+pub const OPERATION_TAG: &str = "on-demand-infra:operation";
+
+/// How long a connection may take to come about.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// How long one attempt of a call may take.
+const ATTEMPT_LIMIT: Duration = Duration::from_secs(20);
+
+/// Credentials of one account.
+#[derive(Clone, Deserialize)]
+pub struct Keys {
+    /// Access key id.
+    pub access_key_id: SecretString,
+    /// Secret access key.
+    pub secret_access_key: SecretString,
+    /// Session token of temporary credentials.
+    pub session_token: Option<SecretString>,
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Keys(..)")
+    }
+}
+
+impl Keys {
+    /// Reads what [`Keys::to_json`] writes.
+    #[must_use]
+    pub fn from_json(json: &SecretString) -> Option<Self> {
+        serde_json::from_str(json.expose_secret()).ok()
+    }
+
+    /// As one object, for sealing.
+    #[must_use]
+    pub fn to_json(&self) -> SecretString {
+        let mut object = serde_json::Map::new();
+        object.insert("access_key_id".into(), self.access_key_id.expose_secret().into());
+        object.insert("secret_access_key".into(), self.secret_access_key.expose_secret().into());
+        if let Some(token) = &self.session_token {
+            object.insert("session_token".into(), token.expose_secret().into());
+        }
+        SecretString::from(serde_json::Value::from(object).to_string())
+    }
+
+    fn credentials(&self) -> Credentials {
+        Credentials::new(
+            self.access_key_id.expose_secret(),
+            self.secret_access_key.expose_secret(),
+            self.session_token.as_ref().map(|it| it.expose_secret().to_owned()),
+            None,
+            "operation",
+        )
+    }
+}
+
+impl From<&AwsCredentials> for Keys {
+    fn from(it: &AwsCredentials) -> Self {
+        Self {
+            access_key_id: it.access_key_id.clone(),
+            secret_access_key: it.secret_access_key.clone(),
+            session_token: it.session_token.clone(),
+        }
+    }
+}
+
+impl From<Credentials> for Keys {
+    fn from(it: Credentials) -> Self {
+        Self {
+            access_key_id: SecretString::from(it.access_key_id()),
+            secret_access_key: SecretString::from(it.secret_access_key()),
+            session_token: it.session_token().map(SecretString::from),
+        }
+    }
+}
+
+/// Clients of one account and region.
+#[derive(Clone)]
+pub struct Aws {
+    ec2: aws_sdk_ec2::Client,
+    sts: aws_sdk_sts::Client,
+    region: Region,
+    keys: Keys,
+}
+
+impl fmt::Debug for Aws {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Aws").field("region", &self.region).finish_non_exhaustive()
+    }
+}
+
+/// Who calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Number of the account.
+    pub account: String,
+    /// Name of the user or role.
+    pub arn: String,
+}
+
+impl Aws {
+    /// Clients for a region: with these keys, or with those that AWS' own tools would find here. Nothing is called.
+    ///
+    /// # Errors
+    /// [`AwsError`] when no keys are given and none are found.
+    pub async fn connect(region: &Region, keys: Option<Keys>) -> Result<Self, AwsError> {
+        let limits =
+            TimeoutConfig::builder().connect_timeout(CONNECT_LIMIT).operation_attempt_timeout(ATTEMPT_LIMIT).build();
+        let loader = aws_config::defaults(BehaviorVersion::latest())
+            .region(aws_config::Region::new(region.to_string()))
+            .timeout_config(limits);
+        let config = match &keys {
+            Some(keys) => loader.credentials_provider(keys.credentials()).load().await,
+            None => loader.load().await,
+        };
+        let keys = match keys {
+            Some(keys) => keys,
+            None => found(&config).await?,
+        };
+        Ok(Self {
+            ec2: aws_sdk_ec2::Client::new(&config),
+            sts: aws_sdk_sts::Client::new(&config),
+            region: region.clone(),
+            keys,
+        })
+    }
+
+    /// The region.
+    #[must_use]
+    pub fn region(&self) -> &Region {
+        &self.region
+    }
+
+    /// The keys, for the environment of a program.
+    #[must_use]
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// Says whose credentials these are.
+    ///
+    /// # Errors
+    /// [`AwsError`] when they are refused or AWS does not answer.
+    pub async fn who_am_i(&self) -> Result<Identity, AwsError> {
+        let it = self.sts.get_caller_identity().send().await.map_err(|e| AwsError::of("sts:GetCallerIdentity", &e))?;
+        Ok(Identity { account: it.account.unwrap_or_default(), arn: it.arn.unwrap_or_default() })
+    }
+}
+
+/// What the SDK's default chain finds: environment, profile, SSO, role of the machine.
+async fn found(config: &SdkConfig) -> Result<Keys, AwsError> {
+    let none = |reason: String| AwsError {
+        fault: Fault::Credentials,
+        call: "credentials",
+        code: None,
+        message: format!("no AWS credentials were found: {reason}"),
+    };
+    let provider = config.credentials_provider().ok_or_else(|| none("there is no provider of any".to_owned()))?;
+    let credentials = provider.provide_credentials().await.map_err(|error| none(error.to_string()))?;
+    Ok(Keys::from(credentials))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_come_back_from_their_json_and_are_not_shown() {
+        let keys = Keys {
+            access_key_id: SecretString::from("AKIAEXAMPLE"),
+            secret_access_key: SecretString::from("hush"),
+            session_token: Some(SecretString::from("token")),
+        };
+
+        let back = Keys::from_json(&keys.to_json()).unwrap();
+
+        assert_eq!(back.secret_access_key.expose_secret(), "hush");
+        assert_eq!(back.session_token.as_ref().map(ExposeSecret::expose_secret), Some("token"));
+        assert!(!format!("{back:?}").contains("AKIA"));
+    }
+}

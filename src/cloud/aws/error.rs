@@ -1,0 +1,219 @@
+//! Errors of AWS, sorted by what can be done about them; also for what a program prints that talks to AWS.
+
+use aws_sdk_ec2::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+
+use crate::event::Failure;
+
+/// What is wrong, as far as it matters for what to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// AWS does not answer, or says that it has a problem.
+    Unreachable,
+    /// Too many calls.
+    Throttled,
+    /// The credentials are wrong, expired, or for another partition.
+    Credentials,
+    /// The credentials may not do this.
+    Unauthorized,
+    /// There is no capacity for this type of instance in this zone.
+    NoCapacity,
+    /// The account's limit is reached.
+    Quota,
+    /// What is meant is not there.
+    NotFound,
+    /// Something else is using it; it may be free in a moment.
+    InUse,
+    /// Anything else.
+    Refused,
+}
+
+/// Codes and texts, the most telling first: `RequestLimitExceeded` is no limit of what there may be.
+const TABLE: &[(Fault, &[&str])] = &[
+    (
+        Fault::NoCapacity,
+        &[
+            "InsufficientInstanceCapacity",
+            "InsufficientHostCapacity",
+            "InsufficientCapacity",
+            "InsufficientFreeAddresses",
+        ],
+    ),
+    (
+        Fault::Throttled,
+        &["RequestLimitExceeded", "Throttling", "Throttled", "TooManyRequests", "SlowDown", "RequestThrottled"],
+    ),
+    (Fault::Quota, &["VcpuLimitExceeded", "InstanceLimitExceeded", "LimitExceeded", "MaxSpotInstanceCountExceeded"]),
+    (
+        Fault::Credentials,
+        &[
+            "AuthFailure",
+            "InvalidClientTokenId",
+            "SignatureDoesNotMatch",
+            "ExpiredToken",
+            "UnrecognizedClient",
+            "InvalidAccessKeyId",
+            "RequestExpired",
+            "IncompleteSignature",
+            "MissingAuthenticationToken",
+            "NoCredentialProviders",
+            "no valid credential source",
+        ],
+    ),
+    (Fault::Unauthorized, &["UnauthorizedOperation", "AccessDenied", "OptInRequired", "not authorized to perform"]),
+    (Fault::InUse, &["DependencyViolation", "IncorrectInstanceState", "IncorrectState", "VolumeInUse"]),
+    (Fault::NotFound, &[".NotFound", "NotFound", ".Malformed"]),
+    (
+        Fault::Unreachable,
+        &[
+            "InternalError",
+            "InternalFailure",
+            "ServiceUnavailable",
+            "Unavailable",
+            "RequestTimeout",
+            "RequestError: send request failed",
+            "connection refused",
+            "connection reset",
+            "i/o timeout",
+            "no such host",
+            "TLS handshake timeout",
+            "context deadline exceeded",
+            "unexpected EOF",
+            "proxyconnect",
+        ],
+    ),
+];
+
+impl Fault {
+    /// Finds the fault in an error code or in what a program printed.
+    #[must_use]
+    pub fn of_text(text: &str) -> Self {
+        let row = TABLE.iter().find(|(_, words)| words.iter().any(|word| text.contains(word)));
+        row.map_or(Self::Refused, |(fault, _)| *fault)
+    }
+
+    /// Whether the same call may succeed a little later.
+    #[must_use]
+    pub fn is_transient(self) -> bool {
+        matches!(self, Self::Unreachable | Self::Throttled | Self::InUse)
+    }
+
+    /// The stable code of the cause.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Unreachable => "aws_unreachable",
+            Self::Throttled => "aws_throttled",
+            Self::Credentials => "aws_credentials_refused",
+            Self::Unauthorized => "aws_unauthorized",
+            Self::NoCapacity => "aws_no_capacity",
+            Self::Quota => "aws_quota_reached",
+            Self::NotFound => "aws_not_found",
+            Self::InUse => "aws_in_use",
+            Self::Refused => "aws_refused",
+        }
+    }
+
+    /// What a person can do next.
+    #[must_use]
+    pub fn next_step(self) -> &'static str {
+        match self {
+            Self::Unreachable => {
+                "Check the network of this server and https://health.aws.amazon.com, and that the region exists; then try again"
+            }
+            Self::Throttled => "Something calls AWS very often with this account; try again in some minutes",
+            Self::Credentials => {
+                "Send `aws_credentials` that are valid now, or correct the settings `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`"
+            }
+            Self::Unauthorized => "Let the user or role do this (its IAM policy), or send other `aws_credentials`",
+            Self::NoCapacity => {
+                "Try again later, or set `EC2_INSTANCE_TYPE` to another type, or send another `aws_region`"
+            }
+            Self::Quota => "Terminate what is not needed, or ask for a higher limit in the Service Quotas console",
+            Self::NotFound => "Was it deleted just now? Look at it in the EC2 console",
+            Self::InUse => "Try again in a minute",
+            Self::Refused => "Correct what AWS names, then try again",
+        }
+    }
+}
+
+/// Says which call failed and why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{call}: {message}{}", .code.as_ref().map(|it| format!(" ({it})")).unwrap_or_default())]
+pub struct AwsError {
+    /// What is wrong.
+    pub fault: Fault,
+    /// The call, as policies name it.
+    pub call: &'static str,
+    /// The code of AWS.
+    pub code: Option<String>,
+    /// What AWS says.
+    pub message: String,
+}
+
+impl AwsError {
+    /// From what the SDK says.
+    pub(super) fn of<E>(call: &'static str, error: &SdkError<E>) -> Self
+    where
+        E: std::error::Error + ProvideErrorMetadata + 'static,
+    {
+        if let Some(service) = error.as_service_error() {
+            let code = service.code().map(str::to_owned);
+            let status = error.raw_response().map_or(0, |it| it.status().as_u16());
+            let told = code.as_deref().map_or(Fault::Refused, Fault::of_text);
+            let fault = match status {
+                429 if told == Fault::Refused => Fault::Throttled,
+                500.. if told == Fault::Refused => Fault::Unreachable,
+                _ => told,
+            };
+            let message = service.message().unwrap_or("AWS gives no reason").to_owned();
+            return Self { fault, call, code, message };
+        }
+        let message = DisplayErrorContext(error).to_string();
+        let message = message.split(" (").next().unwrap_or_default().to_owned();
+        let fault = if matches!(error, SdkError::ConstructionFailure(_)) { Fault::Refused } else { Fault::Unreachable };
+        Self { fault, call, code: None, message: format!("AWS does not answer: {message}") }
+    }
+
+    /// Whether the code of AWS is this one.
+    #[must_use]
+    pub fn is(&self, code: &str) -> bool {
+        self.code.as_deref() == Some(code)
+    }
+
+    /// The failure as it is stored and answered.
+    #[must_use]
+    pub fn failure(&self) -> Failure {
+        Failure {
+            code: self.fault.code().to_owned(),
+            message: self.to_string(),
+            next_step: self.fault.next_step().to_owned(),
+            output: Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_and_printed_texts_tell_the_fault() {
+        let told = [
+            ("InsufficientInstanceCapacity", Fault::NoCapacity),
+            ("Error launching source instance: VcpuLimitExceeded: You have requested more vCPU", Fault::Quota),
+            ("RequestLimitExceeded", Fault::Throttled),
+            ("ThrottlingException", Fault::Throttled),
+            ("AuthFailure: AWS was not able to validate the provided access credentials", Fault::Credentials),
+            ("UnauthorizedOperation: You are not authorized to perform this operation", Fault::Unauthorized),
+            ("dial tcp 127.0.0.1:5556: connect: connection refused", Fault::Unreachable),
+            ("InvalidKeyPair.NotFound", Fault::NotFound),
+            ("DependencyViolation: resource sg-1 has a dependent object", Fault::InUse),
+            ("InvalidParameterValue", Fault::Refused),
+        ];
+
+        for (text, fault) in told {
+            assert_eq!(Fault::of_text(text), fault, "{text}");
+        }
+        assert!(Fault::Throttled.is_transient() && !Fault::NoCapacity.is_transient());
+    }
+}

@@ -1,0 +1,176 @@
+//! Makes the instance ready for applications: waits for ssh, then installs what is missing there.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Act, StepContext, StepError};
+use crate::event::{Failure, Line, Lines};
+use crate::tool::ToolError;
+
+/// The fixed program that does it.
+const SCRIPT: &str = include_str!("../../templates/host/bootstrap");
+/// How its lines for a person begin.
+const SAID: &str = "=> ";
+/// How the line begins that tells why it ended.
+const REASON: &str = "error: ";
+/// How long it may take.
+const LIMIT: Duration = Duration::from_mins(15);
+
+/// Makes the instance ready for applications: Docker, kind, kubectl and git.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct BootstrapHost {}
+
+/// The instance is ready.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Bootstrapped {
+    /// What had to be done, in words.
+    pub done: Vec<String>,
+}
+
+impl Act for BootstrapHost {
+    const NAME: &'static str = "bootstrap_host";
+    type Output = Bootstrapped;
+
+    fn title(&self) -> String {
+        "Prepare the instance for applications".to_owned()
+    }
+
+    fn weight(&self) -> u32 {
+        20
+    }
+
+    fn summary(&self, output: &Bootstrapped) -> String {
+        if output.done.is_empty() { "everything is there".to_owned() } else { output.done.join(", ") }
+    }
+
+    async fn check(&self, _: &StepContext) -> Result<Option<Bootstrapped>, StepError> {
+        // Asking for everything that it takes is what the program does first.
+        Ok(None)
+    }
+
+    async fn run(&self, cx: &StepContext) -> Result<Bootstrapped, StepError> {
+        if let Some(address) = cx.ssh_address()? {
+            let ssh = cx.hosts.ssh(cx.target.id, &address)?;
+            ssh.wait(cx.settings.ssh.timeout, &cx.lines, &cx.cancel).await?;
+        }
+        let host = cx.host().await?;
+        let settings = &cx.settings.bootstrap;
+        let mut call = host.place.call("bash").args(["-c", SCRIPT, "bootstrap"]).timeout(LIMIT);
+        if let Some(proxy) = &settings.proxy {
+            call = call.secret_env("PROXY", proxy);
+        }
+        for (name, value) in [
+            ("PACKAGE_MIRROR", &settings.package_mirror),
+            ("DOWNLOAD_MIRROR", &settings.download_mirror),
+            ("REGISTRY_MIRROR", &settings.registry_mirror),
+        ] {
+            if let Some(url) = value {
+                call = call.env(name, url.as_str().trim_end_matches('/'));
+            }
+        }
+        let done = Arc::new(Mutex::new(Vec::new()));
+        let lines = told(&cx.lines, Arc::clone(&done));
+        let result = call.run_durably(&cx.calls_on(&host), "bootstrap", &lines, &cx.cancel).await;
+        let done = std::mem::take(&mut *done.lock().expect("nobody panics while holding this lock"));
+        match result {
+            Ok(_) => {
+                if let (Some(ssh), false) = (host.ssh(), done.is_empty()) {
+                    // Only who logs in anew belongs to the group that may use Docker.
+                    ssh.disconnect().await;
+                }
+                Ok(Bootstrapped { done })
+            }
+            Err(ToolError::Failed { lines, .. }) => Err(failed(lines)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn undo(&self, _: &StepContext, _: Option<Bootstrapped>) -> Result<Vec<String>, StepError> {
+        // What was installed goes with the instance, or serves the next deployment.
+        Ok(Vec::new())
+    }
+}
+
+/// Lines in which those for a person are told, and kept.
+fn told(lines: &Lines, done: Arc<Mutex<Vec<String>>>) -> Lines {
+    let lines = lines.clone();
+    Lines::new(move |line| match line {
+        Line::Output(text) => {
+            if let Some(said) = text.strip_prefix(SAID) {
+                lines.progress(said);
+                if said.starts_with("installing ") || said.starts_with("starting ") {
+                    done.lock().expect("nobody panics while holding this lock").push(said.to_owned());
+                }
+            }
+            lines.output(text);
+        }
+        Line::Progress(text) => lines.progress(text),
+        Line::Warning(text) => lines.warning(text),
+    })
+}
+
+/// Why the instance could not be prepared.
+fn failed(output: Vec<String>) -> StepError {
+    let reason = output.iter().rev().find_map(|line| line.strip_prefix(REASON));
+    let last = || output.iter().rev().find(|line| !line.trim().is_empty() && !line.starts_with(SAID));
+    let reason = reason.or_else(|| last().map(String::as_str)).unwrap_or("it does not say why").to_owned();
+    let is_full = output.iter().any(|line| line.to_ascii_lowercase().contains("no space left on device"));
+    let is_network = ["could not resolve", "failed to download", "cannot be downloaded", "unable to fetch", "curl: ("];
+    let is_network = output.iter().any(|line| is_network.iter().any(|text| line.to_ascii_lowercase().contains(text)));
+    let (code, next_step) = match (is_full, is_network) {
+        (true, _) => ("disk_full", "Give the instance a larger root volume (`EC2_VOLUME_GIB`), or free space on it"),
+        (false, true) => (
+            "bootstrap_no_network",
+            "Does the instance reach the internet? Otherwise set `BOOTSTRAP_PROXY`, or `BOOTSTRAP_PACKAGE_MIRROR` and \
+             `BOOTSTRAP_DOWNLOAD_MIRROR`",
+        ),
+        (false, false) => ("bootstrap_failed", "Read the last lines of the program, then try again"),
+    };
+    let failure = Failure {
+        code: code.to_owned(),
+        message: format!("the instance could not be prepared: {reason}"),
+        next_step: next_step.to_owned(),
+        output,
+    };
+    // A mirror or the network of an instance that has only just started may be slow to come.
+    if is_network && !is_full { StepError::Transient(failure) } else { StepError::Permanent(failure) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(lines: &[&str]) -> (bool, Failure) {
+        match failed(lines.iter().map(|&line| line.to_owned()).collect()) {
+            StepError::Transient(failure) => (true, failure),
+            StepError::Permanent(failure) => (false, failure),
+            StepError::Cancelled => panic!("nobody cancelled"),
+        }
+    }
+
+    #[test]
+    fn the_reason_that_the_program_tells_is_the_message() {
+        let (is_transient, failure) = failure(&[
+            "=> installing docker.io",
+            "E: noise",
+            "error: the user ubuntu may not use sudo without a password",
+        ]);
+
+        assert!(!is_transient);
+        assert_eq!(
+            failure.message,
+            "the instance could not be prepared: the user ubuntu may not use sudo without a password"
+        );
+    }
+
+    #[test]
+    fn a_full_disk_and_a_network_that_is_not_there_are_told_apart() {
+        let full = failure(&["error: no space left on device: 200 MB are free on /var/lib, 3000 MB are needed"]);
+        let network = failure(&["curl: (6) Could not resolve host: dl.k8s.io", "error: kubectl cannot be downloaded"]);
+
+        assert_eq!((full.0, full.1.code.as_str()), (false, "disk_full"));
+        assert_eq!((network.0, network.1.code.as_str()), (true, "bootstrap_no_network"));
+    }
+}

@@ -1,0 +1,118 @@
+//! Destroys the EC2 instance of a target, and all that was made with it.
+
+use serde::{Deserialize, Serialize};
+
+use super::remove_application::Removed;
+use super::{Act, StepContext, StepError};
+use crate::cloud::aws::Aws;
+use crate::cloud::aws::leftover::{Kind, Resource};
+use crate::event::Failure;
+use crate::id::Region;
+use crate::tool::terraform::{Terraform, module};
+
+/// Destroys the EC2 instance of a target, when this server made it and nothing else uses it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DestroyInstance {
+    /// Where.
+    pub region: Region,
+}
+
+impl Act for DestroyInstance {
+    const NAME: &'static str = "destroy_instance";
+    type Output = Removed;
+
+    fn title(&self) -> String {
+        "Destroy the EC2 instance".to_owned()
+    }
+
+    fn weight(&self) -> u32 {
+        30
+    }
+
+    fn summary(&self, output: &Removed) -> String {
+        output.summary()
+    }
+
+    async fn check(&self, _: &StepContext) -> Result<Option<Removed>, StepError> {
+        Ok(None)
+    }
+
+    async fn run(&self, cx: &StepContext) -> Result<Removed, StepError> {
+        cx.lock_target().await?;
+        if cx.store.is_target_used_by_others(cx.target.id, cx.deployment.id).await? {
+            cx.store.unlock_target(cx.target.id, cx.operation).await?;
+            return Err(StepError::Permanent(Failure {
+                code: "target_in_use".into(),
+                message: format!("another deployment has come onto `{}` meanwhile", cx.target.name),
+                next_step: "Send `decommission` again: it then removes only this application".into(),
+                output: Vec::new(),
+            }));
+        }
+        let removed = destroy(cx, &self.region).await?;
+        cx.store.unlock_target(cx.target.id, cx.operation).await?;
+        Ok(Removed { removed })
+    }
+
+    async fn undo(&self, cx: &StepContext, _: Option<Removed>) -> Result<Vec<String>, StepError> {
+        cx.store.unlock_target(cx.target.id, cx.operation).await?;
+        Ok(Vec::new())
+    }
+}
+
+/// Destroys by Terraform what its state knows, then by its tag what the state lacks; the record forgets the instance.
+pub(super) async fn destroy(cx: &StepContext, region: &Region) -> Result<Vec<String>, StepError> {
+    let aws = cx.aws(region).await?;
+    let known = cx.store.target(cx.target.id).await?.and_then(|it| it.instance);
+    if let Some(known) = &known {
+        let identity = aws.who_am_i().await?;
+        if identity.account != known.account {
+            return Err(StepError::Permanent(Failure {
+                code: "aws_other_account".into(),
+                message: format!(
+                    "the instance `{}` belongs to the account {}, and the credentials to {}",
+                    known.name, known.account, identity.account
+                ),
+                next_step: "Send the credentials of that account".into(),
+                output: Vec::new(),
+            }));
+        }
+    }
+    let mut there = aws.tagged(cx.target.id).await?;
+    if let Some(known) = known.filter(|known| !there.iter().any(|it| it.id == known.id)) {
+        // A call that a killed server left at work has removed it by now.
+        there.insert(0, Resource { kind: Kind::Instance, id: known.id });
+    }
+    let terraform = Terraform::new(&cx.settings);
+    let workspace = cx.workspace(&terraform, &aws).await?;
+    if workspace.exists() {
+        let destroyed = match workspace.reopen(module::CLOUD_LOCAL).await {
+            Ok(()) => workspace.destroy().await,
+            error => error,
+        };
+        match destroyed {
+            Ok(()) => (),
+            Err(error) if error.is_transient() || error.is_cancelled() => return Err(error.into()),
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "Terraform does not destroy: it is done by tags"
+                );
+            }
+        }
+    }
+    let rest = aws.tagged(cx.target.id).await?;
+    remove_tagged(&aws, &rest, cx).await?;
+    cx.store.set_target_instance(cx.target.id, None).await?;
+    cx.store.set_target_made_here(cx.target.id, false).await?;
+    cx.store.drop_schema(&super::account::schema(cx.target.id)).await?;
+    let _ = tokio::fs::remove_dir_all(cx.target_folder()).await;
+    Ok(there.iter().map(ToString::to_string).collect())
+}
+
+/// Removes resources without Terraform.
+pub(super) async fn remove_tagged(aws: &Aws, resources: &[Resource], cx: &StepContext) -> Result<(), StepError> {
+    tokio::select! {
+        result = aws.remove(resources, &cx.lines) => Ok(result?),
+        () = cx.cancel.cancelled() => Err(StepError::Cancelled),
+    }
+}

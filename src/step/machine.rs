@@ -1,0 +1,109 @@
+//! What a failure of a step has to do with the machine that it worked on: gone, stopped, at another address, full.
+
+use super::check_account::CheckAccount;
+use super::destroy_instance::DestroyInstance;
+use super::find_instance::FindInstance;
+use super::provision_instance::{Fate, ProvisionInstance, fate, gone};
+use super::verify_account::VerifyAccount;
+use super::{Act, StepContext, StepError};
+use crate::event::Failure;
+use crate::id::Mode;
+use crate::store::record::Instance;
+
+/// The steps that work on no machine: what they say is of AWS, or of the disk here.
+const AT_AWS: [&str; 5] =
+    [CheckAccount::NAME, ProvisionInstance::NAME, FindInstance::NAME, DestroyInstance::NAME, VerifyAccount::NAME];
+/// Code of the failure of a step whose machine is gone.
+const GONE: &str = "instance_gone";
+
+impl StepContext {
+    /// Puts a failure that has to do with the machine in the words of what became of the machine.
+    pub(super) async fn explained<T>(&self, result: Result<T, StepError>) -> Result<T, StepError> {
+        match result {
+            Err(error) if self.target.mode == Mode::CloudLocal && !AT_AWS.contains(&self.step) => {
+                Err(Box::pin(self.of_machine(error)).await)
+            }
+            result => result,
+        }
+    }
+
+    async fn of_machine(&self, error: StepError) -> StepError {
+        let (StepError::Transient(failure) | StepError::Permanent(failure)) = &error else { return error };
+        let Ok(Some(instance)) = self.instance() else { return error };
+        if is_full(failure) {
+            return StepError::Permanent(full(failure, &instance));
+        }
+        if !["host_unreachable", "host_connection_lost", "docker_failed"].contains(&failure.code.as_str()) {
+            return error;
+        }
+        // Without credentials, or when AWS does not answer either, what ssh said is all there is.
+        let Ok(aws) = self.aws(&instance.region).await else { return error };
+        match fate(self, &aws, &instance).await {
+            Ok(Fate::Gone) => gone(&instance.id),
+            Ok(Fate::Runs(now)) if now.public_ip != instance.public_ip => StepError::Permanent(moved(&instance, &now)),
+            Err(StepError::Permanent(failure)) if failure.code.starts_with("instance_") => {
+                StepError::Permanent(failure)
+            }
+            Ok(Fate::Runs(_)) | Err(_) => error,
+        }
+    }
+}
+
+/// Whether a step failed because its machine is no longer there: what it left on it is gone too.
+pub(super) fn is_gone(error: &StepError) -> bool {
+    matches!(error, StepError::Permanent(failure) if failure.code == GONE)
+}
+
+fn is_full(failure: &Failure) -> bool {
+    let says = |text: &str| text.to_ascii_lowercase().contains("no space left on device");
+    failure.code == "disk_full" || says(&failure.message) || failure.output.iter().any(|line| says(line))
+}
+
+fn full(failure: &Failure, instance: &Instance) -> Failure {
+    let Instance { id, user, public_ip, .. } = instance;
+    Failure {
+        code: "disk_full".into(),
+        message: format!("the disk of the EC2 instance `{id}` is full ({})", failure.message),
+        next_step: format!(
+            "Free some space, for example with `ssh {user}@{public_ip} docker system prune -a`, or decommission it, set \
+             `EC2_VOLUME_GIB` to more, and deploy again"
+        ),
+        output: failure.output.clone(),
+    }
+}
+
+fn moved(before: &Instance, now: &Instance) -> Failure {
+    Failure {
+        code: "instance_moved".into(),
+        message: format!(
+            "the EC2 instance `{}` has another public address than when this began: {}, it was {}",
+            before.id, now.public_ip, before.public_ip
+        ),
+        next_step: "Was it stopped and started? Send the request again, which goes to the new address".into(),
+        output: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(message: &str, output: &[&str]) -> Failure {
+        Failure {
+            code: "tool_failed".into(),
+            message: message.into(),
+            next_step: String::new(),
+            output: output.iter().map(|&line| line.to_owned()).collect(),
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_known_by_what_programs_say_of_it() {
+        assert!(is_full(&failure(
+            "`git fetch` ended with exit code 128: fatal: write error: No space left on device",
+            &[]
+        )));
+        assert!(is_full(&failure("it failed", &["write /var/lib/docker/tmp: no space left on device", ""])));
+        assert!(!is_full(&failure("it failed", &["connection reset"])));
+    }
+}

@@ -1,0 +1,50 @@
+//! Asks AWS whether anything of a target is left.
+
+use serde::{Deserialize, Serialize};
+
+use super::remove_application::Removed;
+use super::{Act, StepContext, StepError};
+use crate::event::Failure;
+use crate::id::Region;
+
+/// Asks AWS whether anything of a target is left.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct VerifyAccount {
+    /// Where.
+    pub region: Region,
+}
+
+impl Act for VerifyAccount {
+    const NAME: &'static str = "verify_account";
+    type Output = Removed;
+
+    fn title(&self) -> String {
+        "Ask AWS whether anything is left".to_owned()
+    }
+
+    fn summary(&self, _: &Removed) -> String {
+        "AWS knows of nothing more".to_owned()
+    }
+
+    async fn check(&self, _: &StepContext) -> Result<Option<Removed>, StepError> {
+        Ok(None)
+    }
+
+    async fn run(&self, cx: &StepContext) -> Result<Removed, StepError> {
+        let left = cx.aws(&self.region).await?.tagged(cx.target.id).await?;
+        if left.is_empty() {
+            return Ok(Removed::default());
+        }
+        let left: Vec<String> = left.iter().map(ToString::to_string).collect();
+        Err(StepError::Transient(Failure {
+            code: "leftovers".into(),
+            message: format!("still there: {}", left.join(", ")),
+            next_step: "Send `decommission` again, or remove them in the EC2 console".into(),
+            output: left,
+        }))
+    }
+
+    async fn undo(&self, _: &StepContext, _: Option<Removed>) -> Result<Vec<String>, StepError> {
+        Ok(Vec::new())
+    }
+}

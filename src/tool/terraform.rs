@@ -1,0 +1,358 @@
+//! Terraform (or OpenTofu): typed calls on one folder per target.
+//!
+//! Credentials are in the environment of the calls and nowhere else; what changes the world outlives a killed server and
+//! gets one SIGINT and a long grace, because a second one, or SIGKILL, would leave things that the state does not know.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::cloud::aws::Keys;
+use crate::config::Settings;
+use crate::event::{Line, Lines};
+use crate::id::Region;
+use crate::tool::{Call, Output, ToolError};
+
+pub mod error;
+pub mod module;
+mod printed;
+
+pub use error::TerraformError;
+use printed::Told;
+
+/// How long a call may take to end after its one SIGINT: an instance that is being made is waited for.
+const GRACE: Duration = Duration::from_mins(10);
+/// How long looking at a state or an output may take.
+const LOOK_LIMIT: Duration = Duration::from_mins(1);
+/// How long a call waits for a state that another one has locked.
+const LOCK_WAIT: &str = "-lock-timeout=60s";
+/// How often the turn to fetch providers is asked for.
+const TURN_RETRY: Duration = Duration::from_millis(200);
+/// The plan that is applied.
+const PLAN: &str = "next.tfplan";
+/// The values of the module's variables.
+const VARIABLES: &str = "terraform.tfvars.json";
+
+/// Variables of the server that must not reach a call: other credentials, secrets of ours, switches of Terraform.
+const WITHHELD: &[&str] = &[
+    "AWS_PROFILE",
+    "AWS_DEFAULT_PROFILE",
+    "AWS_DEFAULT_REGION",
+    "AWS_SESSION_TOKEN",
+    "AWS_SECURITY_TOKEN",
+    "AWS_ROLE_ARN",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "DATABASE_URL",
+    "ENCRYPTION_KEY",
+    "API_KEYS",
+    "AZURE_OPENAI_API_KEY",
+    "TF_LOG",
+    "TF_LOG_CORE",
+    "TF_LOG_PROVIDER",
+    "TF_LOG_PATH",
+    "TF_CLI_ARGS",
+    "TF_WORKSPACE",
+    "TF_DATA_DIR",
+    "TF_VAR_region",
+];
+
+/// The terraform program as the settings say.
+#[derive(Debug, Clone)]
+pub struct Terraform {
+    program: PathBuf,
+    timeout: Duration,
+    /// Providers that all workspaces share.
+    providers: PathBuf,
+}
+
+/// Where a state is kept.
+#[derive(Debug, Clone)]
+pub enum Backend {
+    /// In the folder of the target.
+    Folder,
+    /// In PostgreSQL, where any machine can carry on.
+    Postgres {
+        /// Address with its password.
+        url: SecretString,
+        /// One schema per target.
+        schema: String,
+    },
+}
+
+/// One module with its variables and its state.
+#[derive(Debug)]
+pub struct Workspace<'a> {
+    /// The program.
+    pub terraform: &'a Terraform,
+    /// Folder of module and state.
+    pub folder: PathBuf,
+    /// Where the calls of this step keep their records (see [`Call::run_durably`]).
+    pub calls: PathBuf,
+    /// Where the state is kept.
+    pub backend: Backend,
+    /// Whose account it is.
+    pub keys: &'a Keys,
+    /// Region.
+    pub region: &'a Region,
+    /// Where progress is told.
+    pub lines: &'a Lines,
+    /// Interrupts the call at work.
+    pub cancel: &'a CancellationToken,
+}
+
+impl Terraform {
+    /// Terraform as the settings say, with its providers in the workspace.
+    #[must_use]
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            program: settings.terraform.program.clone(),
+            timeout: settings.terraform.timeout,
+            providers: settings.store.workspace.join("terraform-providers"),
+        }
+    }
+
+    /// The program's version.
+    ///
+    /// # Errors
+    /// [`TerraformError`] when it cannot be run.
+    pub async fn version(&self) -> Result<String, TerraformError> {
+        #[derive(Deserialize)]
+        struct Version {
+            terraform_version: String,
+        }
+        let call = Call::new(&self.program).args(["version", "-json"]).env("CHECKPOINT_DISABLE", "1");
+        let output = call.run(&Lines::none(), &CancellationToken::new()).await?;
+        let version: Version = parse("version", &output.stdout)?;
+        Ok(version.terraform_version)
+    }
+
+    /// Waits until nobody else fetches providers: their shared folder does not bear two at a time.
+    async fn turn(&self, lines: &Lines, cancel: &CancellationToken) -> Result<std::fs::File, TerraformError> {
+        super::folder::make_private(&self.providers).map_err(TerraformError::Folder)?;
+        let path = self.providers.join("lock");
+        let open = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(path);
+        let file = open.map_err(TerraformError::Folder)?;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(file),
+                Err(std::fs::TryLockError::WouldBlock) => (),
+                Err(std::fs::TryLockError::Error(source)) => return Err(TerraformError::Folder(source)),
+            }
+            lines.progress("another operation fetches Terraform's providers; waiting for it");
+            tokio::select! {
+                () = tokio::time::sleep(TURN_RETRY) => (),
+                () = cancel.cancelled() => return Err(TerraformError::Tool(ToolError::Cancelled { program: "terraform init".into() })),
+            }
+        }
+    }
+}
+
+impl Workspace<'_> {
+    /// Whether anything was ever made with this folder as the place of its state.
+    #[must_use]
+    pub fn exists(&self) -> bool {
+        self.folder.join(VARIABLES).exists()
+    }
+
+    /// The value that a variable of text was given before.
+    #[must_use]
+    pub fn variable(&self, name: &str) -> Option<String> {
+        let text = std::fs::read_to_string(self.folder.join(VARIABLES)).ok()?;
+        serde_json::from_str::<Value>(&text).ok()?[name].as_str().map(str::to_owned)
+    }
+
+    /// Writes the values of the module's variables.
+    ///
+    /// # Errors
+    /// [`TerraformError::Folder`] when the folder cannot be written.
+    pub fn set_variables(&self, variables: &impl Serialize) -> Result<(), TerraformError> {
+        let io = TerraformError::Folder;
+        super::folder::make_private(&self.folder).map_err(io)?;
+        let text = serde_json::to_string_pretty(variables).map_err(|error| io(error.into()))?;
+        std::fs::write(self.folder.join(VARIABLES), text).map_err(io)
+    }
+
+    /// Unpacks the module, writes its variables, fetches the providers and validates all of it.
+    ///
+    /// # Errors
+    /// [`TerraformError`] with the cause.
+    pub async fn prepare(&self, module: &str, variables: &impl Serialize) -> Result<(), TerraformError> {
+        self.set_variables(variables)?;
+        self.reopen(module).await?;
+        let output = self.look("validate", &["validate", "-json"]).await;
+        match output {
+            Ok(output) => {
+                let validated: Validated = parse("validate", &output.stdout)?;
+                if validated.valid { Ok(()) } else { Err(invalid(&validated.diagnostics)) }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes the folder usable again, with the variables that it was prepared with.
+    ///
+    /// # Errors
+    /// [`TerraformError`] with the cause.
+    pub async fn reopen(&self, module: &str) -> Result<(), TerraformError> {
+        module::unpack(module, &self.folder).map_err(TerraformError::Folder)?;
+        let backend = self.folder.join("backend.tf.json");
+        match &self.backend {
+            Backend::Folder => {
+                let _ = std::fs::remove_file(backend);
+            }
+            Backend::Postgres { schema, .. } => {
+                let text = json!({"terraform": {"backend": {"pg": {"schema_name": schema}}}}).to_string();
+                std::fs::write(backend, text).map_err(TerraformError::Folder)?;
+            }
+        }
+        let turn = self.terraform.turn(self.lines, self.cancel).await?;
+        self.lines.progress("fetching Terraform's providers");
+        let done = self.change("init", &["init", "-input=false", "-json"]).await;
+        drop(turn);
+        done.map(drop)
+    }
+
+    /// Plans what brings the world to the variables; [`Workspace::apply`] does it.
+    ///
+    /// # Errors
+    /// [`TerraformError`] with the cause.
+    pub async fn plan(&self) -> Result<(), TerraformError> {
+        self.lines.progress("planning");
+        let out = format!("-out={PLAN}");
+        self.change("plan", &["plan", "-input=false", "-json", LOCK_WAIT, &out]).await.map(drop)
+    }
+
+    /// Does what was planned.
+    ///
+    /// # Errors
+    /// [`TerraformError`] with the cause.
+    pub async fn apply(&self) -> Result<(), TerraformError> {
+        self.change("apply", &["apply", "-input=false", "-json", LOCK_WAIT, PLAN]).await.map(drop)
+    }
+
+    /// Removes everything that the state knows.
+    ///
+    /// # Errors
+    /// [`TerraformError`] with the cause.
+    pub async fn destroy(&self) -> Result<(), TerraformError> {
+        let args = ["destroy", "-auto-approve", "-input=false", "-json", LOCK_WAIT];
+        self.change("destroy", &args).await.map(drop)
+    }
+
+    /// The module's outputs.
+    ///
+    /// # Errors
+    /// [`TerraformError`] when one is missing or the state cannot be read.
+    pub async fn outputs<T: DeserializeOwned>(&self) -> Result<T, TerraformError> {
+        let output = self.look("output", &["output", "-json"]).await?;
+        let values: serde_json::Map<String, Value> = parse("output", &output.stdout)?;
+        let flat: serde_json::Map<String, Value> =
+            values.into_iter().map(|(name, it)| (name, it.get("value").cloned().unwrap_or_default())).collect();
+        parse("output", &Value::from(flat).to_string())
+    }
+
+    /// The ids of all resources that the state knows.
+    ///
+    /// # Errors
+    /// [`TerraformError`] when the state cannot be read.
+    pub async fn resource_ids(&self) -> Result<Vec<String>, TerraformError> {
+        let output = self.look("state", &["state", "pull"]).await?;
+        if output.stdout.trim().is_empty() {
+            return Ok(Vec::new());
+        }
+        let state: Value = parse("state", &output.stdout)?;
+        let resources = state["resources"].as_array().into_iter().flatten().filter(|it| it["mode"] == "managed");
+        let instances = resources.flat_map(|it| it["instances"].as_array().into_iter().flatten());
+        Ok(instances.filter_map(|it| it["attributes"]["id"].as_str().map(str::to_owned)).collect())
+    }
+
+    /// A call that changes the world, or the folder.
+    async fn change(&self, name: &'static str, args: &[&str]) -> Result<Output, TerraformError> {
+        let told = Arc::new(Mutex::new(Told::default()));
+        let lines = {
+            let (told, lines) = (Arc::clone(&told), self.lines.clone());
+            Lines::new(move |line| match line {
+                Line::Output(text) => {
+                    if let Some(progress) = told.lock().expect("nobody panics while holding this lock").take(&text) {
+                        lines.progress(progress);
+                    }
+                    lines.output(text);
+                }
+                Line::Progress(text) => lines.progress(text),
+                Line::Warning(text) => lines.warning(text),
+            })
+        };
+        let call = self.call(args).timeout(self.terraform.timeout).grace(GRACE).tell_stdout();
+        let result = call.run_durably(&self.calls, &format!("terraform-{name}"), &lines, self.cancel).await;
+        let told = std::mem::take(&mut *told.lock().expect("nobody panics while holding this lock"));
+        result.map_err(|error| TerraformError::of(name, error, told.errors))
+    }
+
+    async fn look(&self, name: &'static str, args: &[&str]) -> Result<Output, TerraformError> {
+        let call = self.call(args).timeout(LOOK_LIMIT);
+        call.run(self.lines, self.cancel).await.map_err(|error| TerraformError::of(name, error, Vec::new()))
+    }
+
+    fn call(&self, args: &[&str]) -> Call {
+        let call = Call::new(&self.terraform.program)
+            .args(args)
+            .directory(&self.folder)
+            .withhold(WITHHELD)
+            .env("TF_IN_AUTOMATION", "1")
+            .env("TF_INPUT", "0")
+            .env("CHECKPOINT_DISABLE", "1")
+            .env("TF_PLUGIN_CACHE_DIR", &self.terraform.providers)
+            .env("TF_PLUGIN_CACHE_MAY_BREAK_DEPENDENCY_LOCK_FILE", "1")
+            .env("AWS_REGION", self.region)
+            .secret_env("AWS_ACCESS_KEY_ID", &self.keys.access_key_id)
+            .secret_env("AWS_SECRET_ACCESS_KEY", &self.keys.secret_access_key);
+        let call = match &self.keys.session_token {
+            Some(token) => call.secret_env("AWS_SESSION_TOKEN", token),
+            None => call,
+        };
+        match &self.backend {
+            Backend::Folder => call,
+            Backend::Postgres { url, .. } => call.secret_env("PG_CONN_STR", url),
+        }
+    }
+}
+
+/// What `validate` answers.
+#[derive(Deserialize)]
+struct Validated {
+    valid: bool,
+    diagnostics: Vec<Value>,
+}
+
+/// The folder of a target's module and state below the target's own.
+#[must_use]
+pub fn folder(target: &Path) -> PathBuf {
+    target.join("terraform")
+}
+
+fn parse<T: DeserializeOwned>(command: &'static str, text: &str) -> Result<T, TerraformError> {
+    serde_json::from_str(text).map_err(|error| {
+        TerraformError::Tool(ToolError::Unexpected { program: format!("terraform {command}"), what: error.to_string() })
+    })
+}
+
+fn invalid(diagnostics: &[Value]) -> TerraformError {
+    let text = |it: &Value| {
+        let part = |name: &str| it[name].as_str().unwrap_or_default().to_owned();
+        format!("{}: {}", part("summary"), part("detail"))
+    };
+    let errors = diagnostics.iter().filter(|it| it["severity"] == "error").map(text).collect();
+    let tool = ToolError::Failed { program: "terraform validate".into(), status: "errors".into(), lines: Vec::new() };
+    TerraformError::of("validate", tool, errors)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,348 @@
+//! Stories about EC2 instances up to the moment when one answers by ssh: what is looked at before, what is made, and
+//! that nothing stays of it. The fake ssh lets nobody in, so every deploy here ends by being taken back.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use rustix::process::{Pid, Signal};
+use serde_json::json;
+
+use crate::world::aws::{ACCESS_KEY, SECRET_KEY};
+use crate::world::{World, eventually, with};
+
+const NOTHING: Vec<String> = Vec::new();
+
+#[tokio::test]
+async fn all_that_is_wrong_with_an_account_comes_in_one_answer_and_nothing_is_made() {
+    let world = World::start().await;
+    world.aws.forget_key_pair();
+    world.aws.refuse("RunInstances", "UnauthorizedOperation");
+    fs::remove_file(world.path("keys/it-key.pem")).unwrap();
+
+    let answer = world.chat(&world.ask_cloud("deploy")).await;
+
+    let text = answer.text();
+    assert_eq!(answer.state(), "failed", "{text}");
+    assert!(text.contains("3 things are not as they must be"), "{text}");
+    assert!(text.contains("there is no key pair `it-key` in eu-central-1"), "{text}");
+    assert!(text.contains("neither `it-key.pem` nor `it-key`"), "{text}");
+    assert!(text.contains("ec2:RunInstances"), "{text}");
+    assert_eq!(world.calls("terraform"), NOTHING);
+    assert_eq!(world.leftovers().await, NOTHING);
+}
+
+#[tokio::test]
+async fn credentials_that_aws_refuses_are_told_at_once() {
+    let world = World::start().await;
+    world.aws.refuse("GetCallerIdentity", "InvalidClientTokenId");
+
+    let answer = world.chat(&world.ask_cloud("deploy")).await;
+
+    let operation = world.ended(&answer.operation()).await;
+    assert_eq!(operation["error"]["code"], "aws_credentials_refused", "{operation:#}");
+    assert_eq!(world.aws.count("DescribeSubnets"), 0);
+}
+
+#[tokio::test]
+async fn an_instance_that_lets_nobody_in_is_destroyed_again() {
+    let world = World::start().await;
+
+    let answer = world.chat(&world.ask_cloud("deploy")).await;
+
+    assert_eq!(answer.state(), "undone", "{}", answer.text());
+    assert!(answer.text().contains("EC2 instance `i-"), "{}", answer.text());
+    assert_eq!(world.count("terraform", "apply"), 1, "{:?}", world.calls("terraform"));
+    assert_eq!(world.count("terraform", "destroy"), 1);
+    assert_eq!(world.aws.things(), NOTHING);
+    assert_eq!(world.leftovers().await, NOTHING);
+}
+
+#[tokio::test]
+async fn a_plan_says_what_an_instance_costs_and_makes_nothing() {
+    let world = World::start().await;
+
+    let answer = world.chat(&with(world.ask_cloud("deploy"), "dry_run", true)).await;
+
+    assert!(answer.text().contains("costs about 0.057 USD per hour"), "{}", answer.text());
+    assert_eq!(world.aws.things(), NOTHING);
+}
+
+#[tokio::test]
+async fn what_a_killed_terraform_made_without_writing_it_down_is_found_by_its_tag() {
+    let mut world = World::start().await;
+    world.gates.hold("terraform-state");
+    let body = world.ask_cloud("deploy");
+    let _answer = world.begin(&body);
+    world.gates.reached("terraform-state").await;
+
+    let operation = world.latest().await;
+    world.server.kill().await;
+    kill_programs(&world);
+    world.gates.release("terraform-state");
+    world.start_again().await;
+
+    let operation = world.ended(&operation).await;
+    assert_eq!(operation["state"], "undone", "{operation:#}");
+    assert_eq!(world.aws.count("TerminateInstances"), 1);
+    assert_eq!(world.aws.things(), NOTHING);
+    assert_eq!(world.leftovers().await, NOTHING);
+}
+
+#[tokio::test]
+async fn a_terraform_that_outlives_the_server_is_waited_for_and_nothing_is_made_twice() {
+    let mut world = World::start().await;
+    world.gates.hold("terraform-state");
+    let body = world.ask_cloud("deploy");
+    let _answer = world.begin(&body);
+    world.gates.reached("terraform-state").await;
+
+    let operation = world.latest().await;
+    world.server.kill().await;
+    world.start_again().await;
+    world.gates.release("terraform-state");
+
+    let operation = world.ended(&operation).await;
+    assert_eq!(operation["state"], "undone", "{operation:#}");
+    assert_eq!(world.aws.count("TerminateInstances"), 0, "it was in the state");
+    assert_eq!(world.aws.things(), NOTHING);
+}
+
+#[tokio::test]
+async fn no_capacity_in_one_zone_is_tried_in_the_next() {
+    let world = World::start().await;
+    world.gates.fail_times("terraform-apply", 1, "InsufficientInstanceCapacity: none left");
+
+    let answer = world.chat(&world.ask_cloud("deploy")).await;
+
+    assert_eq!(answer.state(), "undone");
+    assert_eq!(world.count("terraform", "apply"), 2, "{:?}", world.calls("terraform"));
+    assert_eq!(world.aws.things(), NOTHING);
+}
+
+#[tokio::test]
+async fn no_capacity_at_all_and_what_is_not_allowed_are_told_and_taken_back() {
+    for (text, code) in
+        [("InsufficientInstanceCapacity", "aws_no_capacity"), ("UnauthorizedOperation", "aws_unauthorized")]
+    {
+        let world = World::start().await;
+        world.gates.fail("terraform-apply", text);
+
+        let answer = world.chat(&world.ask_cloud("deploy")).await;
+
+        let operation = world.ended(&answer.operation()).await;
+        assert_eq!(operation["error"]["code"], code, "{operation:#}");
+        assert_eq!(world.aws.things(), NOTHING);
+        assert_eq!(world.leftovers().await, NOTHING);
+    }
+}
+
+#[tokio::test]
+async fn throttling_and_a_locked_state_are_tried_again() {
+    for text in ["RequestLimitExceeded", "Error acquiring the state lock"] {
+        let world = World::start().await;
+        world.gates.fail_times("terraform-apply", 1, text);
+
+        let answer = world.chat(&world.ask_cloud("deploy")).await;
+
+        let events = world.events(&answer.operation()).await;
+        assert!(events.iter().any(|it| it["type"] == "step_retrying"), "{text}: {events:?}");
+        assert_eq!(world.count("terraform", "apply"), 2, "{text}");
+        assert_eq!(world.aws.things(), NOTHING);
+    }
+}
+
+#[tokio::test]
+async fn a_cancelled_deploy_takes_the_instance_back() {
+    let world = World::start().await;
+    world.gates.hold("ssh");
+    let body = world.ask_cloud("deploy");
+    let _answer = world.begin(&body);
+    world.gates.reached("ssh").await;
+
+    let operation = world.latest().await;
+    world.post(&format!("/v1/operations/{operation}/cancel")).await;
+    world.gates.release("ssh");
+
+    let operation = world.ended(&operation).await;
+    assert_eq!(operation["state"], "cancelled", "{operation:#}");
+    assert_eq!(world.aws.things(), NOTHING);
+    assert_eq!(world.leftovers().await, NOTHING);
+}
+
+#[tokio::test]
+async fn a_kept_instance_stays_and_a_decommission_takes_it_with_a_receipt() {
+    let world = World::start().await;
+
+    let deploy = world.chat(&with(world.ask_cloud("deploy"), "keep_target", true)).await;
+    let kept = world.aws.things();
+    let again = world.chat(&world.ask_cloud("deploy")).await;
+
+    assert_eq!(deploy.state(), "failed", "{}", deploy.text());
+    assert!(deploy.text().contains("stays, as `keep_target` asks"), "{}", deploy.text());
+    assert_eq!(kept.len(), 2, "{kept:?}");
+    // The second deploy found the instance: it is not its own, and stays.
+    assert_eq!(world.count("terraform", "apply"), 1);
+    assert_eq!((again.state(), world.aws.things()), ("failed", kept.clone()));
+
+    let gone = world.chat(&world.ask_cloud("decommission")).await;
+
+    assert_eq!(gone.state(), "succeeded", "{}", gone.text());
+    assert!(kept.iter().all(|id| gone.text().contains(id)), "{}", gone.text());
+    assert!(gone.text().contains("asked AWS in eu-central-1"), "{}", gone.text());
+    assert_eq!(world.leftovers().await, NOTHING);
+}
+
+/// The points in the middle of what Terraform and ssh do.
+const MIDDLES: [&str; 6] =
+    ["terraform-init", "terraform-plan", "terraform-apply", "terraform-state", "ssh", "terraform-destroy"];
+
+#[tokio::test]
+async fn a_server_that_is_killed_in_the_middle_of_anything_makes_one_instance_and_leaves_none() {
+    for point in MIDDLES {
+        let mut world = World::start().await;
+        world.gates.hold(point);
+        let body = world.ask_cloud("deploy");
+        let _answer = world.begin(&body);
+        world.gates.reached(point).await;
+
+        let operation = world.latest().await;
+        world.server.kill().await;
+        world.gates.release(point);
+        world.start_again().await;
+
+        let operation = world.ended(&operation).await;
+        assert_eq!(operation["state"], "undone", "{point}: {operation:#}");
+        assert_eq!(world.count("made", "instance"), 1, "{point}");
+        assert_eq!(world.leftovers().await, NOTHING, "{point}");
+    }
+}
+
+#[tokio::test]
+async fn whatever_is_killed_with_the_server_leaves_nothing() {
+    for point in MIDDLES {
+        let mut world = World::start().await;
+        world.gates.hold(point);
+        let body = world.ask_cloud("deploy");
+        let _answer = world.begin(&body);
+        world.gates.reached(point).await;
+
+        let operation = world.latest().await;
+        world.server.kill().await;
+        kill_programs(&world);
+        world.gates.release(point);
+        world.start_again().await;
+
+        let operation = world.ended(&operation).await;
+        assert_eq!(operation["state"], "undone", "{point}: {operation:#}");
+        assert_eq!(world.leftovers().await, NOTHING, "{point}");
+    }
+}
+
+#[tokio::test]
+async fn a_decommission_goes_on_after_a_kill_in_the_middle() {
+    let mut world = World::start().await;
+    world.chat(&with(world.ask_cloud("deploy"), "keep_target", true)).await;
+    world.gates.hold("terraform-destroy");
+    let body = world.ask_cloud("decommission");
+    let _answer = world.begin(&body);
+    world.gates.reached("terraform-destroy").await;
+
+    let operation = world.latest().await;
+    world.server.kill().await;
+    kill_programs(&world);
+    world.gates.release("terraform-destroy");
+    world.start_again().await;
+
+    let operation = world.ended(&operation).await;
+    assert_eq!(operation["state"], "succeeded", "{operation:#}");
+    assert_eq!(world.leftovers().await, NOTHING);
+}
+
+#[tokio::test]
+async fn a_decommission_that_aws_refuses_says_so_and_works_when_sent_again() {
+    let world = World::start().await;
+    world.chat(&with(world.ask_cloud("deploy"), "keep_target", true)).await;
+    world.gates.fail("terraform-destroy", "UnauthorizedOperation");
+    world.aws.refuse("TerminateInstances", "UnauthorizedOperation");
+
+    let refused = world.chat(&world.ask_cloud("decommission")).await;
+    world.aws.allow("TerminateInstances");
+    let again = world.chat(&world.ask_cloud("decommission")).await;
+
+    assert_eq!(refused.state(), "failed", "{}", refused.text());
+    assert!(refused.text().contains("UnauthorizedOperation"), "{}", refused.text());
+    // Terraform still may not: what it knows carries the tag too.
+    assert_eq!(again.state(), "succeeded", "{}", again.text());
+    assert_eq!(world.leftovers().await, NOTHING);
+}
+
+#[tokio::test]
+async fn an_undo_that_is_not_allowed_is_stuck_and_goes_on_when_it_is() {
+    let world = World::with(&[("AWS_ACCESS_KEY_ID", ACCESS_KEY), ("AWS_SECRET_ACCESS_KEY", SECRET_KEY)]).await;
+    world.gates.hold("ssh");
+    let body = world.ask_cloud("deploy");
+    let _answer = world.begin(&body);
+    world.gates.reached("ssh").await;
+    world.aws.refuse("DescribeSecurityGroups", "UnauthorizedOperation");
+
+    world.gates.release("ssh");
+    let operation = world.latest().await;
+    let stuck = world.ended(&operation).await;
+    world.aws.allow("DescribeSecurityGroups");
+    world.post(&format!("/v1/operations/{operation}/resume")).await;
+
+    assert_eq!((&stuck["state"], &stuck["error"]["code"]), (&json!("stuck"), &json!("aws_unauthorized")), "{stuck:#}");
+    eventually("everything to be taken back", async || world.aws.things().is_empty()).await;
+    assert_eq!(world.ended(&operation).await["state"], "undone");
+    assert_eq!(world.leftovers().await, NOTHING);
+}
+
+#[tokio::test]
+async fn credentials_of_two_requests_do_not_mix_and_are_nowhere_in_clear() {
+    let world = World::start().await;
+    let mut other = with(world.ask_cloud("deploy"), "instance_id", "other-box");
+    other["aws_credentials"]["aws_secret_access_key"] = json!("another-secret-another-secret");
+    let one = world.ask_cloud("deploy");
+
+    let (first, second) = tokio::join!(world.chat(&one), world.chat(&other));
+
+    assert_eq!((first.state(), second.state()), ("undone", "undone"));
+    // One target and the checksum of the secret that its calls had, each.
+    let keys: BTreeSet<String> = world.calls("terraform-keys").into_iter().collect();
+    let checksums: BTreeSet<&str> = keys.iter().filter_map(|it| it.split_once(' ')).map(|it| it.1).collect();
+    assert_eq!((keys.len(), checksums.len()), (2, 2), "{keys:?}");
+    let mut said = world.server.log();
+    for answer in [&first, &second] {
+        said += &json!([answer.body, world.events(&answer.operation()).await]).to_string();
+    }
+    said.push_str(&world.calls("terraform").concat());
+    for secret in [SECRET_KEY, "another-secret-another-secret", ACCESS_KEY] {
+        assert!(!said.contains(secret), "{secret} is shown");
+        assert_eq!(files_with(&world.path(""), secret), NOTHING);
+    }
+}
+
+/// Ends what the killed server left at work, as a power cut would.
+fn kill_programs(world: &World) {
+    let records = files_with(&world.path("workspace/operations"), "\"pid\":");
+    for record in &records {
+        let record: serde_json::Value = serde_json::from_str(&fs::read_to_string(record).unwrap()).unwrap();
+        let group = Pid::from_raw(i32::try_from(record["pid"].as_i64().unwrap()).unwrap()).unwrap();
+        let _ = rustix::process::kill_process_group(group, Signal::KILL);
+    }
+}
+
+/// The files below a folder that hold a text.
+fn files_with(folder: &Path, text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(files_with(&path, text));
+        } else if fs::read(&path).is_ok_and(|bytes| String::from_utf8_lossy(&bytes).contains(text)) {
+            found.push(path.display().to_string());
+        }
+    }
+    found
+}

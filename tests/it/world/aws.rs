@@ -1,0 +1,255 @@
+//! A small AWS account on a socket: what the server asks of EC2 and STS. Things are files, which the fake `terraform`
+//! makes: `cloud/<id>` holds the target that a thing belongs to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use tokio::net::TcpListener;
+use tokio_util::task::AbortOnDropHandle;
+
+/// The account of the access key; another key has another account.
+pub(crate) const ACCESS_KEY: &str = "AKIAITITITITITITITIT";
+/// Its secret.
+pub(crate) const SECRET_KEY: &str = "it-secret-it-secret-it-secret-it";
+
+/// The account.
+#[derive(Debug)]
+pub(crate) struct Aws {
+    inner: Arc<Inner>,
+    pub(crate) endpoint: String,
+    _serving: AbortOnDropHandle<()>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    things: PathBuf,
+    /// What an action answers instead, as code and message.
+    refusals: Mutex<BTreeMap<String, (String, String)>>,
+    calls: Mutex<Vec<String>>,
+    key_pairs: Mutex<BTreeSet<String>>,
+}
+
+impl Aws {
+    pub(super) async fn start(world: &Path) -> Self {
+        let things = world.join("cloud");
+        fs::create_dir_all(&things).unwrap();
+        let inner = Arc::new(Inner {
+            things,
+            refusals: Mutex::default(),
+            calls: Mutex::default(),
+            key_pairs: Mutex::new(BTreeSet::from(["it-key".to_owned()])),
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let router = Router::new().fallback(answer).with_state(Arc::clone(&inner));
+        let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { inner, endpoint, _serving: AbortOnDropHandle::new(serving) }
+    }
+
+    /// Lets an action answer with an error from now on.
+    pub(crate) fn refuse(&self, action: &str, code: &str) {
+        let refusal = (code.to_owned(), format!("{code}, ordered by the story"));
+        self.inner.refusals.lock().unwrap().insert(action.to_owned(), refusal);
+    }
+
+    /// Ends [`Aws::refuse`].
+    pub(crate) fn allow(&self, action: &str) {
+        self.inner.refusals.lock().unwrap().remove(action);
+    }
+
+    /// Removes the key pair from the account.
+    pub(crate) fn forget_key_pair(&self) {
+        self.inner.key_pairs.lock().unwrap().clear();
+    }
+
+    /// The ids of all that is there.
+    pub(crate) fn things(&self) -> Vec<String> {
+        self.inner.all().into_keys().collect()
+    }
+
+    /// How often an action was called.
+    pub(crate) fn count(&self, action: &str) -> usize {
+        self.inner.calls.lock().unwrap().iter().filter(|it| *it == action).count()
+    }
+}
+
+impl Inner {
+    /// All things with the target of each.
+    fn all(&self) -> BTreeMap<String, String> {
+        let entries = fs::read_dir(&self.things).unwrap().map(|it| it.unwrap().path());
+        entries
+            .map(|path| {
+                let id = path.file_name().unwrap().to_string_lossy().into_owned();
+                (id, fs::read_to_string(path).unwrap_or_default().trim().to_owned())
+            })
+            .collect()
+    }
+
+    /// Things of a kind that a request asks for by id, by tag, or all of them.
+    fn asked(&self, prefix: &str, form: &Form) -> Vec<(String, String)> {
+        let ids = form.list(&["InstanceId.", "GroupId.", "VolumeId."]);
+        let targets = form.filter("tag:on-demand-infra:target");
+        let is_by_name = form.values().any(|it| it == "tag:Name");
+        let fits = |(id, target): &(String, String)| {
+            id.starts_with(prefix)
+                && !is_by_name
+                && (ids.is_empty() || ids.contains(id))
+                && targets.as_ref().is_none_or(|it| it.contains(target))
+        };
+        self.all().into_iter().filter(fits).collect()
+    }
+
+    fn remove(&self, ids: &[String]) {
+        for id in ids {
+            let _ = fs::remove_file(self.things.join(id));
+        }
+    }
+}
+
+/// The parameters of a request.
+struct Form(BTreeMap<String, String>);
+
+impl Form {
+    fn values(&self) -> impl Iterator<Item = &String> {
+        self.0.values()
+    }
+
+    fn list(&self, prefixes: &[&str]) -> Vec<String> {
+        let is_one = |name: &str| prefixes.iter().any(|it| name.starts_with(it) || name == it.trim_end_matches('.'));
+        self.0.iter().filter(|(name, _)| is_one(name)).map(|(_, value)| value.clone()).collect()
+    }
+
+    fn filter(&self, name: &str) -> Option<Vec<String>> {
+        let (key, _) = self.0.iter().find(|(key, value)| key.ends_with(".Name") && *value == name)?;
+        let prefix = format!("{}.Value.", key.trim_end_matches(".Name"));
+        Some(self.0.iter().filter(|(key, _)| key.starts_with(&prefix)).map(|(_, value)| value.clone()).collect())
+    }
+}
+
+const IDENTITY: &str = "<GetCallerIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><GetCallerIdentityResult>\
+                 <Arn>arn:aws:iam::111122223333:user/it</Arn><UserId>U</UserId><Account>111122223333</Account>\
+                 </GetCallerIdentityResult><ResponseMetadata><RequestId>r</RequestId></ResponseMetadata></GetCallerIdentityResponse>";
+
+async fn answer(State(inner): State<Arc<Inner>>, body: String) -> Response {
+    let form = Form(url::form_urlencoded::parse(body.as_bytes()).into_owned().collect());
+    let action = form.0.get("Action").cloned().unwrap_or_default();
+    inner.calls.lock().unwrap().push(action.clone());
+    let refusal = inner.refusals.lock().unwrap().get(&action).cloned();
+    if let Some((code, message)) = refusal {
+        return refused(&action, &code, &message);
+    }
+    if form.0.get("DryRun").is_some_and(|it| it == "true") {
+        return refused(&action, "DryRunOperation", "Request would have succeeded, but DryRun flag is set.");
+    }
+    let region = "eu-central-1";
+    let inside = match action.as_str() {
+        "GetCallerIdentity" => return xml(StatusCode::OK, IDENTITY),
+        "DescribeRegions" => format!(
+            "<regionInfo><item><regionName>{region}</regionName><optInStatus>opt-in-not-required</optInStatus></item></regionInfo>"
+        ),
+        "DescribeKeyPairs" => {
+            let asked = form.list(&["KeyName."]);
+            let known = inner.key_pairs.lock().unwrap().clone();
+            if let Some(missing) = asked.iter().find(|it| !known.contains(*it)) {
+                return refused(
+                    &action,
+                    "InvalidKeyPair.NotFound",
+                    &format!("The key pair '{missing}' does not exist"),
+                );
+            }
+            "<keySet><item><keyName>it-key</keyName></item></keySet>".to_owned()
+        }
+        "DescribeInstanceTypes" => "<instanceTypeSet><item><instanceType>t3.medium</instanceType><processorInfo>\
+             <supportedArchitectures><item>x86_64</item></supportedArchitectures></processorInfo><memoryInfo>\
+             <sizeInMiB>4096</sizeInMiB></memoryInfo></item></instanceTypeSet>"
+            .to_owned(),
+        "DescribeInstanceTypeOfferings" => zones(
+            |zone| {
+                format!(
+                    "<item><instanceType>t3.medium</instanceType><locationType>availability-zone</locationType><location>{zone}</location></item>"
+                )
+            },
+            "instanceTypeOfferingSet",
+        ),
+        "DescribeSubnets" => zones(
+            |zone| {
+                format!("<item><subnetId>subnet-0{zone}</subnetId><availabilityZone>{zone}</availabilityZone></item>")
+            },
+            "subnetSet",
+        ),
+        "DescribeImages" => {
+            "<imagesSet><item><imageId>ami-0a1b2c3d4e5f60718</imageId><name>al2023-ami-2023.1-x86_64</name>\
+             <imageOwnerId>137112412989</imageOwnerId><architecture>x86_64</architecture>\
+             <creationDate>2026-05-01T00:00:00.000Z</creationDate></item></imagesSet>"
+                .to_owned()
+        }
+        "DescribeInstances" => {
+            let ids = form.list(&["InstanceId."]);
+            let found = inner.asked("i-", &form);
+            if !ids.is_empty() && found.is_empty() {
+                return refused(
+                    &action,
+                    "InvalidInstanceID.NotFound",
+                    &format!("The instance ID '{}' does not exist", ids[0]),
+                );
+            }
+            let item = |(id, target): (String, String)| {
+                format!(
+                    "<item><instancesSet><item><instanceId>{id}</instanceId><imageId>ami-0a1b2c3d4e5f60718</imageId>\
+                     <instanceState><code>16</code><name>running</name></instanceState><ipAddress>127.0.0.1</ipAddress>\
+                     <keyName>it-key</keyName><placement><availabilityZone>{region}a</availabilityZone></placement><tagSet>\
+                     <item><key>on-demand-infra:target</key><value>{target}</value></item></tagSet></item></instancesSet></item>"
+                )
+            };
+            format!("<reservationSet>{}</reservationSet>", found.into_iter().map(item).collect::<String>())
+        }
+        "DescribeSecurityGroups" => {
+            let item = |(id, _): (String, String)| format!("<item><groupId>{id}</groupId></item>");
+            let found = inner.asked("sg-", &form).into_iter().map(item).collect::<String>();
+            format!("<securityGroupInfo>{found}</securityGroupInfo>")
+        }
+        "DescribeVolumes" => "<volumeSet/>".to_owned(),
+        "DescribeNetworkInterfaces" => "<networkInterfaceSet/>".to_owned(),
+        "GetConsoleOutput" => "<output></output>".to_owned(),
+        "TerminateInstances" => {
+            inner.remove(&form.list(&["InstanceId."]));
+            "<instancesSet/>".to_owned()
+        }
+        "DeleteSecurityGroup" => {
+            inner.remove(&form.list(&["GroupId."]));
+            "<return>true</return>".to_owned()
+        }
+        _ => return refused(&action, "InvalidAction", &format!("`{action}` is not known here")),
+    };
+    let namespace = "http://ec2.amazonaws.com/doc/2016-11-15/";
+    let text = format!("<{action}Response xmlns=\"{namespace}\"><requestId>r</requestId>{inside}</{action}Response>");
+    xml(StatusCode::OK, &text)
+}
+
+fn zones(item: impl Fn(&str) -> String, set: &str) -> String {
+    format!("<{set}>{}</{set}>", ["eu-central-1a", "eu-central-1b"].map(item).concat())
+}
+
+/// Each protocol has its own form of an error.
+fn refused(action: &str, code: &str, message: &str) -> Response {
+    let error = format!("<Code>{code}</Code><Message>{message}</Message>");
+    let text = if action == "GetCallerIdentity" {
+        format!(
+            "<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><Error><Type>Sender</Type>{error}</Error><RequestId>r</RequestId></ErrorResponse>"
+        )
+    } else {
+        format!("<Response><Errors><Error>{error}</Error></Errors><RequestID>r</RequestID></Response>")
+    };
+    xml(StatusCode::BAD_REQUEST, &text)
+}
+
+fn xml(status: StatusCode, text: &str) -> Response {
+    (status, [("content-type", "text/xml")], format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>{text}"))
+        .into_response()
+}

@@ -1,0 +1,117 @@
+//! What breaks between the server and an instance in the middle of the work: connections that are cut, a server that is
+//! killed. Each deploy still ends in what was wanted, and nothing is done twice.
+
+use std::fs;
+use std::time::{Duration, SystemTime};
+
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+
+use crate::bed::{Repository, bed, must, run, variable};
+use crate::cloud_local::{World, calls, nothing_is_left};
+use crate::cluster::page_with;
+
+/// A repository that instances can reach, with a page whose build takes some seconds, so that there is a middle.
+fn slow_page(name: &str) -> String {
+    let repository = Repository::page(name);
+    let dockerfile = format!(
+        "FROM busybox:stable\nRUN for i in 1 2 3 4 5 6; do echo {name} $i; sleep 1; done # {:?}\nCOPY www /www\nUSER 1000\n\
+         EXPOSE 8080\nCMD [\"httpd\", \"-f\", \"-p\", \"8080\", \"-h\", \"/www\"]\n",
+        SystemTime::now()
+    );
+    repository.commit(&[("Dockerfile", &dockerfile)]);
+    let served = format!("{}/apps/git/{name}.git", variable("RIG_CACHE", "apps"));
+    must("rm", &["-rf", &served]);
+    must("git", &["clone", "-q", "--bare", &repository.url(), &served]);
+    bed().repository(name)
+}
+
+fn deploy_of(repository: &str) -> Value {
+    let mut fields = World::request("deploy");
+    fields["github_repo_url"] = json!(repository);
+    fields.as_object_mut().unwrap().remove("git_token");
+    fields
+}
+
+/// Waits until an event of an operation says this.
+async fn until(world: &World, operation: &str, what: impl Fn(&Value) -> bool) {
+    let mut events = Box::pin(world.server.events(operation).await);
+    while let Some(event) = events.next().await {
+        if what(&event) {
+            return;
+        }
+    }
+    panic!("the operation ended before");
+}
+
+/// Whether a build is under way.
+fn builds(event: &Value) -> bool {
+    event["step"] == "build_image" && event["type"] == "step_progress"
+}
+
+/// Kills every sshd that serves a connection, and tells how many.
+fn cut_connections() -> usize {
+    let mut cut = 0;
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let parent = |path: &str| {
+            let stat = fs::read_to_string(format!("{path}/stat")).ok()?;
+            let (name, rest) = stat.rsplit_once(')')?;
+            Some((name.ends_with("(sshd"), rest.split_whitespace().nth(1)?.to_owned()))
+        };
+        let Some((true, above)) = parent(&entry.path().display().to_string()) else { continue };
+        let pid = entry.file_name().into_string().unwrap();
+        if parent(&format!("/proc/{above}")).is_some_and(|(is_sshd, _)| is_sshd)
+            && run("kill", &["-9", &pid]).status.success()
+        {
+            cut += 1;
+        }
+    }
+    cut
+}
+
+/// Decommissions and expects nothing to be left.
+async fn take_down(world: &World, instance: &str) {
+    let mut fields = World::request("decommission");
+    fields["instance_id"] = json!(instance);
+    world.ask(fields).await.ended("succeeded");
+    nothing_is_left();
+}
+
+#[tokio::test]
+async fn a_connection_that_is_cut_in_the_middle_of_a_build_is_made_again_and_the_build_runs_once() {
+    let world = World::start("cloud-cut", &[]).await;
+    let repository = slow_page("cloud-cut");
+    let operation = world.server.begin(deploy_of(&repository)).await;
+
+    until(&world, &operation, builds).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(cut_connections() > 0, "there was no connection to cut");
+
+    let ended = world.server.ended(&operation).await;
+    assert_eq!(ended["state"], "succeeded", "{ended:#}");
+    let steps = ended["steps"].as_array().unwrap();
+    assert!(steps.iter().all(|step| step["state"] == "succeeded"), "{steps:#?}");
+    page_with(ended["deployment"]["app_url"].as_str().unwrap(), "version 1").await;
+    assert!(!world.server.log().contains("step is tried again"), "a step began twice");
+    take_down(&world, ended["deployment"]["instance_id"].as_str().unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_killed_in_the_middle_of_a_build_carries_on_and_makes_nothing_twice() {
+    let world = World::start("cloud-killed", &[]).await;
+    let repository = slow_page("cloud-killed");
+    let operation = world.server.begin(deploy_of(&repository)).await;
+
+    until(&world, &operation, builds).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    world.server.kill();
+    world.server.wake().await;
+
+    let ended = world.server.ended(&operation).await;
+    assert_eq!(ended["state"], "succeeded", "{ended:#}");
+    page_with(ended["deployment"]["app_url"].as_str().unwrap(), "version 1").await;
+    assert_eq!(calls("RunInstances").await, 2, "one is the dry run, and nothing is made twice");
+    take_down(&world, ended["deployment"]["instance_id"].as_str().unwrap()).await;
+    let left = must("sh", &["-c", "pgrep -af '[s]sh -F none' || true"]);
+    assert_eq!(left, "", "a connection is left behind");
+}

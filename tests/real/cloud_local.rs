@@ -1,0 +1,246 @@
+//! EC2 instances: real Terraform with AWS' own provider against the local account, real sshd, a real cluster on the
+//! host. The account is one for all: its stories take turns, and leave it empty.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+use tokio::sync::{Mutex, MutexGuard};
+
+use crate::answer::Answer;
+use crate::bed::{bed, run, variable};
+use crate::cluster::page_with;
+use crate::environment::files_with;
+use crate::processes::Watch;
+use crate::server::Server;
+
+/// The instances share this machine's network: no other cluster may have these.
+const NODE_PORTS: &str = "31960-31967";
+const KEY: &str = "real-key";
+
+static TURN: Mutex<()> = Mutex::const_new(());
+
+/// The account, empty, and a server that has no credentials of its own.
+pub(crate) struct World {
+    pub(crate) server: Server,
+    keys: PathBuf,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl World {
+    pub(crate) async fn start(name: &str, settings: &[(&str, &str)]) -> Self {
+        let turn = TURN.lock().await;
+        rig(&["reset"]);
+        let keys = bed().root.join(format!("{name}-keys"));
+        fs::create_dir_all(&keys).unwrap();
+        let pem = keys.join(format!("{KEY}.pem"));
+        let made = run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", pem.to_str().unwrap()]);
+        assert!(made.status.success(), "{made:?}");
+        import_key(&fs::read_to_string(pem.with_extension("pem.pub")).unwrap()).await;
+        let server = Server::start_with(name, NODE_PORTS, &settings_with(&keys, settings)).await;
+        Self { server, keys, _turn: turn }
+    }
+
+    /// A server with a workspace of its own, and the same account and keys.
+    async fn second_server(&self, name: &str) -> Server {
+        Server::start_with(name, NODE_PORTS, &settings_with(&self.keys, &[])).await
+    }
+
+    /// A request with the fields that the README shows.
+    pub(crate) fn request(action: &str) -> Value {
+        let mut fields = json!({
+            "action": action,
+            "deployment_mode": "cloud-local",
+            "target_namespace": "demo",
+            "instance_name": "hello",
+            "ec2_key_name": KEY,
+            "aws_credentials": {
+                "aws_access_key_id": variable("AWS_ACCESS_KEY_ID", "aws"),
+                "aws_secret_access_key": variable("AWS_SECRET_ACCESS_KEY", "aws"),
+                "aws_region": "us-east-1",
+            },
+        });
+        if action == "deploy" {
+            fields["github_repo_url"] = json!(bed().repository("private/ledger"));
+        }
+        if ["deploy", "redeploy"].contains(&action) {
+            fields["git_token"] = json!(bed().git_token);
+        }
+        fields
+    }
+
+    /// An empty account again.
+    async fn again(&self) {
+        rig(&["reset"]);
+        import_key(&fs::read_to_string(self.keys.join(format!("{KEY}.pem.pub"))).unwrap()).await;
+    }
+
+    /// Deploys, and orders trouble once the account has been looked at; gives the operation when it has ended.
+    async fn deploy_with(&self, fault: Value) -> Value {
+        let operation = self.server.begin(Self::request("deploy")).await;
+        {
+            let mut events = std::pin::pin!(self.server.events(&operation).await);
+            while events.next().await.is_some_and(|it| it["step"] != "provision_instance") {}
+        }
+        order("faults", fault).await;
+        self.server.ended(&operation).await
+    }
+
+    pub(crate) async fn ask(&self, fields: Value) -> Answer {
+        self.server.ask(fields).await
+    }
+}
+
+/// Settings of a server that has no credentials of its own.
+fn settings_with<'a>(keys: &'a Path, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    let mut all = vec![
+        ("AWS_ACCESS_KEY_ID", ""),
+        ("AWS_SECRET_ACCESS_KEY", ""),
+        ("EC2_PRIVATE_KEY_BASE_PATH", keys.to_str().unwrap()),
+        ("EC2_AMI_OWNER", "099720109477"),
+        ("EC2_AMI_NAME", "ubuntu/images/hvm-ssd*/ubuntu-*-amd64-server-*"),
+        ("SSH_ALLOWED_CIDR", "127.0.0.0/8"),
+        ("RETRY_BASE_MS", "50"),
+    ];
+    all.extend(more);
+    all
+}
+
+/// A script of the local account.
+fn rig(words: &[&str]) -> String {
+    let script = format!("{}/tests/rig/aws/{}", env!("CARGO_MANIFEST_DIR"), words[0]);
+    let output = Command::new(script).args(&words[1..]).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+pub(crate) fn nothing_is_left() {
+    assert_eq!(rig(&["leftovers"]), "", "the account still holds something");
+}
+
+/// Orders trouble.
+async fn order(what: &str, body: Value) {
+    let url = format!("{}/rig/{what}", variable("AWS_ENDPOINT_URL", "aws"));
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let answer = client.post(url).body(body.to_string()).send().await.unwrap();
+    assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+}
+
+pub(crate) async fn calls(action: &str) -> usize {
+    let url = format!("{}/rig/calls", variable("AWS_ENDPOINT_URL", "aws"));
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let calls: Value = client.get(url).send().await.unwrap().json().await.unwrap();
+    calls.as_array().unwrap().iter().filter(|it| it["action"] == action && it["error"].is_null()).count()
+}
+
+async fn import_key(public: &str) {
+    let config = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
+    let material = aws_sdk_ec2::primitives::Blob::new(public.as_bytes());
+    let ec2 = aws_sdk_ec2::Client::new(&config);
+    ec2.import_key_pair().key_name(KEY).public_key_material(material).send().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_application_lives_on_an_instance_from_deploy_to_decommission_and_no_secret_shows() {
+    let world = World::start("cloud", &[]).await;
+    let watch = Watch::begin();
+
+    let deployed = world.ask(World::request("deploy")).await.ended("succeeded");
+    let url = deployed.word("app_url");
+    page_with(&url, "version 1").await;
+    let (instance, address) = (deployed.word("instance_id"), deployed.word("public_ip"));
+    assert_eq!(url, format!("http://{address}:{}", deployed.deployment("node_port")));
+    assert!(instance.starts_with("appcl-ledger-"), "{instance}");
+
+    let lifecycle = |action: &str| {
+        let mut fields = World::request(action);
+        fields["instance_id"] = json!(instance);
+        fields["public_ip"] = json!(address);
+        fields
+    };
+    let mut newer = lifecycle("redeploy");
+    newer["git_ref"] = json!("next");
+    let redeployed = world.ask(newer).await.ended("succeeded");
+    page_with(&url, "version 2").await;
+    let mut scale = lifecycle("scale");
+    scale["scale_replicas"] = json!(2);
+    world.ask(scale).await.ended("succeeded").says("2 replicas");
+    world.ask(lifecycle("status")).await.says("2 of 2 replicas serve").says("is running");
+    let logs = world.ask(lifecycle("logs")).await;
+    assert!(logs.words().contains("Output of"), "{}", logs.words());
+    world.ask(lifecycle("rollback")).await.ended("succeeded");
+    page_with(&url, "version 1").await;
+
+    // Another server takes the instance over; the first one then finds that it is gone.
+    let other = world.second_server("cloud-other").await;
+    let mut elsewhere = lifecycle("status");
+    elsewhere["public_ip"] = json!("127.0.0.99");
+    let refused = other.ask(elsewhere).await;
+    assert_eq!((refused.status, &refused.body["error"]["param"]), (409, &json!("public_ip")), "{:#}", refused.body);
+    other.ask(lifecycle("status")).await.says("1 of 1 replicas serve");
+    other.ask(lifecycle("decommission")).await.ended("succeeded").says("asked AWS in us-east-1");
+    nothing_is_left();
+    world.ask(lifecycle("redeploy")).await.ended("failed").says("is gone: somebody terminated it");
+    let gone = world.ask(lifecycle("decommission")).await.ended("succeeded").says("asked AWS in us-east-1");
+
+    nothing_is_left();
+    assert_eq!(calls("RunInstances").await, 2, "one is the dry run, and nothing is made twice");
+    let keys = ["AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID"].map(|it| variable(it, "aws"));
+    for secret in keys.into_iter().chain([bed().git_token.clone()]) {
+        for answer in [&deployed, &redeployed, &logs, &gone] {
+            assert!(!answer.text.contains(&secret), "an answer shows it");
+            let operations = world.server.get("/v1/operations?limit=100").await.to_string();
+            assert!(!operations.contains(&secret));
+        }
+        assert!(!world.server.log().contains(&secret), "the log shows it");
+        for arguments in watch.arguments() {
+            assert!(!arguments.contains(&secret), "a process shows it: {arguments}");
+        }
+        assert_eq!(files_with(&world.server.workspace(), &secret), [""; 0], "files of the workspace hold it");
+    }
+    let _ = fs::remove_dir_all(&world.keys);
+}
+
+#[tokio::test]
+async fn trouble_at_aws_is_told_and_leaves_nothing() {
+    let world = World::start("cloud-faults", &[]).await;
+    let fault = |action: &str, error: &str, status: u16, times: u32| json!({"service": "ec2", "action": action, "error": error, "status": status, "times": times});
+    let code = async |answer: &Answer| {
+        let operation = world.server.get(&format!("/v1/operations/{}", answer.operation())).await;
+        operation["error"]["code"].as_str().unwrap_or_default().to_owned()
+    };
+
+    order("faults", fault("RunInstances", "UnauthorizedOperation", 403, 50)).await;
+    let unauthorized = world.ask(World::request("deploy")).await;
+    assert_eq!(code(&unauthorized).await, "aws_unauthorized", "{:#}", unauthorized.body);
+    nothing_is_left();
+
+    world.again().await;
+    let refused = fault("AuthorizeSecurityGroupIngress", "UnauthorizedOperation", 403, 50);
+    let half_made = world.deploy_with(refused).await;
+    assert_eq!(
+        (&half_made["state"], &half_made["error"]["code"]),
+        (&json!("undone"), &json!("aws_unauthorized")),
+        "{half_made:#}"
+    );
+    nothing_is_left();
+
+    world.again().await;
+    let none = fault("RunInstances", "InsufficientInstanceCapacity", 400, 50);
+    let no_capacity = world.deploy_with(none).await;
+    assert_eq!(
+        (&no_capacity["state"], &no_capacity["error"]["code"]),
+        (&json!("undone"), &json!("aws_no_capacity")),
+        "{no_capacity:#}"
+    );
+    nothing_is_left();
+
+    world.again().await;
+    let mut wrong = World::request("deploy");
+    wrong["ec2_key_name"] = json!("no-such-key");
+    wrong["aws_credentials"]["aws_secret_access_key"] = json!("not-the-secret-not-the-secret");
+    let several = world.ask(wrong).await;
+    assert_eq!(code(&several).await, "preflight_failed", "{:#}", several.body);
+    nothing_is_left();
+}

@@ -32,20 +32,21 @@ def server(tmp_path_factory):
         yield it
 
 
-def run(schema, url, phases, examples):
-    argv = [sys.executable, "-m", "schemathesis.cli", "run", schema, "--url", url, "--phases", phases, "--checks", ",".join(CHECKS)]
+def run(folder, schema, url, examples):
+    """Runs it in a folder where it may keep what it likes."""
+    argv = [sys.executable, "-m", "schemathesis.cli", "run", schema, "--url", url, "--phases", "examples,coverage,fuzzing", "--checks", ",".join(CHECKS)]
     options = ["--header", f"Authorization: Bearer {bed.KEY}", "--max-examples", str(examples), "--seed", "20260101", "--workers", "2", "--request-timeout", "20"]
     options += ["--suppress-health-check", "all", "--warnings", "off", "--generation-database", "none", "--no-color"]
-    ended = subprocess.run(argv + options, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, timeout=600)
+    ended = subprocess.run(argv + options, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, timeout=600, cwd=folder)
     assert ended.returncode == 0, ended.stdout.decode()[-20_000:]
 
 
-def test_our_own_document_holds(server):
-    run(f"{server.origin}/openapi.json", server.origin, "examples,coverage,fuzzing", 30)
+def test_our_own_document_holds(server, tmp_path):
+    run(tmp_path, f"{server.origin}/openapi.json", server.origin, 30)
 
 
-def test_openais_document_holds_for_the_paths_that_are_here(server):
-    run(str(bed.HERE / "openai-reduced.yaml"), server.url, "examples,coverage,fuzzing", 60)
+def test_openais_document_holds_for_the_paths_that_are_here(server, tmp_path):
+    run(tmp_path, str(bed.HERE / "openai-reduced.yaml"), server.url, 60)
 
 
 TOOL = {"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}}

@@ -81,6 +81,10 @@ impl From<ToolError> for StepError {
         if let ToolError::Ssh(error) = error {
             return error.into();
         }
+        if let ToolError::Vanished { .. } = &error {
+            let next_step = "Look in the AWS console whether the instance was restarted, then try again";
+            return Self::Transient(failure("program_vanished", &error, next_step, Vec::new()));
+        }
         if let ToolError::Files { .. } = &error {
             let next_step = "Check the permissions of the workspace and that its disk is not full";
             return Self::Transient(failure("workspace_unavailable", &error, next_step, Vec::new()));

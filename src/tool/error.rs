@@ -69,6 +69,12 @@ pub enum ToolError {
         /// What was expected and what came.
         what: String,
     },
+    /// The program is gone from the other machine and left no status: somebody killed it, or the machine was restarted.
+    #[error("`{program}` is gone without having ended; was the machine restarted?")]
+    Vanished {
+        /// The program and its first argument.
+        program: String,
+    },
     /// The machine where the program was to run cannot be reached.
     #[error(transparent)]
     Ssh(#[from] SshError),
@@ -85,14 +91,15 @@ impl ToolError {
             | Self::Io { .. }
             | Self::Files { .. }
             | Self::Unexpected { .. }
+            | Self::Vanished { .. }
             | Self::Ssh(_) => &[],
         }
     }
 
-    /// Whether the same call may succeed a little later: the machine where it was to run was out of reach.
+    /// Whether the same call may succeed a little later: the machine where it was to run was out of reach or restarted.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Ssh(error) if error.is_transient())
+        matches!(self, Self::Vanished { .. }) || matches!(self, Self::Ssh(error) if error.is_transient())
     }
 
     /// Whether any of the last lines contains this text, whatever the case.

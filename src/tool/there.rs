@@ -78,7 +78,8 @@ impl Call {
         words.extend(self.words_there());
         let start = Fixed { script: START, words, input: self.environment_there(), timeout: SLACK };
         let deadline = Instant::now() + self.timeout;
-        let started = self.ask(ssh, &start, &Lines::none(), cancel).await?;
+        // It is not cancelled half way: what might have begun has to be interrupted.
+        let started = self.ask(ssh, &start, &Lines::none(), &CancellationToken::new()).await?;
         self.judge(started.status, &started.stdout, &started.stderr)?;
 
         let mut printed = Printed::default();
@@ -114,6 +115,7 @@ impl Call {
         if status == Status::Unknown {
             // Somebody killed what keeps it; what it started must not go on changing the world behind our back.
             interrupt(ssh, folder, &format!("{name}.*")).await?;
+            return Err(ToolError::Vanished { program: self.name() });
         }
         let said = printed.stderr.kept.text();
         if matches!(status, Status::Code(126 | 127)) && said.starts_with("keeper: ") {

@@ -121,10 +121,10 @@ impl Ssh {
     /// # Errors
     /// [`SshError::Files`] when there is no place for sockets.
     pub fn new(program: &Path, address: SshAddress) -> Result<Self, SshError> {
+        static SWEEP: Once = Once::new();
         let usual = std::env::temp_dir();
         let short = usual.as_os_str().len() <= LONGEST_FOLDER;
         let base = if short { usual } else { PathBuf::from("/tmp") };
-        static SWEEP: Once = Once::new();
         SWEEP.call_once(|| sweep(&base));
         let prefix = format!("{SOCKETS}{}-", std::process::id());
         let sockets = tempfile::Builder::new().prefix(&prefix).tempdir_in(base).map_err(SshError::Files)?;

@@ -35,13 +35,15 @@ impl App {
         if self.0.store.target_by_name(Mode::CloudLocal, name.as_str()).await?.is_some() {
             return Ok(false);
         }
-        let aws = Aws::connect(&region, Some(keys)).await.map_err(refused)?;
-        let identity = aws.who_am_i().await.map_err(refused)?;
-        let Some(found) = only(aws.instances_named(name.as_str()).await.map_err(refused)?)? else { return Ok(false) };
+        let aws = Aws::connect(&region, Some(keys)).await.map_err(|error| refused(&error))?;
+        let identity = aws.who_am_i().await.map_err(|error| refused(&error))?;
+        let Some(found) = only(aws.instances_named(name.as_str()).await.map_err(|error| refused(&error))?)? else {
+            return Ok(false);
+        };
         let target = found.target.as_deref().and_then(|tag| TargetId::parse(tag).ok()).ok_or_else(|| {
             conflict(format!("the EC2 instance `{}` was not made by this kind of server", found.id), "instance_id")
         })?;
-        let image = aws.image(&found.image).await.map_err(refused)?;
+        let image = aws.image(&found.image).await.map_err(|error| refused(&error))?;
         let user = settings.ec2.ssh_user.clone().or_else(|| image.map(|it| it.user().to_owned()));
         let instance = belonging(&found, selector, &region, &identity, user.unwrap_or_else(|| "ec2-user".to_owned()))?;
         let deployments = self.read_cluster(target, &instance).await?;
@@ -184,6 +186,6 @@ fn conflict(message: String, param: &'static str) -> AppError {
     AppError::Conflict { message, param: Some(param) }
 }
 
-fn refused(error: AwsError) -> AppError {
+fn refused(error: &AwsError) -> AppError {
     conflict(format!("AWS cannot be asked for the instance: {error}"), "aws_credentials")
 }

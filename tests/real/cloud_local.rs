@@ -2,7 +2,7 @@
 //! host. The account is one for all: its stories take turns, and leave it empty.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use futures_util::StreamExt;
@@ -39,18 +39,13 @@ impl World {
         let made = run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", pem.to_str().unwrap()]);
         assert!(made.status.success(), "{made:?}");
         import_key(&fs::read_to_string(pem.with_extension("pem.pub")).unwrap()).await;
-        let mut all = vec![
-            ("AWS_ACCESS_KEY_ID", ""),
-            ("AWS_SECRET_ACCESS_KEY", ""),
-            ("EC2_PRIVATE_KEY_BASE_PATH", keys.to_str().unwrap()),
-            ("EC2_AMI_OWNER", "099720109477"),
-            ("EC2_AMI_NAME", "ubuntu/images/hvm-ssd*/ubuntu-*-amd64-server-*"),
-            ("SSH_ALLOWED_CIDR", "127.0.0.0/8"),
-            ("RETRY_BASE_MS", "50"),
-        ];
-        all.extend(settings);
-        let server = Server::start_with(name, NODE_PORTS, &all).await;
+        let server = Server::start_with(name, NODE_PORTS, &settings_with(&keys, settings)).await;
         Self { server, keys, _turn: turn }
+    }
+
+    /// A server with a workspace of its own, and the same account and keys.
+    async fn second_server(&self, name: &str) -> Server {
+        Server::start_with(name, NODE_PORTS, &settings_with(&self.keys, &[])).await
     }
 
     /// A request with the fields that the README shows.
@@ -96,6 +91,21 @@ impl World {
     pub(crate) async fn ask(&self, fields: Value) -> Answer {
         self.server.ask(fields).await
     }
+}
+
+/// Settings of a server that has no credentials of its own.
+fn settings_with<'a>(keys: &'a Path, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    let mut all = vec![
+        ("AWS_ACCESS_KEY_ID", ""),
+        ("AWS_SECRET_ACCESS_KEY", ""),
+        ("EC2_PRIVATE_KEY_BASE_PATH", keys.to_str().unwrap()),
+        ("EC2_AMI_OWNER", "099720109477"),
+        ("EC2_AMI_NAME", "ubuntu/images/hvm-ssd*/ubuntu-*-amd64-server-*"),
+        ("SSH_ALLOWED_CIDR", "127.0.0.0/8"),
+        ("RETRY_BASE_MS", "50"),
+    ];
+    all.extend(more);
+    all
 }
 
 /// A script of the local account.
@@ -161,6 +171,17 @@ async fn an_application_lives_on_an_instance_from_deploy_to_decommission_and_no_
     assert!(logs.words().contains("Output of"), "{}", logs.words());
     world.ask(lifecycle("rollback")).await.ended("succeeded");
     page_with(&url, "version 1").await;
+
+    // Another server takes the instance over; the first one then finds that it is gone.
+    let other = world.second_server("cloud-other").await;
+    let mut elsewhere = lifecycle("status");
+    elsewhere["public_ip"] = json!("127.0.0.99");
+    let refused = other.ask(elsewhere).await;
+    assert_eq!((refused.status, &refused.body["error"]["param"]), (409, &json!("public_ip")), "{:#}", refused.body);
+    other.ask(lifecycle("status")).await.says("1 of 1 replicas serve");
+    other.ask(lifecycle("decommission")).await.ended("succeeded").says("asked AWS in us-east-1");
+    nothing_is_left();
+    world.ask(lifecycle("redeploy")).await.ended("failed").says("is gone: somebody terminated it");
     let gone = world.ask(lifecycle("decommission")).await.ended("succeeded").says("asked AWS in us-east-1");
 
     nothing_is_left();

@@ -1,0 +1,93 @@
+//! How a deployment is right now: what its cluster says, and what AWS says of its instance.
+
+use super::{App, AppError};
+use crate::cloud::aws::{Aws, Keys};
+use crate::cloud::kube::Kube;
+use crate::id::{ClusterName, Mode, cluster_on_instance};
+use crate::intent::AwsCredentials;
+use crate::step::ssh_address;
+use crate::store::record::{Deployment, Instance};
+
+impl App {
+    pub(super) async fn kube(&self, deployment: &Deployment) -> Result<Kube, AppError> {
+        let folder = self.0.settings.store.workspace.join("targets").join(deployment.target.to_string());
+        let conflict = |message: String| AppError::Conflict { message, param: Some("instance_id") };
+        match deployment.mode {
+            Mode::Local => {
+                let cluster =
+                    ClusterName::parse(&deployment.instance_id).map_err(|error| conflict(error.to_string()))?;
+                Ok(self.0.hosts.local().kube(&cluster, &folder).await?)
+            }
+            Mode::CloudLocal => {
+                let instance = self.instance_of(deployment).await?;
+                let instance = instance.ok_or_else(|| conflict("its EC2 instance is gone".to_owned()))?;
+                let keys = self.0.settings.ssh.private_key_base_path.as_deref();
+                let address = ssh_address(&instance, keys, &folder).map_err(|error| conflict(error.to_string()))?;
+                let host = self.0.hosts.reach(deployment.target, &address).await;
+                let host = host.map_err(|error| conflict(error.to_string()))?;
+                Ok(host.kube(&cluster_on_instance(&deployment.instance_id), &folder).await?)
+            }
+            mode @ Mode::CloudHosted => Err(AppError::ModeUnavailable { mode }),
+        }
+    }
+
+    async fn instance_of(&self, deployment: &Deployment) -> Result<Option<Instance>, AppError> {
+        Ok(self.0.store.target(deployment.target).await?.and_then(|it| it.instance))
+    }
+
+    /// What AWS says of the instance that a deployment runs on, in one line; nothing without credentials.
+    async fn look_at_instance(&self, deployment: &Deployment, given: Option<&AwsCredentials>) -> Option<String> {
+        let instance = self.instance_of(deployment).await.ok()??;
+        let aws = &self.0.settings.aws;
+        let keys = match (given, &aws.credentials) {
+            (Some(it), _) => Some(Keys::from(it)),
+            (None, Some(it)) => Some(Keys::from(it)),
+            (None, None) if aws.default_credentials => None,
+            (None, None) => return None,
+        };
+        let found = match Aws::connect(&instance.region, keys).await {
+            Ok(aws) => aws.instance(&instance.id).await,
+            Err(error) => Err(error),
+        };
+        let id = &instance.id;
+        Some(match found {
+            Ok(None) => format!("the EC2 instance `{id}` is gone: somebody terminated it"),
+            Ok(Some(it)) if it.public_ip.is_some_and(|ip| ip != instance.public_ip) => format!(
+                "the EC2 instance `{id}` is {}, and has another address than before: {}; any change takes it over",
+                it.state,
+                it.public_ip.map(|ip| ip.to_string()).unwrap_or_default()
+            ),
+            Ok(Some(it)) => format!("the EC2 instance `{id}` is {}", it.state),
+            Err(error) => format!("AWS cannot be asked about the EC2 instance `{id}`: {error}"),
+        })
+    }
+
+    /// How a deployment is right now, one line each.
+    pub(super) async fn look(&self, deployment: &Deployment, aws: Option<&AwsCredentials>) -> Vec<String> {
+        let mut lines = Vec::new();
+        lines.extend(self.look_at_instance(deployment, aws).await);
+        if let Ok(Some(id)) = self.0.store.running_operation(deployment.id).await {
+            lines.push(format!("operation `{id}` is running on it"));
+        }
+        let kube = match self.kube(deployment).await {
+            Ok(kube) => kube,
+            Err(error) => {
+                lines.push(format!("its cluster cannot be asked: {error}"));
+                return lines;
+            }
+        };
+        match kube.current(&deployment.name, &deployment.namespace).await {
+            Ok(Some(live)) => {
+                lines.push(format!("{} of {} replicas serve", live.ready, live.replicas));
+                if !live.settled {
+                    lines.push(
+                        "the cluster is still rolling out a change, or a pod is not well; look at its logs".into(),
+                    );
+                }
+            }
+            Ok(None) => lines.push("it is not on the cluster: somebody deleted it there; deploy it again".to_owned()),
+            Err(error) => lines.push(format!("its cluster cannot be asked: {error}")),
+        }
+        lines
+    }
+}

@@ -12,7 +12,6 @@ use crate::cloud::docker::build::{BuildError, BuildRequest};
 use crate::cloud::docker::build_printed::PrintedBuild;
 use crate::event::{Line, Lines};
 use crate::id::ImageRef;
-use crate::repository::ContextPaths;
 use crate::tool::ToolError;
 
 const BUILD: &str = include_str!("build.sh");
@@ -22,6 +21,17 @@ const LOAD: &str = include_str!("load.sh");
 const SAY_EVERY: Duration = Duration::from_secs(3);
 /// How long an image may take to get into a node.
 const LOAD_LIMIT: Duration = Duration::from_mins(10);
+
+/// A build context on the other machine.
+#[derive(Debug, Clone)]
+pub struct ListedContext {
+    /// Its folder there.
+    pub folder: PathBuf,
+    /// The paths in it that the build may see, each ended by a zero byte; a directory comes before what is in it.
+    pub paths: Vec<u8>,
+    /// Path and text of the Dockerfile, where the folder does not have it.
+    pub inlined: Option<(String, String)>,
+}
 
 /// Says why a program on the other machine did not do its part.
 #[derive(Debug, thiserror::Error)]
@@ -40,27 +50,27 @@ pub enum WorkError {
 impl Host {
     /// Builds an image where the clone is. It goes on when the connection drops.
     ///
-    /// `context` is the folder of the build context there, `calls` that of the step's programs.
+    /// `calls` is the folder of the step's programs there.
     ///
     /// # Errors
     /// [`WorkError::Build`] with the step, its line and its last output when the Dockerfile is at fault.
     pub async fn build(
         &self,
         request: &BuildRequest,
-        context: &Path,
-        paths: &ContextPaths,
+        context: &ListedContext,
         calls: &Path,
         lines: &Lines,
         cancel: &CancellationToken,
     ) -> Result<(), WorkError> {
         let (list, extra) = (calls.join("context.list"), calls.join("context.extra"));
-        self.place.write(&list, &paths.paths).await?;
+        self.place.write(&list, &context.paths).await?;
         let mut file = String::new();
-        if let Some((name, text)) = &paths.inlined {
+        if let Some((name, text)) = &context.inlined {
             self.place.write(&extra.join(name), text.as_bytes()).await?;
             file.clone_from(name);
         }
-        let mut call = self.place.call("sh").args(["-c", BUILD, "build"]).arg(context).arg(&list).arg(&extra).arg(file);
+        let mut call =
+            self.place.call("sh").args(["-c", BUILD, "build"]).arg(&context.folder).arg(&list).arg(&extra).arg(file);
         call = call.args(["-t", request.tag.as_str(), "-f", &request.dockerfile]);
         for (name, value) in &request.labels {
             call = call.args(["--label", &format!("{name}={value}")]);

@@ -16,7 +16,7 @@ use crate::cloud::docker::build::BuildRequest;
 use crate::cloud::docker::image::ImageInfo;
 use crate::event::Failure;
 use crate::host::Host;
-use crate::host::work::context_folder;
+use crate::host::work::{ListedContext, context_folder};
 use crate::id::{CommitId, ExposedPort, ImageRef, Port, Protocol, RepositoryUrl};
 use crate::repository::{self, Analysis};
 
@@ -228,7 +228,7 @@ async fn build_there(
 ) -> Result<(), StepError> {
     let (limit, for_context) = (cx.settings.docker.build_context_max_bytes, analysis.clone());
     let work = move || repository::context_paths(&root, &for_context, limit);
-    let paths = tokio::task::spawn_blocking(work).await.map_err(|error| {
+    let listed = tokio::task::spawn_blocking(work).await.map_err(|error| {
         StepError::Permanent(Failure {
             code: "internal_error".into(),
             message: format!("the build context could not be listed: {error}"),
@@ -237,7 +237,8 @@ async fn build_there(
         })
     })??;
     let clone = host.deployment_folder(cx.deployment.id).join(FOLDER);
-    let context = context_folder(&clone, &analysis.context);
-    host.build(request, &context, &paths, &cx.calls_on(host), &cx.lines, &cx.cancel).await?;
+    let folder = context_folder(&clone, &analysis.context);
+    let context = ListedContext { folder, paths: listed.paths, inlined: listed.inlined };
+    host.build(request, &context, &cx.calls_on(host), &cx.lines, &cx.cancel).await?;
     Ok(())
 }

@@ -52,6 +52,7 @@ except OSError as error:
     sys.exit(f"curl: (6) {error}")
 END
 printf '#!/bin/bash\necho "systemctl $*" >>/asked\ncase "$*" in *"--now docker") touch /running ;; is-active*) exit 3 ;; esac\n' >$at/systemctl
+printf '#!/bin/bash\necho size; echo "/dev/root 0 0 ${FREE:-20000} 0%% /"\n' >$at/df
 chmod 755 $at/* /stubs/*
 # The releases of this test, with their own checksums instead of the real ones.
 serve() { mkdir -p "/files/$(dirname "$2")"; printf '#!/bin/sh\necho %s\n' "$1" >"/files/$2"; }
@@ -143,9 +144,11 @@ fn mirrors_and_a_proxy_are_used_where_they_are_set() {
 #[test]
 fn what_cannot_be_prepared_is_told() {
     let other = said(&on(OTHER, "bash /mine; echo status $?"));
+    let full = said(&on(DEBIAN, "export FREE=200; bash /mine; echo status $?"));
     let offline = said(&on(DEBIAN, "export DOWNLOAD_MIRROR=http://127.0.0.1:9; bash /mine; echo status $?"));
 
     assert!(other.contains("error: `Alpine Linux` cannot be prepared; choose an image of"), "{other}");
+    assert!(full.contains("error: no space left on device: 200 MB are free on /var/lib"), "{full}");
     assert!(offline.contains("error: kind cannot be downloaded") && offline.contains("status 1"), "{offline}");
     assert!(offline.contains("builds take the classic builder"), "{offline}");
 }

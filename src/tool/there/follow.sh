@@ -12,7 +12,7 @@ else
   tail -c "+$err" -s 0.1 -f --pid="$pid" "$here/err" >&4 &
   second=$!
   # Our end closes its side when nobody reads any more.
-  { cat <&3; kill "$first" "$second"; } >/dev/null 2>&1 &
+  { cat <&3; kill "$first" "$second"; } >/dev/null 4>&- &
   watch=$!
   wait "$first" "$second"
   kill "$watch" 2>/dev/null

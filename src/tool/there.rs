@@ -8,6 +8,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::time::Duration;
 
+use backon::{BackoffBuilder, ExponentialBuilder};
 use tokio::io::AsyncReadExt;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -27,6 +28,10 @@ const PUT: &str = include_str!("there/put.sh");
 
 /// How long a connection that broke may take to come back.
 const RECONNECT_LIMIT: Duration = Duration::from_secs(90);
+/// How often a fixed program is begun again after a broken connection.
+const MAX_DROPS: usize = 5;
+/// The pause before the first of these times; it doubles.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// How long the other side may take for the fixed programs themselves, beside what they run.
 const SLACK: Duration = Duration::from_secs(20);
 /// How long a file may take to get there.
@@ -167,7 +172,8 @@ impl Call {
         Ok(ended.stdout.text().trim().parse().map_or(Status::Unknown, Status::Code))
     }
 
-    /// Runs a fixed program to its end; after a broken connection once more.
+    /// Runs a fixed program to its end; after a broken connection again. One that just broke may look whole for a moment,
+    /// so it is tried a few times.
     async fn ask(
         &self,
         ssh: &Ssh,
@@ -178,17 +184,17 @@ impl Call {
         if cancel.is_cancelled() {
             return Err(ToolError::Cancelled { program: self.name() });
         }
-        let mut is_first = true;
+        let mut pauses = ExponentialBuilder::default().with_min_delay(FIRST_PAUSE).with_max_times(MAX_DROPS).build();
         loop {
-            match self.ask_once(ssh, fixed, lines, cancel).await {
-                Err(ToolError::Ssh(SshError::Dropped { .. })) if is_first => {
-                    is_first = false;
+            match (self.ask_once(ssh, fixed, lines, cancel).await, pauses.next()) {
+                (Err(ToolError::Ssh(SshError::Dropped { .. })), Some(pause)) => {
+                    tokio::time::sleep(pause).await;
                     match ssh.connect_again(RECONNECT_LIMIT, lines, cancel).await {
                         Err(SshError::Cancelled) => return Err(ToolError::Cancelled { program: self.name() }),
                         again => again?,
                     }
                 }
-                ended => return ended,
+                (ended, _) => return ended,
             }
         }
     }

@@ -1,14 +1,16 @@
-# The server with the programs that it runs: git, ssh, kind, and the docker client that kind needs.
+# The server with the programs that it runs: git, ssh, terraform, kind, and the docker client that kind needs.
 #   docker build -t on-demand-infra .                                  (BuildKit, for the cache mounts)
 #   docker build --build-arg TOOLS_IMAGE=my/tools -t on-demand-infra . (my/tools has the programs in /tools)
 # README.md says how it is run.
 ARG RUST_IMAGE=rust:1.95-slim-bookworm
 ARG GO_IMAGE=golang:1.26-bookworm
 ARG DOCKER_IMAGE=docker:28-cli
+ARG TERRAFORM_IMAGE=hashicorp/terraform:1.11
 ARG BASE_IMAGE=debian:bookworm-slim
 ARG TOOLS_IMAGE=tools
 
 FROM ${DOCKER_IMAGE} AS docker
+FROM ${TERRAFORM_IMAGE} AS terraform
 
 # The default tools. An image that is named by TOOLS_IMAGE takes the place of this stage, which is then not built.
 FROM ${GO_IMAGE} AS tools
@@ -16,6 +18,7 @@ ARG KIND_VERSION=v0.30.0
 RUN --mount=type=cache,target=/root/.cache/go-build --mount=type=cache,target=/go/pkg/mod \
     CGO_ENABLED=0 GOBIN=/tools go install -trimpath -ldflags "-s -w" sigs.k8s.io/kind@${KIND_VERSION}
 COPY --from=docker /usr/local/bin/docker /tools/
+COPY --from=terraform /bin/terraform /tools/
 
 FROM ${TOOLS_IMAGE} AS chosen-tools
 

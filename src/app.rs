@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt, TryStreamExt};
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -15,12 +16,13 @@ use crate::executor;
 use crate::host::{Host, Hosts};
 use crate::id::{DeploymentId, OperationId};
 use crate::intent::selection::{self, Candidate};
-use crate::intent::{AwsCredentials, Intent, Request, Selector};
+use crate::intent::{AwsCredentials, Intent, Request, Selector, Source};
+use crate::llm::Model;
 use crate::plan::Plan;
 use crate::reply::view::{PlanView, Report, StepView};
 use crate::secret::Sealer;
 use crate::store::deployments::DeploymentFilter;
-use crate::store::operations::{OperationFilter, RequestKey};
+use crate::store::operations::{KeyReused, OperationFilter, RequestKey};
 use crate::store::record::{Deployment, Operation};
 use crate::store::{Page, Store};
 use crate::tool;
@@ -32,6 +34,7 @@ mod look;
 mod past;
 mod preview;
 mod steps;
+mod why;
 
 pub use error::{AppError, BoxError, OpenError};
 
@@ -46,6 +49,7 @@ struct Handles {
     sealer: Sealer,
     hosts: Hosts,
     engine: Engine,
+    model: Option<Model>,
     shutdown: CancellationToken,
     /// Requests that start operations are looked at one after another, so that each sees what the one before did.
     accepting: tokio::sync::Mutex<()>,
@@ -64,6 +68,8 @@ pub enum Accepted {
     },
     /// It was only planned.
     Plan(PlanView),
+    /// It is only planned until the person has confirmed it.
+    Unconfirmed(PlanView),
     /// It was a question.
     Report(Report),
 }
@@ -94,6 +100,7 @@ impl App {
         let engine =
             Engine::new(Arc::clone(&settings), store.clone(), sealer.clone(), hosts.clone(), executor::conclude);
         engine.carry_on().await?;
+        let model = Model::of_settings(&settings);
         let shutdown = CancellationToken::new();
         tokio::spawn(past::forget_every_day(store.clone(), settings.store.workspace.clone(), shutdown.clone()));
         Ok(Self(Arc::new(Handles {
@@ -102,6 +109,7 @@ impl App {
             sealer,
             hosts,
             engine,
+            model,
             shutdown,
             accepting: tokio::sync::Mutex::default(),
         })))
@@ -113,10 +121,27 @@ impl App {
         &self.0.settings
     }
 
-    /// Stops in order: no new work, running steps come to a safe point within the grace period, the store is closed.
-    pub async fn close(&self) {
+    /// The chat model, if the settings name one.
+    #[must_use]
+    pub fn model(&self) -> Option<&Model> {
+        self.0.model.as_ref()
+    }
+
+    /// The operation that the same request, sent before, has led to.
+    ///
+    /// # Errors
+    /// [`AppError::KeyReused`] when the key came with another request.
+    pub async fn attached(&self, principal: &str, key: &RequestKey) -> Result<Option<OperationId>, AppError> {
+        let found = self.0.store.operation_for_key(principal, key, Timestamp::now()).await?;
+        found.map_err(|KeyReused| AppError::KeyReused)
+    }
+
+    /// Stops in order: no new work; within the grace period running steps come to a safe point and `answers` that are
+    /// under way, which still read the store, are given; the store is closed.
+    pub async fn close(&self, answers: impl Future) {
         self.0.shutdown.cancel();
-        self.0.engine.stop(self.0.settings.server.shutdown_grace).await;
+        let grace = self.0.settings.server.shutdown_grace;
+        let _ = tokio::join!(self.0.engine.stop(grace), tokio::time::timeout(grace, answers));
         self.0.store.close().await;
     }
 
@@ -151,9 +176,17 @@ impl App {
         match &request.intent {
             Intent::List(selector) => Ok(Accepted::Report(Report::Deployments(self.matching(selector).await?))),
             Intent::Status(selector) => {
-                let deployment = self.selected_or_adopted(selector, request.secrets.aws.as_ref()).await?;
-                let live = self.look(&deployment, request.secrets.aws.as_ref()).await;
-                Ok(Accepted::Report(Report::Status { deployment, live }))
+                let aws = request.secrets.aws.as_ref();
+                let deployment = match self.selected_or_adopted(selector, aws).await {
+                    // Who asks in words asks about what was there a moment ago, too.
+                    Err(AppError::NotFound { message }) if request.source != Source::Fields => {
+                        let past = self.past(selector).await?;
+                        return past.map(Accepted::Report).ok_or(AppError::NotFound { message });
+                    }
+                    found => found?,
+                };
+                let (live, why) = tokio::join!(self.look(&deployment, aws), self.why(&deployment));
+                Ok(Accepted::Report(Report::Status { deployment, live, why }))
             }
             Intent::Logs(logs) => {
                 let deployment = self.selected_or_adopted(&logs.deployment, request.secrets.aws.as_ref()).await?;

@@ -84,7 +84,6 @@ async fn serve(mut settings: Settings) -> anyhow::Result<ExitCode> {
         tracing::warn!(file = %file.display(), "this address needs API keys and none is set: the one in this file counts");
     }
     let address = SocketAddr::new(settings.server.host, settings.server.port);
-    let grace = settings.server.shutdown_grace;
     let listener = TcpListener::bind(address)
         .await
         .with_context(|| format!("cannot listen on {address}; set `HOST` or `PORT`"))?;
@@ -101,9 +100,7 @@ async fn serve(mut settings: Settings) -> anyhow::Result<ExitCode> {
     }
     tracing::info!("the server stops: running steps come to a safe point first");
     stop.cancel();
-    app.close().await;
-    // Answers that are still under way get a moment; what they wait for is stored.
-    let _ = tokio::time::timeout(grace, server).await;
+    app.close(server).await;
     Ok(if lost.is_cancelled() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 

@@ -31,6 +31,7 @@ pub mod list;
 pub mod models;
 pub mod openapi;
 pub mod operations;
+pub mod path;
 pub mod request_id;
 mod serve;
 pub mod sse;

@@ -11,11 +11,13 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+mod plan_hash;
 mod repository_url;
 #[cfg(test)]
 mod tests;
 
 // Every identifier is found under `id`, whichever file it lives in.
+pub use plan_hash::PlanHash;
 pub use repository_url::RepositoryUrl;
 
 /// Says why a text is not the name or identifier that it should be.

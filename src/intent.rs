@@ -1,6 +1,7 @@
 //! The typed request: what a person wants, with every value checked.
 //!
-//! Two sources lead to it, explicit body fields (`fields`) and plain sentences (`sentence`); both collect `facts` first.
+//! Three sources lead to it: explicit body fields (`fields`), plain sentences (`sentence`) and tool calls of the chat
+//! model (`tool_call`); all collect `facts` first.
 //! `selection` finds the deployment that is meant, `question` asks for what is missing. Nothing here does IO.
 
 use std::borrow::Cow;
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::cloud::aws::Keys;
 use crate::id::{
     Action, DeploymentName, DockerfilePath, EnvironmentName, GitRef, HostedZoneId, InstanceId, KeyPairName, Mode,
-    Namespace, Port, Region, RepositoryUrl, SubdomainLabel,
+    Namespace, PlanHash, Port, Region, RepositoryUrl, SubdomainLabel,
 };
 
 pub mod facts;
@@ -20,6 +21,7 @@ pub mod fields;
 pub mod question;
 pub mod selection;
 pub mod sentence;
+pub mod tool_call;
 
 /// What a person wants, without secrets: this is what an operation keeps.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -63,6 +65,18 @@ impl Intent {
     }
 }
 
+/// Whether an intent takes something away from people, or costs money: then a request that was not made by explicit
+/// fields is confirmed first.
+#[must_use]
+pub fn wants_confirmation(intent: &Intent, mode: Mode) -> bool {
+    match intent {
+        Intent::Decommission(_) => true,
+        Intent::Scale(scale) => scale.replicas == 0 || mode != Mode::Local,
+        Intent::Deploy(_) | Intent::Redeploy(_) | Intent::Rollback(_) => mode != Mode::Local,
+        Intent::Status(_) | Intent::List(_) | Intent::Logs(_) | Intent::Cancel(_) => false,
+    }
+}
+
 /// An intent with the secrets that came with it and how to carry it out.
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -74,8 +88,8 @@ pub struct Request {
     pub dry_run: bool,
     /// How the request was made; a destructive sentence wants a confirmation that a field does not.
     pub source: Source,
-    /// The person has confirmed a destructive request (`confirm`).
-    pub confirmed: bool,
+    /// What the person has confirmed (`confirm`).
+    pub confirmation: Confirmation,
 }
 
 /// How a request was made.
@@ -85,6 +99,20 @@ pub enum Source {
     Fields,
     /// By a plain sentence.
     Sentence,
+    /// By a tool call of the chat model.
+    Model,
+}
+
+/// What a person has confirmed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Confirmation {
+    /// Nothing.
+    #[default]
+    Missing,
+    /// Whatever the request leads to.
+    Given,
+    /// One plan, as it was shown.
+    OfPlan(PlanHash),
 }
 
 /// Settings that decide what a request may ask for.

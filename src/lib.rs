@@ -1,7 +1,7 @@
 //! An OpenAI-compatible server that turns a chat request into a running application.
 //!
 //! ```text
-//! request -> http -> intent -> app -> executor -> plan -> engine -> step -> host | tool | cloud | template
+//! request -> http -> conversation -> app -> executor -> plan -> engine -> step -> host | tool | cloud | template
 //!                               |                           |
 //!                               +---------- store ----------+-- events -> SSE, chat answer
 //! ```
@@ -11,11 +11,13 @@
 //! reads every `use crate::` line and fails on one that points upwards).
 //!
 //! - [`cli`] and [`logging`]: the commands of the program (`serve`, `migrate`, `openapi`, `doctor`) and its log.
-//! - [`http`]: OpenAI's wire format, authentication, limits, streams. A handler extracts, asks [`app`], and converts.
+//! - [`http`]: OpenAI's wire format, authentication, limits, streams. A handler extracts, asks, and converts.
+//! - [`conversation`]: what is said, with a chat model or without, to what is done and to the words that answer it.
 //! - [`app`]: every long-lived handle, built from settings; takes a request in and says what became of it.
 //! - [`reply`]: what was done or is, as the Markdown that a person reads.
 //! - [`executor`]: what each action means in each mode, as a plan, and what is stored when a plan has ended. Pure.
 //! - [`intent`]: the typed request, from body fields or from a sentence, and which deployment it means.
+//! - [`llm`]: the chat model, when there is one: a client of Azure OpenAI and of what speaks like it.
 //! - [`engine`]: runs a plan forwards, and backwards when a step fails; carries on after a crash.
 //! - [`plan`]: the graph of steps. Data: it is stored, printed (`dry_run`), and never waits.
 //! - [`step`]: one unit of work per file, with `check`, `run` and `undo`.
@@ -33,11 +35,13 @@ pub mod cli;
 pub mod logging;
 
 pub mod http;
+pub mod conversation;
 pub mod app;
 pub mod reply;
 
 pub mod executor;
 pub mod intent;
+pub mod llm;
 
 pub mod engine;
 pub mod plan;

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
+use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret, SecretString};
@@ -29,6 +30,7 @@ pub struct Sealer(Arc<Inner>);
 
 struct Inner {
     key: RandomizedNonceKey,
+    tag_key: hmac::Key,
     key_id: String,
     origin: KeyOrigin,
 }
@@ -96,14 +98,24 @@ impl Sealer {
         hash.update(b"on-demand-infra key id\0");
         hash.update(key.expose());
         let key_id = URL_SAFE_NO_PAD.encode(&hash.finalize()[..6]);
+        let mut hash = Sha256::new();
+        hash.update(b"on-demand-infra tag key\0");
+        hash.update(key.expose());
+        let tag_key = hmac::Key::new(hmac::HMAC_SHA256, &hash.finalize());
         let key = RandomizedNonceKey::new(&AES_256_GCM, key.expose()).expect("a key of 32 bytes fits AES-256");
-        Self(Arc::new(Inner { key, key_id, origin }))
+        Self(Arc::new(Inner { key, tag_key, key_id, origin }))
     }
 
     /// Where the key came from.
     #[must_use]
     pub fn origin(&self) -> &KeyOrigin {
         &self.0.origin
+    }
+
+    /// A tag of a text that only this installation can make.
+    #[must_use]
+    pub fn tag(&self, text: &str) -> Vec<u8> {
+        hmac::sign(&self.0.tag_key, text.as_bytes()).as_ref().to_vec()
     }
 
     /// Seals a secret for one context, such as an operation's id and the secret's name.

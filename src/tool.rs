@@ -36,7 +36,7 @@ mod there;
 pub use crate::tool::error::ToolError;
 
 /// How long a program may take to end after SIGINT, before SIGKILL.
-const GRACE: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 10 });
+const GRACE: Duration = Duration::from_secs(if cfg!(test) { 5 } else { 10 });
 /// How many of the last lines of output an error carries.
 const LAST_LINES: usize = 20;
 /// Standard output that is kept for parsing, at most; more is an error.

@@ -11,7 +11,9 @@ use crate::id::{
     ClusterName, DeploymentId, KeyPairName, Mode, Namespace, OperationId, TargetId, derived_deployment_name,
     new_instance_name,
 };
-use crate::intent::{AwsCredentials, Deploy, Intent, Request, Secrets};
+use crate::intent::{AwsCredentials, Confirmation, Deploy, Intent, Request, Secrets, Source, wants_confirmation};
+use crate::plan::Plan;
+use crate::reply::view::PlanView;
 use crate::step::account::AWS_KEYS;
 use crate::step::apply_application::ENVIRONMENT;
 use crate::step::clone_repository::TOKEN;
@@ -23,6 +25,12 @@ use crate::store::record::{Deployment, DeploymentState, Facts, Instance, Operati
 struct Subject {
     deployment: Deployment,
     target: Target,
+}
+
+/// The person has to confirm first.
+struct Confirming {
+    /// Another plan than this one was confirmed.
+    is_other: bool,
 }
 
 impl App {
@@ -62,10 +70,18 @@ impl App {
                 settings: &self.0.settings,
             },
         )?;
-        if request.dry_run {
+        let confirming = self.confirming(&request, &plan, &deployment, &target).await?;
+        if request.dry_run || confirming.is_some() {
             // Looking at the world takes its time and changes nothing: nobody has to wait for it.
             drop(turn);
-            return Ok(Accepted::Plan(self.preview(&plan, deployment, target).await));
+            let hash = self.plan_hash(&request.intent, &plan, &deployment, &target).await?;
+            let view = self.preview(request.intent.action(), &plan, deployment, target, hash).await;
+            return Ok(match confirming {
+                Some(Confirming { is_other }) if !request.dry_run => {
+                    Accepted::Unconfirmed(PlanView { is_other, ..view })
+                }
+                Some(_) | None => Accepted::Plan(view),
+            });
         }
         let id = OperationId::new();
         if let Intent::Decommission(_) = request.intent {
@@ -98,6 +114,36 @@ impl App {
         tracing::info!(op.id = %id, op.action = %new.operation.action, deployment.name = name, "operation is accepted");
         self.0.engine.start(new.operation).await?;
         Ok(Accepted::Operation { id, attached: false })
+    }
+
+    /// What stands between a request and its plan: nothing, or the word of the person who asked for it.
+    async fn confirming(
+        &self,
+        request: &Request,
+        plan: &Plan,
+        deployment: &Deployment,
+        target: &Target,
+    ) -> Result<Option<Confirming>, AppError> {
+        let by_fields = request.source == Source::Fields;
+        match &request.confirmation {
+            Confirmation::Given => Ok(None),
+            Confirmation::Missing => {
+                let wanted = !by_fields && wants_confirmation(&request.intent, deployment.mode);
+                Ok(wanted.then_some(Confirming { is_other: false }))
+            }
+            Confirmation::OfPlan(shown) => {
+                if *shown == self.plan_hash(&request.intent, plan, deployment, target).await? {
+                    return Ok(None);
+                }
+                if by_fields {
+                    return Err(AppError::Conflict {
+                        message: format!("the plan is not `{shown}` any more; ask for it again with `dry_run`"),
+                        param: Some("confirm"),
+                    });
+                }
+                Ok(Some(Confirming { is_other: true }))
+            }
+        }
     }
 
     /// What a change is about: an existing deployment, or a new one that a deploy asks for.

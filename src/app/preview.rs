@@ -1,14 +1,24 @@
 //! What a plan would do, in words.
 
-use super::App;
+use super::{App, AppError};
 use crate::cloud::price;
+use crate::id::{Action, PlanHash};
+use crate::intent::Intent;
 use crate::plan::Plan;
 use crate::reply::view::{PlanView, PlannedStep};
 use crate::step::provision_instance::ProvisionInstance;
 use crate::store::record::{Deployment, Target};
 
 impl App {
-    pub(super) async fn preview(&self, plan: &Plan, deployment: Deployment, target: Target) -> PlanView {
+    /// What a plan would do, as the world is now.
+    pub(super) async fn preview(
+        &self,
+        action: Action,
+        plan: &Plan,
+        deployment: Deployment,
+        target: Target,
+        hash: PlanHash,
+    ) -> PlanView {
         let name = deployment.name.to_string();
         let cost = self.cost_of(plan);
         let looked = self.0.engine.look_ahead(plan, deployment, target).await;
@@ -26,9 +36,31 @@ impl App {
                 }
             })
             .collect();
-        let mut view = view(name, steps);
+        let mut view = view(action, hash, name, steps);
         view.summary.extend(cost);
         view
+    }
+
+    /// The hash of what a plan does to the world as it is: to whom, since which change, with which steps. Only this
+    /// installation can make it, so that no text from elsewhere can hold the one of a plan that nobody was shown.
+    pub(super) async fn plan_hash(
+        &self,
+        intent: &Intent,
+        plan: &Plan,
+        deployment: &Deployment,
+        target: &Target,
+    ) -> Result<PlanHash, AppError> {
+        let of_existing = self.0.store.deployment(deployment.id).await?;
+        let text = if let Some(it) = of_existing {
+            serde_json::to_string(&(intent, plan, it.id, it.operation, it.state))
+        } else {
+            // Ids and names of what is new were given just now, and would be others the next time.
+            let known = self.0.store.target(target.id).await?.map(|it| it.id);
+            let steps: Vec<&str> = plan.steps().iter().map(|it| it.name()).collect();
+            serde_json::to_string(&(intent, steps, known, &target.region))
+        };
+        let text = text.map_err(|error| AppError::Internal(error.into()))?;
+        Ok(PlanHash::of(&self.0.sealer.tag(&format!("plan {text}"))))
     }
 
     /// What an instance that the plan would make costs.
@@ -46,7 +78,7 @@ impl App {
 }
 
 /// Adds to the steps of a plan what they come to together.
-fn view(deployment: String, steps: Vec<PlannedStep>) -> PlanView {
+fn view(action: Action, hash: PlanHash, deployment: String, steps: Vec<PlannedStep>) -> PlanView {
     let titles = |already: bool| -> Vec<&str> {
         steps.iter().filter(|it| (it.already == Some(true)) == already).map(|it| it.title.as_str()).collect()
     };
@@ -56,5 +88,5 @@ fn view(deployment: String, steps: Vec<PlannedStep>) -> PlanView {
         summary.push(format!("There already: {}.", there.join(", ")));
     }
     summary.push(format!("Would be done: {}.", to_do.join(", ")));
-    PlanView { steps, deployment, summary }
+    PlanView { action, hash, is_other: false, steps, deployment, summary }
 }

@@ -297,10 +297,23 @@ pub struct Llm {
     pub embedding_deployment: Option<String>,
     /// `AZURE_EMBEDDING_API_VERSION`.
     pub embedding_api_version: Option<String>,
+    /// `LLM_BASE_URL`; wins over Azure.
+    pub base_url: Option<Url>,
+    /// `LLM_API_KEY`.
+    pub base_api_key: Option<SecretString>,
+    /// `LLM_MODEL`.
+    pub model: Option<String>,
+    /// `LLM_TIMEOUT_S`.
+    pub timeout: Duration,
 }
 
 impl Llm {
     pub(super) fn from_values(values: &mut Values) -> Self {
+        let (base_url, model) =
+            (values.optional("LLM_BASE_URL", value::http_url), values.optional("LLM_MODEL", value::word));
+        if base_url.is_some() && model.is_none() {
+            values.refuse("LLM_BASE_URL", "set together with `LLM_MODEL`".to_owned());
+        }
         Self {
             api_key: values.secret("AZURE_OPENAI_API_KEY"),
             endpoint: values.optional("AZURE_OPENAI_ENDPOINT", value::http_url),
@@ -308,6 +321,10 @@ impl Llm {
             deployment: values.optional("AZURE_OPENAI_DEPLOYMENT", value::word),
             embedding_deployment: values.optional("AZURE_EMBEDDING_DEPLOYMENT", value::word),
             embedding_api_version: values.optional("AZURE_EMBEDDING_API_VERSION", value::word),
+            base_url,
+            base_api_key: values.secret("LLM_API_KEY"),
+            model,
+            timeout: values.take("LLM_TIMEOUT_S", value::seconds),
         }
     }
 }

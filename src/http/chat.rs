@@ -1,76 +1,77 @@
 //! `POST /v1/chat/completions`: understand, accept, answer.
 
-use std::convert::identity;
-use std::time::Duration;
-
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
-use futures_util::TryStreamExt;
 use jiff::Timestamp;
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::app::{Accepted, App, AppError};
+use crate::app::App;
+use crate::conversation::{self, Ask, Ending, Opening};
 use crate::http::auth::Caller;
 use crate::http::body::JsonObject;
-use crate::http::deployments::DeploymentObject;
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::limit::Streams;
 use crate::http::models;
 use crate::http::request_id::RequestId;
-use crate::id::OperationId;
-use crate::reply::view::Report;
-use crate::reply::{outcome, report};
+use crate::llm::Model;
 
 pub mod intake;
 pub mod key;
 pub mod page;
+pub mod passage;
 pub mod request;
 pub mod stream;
+pub mod whole;
 pub mod wire;
 
-use intake::Understood;
+use intake::Asked;
 use request::ChatRequest;
 use stream::Writer;
-use wire::{ChatCompletion, Head, OperationLink, Words};
+use whole::Whole;
+use wire::{ChatCompletion, Head};
 
 /// Answers a conversation: with words, or by carrying out what it asks for.
 ///
 /// # Errors
 /// [`ApiError`] when the request cannot be accepted. Work that fails is an answer.
 #[utoipa::path(post, path = "/v1/chat/completions", tag = "chat", request_body = super::openapi::ChatBody,
-    responses((status = 200, body = ChatCompletion, description = "The answer; with `stream` the same in chunks"),
-        (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody),
+    responses((status = 200, content((ChatCompletion = "application/json"), (super::openapi::Frame = "text/event-stream")),
+            description = "The answer; with `stream` in chunks, one in the data of each event, and `[DONE]` in the last"),
+        (status = 400, body = ErrorBody), (status = 404, body = ErrorBody), (status = 408, body = ErrorBody),
         (status = 409, body = ErrorBody), (status = 413, body = ErrorBody), (status = 415, body = ErrorBody),
-        (status = 422, body = ErrorBody), (status = 429, body = ErrorBody), (status = 500, body = ErrorBody),
-        (status = 503, body = ErrorBody)))]
+        (status = 422, body = ErrorBody)))]
 pub async fn complete(
     State(app): State<App>,
     State(streams): State<Streams>,
     caller: Caller,
     request_id: RequestId,
     headers: HeaderMap,
-    JsonObject(body): JsonObject,
+    JsonObject(mut body): JsonObject,
 ) -> Result<Response, ApiError> {
     let chat = ChatRequest::read(&body)?;
-    models::find(&chat.model)?;
+    models::find(&chat.model)?.preset(&mut body);
     let writer = if chat.stream { Some(Writer::open(&streams, &chat, &headers, request_id)?) } else { None };
     let reply = Reply { chat, writer };
     if let Some(text) = page::background_answer(&headers, &reply.chat) {
-        return Ok(reply.say(text));
+        return reply.task(&app, &body, text).await;
     }
-    let request = match intake::read(&body, &reply.chat, app.settings())? {
-        Understood::Words(text) => return Ok(reply.say(text)),
-        Understood::Request(request) => *request,
+    let principal = caller.principal.clone();
+    let opening = match intake::read(&body, &app)? {
+        Asked::Model(model) => return reply.pass(&model, &body).await,
+        Asked::Request(request) => {
+            let key = key::of(&caller, &headers, &body, key::Subject::Fields(&request.intent))?;
+            conversation::carry_out(&app, &principal, key, *request).await?
+        }
+        Asked::Conversation(facts, limits) => {
+            let messages = reply.chat.messages.clone();
+            let key = key::of(&caller, &headers, &body, key::Subject::Words(reply.chat.last_words()))?;
+            conversation::open(&app, Ask { principal, key, messages, body, facts: *facts, limits }).await?
+        }
     };
-    let key = key::of(&caller, &headers, &body, &request)?;
-    // Boxed: the future of planning is large, and the handler is copied around with it.
-    match Box::pin(app.accept(&caller.principal, Some(key), request)).await? {
-        Accepted::Operation { id, attached: _ } => reply.operation(app, id).await,
-        Accepted::Plan(plan) => Ok(reply.say(report::plan(&plan))),
-        Accepted::Report(answer) => reply.report(&app, answer).await,
-    }
+    reply.tell(app, opening).await
 }
 
 /// How the answer is given: whole, or through a writer.
@@ -80,87 +81,68 @@ struct Reply {
 }
 
 impl Reply {
-    fn say(self, words: impl Into<Words>) -> Response {
-        let head = self.head(Uuid::now_v7(), Timestamp::now().as_second());
-        match self.writer {
-            None => Json(ChatCompletion::new(&head, words.into())).into_response(),
-            Some(writer) => writer.words(head, words.into()),
-        }
-    }
-
-    /// Every answer about one operation has the same head, so that those who attach get the same answer.
-    async fn operation(self, app: App, id: OperationId) -> Result<Response, ApiError> {
-        let began = id.uuid().get_timestamp().map_or(0, |it| it.to_unix().0);
-        let head = self.head(id.uuid(), i64::try_from(began).unwrap_or(0));
+    async fn tell(self, app: App, opening: Opening) -> Result<Response, ApiError> {
+        let head = match &opening {
+            // Every answer about one operation has the same head, so that those who attach get the same answer.
+            Opening::Operation(id) => {
+                let began = id.uuid().get_timestamp().map_or(0, |it| it.to_unix().0);
+                self.head(id.uuid(), i64::try_from(began).unwrap_or(0))
+            }
+            Opening::Words(_)
+            | Opening::Plan(_)
+            | Opening::Confirmation(_)
+            | Opening::Report(_)
+            | Opening::Model(_) => self.new_head(),
+        };
         if let Some(writer) = self.writer {
-            return Ok(writer.operation(head, app, id));
+            return Ok(writer.tell(head, app, opening));
         }
-        wait(&app, id, app.settings().server.answer_within).await?;
-        Ok(Json(ChatCompletion::new(&head, words(&app, id).await?)).into_response())
+        let mut whole = Whole::default();
+        // Boxed: the future is large, and the handler is copied around with it.
+        let ending = Box::pin(opening.tell(&app, &mut whole)).await?;
+        Ok(Json(ChatCompletion::new(&head, whole.text, ending)).into_response())
     }
 
-    async fn report(self, app: &App, report: Report) -> Result<Response, ApiError> {
-        Ok(match report {
-            Report::Deployments(deployments) => self.say(report::deployments(&deployments)),
-            Report::Status { deployment, live } => self.say(Words {
-                content: report::status(&deployment, &live),
-                deployment: Some(DeploymentObject::from(&deployment)),
-                operation: None,
-            }),
-            Report::Logs { deployment, follow, tail } => {
-                let follow = follow && self.writer.is_some();
-                let lines = app.logs(&deployment, tail, follow).await?;
-                match self.writer {
-                    Some(writer) if follow => {
-                        let head = head(&self.chat, Uuid::now_v7(), Timestamp::now().as_second());
-                        writer.logs(head, app.shutdown_token(), &deployment, lines)
-                    }
-                    writer => {
-                        let lines: Vec<String> = lines.try_collect().await?;
-                        Self { chat: self.chat, writer }.say(Words {
-                            content: report::logs(&deployment, &lines),
-                            deployment: Some(DeploymentObject::from(&deployment)),
-                            operation: None,
-                        })
-                    }
-                }
+    /// The answer of the model, as it gives it.
+    async fn pass(self, model: &Model, body: &Map<String, Value>) -> Result<Response, ApiError> {
+        let head = self.new_head();
+        match self.writer {
+            None => Ok(Json(passage::whole(model, body, &head).await?).into_response()),
+            Some(writer) => {
+                let chunks = passage::chunks(model, body, self.chat.include_usage).await?;
+                Ok(writer.pass(head, chunks))
             }
-            Report::Cancelled(id) => {
-                let state = app.operation(id).await?.map(|operation| operation.state);
-                self.say(Words {
-                    content: report::cancelled(id),
-                    operation: state.map(|state| OperationLink::new(id, state)),
-                    deployment: None,
-                })
+        }
+    }
+
+    /// What a chat page asks by itself: the model answers it, without any tool; `text` does when it cannot.
+    async fn task(self, app: &App, body: &Map<String, Value>, text: String) -> Result<Response, ApiError> {
+        let head = self.new_head();
+        let answered = match app.model() {
+            Some(model) => passage::whole(model, &page::without_tools(body), &head).await.ok(),
+            None => None,
+        };
+        match (answered, self.writer) {
+            (Some(answer), None) => Ok(Json(answer).into_response()),
+            (None, None) => Ok(Json(ChatCompletion::new(&head, text, Ending::default())).into_response()),
+            (answer, Some(writer)) => {
+                let text = answer.and_then(ChatCompletion::into_text).unwrap_or(text);
+                Ok(writer.tell(head, app.clone(), Opening::Words(text)))
             }
-        })
+        }
+    }
+
+    fn new_head(&self) -> Head {
+        self.head(Uuid::now_v7(), Timestamp::now().as_second())
     }
 
     fn head(&self, id: Uuid, created: i64) -> Head {
-        head(&self.chat, id, created)
+        let chat = &self.chat;
+        Head {
+            id: format!("chatcmpl-{}", id.simple()),
+            created,
+            model: chat.model.clone(),
+            prompt_tokens: chat.tokens(),
+        }
     }
-}
-
-fn head(chat: &ChatRequest, id: Uuid, created: i64) -> Head {
-    Head { id: format!("chatcmpl-{}", id.simple()), created, model: chat.model.clone(), prompt_tokens: chat.tokens() }
-}
-
-/// Waits until an operation has ended, or the time is up, or the server stops. The operation goes on in any case.
-async fn wait(app: &App, id: OperationId, within: Duration) -> Result<(), ApiError> {
-    let ended = app.follow(id, 0).map_ok(drop).try_fold((), |(), ()| async { Ok::<_, AppError>(()) });
-    let ended = tokio::time::timeout(within, app.shutdown_token().run_until_cancelled_owned(ended)).await;
-    ended.ok().and_then(identity).transpose()?;
-    Ok(())
-}
-
-/// What there is to say about an operation as it stands now.
-async fn words(app: &App, id: OperationId) -> Result<Words, ApiError> {
-    let operation = app.operation(id).await?.ok_or_else(|| ApiError::OperationNotFound(id.to_string()))?;
-    let deployment = app.deployment(operation.deployment).await?;
-    let steps = if operation.state.is_ended() { Vec::new() } else { app.steps(&operation).await? };
-    Ok(Words {
-        content: outcome::outcome(&operation, deployment.as_ref(), &steps),
-        operation: Some(OperationLink::new(id, operation.state)),
-        deployment: deployment.as_ref().map(DeploymentObject::from),
-    })
 }

@@ -1,7 +1,7 @@
 //! `GET /v1/deployments`: what exists, and what it prints.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
@@ -12,6 +12,7 @@ use crate::http::auth::Caller;
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::limit::Streams;
 use crate::http::list::{List, ListQuery};
+use crate::http::path::PathId;
 use crate::http::request_id::RequestId;
 use crate::http::sse;
 use crate::id::{DeploymentId, ExposedPort, Mode};
@@ -160,12 +161,8 @@ pub async fn list(
 /// [`ApiError::DeploymentNotFound`].
 #[utoipa::path(get, path = "/v1/deployments/{id}", tag = "deployments",
     params(("id" = String, Path, description = "Id of the deployment")),
-    responses((status = 200, body = DeploymentObject), (status = 404, body = ErrorBody)))]
-pub async fn show(
-    State(app): State<App>,
-    _: Caller,
-    Path(id): Path<String>,
-) -> Result<Json<DeploymentObject>, ApiError> {
+    responses((status = 200, body = DeploymentObject), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
+pub async fn show(State(app): State<App>, _: Caller, PathId(id): PathId) -> Result<Json<DeploymentObject>, ApiError> {
     find(&app, &id).await.map(|deployment| Json(DeploymentObject::from(&deployment)))
 }
 
@@ -177,13 +174,14 @@ pub async fn show(
     params(("id" = String, Path, description = "Id of the deployment"),
         ("tail" = Option<u32>, Query, description = "How many of the last lines of each pod, from 1 to 5000"),
         ("follow" = Option<bool>, Query, description = "Answer with a stream of events and go on with new lines")),
-    responses((status = 200, body = LogLines), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
+    responses((status = 200, content((LogLines = "application/json"), (super::openapi::Frame = "text/event-stream")),
+            description = "The lines; with `follow` one in the data of each event"), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
 pub async fn logs(
     State(app): State<App>,
     State(streams): State<Streams>,
     _: Caller,
     request_id: RequestId,
-    Path(id): Path<String>,
+    PathId(id): PathId,
     query: ListQuery,
 ) -> Result<Response, ApiError> {
     let in_range = |text: &str| text.parse().ok().filter(|tail| (1..=MAX_TAIL).contains(tail));

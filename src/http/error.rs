@@ -9,9 +9,11 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::app::{AppError, BoxError};
+use crate::conversation::AnswerError;
 use crate::http::request_id;
 use crate::id::OperationId;
 use crate::intent::{IntentError, IntentErrorCode};
+use crate::llm::LlmError;
 
 /// Says why a request is not answered with what it asked for.
 #[derive(Debug, thiserror::Error)]
@@ -128,6 +130,9 @@ pub enum ApiError {
     /// The server is about to stop.
     #[error("the server is shutting down; send the request again in a moment")]
     ShuttingDown,
+    /// The chat model gave no answer.
+    #[error(transparent)]
+    Model(#[from] LlmError),
     /// As many streams are open as the settings allow.
     #[error("too many streams are open; try again in a moment")]
     TooManyStreams,
@@ -167,6 +172,7 @@ impl ApiError {
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "server_error", "internal_error"),
             Self::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "server_error", "shutting_down"),
             Self::TooManyStreams => (StatusCode::SERVICE_UNAVAILABLE, "server_error", "too_many_streams"),
+            Self::Model(error) => model_class(error),
         }
     }
 
@@ -179,6 +185,8 @@ impl ApiError {
             Self::Conflict { param, .. } | Self::WrongKind { param, .. } => param.map(Into::into),
             Self::ModeUnavailable(_) => Some("deployment_mode".into()),
             Self::ModelNotFound(_) => Some("model".into()),
+            Self::Model(LlmError::Refused { param, .. }) => param.clone().map(Into::into),
+            Self::Model(LlmError::Filtered { .. }) => Some("messages".into()),
             Self::MalformedJson(_)
             | Self::InvalidApiKey(_)
             | Self::HostNotAllowed(_)
@@ -195,6 +203,7 @@ impl ApiError {
             | Self::HeaderTooLarge(_)
             | Self::Internal(_)
             | Self::ShuttingDown
+            | Self::Model(_)
             | Self::TooManyStreams => None,
         }
     }
@@ -204,11 +213,18 @@ impl ApiError {
         if let Self::RateLimited { retry_after_s } = self {
             return Some(*retry_after_s);
         }
+        if let Self::Model(error) = self {
+            let wanted = error.retry_after().map(|it| it.as_secs() + 1);
+            return wanted.or_else(|| error.is_outage().then_some(5));
+        }
         (self.class().0 == StatusCode::SERVICE_UNAVAILABLE).then_some(5)
     }
 
     /// Whether sending the same again can never help. SDKs send 409 and 5xx again unless they are told.
     fn is_final(&self) -> bool {
+        if let Self::Model(error) = self {
+            return !error.is_passing() && !error.is_outage() && error.retry_after().is_none();
+        }
         let (status, ..) = self.class();
         status.is_client_error() && !matches!(self, Self::RateLimited { .. } | Self::BodyTimeout)
     }
@@ -223,6 +239,11 @@ impl ApiError {
     #[must_use]
     pub fn body(self, request_id: &str) -> ErrorBody {
         let (_, kind, code) = self.class();
+        let code = if let Self::Model(LlmError::Refused { code: Some(code), .. }) = &self {
+            Cow::Owned(code.clone())
+        } else {
+            Cow::Borrowed(code)
+        };
         let message = if let Self::Internal(source) = &self {
             tracing::error!(request.id = request_id, error = %chain(source.as_ref()), "A request failed by a fault of ours.");
             format!("{self} (request `{request_id}`)")
@@ -250,6 +271,37 @@ impl IntoResponse for ApiError {
             headers.insert(axum::http::header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
+    }
+}
+
+/// The model's errors: what the caller sent is the caller's, everything else is not.
+fn model_class(error: &LlmError) -> Class {
+    match error {
+        LlmError::Refused { status, .. } => {
+            let status = StatusCode::from_u16(*status).ok().filter(StatusCode::is_client_error);
+            (status.unwrap_or(StatusCode::BAD_REQUEST), INVALID, "invalid_value")
+        }
+        LlmError::Filtered { .. } => (StatusCode::BAD_REQUEST, INVALID, "content_filter"),
+        LlmError::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", "rate_limit_exceeded"),
+        LlmError::Unreachable { .. }
+        | LlmError::Silent(_)
+        | LlmError::Unauthorized { .. }
+        | LlmError::Forbidden { .. }
+        | LlmError::NoSuchModel { .. }
+        | LlmError::Failing { .. }
+        | LlmError::Garbage
+        | LlmError::Broken
+        | LlmError::InStream { .. }
+        | LlmError::Resting(_) => (StatusCode::SERVICE_UNAVAILABLE, "server_error", "model_unavailable"),
+    }
+}
+
+impl From<AnswerError> for ApiError {
+    fn from(error: AnswerError) -> Self {
+        match error {
+            AnswerError::App(error) => error.into(),
+            AnswerError::Model(error) => Self::Model(error),
+        }
     }
 }
 
@@ -301,7 +353,7 @@ pub struct ErrorObject {
     pub param: Option<Cow<'static, str>>,
     /// The stable name of the error.
     #[schema(value_type = String)]
-    pub code: &'static str,
+    pub code: Cow<'static, str>,
 }
 
 fn chain(error: &(dyn std::error::Error + 'static)) -> String {
@@ -341,6 +393,16 @@ mod tests {
             ApiError::Internal("text".into()),
             ApiError::ShuttingDown,
             ApiError::TooManyStreams,
+            ApiError::Model(LlmError::Broken),
+            ApiError::Model(LlmError::NoSuchModel { model: text(), address: text(), setting: "SETTING" }),
+            ApiError::Model(LlmError::RateLimited { retry_after: None }),
+            ApiError::Model(LlmError::Filtered { message: text() }),
+            ApiError::Model(LlmError::Refused {
+                status: 400,
+                message: text(),
+                param: Some("temperature".to_owned()),
+                code: Some("unsupported_value".to_owned()),
+            }),
         ];
 
         let table: Vec<String> = errors

@@ -1,12 +1,15 @@
-//! `GET /v1/models`: the one model that this server is.
+//! `GET /v1/models`: the model that this server is, under four names. Three of them preset the mode, for chat pages that
+//! can choose nothing but a model.
 
 use axum::Json;
-use axum::extract::Path;
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::http::auth::Caller;
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::list::List;
+use crate::http::path::PathId;
+use crate::id::Mode;
 
 /// The model that clients name, and the one that is meant when they name none.
 pub const DEFAULT_MODEL: &str = "app-server-default";
@@ -28,9 +31,32 @@ pub struct Model {
     /// Who makes it.
     #[schema(value_type = String)]
     pub owned_by: &'static str,
+    /// The mode of requests that name none.
+    #[serde(skip)]
+    pub mode: Option<Mode>,
 }
 
-const MODELS: &[Model] = &[Model { id: DEFAULT_MODEL, object: "model", created: CREATED, owned_by: "on-demand-infra" }];
+const fn model(id: &'static str, mode: Option<Mode>) -> Model {
+    Model { id, object: "model", created: CREATED, owned_by: "on-demand-infra", mode }
+}
+
+const MODELS: &[Model] = &[
+    model(DEFAULT_MODEL, None),
+    model("deploy-local", Some(Mode::Local)),
+    model("deploy-cloud-local", Some(Mode::CloudLocal)),
+    model("deploy-cloud-hosted", Some(Mode::CloudHosted)),
+];
+
+impl Model {
+    /// Puts the mode that the model stands for into a request that names none.
+    pub fn preset(&self, body: &mut Map<String, Value>) {
+        let Some(mode) = self.mode else { return };
+        let field = body.entry("deployment_mode").or_insert(Value::Null);
+        if field.is_null() {
+            *field = Value::from(mode.as_str());
+        }
+    }
+}
 
 /// Finds a model.
 ///
@@ -51,7 +77,7 @@ pub async fn list(_: Caller) -> Json<List<Model>> {
 /// # Errors
 /// [`ApiError::ModelNotFound`].
 #[utoipa::path(get, path = "/v1/models/{id}", tag = "models", params(("id" = String, Path, description = "Name of the model")),
-    responses((status = 200, body = Model), (status = 404, body = ErrorBody)))]
-pub async fn show(_: Caller, Path(id): Path<String>) -> Result<Json<Model>, ApiError> {
+    responses((status = 200, body = Model), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
+pub async fn show(_: Caller, PathId(id): PathId) -> Result<Json<Model>, ApiError> {
     find(&id).cloned().map(Json)
 }

@@ -1,11 +1,13 @@
 //! `/openapi.json`: the API as a document, generated from the code.
 
 use axum::Json;
+use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::schema::{AdditionalProperties, ArrayBuilder, Object, ObjectBuilder, Schema, SchemaType, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{OneOfBuilder, OpenApi as Document, RefOr};
+use utoipa::openapi::{Content, OneOfBuilder, OpenApi as Document, Ref, RefOr};
 use utoipa::{Modify, OpenApi, PartialSchema, ToSchema};
 
+use crate::event::Event;
 use crate::http::models::DEFAULT_MODEL;
 use crate::http::{chat, deployments, health, models, operations};
 use crate::intent::fields::{FIELDS, Field, Kind, OPENAI_FIELDS, Part};
@@ -30,7 +32,8 @@ use crate::intent::fields::{FIELDS, Field, Kind, OPENAI_FIELDS, Part};
         health::ready,
         health::metrics,
     ),
-    modifiers(&Bearer),
+    components(schemas(Event)),
+    modifiers(&Bearer, &Refusals),
     security(("bearer" = []))
 )]
 struct Api;
@@ -41,6 +44,35 @@ impl Modify for Bearer {
     fn modify(&self, document: &mut Document) {
         let bearer = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
         document.components.get_or_insert_default().add_security_scheme("bearer", bearer);
+    }
+}
+
+/// What any route may answer, whatever it is for.
+struct Refusals;
+
+const OF_EVERY_ROUTE: &[(&str, &str)] = &[
+    ("431", "The header of the request is too large"),
+    ("500", "A fault of ours; the message has the id of the request"),
+];
+const OF_ROUTES_WITH_A_KEY: &[(&str, &str)] = &[
+    ("401", "The API key is missing or not one of ours"),
+    ("403", "A server without keys is asked under a name that is not this machine's"),
+    ("429", "Too many requests; `retry-after` says when to come back"),
+    ("503", "The server is about to stop, or too many streams are open; `retry-after` says when to come back"),
+];
+
+impl Modify for Refusals {
+    fn modify(&self, document: &mut Document) {
+        let body = || Content::new(Some(Ref::from_schema_name("ErrorBody")));
+        for (path, item) in &mut document.paths.paths {
+            let with_a_key = if path.starts_with("/v1/") { OF_ROUTES_WITH_A_KEY } else { &[] };
+            for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
+                for (status, description) in OF_EVERY_ROUTE.iter().chain(with_a_key) {
+                    let refusal = ResponseBuilder::new().description(*description).content("application/json", body());
+                    operation.responses.responses.entry((*status).to_owned()).or_insert(refusal.build().into());
+                }
+            }
+        }
     }
 }
 
@@ -86,6 +118,19 @@ impl PartialSchema for ChatBody {
     }
 }
 
+/// One event of a stream.
+#[derive(Debug)]
+pub struct Frame;
+
+impl ToSchema for Frame {}
+
+impl PartialSchema for Frame {
+    fn schema() -> RefOr<Schema> {
+        let data = text().content_media_type("application/json").description(Some("An object as JSON."));
+        ObjectBuilder::new().property("data", data).required("data").build().into()
+    }
+}
+
 fn of_field(field: &Field) -> Schema {
     let about = field.about;
     let schema = match field.kind {
@@ -97,6 +142,10 @@ fn of_field(field: &Field) -> Schema {
         Kind::Boolean => kind(Type::Boolean).description(Some(about)),
         Kind::Version => {
             let either = OneOfBuilder::new().item(text()).item(kind(Type::Integer).minimum(Some(1)));
+            return either.description(Some(about)).build().into();
+        }
+        Kind::Confirmation => {
+            let either = OneOfBuilder::new().item(kind(Type::Boolean)).item(text());
             return either.description(Some(about)).build().into();
         }
         Kind::Object(parts) => of_parts(parts).description(Some(about)),

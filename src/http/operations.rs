@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::response::sse::Event as SseEvent;
@@ -19,6 +19,7 @@ use crate::http::deployments::DeploymentObject;
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::limit::Streams;
 use crate::http::list::{List, ListQuery};
+use crate::http::path::PathId;
 use crate::http::request_id::RequestId;
 use crate::http::sse;
 use crate::id::{Action, DeploymentId, OperationId};
@@ -138,12 +139,8 @@ pub async fn list(
 /// [`ApiError::OperationNotFound`].
 #[utoipa::path(get, path = "/v1/operations/{id}", tag = "operations",
     params(("id" = String, Path, description = "Id of the operation")),
-    responses((status = 200, body = OperationObject), (status = 404, body = ErrorBody)))]
-pub async fn show(
-    State(app): State<App>,
-    _: Caller,
-    Path(id): Path<String>,
-) -> Result<Json<OperationObject>, ApiError> {
+    responses((status = 200, body = OperationObject), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
+pub async fn show(State(app): State<App>, _: Caller, PathId(id): PathId) -> Result<Json<OperationObject>, ApiError> {
     let operation = find(&app, &id).await?;
     object(&app, operation).await.map(Json)
 }
@@ -156,13 +153,13 @@ pub async fn show(
     params(("id" = String, Path, description = "Id of the operation"),
         ("Last-Event-ID" = Option<i64>, Header, description = "Only events after this one"),
         ("after" = Option<i64>, Query, description = "The same, for clients that cannot set headers")),
-    responses((status = 200, content_type = "text/event-stream", body = Event), (status = 404, body = ErrorBody)))]
+    responses((status = 200, content_type = "text/event-stream", body = super::openapi::Frame), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
 pub async fn events(
     State(app): State<App>,
     State(streams): State<Streams>,
     _: Caller,
     request_id: RequestId,
-    Path(id): Path<String>,
+    PathId(id): PathId,
     query: ListQuery,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
@@ -185,12 +182,8 @@ pub async fn events(
 /// [`ApiError`] when there is no such operation or it has ended.
 #[utoipa::path(post, path = "/v1/operations/{id}/cancel", tag = "operations",
     params(("id" = String, Path, description = "Id of the operation")),
-    responses((status = 200, body = OperationObject), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
-pub async fn cancel(
-    State(app): State<App>,
-    _: Caller,
-    Path(id): Path<String>,
-) -> Result<Json<OperationObject>, ApiError> {
+    responses((status = 200, body = OperationObject), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
+pub async fn cancel(State(app): State<App>, _: Caller, PathId(id): PathId) -> Result<Json<OperationObject>, ApiError> {
     let operation = find(&app, &id).await?;
     let operation = app.cancel(operation.id).await?;
     object(&app, operation).await.map(Json)
@@ -202,12 +195,8 @@ pub async fn cancel(
 /// [`ApiError`] when there is no such operation or nothing to resume.
 #[utoipa::path(post, path = "/v1/operations/{id}/resume", tag = "operations",
     params(("id" = String, Path, description = "Id of the operation")),
-    responses((status = 200, body = OperationObject), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
-pub async fn resume(
-    State(app): State<App>,
-    _: Caller,
-    Path(id): Path<String>,
-) -> Result<Json<OperationObject>, ApiError> {
+    responses((status = 200, body = OperationObject), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
+pub async fn resume(State(app): State<App>, _: Caller, PathId(id): PathId) -> Result<Json<OperationObject>, ApiError> {
     let operation = find(&app, &id).await?;
     let operation = app.resume(operation.id).await?;
     object(&app, operation).await.map(Json)

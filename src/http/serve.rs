@@ -10,6 +10,7 @@ use axum::http::Request;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -27,6 +28,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 ///
 /// The caller bounds how long that may take.
 pub async fn serve(app: App, listener: TcpListener, shutdown: CancellationToken) {
+    raise_open_files();
     let router = super::router(app);
     let connections = TaskTracker::new();
     connections.spawn(health::upkeep(shutdown.clone()));
@@ -44,6 +46,16 @@ pub async fn serve(app: App, listener: TcpListener, shutdown: CancellationToken)
     drop(listener);
     connections.close();
     connections.wait().await;
+}
+
+/// Takes as many open files as the system allows: every stream is one, and the usual start has room for a thousand.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current < limit.maximum
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
+    {
+        tracing::warn!(%error, open_files = limit.current, "The limit of open files stays as it is.");
+    }
 }
 
 async fn answer(router: Router, stream: TcpStream, peer: SocketAddr, shutdown: CancellationToken) {

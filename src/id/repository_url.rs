@@ -146,13 +146,15 @@ impl<'a> RepositoryParts<'a> {
                 && !text.starts_with('-')
                 && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
         };
+        // No part of a name is empty: nothing would be there, and `..` reads as a way up.
+        let name = |host: &str| word(host) && !host.split('.').any(str::is_empty);
         let in_brackets = |host: &str| {
             let inner = host.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
             inner.is_some_and(|it| it.parse::<std::net::Ipv6Addr>().is_ok())
         };
         let place_fits = match self.scheme.as_str() {
             "https" | "ssh" => {
-                (word(self.host) || in_brackets(self.host))
+                (name(self.host) || in_brackets(self.host))
                     && self.user.is_none_or(word)
                     && self.port.is_none_or(|port| port.parse::<NonZeroU16>().is_ok() && !port.starts_with(['+', '0']))
             }

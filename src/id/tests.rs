@@ -40,6 +40,8 @@ fn anything_else_is_no_address() {
         "-u",
         "github.com/a/b",
         "http://github.com/a/b",
+        "https://../a",
+        "https://github..com/a/b",
         "git://github.com/a/b",
         "ext::sh -c x",
         "https:github.com/a/b",

@@ -11,8 +11,8 @@ use crate::id::{
 };
 
 use super::{
-    AwsCredentials, Decommission, Deploy, Domain, Intent, Limits, Logs, Redeploy, Request, Rollback, Scale, Secrets,
-    Selector, Source, VersionRef,
+    AwsCredentials, Confirmation, Decommission, Deploy, Domain, Intent, Limits, Logs, Redeploy, Request, Rollback,
+    Scale, Secrets, Selector, Source, VersionRef,
 };
 
 /// How many lines of each pod `logs` shows when nobody says.
@@ -63,8 +63,8 @@ pub struct Facts {
     pub follow: Option<bool>,
     /// How many of the last lines.
     pub tail: Option<u32>,
-    /// The person has confirmed a destructive request.
-    pub confirm: Option<bool>,
+    /// What the person has confirmed.
+    pub confirm: Option<Confirmation>,
     /// Only show the plan.
     pub dry_run: Option<bool>,
 }
@@ -129,6 +129,21 @@ impl Facts {
         }
     }
 
+    /// A field of the request and what was said in it that say different things: neither wins, the person does.
+    #[must_use]
+    pub fn contradiction(&self, fields: &Self) -> Option<String> {
+        fn differ<T: PartialEq + ToString>(field: &str, said: Option<&T>, given: Option<&T>) -> Option<String> {
+            let (said, given) = said.zip(given).filter(|(said, given)| said != given)?;
+            Some(format!("the message says `{}`, the field `{field}` says `{}`", said.to_string(), given.to_string()))
+        }
+        differ("deployment_mode", self.mode.as_ref(), fields.mode.as_ref())
+            .or_else(|| differ("github_repo_url", self.repository.as_ref(), fields.repository.as_ref()))
+            .or_else(|| differ("target_namespace", self.namespace.as_ref(), fields.namespace.as_ref()))
+            .or_else(|| differ("instance_name", self.name.as_ref(), fields.name.as_ref()))
+            .or_else(|| differ("instance_id", self.instance_id.as_ref(), fields.instance_id.as_ref()))
+            .or_else(|| differ("scale_replicas", self.replicas.as_ref(), fields.replicas.as_ref()))
+    }
+
     /// What `action` needs and these facts lack, in the order in which a person would say it.
     ///
     /// A sentence may leave out which deployment is meant (the only one is), a request by fields must at least say the mode.
@@ -161,7 +176,7 @@ impl Facts {
     pub fn request(self, action: Action, source: Source, limits: &Limits) -> Result<Request, Vec<Need>> {
         let missing = self.missing(action, source, limits);
         let dry_run = self.dry_run.unwrap_or(false);
-        let confirmed = self.confirm.unwrap_or(false);
+        let confirmation = self.confirm.clone().unwrap_or_default();
         let builds = matches!(action, Action::Deploy | Action::Redeploy);
         let secrets = Secrets {
             git_token: self.git_token.clone().filter(|_| builds),
@@ -169,7 +184,7 @@ impl Facts {
             aws: self.aws.clone(),
         };
         match self.intent(action) {
-            Some(intent) if missing.is_empty() => Ok(Request { intent, secrets, dry_run, source, confirmed }),
+            Some(intent) if missing.is_empty() => Ok(Request { intent, secrets, dry_run, source, confirmation }),
             _ => Err(missing),
         }
     }

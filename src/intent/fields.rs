@@ -49,6 +49,8 @@ pub enum Kind {
     Boolean,
     /// A string or a whole number above 0.
     Version,
+    /// True, false or the hash of a plan.
+    Confirmation,
     /// An object with these fields.
     Object(&'static [Part]),
     /// An object of names to strings, numbers and booleans.
@@ -278,9 +280,13 @@ pub const FIELDS: &[Field] = &[
         "How many of the last lines of each pod; 100 without it.",
         |cx, facts| cx.number(1, 5000).map(|it| facts.tail = Some(it)),
     ),
-    field("confirm", Kind::Boolean, CHANGE, "Confirms a destructive request.", |cx, facts| {
-        cx.flag().map(|it| facts.confirm = Some(it))
-    }),
+    field(
+        "confirm",
+        Kind::Confirmation,
+        CHANGE,
+        "Confirms what the request leads to: `true`, or the hash of the plan that was shown, and then only that plan.",
+        |cx, facts| cx.confirmation().map(|it| facts.confirm = it),
+    ),
     field("dry_run", Kind::Boolean, CHANGE, "Only shows the plan.", |cx, facts| {
         cx.flag().map(|it| facts.dry_run = Some(it))
     }),
@@ -373,7 +379,7 @@ fn near_miss(body: &Map<String, Value>) -> Result<(), IntentError> {
 }
 
 /// The error for a name that is nearly another.
-fn unknown(param: String, meant: &str) -> IntentError {
+pub(super) fn unknown(param: String, meant: &str) -> IntentError {
     let shown: String = param.chars().take(80).collect();
     IntentError {
         message: format!("`{shown}` is not a field, did you mean `{meant}`?"),
@@ -383,7 +389,7 @@ fn unknown(param: String, meant: &str) -> IntentError {
 }
 
 /// The one of `names` that `name` is a misspelling of; `None` when it is one of them or like none.
-fn nearest(name: &str, names: impl Iterator<Item = &'static str> + Clone) -> Option<&'static str> {
+pub(super) fn nearest(name: &str, names: impl Iterator<Item = &'static str> + Clone) -> Option<&'static str> {
     if name.len() > 64 || names.clone().any(|it| it == name) {
         return None;
     }
@@ -410,7 +416,7 @@ fn plain(name: &str) -> String {
 }
 
 /// The one error that names every missing field.
-fn missing(action: Action, needs: &[Need]) -> IntentError {
+pub(super) fn missing(action: Action, needs: &[Need]) -> IntentError {
     let names: Vec<String> = needs.iter().map(|need| format!("`{}`", need.field())).collect();
     let list = match names.split_last() {
         Some((last, [])) => last.clone(),

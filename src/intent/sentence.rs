@@ -11,6 +11,7 @@ use super::facts::{Facts, Need};
 use super::question::{Question, Unclear};
 use super::{Limits, Request, Source};
 
+mod agreement;
 mod heard;
 mod phrase;
 mod reader;
@@ -19,6 +20,7 @@ mod tests;
 mod verb;
 mod word;
 
+pub use agreement::{Agreement, agreement};
 use heard::{Cue, Heard, changes, hear};
 
 /// Earlier messages of the person beyond this many are not read.
@@ -135,7 +137,7 @@ impl<'a> Talk<'a> {
     /// A message with an action.
     fn act(&mut self, action: Action, heard: Heard) -> Reading {
         let Heard { facts, problem, .. } = heard;
-        let problem = problem.filter(|_| changes(action)).or_else(|| self.contradiction(&facts));
+        let problem = problem.filter(|_| changes(action)).or_else(|| facts.contradiction(self.fields));
         if let Some(before) = self.pending.take_if(|pending| pending.action == action) {
             return self.conclude(action, facts.or(before.facts), problem);
         }
@@ -274,20 +276,6 @@ impl<'a> Talk<'a> {
             }
         }
         self.last = Some((action, facts));
-    }
-
-    /// A field and the sentence that say different things: neither wins, the person does.
-    fn contradiction(&self, said: &Facts) -> Option<String> {
-        fn differ<T: PartialEq + ToString>(field: &str, said: Option<&T>, given: Option<&T>) -> Option<String> {
-            let (said, given) = said.zip(given).filter(|(said, given)| said != given)?;
-            Some(format!("the message says `{}`, the field `{field}` says `{}`", said.to_string(), given.to_string()))
-        }
-        differ("deployment_mode", said.mode.as_ref(), self.fields.mode.as_ref())
-            .or_else(|| differ("github_repo_url", said.repository.as_ref(), self.fields.repository.as_ref()))
-            .or_else(|| differ("target_namespace", said.namespace.as_ref(), self.fields.namespace.as_ref()))
-            .or_else(|| differ("instance_name", said.name.as_ref(), self.fields.name.as_ref()))
-            .or_else(|| differ("instance_id", said.instance_id.as_ref(), self.fields.instance_id.as_ref()))
-            .or_else(|| differ("scale_replicas", said.replicas.as_ref(), self.fields.replicas.as_ref()))
     }
 }
 

@@ -153,12 +153,12 @@ impl Running {
     fn say(&mut self) -> Option<String> {
         let line = match (&self.text, self.announced) {
             (_, _) if self.title.is_empty() => None,
-            (None, false) => Some(format!("- {} …", self.title)),
-            (Some(text), false) => Some(format!("- {}: {text}", self.title)),
+            (None, false) => Some(format!("- ⏳ {} …", self.title)),
+            (Some(text), false) => Some(format!("- ⏳ {}: {text}", self.title)),
             (text, _) => {
                 let ms = self.due.duration_since(self.started_at).as_millis();
                 let time = elapsed(u64::try_from(ms).unwrap_or(0));
-                Some(format!("- {}: {} ({time})", self.title, text.as_deref().unwrap_or("still at it")))
+                Some(format!("- ⏳ {}: {} ({time})", self.title, text.as_deref().unwrap_or("still at it")))
             }
         };
         self.announced = true;
@@ -225,10 +225,10 @@ mod tests {
 
         insta::assert_snapshot!(lines.join("\n"), @r"
         - ✓ Cloned commit `3f2a1b9c0d1e` (0.4 s)
-        - Create the kind cluster `on-demand-infra` …
-        - Build the image …
+        - ⏳ Create the kind cluster `on-demand-infra` …
+        - ⏳ Build the image …
         - ✓ Built the image (52 MB) (8.5 s)
-        - Create the kind cluster `on-demand-infra`: waiting for the node to be ready (11 s)
+        - ⏳ Create the kind cluster `on-demand-infra`: waiting for the node to be ready (11 s)
         - ↻ Create the kind cluster `on-demand-infra`: the node did not answer; trying again in 2.0 s (attempt 2)
         - ✓ Created the kind cluster `on-demand-infra` (29 s)
         - ⚠ the image runs as root

@@ -63,7 +63,7 @@ fn succeeded(operation: &Operation, deployment: Option<&Deployment>) -> Vec<Opti
     };
     match operation.action {
         Action::Deploy if rolled_out || version.is_none() => {
-            running(format!("**`{name}` is running.**{}", built_from(deployment)))
+            running(format!("**`{name}` is running.**{}{}", built_from(deployment), took(operation)))
         }
         Action::Deploy | Action::Redeploy if !rolled_out && !operation.receipt.is_empty() => {
             let mut paragraphs = running(format!("**`{name}` is up to date.**"));
@@ -75,7 +75,7 @@ fn succeeded(operation: &Operation, deployment: Option<&Deployment>) -> Vec<Opti
             version.map(|version| format!(" commit `{}`", version.commit.short())).unwrap_or_default()
         )),
         Action::Deploy | Action::Redeploy => {
-            running(format!("**`{name}` runs its new version.**{}", built_from(deployment)))
+            running(format!("**`{name}` runs its new version.**{}{}", built_from(deployment), took(operation)))
         }
         Action::Scale => running(match deployment.facts.replicas {
             Some(0) => format!(
@@ -106,9 +106,7 @@ fn failed(operation: &Operation, headline: &str, deployment: Option<&Deployment>
     let failure = operation.failure.as_ref();
     vec![
         Some(headline.to_owned()),
-        failure.map(|failure| format!("Why: {}", sentence(&failure.message))),
-        failure.and_then(output),
-        failure.filter(|it| !it.next_step.is_empty()).map(|it| format!("What to do: {}", sentence(&it.next_step))),
+        failure.map(cause),
         bullets("Taken back:", &operation.receipt),
         deployment.filter(|it| is_live(Some(it))).map(place),
         bullets("Worth knowing:", &operation.warnings),
@@ -241,6 +239,12 @@ fn built_from(deployment: &Deployment) -> String {
     format!(" It is built from {}{}.", deployment.repository, commit.unwrap_or_default())
 }
 
+/// How long it took, when that is worth a word.
+fn took(operation: &Operation) -> String {
+    let ms = operation.ended_at.map_or(0, |ended| ended.duration_since(operation.created_at).as_millis());
+    u64::try_from(ms).ok().filter(|ms| *ms >= 1000).map_or_else(String::new, |ms| format!(" It took {}.", elapsed(ms)))
+}
+
 fn next(deployment: &Deployment) -> String {
     let scale = match deployment.facts.replicas {
         Some(0 | 3..) => "scale it to 1",
@@ -257,6 +261,16 @@ fn warnings(operation: &Operation, deployment: &Deployment) -> Vec<String> {
     }
     all.extend(deployment.facts.warnings.iter().filter(|it| !operation.warnings.contains(it)).cloned());
     all
+}
+
+/// Why something is not well, and what to do about it.
+pub(super) fn cause(failure: &Failure) -> String {
+    let paragraphs = [
+        Some(format!("Why: {}", sentence(&failure.message))),
+        output(failure),
+        (!failure.next_step.is_empty()).then(|| format!("What to do: {}", sentence(&failure.next_step))),
+    ];
+    paragraphs.into_iter().flatten().collect::<Vec<_>>().join("\n\n")
 }
 
 fn output(failure: &Failure) -> Option<String> {

@@ -1,9 +1,10 @@
 //! Answers to questions: what is deployed, how it is, what a plan would do.
 
-use crate::id::OperationId;
+use crate::event::Failure;
+use crate::id::{OperationId, PlanHash};
 use crate::store::record::{Deployment, DeploymentState};
 
-use super::outcome::place;
+use super::outcome::{cause, place};
 use super::view::PlanView;
 use super::{bullets, code_block, plain};
 
@@ -31,7 +32,7 @@ pub fn deployments(deployments: &[Deployment]) -> String {
 
 /// How one deployment is.
 #[must_use]
-pub fn status(deployment: &Deployment, live: &[String]) -> String {
+pub fn status(deployment: &Deployment, live: &[String], why: Option<&Failure>) -> String {
     let headline = format!(
         "**`{}` is {}.** It is built from {}.",
         deployment.name,
@@ -42,6 +43,7 @@ pub fn status(deployment: &Deployment, live: &[String]) -> String {
         Some(headline),
         Some(place(deployment)),
         bullets("Right now:", live),
+        why.map(cause),
         bullets("Worth knowing:", &deployment.facts.warnings),
     ]
     .into_iter()
@@ -68,6 +70,49 @@ pub fn logs(deployment: &Deployment, lines: &[String]) -> String {
 /// What a plan would do (`dry_run`).
 #[must_use]
 pub fn plan(plan: &PlanView) -> String {
+    let hash = &plan.hash;
+    [
+        Some(format!("**Plan for `{}`.** Nothing was changed: this is what would be done.", plan.deployment)),
+        bullets("", &plan.summary).map(|it| it.trim_start().to_owned()),
+        Some(steps(plan)),
+        Some(format!(
+            "To do it, send the same without `dry_run`, or say **yes** if you asked in words. (plan `{hash}`)"
+        )),
+    ]
+    .into_iter()
+    .flatten()
+    .filter(|paragraph| !paragraph.is_empty())
+    .collect::<Vec<_>>()
+    .join("\n\n")
+}
+
+/// A plan that is carried out once the person has confirmed it.
+#[must_use]
+pub fn confirmation(plan: &PlanView) -> String {
+    let PlanView { action, deployment, hash, .. } = plan;
+    let changed = if plan.is_other { "Something has changed since you were asked. " } else { "" };
+    [
+        Some(format!("**Shall I {action} `{deployment}`?** {changed}Nothing was done so far.")),
+        bullets("", &plan.summary).map(|it| it.trim_start().to_owned()),
+        Some(steps(plan)),
+        Some(format!("Say **yes**, and exactly this is done; anything else leaves it as it is. (plan `{hash}`)")),
+    ]
+    .into_iter()
+    .flatten()
+    .filter(|paragraph| !paragraph.is_empty())
+    .collect::<Vec<_>>()
+    .join("\n\n")
+}
+
+/// The plan that a text of ours shows, if it shows one.
+#[must_use]
+pub fn plan_in(text: &str) -> Option<PlanHash> {
+    let (_, rest) = text.rsplit_once("(plan `")?;
+    PlanHash::parse(rest.split_once("`)")?.0).ok()
+}
+
+/// The steps of a plan, numbered, each with what it waits for.
+fn steps(plan: &PlanView) -> String {
     let mut steps = Vec::new();
     for (index, step) in plan.steps.iter().enumerate() {
         let after: Vec<String> = step
@@ -87,17 +132,7 @@ pub fn plan(plan: &PlanView) -> String {
         let remarks = if remarks.is_empty() { String::new() } else { format!(" ({})", remarks.join("; ")) };
         steps.push(format!("{}. {}{remarks}", index + 1, plain(&step.title)));
     }
-    [
-        Some(format!("**Plan for `{}`.** Nothing was changed: this is what would be done.", plan.deployment)),
-        bullets("", &plan.summary).map(|it| it.trim_start().to_owned()),
-        Some(steps.join("\n")),
-        Some("Send the same without `dry_run` to do it.".to_owned()),
-    ]
-    .into_iter()
-    .flatten()
-    .filter(|paragraph| !paragraph.is_empty())
-    .collect::<Vec<_>>()
-    .join("\n\n")
+    steps.join("\n")
 }
 
 /// An operation is being cancelled.
@@ -111,6 +146,7 @@ pub fn cancelled(operation: OperationId) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::Action;
     use crate::reply::outcome::tests::a_deployment;
     use crate::reply::view::PlannedStep;
 
@@ -126,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_status_says_how_it_is_right_now() {
-        insta::assert_snapshot!(status(&a_deployment(), &["2 of 2 pods are ready".to_owned()]));
+        insta::assert_snapshot!(status(&a_deployment(), &["2 of 2 pods are ready".to_owned()], None));
     }
 
     #[test]
@@ -147,6 +183,9 @@ mod tests {
             note: note.map(str::to_owned),
         };
         let view = PlanView {
+            action: Action::Deploy,
+            hash: PlanHash::of(&[0xab; 32]),
+            is_other: false,
             deployment: "notes".to_owned(),
             summary: vec!["a new deployment in namespace `demo`".to_owned()],
             steps: vec![
@@ -158,5 +197,8 @@ mod tests {
         };
 
         insta::assert_snapshot!(plan(&view));
+        insta::assert_snapshot!("a_plan_that_has_to_be_confirmed_is_a_question", confirmation(&view));
+        assert_eq!(plan_in(&plan(&view)), Some(view.hash.clone()));
+        assert_eq!(plan_in(&confirmation(&view)), Some(view.hash));
     }
 }

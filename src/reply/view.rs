@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
-use crate::id::OperationId;
-use crate::store::record::Deployment;
+use crate::event::Failure;
+use crate::id::{Action, OperationId, PlanHash};
+use crate::store::record::{Deployment, Operation};
 
 /// One step of an operation, as it stands.
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
@@ -42,9 +43,15 @@ pub enum StepState {
     UndoFailed,
 }
 
-/// A plan that was only asked for (`dry_run`).
+/// A plan that was only asked for (`dry_run`), or that has to be confirmed first.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PlanView {
+    /// What it is a plan for.
+    pub action: Action,
+    /// What a confirmation names.
+    pub hash: PlanHash,
+    /// Another plan was confirmed: something has changed since it was shown.
+    pub is_other: bool,
     /// The steps in an order in which they could run.
     pub steps: Vec<PlannedStep>,
     /// Name of the deployment that it is about.
@@ -79,6 +86,15 @@ pub enum Report {
         deployment: Deployment,
         /// How it is right now, one line each.
         live: Vec<String>,
+        /// Why it is not well.
+        why: Option<Failure>,
+    },
+    /// What the last operation on a deployment that is not there came to.
+    Past {
+        /// The operation.
+        operation: Box<Operation>,
+        /// What it was about.
+        deployment: Box<Deployment>,
     },
     /// What an application prints; the lines are read by whoever shows them.
     Logs {

@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock};
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
-use regex::Regex;
+use regex::{Captures, Regex};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
@@ -21,22 +21,24 @@ pub const REDACTED: &str = "***";
 /// Shorter values are not looked for: they would take ordinary words apart and tell more than they hide.
 pub const SHORTEST_SECRET: usize = 4;
 
-/// Shapes of secrets, and what stays of each. Word boundaries are those of ASCII: the others make the engine slow.
+/// Shapes of secrets: the first group stays before each, the second text after it. Word boundaries are those of ASCII: the others make the engine slow.
 const SHAPES: &[(&str, &str)] = &[
-    (r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\z)", "***"),
-    (r#"(?i)(?-u:\b)(https?://)[^\s/'"<>]+@"#, "${1}***@"),
-    (r#"(?i)(?-u:\b)([a-z][a-z0-9+.-]*://[^\s/@:'"<>]*):[^\s/'"<>]+@"#, "${1}:***@"),
-    (r#"(?i)(?-u:\b)((?:proxy-)?authorization\\?["']?\s*[:=]\s*\\?["']?)[^\r\n"'\\]+"#, "${1}***"),
-    (r"(?i)(?-u:\b)(bearer\s+)[a-z0-9._~+/=-]{8,}", "${1}***"),
-    (r"(?-u:\b)(?:AKIA|ASIA)[A-Z0-9]{16}(?-u:\b)", "***"),
-    (r"(?-u:\b)(?:gh[pousr]_|github_pat_|glpat-|glptt-|sk-|odi-|xox[abp]-)[A-Za-z0-9_-]{16,}", "***"),
+    (r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\z)", ""),
+    (r#"(?i)(?-u:\b)(https?://)[^\s/'"<>]+@"#, "@"),
+    (r#"(?i)(?-u:\b)([a-z][a-z0-9+.-]*://[^\s/@:'"<>]*:)[^\s/'"<>]+@"#, "@"),
+    (r#"(?i)(?-u:\b)((?:proxy-)?authorization\\?["']?\s*[:=]\s*\\?["']?)[^\r\n"'\\]+"#, ""),
+    (r"(?i)(?-u:\b)(bearer\s+)[a-z0-9._~+/=-]{8,}", ""),
+    (r"(?-u:\b)(?:AKIA|ASIA)[A-Z0-9]{16}(?-u:\b)", ""),
+    (r"(?-u:\b)(?:gh[pousr]_|github_pat_|glpat-|glptt-|sk-|odi-|xox[abp]-)[A-Za-z0-9_-]{16,}", ""),
+    (r"(?-u:\b)(?:[sr]k_(?:live|test)_|hf_|npm_|dop_v1_|pypi-|AIza|ya29\.)[A-Za-z0-9_-]{16,}", ""),
+    (r"(?-u:\b)eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]*", ""),
     (
         r#"(?i)((?:token|password|passwd|secret|api[_-]?key|access[_-]?key|secret[_-]?access[_-]?key|x-amz-signature|x-amz-credential)\\?["']?\s*=\s*\\?["']?)[^\s"'&,;\\]+"#,
-        "${1}***",
+        "",
     ),
     (
         r#"(?i)(\\?["'][a-z_-]*(?:token|password|passwd|secret|api[_-]?key|access[_-]?key)\\?["']\s*:\s*\\?["'])[^"'\\]+"#,
-        "${1}***",
+        "",
     ),
 ];
 
@@ -68,7 +70,8 @@ impl Redactor {
             [Some(&it.access_key_id), Some(&it.secret_access_key), it.session_token.as_ref()].into_iter().flatten()
         });
         let database = settings.store.database.password();
-        let others = settings.llm.api_key.iter().chain(&settings.bootstrap.proxy);
+        let models = settings.llm.api_key.iter().chain(&settings.llm.base_api_key);
+        let others = models.chain(&settings.bootstrap.proxy);
         Self::new().with(server.chain(aws).chain(others).chain(&database))
     }
 
@@ -93,12 +96,23 @@ impl Redactor {
     /// The text without secrets; the text itself when it holds none.
     #[must_use]
     pub fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        self.replace(text, |_| REDACTED.to_owned())
+    }
+
+    /// The text with something else in the place of each secret; the text itself when it holds none.
+    #[must_use]
+    pub fn replace<'a>(&self, text: &'a str, mut stand_in: impl FnMut(&str) -> String) -> Cow<'a, str> {
         let mut clean = match &self.known {
-            Some(known) if known.is_match(text) => Cow::Owned(replace_known(known, text)),
+            Some(known) if known.is_match(text) => Cow::Owned(replace_known(known, text, &mut stand_in)),
             Some(_) | None => Cow::Borrowed(text),
         };
-        for (shape, stays) in COMPILED_SHAPES.iter() {
-            if let Cow::Owned(replaced) = shape.replace_all(&clean, *stays) {
+        for (shape, after) in COMPILED_SHAPES.iter() {
+            let replaced = shape.replace_all(&clean, |found: &Captures<'_>| {
+                let before = found.get(1).map_or("", |it| it.as_str());
+                let secret = &found[0][before.len()..found[0].len() - after.len()];
+                format!("{before}{}{after}", stand_in(secret))
+            });
+            if let Cow::Owned(replaced) = replaced {
                 clean = Cow::Owned(replaced);
             }
         }
@@ -118,12 +132,12 @@ impl fmt::Debug for Redactor {
     }
 }
 
-fn replace_known(known: &AhoCorasick, text: &str) -> String {
+fn replace_known(known: &AhoCorasick, text: &str, stand_in: &mut impl FnMut(&str) -> String) -> String {
     let mut clean = String::with_capacity(text.len());
     let mut end = 0;
     for found in known.find_iter(text) {
         clean.push_str(&text[end..found.start()]);
-        clean.push_str(REDACTED);
+        clean.push_str(&stand_in(&text[found.start()..found.end()]));
         end = found.end();
     }
     clean.push_str(&text[end..]);
@@ -237,6 +251,8 @@ mod tests {
             ("key AKIAIOSFODNN7EXAMPLE.", "key ***."),
             ("ghp_0123456789abcdefghij", "***"),
             ("glpat-0123456789abcdefghij", "***"),
+            ("sk_live_0123456789abcdefghij", "***"),
+            ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJl!", "***!"),
             ("/cb?token=hunter2&x=1", "/cb?token=***&x=1"),
             ("POSTGRES_PASSWORD=hunter2", "POSTGRES_PASSWORD=***"),
             (r#"{"git_token":"hunter2"}"#, r#"{"git_token":"***"}"#),

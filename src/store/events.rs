@@ -66,8 +66,15 @@ impl Store {
         id: OperationId,
         after: i64,
     ) -> impl Stream<Item = Result<Event, StoreError>> + Send + 'static + use<> {
-        let start =
-            Follow { store: self.clone(), news: self.subscribe(id), id, after, pending: Vec::new(), ended: false };
+        let start = Follow {
+            store: self.clone(),
+            news: self.subscribe(id),
+            id,
+            after,
+            pending: Vec::new(),
+            caught_up: false,
+            ended: false,
+        };
         futures_util::stream::unfold(start, |mut follow| async move {
             let next = follow.next().await.transpose()?;
             Some((next, follow))
@@ -132,6 +139,8 @@ struct Follow {
     id: OperationId,
     after: i64,
     pending: Vec<Event>,
+    /// All that was stored when the channel was subscribed to is read: from here on the channel tells.
+    caught_up: bool,
     ended: bool,
 }
 
@@ -145,14 +154,23 @@ impl Follow {
             if self.ended {
                 return Ok(None);
             }
-            self.news.borrow_and_update();
+            let heard = *self.news.borrow_and_update();
+            // Thousands may follow one operation: nobody asks the database for what the channel would have told.
+            if self.caught_up && heard <= self.after {
+                if self.news.changed().await.is_err() {
+                    self.news = self.store.subscribe(self.id);
+                    self.caught_up = false;
+                }
+                continue;
+            }
             // On a task of its own: while a slow client does not ask on, this future waits, and no connection with it.
             let (store, id, after) = (self.store.clone(), self.id, self.after);
             let look = tokio::spawn(async move { store.look(id, after).await });
             (self.pending, self.ended) =
                 look.await.map_err(|error| StoreError::corrupt("operation_events.event", error))??;
-            if self.pending.is_empty() && !self.ended && self.news.changed().await.is_err() {
-                self.news = self.store.subscribe(self.id);
+            if self.pending.is_empty() {
+                self.caught_up = true;
+                self.after = self.after.max(heard);
             }
             self.pending.reverse();
         }

@@ -4,6 +4,7 @@
 
 mod cancel;
 mod cloud_local;
+mod conversation;
 mod decommission;
 mod deploy;
 mod http;

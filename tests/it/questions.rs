@@ -64,6 +64,10 @@ async fn sentences_deploy_scale_and_remove_with_what_was_said_before() {
     turns.push(json!({"role": "assistant", "content": scaled.text()}));
     turns.push(json!({"role": "user", "content": "remove it again"}));
     talk["messages"] = json!(turns);
+    let asked = world.chat(&talk).await;
+    turns.push(json!({"role": "assistant", "content": asked.text()}));
+    turns.push(json!({"role": "user", "content": "yes"}));
+    talk["messages"] = json!(turns);
     let removed = world.chat(&talk).await;
 
     assert_eq!(deployed.state(), "succeeded", "{}", deployed.text());
@@ -96,4 +100,31 @@ async fn a_name_that_another_repository_has_is_refused_before_anything_happens()
 
     assert_eq!((refused.status, refused.code()), (409, "conflict"), "{refused:?}");
     assert_eq!(world.texts("SELECT id FROM operations").await.len(), 1);
+}
+
+#[tokio::test]
+async fn why_a_deploy_failed_is_known_also_when_nothing_of_it_is_left() {
+    let world = World::start().await;
+    world.kube.crash_new_images(true);
+    world.chat(&world.ask("deploy")).await;
+
+    let why = world.chat(&say("why is it failing?")).await;
+    let by_fields = world.chat(&world.ask("status")).await;
+
+    assert!(why.text().contains("Why: ") && why.text().contains("What to do: "), "{}", why.text());
+    assert_eq!((by_fields.status, by_fields.code()), (404, "deployment_not_found"));
+}
+
+#[tokio::test]
+async fn a_model_of_the_list_presets_the_mode_and_a_sentence_that_says_another_is_asked_back() {
+    let world = World::start().await;
+    let sentence = format!("deploy {} as notes in namespace team", world.repository("notes"));
+
+    let deployed = world.chat(&with(say(&sentence), "model", "deploy-local")).await;
+    let other = world.chat(&with(say(&sentence), "model", "deploy-cloud-hosted")).await;
+    let contradicting = world.chat(&with(say(&format!("{sentence} to local")), "model", "deploy-cloud-hosted")).await;
+
+    assert_eq!(deployed.state(), "succeeded", "{}", deployed.text());
+    assert!(other.text().contains("AWS credentials"), "{}", other.text());
+    assert!(contradicting.text().contains("`deployment_mode` says `cloud-hosted`"), "{}", contradicting.text());
 }

@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
 pub(crate) mod aws;
+pub(crate) mod azure;
 pub(crate) mod docker;
 pub(crate) mod gates;
 pub(crate) mod kube;

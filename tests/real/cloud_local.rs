@@ -178,7 +178,7 @@ async fn an_application_lives_on_an_instance_from_deploy_to_decommission_and_no_
     elsewhere["public_ip"] = json!("127.0.0.99");
     let refused = other.ask(elsewhere).await;
     assert_eq!((refused.status, &refused.body["error"]["param"]), (409, &json!("public_ip")), "{:#}", refused.body);
-    other.ask(lifecycle("status")).await.says("1 of 1 replicas serve");
+    other.ask(lifecycle("status")).await.says("2 of 2 replicas serve");
     other.ask(lifecycle("decommission")).await.ended("succeeded").says("asked AWS in us-east-1");
     nothing_is_left();
     world.ask(lifecycle("redeploy")).await.ended("failed").says("is gone: somebody terminated it");

@@ -40,7 +40,8 @@ async fn a_conversation_deploys_scales_asks_and_takes_down() {
     let running = talk.say("what is running?").await;
     running.says(&deploy.word("instance_name")).says("`talk`");
 
-    let gone = talk.say("take it down").await.ended("succeeded").says("is gone");
+    talk.say("take it down").await.says("Shall I decommission");
+    let gone = talk.say("yes").await.ended("succeeded").says("is gone");
     assert_eq!(gone.deployment("id"), deploy.deployment("id"));
     nothing_is_left(server, &gone, None);
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::{Area, Check, Status, Verdict, probe};
 use crate::cloud::price;
 use crate::config::Settings;
+use crate::llm::Model;
 use crate::secret::key_file::exposed_mode;
 
 /// Older ones do not print everything as JSON.
@@ -22,7 +23,7 @@ pub(super) fn checks(settings: &Settings) -> Vec<Check<'_>> {
         (Area::CloudHosted, "helm", Box::pin(program("helm", &["version", "--short"]))),
         (Area::CloudHosted, "AWS credentials", Box::pin(async move { credentials(settings) })),
         (Area::CloudHosted, "domain", Box::pin(async move { domain(settings) })),
-        (Area::ChatModel, "Azure OpenAI", Box::pin(async move { azure(settings) })),
+        (Area::ChatModel, "chat model", Box::pin(chat_model(settings))),
     ]
 }
 
@@ -125,18 +126,23 @@ fn domain(settings: &Settings) -> Verdict {
     }
 }
 
-fn azure(settings: &Settings) -> Verdict {
+async fn chat_model(settings: &Settings) -> Verdict {
     let llm = &settings.llm;
-    let needed = [
-        ("`AZURE_OPENAI_API_KEY`", llm.api_key.is_some()),
-        ("`AZURE_OPENAI_ENDPOINT`", llm.endpoint.is_some()),
-        ("`AZURE_OPENAI_API_VERSION`", llm.api_version.is_some()),
-        ("`AZURE_OPENAI_DEPLOYMENT`", llm.deployment.is_some()),
-    ];
-    let missing: Vec<&str> = needed.iter().filter(|(_, is_set)| !is_set).map(|(name, _)| *name).collect();
-    match missing.len() {
-        0 => Verdict::ok("all settings are there"),
-        4 => Verdict::warn("not set", "nothing to do: explicit fields and plain sentences work without"),
-        _ => Verdict::warn(format!("{} not set", missing.join(", ")), "set it, or the chat model stays off"),
+    let Some(model) = Model::of_settings(settings) else {
+        let needed = [
+            ("`AZURE_OPENAI_API_KEY`", llm.api_key.is_some()),
+            ("`AZURE_OPENAI_ENDPOINT`", llm.endpoint.is_some()),
+            ("`AZURE_OPENAI_DEPLOYMENT`", llm.deployment.is_some()),
+        ];
+        let missing: Vec<&str> = needed.iter().filter(|(_, is_set)| !is_set).map(|(name, _)| *name).collect();
+        return if missing.len() == needed.len() {
+            Verdict::warn("not set", "nothing to do: explicit fields and plain sentences work without")
+        } else {
+            Verdict::warn(format!("{} not set", missing.join(", ")), "set it, or the chat model stays off")
+        };
+    };
+    match model.check().await {
+        Ok(()) => Verdict::ok(format!("`{}` answers at {}", model.name(), model.address())),
+        Err(error) => Verdict::warn(error.to_string(), "correct the settings of the chat model, or go without it"),
     }
 }

@@ -10,8 +10,8 @@ use crate::http::auth::Caller;
 use crate::http::chat::page;
 use crate::http::error::ApiError;
 use crate::id::short_hash;
+use crate::intent::Intent;
 use crate::intent::fields::FIELDS;
-use crate::intent::{Request, Source};
 use crate::store::operations::{KeyKind, RequestKey};
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -21,6 +21,15 @@ const LONGEST: usize = 255;
 /// Fields that say how to answer, not what to do.
 const STREAM_FIELDS: &[&str] = &["stream", "stream_options"];
 
+/// What a request is about, as far as its key goes.
+#[derive(Debug, Clone, Copy)]
+pub enum Subject<'a> {
+    /// What its explicit fields ask for.
+    Fields(&'a Intent),
+    /// What the person said last; what that comes to is not known yet.
+    Words(&'a str),
+}
+
 /// The key of a request.
 ///
 /// # Errors
@@ -29,7 +38,7 @@ pub fn of(
     caller: &Caller,
     headers: &HeaderMap,
     body: &Map<String, Value>,
-    request: &Request,
+    subject: Subject<'_>,
 ) -> Result<RequestKey, ApiError> {
     let who = caller.principal.as_str();
     let asked = body.iter().filter(|(name, _)| !STREAM_FIELDS.contains(&name.as_str()));
@@ -41,9 +50,12 @@ pub fn of(
         })?;
         return Ok(RequestKey { key: hash(&["header", who, value]), kind: KeyKind::Header, body_hash });
     }
-    if let Some(key) = chat_key(who, headers, body, request) {
+    if let Some(key) = chat_key(who, headers, body, subject) {
         // The page sends the whole conversation again, with what it has learnt since: what counts is what it asks for.
-        let asked = serde_json::to_string(&request.intent).unwrap_or_default();
+        let asked = match subject {
+            Subject::Fields(intent) => serde_json::to_string(intent).unwrap_or_default(),
+            Subject::Words(said) => said.trim().to_owned(),
+        };
         return Ok(RequestKey { key, kind: KeyKind::Chat, body_hash: hash(&[&asked]) });
     }
     let retries = headers.get(RETRY_COUNT).and_then(|it| it.to_str().ok()?.trim().parse::<u32>().ok());
@@ -51,18 +63,15 @@ pub fn of(
     Ok(RequestKey { key: hash(&["body", who, &body_hash]), kind: KeyKind::Hash { is_retry }, body_hash })
 }
 
-/// Fields that a chat page adds to every message count once per chat; a sentence counts once per message.
-fn chat_key(who: &str, headers: &HeaderMap, body: &Map<String, Value>, request: &Request) -> Option<String> {
+/// Fields that a chat page adds to every message count once per chat; what is said counts once per message.
+fn chat_key(who: &str, headers: &HeaderMap, body: &Map<String, Value>, subject: Subject<'_>) -> Option<String> {
     let chat = page::chat_id(headers)?;
-    match request.source {
-        Source::Fields => {
+    match subject {
+        Subject::Fields(_) => {
             let ours = body.iter().filter(|(name, _)| FIELDS.iter().any(|field| field.name == name.as_str()));
             Some(hash(&["chat", who, chat, &canonical(ours)]))
         }
-        Source::Sentence => {
-            let message = page::message_id(headers)?;
-            Some(hash(&["message", who, chat, message, request.intent.action().as_str()]))
-        }
+        Subject::Words(_) => Some(hash(&["message", who, chat, page::message_id(headers)?])),
     }
 }
 
@@ -122,15 +131,23 @@ mod tests {
         })
     }
 
-    fn key(principal: &str, headers: &[(&'static str, &'static str)], body: &Value, source: Source) -> RequestKey {
-        let body = body.as_object().unwrap();
+    fn key(principal: &str, headers: &[(&'static str, &'static str)], body: &Value) -> RequestKey {
         let limits = Limits { max_replicas: 10, aws_credentials_in_settings: false };
-        let request = Request { source, ..fields::parse(body, &limits).unwrap().unwrap() };
+        let request = fields::parse(body.as_object().unwrap(), &limits).unwrap().unwrap();
+        key_of(principal, headers, body, Subject::Fields(&request.intent))
+    }
+
+    fn key_of(
+        principal: &str,
+        headers: &[(&'static str, &'static str)],
+        body: &Value,
+        subject: Subject<'_>,
+    ) -> RequestKey {
         let headers = headers
             .iter()
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
             .collect();
-        of(&Caller { principal: principal.to_owned() }, &headers, body, &request).unwrap()
+        of(&Caller { principal: principal.to_owned() }, &headers, body.as_object().unwrap(), subject).unwrap()
     }
 
     fn with(name: &str, value: Value) -> Value {
@@ -141,8 +158,8 @@ mod tests {
 
     #[test]
     fn the_way_of_answering_does_not_make_another_request() {
-        let whole = key("a", &[], &deploy(), Source::Fields);
-        let streamed = key("a", &[], &with("stream", json!(true)), Source::Fields);
+        let whole = key("a", &[], &deploy());
+        let streamed = key("a", &[], &with("stream", json!(true)));
 
         assert_eq!(whole, streamed);
         assert_eq!(whole.kind, KeyKind::Hash { is_retry: false });
@@ -150,25 +167,25 @@ mod tests {
 
     #[test]
     fn another_wish_or_another_person_makes_another_request() {
-        let one = key("a", &[], &deploy(), Source::Fields);
+        let one = key("a", &[], &deploy());
 
-        assert_ne!(one.key, key("a", &[], &with("scale_replicas", json!(2)), Source::Fields).key);
-        assert_ne!(one.key, key("b", &[], &deploy(), Source::Fields).key);
+        assert_ne!(one.key, key("a", &[], &with("scale_replicas", json!(2))).key);
+        assert_ne!(one.key, key("b", &[], &deploy()).key);
     }
 
     #[test]
     fn an_sdk_says_that_it_sends_again() {
-        let again = key("a", &[("x-stainless-retry-count", "1")], &deploy(), Source::Fields);
+        let again = key("a", &[("x-stainless-retry-count", "1")], &deploy());
 
         assert_eq!(again.kind, KeyKind::Hash { is_retry: true });
-        assert_eq!(again.key, key("a", &[("x-stainless-retry-count", "0")], &deploy(), Source::Fields).key);
+        assert_eq!(again.key, key("a", &[("x-stainless-retry-count", "0")], &deploy()).key);
     }
 
     #[test]
     fn a_header_is_the_key_and_the_body_is_remembered() {
         let headers = [("idempotency-key", "k-1")];
-        let one = key("a", &headers, &deploy(), Source::Fields);
-        let other = key("a", &headers, &with("scale_replicas", json!(2)), Source::Fields);
+        let one = key("a", &headers, &deploy());
+        let other = key("a", &headers, &with("scale_replicas", json!(2)));
 
         assert_eq!((one.kind, &one.key), (KeyKind::Header, &other.key));
         assert_ne!(one.body_hash, other.body_hash);
@@ -180,10 +197,10 @@ mod tests {
         let second = [("x-openwebui-chat-id", "c1"), ("x-openwebui-user-message-id", "m2")];
         let longer = with("messages", json!([{"role": "user", "content": "go"}, {"role": "user", "content": "and?"}]));
 
-        let one = key("a", &first, &deploy(), Source::Fields);
+        let one = key("a", &first, &deploy());
 
         assert_eq!(one.kind, KeyKind::Chat);
-        assert_eq!(one, key("a", &second, &longer, Source::Fields));
+        assert_eq!(one, key("a", &second, &longer));
     }
 
     #[test]
@@ -191,9 +208,10 @@ mod tests {
         let first = [("x-openwebui-chat-id", "c1"), ("x-openwebui-user-message-id", "m1")];
         let second = [("x-openwebui-chat-id", "c1"), ("x-openwebui-user-message-id", "m2")];
 
-        let one = key("a", &first, &deploy(), Source::Sentence);
+        let said = Subject::Words("go");
+        let one = key_of("a", &first, &deploy(), said);
 
-        assert_eq!(one.key, key("a", &first, &deploy(), Source::Sentence).key);
-        assert_ne!(one.key, key("a", &second, &deploy(), Source::Sentence).key);
+        assert_eq!(one, key_of("a", &first, &deploy(), said));
+        assert_ne!(one.key, key_of("a", &second, &deploy(), said).key);
     }
 }

@@ -5,7 +5,7 @@
 //! connection can forward (`{{TASK}}`), else by the shape of their prompt, and answered in the JSON they ask for.
 
 use axum::http::HeaderMap;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::http::chat::request::ChatRequest;
 use crate::intent::sentence::Role;
@@ -46,6 +46,13 @@ pub fn background_answer(headers: &HeaderMap, chat: &ChatRequest) -> Option<Stri
         None => Task::shaped(chat)?,
     };
     Some(task.answer(chat.last_words()))
+}
+
+/// The body of a request that the page made by itself, without anything that the model could call.
+#[must_use]
+pub fn without_tools(body: &Map<String, Value>) -> Map<String, Value> {
+    let is_tool = |name: &str| ["tools", "tool_choice", "functions", "function_call"].contains(&name);
+    body.iter().filter(|(name, _)| !is_tool(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::conversation::Message;
 use crate::http::chat::wire;
 use crate::http::error::ApiError;
 use crate::http::models::DEFAULT_MODEL;
@@ -30,15 +31,6 @@ pub struct ChatRequest {
     pub stream: bool,
     /// The stream shall end with the usage.
     pub include_usage: bool,
-}
-
-/// One message of the conversation.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Message {
-    /// Who said it.
-    pub role: Role,
-    /// The text of all its parts.
-    pub text: String,
 }
 
 impl ChatRequest {

@@ -4,38 +4,26 @@
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::time::Duration;
 
 use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::response::sse::Event as SseEvent;
-use futures_util::stream::{self, BoxStream};
-use futures_util::{FutureExt, StreamExt, future};
-use jiff::Timestamp;
+use futures_util::{FutureExt, Stream, StreamExt, future, stream};
+use serde_json::{Map, Value};
 use tokio::sync::mpsc;
-use tokio::time::MissedTickBehavior;
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use crate::app::{App, AppError};
-use crate::http::chat::page;
+use crate::app::App;
+use crate::conversation::{Ending, Listener, Opening};
 use crate::http::chat::request::ChatRequest;
-use crate::http::chat::wire::{Chunk, Head, Usage, Words};
-use crate::http::deployments::DeploymentObject;
+use crate::http::chat::wire::{Chunk, Head, Usage};
+use crate::http::chat::{page, passage};
 use crate::http::error::ApiError;
 use crate::http::limit::{OpenStream, Streams};
 use crate::http::request_id::RequestId;
 use crate::http::sse;
-use crate::id::OperationId;
-use crate::reply::narration::Narrator;
-use crate::reply::{plain, report};
-use crate::store::record::Deployment;
-
-/// How often something is said about a step that is only slow.
-const TICK: Duration = Duration::from_secs(1);
-/// A fence that output rarely contains.
-const FENCE: &str = "````";
+use crate::llm::{Chunk as LlmChunk, LlmError};
 
 /// What a stream needs before anything is known about its answer.
 pub struct Writer {
@@ -60,48 +48,32 @@ impl Writer {
         Ok(Self { open: streams.open()?, request_id, include_usage, shows_status })
     }
 
-    /// Answers with words that are known already.
+    /// Answers with what there is to say, as it is said.
     #[must_use]
-    pub fn words(self, head: Head, words: Words) -> Response {
-        self.write(head, |mut chunks| async move {
-            chunks.finish(words).await;
+    pub fn tell(self, head: Head, app: App, opening: Opening) -> Response {
+        self.write(head, move |mut chunks| async move {
+            let ending = Box::pin(opening.tell(&app, &mut chunks)).await?;
+            chunks.status(None).await;
+            chunks.finish(ending).await;
             Ok(())
         })
     }
 
-    /// Answers with the progress of an operation and how it ended.
+    /// Answers with what the model says, as it says it.
     #[must_use]
-    pub fn operation(self, head: Head, app: App, id: OperationId) -> Response {
+    pub fn pass(self, head: Head, answer: impl Stream<Item = Result<LlmChunk, LlmError>> + Send + 'static) -> Response {
         self.write(head, move |mut chunks| async move {
-            tell(&mut chunks, &app, id).await?;
-            let mut words = super::words(&app, id).await?;
-            if chunks.has_spoken {
-                words.content.insert(0, '\n');
+            let mut answer = std::pin::pin!(answer);
+            let mut ending = Ending::default();
+            while let Some(chunk) = answer.next().await {
+                let LlmChunk { delta, finish_reason, logprobs, usage } = chunk?;
+                ending.usage = usage.or(ending.usage);
+                ending.finish_reason = finish_reason.or(ending.finish_reason);
+                if let Some(delta) = passage::delta(delta) {
+                    chunks.pass(delta, logprobs).await;
+                }
             }
-            chunks.status_done().await;
-            chunks.finish(words).await;
-            Ok(())
-        })
-    }
-
-    /// Answers with what an application prints, until it ends or the client leaves.
-    #[must_use]
-    pub fn logs(
-        self,
-        head: Head,
-        shutdown: CancellationToken,
-        deployment: &Deployment,
-        lines: BoxStream<'static, Result<String, AppError>>,
-    ) -> Response {
-        let headline = report::logs_headline(deployment);
-        let object = DeploymentObject::from(deployment);
-        self.write(head, move |mut chunks| async move {
-            chunks.say(format!("{headline}\n\n{FENCE}text\n")).await;
-            let mut lines = std::pin::pin!(lines.take_until(shutdown.cancelled_owned()));
-            while let Some(line) = lines.next().await {
-                chunks.say(format!("{}\n", plain(&line?))).await;
-            }
-            chunks.finish(Words { content: format!("{FENCE}\n"), operation: None, deployment: Some(object) }).await;
+            chunks.finish(ending).await;
             Ok(())
         })
     }
@@ -142,30 +114,6 @@ impl Writer {
     }
 }
 
-/// Tells what happens in an operation until it has ended or the server stops.
-async fn tell(chunks: &mut Chunks, app: &App, id: OperationId) -> Result<(), ApiError> {
-    let mut narrator = Narrator::new();
-    let mut ticks = tokio::time::interval(TICK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut events = std::pin::pin!(app.follow(id, 0).take_until(app.shutdown_token().cancelled_owned()));
-    loop {
-        let lines = tokio::select! {
-            biased;
-            event = events.next() => match event {
-                Some(event) => narrator.hear(&event?),
-                None => return Ok(()),
-            },
-            _ = ticks.tick() => narrator.advance(Timestamp::now()),
-        };
-        for line in lines {
-            chunks.say(format!("{line}\n")).await;
-        }
-        if let Some(status) = narrator.status() {
-            chunks.status(status).await;
-        }
-    }
-}
-
 /// Writes the chunks of one answer.
 struct Chunks {
     frames: mpsc::Sender<SseEvent>,
@@ -183,32 +131,46 @@ impl Chunks {
         let _ = self.frames.send(sse::data(chunk)).await;
     }
 
+    /// Passes on what the model said.
+    async fn pass(&mut self, delta: Map<String, Value>, logprobs: Value) {
+        self.length += delta.get("content").and_then(Value::as_str).map_or(4, str::len);
+        self.send(&Chunk::of_model(&self.head, self.include_usage, delta, logprobs)).await;
+    }
+
+    async fn finish(&mut self, ending: Ending) {
+        let usage = Usage::counted(ending.usage.as_ref(), self.head.prompt_tokens, self.length);
+        self.send(&Chunk::stop(&self.head, self.include_usage, ending)).await;
+        if self.include_usage {
+            self.send(&Chunk::usage(&self.head, usage)).await;
+        }
+    }
+}
+
+impl Listener for Chunks {
+    fn is_live(&self) -> bool {
+        true
+    }
+
+    fn has_heard(&self) -> bool {
+        self.has_spoken
+    }
+
     async fn say(&mut self, text: String) {
         self.has_spoken = true;
         self.length += text.len();
         self.send(&Chunk::content(&self.head, self.include_usage, text)).await;
     }
 
-    async fn status(&mut self, description: &str) {
-        if self.shows_status && self.status.as_deref() != Some(description) {
-            self.status = Some(description.to_owned());
-            self.send(&Chunk::status(&self.head, self.include_usage, description.to_owned(), false)).await;
+    async fn status(&mut self, description: Option<&str>) {
+        if !self.shows_status || self.status.as_deref() == description {
+            return;
         }
-    }
-
-    async fn status_done(&mut self) {
-        if let Some(description) = self.status.take() {
-            self.send(&Chunk::status(&self.head, self.include_usage, description, true)).await;
-        }
-    }
-
-    async fn finish(&mut self, words: Words) {
-        self.say(words.content).await;
-        self.send(&Chunk::stop(&self.head, self.include_usage, words.operation, words.deployment)).await;
-        if self.include_usage {
-            let usage = Usage::of_length(self.head.prompt_tokens, self.length);
-            self.send(&Chunk::usage(&self.head, usage)).await;
-        }
+        let before = std::mem::replace(&mut self.status, description.map(str::to_owned));
+        let (text, is_done) = match (description, before) {
+            (Some(text), _) => (text.to_owned(), false),
+            (None, before) => (before.unwrap_or_default(), true),
+        };
+        self.send(&Chunk::status(&self.head, self.include_usage, text, is_done)).await;
     }
 }
 
@@ -216,7 +178,7 @@ impl Chunks {
 mod tests {
     use std::num::NonZeroU32;
 
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 

@@ -1,13 +1,19 @@
 //! Answer and chunk of `POST /v1/chat/completions`, to the letter.
 
 use serde::Serialize;
+use serde_json::{Map, Value};
 
+use crate::conversation::Ending;
 use crate::event::OperationState;
 use crate::http::deployments::DeploymentObject;
 use crate::id::OperationId;
+use crate::llm;
 
 /// Names the build that answered.
 const FINGERPRINT: &str = concat!("on-demand-infra-", env!("CARGO_PKG_VERSION"));
+
+/// Why an answer of ours ends.
+const STOP: &str = "stop";
 
 /// What every answer has in common, whole or in chunks.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,23 +48,6 @@ impl OperationLink {
     }
 }
 
-/// What an answer says.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Words {
-    /// The Markdown.
-    pub content: String,
-    /// The operation that it is about.
-    pub operation: Option<OperationLink>,
-    /// The deployment that it is about.
-    pub deployment: Option<DeploymentObject>,
-}
-
-impl From<String> for Words {
-    fn from(content: String) -> Self {
-        Self { content, ..Self::default() }
-    }
-}
-
 /// A whole answer.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct ChatCompletion {
@@ -78,24 +67,54 @@ pub struct ChatCompletion {
 }
 
 impl ChatCompletion {
-    /// The answer that says these words.
+    /// The answer that says this and ended so.
     #[must_use]
-    pub fn new(head: &Head, words: Words) -> Self {
+    pub fn new(head: &Head, content: String, ending: Ending) -> Self {
+        let usage = Usage::counted(ending.usage.as_ref(), head.prompt_tokens, content.len());
+        let message = Message::Ours(Answer { role: "assistant", content, refusal: None });
+        let finish_reason = ending.finish_reason.unwrap_or_else(|| STOP.to_owned());
+        Self {
+            operation: ending.operation.map(|(id, state)| OperationLink::new(id, state)),
+            deployment: ending.deployment.as_ref().map(DeploymentObject::from),
+            ..Self::of_message(head, message, finish_reason, Value::Null, usage)
+        }
+    }
+
+    /// The answer of the model, as it gave it.
+    #[must_use]
+    pub fn of_model(
+        head: &Head,
+        message: Map<String, Value>,
+        finish_reason: String,
+        logprobs: Value,
+        usage: Option<&llm::Usage>,
+    ) -> Self {
+        let length = message.get("content").and_then(Value::as_str).map_or(4, str::len);
+        let usage = Usage::counted(usage, head.prompt_tokens, length);
+        Self::of_message(head, Message::OfModel(message), finish_reason, logprobs, usage)
+    }
+
+    fn of_message(head: &Head, message: Message, finish_reason: String, logprobs: Value, usage: Usage) -> Self {
         Self {
             id: head.id.clone(),
             object: "chat.completion",
             created: head.created,
             model: head.model.clone(),
-            usage: Usage::new(head.prompt_tokens, &words.content),
-            choices: [Choice {
-                index: 0,
-                message: Answer { role: "assistant", content: words.content, refusal: None },
-                logprobs: None,
-                finish_reason: "stop",
-            }],
+            choices: [Choice { index: 0, message, logprobs, finish_reason }],
+            usage,
             system_fingerprint: FINGERPRINT,
-            operation: words.operation,
-            deployment: words.deployment,
+            operation: None,
+            deployment: None,
+        }
+    }
+
+    /// What it says, if it says anything.
+    #[must_use]
+    pub fn into_text(self) -> Option<String> {
+        let [Choice { message, .. }] = self.choices;
+        match message {
+            Message::Ours(answer) => Some(answer.content),
+            Message::OfModel(message) => message.get("content").and_then(Value::as_str).map(str::to_owned),
         }
     }
 }
@@ -103,11 +122,18 @@ impl ChatCompletion {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 struct Choice {
     index: u32,
-    message: Answer,
-    #[schema(value_type = Option<String>)]
-    logprobs: Option<()>,
-    #[schema(value_type = String)]
-    finish_reason: &'static str,
+    #[schema(value_type = Answer)]
+    message: Message,
+    #[schema(value_type = Option<Object>)]
+    logprobs: Value,
+    finish_reason: String,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Message {
+    Ours(Answer),
+    OfModel(Map<String, Value>),
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -119,27 +145,32 @@ struct Answer {
     refusal: Option<()>,
 }
 
-/// Estimated tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-#[expect(clippy::struct_field_names, reason = "the names are OpenAI's")]
+/// Tokens: as the model counts them, else an estimate.
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Usage {
     prompt_tokens: u64,
     completion_tokens: u64,
     total_tokens: u64,
+    #[serde(flatten)]
+    #[schema(ignore)]
+    details: Map<String, Value>,
 }
 
 impl Usage {
-    /// The usage of a conversation that was answered with `content`.
+    /// What the model counted, else an estimate from the tokens of a conversation and the bytes of its answer.
     #[must_use]
-    pub fn new(prompt_tokens: u64, content: &str) -> Self {
-        Self::of_length(prompt_tokens, content.len())
-    }
-
-    /// The usage of a conversation that was answered with so many bytes.
-    #[must_use]
-    pub fn of_length(prompt_tokens: u64, length: usize) -> Self {
+    pub fn counted(usage: Option<&llm::Usage>, prompt_tokens: u64, length: usize) -> Self {
+        if let Some(it) = usage {
+            return Self {
+                prompt_tokens: it.prompt_tokens,
+                completion_tokens: it.completion_tokens,
+                total_tokens: it.total_tokens,
+                details: it.details.clone(),
+            };
+        }
         let completion_tokens = tokens(length).max(1);
-        Self { prompt_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens }
+        let total_tokens = prompt_tokens + completion_tokens;
+        Self { prompt_tokens, completion_tokens, total_tokens, details: Map::new() }
     }
 }
 
@@ -182,16 +213,17 @@ impl UsageField {
 struct Delta {
     index: u32,
     delta: DeltaContent,
-    logprobs: Option<()>,
-    finish_reason: Option<&'static str>,
+    logprobs: Value,
+    finish_reason: Option<String>,
 }
 
-#[derive(Debug, Default, Serialize)]
-struct DeltaContent {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    role: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    content: Option<String>,
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum DeltaContent {
+    Role { role: &'static str, content: &'static str },
+    Content { content: String },
+    OfModel(Map<String, Value>),
+    Nothing {},
 }
 
 /// What Open WebUI shows above an answer while it is being made.
@@ -209,16 +241,14 @@ struct PageStatus {
 }
 
 impl<'a> Chunk<'a> {
-    fn new(head: &'a Head, include_usage: bool, delta: Option<(DeltaContent, Option<&'static str>)>) -> Self {
-        let choices =
-            delta.into_iter().map(|(delta, finish_reason)| Delta { index: 0, delta, logprobs: None, finish_reason });
+    fn new(head: &'a Head, include_usage: bool, delta: Option<Delta>) -> Self {
         Self {
             id: &head.id,
             object: "chat.completion.chunk",
             created: head.created,
             model: &head.model,
             system_fingerprint: FINGERPRINT,
-            choices: choices.collect(),
+            choices: delta.into_iter().collect(),
             usage: if include_usage { UsageField::Null } else { UsageField::Absent },
             operation: None,
             deployment: None,
@@ -226,30 +256,39 @@ impl<'a> Chunk<'a> {
         }
     }
 
+    fn with(head: &'a Head, include_usage: bool, delta: DeltaContent) -> Self {
+        Self::new(head, include_usage, Some(Delta { index: 0, delta, logprobs: Value::Null, finish_reason: None }))
+    }
+
     /// The first one.
     #[must_use]
     pub fn role(head: &'a Head, include_usage: bool) -> Self {
-        let delta = DeltaContent { role: Some("assistant"), content: Some(String::new()) };
-        Self::new(head, include_usage, Some((delta, None)))
+        Self::with(head, include_usage, DeltaContent::Role { role: "assistant", content: "" })
     }
 
     /// One with words.
     #[must_use]
     pub fn content(head: &'a Head, include_usage: bool, text: String) -> Self {
-        let delta = DeltaContent { role: None, content: Some(text) };
-        Self::new(head, include_usage, Some((delta, None)))
+        Self::with(head, include_usage, DeltaContent::Content { content: text })
+    }
+
+    /// One of the model, as it came.
+    #[must_use]
+    pub fn of_model(head: &'a Head, include_usage: bool, delta: Map<String, Value>, logprobs: Value) -> Self {
+        let delta = Delta { index: 0, delta: DeltaContent::OfModel(delta), logprobs, finish_reason: None };
+        Self::new(head, include_usage, Some(delta))
     }
 
     /// The one that ends the answer.
     #[must_use]
-    pub fn stop(
-        head: &'a Head,
-        include_usage: bool,
-        operation: Option<OperationLink>,
-        deployment: Option<DeploymentObject>,
-    ) -> Self {
-        let end = Self::new(head, include_usage, Some((DeltaContent::default(), Some("stop"))));
-        Self { operation, deployment, ..end }
+    pub fn stop(head: &'a Head, include_usage: bool, ending: Ending) -> Self {
+        let finish_reason = Some(ending.finish_reason.unwrap_or_else(|| STOP.to_owned()));
+        let delta = Delta { index: 0, delta: DeltaContent::Nothing {}, logprobs: Value::Null, finish_reason };
+        Self {
+            operation: ending.operation.map(|(id, state)| OperationLink::new(id, state)),
+            deployment: ending.deployment.as_ref().map(DeploymentObject::from),
+            ..Self::new(head, include_usage, Some(delta))
+        }
     }
 
     /// The one with the usage.
@@ -281,7 +320,7 @@ mod tests {
 
     #[test]
     fn an_answer_has_the_shape_that_sdks_expect() {
-        insta::assert_json_snapshot!(ChatCompletion::new(&head(), Words::from("hello".to_owned())));
+        insta::assert_json_snapshot!(ChatCompletion::new(&head(), "hello".to_owned(), Ending::default()));
     }
 
     #[test]
@@ -291,8 +330,8 @@ mod tests {
             Chunk::role(&head, true),
             Chunk::content(&head, false, "hello".to_owned()),
             Chunk::status(&head, false, "Building".to_owned(), false),
-            Chunk::stop(&head, true, None, None),
-            Chunk::usage(&head, Usage::new(5, "hello")),
+            Chunk::stop(&head, true, Ending::default()),
+            Chunk::usage(&head, Usage::counted(None, 5, 5)),
         ]);
     }
 }

@@ -7,8 +7,8 @@ use std::net::IpAddr;
 use secrecy::SecretString;
 use serde_json::Value;
 
-use crate::id::{EnvironmentName, IdError, Port, Region};
-use crate::intent::{AwsCredentials, IntentError, IntentErrorCode, Limits, VersionRef};
+use crate::id::{EnvironmentName, IdError, PlanHash, Port, Region};
+use crate::intent::{AwsCredentials, Confirmation, IntentError, IntentErrorCode, Limits, VersionRef};
 
 use super::{AWS_PARTS, Field, nearest, unknown};
 
@@ -138,6 +138,18 @@ impl<'a> Cx<'a> {
                 shown(self.value)
             ))
         })
+    }
+
+    /// True, false, or the hash of a plan.
+    pub(super) fn confirmation(&self) -> Result<Option<Confirmation>, Wrong> {
+        let hash = self.value.as_str().and_then(|text| PlanHash::parse(text.trim()).ok());
+        if let Some(hash) = hash {
+            return Ok(Some(Confirmation::OfPlan(hash)));
+        }
+        let flag = self
+            .flag()
+            .map_err(|_| Wrong::value(format!("{} is not `true`, `false` or {}", shown(self.value), PlanHash::RULE)))?;
+        Ok(flag.then_some(Confirmation::Given))
     }
 
     /// A text that no message may repeat.

@@ -1,0 +1,190 @@
+//! A conversation: from what is said to what is done, and to the words that answer it.
+//!
+//! Without a model, sentences are read (`intent::sentence`) and answered in the built-in words. With one, it has the
+//! word (`rounds`): what this server can do is offered to it as tools, its calls are checked like any other request, and
+//! what became of them goes back to it for the final wording. Whatever the model does, two things stay here: what is
+//! done at all, and what is asked first (`confirmation`). When it fails, the built-in words carry on.
+//!
+//! `telling` puts into words what became of a request, as it happens or at the end; `options` says which fields of a
+//! request are for the model.
+
+use std::future::Future;
+
+use secrecy::SecretString;
+use serde_json::{Map, Value};
+
+use crate::app::{Accepted, App, AppError};
+use crate::event::OperationState;
+use crate::id::OperationId;
+use crate::intent::facts::Facts;
+use crate::intent::sentence::{self, Reading, Role};
+use crate::intent::{Limits, Request, question};
+use crate::llm::{LlmError, Model, Prompt, Usage};
+use crate::reply::view::{PlanView, Report};
+use crate::store::operations::{KeyKind, RequestKey};
+use crate::store::record::Deployment;
+
+mod confirmation;
+pub mod options;
+mod prompt;
+mod rounds;
+mod telling;
+
+use rounds::Rounds;
+
+/// One message of a conversation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Message {
+    /// Who said it.
+    pub role: Role,
+    /// The text of all its parts.
+    pub text: String,
+}
+
+/// What a person says, with all that came before.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    /// Who asks.
+    pub principal: String,
+    /// By what the same request is recognised when it is sent again.
+    pub key: RequestKey,
+    /// The conversation, what is said now last.
+    pub messages: Vec<Message>,
+    /// The request as it came: what of it the model gets, `options` knows.
+    pub body: Map<String, Value>,
+    /// Explicit fields, which complete what is said.
+    pub facts: Facts,
+    /// What a request may ask for.
+    pub limits: Limits,
+}
+
+/// What an answer begins with.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one per request, and it is taken apart at once")]
+pub enum Opening {
+    /// There is something to say, and no more.
+    Words(String),
+    /// An operation was begun, or the same request was sent before.
+    Operation(OperationId),
+    /// A plan was asked for.
+    Plan(PlanView),
+    /// A plan has to be confirmed before it is carried out.
+    Confirmation(PlanView),
+    /// Something was looked up.
+    Report(Report),
+    /// The model has the word.
+    Model(Box<Rounds>),
+}
+
+/// How an answer ended, beside its words.
+#[derive(Debug, Default)]
+pub struct Ending {
+    /// The operation that it is about, and where it stood.
+    pub operation: Option<(OperationId, OperationState)>,
+    /// The deployment that it is about.
+    pub deployment: Option<Deployment>,
+    /// Why the model ended its answer; `stop` when the words are ours.
+    pub finish_reason: Option<String>,
+    /// What the model counted; nothing when the words are ours.
+    pub usage: Option<Usage>,
+}
+
+/// Who hears an answer.
+pub trait Listener: Send {
+    /// Whether the answer is heard while it is given.
+    fn is_live(&self) -> bool;
+    /// Whether anything was said.
+    fn has_heard(&self) -> bool;
+    /// Says the next words.
+    fn say(&mut self, text: String) -> impl Future<Output = ()> + Send;
+    /// Tells what is going on, for a page with a place for it; nothing any more without a text.
+    fn status(&mut self, description: Option<&str>) -> impl Future<Output = ()> + Send;
+}
+
+/// Says why an answer broke off, or was not begun.
+#[derive(Debug, thiserror::Error)]
+pub enum AnswerError {
+    /// What was asked for cannot be carried out.
+    #[error(transparent)]
+    App(#[from] AppError),
+    /// The model refuses what the caller sent to it.
+    #[error(transparent)]
+    Model(#[from] LlmError),
+}
+
+/// Takes in what is said.
+///
+/// # Errors
+/// [`AppError`] says why it cannot be carried out. With a model, that is something to talk about instead.
+pub async fn open(app: &App, ask: Ask) -> Result<Opening, AppError> {
+    // Once means once: who sends the same message again gets the same operation, whatever the model would say now. What
+    // is not known to be sent again attaches when it is carried out.
+    let may_be_known = app.model().is_some() && ask.key.kind != KeyKind::Hash { is_retry: false };
+    if may_be_known && let Some(id) = app.attached(&ask.principal, &ask.key).await? {
+        return Ok(Opening::Operation(id));
+    }
+    if let Some(opening) = confirmation::answered(app, &ask).await? {
+        return Ok(opening);
+    }
+    match app.model() {
+        Some(model) => Ok(Opening::Model(Box::new(Rounds::new(model.clone(), ask)))),
+        None => read(app, &ask).await,
+    }
+}
+
+/// Carries out a request, or says what stands before it.
+///
+/// # Errors
+/// [`AppError`] says why it cannot be carried out.
+pub async fn carry_out(app: &App, principal: &str, key: RequestKey, request: Request) -> Result<Opening, AppError> {
+    // Boxed: the future of planning is large, and whoever waits for it is copied around with it.
+    Ok(match Box::pin(app.accept(principal, Some(key), request)).await? {
+        Accepted::Operation { id, attached: _ } => Opening::Operation(id),
+        Accepted::Plan(plan) => Opening::Plan(plan),
+        Accepted::Unconfirmed(plan) => Opening::Confirmation(plan),
+        Accepted::Report(report) => Opening::Report(report),
+    })
+}
+
+/// Reads what is said without a model, and carries it out.
+async fn read(app: &App, ask: &Ask) -> Result<Opening, AppError> {
+    match sentence::read(&turns(&ask.messages), &ask.facts, &ask.limits) {
+        Reading::Request(request) => carry_out(app, &ask.principal, ask.key.clone(), request).await,
+        Reading::Question(question) => Ok(Opening::Words(question.text())),
+        Reading::Help => Ok(Opening::Words(question::help())),
+        Reading::Unclear(unclear) => Ok(Opening::Words(unclear.text())),
+    }
+}
+
+/// What the model is told when a request passes through as it is.
+#[must_use]
+pub fn passing(model: &Model, body: &Map<String, Value>) -> Prompt {
+    prompt::of_own_use(model, body)
+}
+
+fn turns(messages: &[Message]) -> Vec<sentence::Turn<'_>> {
+    messages.iter().map(|it| sentence::Turn { role: it.role, text: it.own_words() }).collect()
+}
+
+impl Message {
+    /// What was said, without the documents that a chat page puts before it. They end at the last mark of an end, also
+    /// when they hold such marks themselves.
+    fn own_words(&self) -> &str {
+        const MARKS: (&str, &str) = ("<context>", "</context>");
+        let text = self.text.as_str();
+        let Some(begin) = text.find(MARKS.0).filter(|_| self.role == Role::User) else { return text };
+        let after = text.rfind(MARKS.1).filter(|end| *end > begin).map(|end| text[end + MARKS.1.len()..].trim());
+        after.filter(|it| !it.is_empty()).unwrap_or(&text[..begin])
+    }
+}
+
+impl Ask {
+    /// Secrets that came with the request.
+    fn secrets(&self) -> impl Iterator<Item = &SecretString> {
+        let aws = self.facts.aws.iter().flat_map(|it| {
+            [Some(&it.access_key_id), Some(&it.secret_access_key), it.session_token.as_ref()].into_iter().flatten()
+        });
+        let environment = self.facts.environment.iter().flat_map(|it| it.values());
+        self.facts.git_token.iter().chain(environment).chain(aws)
+    }
+}

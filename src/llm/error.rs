@@ -1,0 +1,144 @@
+//! Why the chat model did not answer, each in words that say what to do.
+
+use std::time::Duration;
+
+/// Says why the chat model did not answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LlmError {
+    /// No connection.
+    #[error("the chat model at `{address}` cannot be reached ({reason})")]
+    Unreachable {
+        /// Where it should be.
+        address: String,
+        /// Why.
+        reason: String,
+    },
+    /// It said nothing for too long.
+    #[error("the chat model said nothing for {} s", .0.as_secs())]
+    Silent(Duration),
+    /// The key is wrong.
+    #[error("the chat model does not accept the key (HTTP 401); check `{setting}`")]
+    Unauthorized {
+        /// The setting that holds the key.
+        setting: &'static str,
+    },
+    /// The key may not do this, or this machine may not.
+    #[error("the chat model at `{address}` refuses access (HTTP 403): {message}")]
+    Forbidden {
+        /// Where it is.
+        address: String,
+        /// What it says.
+        message: String,
+    },
+    /// There is no model of that name.
+    #[error("there is no chat model `{model}` at `{address}` (HTTP 404); check `{setting}`")]
+    NoSuchModel {
+        /// The name.
+        model: String,
+        /// Where it was looked for.
+        address: String,
+        /// The setting that holds the name.
+        setting: &'static str,
+    },
+    /// Too many requests or tokens.
+    #[error("the chat model takes no more requests for a while (HTTP 429)")]
+    RateLimited {
+        /// When it takes some again.
+        retry_after: Option<Duration>,
+    },
+    /// The prompt is against the policy of the model's content filter.
+    #[error("the chat model's content filter refused the conversation: {message}")]
+    Filtered {
+        /// What it says.
+        message: String,
+    },
+    /// The request is wrong.
+    #[error("the chat model refused the request (HTTP {status}): {message}")]
+    Refused {
+        /// The status of the answer.
+        status: u16,
+        /// What it says.
+        message: String,
+        /// The field that it names.
+        param: Option<String>,
+        /// The code that it gives.
+        code: Option<String>,
+    },
+    /// A fault on its side.
+    #[error("the chat model has a fault of its own (HTTP {status})")]
+    Failing {
+        /// The status of the answer.
+        status: u16,
+    },
+    /// What it said is not of OpenAI's format.
+    #[error("the chat model answered in a format that is not OpenAI's")]
+    Garbage,
+    /// It stopped in the middle of its answer.
+    #[error("the chat model stopped in the middle of its answer")]
+    Broken,
+    /// It reported a fault in the middle of its answer.
+    #[error("the chat model stopped in the middle of its answer: {message}")]
+    InStream {
+        /// What it says.
+        message: String,
+    },
+    /// It failed several times in a row and is left alone for a moment.
+    #[error("the chat model failed several times and is asked again in {} s", .0.as_secs().max(1))]
+    Resting(Duration),
+}
+
+impl LlmError {
+    /// Whether the same request may be answered a moment later.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::RateLimited { .. } | Self::Failing { .. } => true,
+            Self::Silent(_)
+            | Self::Unauthorized { .. }
+            | Self::Forbidden { .. }
+            | Self::NoSuchModel { .. }
+            | Self::Filtered { .. }
+            | Self::Refused { .. }
+            | Self::Garbage
+            | Self::Broken
+            | Self::InStream { .. }
+            | Self::Resting(_) => false,
+        }
+    }
+
+    /// Whether it speaks against the model as such, not against one request.
+    #[must_use]
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Silent(_) | Self::Failing { .. } | Self::Garbage | Self::Broken => true,
+            Self::Unauthorized { .. }
+            | Self::Forbidden { .. }
+            | Self::NoSuchModel { .. }
+            | Self::RateLimited { .. }
+            | Self::Filtered { .. }
+            | Self::Refused { .. }
+            | Self::InStream { .. }
+            | Self::Resting(_) => false,
+        }
+    }
+
+    /// The pause after which the model wants to be asked again.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited { retry_after } => *retry_after,
+            Self::Resting(rest) => Some(*rest),
+            Self::Unreachable { .. }
+            | Self::Silent(_)
+            | Self::Unauthorized { .. }
+            | Self::Forbidden { .. }
+            | Self::NoSuchModel { .. }
+            | Self::Filtered { .. }
+            | Self::Refused { .. }
+            | Self::Failing { .. }
+            | Self::Garbage
+            | Self::Broken
+            | Self::InStream { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,65 @@
+// The AI SDK with its provider for OpenAI-compatible servers, and with its own one for OpenAI.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { createOpenAI } from "@ai-sdk/openai";
+import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
+import { APICallError, Output, generateText, isStepCount, streamText, tool } from "ai";
+import { z } from "zod";
+
+const { OPEN_URL, MODEL_URL } = process.env;
+const id = "app-server-default";
+const plan = { action: "deploy", dry_run: true, deployment_mode: "local", github_repo_url: "https://github.com/example/notes", target_namespace: "demo", instance_name: "notes" };
+const compatible = (baseURL) => createOpenAICompatible({ name: "infra", baseURL, apiKey: "none", includeUsage: true, supportsStructuredOutputs: true })(id);
+const own = (baseURL) => createOpenAI({ baseURL, apiKey: "none" }).chat(id);
+
+for (const [name, provider] of Object.entries({ compatible, own })) {
+  test(`${name}: a whole answer and a stream say the same`, async () => {
+    const whole = await generateText({ model: provider(OPEN_URL), prompt: "hello" });
+    const stream = streamText({ model: provider(OPEN_URL), prompt: "hello" });
+    let text = "";
+    for await (const part of stream.textStream) text += part;
+
+    assert.equal(text, whole.text);
+    assert.equal(whole.finishReason, "stop");
+    assert.equal(await stream.finishReason, "stop");
+    assert.deepEqual((await stream.usage).totalTokens, whole.usage.totalTokens);
+    assert.equal(whole.response.modelId, id);
+  });
+
+  test(`${name}: the model calls a tool and goes on with what it says`, async () => {
+    const tools = { get_weather: tool({ inputSchema: z.object({ city: z.string() }), execute: async ({ city }) => `sunny in ${city}` }) };
+    const asked = { model: provider(MODEL_URL), tools, stopWhen: isStepCount(3), prompt: "use get_weather for 'Paris'" };
+
+    const whole = await generateText(asked);
+    const streamed = await streamText(asked).text;
+
+    assert.match(whole.text, /sunny in Paris/);
+    assert.equal(streamed, whole.text);
+    assert.equal(whole.steps.length, 2);
+  });
+
+  test(`${name}: a structured answer has its shape`, async () => {
+    const schema = z.object({ city: z.string(), inhabitants: z.number().int() });
+
+    const { output } = await generateText({ model: provider(MODEL_URL), output: Output.object({ schema }), prompt: "'Paris' has 2000000 people" });
+
+    assert.equal(typeof output.city, "string");
+    assert.equal(output.inhabitants, 2000000);
+  });
+}
+
+test("our fields go into providerOptions", async () => {
+  const { text } = await generateText({ model: compatible(OPEN_URL), prompt: "what would happen?", providerOptions: { infra: plan } });
+
+  assert.match(text, /notes/);
+});
+
+test("an error is an APICallError that is not retried", async () => {
+  await assert.rejects(generateText({ model: compatible(OPEN_URL), prompt: "deploy", providerOptions: { infra: { action: "deploy" } } }), (error) => {
+    assert.ok(APICallError.isInstance(error), `${error}`);
+    assert.equal(error.statusCode, 400);
+    assert.equal(error.isRetryable, false);
+    assert.match(error.message, /deployment_mode/);
+    return true;
+  });
+});

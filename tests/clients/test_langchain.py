@@ -1,0 +1,103 @@
+"""LangChain: short stories, and its own suite for chat models against the server with a model behind it.
+
+What the suite expects and this server or the fake model does otherwise is in differences.toml.
+"""
+
+import openai
+import pytest
+from langchain_core.messages import HumanMessage
+from langchain_openai import ChatOpenAI
+from langchain_tests.integration_tests import ChatModelIntegrationTests
+
+from conftest import NAME, PLAN
+
+
+@pytest.fixture
+def chat(server):
+    return ChatOpenAI(base_url=server.url, api_key="none", model=NAME, stream_usage=True)
+
+
+def test_invoke_and_stream_say_the_same(chat):
+    whole = chat.invoke("hello")
+    stream = list(chat.stream("hello"))
+
+    assert "".join(it.text for it in stream) == whole.text
+    assert whole.response_metadata["finish_reason"] == "stop"
+    assert whole.response_metadata["model_name"] == NAME
+    assert whole.usage_metadata["total_tokens"] > 0
+    assert sum(it.usage_metadata["total_tokens"] for it in stream if it.usage_metadata) == whole.usage_metadata["total_tokens"]
+
+
+async def test_ainvoke_astream_and_abatch_work(chat):
+    whole = await chat.ainvoke("hello")
+    stream = [it async for it in chat.astream("hello")]
+    batch = await chat.abatch(["hello", "hello"])
+
+    assert {whole.text, "".join(it.text for it in stream)} == {it.text for it in batch}
+
+
+def test_our_fields_go_into_extra_body(chat):
+    answer = chat.bind(extra_body=PLAN).invoke([HumanMessage("what would happen?")])
+
+    assert "notes" in answer.text
+
+
+def test_an_error_is_the_one_of_openai(chat):
+    with pytest.raises(openai.BadRequestError, match="deployment_mode"):
+        chat.bind(extra_body={"action": "deploy"}).invoke("deploy")
+
+
+class TestItsOwnSuite(ChatModelIntegrationTests):
+    """The standard tests of LangChain for an integration."""
+
+    @pytest.fixture(autouse=True)
+    def _server(self, smart):
+        type(self).server = smart
+
+    @pytest.fixture
+    def model(self, request, smart):
+        return self.chat_model_class(**self.chat_model_params, **getattr(request, "param", {}))
+
+    @property
+    def chat_model_class(self):
+        return ChatOpenAI
+
+    @property
+    def chat_model_params(self):
+        return {"base_url": self.server.url, "api_key": "none", "model": NAME, "stream_usage": True}
+
+    @property
+    def supports_json_mode(self):
+        return True
+
+    @property
+    def model_override_value(self):
+        return "deploy-local"
+
+    @property
+    def supports_image_inputs(self):
+        return True
+
+    @property
+    def supports_image_urls(self):
+        return True
+
+    @property
+    def supports_image_tool_message(self):
+        return True
+
+    @property
+    def supports_pdf_inputs(self):
+        return True
+
+    @property
+    def supports_pdf_tool_message(self):
+        return True
+
+    @property
+    def supports_audio_inputs(self):
+        return True
+
+    @property
+    def supports_anthropic_inputs(self):
+        return True

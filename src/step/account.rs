@@ -7,6 +7,7 @@ use crate::cloud::aws::{Aws, Keys};
 use crate::config::value::Database;
 use crate::event::Failure;
 use crate::id::{Region, TargetId};
+use crate::store::record::Instance;
 use crate::tool::terraform::{self, Backend, Terraform, Workspace};
 
 /// Name of the sealed AWS credentials (a JSON object).
@@ -72,6 +73,23 @@ impl StepContext {
             && !provisioned.kept
             && !self.store.is_target_used_by_others(self.target.id, self.deployment.id).await?)
     }
+}
+
+/// Makes sure that the credentials are those of the account where the instance is.
+pub(super) async fn expect_owner(aws: &Aws, instance: &Instance) -> Result<(), StepError> {
+    let identity = aws.who_am_i().await?;
+    if identity.account == instance.account {
+        return Ok(());
+    }
+    Err(StepError::Permanent(Failure {
+        code: "aws_other_account".into(),
+        message: format!(
+            "the instance `{}` belongs to the account {}, and the credentials to {}",
+            instance.name, instance.account, identity.account
+        ),
+        next_step: "Send the credentials of that account".into(),
+        output: Vec::new(),
+    }))
 }
 
 /// The schema that holds the state of a target.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::account::expect_owner;
 use super::remove_application::Removed;
 use super::{Act, StepContext, StepError};
 use crate::cloud::aws::Aws;
@@ -64,18 +65,7 @@ pub(super) async fn destroy(cx: &StepContext, region: &Region) -> Result<Vec<Str
     let aws = cx.aws(region).await?;
     let known = cx.store.target(cx.target.id).await?.and_then(|it| it.instance);
     if let Some(known) = &known {
-        let identity = aws.who_am_i().await?;
-        if identity.account != known.account {
-            return Err(StepError::Permanent(Failure {
-                code: "aws_other_account".into(),
-                message: format!(
-                    "the instance `{}` belongs to the account {}, and the credentials to {}",
-                    known.name, known.account, identity.account
-                ),
-                next_step: "Send the credentials of that account".into(),
-                output: Vec::new(),
-            }));
-        }
+        expect_owner(&aws, known).await?;
     }
     let mut there = aws.tagged(cx.target.id).await?;
     if let Some(known) = known.filter(|known| !there.iter().any(|it| it.id == known.id)) {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::account::expect_owner;
 use super::provision_instance::{Fate, fate, gone};
 use super::{Act, StepContext, StepError};
 use crate::event::Failure;
@@ -49,18 +50,7 @@ impl Act for FindInstance {
             return Err(error.into());
         }
         let aws = cx.aws(&known.region).await?;
-        let identity = aws.who_am_i().await?;
-        if identity.account != known.account {
-            return Err(StepError::Permanent(Failure {
-                code: "aws_other_account".into(),
-                message: format!(
-                    "the instance `{}` belongs to the account {}, and the credentials to {}",
-                    known.name, known.account, identity.account
-                ),
-                next_step: "Send the credentials of that account".into(),
-                output: Vec::new(),
-            }));
-        }
+        expect_owner(&aws, &known).await?;
         match fate(cx, &aws, &known).await? {
             Fate::Runs(instance) => Ok(Found { instance: *instance }),
             Fate::Gone => Err(gone(&known.id)),

@@ -66,6 +66,8 @@ fn container_fault(status: &ContainerStatus) -> Option<Fault> {
         "ErrImageNeverPull" | "ImagePullBackOff" | "InvalidImageName" | "ImageInspectError" => {
             Some(Fault::ImageUnavailable { message })
         }
+        // The kubelet has not yet read a Secret that is there: it tries again.
+        "CreateContainerConfigError" if message.contains("failed to sync") => None,
         "CreateContainerConfigError" => Some(Fault::Misconfigured { message }),
         "CreateContainerError" | "RunContainerError" if is_final(&message) => Some(Fault::CannotStart { message }),
         _ => None,
@@ -220,5 +222,17 @@ mod tests {
         let reserved = json!({"waiting": {"reason": "CreateContainerError", "message": "name \"app\" is reserved"}});
 
         assert_eq!(pod_fault(&pod(false, 0, &reserved, &json!({}))), None);
+    }
+
+    #[test]
+    fn a_secret_that_is_not_there_is_told_from_one_that_was_not_read_yet() {
+        let waiting = |message: &str| {
+            let state = json!({"waiting": {"reason": "CreateContainerConfigError", "message": message}});
+            pod_fault(&pod(false, 0, &state, &json!({})))
+        };
+
+        let lacks = "secret \"app-env-1\" not found".to_owned();
+        assert_eq!(waiting(&lacks), Some(Fault::Misconfigured { message: lacks }));
+        assert_eq!(waiting("failed to sync secret cache: timed out waiting for the condition"), None);
     }
 }

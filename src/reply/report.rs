@@ -14,11 +14,15 @@ pub fn deployments(deployments: &[Deployment]) -> String {
     if deployments.is_empty() {
         return "Nothing is deployed. Say for example `deploy https://github.com/owner/name to local`.".to_owned();
     }
+    // On a machine of one's own nothing costs anything.
+    let costs = deployments.iter().any(|it| it.facts.cost.is_some());
+    let (head, rule) = if costs { (" cost |", " --- |") } else { ("", "") };
     let mut lines =
-        vec!["| application | state | where | address |".to_owned(), "| --- | --- | --- | --- |".to_owned()];
+        vec![format!("| application | state | where | address |{head}"), format!("| --- | --- | --- | --- |{rule}")];
     lines.extend(deployments.iter().map(|it| {
+        let cost = costs.then(|| format!(" {} |", it.facts.cost.as_deref().unwrap_or("-"))).unwrap_or_default();
         format!(
-            "| `{}` | {} | {}, `{}`, namespace `{}` | {} |",
+            "| `{}` | {} | {}, `{}`, namespace `{}` | {} |{cost}",
             it.name,
             it.state.as_str(),
             it.mode,
@@ -158,6 +162,17 @@ mod tests {
     #[test]
     fn what_is_deployed_is_a_table() {
         insta::assert_snapshot!(deployments(&[a_deployment()]));
+    }
+
+    #[test]
+    fn the_list_says_what_each_costs_when_anything_costs() {
+        let mut in_the_cloud = a_deployment();
+        in_the_cloud.facts.cost = Some("0.05 USD per hour".to_owned());
+
+        let text = deployments(&[in_the_cloud, a_deployment()]);
+
+        assert!(text.starts_with("| application | state | where | address | cost |"), "{text}");
+        assert!(text.contains(" 0.05 USD per hour |\n") && text.ends_with(" - |"), "{text}");
     }
 
     #[test]

@@ -329,6 +329,10 @@ fn reading_action(reader: &Reader<'_>, start: usize) -> Option<Action> {
     if what && reader.has_any(&["running", "deployed", "runs", "up", "live", "there", "have"]) {
         return Some(Action::List);
     }
+    // The list says what each costs.
+    if (what || starts(&["how much"])) && reader.has_any(&["pay", "paying", "cost", "costs", "bill", "spend"]) {
+        return Some(Action::List);
+    }
     let state = ["status", "state", "health", "healthy", "progress", "url", "address"];
     let how = ["how is", "how's", "hows", "where is", "where's", "describe", "check", "inspect", "show"];
     let is_it = starts(&["is", "are", "was", "did", "has"])

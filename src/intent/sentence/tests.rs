@@ -276,6 +276,8 @@ fn more_ways_to_change_and_to_look() {
 fn looking_is_always_allowed() {
     agree(&[
         (&["what is running?"], "list"),
+        (&["what do I pay for?"], "list"),
+        (&["how much does it all cost?"], "list"),
         (&["What\u{2019}s running in demo"], "list namespace=demo"),
         (&["list my deployments"], "list"),
         (&["show me all apps"], "list"),

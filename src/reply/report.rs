@@ -20,7 +20,7 @@ pub fn deployments(deployments: &[Deployment]) -> String {
     let mut lines =
         vec![format!("| application | state | where | address |{head}"), format!("| --- | --- | --- | --- |{rule}")];
     lines.extend(deployments.iter().map(|it| {
-        let cost = costs.then(|| format!(" {} |", it.facts.cost.as_deref().unwrap_or("-"))).unwrap_or_default();
+        let cost = if costs { format!(" {} |", it.facts.cost.as_deref().unwrap_or("-")) } else { String::new() };
         format!(
             "| `{}` | {} | {}, `{}`, namespace `{}` | {} |{cost}",
             it.name,

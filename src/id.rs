@@ -458,6 +458,17 @@ word!(
     }
 );
 
+impl Action {
+    /// Whether it changes something, rather than looks at it.
+    #[must_use]
+    pub const fn changes(self) -> bool {
+        match self {
+            Self::Deploy | Self::Redeploy | Self::Scale | Self::Rollback | Self::Decommission | Self::Cancel => true,
+            Self::Status | Self::List | Self::Logs => false,
+        }
+    }
+}
+
 word!(
     /// A transport protocol, spelled as Kubernetes spells it.
     Protocol {

@@ -64,7 +64,7 @@ use destroy_instance::DestroyInstance;
 use find_instance::FindInstance;
 use load_image::LoadImage;
 use preload_base_image::PreloadBaseImage;
-use provision_instance::ProvisionInstance;
+use provision_instance::{ProvisionInstance, unrecorded};
 use prune_versions::PruneVersions;
 use remove_application::RemoveApplication;
 use remove_images::RemoveImages;
@@ -238,14 +238,7 @@ impl StepContext {
         if self.target.mode != Mode::CloudLocal {
             return Ok(None);
         }
-        let instance = self.instance()?.ok_or_else(|| {
-            StepError::Permanent(Failure {
-                code: "instance_gone".into(),
-                message: format!("there is no EC2 instance on record for `{}`", self.target.name),
-                next_step: "Send `deploy` to have it on a new one".into(),
-                output: Vec::new(),
-            })
-        })?;
+        let instance = self.instance()?.ok_or_else(|| unrecorded(&self.target))?;
         let folder = self.target_folder();
         Ok(Some(ssh_address(&instance, self.settings.ssh.private_key_base_path.as_deref(), &folder)?))
     }

@@ -141,7 +141,7 @@ impl Rounds {
         let tools: Vec<Value> = self
             .tools
             .iter()
-            .filter(|tool| may_call && !(only_looks && tool_call::acts(tool.action)))
+            .filter(|tool| may_call && !(only_looks && tool.action.changes()))
             .map(|tool| {
                 let function = json!({"name": tool.name(), "description": tool.about, "parameters": tool.parameters});
                 json!({"type": "function", "function": function})
@@ -200,7 +200,7 @@ impl Rounds {
                 return Ok(told(call, &format!("wrong call, nothing was done: {error}")));
             }
         };
-        if tool_call::acts(request.intent.action()) {
+        if request.intent.action().changes() {
             if self.outcome.is_some() {
                 return Ok(told(call, "not done: one change was made already, and one message makes one change"));
             }

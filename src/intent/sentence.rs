@@ -21,7 +21,7 @@ mod verb;
 mod word;
 
 pub use agreement::{Agreement, agreement};
-use heard::{Cue, Heard, changes, hear};
+use heard::{Cue, Heard, hear};
 
 /// Earlier messages of the person beyond this many are not read.
 const MAX_TURNS: usize = 50;
@@ -137,7 +137,7 @@ impl<'a> Talk<'a> {
     /// A message with an action.
     fn act(&mut self, action: Action, heard: Heard) -> Reading {
         let Heard { facts, problem, .. } = heard;
-        let problem = problem.filter(|_| changes(action)).or_else(|| facts.contradiction(self.fields));
+        let problem = problem.filter(|_| action.changes()).or_else(|| facts.contradiction(self.fields));
         if let Some(before) = self.pending.take_if(|pending| pending.action == action) {
             return self.conclude(action, facts.or(before.facts), problem);
         }
@@ -257,7 +257,7 @@ impl<'a> Talk<'a> {
     }
 
     fn remember(&mut self, action: Action, facts: Facts) {
-        if changes(action) {
+        if action.changes() {
             self.pending = None;
         }
         match action {

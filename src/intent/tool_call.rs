@@ -46,20 +46,6 @@ pub fn tools(given: &Facts, limits: &Limits) -> Vec<Tool> {
     Action::ALL.iter().map(tool).collect()
 }
 
-/// Whether a tool changes something.
-#[must_use]
-pub fn acts(action: Action) -> bool {
-    match action {
-        Action::Deploy
-        | Action::Redeploy
-        | Action::Scale
-        | Action::Rollback
-        | Action::Decommission
-        | Action::Cancel => true,
-        Action::Status | Action::List | Action::Logs => false,
-    }
-}
-
 /// Reads the call of a tool. `restore` puts a secret back where the model was shown a stand-in; it is asked for the
 /// values of secret fields only.
 ///

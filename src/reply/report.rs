@@ -75,19 +75,14 @@ pub fn logs(deployment: &Deployment, lines: &[String]) -> String {
 #[must_use]
 pub fn plan(plan: &PlanView) -> String {
     let hash = &plan.hash;
-    [
+    paragraphs([
         Some(format!("**Plan for `{}`.** Nothing was changed: this is what would be done.", plan.deployment)),
         bullets("", &plan.summary).map(|it| it.trim_start().to_owned()),
         Some(steps(plan)),
         Some(format!(
             "To do it, send the same without `dry_run`, or say **yes** if you asked in words. (plan `{hash}`)"
         )),
-    ]
-    .into_iter()
-    .flatten()
-    .filter(|paragraph| !paragraph.is_empty())
-    .collect::<Vec<_>>()
-    .join("\n\n")
+    ])
 }
 
 /// A plan that is carried out once the person has confirmed it.
@@ -95,17 +90,17 @@ pub fn plan(plan: &PlanView) -> String {
 pub fn confirmation(plan: &PlanView) -> String {
     let PlanView { action, deployment, hash, .. } = plan;
     let changed = if plan.is_other { "Something has changed since you were asked. " } else { "" };
-    [
+    paragraphs([
         Some(format!("**Shall I {action} `{deployment}`?** {changed}Nothing was done so far.")),
         bullets("", &plan.summary).map(|it| it.trim_start().to_owned()),
         Some(steps(plan)),
         Some(format!("Say **yes**, and exactly this is done; anything else leaves it as it is. (plan `{hash}`)")),
-    ]
-    .into_iter()
-    .flatten()
-    .filter(|paragraph| !paragraph.is_empty())
-    .collect::<Vec<_>>()
-    .join("\n\n")
+    ])
+}
+
+/// Parts of an answer with an empty line between them; one that is empty is left out.
+fn paragraphs<const N: usize>(parts: [Option<String>; N]) -> String {
+    parts.into_iter().flatten().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n")
 }
 
 /// The plan that a text of ours shows, if it shows one.

@@ -3,9 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::account::expect_owner;
-use super::provision_instance::{Fate, fate, gone};
+use super::provision_instance::{Fate, fate, gone, unrecorded};
 use super::{Act, StepContext, StepError};
-use crate::event::Failure;
 use crate::secret::private_key::private_key;
 use crate::store::record::Instance;
 
@@ -38,14 +37,7 @@ impl Act for FindInstance {
 
     async fn run(&self, cx: &StepContext) -> Result<Found, StepError> {
         let target = cx.store.target(cx.target.id).await?;
-        let Some(known) = target.and_then(|it| it.instance) else {
-            return Err(StepError::Permanent(Failure {
-                code: "instance_gone".into(),
-                message: format!("there is no EC2 instance on record for `{}`", cx.target.name),
-                next_step: "Send `deploy` to have it on a new one".into(),
-                output: Vec::new(),
-            }));
-        };
+        let known = target.and_then(|it| it.instance).ok_or_else(|| unrecorded(&cx.target))?;
         if let Err(error) = private_key(cx.settings.ssh.private_key_base_path.as_deref(), &known.key_pair) {
             return Err(error.into());
         }

@@ -296,6 +296,16 @@ fn no_address(id: &str) -> StepError {
     })
 }
 
+/// The target has no instance, or has none any more.
+pub(super) fn unrecorded(target: &Target) -> StepError {
+    StepError::Permanent(Failure {
+        code: "instance_gone".into(),
+        message: format!("there is no EC2 instance on record for `{}`", target.name),
+        next_step: "Send `deploy` to have it on a new one".into(),
+        output: Vec::new(),
+    })
+}
+
 pub(super) fn gone(id: &str) -> StepError {
     StepError::Permanent(Failure {
         code: "instance_gone".into(),

@@ -188,7 +188,10 @@ impl Call {
         loop {
             match (self.ask_once(ssh, fixed, lines, cancel).await, pauses.next()) {
                 (Err(ToolError::Ssh(SshError::Dropped { .. })), Some(pause)) => {
-                    tokio::time::sleep(pause).await;
+                    tokio::select! {
+                        () = tokio::time::sleep(pause) => (),
+                        () = cancel.cancelled() => return Err(ToolError::Cancelled { program: self.name() }),
+                    }
                     match ssh.connect_again(RECONNECT_LIMIT, lines, cancel).await {
                         Err(SshError::Cancelled) => return Err(ToolError::Cancelled { program: self.name() }),
                         again => again?,

@@ -98,10 +98,10 @@ pub(super) fn hear(text: &str, limits: Limits) -> Heard {
         whole.action = actions.first().copied();
         whole.forbidden = Some(Unclear::Several);
     }
-    if whole.has(Cue::SecondThought) && whole.action.is_some_and(changes) {
+    if whole.has(Cue::SecondThought) && whole.action.is_some_and(Action::changes) {
         whole.forbidden = whole.forbidden.or(Some(Unclear::Negated));
     }
-    if !whole.action.is_some_and(changes) {
+    if !whole.action.is_some_and(Action::changes) {
         whole.forbidden = whole.forbidden.filter(|_| whole.action.is_none());
     }
     whole
@@ -109,26 +109,13 @@ pub(super) fn hear(text: &str, limits: Limits) -> Heard {
 
 /// The one action of several mentions. Looking comes with a change for free, and a first count belongs to a deploy.
 fn one(actions: &[Action]) -> Result<Option<Action>, ()> {
-    let mut changing: Vec<Action> = actions.iter().copied().filter(|it| changes(*it)).collect();
+    let mut changing: Vec<Action> = actions.iter().copied().filter(|it| it.changes()).collect();
     changing.dedup_by(|a, b| *a == Action::Deploy && *b == Action::Deploy);
     match changing.as_slice() {
         [] => Ok(actions.first().copied()),
         [only] => Ok(Some(*only)),
         [Action::Deploy, Action::Scale] => Ok(Some(Action::Deploy)),
         _ => Err(()),
-    }
-}
-
-/// Whether an action changes something.
-pub(super) fn changes(action: Action) -> bool {
-    match action {
-        Action::Deploy
-        | Action::Redeploy
-        | Action::Scale
-        | Action::Rollback
-        | Action::Decommission
-        | Action::Cancel => true,
-        Action::Status | Action::List | Action::Logs => false,
     }
 }
 
@@ -171,7 +158,7 @@ fn say(sentence: &Sentence, limits: Limits) -> Said {
     }
     said.heard.forbidden = forbidden(&reader, &commands, sentence);
     let is_question = sentence.question && commands.can_you && !commands.please && !reader.is_concrete();
-    if is_question && said.actions.iter().copied().any(changes) {
+    if is_question && said.actions.iter().copied().any(Action::changes) {
         said.actions.clear();
         said.heard.cues.push(Cue::Advice);
     }

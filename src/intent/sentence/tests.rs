@@ -476,7 +476,7 @@ fn what_may_be_meant_otherwise_changes_nothing() {
     let wrong: Vec<(&str, String)> = harmless
         .iter()
         .map(|text| (*text, reading(&[text])))
-        .filter(|(_, reading)| matches!(reading, Reading::Request(it) if changes(it.intent.action())))
+        .filter(|(_, reading)| matches!(reading, Reading::Request(it) if it.intent.action().changes()))
         .map(|(text, reading)| (text, line(&reading)))
         .collect();
 

@@ -325,7 +325,16 @@ impl App {
 }
 
 fn new_target(mode: Mode, name: String) -> Target {
-    Target { id: TargetId::new(), mode, name, made_here: false, locked_by: None, region: None, instance: None }
+    Target {
+        id: TargetId::new(),
+        mode,
+        name,
+        made_here: false,
+        locked_by: None,
+        region: None,
+        instance: None,
+        cluster: None,
+    }
 }
 
 /// A key pair that is not the instance's would not get in.

@@ -83,12 +83,18 @@ impl Kube {
             self.hurry_idle_pods(namespace, deployment).await?;
             self.wait_until_gone::<Deployment>(namespace, deployment).await?;
             self.wait_until_gone::<ReplicaSet>(namespace, deployment).await?;
-            self.wait_until_gone::<Pod>(namespace, deployment).await
+            self.wait_until_gone::<Pod>(namespace, deployment).await?;
+            self.wait_until_gone::<Service>(namespace, deployment).await?;
+            self.wait_until_gone::<Ingress>(namespace, deployment).await
         })
         .await
         .map_err(|_| within(format!("the pods in namespace `{namespace}` to go")))??;
         // The environment goes last: pods that are still there may read it when they restart.
         receipt.extend(self.delete_kind::<Secret>(namespace, deployment, &[]).await?);
+        // What Kubernetes has not collected yet would make the namespace look inhabited.
+        tokio::time::timeout_at(deadline, self.wait_until_gone::<Secret>(namespace, deployment).boxed())
+            .await
+            .map_err(|_| within(format!("the environment in namespace `{namespace}` to go")))??;
         if fate == NamespaceFate::DeleteIfEmpty {
             let gone = tokio::time::timeout_at(deadline, self.delete_namespace(namespace, lines).boxed())
                 .await

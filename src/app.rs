@@ -34,6 +34,7 @@ mod look;
 mod past;
 mod preview;
 mod steps;
+mod target;
 mod why;
 
 pub use error::{AppError, BoxError, OpenError};

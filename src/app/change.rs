@@ -3,14 +3,12 @@
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 
+use super::target::same_key_pair;
 use super::{Accepted, App, AppError};
 use crate::cloud::aws::Keys;
 use crate::event::OperationState;
 use crate::executor::{self, Situation};
-use crate::id::{
-    ClusterName, DeploymentId, KeyPairName, Mode, Namespace, OperationId, TargetId, derived_deployment_name,
-    new_instance_name,
-};
+use crate::id::{DeploymentId, Mode, OperationId, derived_deployment_name};
 use crate::intent::{AwsCredentials, Confirmation, Deploy, Intent, Request, Secrets, Source, wants_confirmation};
 use crate::plan::Plan;
 use crate::reply::view::PlanView;
@@ -19,7 +17,7 @@ use crate::step::apply_application::ENVIRONMENT;
 use crate::step::clone_repository::TOKEN;
 use crate::step::secret_context;
 use crate::store::operations::{Acceptance, KeyReused, NewOperation, RequestKey};
-use crate::store::record::{Deployment, DeploymentState, Facts, Instance, Operation, Target};
+use crate::store::record::{Deployment, DeploymentState, Facts, Operation, Target};
 
 /// A deployment that is about to change, and the target that it runs on.
 struct Subject {
@@ -66,6 +64,7 @@ impl App {
                 versions: &versions,
                 target: &target,
                 shares_target: store.is_target_used_by_others(target.id, deployment.id).await?,
+                neighbours: &self.neighbours(&deployment, &target).await?,
                 replaces_environment: request.secrets.environment.is_some(),
                 settings: &self.0.settings,
             },
@@ -178,8 +177,7 @@ impl App {
         let present = store.present_deployments().await?;
         let target = match deploy.mode {
             Mode::Local => self.local_target(deploy).await?,
-            Mode::CloudLocal => self.instance_target(deploy, &namespace, aws, &present).await?,
-            mode @ Mode::CloudHosted => return Err(AppError::ModeUnavailable { mode }),
+            Mode::CloudLocal | Mode::CloudHosted => self.cloud_target(deploy, &namespace, aws, &present).await?,
         };
         let mut there = present.iter().filter(|it| it.target == target.id && it.namespace == namespace);
         let existing = match &deploy.name {
@@ -223,80 +221,11 @@ impl App {
         Ok(Subject { deployment, target })
     }
 
-    /// The cluster of this machine that a deploy is meant for.
-    async fn local_target(&self, deploy: &Deploy) -> Result<Target, AppError> {
-        let cluster = match &deploy.instance_id {
-            Some(id) => ClusterName::parse(id.as_str())
-                .map_err(|error| AppError::Invalid { message: error.to_string(), param: "instance_id" })?,
-            None => self.0.settings.kind.cluster_name.clone(),
-        };
-        let known = self.0.store.target_by_name(Mode::Local, cluster.as_str()).await?;
-        Ok(known.unwrap_or_else(|| new_target(Mode::Local, cluster.to_string())))
-    }
-
-    /// The EC2 instance that a deploy is meant for: the one that is named, the one on which the same repository runs in
-    /// the same namespace, or a new one.
-    async fn instance_target(
-        &self,
-        deploy: &Deploy,
-        namespace: &Namespace,
-        aws: Option<&AwsCredentials>,
-        present: &[Deployment],
-    ) -> Result<Target, AppError> {
-        let store = &self.0.store;
-        let known = if let Some(name) = &deploy.instance_id {
-            store.target_by_name(Mode::CloudLocal, name.as_str()).await?
-        } else {
-            let same: Vec<&Deployment> = present
-                .iter()
-                .filter(|it| it.mode == Mode::CloudLocal && it.namespace == *namespace)
-                .filter(|it| it.repository.identity() == deploy.repository.identity())
-                .filter(|it| deploy.name.as_ref().is_none_or(|name| *name == it.name))
-                .collect();
-            match same.as_slice() {
-                [] => None,
-                [one] => store.target(one.target).await?,
-                several => {
-                    let names: Vec<String> = several.iter().map(|it| format!("`{}`", it.instance_id)).collect();
-                    return Err(AppError::Ambiguous {
-                        message: format!("it runs on several instances: {}; say which one", names.join(", ")),
-                        param: "instance_id",
-                    });
-                }
-            }
-        };
-        let asked = aws.and_then(|it| it.region.clone());
-        let is_there = known.as_ref().is_some_and(|it| it.made_here || it.instance.is_some());
-        let mut target = known.unwrap_or_else(|| {
-            let mut target = new_target(Mode::CloudLocal, String::new());
-            target.name = deploy
-                .instance_id
-                .as_ref()
-                .map_or_else(|| new_instance_name(&deploy.repository, target.id).to_string(), ToString::to_string);
-            target
-        });
-        if let (true, Some(asked), Some(region)) = (is_there, &asked, &target.region)
-            && asked != region
-        {
-            return Err(AppError::Conflict {
-                message: format!("the instance `{}` is in {region}, not in {asked}", target.name),
-                param: Some("aws_credentials.aws_region"),
-            });
-        }
-        if let (Some(asked), Some(instance)) = (&deploy.key_pair, &target.instance) {
-            same_key_pair(asked, instance)?;
-        }
-        if !is_there {
-            target.region = asked.or_else(|| self.0.settings.aws.region.clone());
-        }
-        if target.region.is_none() {
-            return Err(AppError::Invalid {
-                message: "the region is missing: send `aws_region` in `aws_credentials`, or set `AWS_REGION`"
-                    .to_owned(),
-                param: "aws_credentials.aws_region",
-            });
-        }
-        Ok(target)
+    /// The other deployments on the target.
+    async fn neighbours(&self, deployment: &Deployment, target: &Target) -> Result<Vec<Deployment>, AppError> {
+        let mut present = self.0.store.present_deployments().await?;
+        present.retain(|it| it.target == target.id && it.id != deployment.id);
+        Ok(present)
     }
 
     async fn target_of(&self, deployment: &Deployment) -> Result<Target, AppError> {
@@ -322,28 +251,4 @@ impl App {
         }
         Ok(sealed)
     }
-}
-
-fn new_target(mode: Mode, name: String) -> Target {
-    Target {
-        id: TargetId::new(),
-        mode,
-        name,
-        made_here: false,
-        locked_by: None,
-        region: None,
-        instance: None,
-        cluster: None,
-    }
-}
-
-/// A key pair that is not the instance's would not get in.
-fn same_key_pair(asked: &KeyPairName, instance: &Instance) -> Result<(), AppError> {
-    if *asked == instance.key_pair {
-        return Ok(());
-    }
-    Err(AppError::Conflict {
-        message: format!("the instance `{}` was made with the key pair `{}`", instance.name, instance.key_pair),
-        param: Some("ec2_key_name"),
-    })
 }

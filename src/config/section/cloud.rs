@@ -158,8 +158,7 @@ impl Helm {
     pub(in crate::config) fn from_values(values: &mut Values) -> Self {
         Self {
             program: values.program("HELM_PROGRAM"),
-            timeout: values
-                .take("HELM_TIMEOUT_S", |text| value::number(text, 1..=840_u64).map(Duration::from_secs)),
+            timeout: values.take("HELM_TIMEOUT_S", |text| value::number(text, 1..=840_u64).map(Duration::from_secs)),
         }
     }
 }

@@ -1,0 +1,154 @@
+//! What each action wants of an application, whatever it runs on.
+
+use crate::id::{ClusterName, DockerfilePath, GitRef, Port};
+use crate::intent::{Deploy, Redeploy, Rollback, Scale, VersionRef};
+use crate::plan::Plan;
+use crate::step::analyse_repository::AnalyseRepository;
+use crate::step::apply_application::ApplyApplication;
+use crate::step::build_image::BuildImage;
+use crate::step::clone_repository::CloneRepository;
+use crate::step::prune_versions::PruneVersions;
+use crate::step::scale_application::ScaleApplication;
+use crate::step::verify_application::VerifyApplication;
+use crate::step::wait_for_rollout::WaitForRollout;
+use crate::store::record::Version;
+
+use super::{PlanError, Situation};
+
+/// What a roll-out is made of, whichever action asks for it.
+pub(super) struct RollOut {
+    git_ref: Option<GitRef>,
+    dockerfile: Option<DockerfilePath>,
+    container_port: Option<Port>,
+    replicas: u16,
+    /// The earlier version to go back to; without one, what is built.
+    version: Option<Version>,
+}
+
+impl RollOut {
+    /// What the person does not say again stays as it was.
+    pub(super) fn of_deploy(deploy: &Deploy, situation: &Situation<'_>) -> Self {
+        let facts = &situation.deployment.facts;
+        let version = facts.version.as_ref();
+        Self {
+            git_ref: deploy.git_ref.clone().or_else(|| situation.deployment.git_ref.clone()),
+            dockerfile: deploy.dockerfile.clone().or_else(|| version.and_then(|it| it.dockerfile.clone())),
+            container_port: deploy.container_port.or_else(|| version.and_then(|it| it.container_port)),
+            replicas: deploy.replicas.or(facts.replicas).unwrap_or(1),
+            version: None,
+        }
+    }
+
+    pub(super) fn of_redeploy(redeploy: &Redeploy, situation: &Situation<'_>) -> Result<Self, PlanError> {
+        let version = running(situation)?;
+        Ok(Self {
+            git_ref: redeploy.git_ref.clone().or_else(|| situation.deployment.git_ref.clone()),
+            dockerfile: redeploy.dockerfile.clone().or_else(|| version.dockerfile.clone()),
+            container_port: redeploy.container_port.or(version.container_port),
+            replicas: situation.deployment.facts.replicas.unwrap_or(1),
+            version: None,
+        })
+    }
+
+    pub(super) fn of_rollback(rollback: &Rollback, situation: &Situation<'_>) -> Result<Self, PlanError> {
+        Ok(Self {
+            git_ref: None,
+            dockerfile: None,
+            container_port: None,
+            replicas: situation.deployment.facts.replicas.unwrap_or(1),
+            version: Some(earlier_version(rollback, situation)?.clone()),
+        })
+    }
+
+    /// The earlier version to go back to.
+    pub(super) fn version(&self) -> Option<&Version> {
+        self.version.as_ref()
+    }
+
+    /// From the repository to what the build needs.
+    pub(super) fn source(&self, situation: &Situation<'_>) -> Vec<Plan> {
+        let repository = situation.deployment.repository.clone();
+        vec![
+            Plan::step(CloneRepository { repository, git_ref: self.git_ref.clone() }),
+            Plan::step(AnalyseRepository { dockerfile: self.dockerfile.clone() }),
+        ]
+    }
+
+    pub(super) fn build(&self, situation: &Situation<'_>) -> BuildImage {
+        BuildImage { repository: situation.deployment.repository.clone(), container_port: self.container_port }
+    }
+
+    /// Puts it on the cluster and waits until it runs.
+    pub(super) fn apply(&self, cluster: &ClusterName, situation: &Situation<'_>) -> Vec<Plan> {
+        vec![
+            Plan::step(ApplyApplication {
+                cluster: cluster.clone(),
+                replicas: self.replicas,
+                replaces_environment: situation.replaces_environment && self.version.is_none(),
+                version: self.version.clone(),
+                previous: situation.previous(),
+            }),
+            Plan::step(WaitForRollout { cluster: cluster.clone() }),
+        ]
+    }
+
+    /// Looks at what runs, and forgets what is too old.
+    pub(super) fn verify(&self, cluster: &ClusterName) -> Vec<Plan> {
+        vec![
+            Plan::step(VerifyApplication { cluster: cluster.clone(), replicas: self.replicas, node_port: None }),
+            Plan::step(PruneVersions { cluster: cluster.clone() }),
+        ]
+    }
+}
+
+/// Sets the number of replicas.
+pub(super) fn scale(scale: &Scale, cluster: &ClusterName, situation: &Situation<'_>) -> Result<Vec<Plan>, PlanError> {
+    running(situation)?;
+    let facts = &situation.deployment.facts;
+    Ok(vec![
+        Plan::step(ScaleApplication {
+            cluster: cluster.clone(),
+            replicas: scale.replicas,
+            previous: facts.replicas.unwrap_or(1),
+        }),
+        Plan::step(WaitForRollout { cluster: cluster.clone() }),
+        Plan::step(VerifyApplication {
+            cluster: cluster.clone(),
+            replicas: scale.replicas,
+            node_port: facts.node_port,
+        }),
+    ])
+}
+
+fn earlier_version<'a>(rollback: &Rollback, situation: &Situation<'a>) -> Result<&'a Version, PlanError> {
+    let present = running(situation)?;
+    let versions = situation.versions;
+    let found = match &rollback.to {
+        None => versions.iter().rev().find(|it| it.revision < present.revision && it.image_id != present.image_id),
+        Some(VersionRef::Revision(revision)) => versions.iter().find(|it| it.revision == *revision),
+        Some(VersionRef::Commit(prefix)) => {
+            versions.iter().rev().find(|it| it.commit.as_str().starts_with(prefix.as_str()))
+        }
+    };
+    found.ok_or_else(|| {
+        let known: Vec<String> =
+            versions.iter().rev().map(|it| format!("{} (commit {})", it.revision, it.commit.short())).collect();
+        let message = match &rollback.to {
+            None => "there is no earlier version to go back to".to_owned(),
+            Some(_) => format!("there is no such version; there are {}", known.join(", ")),
+        };
+        PlanError::NothingToDo { message, param: Some("rollback_to") }
+    })
+}
+
+pub(super) fn running<'a>(situation: &Situation<'a>) -> Result<&'a Version, PlanError> {
+    situation.deployment.facts.version.as_ref().ok_or_else(|| PlanError::NothingToDo {
+        message: format!("`{}` has never run; deploy it first", situation.deployment.name),
+        param: None,
+    })
+}
+
+/// The action changes nothing, so it has no plan.
+pub(super) fn changes_nothing() -> PlanError {
+    PlanError::NothingToDo { message: "this action changes nothing".to_owned(), param: Some("action") }
+}

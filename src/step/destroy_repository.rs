@@ -1,0 +1,27 @@
+//! Stub.
+use super::{Act, StepContext, StepError};
+use crate::id::Region;
+use serde::{Deserialize, Serialize};
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DestroyRepository {
+    pub region: Region,
+}
+impl Act for DestroyRepository {
+    const NAME: &'static str = "destroy_repository";
+    type Output = super::remove_application::Removed;
+    fn title(&self) -> String {
+        String::new()
+    }
+    fn summary(&self, _: &Self::Output) -> String {
+        String::new()
+    }
+    async fn check(&self, _: &StepContext) -> Result<Option<Self::Output>, StepError> {
+        Ok(None)
+    }
+    async fn run(&self, _: &StepContext) -> Result<Self::Output, StepError> {
+        Err(StepError::Cancelled)
+    }
+    async fn undo(&self, _: &StepContext, _: Option<Self::Output>) -> Result<Vec<String>, StepError> {
+        Ok(Vec::new())
+    }
+}

@@ -444,7 +444,6 @@ pub const SETTINGS: &[Setting] = &[
         SECONDS,
         "How long a certificate may take to be validated before the operation is taken back.",
     ),
-    Setting::new("APP_CA_FILE", "", FILE, "Another authority (PEM) that the check of an https application trusts."),
     Setting::new(
         "DEFAULT_DOMAIN_NAME_FOR_APPS",
         "",

@@ -178,8 +178,6 @@ pub struct Ingress {
     pub load_balancer_timeout: Duration,
     /// `CERTIFICATE_TIMEOUT_S`.
     pub certificate_timeout: Duration,
-    /// `APP_CA_FILE`, absolute.
-    pub app_ca_file: Option<PathBuf>,
     /// `DEFAULT_DOMAIN_NAME_FOR_APPS`.
     pub default_domain: Option<String>,
 }
@@ -193,7 +191,6 @@ impl Ingress {
             values: values.optional_path("INGRESS_VALUES"),
             load_balancer_timeout: values.take("LOAD_BALANCER_TIMEOUT_S", value::seconds),
             certificate_timeout: values.take("CERTIFICATE_TIMEOUT_S", value::seconds),
-            app_ca_file: values.optional_path("APP_CA_FILE"),
             default_domain: values.optional("DEFAULT_DOMAIN_NAME_FOR_APPS", value::domain),
         }
     }

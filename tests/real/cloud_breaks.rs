@@ -8,7 +8,8 @@ use futures_util::StreamExt;
 use serde_json::{Value, json};
 
 use crate::bed::{Repository, bed, must, run, variable};
-use crate::cloud_local::{World, calls, nothing_is_left};
+use crate::account::{calls, nothing_is_left};
+use crate::cloud_local::World;
 use crate::cluster::page_with;
 
 /// A repository that instances can reach, with a page whose build takes some seconds, so that there is a middle.

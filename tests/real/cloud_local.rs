@@ -1,16 +1,15 @@
 //! EC2 instances: real Terraform with AWS' own provider against the local account, real sshd, a real cluster on the
-//! host. The account is one for all: its stories take turns, and leave it empty.
+//! host.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use futures_util::StreamExt;
 use serde_json::{Value, json};
-use tokio::sync::{Mutex, MutexGuard};
 
+use crate::account::{self, Account, calls, credentials, nothing_is_left, order, secrets};
 use crate::answer::Answer;
-use crate::bed::{bed, run, variable};
+use crate::bed::{bed, run};
 use crate::cluster::page_with;
 use crate::environment::files_with;
 use crate::processes::Watch;
@@ -20,19 +19,16 @@ use crate::server::Server;
 const NODE_PORTS: &str = "31960-31967";
 const KEY: &str = "real-key";
 
-static TURN: Mutex<()> = Mutex::const_new(());
-
 /// The account, empty, and a server that has no credentials of its own.
 pub(crate) struct World {
     pub(crate) server: Server,
     keys: PathBuf,
-    _turn: MutexGuard<'static, ()>,
+    _account: Account,
 }
 
 impl World {
     pub(crate) async fn start(name: &str, settings: &[(&str, &str)]) -> Self {
-        let turn = TURN.lock().await;
-        rig(&["reset"]);
+        let account = Account::empty().await;
         let keys = bed().root.join(format!("{name}-keys"));
         fs::create_dir_all(&keys).unwrap();
         let pem = keys.join(format!("{KEY}.pem"));
@@ -40,7 +36,7 @@ impl World {
         assert!(made.status.success(), "{made:?}");
         import_key(&fs::read_to_string(pem.with_extension("pem.pub")).unwrap()).await;
         let server = Server::start_with(name, NODE_PORTS, &settings_with(&keys, settings)).await;
-        Self { server, keys, _turn: turn }
+        Self { server, keys, _account: account }
     }
 
     /// A server with a workspace of its own, and the same account and keys.
@@ -56,11 +52,7 @@ impl World {
             "target_namespace": "demo",
             "instance_name": "hello",
             "ec2_key_name": KEY,
-            "aws_credentials": {
-                "aws_access_key_id": variable("AWS_ACCESS_KEY_ID", "aws"),
-                "aws_secret_access_key": variable("AWS_SECRET_ACCESS_KEY", "aws"),
-                "aws_region": "us-east-1",
-            },
+            "aws_credentials": credentials(),
         });
         if action == "deploy" {
             fields["github_repo_url"] = json!(bed().repository("private/ledger"));
@@ -73,7 +65,7 @@ impl World {
 
     /// An empty account again.
     async fn again(&self) {
-        rig(&["reset"]);
+        account::reset();
         import_key(&fs::read_to_string(self.keys.join(format!("{KEY}.pem.pub"))).unwrap()).await;
     }
 
@@ -106,32 +98,6 @@ fn settings_with<'a>(keys: &'a Path, more: &[(&'a str, &'a str)]) -> Vec<(&'a st
     ];
     all.extend(more);
     all
-}
-
-/// A script of the local account.
-fn rig(words: &[&str]) -> String {
-    let script = format!("{}/tests/rig/aws/{}", env!("CARGO_MANIFEST_DIR"), words[0]);
-    let output = Command::new(script).args(&words[1..]).output().unwrap();
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-pub(crate) fn nothing_is_left() {
-    assert_eq!(rig(&["leftovers"]), "", "the account still holds something");
-}
-
-/// Orders trouble.
-async fn order(what: &str, body: Value) {
-    let url = format!("{}/rig/{what}", variable("AWS_ENDPOINT_URL", "aws"));
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    let answer = client.post(url).body(body.to_string()).send().await.unwrap();
-    assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
-}
-
-pub(crate) async fn calls(action: &str) -> usize {
-    let url = format!("{}/rig/calls", variable("AWS_ENDPOINT_URL", "aws"));
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    let calls: Value = client.get(url).send().await.unwrap().json().await.unwrap();
-    calls.as_array().unwrap().iter().filter(|it| it["action"] == action && it["error"].is_null()).count()
 }
 
 async fn import_key(public: &str) {
@@ -186,8 +152,7 @@ async fn an_application_lives_on_an_instance_from_deploy_to_decommission_and_no_
 
     nothing_is_left();
     assert_eq!(calls("RunInstances").await, 2, "one is the dry run, and nothing is made twice");
-    let keys = ["AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID"].map(|it| variable(it, "aws"));
-    for secret in keys.into_iter().chain([bed().git_token.clone()]) {
+    for secret in secrets().into_iter().chain([bed().git_token.clone()]) {
         for answer in [&deployed, &redeployed, &logs, &gone] {
             assert!(!answer.text.contains(&secret), "an answer shows it");
             let operations = world.server.get("/v1/operations?limit=100").await.to_string();

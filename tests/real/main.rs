@@ -6,11 +6,13 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
 #![expect(clippy::disallowed_methods, reason = "these tests drive programs themselves")]
 
+mod account;
 mod answer;
 mod bed;
 mod bootstrap;
 mod broken;
 mod cloud_breaks;
+mod cloud_hosted;
 mod cloud_local;
 mod cluster;
 mod environment;

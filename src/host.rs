@@ -185,7 +185,7 @@ impl Host {
             None => Kube::from_kubeconfig(yaml).await?,
             Some(far) => {
                 let address = far.port(Kube::port_of(yaml)?).await?;
-                Kube::from_kubeconfig_at(yaml, &format!("https://{address}")).await?
+                Kube::from_kubeconfig_at(yaml, address).await?
             }
         };
         let entry = (yaml.to_owned(), kube.clone());

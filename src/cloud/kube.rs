@@ -19,6 +19,7 @@ pub mod scene;
 mod watched;
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -62,13 +63,13 @@ impl Kube {
         Self::connect(yaml, None).await
     }
 
-    /// The same through another address, such as a port forwarded over ssh; the certificate is still checked
+    /// The same through another host and port, such as a port forwarded over ssh; the certificate is still checked
     /// against the name in the kubeconfig.
     ///
     /// # Errors
     /// [`KubeError::Kubeconfig`] when the text or the address cannot be used.
-    pub async fn from_kubeconfig_at(yaml: &str, server: &str) -> Result<Self, KubeError> {
-        Self::connect(yaml, Some(server)).await
+    pub async fn from_kubeconfig_at(yaml: &str, address: SocketAddr) -> Result<Self, KubeError> {
+        Self::connect(yaml, Some(address)).await
     }
 
     /// The port of the API on its machine, from the text of a kubeconfig.
@@ -81,14 +82,15 @@ impl Kube {
         port.ok_or_else(|| KubeError::Kubeconfig("it does not name the port of the API".to_owned()))
     }
 
-    async fn connect(yaml: &str, server: Option<&str>) -> Result<Self, KubeError> {
+    async fn connect(yaml: &str, address: Option<SocketAddr>) -> Result<Self, KubeError> {
         // The parser's own messages quote the text, which holds keys.
         let kubeconfig = Kubeconfig::from_yaml(yaml)
             .map_err(|_| KubeError::Kubeconfig("it is not the YAML of a kubeconfig".to_owned()))?;
         let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
             .await
             .map_err(|error| KubeError::Kubeconfig(error.to_string()))?;
-        if let Some(server) = server {
+        if let Some(address) = address {
+            let server = format!("{}://{address}", config.cluster_url.scheme_str().unwrap_or("https"));
             config.tls_server_name =
                 config.tls_server_name.take().or_else(|| config.cluster_url.host().map(str::to_owned));
             config.cluster_url = server

@@ -1,5 +1,5 @@
-//! Stories about EC2 instances up to the moment when one answers by ssh: what is looked at before, what is made, and
-//! that nothing stays of it. The fake ssh lets nobody in, so every deploy here ends by being taken back.
+//! Stories about EC2 instances: what is looked at before, what is made, and that nothing stays of it. The fake ssh lets
+//! nobody in until a story says so.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -345,4 +345,21 @@ fn files_with(folder: &Path, text: &str) -> Vec<String> {
         }
     }
     found
+}
+
+#[tokio::test]
+async fn an_application_lives_on_an_instance() {
+    let world = World::start().await;
+    world.open_ssh();
+
+    let deployed = world.chat(&world.ask_cloud("deploy")).await;
+
+    assert_eq!(deployed.state(), "succeeded", "{}", deployed.text());
+    assert_eq!(deployed.body["deployment"]["public_ip"], "127.0.0.1");
+    assert_eq!(world.kube.object("deployments", "team", "notes")["spec"]["replicas"], 1);
+    let same = world.chat(&world.ask_cloud("redeploy")).await;
+    assert!(same.text().contains("Nothing was built"), "{}", same.text());
+    let gone = world.chat(&world.ask_cloud("decommission")).await;
+    assert_eq!(gone.state(), "succeeded", "{}", gone.text());
+    assert_eq!(world.aws.things(), NOTHING);
 }

@@ -10,6 +10,16 @@ use crate::world::{World, with};
 const PASSWORD: &str = "s3cr3t-of-the-application";
 const TOKEN: &str = "s3cr3t-of-the-repository";
 
+/// Everything that the store keeps as text of its own.
+const DOCUMENTS: [&str; 6] = [
+    "SELECT intent || plan || COALESCE(dag, '') || COALESCE(failure, '') || receipt || warnings FROM operations",
+    "SELECT event FROM operation_events",
+    "SELECT event FROM saga_log",
+    "SELECT facts FROM deployments",
+    "SELECT version FROM versions",
+    "SELECT sealed FROM secrets",
+];
+
 fn body(world: &World) -> Value {
     with(with(world.ask("deploy"), "environment", json!({"PASSWORD": PASSWORD})), "git_token", TOKEN)
 }
@@ -36,6 +46,11 @@ async fn is_discreet(world: &World, operation: &str) {
     let deployments = world.get("/v1/deployments").await.body.to_string();
     assert!(!format!("{events}{shown}{deployments}").contains("s3cr3t"), "{events}{shown}{deployments}");
     assert_eq!(indiscreet(&world.path("")), Vec::<String>::new());
+    // Not every store is a file.
+    for documents in DOCUMENTS {
+        let stored = world.texts(documents).await.concat();
+        assert!(!stored.contains("s3cr3t"), "{documents}: {stored}");
+    }
 }
 
 #[tokio::test]

@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 
-use crate::bed::{Repository, bed, must, run, variable};
 use crate::account::{calls, nothing_is_left};
+use crate::bed::{Repository, bed, must, run, variable};
 use crate::cloud_local::World;
 use crate::cluster::page_with;
 

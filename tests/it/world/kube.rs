@@ -33,7 +33,7 @@ pub(crate) struct Kube {
 
 #[derive(Debug, Clone)]
 struct Shared {
-    cluster: PathBuf,
+    clusters: PathBuf,
     gates: Gates,
     state: Arc<Mutex<Objects>>,
     news: watch::Sender<u64>,
@@ -79,8 +79,8 @@ impl Kube {
             "users": [{"name": "it", "user": {}}],
         });
         fs::write(world.join("kubeconfig"), kubeconfig.to_string()).unwrap();
-        let cluster = world.join("clusters/on-demand-infra");
-        let shared = Shared { cluster, gates, state: Arc::default(), news: watch::Sender::new(0) };
+        let clusters = world.join("clusters");
+        let shared = Shared { clusters, gates, state: Arc::default(), news: watch::Sender::new(0) };
         let router = Router::new().fallback(answer).with_state(shared.clone());
         let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         let controller = tokio::spawn(control(shared.clone()));
@@ -133,10 +133,16 @@ impl Kube {
 }
 
 impl Shared {
+    /// The folder of the one cluster that is there.
+    fn cluster(&self) -> PathBuf {
+        let entries = fs::read_dir(&self.clusters).into_iter().flatten().flatten();
+        entries.map(|it| it.path()).next().unwrap_or_else(|| self.clusters.join("none"))
+    }
+
     /// The objects of the cluster that is there now.
     fn current(&self) -> std::sync::MutexGuard<'_, Objects> {
         let mut state = self.state.lock().unwrap();
-        let id = fs::read_to_string(self.cluster.join("id")).unwrap_or_default();
+        let id = fs::read_to_string(self.cluster().join("id")).unwrap_or_default();
         if state.cluster != id {
             let gone: Vec<Key> = state.by_key.keys().cloned().collect();
             for key in &gone {
@@ -312,7 +318,7 @@ async fn answer(State(shared): State<Shared>, request: Request) -> Response {
         url::form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes()).into_owned().collect();
     let path = request.uri().path().to_owned();
     let body = to_bytes(request.into_body(), usize::MAX).await.unwrap_or_default();
-    if !shared.cluster.join("ready").exists() {
+    if !shared.cluster().join("ready").exists() {
         return status(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", "it is still starting");
     }
     if path == "/version" {

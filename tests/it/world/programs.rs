@@ -15,18 +15,28 @@ pub(super) struct Programs {
 /// Writes the programs.
 pub(super) fn install(world: &Path) -> Programs {
     let git = which("git");
+    install_there(world);
     Programs {
         git: script(world, "git", &GIT.replace("@GIT@", &git.to_string_lossy())),
         kind: script(world, "kind", KIND),
         terraform: script(world, "terraform", TERRAFORM),
-        ssh: script(world, "ssh", SSH),
+        ssh: written(world, "ssh", &SSH.replace("@WORLD@", &world.to_string_lossy())),
     }
 }
 
+/// Programs that only the machine behind ssh has.
+fn install_there(world: &Path) {
+    script(world, "there/bash", BASH);
+    script(world, "there/docker", DOCKER);
+}
+
 fn script(world: &Path, name: &str, text: &str) -> PathBuf {
+    written(world, name, &format!("#!/bin/sh\nworld='{}'\n{POINT}{text}", world.display()))
+}
+
+fn written(world: &Path, name: &str, text: &str) -> PathBuf {
     let path = world.join("bin").join(name);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
-    let text = format!("#!/bin/sh\nworld='{}'\n{POINT}{text}", world.display());
     fs::write(&path, text).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     path
@@ -122,10 +132,40 @@ case "$1" in
 esac
 "#;
 
-/// Reaches nothing: what lies behind it is told by the stories on real tools.
-const SSH: &str = r#"
-echo "$*" >>"$world/ssh.calls"
-point ssh || exit 255
-echo "it@127.0.0.1: Permission denied (publickey)." >&2
-exit 255
+/// A machine that is reached by ssh: this one, with a home and programs of its own.
+const SSH: &str = include_str!("ssh.py");
+
+/// Nothing has to be installed there.
+const BASH: &str = r#"
+point bootstrap || exit 1
+echo "=> everything is there" >&2
+"#;
+
+/// Docker's client there, for the builds and loads that programs there do.
+const DOCKER: &str = r#"
+api="curl -sS --unix-socket $world/docker.sock"
+case "$1" in
+  version) echo 18.06.0 ;;
+  build)
+    shift; labels=
+    while [ $# -gt 1 ]; do
+      case "$1" in
+        -t) tag=$2; shift ;;
+        -f) shift ;;
+        --label) labels="$labels${labels:+,}\"${2%%=*}\":\"${2#*=}\""; shift ;;
+        --build-arg) shift ;;
+      esac
+      shift
+    done
+    said=$($api -X POST -T - --url-query "t=$tag" --url-query "labels={$labels}" "http://docker/build") || exit 1
+    case "$said" in *'"error"'*) printf '%s\n' "$said" | sed -n 's/.*"error":"\(.*\)","errorDetail.*/\1/p' >&2; exit 1 ;; esac ;;
+  save) $api "http://docker/images/$2/get" ;;
+  exec)
+    name=$(sed 's/^archive of //')
+    cluster=${3%-control-plane}
+    [ -n "$name" ] && [ -d "$world/clusters/$cluster" ] || { echo "unexpected EOF" >&2; exit 1; }
+    point docker-import || exit 1
+    printf %s "$name" >"$world/clusters/$cluster/images/$(echo "$name" | tr / _)" ;;
+  *) echo "unknown: $*" >&2; exit 1 ;;
+esac
 "#;

@@ -357,18 +357,6 @@ pub fn new_instance_name(repository: &RepositoryUrl, target: TargetId) -> Instan
         .expect("a fixed prefix, a label and hexadecimal digits keep the rule")
 }
 
-/// The name of an EKS cluster that the person did not name: `appeks-<repo>-<8 hex>`, another one each time.
-///
-/// # Panics
-/// Never: a fixed prefix, a label and hexadecimal digits keep the rule.
-#[must_use]
-pub fn new_cluster_name(repository: &RepositoryUrl, target: TargetId) -> InstanceId {
-    let digits = target.uuid().simple().to_string();
-    let name: String = repository.name().chars().take(49 - "appeks-".len() - 9).collect();
-    InstanceId::parse(format!("appeks-{}-{}", name.trim_end_matches('-'), &digits[24..]))
-        .expect("a fixed prefix, a label and hexadecimal digits keep the rule")
-}
-
 /// The kind cluster on an EC2 instance: it has the instance's name, or one made of it when that is none for a cluster.
 ///
 /// # Panics

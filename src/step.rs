@@ -29,20 +29,6 @@ mod failure;
 mod machine;
 
 pub mod account;
-pub mod check_hosted_account;
-pub mod provision_repository;
-pub mod push_image;
-pub mod provision_cluster;
-pub mod find_cluster;
-pub mod request_certificate;
-pub mod await_certificate;
-pub mod install_ingress;
-pub mod create_alias;
-pub mod uninstall_ingress;
-pub mod release_ingress;
-pub mod remove_domain;
-pub mod destroy_cluster;
-pub mod destroy_repository;
 pub mod analyse_repository;
 pub mod apply_application;
 pub mod bootstrap_host;
@@ -68,36 +54,22 @@ pub mod wait_for_rollout;
 
 use analyse_repository::AnalyseRepository;
 use apply_application::ApplyApplication;
-use await_certificate::AwaitCertificate;
 use bootstrap_host::BootstrapHost;
 use build_image::BuildImage;
 use check_account::CheckAccount;
-use check_hosted_account::CheckHostedAccount;
 use clone_repository::CloneRepository;
-use create_alias::CreateAlias;
 use create_cluster::CreateCluster;
 use delete_cluster::DeleteCluster;
-use destroy_cluster::DestroyCluster;
 use destroy_instance::DestroyInstance;
-use destroy_repository::DestroyRepository;
-use find_cluster::FindCluster;
 use find_instance::FindInstance;
-use install_ingress::InstallIngress;
 use load_image::LoadImage;
 use preload_base_image::PreloadBaseImage;
-use provision_cluster::ProvisionCluster;
 use provision_instance::{ProvisionInstance, unrecorded};
-use provision_repository::ProvisionRepository;
 use prune_versions::PruneVersions;
-use push_image::PushImage;
-use release_ingress::ReleaseIngress;
 use remove_application::RemoveApplication;
-use remove_domain::RemoveDomain;
 use remove_images::RemoveImages;
 use remove_workspace::RemoveWorkspace;
-use request_certificate::RequestCertificate;
 use scale_application::ScaleApplication;
-use uninstall_ingress::UninstallIngress;
 use verify_account::VerifyAccount;
 use verify_application::VerifyApplication;
 use verify_removal::VerifyRemoval;
@@ -494,20 +466,6 @@ macro_rules! steps {
 }
 
 steps!(
-    CheckHostedAccount,
-    ProvisionRepository,
-    PushImage,
-    ProvisionCluster,
-    FindCluster,
-    RequestCertificate,
-    AwaitCertificate,
-    InstallIngress,
-    CreateAlias,
-    UninstallIngress,
-    ReleaseIngress,
-    RemoveDomain,
-    DestroyCluster,
-    DestroyRepository,
     AnalyseRepository,
     ApplyApplication,
     BootstrapHost,

@@ -27,7 +27,7 @@ impl App {
                 let host = host.map_err(|error| conflict(error.to_string()))?;
                 Ok(host.kube(&cluster_on_instance(&deployment.instance_id), &folder).await?)
             }
-            Mode::CloudHosted => Err(conflict("not yet".to_owned())),
+            mode @ Mode::CloudHosted => Err(AppError::ModeUnavailable { mode }),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Which target a deploy is meant for: one that is known, or a new one.
 
 use super::{App, AppError};
-use crate::id::{ClusterName, InstanceId, KeyPairName, Mode, Namespace, TargetId, new_cluster_name, new_instance_name};
+use crate::id::{ClusterName, KeyPairName, Mode, Namespace, TargetId, new_instance_name};
 use crate::intent::{AwsCredentials, Deploy};
 use crate::store::record::{Deployment, Instance, Target};
 
@@ -17,9 +17,9 @@ impl App {
         Ok(known.unwrap_or_else(|| new_target(Mode::Local, cluster.to_string())))
     }
 
-    /// The EC2 instance or EKS cluster that a deploy is meant for: the one that is named, the one on which the same
-    /// repository runs in the same namespace, or a new one.
-    pub(super) async fn cloud_target(
+    /// The EC2 instance that a deploy is meant for: the one that is named, the one on which the same repository runs in
+    /// the same namespace, or a new one.
+    pub(super) async fn instance_target(
         &self,
         deploy: &Deploy,
         namespace: &Namespace,
@@ -28,16 +28,13 @@ impl App {
     ) -> Result<Target, AppError> {
         let known = self.known_target(deploy, namespace, present).await?;
         let asked = aws.and_then(|it| it.region.clone());
-        let is_there = known.as_ref().is_some_and(|it| it.made_here || it.instance.is_some() || it.cluster.is_some());
-        let mut target = match known {
-            Some(known) => known,
-            None => named_target(deploy)?,
-        };
+        let is_there = known.as_ref().is_some_and(|it| it.made_here || it.instance.is_some());
+        let mut target = known.unwrap_or_else(|| new_instance(deploy));
         if let (true, Some(asked), Some(region)) = (is_there, &asked, &target.region)
             && asked != region
         {
             return Err(AppError::Conflict {
-                message: format!("`{}` is in {region}, not in {asked}", target.name),
+                message: format!("the instance `{}` is in {region}, not in {asked}", target.name),
                 param: Some("aws_credentials.aws_region"),
             });
         }
@@ -68,17 +65,13 @@ impl App {
             .filter(|it| it.repository.identity() == deploy.repository.identity())
             .filter(|it| deploy.name.as_ref().is_none_or(|name| *name == it.name))
             .collect();
-        match (same.as_slice(), &deploy.name) {
-            ([one], _) => Ok(store.target(one.target).await?),
-            // Without an `instance_id` the application's name is the cluster's.
-            ([], Some(name)) if deploy.mode == Mode::CloudHosted => {
-                Ok(store.target_by_name(Mode::CloudHosted, name.as_str()).await?)
-            }
-            ([], _) => Ok(None),
-            (several, _) => {
+        match same.as_slice() {
+            [] => Ok(None),
+            [one] => Ok(store.target(one.target).await?),
+            several => {
                 let names: Vec<String> = several.iter().map(|it| format!("`{}`", it.instance_id)).collect();
                 Err(AppError::Ambiguous {
-                    message: format!("it runs in several places: {}; say in which", names.join(", ")),
+                    message: format!("it runs on several instances: {}; say which one", names.join(", ")),
                     param: "instance_id",
                 })
             }
@@ -86,30 +79,14 @@ impl App {
     }
 }
 
-/// A new instance or EKS cluster, with the name that the person gave or one made of the repository's.
-fn named_target(deploy: &Deploy) -> Result<Target, AppError> {
+/// A new instance, with the name that the person gave or one made of the repository's.
+fn new_instance(deploy: &Deploy) -> Target {
     let mut target = new_target(deploy.mode, String::new());
-    target.name = match (&deploy.instance_id, deploy.mode) {
-        (Some(id), Mode::CloudHosted) => cluster_name(id)?,
-        (Some(id), Mode::Local | Mode::CloudLocal) => id.to_string(),
-        (None, Mode::CloudHosted) => match &deploy.name {
-            Some(name) => name.to_string(),
-            None => new_cluster_name(&deploy.repository, target.id).to_string(),
-        },
-        (None, Mode::Local | Mode::CloudLocal) => new_instance_name(&deploy.repository, target.id).to_string(),
-    };
-    Ok(target)
-}
-
-/// The rule of EKS (CreateCluster in its API reference): letters, digits, `-` and `_`, at most 100 of them.
-fn cluster_name(id: &InstanceId) -> Result<String, AppError> {
-    if id.as_str().contains('.') {
-        return Err(AppError::Invalid {
-            message: format!("`{id}` is no name of an EKS cluster: it may hold letters, digits, `-` and `_`"),
-            param: "instance_id",
-        });
-    }
-    Ok(id.to_string())
+    target.name = deploy
+        .instance_id
+        .as_ref()
+        .map_or_else(|| new_instance_name(&deploy.repository, target.id).to_string(), ToString::to_string);
+    target
 }
 
 fn region_missing() -> AppError {
@@ -120,16 +97,7 @@ fn region_missing() -> AppError {
 }
 
 fn new_target(mode: Mode, name: String) -> Target {
-    Target {
-        id: TargetId::new(),
-        mode,
-        name,
-        made_here: false,
-        locked_by: None,
-        region: None,
-        instance: None,
-        cluster: None,
-    }
+    Target { id: TargetId::new(), mode, name, made_here: false, locked_by: None, region: None, instance: None }
 }
 
 /// A key pair that is not the instance's would not get in.

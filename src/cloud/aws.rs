@@ -103,13 +103,7 @@ impl From<Credentials> for Keys {
 /// Clients of one account and region.
 #[derive(Clone)]
 pub struct Aws {
-    acm: aws_sdk_acm::Client,
     ec2: aws_sdk_ec2::Client,
-    ecr: aws_sdk_ecr::Client,
-    eks: aws_sdk_eks::Client,
-    elb: aws_sdk_elasticloadbalancingv2::Client,
-    quotas: aws_sdk_servicequotas::Client,
-    route53: aws_sdk_route53::Client,
     sts: aws_sdk_sts::Client,
     region: Region,
     keys: Keys,
@@ -150,13 +144,7 @@ impl Aws {
             None => found(&config).await?,
         };
         Ok(Self {
-            acm: aws_sdk_acm::Client::new(&config),
             ec2: aws_sdk_ec2::Client::new(&config),
-            ecr: aws_sdk_ecr::Client::new(&config),
-            eks: aws_sdk_eks::Client::new(&config),
-            elb: aws_sdk_elasticloadbalancingv2::Client::new(&config),
-            quotas: aws_sdk_servicequotas::Client::new(&config),
-            route53: aws_sdk_route53::Client::new(&config),
             sts: aws_sdk_sts::Client::new(&config),
             region: region.clone(),
             keys,

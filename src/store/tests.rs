@@ -37,7 +37,6 @@ impl World {
             locked_by: None,
             region: None,
             instance: None,
-            cluster: None,
         };
         Self { store, target, _folder: folder }
     }

@@ -189,12 +189,6 @@ impl Server {
         response.json().await.unwrap()
     }
 
-    /// Posts to one of its routes that needs no body.
-    pub(crate) async fn post_to(&self, path: &str) {
-        let response = self.client.post(format!("{}{path}", self.base)).send().await.unwrap();
-        assert!(response.status().is_success(), "{path}: {}", response.text().await.unwrap());
-    }
-
     fn post(&self, body: &Value) -> reqwest::RequestBuilder {
         let url = format!("{}/v1/chat/completions", self.base);
         self.client.post(url).json(body).timeout(LONGEST)

@@ -20,6 +20,7 @@ pub mod instance;
 pub mod leftover;
 pub mod offer;
 pub mod permission;
+pub mod quota;
 
 pub use error::{AwsError, Fault};
 
@@ -104,6 +105,7 @@ impl From<Credentials> for Keys {
 #[derive(Clone)]
 pub struct Aws {
     ec2: aws_sdk_ec2::Client,
+    quotas: aws_sdk_servicequotas::Client,
     sts: aws_sdk_sts::Client,
     region: Region,
     keys: Keys,
@@ -145,6 +147,7 @@ impl Aws {
         };
         Ok(Self {
             ec2: aws_sdk_ec2::Client::new(&config),
+            quotas: aws_sdk_servicequotas::Client::new(&config),
             sts: aws_sdk_sts::Client::new(&config),
             region: region.clone(),
             keys,

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Act, StepContext, StepError};
 use crate::cloud::aws::offer::{self, Image};
 use crate::cloud::aws::permission::Wanted;
+use crate::cloud::aws::quota::STANDARD_VCPUS;
 use crate::cloud::aws::{Aws, AwsError, Fault};
 use crate::cloud::price::{self, Cost};
 use crate::config::section::Cidr;
@@ -87,6 +88,7 @@ impl Act for CheckAccount {
             ssh_cidr: None,
             cost: None,
         };
+        let is_new = there.is_none();
         if let Some(instance) = there {
             self.check_fit(&instance, &checked, &mut problems);
             checked.user = instance.user;
@@ -101,7 +103,7 @@ impl Act for CheckAccount {
             ),
         }
         if identity.is_some() {
-            Box::pin(self.check_region(cx, &aws, &mut checked, &mut problems)).await?;
+            Box::pin(self.check_region(cx, &aws, is_new, &mut checked, &mut problems)).await?;
         }
         checked.cost = price::instance(&self.region, &cx.settings.ec2.instance_type, cx.settings.ec2.volume_gib);
         problems.into_result().map(|()| checked)
@@ -141,6 +143,7 @@ impl CheckAccount {
         &self,
         cx: &StepContext,
         aws: &Aws,
+        is_new: bool,
         checked: &mut Checked,
         problems: &mut Problems,
     ) -> Result<(), StepError> {
@@ -154,11 +157,12 @@ impl CheckAccount {
             );
             return Ok(());
         }
-        let (key_pair, offer, zones, subnets) = tokio::join!(
+        let (key_pair, offer, zones, subnets, vcpus_left) = tokio::join!(
             aws.has_key_pair(self.key_pair.as_str()),
             aws.offer(&ec2.instance_type),
             aws.zones_with(&ec2.instance_type),
             aws.subnets(ec2.subnet_id.as_deref()),
+            aws.vcpus_left(&ec2.instance_type),
         );
         if problems.take(key_pair)? == Some(false) {
             problems.add(
@@ -174,6 +178,19 @@ impl CheckAccount {
                 "`{}` has {memory_mib} MiB of memory, which is little for a cluster.",
                 ec2.instance_type
             ));
+        }
+        let vcpus = offer.as_ref().and_then(Option::as_ref).map_or(0, |it| it.vcpus);
+        if let Some(left) = vcpus_left.filter(|&left| is_new && left < vcpus) {
+            problems.add(
+                Fault::Quota.code(),
+                format!(
+                    "a `{}` takes {vcpus} vCPUs, and the account's quota in {region} leaves {left}",
+                    ec2.instance_type
+                ),
+                &format!(
+                    "Ask for more with the quota `{STANDARD_VCPUS}` in the Service Quotas console, or end instances"
+                ),
+            );
         }
         let zones = problems.take(zones)?;
         if offer == Some(None) || zones.as_ref().is_some_and(Vec::is_empty) {

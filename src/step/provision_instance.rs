@@ -75,9 +75,7 @@ impl Act for ProvisionInstance {
         }
         let Some(instance) = &target.instance else { return Ok(None) };
         match fate(cx, &cx.aws(&self.region).await?, instance).await? {
-            Fate::Runs(instance) => {
-                Ok(Some(Provisioned { instance: *instance, made: false, kept: true, alone: is_alone(cx).await? }))
-            }
+            Fate::Runs(instance) => Ok(Some(self.found(cx, *instance).await?)),
             Fate::Gone => Ok(None),
         }
     }
@@ -116,22 +114,27 @@ impl Act for ProvisionInstance {
 }
 
 impl ProvisionInstance {
-    /// Whether an earlier attempt or server of this operation began to make something.
+    /// Whether an earlier attempt or server of this operation began to make something. The lock does not tell: it may
+    /// have been given back by one whose success did not get on record any more.
     async fn has_begun(&self, cx: &StepContext) -> Result<bool, StepError> {
         let target = cx.store.target(cx.target.id).await?;
-        let is_locked = target.is_some_and(|it| it.made_here && it.locked_by == Some(cx.operation));
-        Ok(is_locked && Place::Here.has_begun(&cx.calls_folder(), "terraform-init").await?)
+        let is_ours = target.is_some_and(|it| it.made_here);
+        Ok(is_ours && Place::Here.has_begun(&cx.calls_folder(), "terraform-init").await?)
+    }
+
+    /// An instance that is there already.
+    async fn found(&self, cx: &StepContext, instance: Instance) -> Result<Provisioned, StepError> {
+        let made = self.has_begun(cx).await?;
+        Ok(Provisioned { instance, made, kept: self.keep || !made, alone: is_alone(cx).await? })
     }
 
     async fn provide(&self, cx: &StepContext) -> Result<Provisioned, StepError> {
         let aws = cx.aws(&self.region).await?;
         let target = cx.store.target(cx.target.id).await?;
-        let was_begun = self.has_begun(cx).await?;
         if let Some(instance) = target.as_ref().and_then(|it| it.instance.as_ref())
             && let Fate::Runs(instance) = fate(cx, &aws, instance).await?
         {
-            let alone = is_alone(cx).await?;
-            return Ok(Provisioned { instance: *instance, made: was_begun, kept: self.keep || !was_begun, alone });
+            return self.found(cx, *instance).await;
         }
         let instance = self.make(cx, &aws, target.as_ref()).await?;
         cx.store.set_target_instance(cx.target.id, Some(&instance)).await?;

@@ -363,3 +363,16 @@ async fn an_application_lives_on_an_instance() {
     assert_eq!(gone.state(), "succeeded", "{}", gone.text());
     assert_eq!(world.aws.things(), NOTHING);
 }
+
+#[tokio::test]
+async fn a_quota_that_leaves_no_room_is_told_before_anything_is_made() {
+    let world = World::start().await;
+    world.aws.allow_vcpus(1);
+
+    let refused = world.chat(&world.ask_cloud("deploy")).await;
+
+    let text = refused.text();
+    assert!(text.contains("A `t3.medium` takes 2 vCPUs, and the account's quota in eu-central-1 leaves 1"), "{text}");
+    assert_eq!(world.ended(&refused.operation()).await["error"]["code"], "aws_quota_reached");
+    assert_eq!(world.calls("terraform"), NOTHING);
+}

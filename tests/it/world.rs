@@ -45,6 +45,8 @@ pub(crate) struct World {
     pub(crate) kube: Kube,
     pub(crate) gates: Gates,
     pub(crate) postgres: Option<Postgres>,
+    /// Whether [`World::ask`] means an EC2 instance.
+    on_instance: bool,
     client: Client,
     address: String,
     settings: BTreeMap<String, String>,
@@ -97,6 +99,13 @@ impl World {
         let postgres = Postgres::start().await;
         let url = postgres.url.clone();
         Self::build(&[("DATABASE_URL", &url)], Some(postgres)).await
+    }
+
+    /// One whose requests mean an EC2 instance, which lets this program in.
+    pub(crate) async fn on_instance() -> Self {
+        let world = Self { on_instance: true, ..Self::start().await };
+        world.open_ssh();
+        world
     }
 
     async fn build(changed: &[(&str, &str)], postgres: Option<Postgres>) -> Self {
@@ -154,6 +163,7 @@ impl World {
             kube,
             gates,
             postgres,
+            on_instance: false,
             client,
             address: String::new(),
             settings,
@@ -262,6 +272,10 @@ impl World {
 
     /// An action by fields on the repository `notes`, in the namespace `team`.
     pub(crate) fn ask(&self, action: &str) -> Value {
+        if self.on_instance { self.ask_cloud(action) } else { self.ask_local(action) }
+    }
+
+    fn ask_local(&self, action: &str) -> Value {
         let mut body = say("go");
         body["action"] = json!(action);
         body["deployment_mode"] = json!("local");
@@ -275,7 +289,7 @@ impl World {
 
     /// A deploy of the repository `notes` to an EC2 instance, with the credentials of the account.
     pub(crate) fn ask_cloud(&self, action: &str) -> Value {
-        let mut body = self.ask(action);
+        let mut body = self.ask_local(action);
         body["deployment_mode"] = json!("cloud-local");
         body["instance_id"] = json!("box");
         body["aws_credentials"] = json!({
@@ -287,6 +301,16 @@ impl World {
             body["ec2_key_name"] = json!("it-key");
         }
         body
+    }
+
+    /// Whether [`World::ask`] means an EC2 instance.
+    pub(crate) fn is_on_instance(&self) -> bool {
+        self.on_instance
+    }
+
+    /// The clusters that kind made.
+    pub(crate) fn clusters(&self) -> Vec<String> {
+        inside(&self.path("clusters"))
     }
 
     /// Lets this program in by ssh from now on.

@@ -1,6 +1,6 @@
 //! What a region offers: whether it is there, key pairs, types of instances, machine images and subnets.
 
-use aws_sdk_ec2::types::{ArchitectureType, Filter, InstanceType, LocationType, MemoryInfo};
+use aws_sdk_ec2::types::{ArchitectureType, Filter, InstanceType, LocationType, MemoryInfo, VCpuInfo};
 
 use super::{Aws, AwsError, Fault};
 
@@ -11,6 +11,8 @@ pub struct Offer {
     pub architectures: Vec<String>,
     /// Memory in MiB.
     pub memory_mib: i64,
+    /// Virtual processors.
+    pub vcpus: i64,
 }
 
 /// A machine image.
@@ -96,6 +98,7 @@ impl Aws {
                 .map(|it| it.supported_architectures().iter().map(|it| it.as_str().to_owned()).collect())
                 .unwrap_or_default(),
             memory_mib: it.memory_info().and_then(MemoryInfo::size_in_mib).unwrap_or_default(),
+            vcpus: it.v_cpu_info().and_then(VCpuInfo::default_v_cpus).map(i64::from).unwrap_or_default(),
         }))
     }
 
@@ -204,8 +207,11 @@ mod tests {
 
     #[test]
     fn an_image_is_for_the_type_s_processor() {
-        let offer =
-            |names: &[&str]| Offer { architectures: names.iter().map(|it| (*it).to_owned()).collect(), memory_mib: 0 };
+        let offer = |names: &[&str]| Offer {
+            architectures: names.iter().map(|it| (*it).to_owned()).collect(),
+            memory_mib: 0,
+            vcpus: 0,
+        };
 
         assert_eq!(architecture(Some(&offer(&["i386", "x86_64"]))), "x86_64");
         assert_eq!(architecture(Some(&offer(&["arm64"]))), "arm64");

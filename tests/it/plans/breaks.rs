@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use super::{Before, Plan, each};
+use super::{Before, Ground, Instance, Plan, ThisMachine, each};
 use crate::world::World;
 
 /// A step, and how to make it fail.
@@ -53,6 +53,8 @@ fn heal(world: &World) {
         "docker-remove",
         "kind-delete",
         "kind-create",
+        "terraform-apply",
+        "bootstrap",
     ] {
         world.gates.heal(point);
     }
@@ -66,8 +68,8 @@ fn heal(world: &World) {
     }
 }
 
-async fn break_and_heal(plan: Plan, (step, break_it): Break) {
-    let world = plan.world().await;
+async fn break_and_heal(ground: Ground, plan: Plan, (step, break_it): Break) {
+    let world = plan.world(ground).await;
     let before = Before::of(&world).await;
     break_it(&world);
 
@@ -95,12 +97,13 @@ async fn break_and_heal(plan: Plan, (step, break_it): Break) {
 
 #[tokio::test]
 async fn a_deploy_that_breaks_at_any_step_leaves_nothing_behind_and_can_be_sent_again() {
-    each(ROLL_OUT, async |case| break_and_heal(Plan::Deploy, case).await).await;
+    each(ROLL_OUT, async |case| break_and_heal(ThisMachine, Plan::Deploy, case).await).await;
 }
 
 #[tokio::test]
 async fn a_cluster_that_cannot_be_made_leaves_nothing_behind_and_the_deploy_can_be_sent_again() {
     break_and_heal(
+        ThisMachine,
         Plan::Deploy,
         ("create_cluster", |world| world.gates.fail("kind-create", "ERROR: failed to init node with kubeadm")),
     )
@@ -121,16 +124,37 @@ async fn a_repository_that_cannot_be_built_leaves_nothing_behind() {
 
 #[tokio::test]
 async fn a_redeploy_that_breaks_at_any_step_goes_back_to_what_ran() {
-    each(ROLL_OUT, async |case| break_and_heal(Plan::Redeploy, case).await).await;
+    each(ROLL_OUT, async |case| break_and_heal(ThisMachine, Plan::Redeploy, case).await).await;
 }
 
 #[tokio::test]
 async fn a_rollback_or_a_scale_that_breaks_goes_back_to_what_ran() {
     let last = ROLL_OUT[5];
-    each([Plan::Rollback, Plan::Scale], async |plan| break_and_heal(plan, last).await).await;
+    each([Plan::Rollback, Plan::Scale], async |plan| break_and_heal(ThisMachine, plan, last).await).await;
 }
 
 #[tokio::test]
 async fn a_decommission_that_breaks_at_any_step_can_be_sent_again() {
-    each(DECOMMISSION, async |case| break_and_heal(Plan::Decommission, case).await).await;
+    each(DECOMMISSION, async |case| break_and_heal(ThisMachine, Plan::Decommission, case).await).await;
+}
+
+/// What breaks on an instance only.
+const ON_INSTANCE: [Break; 2] = [
+    ("provision_instance", |world| {
+        world.gates.fail("terraform-apply", "AuthorizeSecurityGroupIngress: UnauthorizedOperation")
+    }),
+    ("bootstrap_host", |world| world.gates.fail("bootstrap", "error: the user it may not use sudo without a password")),
+];
+
+#[tokio::test]
+async fn a_deploy_on_an_instance_that_breaks_at_any_step_leaves_nothing_behind_and_can_be_sent_again() {
+    each(ROLL_OUT.into_iter().chain(ON_INSTANCE), async |case| {
+        break_and_heal(Instance, Plan::Deploy, case).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_redeploy_on_an_instance_that_breaks_at_any_step_goes_back_to_what_ran() {
+    each(ROLL_OUT, async |case| break_and_heal(Instance, Plan::Redeploy, case).await).await;
 }

@@ -1,6 +1,6 @@
 //! kill -9 in the middle of each step: while a program works, while a socket has not answered.
 
-use super::{Before, Plan, begin, each};
+use super::{Before, Ground, Instance, Plan, ThisMachine, begin, each};
 use crate::world::{World, eventually};
 
 /// A step, and the point in its middle.
@@ -72,8 +72,8 @@ async fn kill_in_the_middle(plan: Plan, (step, point): Middle, world: &mut World
     operation
 }
 
-async fn forwards(plan: Plan, middle: Middle) {
-    let mut world = plan.world().await;
+async fn forwards(ground: Ground, plan: Plan, middle: Middle) {
+    let mut world = plan.world(ground).await;
 
     let operation = kill_in_the_middle(plan, middle, &mut world).await;
 
@@ -83,17 +83,17 @@ async fn forwards(plan: Plan, middle: Middle) {
 
 #[tokio::test]
 async fn a_deploy_goes_on_after_a_kill_in_the_middle_of_any_step() {
-    each(DEPLOY, async |middle| forwards(Plan::Deploy, middle).await).await;
+    each(DEPLOY, async |middle| forwards(ThisMachine, Plan::Deploy, middle).await).await;
 }
 
 #[tokio::test]
 async fn a_redeploy_goes_on_after_a_kill_in_the_middle_of_any_step() {
-    each(REDEPLOY, async |middle| forwards(Plan::Redeploy, middle).await).await;
+    each(REDEPLOY, async |middle| forwards(ThisMachine, Plan::Redeploy, middle).await).await;
 }
 
 #[tokio::test]
 async fn a_decommission_goes_on_after_a_kill_in_the_middle_of_any_step() {
-    each(DECOMMISSION, async |middle| forwards(Plan::Decommission, middle).await).await;
+    each(DECOMMISSION, async |middle| forwards(ThisMachine, Plan::Decommission, middle).await).await;
 }
 
 #[tokio::test]
@@ -116,7 +116,7 @@ async fn old_versions_are_removed_also_after_a_kill_in_the_middle() {
 #[tokio::test]
 async fn a_deploy_that_is_taken_back_goes_on_after_a_kill_in_the_middle_of_any_undo() {
     each(UNDO, async |middle| {
-        let mut world = Plan::Deploy.world().await;
+        let mut world = Plan::Deploy.world(ThisMachine).await;
         let before = Before::of(&world).await;
         world.kube.crash_new_images(true);
 
@@ -131,7 +131,7 @@ async fn a_deploy_that_is_taken_back_goes_on_after_a_kill_in_the_middle_of_any_u
 #[tokio::test]
 async fn a_deploy_that_was_killed_and_then_fails_leaves_nothing_behind() {
     each(DEPLOY.into_iter().filter(|it| it.1 != "page" && it.1 != "rollout"), async |middle| {
-        let mut world = Plan::Deploy.world().await;
+        let mut world = Plan::Deploy.world(ThisMachine).await;
         let before = Before::of(&world).await;
         world.kube.crash_new_images(true);
 
@@ -148,7 +148,7 @@ async fn every_step_is_killed_in_its_middle_but_those_that_are_over_in_a_moment(
     each(
         [(Plan::Deploy, DEPLOY.as_slice()), (Plan::Redeploy, &REDEPLOY), (Plan::Decommission, &DECOMMISSION)],
         async |(plan, middles)| {
-            let world = plan.world().await;
+            let world = plan.world(ThisMachine).await;
             let operation = begin(plan, &world).await;
             let operation = world.ended(&operation).await;
             let names = operation["steps"].as_array().unwrap().iter().map(|it| it["step"].as_str().unwrap());
@@ -166,4 +166,21 @@ async fn every_step_is_killed_in_its_middle_but_those_that_are_over_in_a_moment(
         },
     )
     .await;
+}
+
+/// What runs on an instance only, or in another way there.
+const ON_INSTANCE: [Middle; 8] = [
+    ("provision_instance", "terraform-init"),
+    ("provision_instance", "terraform-apply"),
+    ("bootstrap_host", "bootstrap"),
+    ("create_cluster", "kind-create"),
+    ("clone_repository", "git-fetch"),
+    ("build_image", "docker-build"),
+    ("load_image", "docker-import"),
+    ("wait_for_rollout", "rollout"),
+];
+
+#[tokio::test]
+async fn a_deploy_on_an_instance_goes_on_after_a_kill_in_the_middle_of_any_step() {
+    each(ON_INSTANCE, async |middle| forwards(Instance, Plan::Deploy, middle).await).await;
 }

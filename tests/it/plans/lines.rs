@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::{Before, Plan, begin};
+use super::{Before, Ground, Instance, Plan, ThisMachine, begin};
 use crate::world::{World, eventually};
 
 /// Runs a plan through as many lives as its log has lines; gives the operation as it ended, and the number of lives.
@@ -35,8 +35,8 @@ async fn crash_at_every_line(plan: Plan, world: &mut World) -> (Value, usize) {
     (world.ended(&operation).await, lives)
 }
 
-async fn forwards(plan: Plan) {
-    let mut world = plan.world().await;
+async fn forwards(ground: Ground, plan: Plan) {
+    let mut world = plan.world(ground).await;
 
     let (operation, lives) = crash_at_every_line(plan, &mut world).await;
 
@@ -45,8 +45,8 @@ async fn forwards(plan: Plan) {
     assert!(plan != Plan::Deploy || world.count("kind", "create cluster") == 1, "{:?}", world.calls("kind"));
 }
 
-async fn backwards(plan: Plan) {
-    let mut world = plan.world().await;
+async fn backwards(ground: Ground, plan: Plan) {
+    let mut world = plan.world(ground).await;
     let before = Before::of(&world).await;
     world.gates.hold("docker-unmapped");
 
@@ -57,40 +57,60 @@ async fn backwards(plan: Plan) {
 
 #[tokio::test]
 async fn a_deploy_is_done_although_the_server_dies_at_every_line() {
-    forwards(Plan::Deploy).await;
+    forwards(ThisMachine, Plan::Deploy).await;
 }
 
 #[tokio::test]
 async fn a_redeploy_is_done_although_the_server_dies_at_every_line() {
-    forwards(Plan::Redeploy).await;
+    forwards(ThisMachine, Plan::Redeploy).await;
 }
 
 #[tokio::test]
 async fn a_scale_is_done_although_the_server_dies_at_every_line() {
-    forwards(Plan::Scale).await;
+    forwards(ThisMachine, Plan::Scale).await;
 }
 
 #[tokio::test]
 async fn a_rollback_is_done_although_the_server_dies_at_every_line() {
-    forwards(Plan::Rollback).await;
+    forwards(ThisMachine, Plan::Rollback).await;
 }
 
 #[tokio::test]
 async fn a_decommission_is_done_although_the_server_dies_at_every_line() {
-    forwards(Plan::Decommission).await;
+    forwards(ThisMachine, Plan::Decommission).await;
 }
 
 #[tokio::test]
 async fn a_deploy_that_fails_at_its_end_is_taken_back_although_the_server_dies_at_every_line() {
-    backwards(Plan::Deploy).await;
+    backwards(ThisMachine, Plan::Deploy).await;
 }
 
 #[tokio::test]
 async fn a_redeploy_that_fails_at_its_end_is_taken_back_although_the_server_dies_at_every_line() {
-    backwards(Plan::Redeploy).await;
+    backwards(ThisMachine, Plan::Redeploy).await;
 }
 
 #[tokio::test]
 async fn a_rollback_that_fails_at_its_end_is_taken_back_although_the_server_dies_at_every_line() {
-    backwards(Plan::Rollback).await;
+    backwards(ThisMachine, Plan::Rollback).await;
+}
+
+#[tokio::test]
+async fn a_deploy_on_an_instance_is_done_although_the_server_dies_at_every_line() {
+    forwards(Instance, Plan::Deploy).await;
+}
+
+#[tokio::test]
+async fn a_redeploy_on_an_instance_is_done_although_the_server_dies_at_every_line() {
+    forwards(Instance, Plan::Redeploy).await;
+}
+
+#[tokio::test]
+async fn a_decommission_of_an_instance_is_done_although_the_server_dies_at_every_line() {
+    forwards(Instance, Plan::Decommission).await;
+}
+
+#[tokio::test]
+async fn a_deploy_on_an_instance_that_fails_at_its_end_is_taken_back_although_the_server_dies_at_every_line() {
+    backwards(Instance, Plan::Deploy).await;
 }

@@ -6,10 +6,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use axum::{Json, Router};
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -33,6 +34,8 @@ struct Inner {
     refusals: Mutex<BTreeMap<String, (String, String)>>,
     calls: Mutex<Vec<String>>,
     key_pairs: Mutex<BTreeSet<String>>,
+    /// How many vCPUs the account may run; without, it does not tell.
+    vcpus: Mutex<Option<u32>>,
 }
 
 impl Aws {
@@ -44,6 +47,7 @@ impl Aws {
             refusals: Mutex::default(),
             calls: Mutex::default(),
             key_pairs: Mutex::new(BTreeSet::from(["it-key".to_owned()])),
+            vcpus: Mutex::default(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
@@ -61,6 +65,11 @@ impl Aws {
     /// Ends [`Aws::refuse`].
     pub(crate) fn allow(&self, action: &str) {
         self.inner.refusals.lock().unwrap().remove(action);
+    }
+
+    /// Tells how many vCPUs the account may run.
+    pub(crate) fn allow_vcpus(&self, count: u32) {
+        *self.inner.vcpus.lock().unwrap() = Some(count);
     }
 
     /// Removes the key pair from the account.
@@ -107,9 +116,20 @@ impl Inner {
 
     fn remove(&self, ids: &[String]) {
         for id in ids {
-            let _ = fs::remove_file(self.things.join(id));
+            if fs::remove_file(self.things.join(id)).is_ok() && id.starts_with("i-") {
+                wipe(self.things.parent().unwrap());
+            }
         }
     }
+}
+
+/// What was on an instance goes with it.
+fn wipe(world: &Path) {
+    for cluster in fs::read_dir(world.join("clusters")).into_iter().flatten().flatten() {
+        let _ = fs::remove_dir_all(cluster.path());
+    }
+    let _ = fs::remove_dir_all(world.join("there"));
+    fs::write(world.join("instance-gone"), "").unwrap();
 }
 
 /// The parameters of a request.
@@ -136,7 +156,13 @@ const IDENTITY: &str = "<GetCallerIdentityResponse xmlns=\"https://sts.amazonaws
                  <Arn>arn:aws:iam::111122223333:user/it</Arn><UserId>U</UserId><Account>111122223333</Account>\
                  </GetCallerIdentityResult><ResponseMetadata><RequestId>r</RequestId></ResponseMetadata></GetCallerIdentityResponse>";
 
-async fn answer(State(inner): State<Arc<Inner>>, body: String) -> Response {
+async fn answer(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: String) -> Response {
+    if headers.get("x-amz-target").is_some_and(|it| it.as_bytes().ends_with(b".GetServiceQuota")) {
+        return match *inner.vcpus.lock().unwrap() {
+            Some(count) => Json(json!({"Quota": {"Value": f64::from(count)}})).into_response(),
+            None => (StatusCode::BAD_REQUEST, Json(json!({"__type": "NoSuchResourceException"}))).into_response(),
+        };
+    }
     let form = Form(url::form_urlencoded::parse(body.as_bytes()).into_owned().collect());
     let action = form.0.get("Action").cloned().unwrap_or_default();
     inner.calls.lock().unwrap().push(action.clone());
@@ -166,7 +192,7 @@ async fn answer(State(inner): State<Arc<Inner>>, body: String) -> Response {
             "<keySet><item><keyName>it-key</keyName></item></keySet>".to_owned()
         }
         "DescribeInstanceTypes" => "<instanceTypeSet><item><instanceType>t3.medium</instanceType><processorInfo>\
-             <supportedArchitectures><item>x86_64</item></supportedArchitectures></processorInfo><memoryInfo>\
+             <supportedArchitectures><item>x86_64</item></supportedArchitectures></processorInfo><vCpuInfo><defaultVCpus>2</defaultVCpus></vCpuInfo><memoryInfo>\
              <sizeInMiB>4096</sizeInMiB></memoryInfo></item></instanceTypeSet>"
             .to_owned(),
         "DescribeInstanceTypeOfferings" => zones(

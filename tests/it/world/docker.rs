@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
@@ -56,7 +56,7 @@ impl Docker {
     pub(super) fn start(world: &Path, gates: Gates, app_port: u16) -> Self {
         let listener = UnixListener::bind(world.join("docker.sock")).unwrap();
         let shared = Shared { world: world.to_owned(), gates, app_port, state: Arc::default() };
-        shared.state.lock().unwrap().images.insert(BASE.to_owned(), image(BASE, &Value::Null));
+        shared.daemon().images.insert(BASE.to_owned(), image(BASE, &Value::Null));
         let router = Router::new().fallback(answer).with_state(shared.clone());
         let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { shared, _serving: AbortOnDropHandle::new(serving) }
@@ -64,12 +64,12 @@ impl Docker {
 
     /// The names of all images that were built.
     pub(crate) fn images(&self) -> Vec<String> {
-        self.shared.state.lock().unwrap().images.keys().filter(|it| *it != BASE).cloned().collect()
+        self.shared.daemon().images.keys().filter(|it| *it != BASE).cloned().collect()
     }
 
     /// How many builds ended well.
     pub(crate) fn builds(&self) -> usize {
-        self.shared.state.lock().unwrap().builds
+        self.shared.daemon().builds
     }
 
     /// The names of all images on nodes that were built.
@@ -78,6 +78,17 @@ impl Docker {
         let files = clusters.flat_map(|it| fs::read_dir(it.path().join("images")).into_iter().flatten().flatten());
         let names = files.map(|file| fs::read_to_string(file.path()).unwrap().trim().to_owned());
         names.filter(|it| it != BASE).collect()
+    }
+}
+
+impl Shared {
+    /// What the daemon knows; it forgets its images with the instance that they were on.
+    fn daemon(&self) -> MutexGuard<'_, Daemon> {
+        let mut daemon = self.state.lock().unwrap();
+        if fs::remove_file(self.world.join("instance-gone")).is_ok() {
+            daemon.images.retain(|name, _| name == BASE);
+        }
+        daemon
     }
 }
 
@@ -98,14 +109,14 @@ async fn answer(State(shared): State<Shared>, request: Request) -> Response {
         }
         ("GET", _) if path.starts_with("/images/") => {
             let name = image_of("/json").unwrap();
-            let image = shared.state.lock().unwrap().images.get(&name).cloned();
+            let image = shared.daemon().images.get(&name).cloned();
             image.map_or_else(|| not_found(&format!("No such image: {name}")), |image| Json(image).into_response())
         }
         ("DELETE", _) if path.starts_with("/images/") => remove(&shared, &image_of("").unwrap()).await,
         ("POST", _) if path.starts_with("/containers/") => create_exec(&shared, &path, request.into_body()).await,
         ("POST", _) if path.starts_with("/exec/") => start_exec(shared, &path, request),
         ("GET", _) if path.starts_with("/exec/") => {
-            let code = shared.state.lock().unwrap().execs[exec_number(&path)].code;
+            let code = shared.daemon().execs[exec_number(&path)].code;
             Json(json!({"Running": code.is_none(), "ExitCode": code})).into_response()
         }
         _ => not_found(&format!("page not found: {method} {path}")),
@@ -144,7 +155,7 @@ async fn build(shared: &Shared, uri: &Uri, context: Body) -> Response {
     let labels: Value = query(uri, "labels").map_or(Value::Null, |text| serde_json::from_str(&text).unwrap());
     let image = image(&name, &labels);
     let end = line(json!({"aux": {"ID": image["Id"]}}));
-    let mut daemon = shared.state.lock().unwrap();
+    let mut daemon = shared.daemon();
     daemon.images.insert(name, image);
     daemon.builds += 1;
     (begin + &end).into_response()
@@ -163,7 +174,7 @@ fn image(name: &str, labels: &Value) -> Value {
 fn images(shared: &Shared, uri: &Uri) -> Value {
     let filters: Value = serde_json::from_str(&query(uri, "filters").unwrap()).unwrap();
     let (label, value) = filters["label"][0].as_str().unwrap().split_once('=').unwrap();
-    let state = shared.state.lock().unwrap();
+    let state = shared.daemon();
     let found = state.images.values().filter(|it| it["Config"]["Labels"][label] == value);
     let summary = |it: &Value| {
         json!({
@@ -178,7 +189,7 @@ async fn remove(shared: &Shared, name: &str) -> Response {
     if let Err(text) = shared.gates.pass("docker-remove").await {
         return fault(StatusCode::CONFLICT, &text);
     }
-    match shared.state.lock().unwrap().images.remove(name) {
+    match shared.daemon().images.remove(name) {
         Some(_) => Json(json!([{"Untagged": name}])).into_response(),
         None => not_found(&format!("No such image: {name}")),
     }
@@ -210,7 +221,7 @@ async fn create_exec(shared: &Shared, path: &str, body: Body) -> Response {
     }
     let config: Value = serde_json::from_slice(&to_bytes(body, usize::MAX).await.unwrap()).unwrap();
     let argv = serde_json::from_value(config["Cmd"].clone()).unwrap();
-    let mut daemon = shared.state.lock().unwrap();
+    let mut daemon = shared.daemon();
     daemon.execs.push(Exec { cluster, argv, code: None });
     (StatusCode::CREATED, Json(json!({"Id": (daemon.execs.len() - 1).to_string()}))).into_response()
 }
@@ -227,7 +238,7 @@ fn start_exec(shared: Shared, path: &str, request: Request) -> Response {
         let _ = to_bytes(body, usize::MAX).await;
         let Ok(upgraded) = hyper::upgrade::on(Request::from_parts(parts, Body::empty())).await else { return };
         let mut io = TokioIo::new(upgraded);
-        let exec = shared.state.lock().unwrap().execs[number].clone();
+        let exec = shared.daemon().execs[number].clone();
         let mut input = Vec::new();
         if exec.argv.last().is_some_and(|word| word == "-") {
             // A client that is killed in the middle breaks the connection off.
@@ -236,7 +247,7 @@ fn start_exec(shared: Shared, path: &str, request: Request) -> Response {
             }
         }
         let (code, output) = ctr(&shared, &exec, &String::from_utf8_lossy(&input)).await;
-        shared.state.lock().unwrap().execs[number].code = Some(code);
+        shared.daemon().execs[number].code = Some(code);
         let stream = if code == 0 { 1 } else { 2 };
         let mut frame = vec![stream, 0, 0, 0];
         frame.extend(u32::try_from(output.len()).unwrap().to_be_bytes());

@@ -119,7 +119,11 @@ case "$1" in
     fi ;;
   destroy)
     at terraform-destroy
-    for id in $(cat state 2>/dev/null); do rm -f "$world/cloud/$id"; done
+    for id in $(cat state 2>/dev/null); do
+      # What was on an instance goes with it.
+      case $id in i-*) rm -rf "$world/clusters"/* "$world/there"; : >"$world/instance-gone" ;; esac
+      rm -f "$world/cloud/$id"
+    done
     rm -f state ;;
   output) printf '{"instance_id": {"value": "%s"}}\n' "$(grep i- state)" ;;
   state)

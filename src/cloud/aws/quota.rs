@@ -1,0 +1,56 @@
+//! What the account's quotas leave (Service Quotas).
+
+use aws_sdk_ec2::types::{Filter, Instance, Reservation};
+
+use super::Aws;
+
+/// "Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances", counted in vCPUs.
+pub const STANDARD_VCPUS: &str = "L-1216C47A";
+/// The families that count there, by the letters that their names begin with ("Amazon EC2 instance type quotas").
+const STANDARD: &[&str] = &["a", "c", "d", "h", "i", "im", "is", "m", "r", "t", "z"];
+
+impl Aws {
+    /// How many vCPUs of this type's family the account may still start on demand; `None` when AWS does not tell, or
+    /// the family has a quota of its own. It is only a hint: not every account may ask.
+    pub async fn vcpus_left(&self, instance_type: &str) -> Option<i64> {
+        if !is_standard(instance_type) {
+            return None;
+        }
+        let quota = self.quotas.get_service_quota().service_code("ec2").quota_code(STANDARD_VCPUS).send();
+        let alive = Filter::builder().name("instance-state-name").values("pending").values("running").build();
+        let running = self.ec2.describe_instances().filters(alive).into_paginator().items().send();
+        let (quota, running) = tokio::join!(quota, running.collect::<Result<Vec<Reservation>, _>>());
+        #[expect(clippy::cast_possible_truncation, reason = "a quota is a small whole number")]
+        let quota = quota.ok()?.quota()?.value()? as i64;
+        let used: i64 = running.ok()?.iter().flat_map(Reservation::instances).map(vcpus).sum();
+        Some((quota - used).max(0))
+    }
+}
+
+/// What an instance takes of the quota.
+fn vcpus(instance: &Instance) -> i64 {
+    let counts = instance.instance_type().is_some_and(|it| is_standard(it.as_str()));
+    let options = instance.cpu_options().filter(|_| counts);
+    options
+        .map_or(0, |it| i64::from(it.core_count().unwrap_or_default()) * i64::from(it.threads_per_core().unwrap_or(1)))
+}
+
+fn is_standard(instance_type: &str) -> bool {
+    let letters = instance_type.trim_start_matches(|c: char| c.is_ascii_lowercase());
+    STANDARD.contains(&&instance_type[..instance_type.len() - letters.len()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_with_a_quota_of_their_own_do_not_count() {
+        assert!(["t3.medium", "m6g.large", "im4gn.large", "z1d.large"].into_iter().all(is_standard));
+        assert!(
+            !["p4d.24xlarge", "inf1.xlarge", "dl1.24xlarge", "u-6tb1.metal", "hpc7a.96xlarge"]
+                .into_iter()
+                .any(is_standard)
+        );
+    }
+}

@@ -116,3 +116,52 @@ async fn a_server_that_is_killed_in_the_middle_of_a_build_carries_on_and_makes_n
     let left = must("sh", &["-c", "pgrep -af '[s]sh -F none' || true"]);
     assert_eq!(left, "", "a connection is left behind");
 }
+
+#[tokio::test]
+async fn an_instance_that_is_stopped_or_moved_is_found_and_one_that_vanished_is_made_anew() {
+    let world = World::start("cloud-gone", &[]).await;
+    let config = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
+    let ec2 = aws_sdk_ec2::Client::new(&config);
+    let deployed = world.ask(World::request("deploy")).await.ended("succeeded");
+    let (name, id) = (deployed.word("instance_id"), deployed.word("ec2_instance_id"));
+    let on_it = |action: &str| {
+        let mut fields = World::request(action);
+        fields["instance_id"] = json!(name);
+        fields
+    };
+    let mut scale = on_it("scale");
+    scale["scale_replicas"] = json!(2);
+
+    ec2.stop_instances().instance_ids(&id).send().await.unwrap();
+    becomes(&ec2, &id, "stopped").await;
+    world.ask(scale.clone()).await.ended("failed").says("is stopped").says("aws ec2 start-instances");
+    ec2.start_instances().instance_ids(&id).send().await.unwrap();
+    becomes(&ec2, &id, "running").await;
+    let moved = world.ask(on_it("deploy")).await.ended("succeeded");
+    page_with(&moved.word("app_url"), "version 1").await;
+    let address = moved.word("public_ip");
+    assert_eq!(moved.word("app_url"), format!("http://{address}:{}", moved.deployment("node_port")));
+
+    ec2.terminate_instances().instance_ids(&id).send().await.unwrap();
+    becomes(&ec2, &id, "terminated").await;
+    world.ask(scale).await.ended("failed").says("is gone: somebody terminated it");
+    let anew = world.ask(on_it("deploy")).await.ended("succeeded");
+    page_with(&anew.word("app_url"), "version 1").await;
+    assert_ne!(anew.word("ec2_instance_id"), id);
+    take_down(&world, &name).await;
+}
+
+/// Waits until an instance is in this state.
+async fn becomes(ec2: &aws_sdk_ec2::Client, id: &str, state: &str) {
+    let began = std::time::Instant::now();
+    loop {
+        let found = ec2.describe_instances().instance_ids(id).send().await.unwrap();
+        let now =
+            found.reservations()[0].instances()[0].state().and_then(|it| it.name()).map(|it| it.as_str().to_owned());
+        if now.as_deref() == Some(state) {
+            return;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "`{id}` is {now:?}, not {state}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}

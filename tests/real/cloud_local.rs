@@ -202,6 +202,15 @@ async fn trouble_at_aws_is_told_and_leaves_nothing() {
     nothing_is_left();
 
     world.again().await;
+    let down = json!({"service": "ec2", "action": "Describe*", "error": "InternalError", "status": 503, "times": 12});
+    let outage = world.deploy_with(down).await;
+    assert_eq!(outage["state"], "succeeded", "an outage of some seconds is waited for: {outage:#}");
+    let mut removal = World::request("decommission");
+    removal["instance_id"] = outage["deployment"]["instance_id"].clone();
+    world.ask(removal).await.ended("succeeded");
+    nothing_is_left();
+
+    world.again().await;
     let mut wrong = World::request("deploy");
     wrong["ec2_key_name"] = json!("no-such-key");
     wrong["aws_credentials"]["aws_secret_access_key"] = json!("not-the-secret-not-the-secret");

@@ -1,6 +1,7 @@
 //! kill -9 of the server in the middle of real work: the next start ends in what was wanted.
 //!
-//! A round deploys on an empty machine, redeploys, and decommissions with the cluster; each is killed once.
+//! A round deploys on an empty machine, redeploys, and decommissions with the cluster; each is killed once. On an
+//! instance it deploys and decommissions.
 
 use std::pin::pin;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -8,7 +9,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 
+use crate::account::{calls, nothing_is_left};
 use crate::bed::Repository;
+use crate::cloud_local::World;
 use crate::cluster::page_with;
 use crate::processes::Watch;
 use crate::server::Server;
@@ -34,6 +37,13 @@ const REMOVAL: [(&str, u64); 5] = [
     ("delete_cluster", 1_500),
 ];
 
+/// What comes before on an instance.
+const ON_INSTANCE: [(&str, u64); 3] =
+    [("check_account", 300), ("provision_instance", 9_000), ("bootstrap_host", 4_000)];
+/// The steps of a decommission with the instance.
+const REMOVAL_OF_INSTANCE: [(&str, u64); 3] =
+    [("destroy_instance", 6_000), ("remove_workspace", 10), ("verify_account", 200)];
+
 /// When the server is killed.
 #[derive(Debug, Clone, Copy)]
 struct Point {
@@ -50,26 +60,46 @@ fn points(steps: &[(&'static str, u64)]) -> Vec<Point> {
         .collect()
 }
 
-/// A round: where its deploy, its redeploy and its decommission are killed.
-fn rounds() -> Vec<[Point; 3]> {
-    let (roll_out, removal) = (points(&ROLL_OUT), points(&REMOVAL));
-    if ["REAL_ALL", "TEST_KILLS"].iter().any(|it| std::env::var(it).is_ok_and(|it| it == "1" || it == "all")) {
-        return (0..roll_out.len())
-            .map(|it| [roll_out[it], roll_out[(it + 7) % roll_out.len()], removal[it % removal.len()]])
-            .collect();
-    }
+/// Whether all points are wanted, and not a sample of them.
+fn all() -> bool {
+    ["REAL_ALL", "TEST_KILLS"].iter().any(|it| std::env::var(it).is_ok_and(|it| it == "1" || it == "all"))
+}
+
+/// Picks points by chance, the same ones for the same `REAL_SEED`.
+fn picking() -> impl FnMut(&[Point]) -> Point {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let seed = std::env::var("REAL_SEED").ok().and_then(|it| it.parse().ok()).unwrap_or(now);
     println!("kills: REAL_SEED={seed} repeats this sample");
     let mut state = seed;
-    let mut pick = |points: &[Point]| {
+    move |points| {
         // Sebastiano Vigna's splitmix64.
         state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut it = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         it = (it ^ (it >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         points[usize::try_from((it ^ (it >> 31)) % points.len() as u64).unwrap()]
-    };
+    }
+}
+
+/// A round: where its deploy, its redeploy and its decommission are killed.
+fn rounds() -> Vec<[Point; 3]> {
+    let (roll_out, removal) = (points(&ROLL_OUT), points(&REMOVAL));
+    if all() {
+        return (0..roll_out.len())
+            .map(|it| [roll_out[it], roll_out[(it + 7) % roll_out.len()], removal[it % removal.len()]])
+            .collect();
+    }
+    let mut pick = picking();
     vec![[pick(&roll_out), pick(&roll_out), pick(&removal)]]
+}
+
+/// A round on an instance: where its deploy and its decommission are killed.
+fn rounds_on_instance() -> Vec<[Point; 2]> {
+    let (deploy, removal) = (points(&[ON_INSTANCE.as_slice(), &ROLL_OUT].concat()), points(&REMOVAL_OF_INSTANCE));
+    if all() {
+        return (0..deploy.len()).map(|it| [deploy[it], removal[it % removal.len()]]).collect();
+    }
+    let mut pick = picking();
+    vec![[pick(&deploy), pick(&removal)]]
 }
 
 #[tokio::test]
@@ -106,6 +136,30 @@ async fn a_server_that_is_killed_at_any_moment_carries_on() {
     }
     for of in ["real-kills", "repositories/killed"] {
         assert_eq!(watch.twice(of), [""; 0], "tools ran twice at the same time");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_killed_at_any_moment_carries_on_on_an_instance() {
+    let world = World::start("kills-cloud", &[]).await;
+
+    for (round, points) in rounds_on_instance().into_iter().enumerate() {
+        println!("kills on an instance: round {round}: {points:?}");
+        let before = calls("RunInstances").await;
+        let deployed = killed(&world.server, World::request("deploy"), points[0]).await;
+        page_with(deployed["deployment"]["app_url"].as_str().unwrap(), "version 1").await;
+        let mut removal = World::request("decommission");
+        removal["instance_id"] = deployed["deployment"]["instance_id"].clone();
+
+        killed(&world.server, removal, points[1]).await;
+        nothing_is_left();
+        for folder in ["operations", "targets"] {
+            let left = std::fs::read_dir(world.server.workspace().join(folder)).map_or(0, Iterator::count);
+            assert_eq!(left, 0, "there is something left in `{folder}`");
+        }
+        // One is the dry run of the preflight, which a kill may have asked for twice.
+        let asked = calls("RunInstances").await - before;
+        assert!((2..=3).contains(&asked), "an instance was made twice: {asked} calls");
     }
 }
 

@@ -345,15 +345,17 @@ pub fn derived_deployment_name(repository: &RepositoryUrl, target: &str, namespa
         .expect("a fixed prefix, a label and hexadecimal digits keep the rule")
 }
 
-/// The name of an EC2 instance that the person did not name: `appcl-<repo>-<6 hex>`, another one each time.
+/// The name of an EC2 instance that the person did not name: `appcl-<repo>-<6 hex>`.
+///
+/// The digits come from `tag`, which should be another one for every installation: an account may serve several.
 ///
 /// # Panics
 /// Never: a fixed prefix, a label and hexadecimal digits keep the rule.
 #[must_use]
-pub fn new_instance_name(repository: &RepositoryUrl, target: TargetId) -> InstanceId {
-    let digits = target.uuid().simple().to_string();
+pub fn derived_instance_name(repository: &RepositoryUrl, tag: &[u8]) -> InstanceId {
+    let digits: String = tag.iter().take(3).map(|byte| format!("{byte:02x}")).collect();
     let name: String = repository.name().chars().take(49 - "appcl-".len() - 7).collect();
-    InstanceId::parse(format!("appcl-{}-{}", name.trim_end_matches('-'), &digits[26..]))
+    InstanceId::parse(format!("appcl-{}-{digits:0>6}", name.trim_end_matches('-')))
         .expect("a fixed prefix, a label and hexadecimal digits keep the rule")
 }
 

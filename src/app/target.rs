@@ -1,7 +1,9 @@
 //! Which target a deploy is meant for: one that is known, or a new one.
 
 use super::{App, AppError};
-use crate::id::{ClusterName, KeyPairName, Mode, Namespace, TargetId, new_instance_name};
+use crate::id::{
+    ClusterName, DeploymentName, InstanceId, KeyPairName, Mode, Namespace, TargetId, derived_instance_name,
+};
 use crate::intent::{AwsCredentials, Deploy};
 use crate::store::record::{Deployment, Instance, Target};
 
@@ -26,10 +28,14 @@ impl App {
         aws: Option<&AwsCredentials>,
         present: &[Deployment],
     ) -> Result<Target, AppError> {
-        let known = self.known_target(deploy, namespace, present).await?;
+        let name = deploy.instance_id.clone().unwrap_or_else(|| self.instance_name(deploy, namespace));
+        let known = match self.known_target(deploy, namespace, present).await? {
+            Some(known) => Some(known),
+            None => self.0.store.target_by_name(deploy.mode, name.as_str()).await?,
+        };
         let asked = aws.and_then(|it| it.region.clone());
         let is_there = known.as_ref().is_some_and(|it| it.made_here || it.instance.is_some());
-        let mut target = known.unwrap_or_else(|| new_instance(deploy));
+        let mut target = known.unwrap_or_else(|| new_target(deploy.mode, name.to_string()));
         if let (true, Some(asked), Some(region)) = (is_there, &asked, &target.region)
             && asked != region
         {
@@ -48,7 +54,15 @@ impl App {
         Ok(target)
     }
 
-    /// The target on record that a deploy is meant for.
+    /// The name of an instance that the person did not name: the same as long as the request is, so that the plan that is
+    /// shown tells the one that is made.
+    fn instance_name(&self, deploy: &Deploy, namespace: &Namespace) -> InstanceId {
+        let name = deploy.name.as_ref().map(DeploymentName::as_str).unwrap_or_default();
+        let of = format!("instance {} {namespace} {name}", deploy.repository.identity());
+        derived_instance_name(&deploy.repository, &self.0.sealer.tag(&of))
+    }
+
+    /// The target on which a deployment of the same repository is.
     async fn known_target(
         &self,
         deploy: &Deploy,
@@ -56,8 +70,8 @@ impl App {
         present: &[Deployment],
     ) -> Result<Option<Target>, AppError> {
         let store = &self.0.store;
-        if let Some(name) = &deploy.instance_id {
-            return Ok(store.target_by_name(deploy.mode, name.as_str()).await?);
+        if deploy.instance_id.is_some() {
+            return Ok(None);
         }
         let same: Vec<&Deployment> = present
             .iter()
@@ -77,16 +91,6 @@ impl App {
             }
         }
     }
-}
-
-/// A new instance, with the name that the person gave or one made of the repository's.
-fn new_instance(deploy: &Deploy) -> Target {
-    let mut target = new_target(deploy.mode, String::new());
-    target.name = deploy
-        .instance_id
-        .as_ref()
-        .map_or_else(|| new_instance_name(&deploy.repository, target.id).to_string(), ToString::to_string);
-    target
 }
 
 fn region_missing() -> AppError {

@@ -17,7 +17,7 @@ use super::{PlanError, Situation, local};
 
 pub(super) fn plan(intent: &Intent, situation: &Situation<'_>) -> Result<Plan, PlanError> {
     let cluster = cluster_on_instance(&situation.deployment.instance_id);
-    let application = || local::on_cluster(intent, cluster.clone(), situation);
+    let application = || local::on_cluster(intent, &cluster, situation);
     match intent {
         Intent::Deploy(deploy) => deploy_plan(deploy, application()?, situation),
         Intent::Decommission(decommission) if is_last(decommission, situation) => {

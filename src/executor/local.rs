@@ -30,18 +30,18 @@ pub(super) fn plan(intent: &Intent, situation: &Situation<'_>) -> Result<Plan, P
         | Intent::Status(_)
         | Intent::List(_)
         | Intent::Logs(_)
-        | Intent::Cancel(_) => on_cluster(intent, cluster, situation),
+        | Intent::Cancel(_) => on_cluster(intent, &cluster, situation),
     }
 }
 
 /// What each action does with the application on a kind cluster, wherever that is.
-pub(super) fn on_cluster(intent: &Intent, cluster: ClusterName, situation: &Situation<'_>) -> Result<Plan, PlanError> {
+pub(super) fn on_cluster(intent: &Intent, cluster: &ClusterName, situation: &Situation<'_>) -> Result<Plan, PlanError> {
     match intent {
-        Intent::Deploy(deploy) => Ok(roll_out(&RollOut::of_deploy(deploy, situation), &cluster, situation)),
-        Intent::Redeploy(redeploy) => Ok(roll_out(&RollOut::of_redeploy(redeploy, situation)?, &cluster, situation)),
-        Intent::Scale(it) => Ok(Plan::Sequence(scale(it, &cluster, situation)?)),
-        Intent::Rollback(rollback) => Ok(roll_out(&RollOut::of_rollback(rollback, situation)?, &cluster, situation)),
-        Intent::Decommission(_) => Ok(Plan::Sequence(removal(&cluster))),
+        Intent::Deploy(deploy) => Ok(roll_out(&RollOut::of_deploy(deploy, situation), cluster, situation)),
+        Intent::Redeploy(redeploy) => Ok(roll_out(&RollOut::of_redeploy(redeploy, situation)?, cluster, situation)),
+        Intent::Scale(it) => Ok(Plan::Sequence(scale(it, cluster, situation)?)),
+        Intent::Rollback(rollback) => Ok(roll_out(&RollOut::of_rollback(rollback, situation)?, cluster, situation)),
+        Intent::Decommission(_) => Ok(Plan::Sequence(removal(cluster))),
         Intent::Status(_) | Intent::List(_) | Intent::Logs(_) | Intent::Cancel(_) => Err(changes_nothing()),
     }
 }

@@ -365,6 +365,26 @@ async fn an_application_lives_on_an_instance() {
 }
 
 #[tokio::test]
+async fn an_instance_that_nobody_named_has_the_same_name_each_time() {
+    let world = World::start().await;
+    world.open_ssh();
+    let mut body = world.ask_cloud("deploy");
+    body.as_object_mut().unwrap().remove("instance_id");
+
+    let plans = [0, 1].map(|_| with(body.clone(), "dry_run", true));
+    let first = world.chat(&plans[0]).await;
+    let again = world.chat(&plans[1]).await;
+    let deployed = world.chat(&body).await;
+
+    let name = deployed.body["deployment"]["instance_id"].as_str().unwrap();
+    assert!(name.starts_with("appcl-notes-"), "{name}");
+    assert_eq!(first.text(), again.text());
+    world.chat(&with(world.ask_cloud("decommission"), "instance_id", name)).await;
+    let anew = world.chat(&body).await;
+    assert_eq!(anew.body["deployment"]["instance_id"], name);
+}
+
+#[tokio::test]
 async fn a_quota_that_leaves_no_room_is_told_before_anything_is_made() {
     let world = World::start().await;
     world.aws.allow_vcpus(1);

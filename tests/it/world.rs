@@ -139,7 +139,7 @@ impl World {
             ("KIND_PROGRAM", text(&programs.kind)),
             ("TERRAFORM_PROGRAM", text(&programs.terraform)),
             ("SSH_PROGRAM", text(&programs.ssh)),
-            ("SSH_TIMEOUT_S", "5".to_owned()),
+            ("SSH_TIMEOUT_S", "2".to_owned()),
             ("SSH_ALLOWED_CIDR", "127.0.0.0/8".to_owned()),
             ("EC2_PRIVATE_KEY_BASE_PATH", text(&keys)),
             ("AWS_ENDPOINT_URL", aws.endpoint.clone()),

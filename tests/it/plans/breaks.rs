@@ -141,7 +141,7 @@ async fn a_decommission_that_breaks_at_any_step_can_be_sent_again() {
 /// What breaks on an instance only.
 const ON_INSTANCE: [Break; 2] = [
     ("provision_instance", |world| {
-        world.gates.fail("terraform-apply", "AuthorizeSecurityGroupIngress: UnauthorizedOperation")
+        world.gates.fail("terraform-apply", "AuthorizeSecurityGroupIngress: UnauthorizedOperation");
     }),
     ("bootstrap_host", |world| world.gates.fail("bootstrap", "error: the user it may not use sudo without a password")),
 ];

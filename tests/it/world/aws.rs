@@ -158,10 +158,7 @@ const IDENTITY: &str = "<GetCallerIdentityResponse xmlns=\"https://sts.amazonaws
 
 async fn answer(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: String) -> Response {
     if headers.get("x-amz-target").is_some_and(|it| it.as_bytes().ends_with(b".GetServiceQuota")) {
-        return match *inner.vcpus.lock().unwrap() {
-            Some(count) => Json(json!({"Quota": {"Value": f64::from(count)}})).into_response(),
-            None => (StatusCode::BAD_REQUEST, Json(json!({"__type": "NoSuchResourceException"}))).into_response(),
-        };
+        return quota(*inner.vcpus.lock().unwrap());
     }
     let form = Form(url::form_urlencoded::parse(body.as_bytes()).into_owned().collect());
     let action = form.0.get("Action").cloned().unwrap_or_default();
@@ -256,6 +253,13 @@ async fn answer(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: Strin
     let namespace = "http://ec2.amazonaws.com/doc/2016-11-15/";
     let text = format!("<{action}Response xmlns=\"{namespace}\"><requestId>r</requestId>{inside}</{action}Response>");
     xml(StatusCode::OK, &text)
+}
+
+fn quota(vcpus: Option<u32>) -> Response {
+    match vcpus {
+        Some(count) => Json(json!({"Quota": {"Value": f64::from(count)}})).into_response(),
+        None => (StatusCode::BAD_REQUEST, Json(json!({"__type": "NoSuchResourceException"}))).into_response(),
+    }
 }
 
 fn zones(item: impl Fn(&str) -> String, set: &str) -> String {

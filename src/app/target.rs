@@ -28,14 +28,17 @@ impl App {
         aws: Option<&AwsCredentials>,
         present: &[Deployment],
     ) -> Result<Target, AppError> {
-        let name = deploy.instance_id.clone().unwrap_or_else(|| self.instance_name(deploy, namespace));
-        let known = match self.known_target(deploy, namespace, present).await? {
-            Some(known) => Some(known),
-            None => self.0.store.target_by_name(deploy.mode, name.as_str()).await?,
+        let name = match &deploy.instance_id {
+            Some(name) => name.to_string(),
+            None => match where_it_runs(deploy, namespace, present)? {
+                Some(running) => running.instance_id.clone(),
+                None => self.instance_name(deploy, namespace).to_string(),
+            },
         };
+        let known = self.0.store.target_by_name(deploy.mode, &name).await?;
         let asked = aws.and_then(|it| it.region.clone());
         let is_there = known.as_ref().is_some_and(|it| it.made_here || it.instance.is_some());
-        let mut target = known.unwrap_or_else(|| new_target(deploy.mode, name.to_string()));
+        let mut target = known.unwrap_or_else(|| new_target(deploy.mode, name));
         if let (true, Some(asked), Some(region)) = (is_there, &asked, &target.region)
             && asked != region
         {
@@ -50,7 +53,13 @@ impl App {
         if !is_there {
             target.region = asked.or_else(|| self.0.settings.aws.region.clone());
         }
-        target.region.as_ref().ok_or_else(region_missing)?;
+        if target.region.is_none() {
+            return Err(AppError::Invalid {
+                message: "the region is missing: send `aws_region` in `aws_credentials`, or set `AWS_REGION`"
+                    .to_owned(),
+                param: "aws_credentials.aws_region",
+            });
+        }
         Ok(target)
     }
 
@@ -61,42 +70,30 @@ impl App {
         let of = format!("instance {} {namespace} {name}", deploy.repository.identity());
         derived_instance_name(&deploy.repository, &self.0.sealer.tag(&of))
     }
-
-    /// The target on which a deployment of the same repository is.
-    async fn known_target(
-        &self,
-        deploy: &Deploy,
-        namespace: &Namespace,
-        present: &[Deployment],
-    ) -> Result<Option<Target>, AppError> {
-        let store = &self.0.store;
-        if deploy.instance_id.is_some() {
-            return Ok(None);
-        }
-        let same: Vec<&Deployment> = present
-            .iter()
-            .filter(|it| it.mode == deploy.mode && it.namespace == *namespace)
-            .filter(|it| it.repository.identity() == deploy.repository.identity())
-            .filter(|it| deploy.name.as_ref().is_none_or(|name| *name == it.name))
-            .collect();
-        match same.as_slice() {
-            [] => Ok(None),
-            [one] => Ok(store.target(one.target).await?),
-            several => {
-                let names: Vec<String> = several.iter().map(|it| format!("`{}`", it.instance_id)).collect();
-                Err(AppError::Ambiguous {
-                    message: format!("it runs on several instances: {}; say which one", names.join(", ")),
-                    param: "instance_id",
-                })
-            }
-        }
-    }
 }
 
-fn region_missing() -> AppError {
-    AppError::Invalid {
-        message: "the region is missing: send `aws_region` in `aws_credentials`, or set `AWS_REGION`".to_owned(),
-        param: "aws_credentials.aws_region",
+/// The deployment of the same repository, in the same namespace and of the same name if one is given.
+fn where_it_runs<'a>(
+    deploy: &Deploy,
+    namespace: &Namespace,
+    present: &'a [Deployment],
+) -> Result<Option<&'a Deployment>, AppError> {
+    let same: Vec<&Deployment> = present
+        .iter()
+        .filter(|it| it.mode == deploy.mode && it.namespace == *namespace)
+        .filter(|it| it.repository.identity() == deploy.repository.identity())
+        .filter(|it| deploy.name.as_ref().is_none_or(|name| *name == it.name))
+        .collect();
+    match same.as_slice() {
+        [] => Ok(None),
+        [one] => Ok(Some(one)),
+        several => {
+            let names: Vec<String> = several.iter().map(|it| format!("`{}`", it.instance_id)).collect();
+            Err(AppError::Ambiguous {
+                message: format!("it runs on several instances: {}; say which one", names.join(", ")),
+                param: "instance_id",
+            })
+        }
     }
 }
 

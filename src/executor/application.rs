@@ -22,7 +22,7 @@ pub(super) struct RollOut {
     container_port: Option<Port>,
     replicas: u16,
     /// The earlier version to go back to; without one, what is built.
-    version: Option<Version>,
+    pub(super) version: Option<Version>,
 }
 
 impl RollOut {
@@ -58,11 +58,6 @@ impl RollOut {
             replicas: situation.deployment.facts.replicas.unwrap_or(1),
             version: Some(earlier_version(rollback, situation)?.clone()),
         })
-    }
-
-    /// The earlier version to go back to.
-    pub(super) fn version(&self) -> Option<&Version> {
-        self.version.as_ref()
     }
 
     /// From the repository to what the build needs.
@@ -141,14 +136,9 @@ fn earlier_version<'a>(rollback: &Rollback, situation: &Situation<'a>) -> Result
     })
 }
 
-pub(super) fn running<'a>(situation: &Situation<'a>) -> Result<&'a Version, PlanError> {
+fn running<'a>(situation: &Situation<'a>) -> Result<&'a Version, PlanError> {
     situation.deployment.facts.version.as_ref().ok_or_else(|| PlanError::NothingToDo {
         message: format!("`{}` has never run; deploy it first", situation.deployment.name),
         param: None,
     })
-}
-
-/// The action changes nothing, so it has no plan.
-pub(super) fn changes_nothing() -> PlanError {
-    PlanError::NothingToDo { message: "this action changes nothing".to_owned(), param: Some("action") }
 }

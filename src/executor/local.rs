@@ -15,7 +15,7 @@ use crate::step::remove_images::RemoveImages;
 use crate::step::remove_workspace::RemoveWorkspace;
 use crate::step::verify_removal::VerifyRemoval;
 
-use super::application::{RollOut, changes_nothing, scale};
+use super::application::{RollOut, scale};
 use super::{PlanError, Situation};
 
 pub(super) fn plan(intent: &Intent, situation: &Situation<'_>) -> Result<Plan, PlanError> {
@@ -42,12 +42,14 @@ pub(super) fn on_cluster(intent: &Intent, cluster: &ClusterName, situation: &Sit
         Intent::Scale(it) => Ok(Plan::Sequence(scale(it, cluster, situation)?)),
         Intent::Rollback(rollback) => Ok(roll_out(&RollOut::of_rollback(rollback, situation)?, cluster, situation)),
         Intent::Decommission(_) => Ok(Plan::Sequence(removal(cluster))),
-        Intent::Status(_) | Intent::List(_) | Intent::Logs(_) | Intent::Cancel(_) => Err(changes_nothing()),
+        Intent::Status(_) | Intent::List(_) | Intent::Logs(_) | Intent::Cancel(_) => {
+            Err(PlanError::NothingToDo { message: "this action changes nothing".to_owned(), param: Some("action") })
+        }
     }
 }
 
 fn roll_out(wanted: &RollOut, cluster: &ClusterName, situation: &Situation<'_>) -> Plan {
-    let image = match wanted.version() {
+    let image = match &wanted.version {
         Some(version) => Plan::step(LoadImage { cluster: cluster.clone(), image: Some(version.image.clone()) }),
         None => Plan::Parallel(vec![
             Plan::step(CreateCluster { cluster: cluster.clone() }),

@@ -162,7 +162,7 @@ impl CheckAccount {
             aws.offer(&ec2.instance_type),
             aws.zones_with(&ec2.instance_type),
             aws.subnets(ec2.subnet_id.as_deref()),
-            aws.vcpus_left(&ec2.instance_type),
+            async { if is_new { aws.vcpus_left(&ec2.instance_type).await } else { None } },
         );
         if problems.take(key_pair)? == Some(false) {
             problems.add(
@@ -180,7 +180,7 @@ impl CheckAccount {
             ));
         }
         let vcpus = offer.as_ref().and_then(Option::as_ref).map_or(0, |it| it.vcpus);
-        if let Some(left) = vcpus_left.filter(|&left| is_new && left < vcpus) {
+        if let Some(left) = vcpus_left.filter(|&left| left < vcpus) {
             problems.add(
                 Fault::Quota.code(),
                 format!(

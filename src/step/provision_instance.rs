@@ -75,7 +75,7 @@ impl Act for ProvisionInstance {
         }
         let Some(instance) = &target.instance else { return Ok(None) };
         match fate(cx, &cx.aws(&self.region).await?, instance).await? {
-            Fate::Runs(instance) => Ok(Some(self.found(cx, *instance).await?)),
+            Fate::Runs(instance) => Ok(Some(self.found(cx, &target, *instance).await?)),
             Fate::Gone => Ok(None),
         }
     }
@@ -93,7 +93,10 @@ impl Act for ProvisionInstance {
         let made = match &left {
             Some(provisioned) => provisioned.made,
             // What this operation did not begin to make is not touched.
-            None => self.has_begun(cx).await?,
+            None => match cx.store.target(cx.target.id).await? {
+                Some(target) => has_begun(cx, &target).await?,
+                None => false,
+            },
         };
         let used = cx.store.is_target_used_by_others(cx.target.id, cx.deployment.id).await?;
         let mut removed = Vec::new();
@@ -114,27 +117,20 @@ impl Act for ProvisionInstance {
 }
 
 impl ProvisionInstance {
-    /// Whether an earlier attempt or server of this operation began to make something. The lock does not tell: it may
-    /// have been given back by one whose success did not get on record any more.
-    async fn has_begun(&self, cx: &StepContext) -> Result<bool, StepError> {
-        let target = cx.store.target(cx.target.id).await?;
-        let is_ours = target.is_some_and(|it| it.made_here);
-        Ok(is_ours && Place::Here.has_begun(&cx.calls_folder(), "terraform-init").await?)
-    }
-
     /// An instance that is there already.
-    async fn found(&self, cx: &StepContext, instance: Instance) -> Result<Provisioned, StepError> {
-        let made = self.has_begun(cx).await?;
+    async fn found(&self, cx: &StepContext, target: &Target, instance: Instance) -> Result<Provisioned, StepError> {
+        let made = has_begun(cx, target).await?;
         Ok(Provisioned { instance, made, kept: self.keep || !made, alone: is_alone(cx).await? })
     }
 
     async fn provide(&self, cx: &StepContext) -> Result<Provisioned, StepError> {
         let aws = cx.aws(&self.region).await?;
         let target = cx.store.target(cx.target.id).await?;
-        if let Some(instance) = target.as_ref().and_then(|it| it.instance.as_ref())
+        if let Some(target) = &target
+            && let Some(instance) = &target.instance
             && let Fate::Runs(instance) = fate(cx, &aws, instance).await?
         {
-            return self.found(cx, *instance).await;
+            return self.found(cx, target, *instance).await;
         }
         let instance = self.make(cx, &aws, target.as_ref()).await?;
         cx.store.set_target_instance(cx.target.id, Some(&instance)).await?;
@@ -208,6 +204,12 @@ impl ProvisionInstance {
             "node_ports": { "first": ports.first, "last": ports.last },
         })
     }
+}
+
+/// Whether an earlier attempt or server of this operation began to make something. The lock does not tell: it may have
+/// been given back by one whose success did not get on record any more.
+async fn has_begun(cx: &StepContext, target: &Target) -> Result<bool, StepError> {
+    Ok(target.made_here && Place::Here.has_begun(&cx.calls_folder(), "terraform-init").await?)
 }
 
 async fn is_alone(cx: &StepContext) -> Result<bool, StepError> {

@@ -349,26 +349,24 @@ fn files_with(folder: &Path, text: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn an_application_lives_on_an_instance() {
-    let world = World::start().await;
-    world.open_ssh();
+    let world = World::on_instance().await;
 
-    let deployed = world.chat(&world.ask_cloud("deploy")).await;
+    let deployed = world.chat(&world.ask("deploy")).await;
 
     assert_eq!(deployed.state(), "succeeded", "{}", deployed.text());
     assert_eq!(deployed.body["deployment"]["public_ip"], "127.0.0.1");
     assert_eq!(world.kube.object("deployments", "team", "notes")["spec"]["replicas"], 1);
-    let same = world.chat(&world.ask_cloud("redeploy")).await;
+    let same = world.chat(&world.ask("redeploy")).await;
     assert!(same.text().contains("Nothing was built"), "{}", same.text());
-    let gone = world.chat(&world.ask_cloud("decommission")).await;
+    let gone = world.chat(&world.ask("decommission")).await;
     assert_eq!(gone.state(), "succeeded", "{}", gone.text());
     assert_eq!(world.aws.things(), NOTHING);
 }
 
 #[tokio::test]
 async fn an_instance_that_nobody_named_has_the_same_name_each_time() {
-    let world = World::start().await;
-    world.open_ssh();
-    let mut body = world.ask_cloud("deploy");
+    let world = World::on_instance().await;
+    let mut body = world.ask("deploy");
     body.as_object_mut().unwrap().remove("instance_id");
 
     let plans = [0, 1].map(|_| with(body.clone(), "dry_run", true));
@@ -379,7 +377,7 @@ async fn an_instance_that_nobody_named_has_the_same_name_each_time() {
     let name = deployed.body["deployment"]["instance_id"].as_str().unwrap();
     assert!(name.starts_with("appcl-notes-"), "{name}");
     assert_eq!(first.text(), again.text());
-    world.chat(&with(world.ask_cloud("decommission"), "instance_id", name)).await;
+    world.chat(&with(world.ask("decommission"), "instance_id", name)).await;
     let anew = world.chat(&body).await;
     assert_eq!(anew.body["deployment"]["instance_id"], name);
 }

@@ -104,7 +104,7 @@ impl World {
     /// One whose requests mean an EC2 instance, which lets this program in.
     pub(crate) async fn on_instance() -> Self {
         let world = Self { on_instance: true, ..Self::start().await };
-        world.open_ssh();
+        fs::write(world.path("ssh-open"), "").unwrap();
         world
     }
 
@@ -311,11 +311,6 @@ impl World {
     /// The clusters that kind made.
     pub(crate) fn clusters(&self) -> Vec<String> {
         inside(&self.path("clusters"))
-    }
-
-    /// Lets this program in by ssh from now on.
-    pub(crate) fn open_ssh(&self) {
-        fs::write(self.path("ssh-open"), "").unwrap();
     }
 
     /// Deploys the repository `notes` and expects it to run.

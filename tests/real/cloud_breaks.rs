@@ -72,9 +72,7 @@ fn cut_connections() -> usize {
 
 /// Decommissions and expects nothing to be left.
 async fn take_down(world: &World, instance: &str) {
-    let mut fields = World::request("decommission");
-    fields["instance_id"] = json!(instance);
-    world.ask(fields).await.ended("succeeded");
+    world.ask(World::request_on(instance, "decommission")).await.ended("succeeded");
     nothing_is_left();
 }
 
@@ -124,12 +122,7 @@ async fn an_instance_that_is_stopped_or_moved_is_found_and_one_that_vanished_is_
     let ec2 = aws_sdk_ec2::Client::new(&config);
     let deployed = world.ask(World::request("deploy")).await.ended("succeeded");
     let (name, id) = (deployed.word("instance_id"), deployed.word("ec2_instance_id"));
-    let on_it = |action: &str| {
-        let mut fields = World::request(action);
-        fields["instance_id"] = json!(name);
-        fields
-    };
-    let mut scale = on_it("scale");
+    let mut scale = World::request_on(&name, "scale");
     scale["scale_replicas"] = json!(2);
 
     ec2.stop_instances().instance_ids(&id).send().await.unwrap();
@@ -137,7 +130,7 @@ async fn an_instance_that_is_stopped_or_moved_is_found_and_one_that_vanished_is_
     world.ask(scale.clone()).await.ended("failed").says("is stopped").says("aws ec2 start-instances");
     ec2.start_instances().instance_ids(&id).send().await.unwrap();
     becomes(&ec2, &id, "running").await;
-    let moved = world.ask(on_it("deploy")).await.ended("succeeded");
+    let moved = world.ask(World::request_on(&name, "deploy")).await.ended("succeeded");
     page_with(&moved.word("app_url"), "version 1").await;
     let address = moved.word("public_ip");
     assert_eq!(moved.word("app_url"), format!("http://{address}:{}", moved.deployment("node_port")));
@@ -145,7 +138,7 @@ async fn an_instance_that_is_stopped_or_moved_is_found_and_one_that_vanished_is_
     ec2.terminate_instances().instance_ids(&id).send().await.unwrap();
     becomes(&ec2, &id, "terminated").await;
     world.ask(scale).await.ended("failed").says("is gone: somebody terminated it");
-    let anew = world.ask(on_it("deploy")).await.ended("succeeded");
+    let anew = world.ask(World::request_on(&name, "deploy")).await.ended("succeeded");
     page_with(&anew.word("app_url"), "version 1").await;
     assert_ne!(anew.word("ec2_instance_id"), id);
     take_down(&world, &name).await;

@@ -13,16 +13,16 @@ use crate::bed::{bed, run};
 use crate::cluster::page_with;
 use crate::environment::files_with;
 use crate::processes::Watch;
-use crate::server::Server;
+use crate::server::{Server, free_node_ports};
 
-/// The instances share this machine's network: no other cluster may have these.
-const NODE_PORTS: &str = "31960-31967";
 const KEY: &str = "real-key";
 
 /// The account, empty, and a server that has no credentials of its own.
 pub(crate) struct World {
     pub(crate) server: Server,
     keys: PathBuf,
+    /// The instances share this machine's network: no other cluster may have these.
+    node_ports: String,
     _account: Account,
 }
 
@@ -35,13 +35,14 @@ impl World {
         let made = run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", pem.to_str().unwrap()]);
         assert!(made.status.success(), "{made:?}");
         import_key(&fs::read_to_string(pem.with_extension("pem.pub")).unwrap()).await;
-        let server = Server::start_with(name, NODE_PORTS, &settings_with(&keys, settings)).await;
-        Self { server, keys, _account: account }
+        let node_ports = free_node_ports(8);
+        let server = Server::start_with(name, &node_ports, &settings_with(&keys, settings)).await;
+        Self { server, keys, node_ports, _account: account }
     }
 
     /// A server with a workspace of its own, and the same account and keys.
     async fn second_server(&self, name: &str) -> Server {
-        Server::start_with(name, NODE_PORTS, &settings_with(&self.keys, &[])).await
+        Server::start_with(name, &self.node_ports, &settings_with(&self.keys, &[])).await
     }
 
     /// A request with the fields that the README shows.
@@ -60,6 +61,13 @@ impl World {
         if ["deploy", "redeploy"].contains(&action) {
             fields["git_token"] = json!(bed().git_token);
         }
+        fields
+    }
+
+    /// The same on the instance of this name.
+    pub(crate) fn request_on(instance: &str, action: &str) -> Value {
+        let mut fields = Self::request(action);
+        fields["instance_id"] = json!(instance);
         fields
     }
 
@@ -120,8 +128,7 @@ async fn an_application_lives_on_an_instance_from_deploy_to_decommission_and_no_
     assert!(instance.starts_with("appcl-ledger-"), "{instance}");
 
     let lifecycle = |action: &str| {
-        let mut fields = World::request(action);
-        fields["instance_id"] = json!(instance);
+        let mut fields = World::request_on(&instance, action);
         fields["public_ip"] = json!(address);
         fields
     };
@@ -205,9 +212,8 @@ async fn trouble_at_aws_is_told_and_leaves_nothing() {
     let down = json!({"service": "ec2", "action": "Describe*", "error": "InternalError", "status": 503, "times": 12});
     let outage = world.deploy_with(down).await;
     assert_eq!(outage["state"], "succeeded", "an outage of some seconds is waited for: {outage:#}");
-    let mut removal = World::request("decommission");
-    removal["instance_id"] = outage["deployment"]["instance_id"].clone();
-    world.ask(removal).await.ended("succeeded");
+    let instance = outage["deployment"]["instance_id"].as_str().unwrap();
+    world.ask(World::request_on(instance, "decommission")).await.ended("succeeded");
     nothing_is_left();
 
     world.again().await;

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::bed::{Repository, must};
 use crate::cluster::page_with;
-use crate::server::Server;
+use crate::server::{Server, free_node_ports};
 
 fn request(repository: &Repository, action: &str, namespace: &str) -> Value {
     json!({
@@ -14,20 +14,26 @@ fn request(repository: &Repository, action: &str, namespace: &str) -> Value {
 }
 
 /// Of the two node ports that the server uses the cluster maps only the first.
-const CONFIG: &str = "
+fn config(mapped: &str) -> String {
+    format!(
+        "
 kind: Cluster
 apiVersion: kind.x-k8s.io/v1alpha4
 nodes:
 - role: control-plane
   extraPortMappings:
-  - {containerPort: 31028, hostPort: 31028, listenAddress: 127.0.0.1}
-";
+  - {{containerPort: {mapped}, hostPort: {mapped}, listenAddress: 127.0.0.1}}
+"
+    )
+}
 
 #[tokio::test]
 async fn a_cluster_of_somebody_else_is_used_and_stays_and_is_diagnosed_when_it_is_broken() {
-    let server = Server::start("foreign", "31028-31029").await;
+    let node_ports = free_node_ports(2);
+    let (first, second) = node_ports.split_once('-').unwrap();
+    let server = Server::start("foreign", &node_ports).await;
     let cluster = server.cluster();
-    cluster.create(CONFIG);
+    cluster.create(&config(first));
     let repository = Repository::page("guest");
 
     let mapped = server.ask(request(&repository, "deploy", "mapped")).await.ended("succeeded");
@@ -35,9 +41,9 @@ async fn a_cluster_of_somebody_else_is_used_and_stays_and_is_diagnosed_when_it_i
 
     let (mapped, unmapped) =
         if mapped.word("app_url").contains("localhost") { (mapped, unmapped) } else { (unmapped, mapped) };
-    assert_eq!(mapped.word("app_url"), "http://localhost:31028");
+    assert_eq!(mapped.word("app_url"), format!("http://localhost:{first}"));
     page_with(&mapped.word("app_url"), "version 1").await;
-    let unmapped = unmapped.says("port-forward").says("does not map node port 31029");
+    let unmapped = unmapped.says("port-forward").says(&format!("does not map node port {second}"));
     page_with(&unmapped.word("app_url"), "version 1").await;
 
     let gone = server.ask(request(&repository, "decommission", "mapped")).await.ended("succeeded");

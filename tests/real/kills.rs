@@ -14,7 +14,7 @@ use crate::bed::Repository;
 use crate::cloud_local::World;
 use crate::cluster::page_with;
 use crate::processes::Watch;
-use crate::server::Server;
+use crate::server::{Server, free_node_ports};
 
 /// The steps of a deploy and of a redeploy, and about how many milliseconds each takes.
 const ROLL_OUT: [(&str, u64); 9] = [
@@ -104,7 +104,7 @@ fn rounds_on_instance() -> Vec<[Point; 2]> {
 
 #[tokio::test]
 async fn a_server_that_is_killed_at_any_moment_carries_on() {
-    let server = Server::start("kills", "31024-31025").await;
+    let server = Server::start("kills", &free_node_ports(2)).await;
     let repository = Repository::page("killed");
     let watch = Watch::begin();
 
@@ -148,10 +148,9 @@ async fn a_server_that_is_killed_at_any_moment_carries_on_on_an_instance() {
         let before = calls("RunInstances").await;
         let deployed = killed(&world.server, World::request("deploy"), points[0]).await;
         page_with(deployed["deployment"]["app_url"].as_str().unwrap(), "version 1").await;
-        let mut removal = World::request("decommission");
-        removal["instance_id"] = deployed["deployment"]["instance_id"].clone();
+        let instance = deployed["deployment"]["instance_id"].as_str().unwrap();
 
-        killed(&world.server, removal, points[1]).await;
+        killed(&world.server, World::request_on(instance, "decommission"), points[1]).await;
         nothing_is_left();
         for folder in ["operations", "targets"] {
             let left = std::fs::read_dir(world.server.workspace().join(folder)).map_or(0, Iterator::count);

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::bed::{CRASHES, Repository, dockerfile};
 use crate::cluster::page_with;
 use crate::processes::Watch;
-use crate::server::Server;
+use crate::server::{Server, free_node_ports};
 
 fn request(repository: &Repository, action: &str, namespace: &str) -> Value {
     json!({
@@ -21,7 +21,7 @@ fn and_the_cluster(mut request: Value) -> Value {
 
 #[tokio::test]
 async fn two_that_arrive_together_make_one_cluster_which_goes_with_the_last() {
-    let server = Server::start("empty", "31020-31021").await;
+    let server = Server::start("empty", &free_node_ports(2)).await;
     let (good, bad) = (Repository::page("together"), Repository::page("together-but-broken"));
     bad.commit(&[("Dockerfile", &dockerfile(CRASHES))]);
     let watch = Watch::begin();

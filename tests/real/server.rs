@@ -24,7 +24,7 @@ static SHARED: OnceCell<Server> = OnceCell::const_new();
 
 /// The server that most stories share, each in namespaces of its own.
 pub(crate) async fn shared() -> &'static Server {
-    SHARED.get_or_init(|| Server::start("shared", "31000-31019")).await
+    SHARED.get_or_init(|| Server::start("shared", &free_node_ports(20))).await
 }
 
 /// A server that can be killed and started again.
@@ -210,6 +210,15 @@ impl Drop for Server {
         self.kill();
         self.cluster().delete();
     }
+}
+
+/// As many node ports in a row that nobody listens on: a range for one cluster, as the setting takes it.
+pub(crate) fn free_node_ports(count: u16) -> String {
+    static NEXT: AtomicU16 = AtomicU16::new(31_000);
+    let is_free = |port: u16| TcpListener::bind(("0.0.0.0", port)).is_ok();
+    let mut candidates = std::iter::repeat_with(|| NEXT.fetch_add(count, Ordering::Relaxed));
+    let first = candidates.find(|first| (*first..first + count).all(is_free)).unwrap();
+    format!("{first}-{}", first + count - 1)
 }
 
 /// A port below those that the system gives to clients: nobody takes it while the server is down.

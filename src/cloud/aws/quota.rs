@@ -36,8 +36,8 @@ fn vcpus(instance: &Instance) -> i64 {
 }
 
 fn is_standard(instance_type: &str) -> bool {
-    let letters = instance_type.trim_start_matches(|c: char| c.is_ascii_lowercase());
-    STANDARD.contains(&&instance_type[..instance_type.len() - letters.len()])
+    let family = instance_type.split(|c: char| !c.is_ascii_lowercase()).next();
+    family.is_some_and(|letters| STANDARD.contains(&letters))
 }
 
 #[cfg(test)]

@@ -83,18 +83,21 @@ impl Kube {
             self.hurry_idle_pods(namespace, deployment).await?;
             self.wait_until_gone::<Deployment>(namespace, deployment).await?;
             self.wait_until_gone::<ReplicaSet>(namespace, deployment).await?;
-            self.wait_until_gone::<Pod>(namespace, deployment).await?;
-            self.wait_until_gone::<Service>(namespace, deployment).await?;
-            self.wait_until_gone::<Ingress>(namespace, deployment).await
+            self.wait_until_gone::<Pod>(namespace, deployment).await
         })
         .await
         .map_err(|_| within(format!("the pods in namespace `{namespace}` to go")))??;
         // The environment goes last: pods that are still there may read it when they restart.
         receipt.extend(self.delete_kind::<Secret>(namespace, deployment, &[]).await?);
         // What Kubernetes has not collected yet would make the namespace look inhabited.
-        tokio::time::timeout_at(deadline, self.wait_until_gone::<Secret>(namespace, deployment).boxed())
+        let rest = try_join_all([
+            self.wait_until_gone::<Service>(namespace, deployment).boxed(),
+            self.wait_until_gone::<Ingress>(namespace, deployment).boxed(),
+            self.wait_until_gone::<Secret>(namespace, deployment).boxed(),
+        ]);
+        tokio::time::timeout_at(deadline, rest)
             .await
-            .map_err(|_| within(format!("the environment in namespace `{namespace}` to go")))??;
+            .map_err(|_| within(format!("what belongs to the application in namespace `{namespace}` to go")))??;
         if fate == NamespaceFate::DeleteIfEmpty {
             let gone = tokio::time::timeout_at(deadline, self.delete_namespace(namespace, lines).boxed())
                 .await

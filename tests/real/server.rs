@@ -24,7 +24,7 @@ static SHARED: OnceCell<Server> = OnceCell::const_new();
 
 /// The server that most stories share, each in namespaces of its own.
 pub(crate) async fn shared() -> &'static Server {
-    SHARED.get_or_init(|| Server::start("shared", &free_node_ports(20))).await
+    SHARED.get_or_init(|| async { Server::start("shared", &free_node_ports(20)).await }).await
 }
 
 /// A server that can be killed and started again.

@@ -12,6 +12,7 @@ mod bed;
 mod bootstrap;
 mod broken;
 mod cloud_breaks;
+mod cloud_hosted;
 mod cloud_local;
 mod cluster;
 mod environment;

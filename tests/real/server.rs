@@ -24,7 +24,7 @@ static SHARED: OnceCell<Server> = OnceCell::const_new();
 
 /// The server that most stories share, each in namespaces of its own.
 pub(crate) async fn shared() -> &'static Server {
-    SHARED.get_or_init(|| Server::start("shared", &free_node_ports(20))).await
+    SHARED.get_or_init(|| async { Server::start("shared", &free_node_ports(20)).await }).await
 }
 
 /// A server that can be killed and started again.
@@ -187,6 +187,12 @@ impl Server {
     pub(crate) async fn get(&self, path: &str) -> Value {
         let response = self.client.get(format!("{}{path}", self.base)).send().await.unwrap();
         response.json().await.unwrap()
+    }
+
+    /// Posts to one of its routes that needs no body.
+    pub(crate) async fn post_to(&self, path: &str) {
+        let response = self.client.post(format!("{}{path}", self.base)).send().await.unwrap();
+        assert!(response.status().is_success(), "{path}: {}", response.text().await.unwrap());
     }
 
     fn post(&self, body: &Value) -> reqwest::RequestBuilder {

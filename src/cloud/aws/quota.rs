@@ -27,6 +27,44 @@ impl Aws {
     }
 }
 
+/// A quota that a new EKS cluster takes one or several of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Room {
+    /// What it counts, in words.
+    pub what: &'static str,
+    /// Its code.
+    pub code: &'static str,
+    /// How many the account may still have here.
+    pub left: i64,
+}
+
+impl Aws {
+    /// What is left of the quotas that a new EKS cluster touches; those that AWS does not tell are left out.
+    pub async fn room_for_cluster(&self) -> Vec<Room> {
+        let (vpcs, addresses, balancers) = tokio::join!(
+            async { self.ec2.describe_vpcs().send().await.ok().map(|it| it.vpcs().len()) },
+            async { self.ec2.describe_addresses().send().await.ok().map(|it| it.addresses().len()) },
+            async { self.count_balancers().await.ok() },
+        );
+        // Names and codes as in the Service Quotas console.
+        let quotas = [
+            ("VPCs", "vpc", "L-F678F1CE", vpcs),
+            ("Elastic IP addresses", "ec2", "L-0263D0A3", addresses),
+            ("network load balancers", "elasticloadbalancing", "L-69A177A2", balancers),
+        ];
+        let mut rooms = Vec::new();
+        for (what, service, code, used) in quotas {
+            let answer = self.quotas.get_service_quota().service_code(service).quota_code(code).send().await;
+            let quota = answer.ok().and_then(|it| it.quota().and_then(|it| it.value()));
+            if let (Some(quota), Some(used)) = (quota, used.and_then(|it| i64::try_from(it).ok())) {
+                #[expect(clippy::cast_possible_truncation, reason = "a quota is a small whole number")]
+                rooms.push(Room { what, code, left: (quota as i64 - used).max(0) });
+            }
+        }
+        rooms
+    }
+}
+
 /// What an instance takes of the quota.
 fn vcpus(instance: &Instance) -> i64 {
     let counts = instance.instance_type().is_some_and(|it| is_standard(it.as_str()));

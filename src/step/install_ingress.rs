@@ -122,16 +122,12 @@ impl InstallIngress {
             Some(service) => Front::look(&aws, &service).await?,
             None => Front::default(),
         };
-        let certificate = before.certificate.or_else(|| own.clone());
+        let certificate = before.certificate.clone().or_else(|| own.clone());
         cx.lines.progress("installing the ingress controller");
         install(cx, &aws, &known, certificate.as_deref()).await?;
         let front = until_served(cx, &aws, &kube, certificate.as_deref()).await?;
-        if let (Some(own), Some(listener)) = (&own, &front.listener)
-            && !front.serves(own)
-        {
-            // One listener has many certificates, and serves the one that the client asks for by name.
-            aws.add_certificate(listener, own).await?;
-        }
+        let others: Vec<String> = before.further.into_iter().chain(own).collect();
+        front.serve(&aws, &others).await?;
         match front.balancer {
             Some(balancer) => self.installed(cx, balancer).await,
             None => Err(late(cx, "there is no load balancer".to_owned())),
@@ -177,6 +173,15 @@ impl Front {
             front.further.retain(|it| Some(it) != front.certificate.as_ref());
         }
         Ok(front)
+    }
+
+    /// Lets the listener serve these certificates too: it has many, and serves the one that a client asks for by name.
+    pub(super) async fn serve(&self, aws: &Aws, certificates: &[String]) -> Result<(), StepError> {
+        let Some(listener) = &self.listener else { return Ok(()) };
+        for certificate in certificates.iter().filter(|it| !self.serves(it)) {
+            aws.add_certificate(listener, certificate).await?;
+        }
+        Ok(())
     }
 
     fn serves(&self, certificate: &String) -> bool {

@@ -66,12 +66,11 @@ pub(super) async fn release(cx: &StepContext, region: &Region) -> Result<Vec<Str
         let next = front.further.first().cloned();
         cx.lines.progress("serving the load balancer without its certificate");
         install(cx, &aws, &known, next.as_deref()).await?;
-        let front = until_served(cx, &aws, &kube, next.as_deref()).await?;
-        if let (Some(listener), Some(next)) = (&front.listener, &next)
-            && front.further.contains(next)
-        {
-            aws.remove_certificate(listener, next).await?;
+        let now = until_served(cx, &aws, &kube, next.as_deref()).await?;
+        if let (Some(listener), Some(next)) = (&now.listener, next.filter(|next| now.further.contains(next))) {
+            aws.remove_certificate(listener, &next).await?;
         }
+        now.serve(&aws, front.further.get(1..).unwrap_or_default()).await?;
     }
     Ok(Vec::new())
 }

@@ -155,10 +155,19 @@ impl StepContext {
         if self.try_output::<super::DestroyInstance>()?.is_some() {
             return Ok(true);
         }
-        let instance = self.try_output::<super::ProvisionInstance>()?.map(|it| it.made && !it.kept);
-        let cluster = self.try_output::<ProvisionCluster>()?.map(|it| it.made && !it.kept);
-        Ok(instance.or(cluster).unwrap_or_default()
-            && !self.store.is_target_used_by_others(self.target.id, self.deployment.id).await?)
+        let provisioned = self.try_output::<super::ProvisionInstance>()?;
+        Ok(provisioned.is_some_and(|it| it.made && !it.kept) && !self.is_target_shared().await?)
+    }
+
+    /// Whether the EKS cluster goes when the operation that made it is taken back. What was built for it is here.
+    pub(super) async fn cluster_goes(&self) -> Result<bool, StepError> {
+        let provisioned = self.try_output::<ProvisionCluster>()?;
+        Ok(provisioned.is_some_and(|it| it.made && !it.kept) && !self.is_target_shared().await?)
+    }
+
+    /// Whether other deployments are on the target, or about to be.
+    pub(super) async fn is_target_shared(&self) -> Result<bool, StepError> {
+        Ok(self.store.is_target_used_by_others(self.target.id, self.deployment.id).await?)
     }
 }
 

@@ -39,7 +39,7 @@ impl Act for DestroyCluster {
 
     async fn run(&self, cx: &StepContext) -> Result<Removed, StepError> {
         cx.lock_target().await?;
-        if cx.store.is_target_used_by_others(cx.target.id, cx.deployment.id).await? {
+        if cx.is_target_shared().await? {
             cx.store.unlock_target(cx.target.id, cx.operation).await?;
             return Err(StepError::Permanent(Failure {
                 code: "target_in_use".into(),

@@ -93,12 +93,12 @@ impl Act for InstallIngress {
     }
 
     async fn undo(&self, cx: &StepContext, left: Option<IngressInstalled>) -> Result<Vec<String>, StepError> {
-        let goes = cx.target_goes().await?;
+        let goes = cx.cluster_goes().await?;
         let made = match &left {
             Some(installed) => installed.made,
             None => self.has_begun(cx).await?,
         };
-        let is_alone = !cx.store.is_target_used_by_others(cx.target.id, cx.deployment.id).await?;
+        let is_alone = !cx.is_target_shared().await?;
         let is_new = cx.deployment.facts.version.is_none();
         cx.lock_target().await?;
         let removed = if goes || (made && is_alone && is_new) {

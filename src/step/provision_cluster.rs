@@ -92,7 +92,7 @@ impl Act for ProvisionCluster {
                 None => false,
             },
         };
-        let used = cx.store.is_target_used_by_others(cx.target.id, cx.deployment.id).await?;
+        let used = cx.is_target_shared().await?;
         let mut removed = Vec::new();
         match (made, left) {
             (true, Some(provisioned)) if self.keep => cx.lines.warning(format!(
@@ -237,7 +237,7 @@ async fn has_begun(cx: &StepContext, target: &Target) -> Result<bool, StepError>
 }
 
 async fn is_alone(cx: &StepContext) -> Result<bool, StepError> {
-    Ok(!cx.store.is_target_used_by_others(cx.target.id, cx.deployment.id).await?)
+    Ok(!cx.is_target_shared().await?)
 }
 
 /// Writes a kubeconfig for the person, who gets tokens from AWS' own program: it holds no secret.

@@ -47,7 +47,7 @@ impl Act for UninstallIngress {
 
     async fn run(&self, cx: &StepContext) -> Result<Removed, StepError> {
         cx.lock_target().await?;
-        let result = if cx.store.is_target_used_by_others(cx.target.id, cx.deployment.id).await? {
+        let result = if cx.is_target_shared().await? {
             super::release_ingress::release(cx, &self.region).await
         } else {
             uninstall(cx, &self.region, self.whole_cluster).await

@@ -11,10 +11,7 @@ use crate::answer::Answer;
 use crate::bed::{Repository, must, variable};
 use crate::environment::files_with;
 use crate::processes::Watch;
-use crate::server::Server;
-
-/// No kind cluster of this machine is used.
-const NODE_PORTS: &str = "31970-31971";
+use crate::server::{Server, free_node_ports};
 
 /// The account, empty but for a hosted zone, and a server that has no credentials of its own.
 struct World {
@@ -35,7 +32,7 @@ impl World {
             ("RETRY_BASE_MS", "50"),
         ];
         all.extend(settings);
-        let server = Server::start_with(name, NODE_PORTS, &all).await;
+        let server = Server::start_with(name, &free_node_ports(2), &all).await;
         Self { server, zone: zone().await, _account: account }
     }
 

@@ -231,7 +231,6 @@ text_id!(
     "a Route53 hosted zone id such as `Z2FDTNDATAQYW2`",
     |text| {
         (2..=32).contains(&text.len())
-            && text.starts_with('Z')
             && text.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit())
     }
 );

@@ -45,10 +45,22 @@ resource "aws_subnet" "private" {
   })
 }
 
+# The argument that says "in a VPC" has another name since version 5 of the provider, and AWS knows no other addresses any
+# more. But version 3 then takes no tags here.
 resource "aws_eip" "nat" {
   count      = local.gateways
-  tags       = local.tags
   depends_on = [aws_internet_gateway.cluster]
+
+  lifecycle {
+    ignore_changes = [tags, tags_all]
+  }
+}
+
+resource "aws_ec2_tag" "nat" {
+  for_each    = { for it in setproduct(range(local.gateways), keys(local.tags)) : "${it[0]}/${it[1]}" => it }
+  resource_id = aws_eip.nat[each.value[0]].allocation_id
+  key         = each.value[1]
+  value       = local.tags[each.value[1]]
 }
 
 resource "aws_nat_gateway" "cluster" {

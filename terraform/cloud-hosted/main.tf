@@ -56,16 +56,22 @@ resource "aws_eip" "nat" {
   }
 }
 
+# Version 3 calls an address by itself until it is looked up.
+data "aws_eip" "nat" {
+  count     = local.gateways
+  public_ip = aws_eip.nat[count.index].public_ip
+}
+
 resource "aws_ec2_tag" "nat" {
   for_each    = { for it in setproduct(range(local.gateways), keys(local.tags)) : "${it[0]}/${it[1]}" => it }
-  resource_id = aws_eip.nat[each.value[0]].allocation_id
+  resource_id = data.aws_eip.nat[each.value[0]].id
   key         = each.value[1]
   value       = local.tags[each.value[1]]
 }
 
 resource "aws_nat_gateway" "cluster" {
   count         = local.gateways
-  allocation_id = aws_eip.nat[count.index].id
+  allocation_id = data.aws_eip.nat[count.index].id
   subnet_id     = aws_subnet.public[count.index].id
   tags          = local.tags
   depends_on    = [aws_internet_gateway.cluster]

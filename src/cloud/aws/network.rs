@@ -104,6 +104,7 @@ impl Aws {
             gone(answer.map(drop).map_err(|error| AwsError::of("ec2:DeleteSubnet", &error)))?;
         }
         for id in of(Kind::RouteTable) {
+            self.disassociate(id).await?;
             let answer = ec2.delete_route_table().route_table_id(id).send().await;
             gone(answer.map(drop).map_err(|error| AwsError::of("ec2:DeleteRouteTable", &error)))?;
         }
@@ -125,6 +126,22 @@ impl Aws {
         for id in of(Kind::Vpc) {
             let answer = ec2.delete_vpc().vpc_id(id).send().await;
             gone(answer.map(drop).map_err(|error| AwsError::of("ec2:DeleteVpc", &error)))?;
+        }
+        Ok(())
+    }
+
+    /// Takes a route table off its subnets.
+    async fn disassociate(&self, table: &str) -> Result<(), AwsError> {
+        let answer = self.ec2.describe_route_tables().route_table_ids(table).send().await;
+        let tables = match answer.map_err(|error| AwsError::of("ec2:DescribeRouteTables", &error)) {
+            Ok(answer) => answer.route_tables.unwrap_or_default(),
+            Err(error) if error.fault == Fault::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let associations = tables.iter().flat_map(|it| it.associations()).filter(|it| it.main() != Some(true));
+        for id in associations.filter_map(|it| it.route_table_association_id()) {
+            let answer = self.ec2.disassociate_route_table().association_id(id).send().await;
+            gone(answer.map(drop).map_err(|error| AwsError::of("ec2:DisassociateRouteTable", &error)))?;
         }
         Ok(())
     }

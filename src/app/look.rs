@@ -10,11 +10,7 @@ use crate::step::ssh_address;
 use crate::store::record::{Deployment, Instance};
 
 impl App {
-    pub(super) async fn kube(
-        &self,
-        deployment: &Deployment,
-        aws: Option<&AwsCredentials>,
-    ) -> Result<Kube, AppError> {
+    pub(super) async fn kube(&self, deployment: &Deployment, aws: Option<&AwsCredentials>) -> Result<Kube, AppError> {
         let folder = self.0.settings.store.workspace.join("targets").join(deployment.target.to_string());
         let conflict = |message: String| AppError::Conflict { message, param: Some("instance_id") };
         match deployment.mode {

@@ -74,7 +74,6 @@ impl Keys {
         }
         SecretString::from(serde_json::Value::from(object).to_string())
     }
-
 }
 
 impl From<&Keys> for Credentials {

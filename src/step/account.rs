@@ -106,7 +106,10 @@ impl StepContext {
             Ok(()) => Ok(()),
             Err(error) if error.is_transient() || error.is_cancelled() => Err(error.into()),
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "Terraform does not destroy: it is done without");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "Terraform does not destroy: it is done without"
+                );
                 Ok(())
             }
         }

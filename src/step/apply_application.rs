@@ -7,8 +7,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 use super::build_image::{BuildImage, Built};
-use super::create_cluster::CreateCluster;
 use super::check_hosted_account::CheckHostedAccount;
+use super::create_cluster::CreateCluster;
 use super::install_ingress::InstallIngress;
 use super::load_image::load_on_nodes;
 use super::provision_repository::repository_name;

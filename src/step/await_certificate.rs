@@ -73,7 +73,8 @@ impl AwaitCertificate {
         let start = tokio::time::Instant::now();
         let settings = &cx.settings.ingress;
         loop {
-            let found = aws.certificate(&requested.arn).await?.ok_or_else(|| refused("it was deleted", &requested.arn))?;
+            let found =
+                aws.certificate(&requested.arn).await?.ok_or_else(|| refused("it was deleted", &requested.arn))?;
             if found.is_issued {
                 return Ok(CertificateIssued { arn: requested.arn });
             }
@@ -89,7 +90,8 @@ impl AwaitCertificate {
                         requested.host.name,
                         settings.certificate_timeout.as_secs()
                     ),
-                    next_step: "Add what is missing, then send the request again; or raise `CERTIFICATE_TIMEOUT_S`".into(),
+                    next_step: "Add what is missing, then send the request again; or raise `CERTIFICATE_TIMEOUT_S`"
+                        .into(),
                     output: Vec::new(),
                 }));
             }

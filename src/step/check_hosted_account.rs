@@ -84,7 +84,7 @@ impl Act for CheckHostedAccount {
                     "Send the credentials of that account, or another `instance_id` for a new cluster",
                 );
             } else if !is_there {
-                self.check_region(cx, &aws, &mut checked, &mut problems).await?;
+                Box::pin(self.check_region(cx, &aws, &mut checked, &mut problems)).await?;
             }
             if let Some(domain) = &self.domain {
                 checked.host = self.check_domain(cx, &aws, domain, &mut problems).await?.or(checked.host);
@@ -143,7 +143,10 @@ impl CheckHostedAccount {
                         "a cluster takes {takes} more {}, and the account's quota in {} leaves {}",
                         room.what, self.region, room.left
                     ),
-                    &format!("Ask for more with the quota `{}` in the Service Quotas console, or remove some", room.code),
+                    &format!(
+                        "Ask for more with the quota `{}` in the Service Quotas console, or remove some",
+                        room.code
+                    ),
                 );
             }
         }
@@ -191,7 +194,10 @@ impl CheckHostedAccount {
         if zone.is_private {
             problems.add(
                 "zone_private",
-                format!("the hosted zone `{}` ({}) is private: nobody outside would find the name", domain.zone, zone.name),
+                format!(
+                    "the hosted zone `{}` ({}) is private: nobody outside would find the name",
+                    domain.zone, zone.name
+                ),
                 "Send the id of a public zone as `base_hosted_zone_id`",
             );
             return Ok(None);

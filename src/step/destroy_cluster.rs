@@ -48,7 +48,7 @@ impl Act for DestroyCluster {
                 output: Vec::new(),
             }));
         }
-        let removed = destroy(cx, &self.region).await?;
+        let removed = Box::pin(destroy(cx, &self.region)).await?;
         cx.store.unlock_target(cx.target.id, cx.operation).await?;
         Ok(Removed { removed })
     }
@@ -67,7 +67,7 @@ pub(super) async fn destroy(cx: &StepContext, region: &Region) -> Result<Vec<Str
     if let Some(known) = &known {
         expect_owner_of_cluster(&aws, known).await?;
     }
-    let there = aws.network_of(cx.target.id, name).await?;
+    let there = Box::pin(aws.network_of(cx.target.id, name)).await?;
     // A load balancer that outlived its Service, or its cluster, would keep the network from going.
     clear_balancers(cx, &aws, known.as_ref().map(|it| it.vpc.as_str())).await?;
     let terraform = Terraform::new(&cx.settings);

@@ -130,7 +130,7 @@ impl InstallIngress {
         front.serve(&aws, &others).await?;
         match front.balancer {
             Some(balancer) => self.installed(cx, balancer).await,
-            None => Err(late(cx, "there is no load balancer".to_owned())),
+            None => Err(late(cx, "there is no load balancer")),
         }
     }
 
@@ -160,10 +160,8 @@ pub(super) struct Front {
 
 impl Front {
     pub(super) async fn look(aws: &Aws, service: &BalancedService) -> Result<Self, StepError> {
-        let mut front = Self {
-            certificate: service.annotations.get(&format!("{BALANCER}ssl-cert")).cloned(),
-            ..Self::default()
-        };
+        let mut front =
+            Self { certificate: service.annotations.get(&format!("{BALANCER}ssl-cert")).cloned(), ..Self::default() };
         let Some(hostname) = &service.hostname else { return Ok(front) };
         front.balancer = aws.balancer(hostname).await?;
         let Some(balancer) = &front.balancer else { return Ok(front) };
@@ -185,7 +183,8 @@ impl Front {
     }
 
     fn serves(&self, certificate: &String) -> bool {
-        self.listener.is_some() && (self.certificate.as_ref() == Some(certificate) || self.further.contains(certificate))
+        self.listener.is_some()
+            && (self.certificate.as_ref() == Some(certificate) || self.further.contains(certificate))
     }
 }
 
@@ -255,7 +254,7 @@ pub(super) async fn until_served(
                 Some(service) => kube.warning_about(service).await?,
                 None => None,
             };
-            return Err(late(cx, warning.unwrap_or(state)));
+            return Err(late(cx, &warning.unwrap_or(state)));
         }
         tokio::select! {
             () = tokio::time::sleep(PAUSE) => (),
@@ -264,7 +263,7 @@ pub(super) async fn until_served(
     }
 }
 
-fn late(cx: &StepContext, state: String) -> StepError {
+fn late(cx: &StepContext, state: &str) -> StepError {
     StepError::Permanent(Failure {
         code: "load_balancer_timed_out".into(),
         message: format!(

@@ -101,7 +101,7 @@ impl Act for ProvisionCluster {
             )),
             (true, _) if !used => {
                 cx.lock_target().await?;
-                removed = destroy(cx, &self.region).await?;
+                removed = Box::pin(destroy(cx, &self.region)).await?;
             }
             (true | false, _) => (),
         }

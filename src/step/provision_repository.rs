@@ -86,9 +86,9 @@ impl Act for ProvisionRepository {
 pub(super) fn repository_name(cx: &StepContext) -> String {
     let cluster = &cx.target.name;
     // "repositoryName" of CreateRepository in the API reference.
-    let fits = cluster.split(['-', '_']).all(|word| {
-        !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
-    });
+    let fits = cluster
+        .split(['-', '_'])
+        .all(|word| !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()));
     let cluster = if fits { cluster.clone() } else { format!("cluster-{}", short_hash(&[cluster], 12)) };
     format!("{cluster}/{}/{}", cx.deployment.namespace, cx.deployment.name)
 }

@@ -63,7 +63,11 @@ impl Act for UninstallIngress {
 }
 
 /// Removes the controller; with the whole cluster, every Service of type `LoadBalancer` too.
-pub(super) async fn uninstall(cx: &StepContext, region: &Region, whole_cluster: bool) -> Result<Vec<String>, StepError> {
+pub(super) async fn uninstall(
+    cx: &StepContext,
+    region: &Region,
+    whole_cluster: bool,
+) -> Result<Vec<String>, StepError> {
     let aws = cx.aws(region).await?;
     let cluster = cluster_on_instance(&cx.deployment.instance_id);
     let Ok(known) = cx.cluster() else { return Ok(Vec::new()) };

@@ -35,7 +35,7 @@ impl Act for VerifyAccount {
         let aws = cx.aws(&self.region).await?;
         let mut left = aws.tagged(cx.target.id).await?;
         if cx.target.mode == Mode::CloudHosted {
-            left.extend(aws.network_of(cx.target.id, &cx.target.name).await?);
+            left.extend(Box::pin(aws.network_of(cx.target.id, &cx.target.name)).await?);
             left.extend(aws.balancers_of_cluster(&cx.target.name).await?.into_iter().map(Resource::from));
         }
         if left.is_empty() {

@@ -113,7 +113,8 @@ impl VerifyApplication {
             && let Some(address) =
                 tokio::net::lookup_host((balancer.as_str(), 443)).await.ok().and_then(|mut found| found.next())
         {
-            cx.lines.warning(format!("The name `{}` is not known everywhere yet; that can take some minutes.", host.name));
+            cx.lines
+                .warning(format!("The name `{}` is not known everywhere yet; that can take some minutes.", host.name));
             way.at = Some((host.name, address));
         }
         let http_status = fetch(cx, &url, &way).await?;

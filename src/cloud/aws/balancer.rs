@@ -1,7 +1,7 @@
 //! Network load balancers: those that a cluster's Services of type `LoadBalancer` have.
 
 use aws_sdk_ec2::types::Filter;
-use aws_sdk_elasticloadbalancingv2::types::{Certificate, LoadBalancer, ProtocolEnum};
+use aws_sdk_elasticloadbalancingv2::types::{Certificate, LoadBalancer, ProtocolEnum, TagDescription};
 
 use super::{Aws, AwsError, Fault};
 
@@ -74,7 +74,7 @@ impl Aws {
             };
             let is_ours = |it: &&Balancer| {
                 let of_it = answer.tag_descriptions().iter().filter(|tags| tags.resource_arn() == Some(&it.arn));
-                of_it.flat_map(|it| it.tags()).any(|tag| {
+                of_it.flat_map(TagDescription::tags).any(|tag| {
                     tag.key() == Some(tags[0].as_str())
                         || (tag.key() == Some(tags[1].as_str()) && tag.value() == Some(cluster))
                 })

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use aws_sdk_acm::types::{CertificateStatus, CertificateSummary, DomainValidation};
+use aws_sdk_route53::types::{HostedZoneConfig, ResourceRecord};
 
 use super::{Aws, AwsError, Fault, TARGET_TAG};
 use crate::id::{HostedZoneId, TargetId};
@@ -45,7 +46,7 @@ impl Aws {
                 let zone = answer.hosted_zone();
                 Ok(Some(Zone {
                     name: zone.map(|it| it.name().trim_end_matches('.').to_ascii_lowercase()).unwrap_or_default(),
-                    is_private: zone.and_then(|it| it.config()).is_some_and(|it| it.private_zone()),
+                    is_private: zone.and_then(|it| it.config()).is_some_and(HostedZoneConfig::private_zone),
                     name_servers: answer.delegation_set().map(|it| it.name_servers().to_vec()).unwrap_or_default(),
                 }))
             }
@@ -72,7 +73,9 @@ impl Aws {
         });
         Ok(found.map(|it| {
             let alias = it.alias_target().map(|it| it.dns_name().trim_end_matches('.').to_owned());
-            alias.unwrap_or_else(|| it.resource_records().iter().map(|it| it.value()).collect::<Vec<_>>().join(", "))
+            alias.unwrap_or_else(|| {
+                it.resource_records().iter().map(ResourceRecord::value).collect::<Vec<_>>().join(", ")
+            })
         }))
     }
 
@@ -92,15 +95,14 @@ impl Aws {
             let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
             let record = it.domain_validation_options().iter().find_map(DomainValidation::resource_record);
             let status = it.status().map_or("", CertificateStatus::as_str).to_owned();
-            let is_lost = !matches!(it.status(), Some(CertificateStatus::Issued | CertificateStatus::PendingValidation));
+            let is_lost =
+                !matches!(it.status(), Some(CertificateStatus::Issued | CertificateStatus::PendingValidation));
             let reason = it.failure_reason().map(|it| it.as_str().to_owned());
             DescribedCertificate {
                 is_issued: it.status() == Some(&CertificateStatus::Issued),
                 failure: is_lost.then(|| reason.unwrap_or_else(|| status.clone())),
                 age: now.saturating_sub(Duration::from_secs(created)),
-                record: record.map(|it| {
-                    (it.name().to_owned(), it.r#type().as_str().to_owned(), it.value().to_owned())
-                }),
+                record: record.map(|it| (it.name().to_owned(), it.r#type().as_str().to_owned(), it.value().to_owned())),
                 status,
             }
         }))
@@ -135,7 +137,14 @@ impl Aws {
     /// # Errors
     /// [`AwsError`] when a listener still serves it, the call is refused or AWS does not answer.
     pub async fn delete_certificate(&self, arn: &str) -> Result<(), AwsError> {
-        match self.acm.delete_certificate().certificate_arn(arn).send().await.map_err(|e| AwsError::of("acm:DeleteCertificate", &e)) {
+        match self
+            .acm
+            .delete_certificate()
+            .certificate_arn(arn)
+            .send()
+            .await
+            .map_err(|e| AwsError::of("acm:DeleteCertificate", &e))
+        {
             Ok(_) => Ok(()),
             Err(error) if error.fault == Fault::NotFound => Ok(()),
             Err(error) => Err(error),

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use aws_sdk_ec2::config::Credentials;
-use aws_sdk_eks::types::NodegroupScalingConfig;
+use aws_sdk_eks::types::{ClusterHealth, NodegroupHealth, NodegroupScalingConfig};
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SignatureLocation, SigningSettings, sign};
 use aws_sigv4::sign::v4;
 use base64::Engine;
@@ -69,7 +69,7 @@ impl Aws {
             Err(error) => return Err(error),
         };
         Ok(found.map(|it| {
-            let issues = it.health.iter().flat_map(|health| health.issues()).filter_map(|it| it.message.clone());
+            let issues = it.health.iter().flat_map(ClusterHealth::issues).filter_map(|it| it.message.clone());
             DescribedCluster {
                 status: it.status.as_ref().map(|it| it.as_str().to_owned()).unwrap_or_default(),
                 endpoint: it.endpoint.clone().unwrap_or_default(),
@@ -107,7 +107,7 @@ impl Aws {
             let Some(it) = found else { continue };
             let size = |number: Option<i32>| number.and_then(|it| u16::try_from(it).ok()).unwrap_or_default();
             let scaling = it.scaling_config.as_ref();
-            let issues = it.health.iter().flat_map(|health| health.issues()).filter_map(|it| it.message.clone());
+            let issues = it.health.iter().flat_map(NodegroupHealth::issues).filter_map(|it| it.message.clone());
             groups.push(NodeGroup {
                 status: it.status.as_ref().map(|it| it.as_str().to_owned()).unwrap_or_default(),
                 desired: size(scaling.and_then(|it| it.desired_size)),

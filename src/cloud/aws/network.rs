@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aws_sdk_ec2::types::Filter;
+use aws_sdk_ec2::types::{Filter, RouteTable};
 
 use super::leftover::{Kind, Resource, gone};
 use super::{Aws, AwsError, Fault, TARGET_TAG};
@@ -68,7 +68,7 @@ impl Aws {
     /// # Errors
     /// [`AwsError`] when a call is refused, AWS does not answer, or something does not go.
     pub async fn remove_network(&self, target: TargetId, cluster: &str, lines: &Lines) -> Result<(), AwsError> {
-        let found = self.network_of(target, cluster).await?;
+        let found = Box::pin(self.network_of(target, cluster)).await?;
         let of = |kind: Kind| found.iter().filter(move |it| it.kind == kind).map(|it| it.id.as_str());
         if of(Kind::Cluster).next().is_some() {
             for group in self.node_groups(cluster).await? {
@@ -91,7 +91,7 @@ impl Aws {
         }
         let mut wait = Wait::new(lines, "the NAT gateways");
         while of(Kind::NatGateway).next().is_some()
-            && self.network_of(target, cluster).await?.iter().any(|it| it.kind == Kind::NatGateway)
+            && Box::pin(self.network_of(target, cluster)).await?.iter().any(|it| it.kind == Kind::NatGateway)
         {
             wait.pause().await?;
         }
@@ -138,7 +138,7 @@ impl Aws {
             Err(error) if error.fault == Fault::NotFound => return Ok(()),
             Err(error) => return Err(error),
         };
-        let associations = tables.iter().flat_map(|it| it.associations()).filter(|it| it.main() != Some(true));
+        let associations = tables.iter().flat_map(RouteTable::associations).filter(|it| it.main() != Some(true));
         for id in associations.filter_map(|it| it.route_table_association_id()) {
             let answer = self.ec2.disassociate_route_table().association_id(id).send().await;
             gone(answer.map(drop).map_err(|error| AwsError::of("ec2:DisassociateRouteTable", &error)))?;

@@ -1,6 +1,7 @@
 //! What the account's quotas leave (Service Quotas).
 
 use aws_sdk_ec2::types::{Filter, Instance, Reservation};
+use aws_sdk_servicequotas::types::ServiceQuota;
 
 use super::Aws;
 
@@ -55,7 +56,7 @@ impl Aws {
         let mut rooms = Vec::new();
         for (what, service, code, used) in quotas {
             let answer = self.quotas.get_service_quota().service_code(service).quota_code(code).send().await;
-            let quota = answer.ok().and_then(|it| it.quota().and_then(|it| it.value()));
+            let quota = answer.ok().and_then(|it| it.quota().and_then(ServiceQuota::value));
             if let (Some(quota), Some(used)) = (quota, used.and_then(|it| i64::try_from(it).ok())) {
                 #[expect(clippy::cast_possible_truncation, reason = "a quota is a small whole number")]
                 rooms.push(Room { what, code, left: (quota as i64 - used).max(0) });

@@ -36,9 +36,10 @@ impl Kube {
             None => Api::all(self.client.clone()),
         };
         let list = self.call(services.list(&ListParams::default())).await?;
-        let balanced = list.items.into_iter().filter(|it| {
-            it.spec.as_ref().and_then(|spec| spec.type_.as_deref()) == Some("LoadBalancer")
-        });
+        let balanced = list
+            .items
+            .into_iter()
+            .filter(|it| it.spec.as_ref().and_then(|spec| spec.type_.as_deref()) == Some("LoadBalancer"));
         Ok(balanced
             .map(|it| {
                 let status = it.status.as_ref().and_then(|status| status.load_balancer.as_ref());

@@ -1,4 +1,4 @@
-# The server with the programs that it runs: git, ssh, terraform, kind, and the docker client that kind needs.
+# The server with the programs that it runs: git, ssh, terraform, helm, kind, and the docker client that kind needs.
 #   docker build -t on-demand-infra .                                  (BuildKit, for the cache mounts)
 #   docker build --build-arg TOOLS_IMAGE=my/tools -t on-demand-infra . (my/tools has the programs in /tools)
 # README.md says how it is run.
@@ -15,8 +15,11 @@ FROM ${TERRAFORM_IMAGE} AS terraform
 # The default tools. An image that is named by TOOLS_IMAGE takes the place of this stage, which is then not built.
 FROM ${GO_IMAGE} AS tools
 ARG KIND_VERSION=v0.30.0
+ARG HELM_VERSION=v3.22.0
 RUN --mount=type=cache,target=/root/.cache/go-build --mount=type=cache,target=/go/pkg/mod \
-    CGO_ENABLED=0 GOBIN=/tools go install -trimpath -ldflags "-s -w" sigs.k8s.io/kind@${KIND_VERSION}
+    export CGO_ENABLED=0 GOBIN=/tools \
+ && go install -trimpath -ldflags "-s -w" sigs.k8s.io/kind@${KIND_VERSION} \
+ && go install -trimpath -ldflags "-s -w" helm.sh/helm/v3/cmd/helm@${HELM_VERSION}
 COPY --from=docker /usr/local/bin/docker /tools/
 COPY --from=terraform /bin/terraform /tools/
 

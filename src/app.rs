@@ -186,12 +186,17 @@ impl App {
                     }
                     found => found?,
                 };
-                let (live, why) = tokio::join!(self.look(&deployment, aws), self.why(&deployment));
+                let (live, why) = tokio::join!(self.look(&deployment, aws), self.why(&deployment, aws));
                 Ok(Accepted::Report(Report::Status { deployment, live, why }))
             }
             Intent::Logs(logs) => {
                 let deployment = self.selected_or_adopted(&logs.deployment, request.secrets.aws.as_ref()).await?;
-                Ok(Accepted::Report(Report::Logs { deployment, follow: logs.follow, tail: logs.tail }))
+                Ok(Accepted::Report(Report::Logs {
+                    deployment,
+                    follow: logs.follow,
+                    tail: logs.tail,
+                    aws: request.secrets.aws,
+                }))
             }
             Intent::Cancel(selector) => self.cancel_on(selector).await,
             Intent::Deploy(_)
@@ -332,8 +337,13 @@ impl App {
         let _turn = self.0.accepting.lock().await;
         let operation = self.existing_operation(id).await?;
         let conflict = |message: String| AppError::Conflict { message, param: None };
+        if operation.state == OperationState::Waiting {
+            self.0.engine.look_again(id);
+            return Ok(operation);
+        }
         if operation.state != OperationState::Stuck {
-            return Err(conflict(format!("operation `{id}` is not stuck but {}", operation.state.as_str())));
+            let state = operation.state.as_str();
+            return Err(conflict(format!("operation `{id}` is neither stuck nor waiting but {state}")));
         }
         let deployment = self.0.store.deployment(operation.deployment).await?;
         if deployment.is_none_or(|it| it.operation != id) {
@@ -357,8 +367,9 @@ impl App {
         deployment: &Deployment,
         tail: u32,
         follow: bool,
+        aws: Option<&AwsCredentials>,
     ) -> Result<BoxStream<'static, Result<String, AppError>>, AppError> {
-        let kube = self.kube(deployment).await?;
+        let kube = self.kube(deployment, aws).await?;
         let span = if follow { LogSpan::Follow(tail) } else { LogSpan::Last(tail) };
         let lines = kube.logs(&deployment.name, &deployment.namespace, span).await;
         let lines = lines.map_err(|error| AppError::Conflict { message: error.to_string(), param: None })?;

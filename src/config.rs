@@ -9,8 +9,8 @@ pub mod source;
 pub mod value;
 
 use crate::config::section::{
-    Aws, Bootstrap, Docker, Ec2, Engine, Git, Ingress, Kind, Kubernetes, Llm, Logging, Rollout, Secret, Server, Ssh,
-    Store, Terraform,
+    Aws, Bootstrap, Docker, Ec2, Eks, Engine, Git, Helm, Ingress, Kind, Kubernetes, Llm, Logging, Rollout, Secret,
+    Server, Ssh, Store, Terraform,
 };
 pub use crate::config::source::{Sources, Warning};
 use crate::config::source::{Values, Wrong};
@@ -50,6 +50,10 @@ pub struct Settings {
     pub ssh: Ssh,
     /// Preparing new EC2 instances.
     pub bootstrap: Bootstrap,
+    /// What an EKS cluster is made of.
+    pub eks: Eks,
+    /// The program that installs charts.
+    pub helm: Helm,
     /// How applications are reached in cloud-hosted mode.
     pub ingress: Ingress,
 }
@@ -113,6 +117,8 @@ impl Settings {
             ec2: Ec2::from_values(values),
             ssh: Ssh::from_values(values),
             bootstrap: Bootstrap::from_values(values),
+            eks: Eks::from_values(values),
+            helm: Helm::from_values(values),
             ingress: Ingress::from_values(values),
         }
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::Value;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
@@ -43,13 +44,22 @@ struct Shared {
     sealer: Sealer,
     hosts: Hosts,
     conclude: Conclude,
-    /// Running operations and the token that cancels each.
-    running: Mutex<HashMap<OperationId, CancellationToken>>,
+    /// Running operations and what reaches each.
+    running: Mutex<HashMap<OperationId, Reach>>,
     tasks: TaskTracker,
     /// Cancelled when no further step may begin.
     stopping: CancellationToken,
     /// Steps that are at work right now.
     working: tokio::sync::watch::Sender<usize>,
+}
+
+/// What reaches a running operation from outside.
+#[derive(Debug, Clone)]
+struct Reach {
+    /// Cancels it.
+    cancel: CancellationToken,
+    /// Lets it look again at what it waits for.
+    resumed: Arc<Notify>,
 }
 
 /// Turns what happened into what is stored at the end; pure.
@@ -159,9 +169,10 @@ impl Engine {
         let target = store.target(operation.target).await?.ok_or_else(|| unreadable("no target"))?;
         // Whoever loses the store stops; whoever cancels from here on finds the token, whoever did before left word.
         let cancel = store.lost().child_token();
+        let reach = Reach { cancel: cancel.clone(), resumed: Arc::default() };
         match self.0.running().entry(id) {
             Entry::Occupied(_) => return Ok(()),
-            Entry::Vacant(entry) => entry.insert(cancel.clone()),
+            Entry::Vacant(entry) => entry.insert(reach.clone()),
         };
         self.0.count_running();
         match store.is_cancel_asked(id).await {
@@ -173,7 +184,7 @@ impl Engine {
             }
         }
         let span = tracing::info_span!("operation", op.id = %id, op.action = %operation.action, deployment.name = %deployment.name);
-        let run = span.in_scope(|| Run::new(Arc::clone(&self.0), operation, deployment, target, plan, cancel));
+        let run = span.in_scope(|| Run::new(Arc::clone(&self.0), operation, deployment, target, plan, reach));
         let shared = Arc::clone(&self.0);
         self.0.tasks.spawn(
             async move {
@@ -209,10 +220,17 @@ impl Engine {
     /// When the store does not answer.
     pub async fn cancel(&self, id: OperationId) -> Result<bool, EngineError> {
         let asked = self.0.store.ask_to_cancel(id).await?;
-        if let Some(token) = self.0.running().get(&id) {
-            token.cancel();
+        if let Some(reach) = self.0.running().get(&id) {
+            reach.cancel.cancel();
         }
         Ok(asked)
+    }
+
+    /// Lets an operation that waits on something outside look again at once.
+    pub fn look_again(&self, id: OperationId) {
+        if let Some(reach) = self.0.running().get(&id) {
+            reach.resumed.notify_one();
+        }
     }
 
     /// Tries again what a stuck operation could not take back.
@@ -246,7 +264,7 @@ impl Engine {
 }
 
 impl Shared {
-    fn running(&self) -> MutexGuard<'_, HashMap<OperationId, CancellationToken>> {
+    fn running(&self) -> MutexGuard<'_, HashMap<OperationId, Reach>> {
         self.running.lock().expect("nobody panics while holding this lock")
     }
 

@@ -10,18 +10,30 @@ use crate::intent::Intent;
 use crate::plan::Plan;
 use crate::step::analyse_repository::AnalyseRepository;
 use crate::step::apply_application::{ApplyApplication, Previous};
+use crate::step::await_certificate::AwaitCertificate;
 use crate::step::build_image::BuildImage;
 use crate::step::check_account::CheckAccount;
+use crate::step::check_hosted_account::CheckHostedAccount;
 use crate::step::clone_repository::CloneRepository;
+use crate::step::create_alias::CreateAlias;
 use crate::step::create_cluster::CreateCluster;
 use crate::step::delete_cluster::DeleteCluster;
+use crate::step::destroy_cluster::DestroyCluster;
 use crate::step::destroy_instance::DestroyInstance;
+use crate::step::destroy_repository::DestroyRepository;
+use crate::step::find_cluster::FindCluster;
 use crate::step::find_instance::FindInstance;
+use crate::step::install_ingress::InstallIngress;
+use crate::step::provision_cluster::ProvisionCluster;
 use crate::step::provision_instance::ProvisionInstance;
+use crate::step::provision_repository::ProvisionRepository;
+use crate::step::release_ingress::ReleaseIngress;
 use crate::step::remove_application::{RemoveApplication, Removed};
+use crate::step::remove_domain::RemoveDomain;
 use crate::step::remove_images::RemoveImages;
 use crate::step::remove_workspace::RemoveWorkspace;
 use crate::step::scale_application::ScaleApplication;
+use crate::step::uninstall_ingress::UninstallIngress;
 use crate::step::verify_account::VerifyAccount;
 use crate::step::verify_application::VerifyApplication;
 use crate::step::verify_removal::VerifyRemoval;
@@ -29,6 +41,7 @@ use crate::store::operations::Ending;
 use crate::store::record::{Deployment, DeploymentState, Facts, Instance, Target, Version};
 
 mod application;
+mod cloud_hosted;
 mod cloud_local;
 mod local;
 
@@ -43,6 +56,8 @@ pub struct Situation<'a> {
     pub target: &'a Target,
     /// Other deployments run on the target, or are about to.
     pub shares_target: bool,
+    /// Those that are there already.
+    pub neighbours: &'a [Deployment],
     /// The request brings new environment variables.
     pub replaces_environment: bool,
     /// The settings.
@@ -61,12 +76,9 @@ impl Situation<'_> {
     }
 }
 
-/// Says why there is no plan.
+/// Says why there is no plan: something lacks, or is in the way.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
-    /// The mode is not built in.
-    #[error("the mode `{0}` is not available on this server; `local` and `cloud-local` are")]
-    ModeUnavailable(Mode),
     /// The deployment has no version to do this with.
     #[error("{message}")]
     NothingToDo {
@@ -80,12 +92,12 @@ pub enum PlanError {
 /// Makes the plan of an intent that changes something.
 ///
 /// # Errors
-/// [`PlanError`] when the mode is not available or there is nothing to do it with.
+/// [`PlanError`] when there is nothing to do it with, or something is in the way.
 pub fn plan(intent: &Intent, situation: &Situation<'_>) -> Result<Plan, PlanError> {
     match situation.deployment.mode {
         Mode::Local => local::plan(intent, situation),
         Mode::CloudLocal => cloud_local::plan(intent, situation),
-        mode @ Mode::CloudHosted => Err(PlanError::ModeUnavailable(mode)),
+        Mode::CloudHosted => cloud_hosted::plan(intent, situation),
     }
 }
 
@@ -104,12 +116,14 @@ fn succeeded(finished: &Finished) -> Ending {
     let mut version = None;
     let mut target_gone = false;
     take_instance(&mut deployment.facts, finished);
+    take_cluster(&mut deployment.facts, finished);
     match finished.operation.action {
         Action::Decommission => {
             deployment.state = DeploymentState::Removed;
             deployment.facts = Facts::default();
             target_gone = finished.output::<DeleteCluster>().is_some_and(|gone| !gone.removed.is_empty())
-                || finished.output::<DestroyInstance>().is_some();
+                || finished.output::<DestroyInstance>().is_some()
+                || finished.output::<DestroyCluster>().is_some();
         }
         Action::Scale => {
             let scale = step::<ScaleApplication>(finished);
@@ -194,6 +208,29 @@ fn take_instance(facts: &mut Facts, finished: &Finished) {
     }
 }
 
+/// Takes over where the EKS cluster and what belongs to it is, and what it costs.
+fn take_cluster(facts: &mut Facts, finished: &Finished) {
+    let provisioned = finished.output::<ProvisionCluster>().map(|it| it.cluster);
+    if let Some(cluster) = provisioned.or_else(|| finished.output::<FindCluster>().map(|it| it.cluster)) {
+        facts.eks_cluster_endpoint = Some(cluster.endpoint);
+    }
+    if let Some(repository) = finished.output::<ProvisionRepository>() {
+        facts.ecr_repository_url = Some(repository.url);
+    }
+    if let Some(issued) = finished.output::<AwaitCertificate>() {
+        facts.acm_certificate_arn = Some(issued.arn);
+    }
+    if let Some(ingress) = finished.output::<InstallIngress>() {
+        facts.nlb_dns_name = Some(ingress.dns_name);
+    }
+    if let Some(alias) = finished.output::<CreateAlias>() {
+        facts.host = Some(alias.host);
+    }
+    if let Some(checked) = finished.output::<CheckHostedAccount>() {
+        facts.cost = checked.cost.map(|cost| cost.to_string());
+    }
+}
+
 fn take_verified(facts: &mut Facts, finished: &Finished) {
     if let Some(verified) = finished.output::<VerifyApplication>() {
         facts.app_url = verified.app_url.or(facts.app_url.take());
@@ -206,6 +243,11 @@ fn receipt(finished: &Finished) -> Vec<String> {
     [
         removed(finished.output::<DestroyInstance>()),
         removed(finished.output::<RemoveApplication>()),
+        removed(finished.output::<UninstallIngress>()),
+        removed(finished.output::<ReleaseIngress>()),
+        removed(finished.output::<RemoveDomain>()),
+        removed(finished.output::<DestroyCluster>()),
+        removed(finished.output::<DestroyRepository>()),
         removed(finished.output::<RemoveImages>()),
         removed(finished.output::<RemoveWorkspace>()),
         removed(finished.output::<VerifyRemoval>()),
@@ -230,6 +272,9 @@ fn unwound_ending(finished: &Finished, unwound: &Unwound) -> Ending {
     if finished.target.instance.is_some() {
         take_instance(&mut deployment.facts, finished);
     }
+    if let Some(cluster) = &finished.target.cluster {
+        deployment.facts.eks_cluster_endpoint = Some(cluster.endpoint.clone());
+    }
     // Not its state: a deploy that got stuck is `failed` when it is resumed, and still has never run.
     let was_new = deployment.facts.version.is_none() && finished.operation.action != Action::Decommission;
     let state = match (&unwound.stuck, unwound.cancelled) {
@@ -240,20 +285,25 @@ fn unwound_ending(finished: &Finished, unwound: &Unwound) -> Ending {
     };
     deployment.state = match (finished.operation.action, &unwound.stuck) {
         // Somebody has to be able to say that it should go, or the instance would cost money unseen.
-        (_, None) if was_new && leaves_instance(finished) => DeploymentState::Failed,
+        (_, None) if was_new && leaves_target(finished) => DeploymentState::Failed,
         (_, None) if was_new => DeploymentState::Removed,
         // The cluster that it ran on was gone.
         (_, None) if finished.output::<CreateCluster>().is_some_and(|ready| ready.made) => DeploymentState::Failed,
         (Action::Decommission, _) | (_, Some(_)) => DeploymentState::Failed,
         (_, None) => deployment.state,
     };
-    if was_new || finished.target.instance.is_some() || deployment.mode != Mode::CloudLocal {
-        // Its facts hold, or it is gone altogether.
-    } else {
-        // The instance went: one made anew in place of one that was gone, or by a decommission that got half way.
+    let is_there = match deployment.mode {
+        Mode::Local => true,
+        Mode::CloudLocal => finished.target.instance.is_some(),
+        Mode::CloudHosted => finished.target.cluster.is_some(),
+    };
+    if !was_new && !is_there {
+        // What it ran on went: made anew in place of one that was gone, or by a decommission that got half way.
         deployment.state = DeploymentState::Failed;
         deployment.facts.public_ip = None;
         deployment.facts.ec2_instance_id = None;
+        deployment.facts.eks_cluster_endpoint = None;
+        deployment.facts.nlb_dns_name = None;
         deployment.facts.app_url = None;
     }
     // What the person is told first is what needs them: the undo that failed, else the cause.
@@ -269,9 +319,11 @@ fn unwound_ending(finished: &Finished, unwound: &Unwound) -> Ending {
     }
 }
 
-/// Whether the instance stays and no other deployment is on it.
-fn leaves_instance(finished: &Finished) -> bool {
-    finished.target.instance.is_some() && finished.output::<ProvisionInstance>().is_some_and(|it| it.alone)
+/// Whether the instance or the EKS cluster stays and no other deployment is on it.
+fn leaves_target(finished: &Finished) -> bool {
+    let instance = finished.output::<ProvisionInstance>().is_some_and(|it| it.alone);
+    let cluster = finished.output::<ProvisionCluster>().is_some_and(|it| it.made && it.alone);
+    (finished.target.instance.is_some() && instance) || (finished.target.cluster.is_some() && cluster)
 }
 
 /// The parameters of a step of the plan.

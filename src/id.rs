@@ -231,7 +231,6 @@ text_id!(
     "a Route53 hosted zone id such as `Z2FDTNDATAQYW2`",
     |text| {
         (2..=32).contains(&text.len())
-            && text.starts_with('Z')
             && text.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit())
     }
 );
@@ -359,6 +358,19 @@ pub fn derived_instance_name(repository: &RepositoryUrl, tag: &[u8]) -> Instance
         .expect("a fixed prefix, a label and hexadecimal digits keep the rule")
 }
 
+/// The name of an EKS cluster that the person did not name: `appeks-<repo>-<8 hex>`, with digits from a tag that stays the
+/// same for the same request.
+///
+/// # Panics
+/// Never: a fixed prefix, a label and hexadecimal digits keep the rule.
+#[must_use]
+pub fn derived_cluster_name(repository: &RepositoryUrl, tag: &[u8]) -> InstanceId {
+    let digits: String = tag.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    let name: String = repository.name().chars().take(49 - "appeks-".len() - 9).collect();
+    InstanceId::parse(format!("appeks-{}-{digits:0>8}", name.trim_end_matches('-')))
+        .expect("a fixed prefix, a label and hexadecimal digits keep the rule")
+}
+
 /// The kind cluster on an EC2 instance: it has the instance's name, or one made of it when that is none for a cluster.
 ///
 /// # Panics
@@ -482,6 +494,15 @@ word!(
         Sctp = "SCTP",
     }
 );
+
+/// The host name of an application: a label below the name of a hosted zone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Domain {
+    /// The zone that the name lies in.
+    pub zone: HostedZoneId,
+    /// The first part of the name.
+    pub label: SubdomainLabel,
+}
 
 /// A port with its protocol; `Display` writes it as EXPOSE does (`8125/udp`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

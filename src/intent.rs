@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::cloud::aws::Keys;
 use crate::id::{
-    Action, DeploymentName, DockerfilePath, EnvironmentName, GitRef, HostedZoneId, InstanceId, KeyPairName, Mode,
-    Namespace, PlanHash, Port, Region, RepositoryUrl, SubdomainLabel,
+    Action, DeploymentName, DockerfilePath, Domain, EnvironmentName, GitRef, InstanceId, KeyPairName, Mode, Namespace,
+    PlanHash, Port, Region, RepositoryUrl,
 };
 
 pub mod facts;
@@ -220,15 +220,6 @@ pub struct Deploy {
     pub key_pair: Option<KeyPairName>,
     /// Own name of the application: zone and label together.
     pub domain: Option<Domain>,
-}
-
-/// The host name of an application: a label below the name of a hosted zone.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Domain {
-    /// The zone that the name lies in.
-    pub zone: HostedZoneId,
-    /// The first part of the name.
-    pub label: SubdomainLabel,
 }
 
 /// Facts that say which deployment is meant; all that are given must fit.

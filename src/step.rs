@@ -11,11 +11,12 @@ use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::cloud::kube::Kube;
 use crate::config::Settings;
-use crate::event::{Failure, Lines};
+use crate::event::{EventKind, Failure, Lines, OperationState};
 use crate::host::{Host, Hosts};
 use crate::id::{ClusterName, DeploymentId, ImageRef, Mode, OperationId};
 use crate::secret::private_key::{PrivateKeyError, private_key};
@@ -27,26 +28,42 @@ use crate::tool::ssh::SshAddress;
 
 mod failure;
 mod machine;
+mod nodes;
+mod problems;
 
 pub mod account;
 pub mod analyse_repository;
 pub mod apply_application;
+pub mod await_certificate;
 pub mod bootstrap_host;
 pub mod build_image;
 pub mod check_account;
+pub mod check_hosted_account;
 pub mod clone_repository;
+pub mod create_alias;
 pub mod create_cluster;
 pub mod delete_cluster;
+pub mod destroy_cluster;
 pub mod destroy_instance;
+pub mod destroy_repository;
+pub mod find_cluster;
 pub mod find_instance;
+pub mod install_ingress;
 pub mod load_image;
 pub mod preload_base_image;
+pub mod provision_cluster;
 pub mod provision_instance;
+pub mod provision_repository;
 pub mod prune_versions;
+pub mod push_image;
+pub mod release_ingress;
 pub mod remove_application;
+pub mod remove_domain;
 pub mod remove_images;
 pub mod remove_workspace;
+pub mod request_certificate;
 pub mod scale_application;
+pub mod uninstall_ingress;
 pub mod verify_account;
 pub mod verify_application;
 pub mod verify_removal;
@@ -54,22 +71,36 @@ pub mod wait_for_rollout;
 
 use analyse_repository::AnalyseRepository;
 use apply_application::ApplyApplication;
+use await_certificate::AwaitCertificate;
 use bootstrap_host::BootstrapHost;
 use build_image::BuildImage;
 use check_account::CheckAccount;
+use check_hosted_account::CheckHostedAccount;
 use clone_repository::CloneRepository;
+use create_alias::CreateAlias;
 use create_cluster::CreateCluster;
 use delete_cluster::DeleteCluster;
+use destroy_cluster::DestroyCluster;
 use destroy_instance::DestroyInstance;
+use destroy_repository::DestroyRepository;
+use find_cluster::FindCluster;
 use find_instance::FindInstance;
+use install_ingress::InstallIngress;
 use load_image::LoadImage;
 use preload_base_image::PreloadBaseImage;
+use provision_cluster::ProvisionCluster;
 use provision_instance::{ProvisionInstance, unrecorded};
+use provision_repository::ProvisionRepository;
 use prune_versions::PruneVersions;
+use push_image::PushImage;
+use release_ingress::ReleaseIngress;
 use remove_application::RemoveApplication;
+use remove_domain::RemoveDomain;
 use remove_images::RemoveImages;
 use remove_workspace::RemoveWorkspace;
+use request_certificate::RequestCertificate;
 use scale_application::ScaleApplication;
+use uninstall_ingress::UninstallIngress;
 use verify_account::VerifyAccount;
 use verify_application::VerifyApplication;
 use verify_removal::VerifyRemoval;
@@ -165,6 +196,26 @@ pub struct StepContext {
     pub step: &'static str,
     /// Whether programs of an earlier attempt may still work on the host.
     pub unsettled: Arc<AtomicBool>,
+    /// Told when somebody resumes the operation.
+    pub resumed: Arc<Notify>,
+    /// How many steps of this server are at work: a stop waits for them, but not for those that are parked.
+    pub working: watch::Sender<usize>,
+}
+
+/// A step that is not at work for a while.
+struct Parked<'a>(&'a watch::Sender<usize>);
+
+impl<'a> Parked<'a> {
+    fn new(working: &'a watch::Sender<usize>) -> Self {
+        working.send_modify(|count| *count -= 1);
+        Self(working)
+    }
+}
+
+impl Drop for Parked<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count += 1);
+    }
 }
 
 impl StepContext {
@@ -259,7 +310,13 @@ impl StepContext {
     /// # Errors
     /// When kind does not know the cluster or its API does not answer.
     pub async fn kube(&self, cluster: &ClusterName) -> Result<Kube, StepError> {
-        Ok(self.host().await?.kube(cluster, &self.target_folder()).await?)
+        match self.target.mode {
+            Mode::Local | Mode::CloudLocal => Ok(self.host().await?.kube(cluster, &self.target_folder()).await?),
+            Mode::CloudHosted => {
+                let known = self.cluster()?;
+                Ok(account::kube_of(&self.aws(&known.region).await?, &known).await?)
+            }
+        }
     }
 
     /// Whether the image may be removed: no version that may run again needs it (those of `but_for` do not count), and
@@ -285,6 +342,42 @@ impl StepContext {
             }
         }
         Ok(())
+    }
+
+    /// Waits on something outside of this server, for `pause` or until somebody resumes the operation, which says
+    /// meanwhile what is missing. The caller looks again, and calls [`StepContext::go_on`] when it waits no more.
+    ///
+    /// # Errors
+    /// When the step is cancelled meanwhile or the store does not answer.
+    pub async fn park(&self, missing: &str, pause: Duration) -> Result<(), StepError> {
+        if !self.is_parked().await? {
+            // Not by way of its lines: whoever hears that the operation waits asks at once for what.
+            let text = self.redactor.redact(missing).into_owned();
+            self.store.publish(self.operation, EventKind::StepProgress { step: self.step.to_owned(), text }).await?;
+            self.store.set_operation_state(self.operation, OperationState::Waiting).await?;
+        }
+        let _parked = Parked::new(&self.working);
+        tokio::select! {
+            () = tokio::time::sleep(pause) => Ok(()),
+            () = self.resumed.notified() => Ok(()),
+            () = self.cancel.cancelled() => Err(StepError::Cancelled),
+        }
+    }
+
+    /// Lets an operation that waited run again.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn go_on(&self) -> Result<(), StepError> {
+        if self.is_parked().await? {
+            self.store.set_operation_state(self.operation, OperationState::Running).await?;
+        }
+        Ok(())
+    }
+
+    async fn is_parked(&self) -> Result<bool, StepError> {
+        let operation = self.store.operation(self.operation).await?;
+        Ok(operation.is_some_and(|it| it.state == OperationState::Waiting))
     }
 
     /// The folder of the deployment in the workspace.
@@ -466,6 +559,20 @@ macro_rules! steps {
 }
 
 steps!(
+    CheckHostedAccount,
+    ProvisionRepository,
+    PushImage,
+    ProvisionCluster,
+    FindCluster,
+    RequestCertificate,
+    AwaitCertificate,
+    InstallIngress,
+    CreateAlias,
+    UninstallIngress,
+    ReleaseIngress,
+    RemoveDomain,
+    DestroyCluster,
+    DestroyRepository,
     AnalyseRepository,
     ApplyApplication,
     BootstrapHost,

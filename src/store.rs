@@ -175,9 +175,11 @@ impl Store {
 fn migrations() -> Migrator {
     let start = include_str!("store/migrations/0001_start.sql").into_sql_str();
     let instances = include_str!("store/migrations/0002_instances.sql").into_sql_str();
+    let clusters = include_str!("store/migrations/0003_clusters.sql").into_sql_str();
     Migrator::with_migrations(vec![
         Migration::new(1, "start".into(), MigrationType::Simple, start, false),
         Migration::new(2, "instances".into(), MigrationType::Simple, instances, false),
+        Migration::new(3, "clusters".into(), MigrationType::Simple, clusters, false),
     ])
 }
 

@@ -26,6 +26,7 @@ pub mod durable;
 mod error;
 pub mod folder;
 pub mod git;
+pub mod helm;
 pub mod kind;
 pub mod place;
 mod printed;

@@ -55,6 +55,7 @@ impl App {
             locked_by: None,
             region: Some(region),
             instance: Some(instance),
+            cluster: None,
         };
         self.0.store.adopt(&target, &deployments).await?;
         tracing::info!(target = target.name, count = deployments.len(), "an instance without a record is taken over");

@@ -64,6 +64,7 @@ impl App {
                 versions: &versions,
                 target: &target,
                 shares_target: store.is_target_used_by_others(target.id, deployment.id).await?,
+                neighbours: &self.neighbours(&deployment, &target).await?,
                 replaces_environment: request.secrets.environment.is_some(),
                 settings: &self.0.settings,
             },
@@ -176,8 +177,7 @@ impl App {
         let present = store.present_deployments().await?;
         let target = match deploy.mode {
             Mode::Local => self.local_target(deploy).await?,
-            Mode::CloudLocal => self.instance_target(deploy, &namespace, aws, &present).await?,
-            mode @ Mode::CloudHosted => return Err(AppError::ModeUnavailable { mode }),
+            Mode::CloudLocal | Mode::CloudHosted => self.cloud_target(deploy, &namespace, aws, &present).await?,
         };
         let mut there = present.iter().filter(|it| it.target == target.id && it.namespace == namespace);
         let existing = match &deploy.name {
@@ -219,6 +219,13 @@ impl App {
             updated_at: now,
         };
         Ok(Subject { deployment, target })
+    }
+
+    /// The other deployments on the target.
+    async fn neighbours(&self, deployment: &Deployment, target: &Target) -> Result<Vec<Deployment>, AppError> {
+        let mut present = self.0.store.present_deployments().await?;
+        present.retain(|it| it.target == target.id && it.id != deployment.id);
+        Ok(present)
     }
 
     async fn target_of(&self, deployment: &Deployment) -> Result<Target, AppError> {

@@ -6,7 +6,7 @@ use crate::cloud::docker::DockerError;
 use crate::engine::EngineError;
 use crate::executor::PlanError;
 use crate::host::ClusterError;
-use crate::id::{Mode, OperationId};
+use crate::id::OperationId;
 use crate::intent::selection::SelectionError;
 use crate::secret::SecretError;
 use crate::store::StoreError;
@@ -81,12 +81,6 @@ pub enum AppError {
         /// The field.
         param: &'static str,
     },
-    /// The mode does not work on this server.
-    #[error("the mode `{mode}` is not available on this server; `local` and `cloud-local` are")]
-    ModeUnavailable {
-        /// Which mode.
-        mode: Mode,
-    },
     /// The same key came with another request.
     #[error("this idempotency key was used for another request; use a new one")]
     KeyReused,
@@ -137,7 +131,6 @@ impl From<SelectionError> for AppError {
 impl From<PlanError> for AppError {
     fn from(error: PlanError) -> Self {
         match error {
-            PlanError::ModeUnavailable(mode) => Self::ModeUnavailable { mode },
             PlanError::NothingToDo { message, param } => Self::Conflict { message, param },
         }
     }

@@ -5,11 +5,12 @@ use crate::cloud::aws::{Aws, Keys};
 use crate::cloud::kube::Kube;
 use crate::id::{ClusterName, Mode, cluster_on_instance};
 use crate::intent::AwsCredentials;
+use crate::step::account::kube_of;
 use crate::step::ssh_address;
 use crate::store::record::{Deployment, Instance};
 
 impl App {
-    pub(super) async fn kube(&self, deployment: &Deployment) -> Result<Kube, AppError> {
+    pub(super) async fn kube(&self, deployment: &Deployment, aws: Option<&AwsCredentials>) -> Result<Kube, AppError> {
         let folder = self.0.settings.store.workspace.join("targets").join(deployment.target.to_string());
         let conflict = |message: String| AppError::Conflict { message, param: Some("instance_id") };
         match deployment.mode {
@@ -27,7 +28,30 @@ impl App {
                 let host = host.map_err(|error| conflict(error.to_string()))?;
                 Ok(host.kube(&cluster_on_instance(&deployment.instance_id), &folder).await?)
             }
-            mode @ Mode::CloudHosted => Err(AppError::ModeUnavailable { mode }),
+            Mode::CloudHosted => {
+                let target = self.0.store.target(deployment.target).await?;
+                let cluster = target.and_then(|it| it.cluster);
+                let cluster = cluster.ok_or_else(|| conflict("its EKS cluster is gone".to_owned()))?;
+                let Some(keys) = self.keys(aws) else {
+                    return Err(AppError::Invalid {
+                        message: "there are no AWS credentials to ask its EKS cluster with: send `aws_credentials`, or set `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`".to_owned(),
+                        param: "aws_credentials",
+                    });
+                };
+                let aws = Aws::connect(&cluster.region, keys).await.map_err(|error| conflict(error.to_string()))?;
+                kube_of(&aws, &cluster).await.map_err(|error| conflict(error.to_string()))
+            }
+        }
+    }
+
+    /// The keys of a request, else those of the settings; `Some(None)` lets AWS' own chain find some.
+    #[expect(clippy::option_option, reason = "none that are known here is not none at all")]
+    fn keys(&self, given: Option<&AwsCredentials>) -> Option<Option<Keys>> {
+        let aws = &self.0.settings.aws;
+        match (given, &aws.credentials) {
+            (Some(it), _) => Some(Some(Keys::from(it))),
+            (None, Some(it)) => Some(Some(Keys::from(it))),
+            (None, None) => aws.default_credentials.then_some(None),
         }
     }
 
@@ -38,13 +62,7 @@ impl App {
     /// What AWS says of the instance that a deployment runs on, in one line; nothing without credentials.
     async fn look_at_instance(&self, deployment: &Deployment, given: Option<&AwsCredentials>) -> Option<String> {
         let instance = self.instance_of(deployment).await.ok()??;
-        let aws = &self.0.settings.aws;
-        let keys = match (given, &aws.credentials) {
-            (Some(it), _) => Some(Keys::from(it)),
-            (None, Some(it)) => Some(Keys::from(it)),
-            (None, None) if aws.default_credentials => None,
-            (None, None) => return None,
-        };
+        let keys = self.keys(given)?;
         let found = match Aws::connect(&instance.region, keys).await {
             Ok(aws) => aws.instance(&instance.id).await,
             Err(error) => Err(error),
@@ -69,7 +87,7 @@ impl App {
         if let Ok(Some(id)) = self.0.store.running_operation(deployment.id).await {
             lines.push(format!("operation `{id}` is running on it"));
         }
-        let kube = match self.kube(deployment).await {
+        let kube = match self.kube(deployment, aws).await {
             Ok(kube) => kube,
             Err(error) => {
                 lines.push(format!("its cluster cannot be asked: {error}"));

@@ -6,6 +6,7 @@ use crate::id::{Action, PlanHash};
 use crate::intent::Intent;
 use crate::plan::Plan;
 use crate::reply::view::{PlanView, PlannedStep};
+use crate::step::provision_cluster::ProvisionCluster;
 use crate::step::provision_instance::ProvisionInstance;
 use crate::store::record::{Deployment, Target};
 
@@ -20,7 +21,7 @@ impl App {
         hash: PlanHash,
     ) -> PlanView {
         let name = deployment.name.to_string();
-        let cost = self.cost_of(plan);
+        let cost = self.cost_of(plan, &target);
         let looked = self.0.engine.look_ahead(plan, deployment, target).await;
         let steps: Vec<PlannedStep> = plan
             .dependencies()
@@ -63,16 +64,21 @@ impl App {
         Ok(PlanHash::of(&self.0.sealer.tag(&format!("plan {text}"))))
     }
 
-    /// What an instance that the plan would make costs.
-    fn cost_of(&self, plan: &Plan) -> Option<String> {
-        let provision = plan.parameters::<ProvisionInstance>()?;
-        let ec2 = &self.0.settings.ec2;
-        Some(match price::instance(&provision.region, &ec2.instance_type, ec2.volume_gib) {
-            Some(cost) => format!("A new instance (`{}`) costs {cost}.", ec2.instance_type),
-            None => format!(
-                "What a new instance (`{}`) costs in {} is not known here.",
-                ec2.instance_type, provision.region
-            ),
+    /// What an instance or a cluster that the plan would make costs.
+    fn cost_of(&self, plan: &Plan, target: &Target) -> Option<String> {
+        let (what, size, region, cost) = if let Some(provision) = plan.parameters::<ProvisionInstance>() {
+            let ec2 = &self.0.settings.ec2;
+            let cost = price::instance(&provision.region, &ec2.instance_type, ec2.volume_gib);
+            ("instance", format!("`{}`", ec2.instance_type), provision.region, cost)
+        } else {
+            let provision = plan.parameters::<ProvisionCluster>().filter(|_| target.cluster.is_none())?;
+            let eks = &self.0.settings.eks;
+            let cost = price::cluster(&provision.region, eks.into());
+            ("EKS cluster", format!("{} nodes, `{}`", eks.nodes, eks.instance_type), provision.region, cost)
+        };
+        Some(match cost {
+            Some(cost) => format!("A new {what} ({size}) costs {cost}."),
+            None => format!("What a new {what} ({size}) costs in {region} is not known here."),
         })
     }
 }

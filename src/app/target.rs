@@ -2,7 +2,8 @@
 
 use super::{App, AppError};
 use crate::id::{
-    ClusterName, DeploymentName, InstanceId, KeyPairName, Mode, Namespace, TargetId, derived_instance_name,
+    ClusterName, DeploymentName, InstanceId, KeyPairName, Mode, Namespace, TargetId, derived_cluster_name,
+    derived_instance_name,
 };
 use crate::intent::{AwsCredentials, Deploy};
 use crate::store::record::{Deployment, Instance, Target};
@@ -19,9 +20,9 @@ impl App {
         Ok(known.unwrap_or_else(|| new_target(Mode::Local, cluster.to_string())))
     }
 
-    /// The EC2 instance that a deploy is meant for: the one that is named, the one on which the same repository runs in
-    /// the same namespace, or a new one.
-    pub(super) async fn instance_target(
+    /// The EC2 instance or EKS cluster that a deploy is meant for: the one that is named, the one on which the same
+    /// repository runs in the same namespace, or a new one.
+    pub(super) async fn cloud_target(
         &self,
         deploy: &Deploy,
         namespace: &Namespace,
@@ -29,21 +30,22 @@ impl App {
         present: &[Deployment],
     ) -> Result<Target, AppError> {
         let name = match &deploy.instance_id {
+            Some(name) if deploy.mode == Mode::CloudHosted => cluster_name(name)?,
             Some(name) => name.to_string(),
             None => match where_it_runs(deploy, namespace, present)? {
                 Some(running) => running.instance_id.clone(),
-                None => self.instance_name(deploy, namespace).to_string(),
+                None => self.new_name(deploy, namespace).to_string(),
             },
         };
         let known = self.0.store.target_by_name(deploy.mode, &name).await?;
         let asked = aws.and_then(|it| it.region.clone());
-        let is_there = known.as_ref().is_some_and(|it| it.made_here || it.instance.is_some());
+        let is_there = known.as_ref().is_some_and(|it| it.made_here || it.instance.is_some() || it.cluster.is_some());
         let mut target = known.unwrap_or_else(|| new_target(deploy.mode, name));
         if let (true, Some(asked), Some(region)) = (is_there, &asked, &target.region)
             && asked != region
         {
             return Err(AppError::Conflict {
-                message: format!("the instance `{}` is in {region}, not in {asked}", target.name),
+                message: format!("`{}` is in {region}, not in {asked}", target.name),
                 param: Some("aws_credentials.aws_region"),
             });
         }
@@ -63,12 +65,18 @@ impl App {
         Ok(target)
     }
 
-    /// The name of an instance that the person did not name: the same as long as the request is, so that the plan that is
-    /// shown tells the one that is made.
-    fn instance_name(&self, deploy: &Deploy, namespace: &Namespace) -> InstanceId {
+    /// The name of a target that the person did not name: the same as long as the request is, so that the plan that is
+    /// shown tells the one that is made. An application's name is its EKS cluster's too.
+    fn new_name(&self, deploy: &Deploy, namespace: &Namespace) -> InstanceId {
         let name = deploy.name.as_ref().map(DeploymentName::as_str).unwrap_or_default();
-        let of = format!("instance {} {namespace} {name}", deploy.repository.identity());
-        derived_instance_name(&deploy.repository, &self.0.sealer.tag(&of))
+        let of = |what: &str| self.0.sealer.tag(&format!("{what} {} {namespace} {name}", deploy.repository.identity()));
+        match (deploy.mode, &deploy.name) {
+            (Mode::CloudHosted, Some(name)) => {
+                InstanceId::parse(name.as_str()).expect("the rule of an application's name is the stricter one")
+            }
+            (Mode::CloudHosted, None) => derived_cluster_name(&deploy.repository, &of("cluster")),
+            (Mode::Local | Mode::CloudLocal, _) => derived_instance_name(&deploy.repository, &of("instance")),
+        }
     }
 }
 
@@ -90,15 +98,35 @@ fn where_it_runs<'a>(
         several => {
             let names: Vec<String> = several.iter().map(|it| format!("`{}`", it.instance_id)).collect();
             Err(AppError::Ambiguous {
-                message: format!("it runs on several instances: {}; say which one", names.join(", ")),
+                message: format!("it runs in several places: {}; say in which", names.join(", ")),
                 param: "instance_id",
             })
         }
     }
 }
 
+/// The rule of EKS (`CreateCluster` in its API reference): letters, digits, `-` and `_`, at most 100 of them.
+fn cluster_name(id: &InstanceId) -> Result<String, AppError> {
+    if id.as_str().contains('.') {
+        return Err(AppError::Invalid {
+            message: format!("`{id}` is no name of an EKS cluster: it may hold letters, digits, `-` and `_`"),
+            param: "instance_id",
+        });
+    }
+    Ok(id.to_string())
+}
+
 fn new_target(mode: Mode, name: String) -> Target {
-    Target { id: TargetId::new(), mode, name, made_here: false, locked_by: None, region: None, instance: None }
+    Target {
+        id: TargetId::new(),
+        mode,
+        name,
+        made_here: false,
+        locked_by: None,
+        region: None,
+        instance: None,
+        cluster: None,
+    }
 }
 
 /// A key pair that is not the instance's would not get in.

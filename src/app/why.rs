@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{App, AppError, candidate};
 use crate::diagnosis;
 use crate::event::{Failure, OperationState};
-use crate::intent::{Selector, selection};
+use crate::intent::{AwsCredentials, Selector, selection};
 use crate::reply::view::Report;
 use crate::secret::Redactor;
 use crate::store::operations::OperationFilter;
@@ -16,8 +16,8 @@ const LOOKED_AT: u32 = 20;
 
 impl App {
     /// Why a deployment does not serve as it should; `None` when it does, or when nobody can tell.
-    pub(super) async fn why(&self, deployment: &Deployment) -> Option<Failure> {
-        if let Some(failure) = self.diagnose(deployment).await {
+    pub(super) async fn why(&self, deployment: &Deployment, aws: Option<&AwsCredentials>) -> Option<Failure> {
+        if let Some(failure) = self.diagnose(deployment, aws).await {
             return Some(failure);
         }
         let operation = self.0.store.operation(deployment.operation).await.ok()??;
@@ -31,8 +31,8 @@ impl App {
         }
     }
 
-    async fn diagnose(&self, deployment: &Deployment) -> Option<Failure> {
-        let kube = self.kube(deployment).await.ok()?;
+    async fn diagnose(&self, deployment: &Deployment, aws: Option<&AwsCredentials>) -> Option<Failure> {
+        let kube = self.kube(deployment, aws).await.ok()?;
         let live = kube.current(&deployment.name, &deployment.namespace).await.ok()??;
         if live.ready >= live.replicas {
             return None;

@@ -15,9 +15,14 @@ use serde::Deserialize;
 use crate::config::section::AwsCredentials;
 use crate::id::Region;
 
+pub mod balancer;
+pub mod domain;
+pub mod ecr;
+pub mod eks;
 pub mod error;
 pub mod instance;
 pub mod leftover;
+pub mod network;
 pub mod offer;
 pub mod permission;
 pub mod quota;
@@ -69,12 +74,14 @@ impl Keys {
         }
         SecretString::from(serde_json::Value::from(object).to_string())
     }
+}
 
-    fn credentials(&self) -> Credentials {
-        Credentials::new(
-            self.access_key_id.expose_secret(),
-            self.secret_access_key.expose_secret(),
-            self.session_token.as_ref().map(|it| it.expose_secret().to_owned()),
+impl From<&Keys> for Credentials {
+    fn from(it: &Keys) -> Self {
+        Self::new(
+            it.access_key_id.expose_secret(),
+            it.secret_access_key.expose_secret(),
+            it.session_token.as_ref().map(|it| it.expose_secret().to_owned()),
             None,
             "operation",
         )
@@ -104,8 +111,13 @@ impl From<Credentials> for Keys {
 /// Clients of one account and region.
 #[derive(Clone)]
 pub struct Aws {
+    acm: aws_sdk_acm::Client,
     ec2: aws_sdk_ec2::Client,
+    ecr: aws_sdk_ecr::Client,
+    eks: aws_sdk_eks::Client,
+    elb: aws_sdk_elasticloadbalancingv2::Client,
     quotas: aws_sdk_servicequotas::Client,
+    route53: aws_sdk_route53::Client,
     sts: aws_sdk_sts::Client,
     region: Region,
     keys: Keys,
@@ -138,7 +150,7 @@ impl Aws {
             .region(aws_config::Region::new(region.to_string()))
             .timeout_config(limits);
         let config = match &keys {
-            Some(keys) => loader.credentials_provider(keys.credentials()).load().await,
+            Some(keys) => loader.credentials_provider(Credentials::from(keys)).load().await,
             None => loader.load().await,
         };
         let keys = match keys {
@@ -146,8 +158,13 @@ impl Aws {
             None => found(&config).await?,
         };
         Ok(Self {
+            acm: aws_sdk_acm::Client::new(&config),
             ec2: aws_sdk_ec2::Client::new(&config),
+            ecr: aws_sdk_ecr::Client::new(&config),
+            eks: aws_sdk_eks::Client::new(&config),
+            elb: aws_sdk_elasticloadbalancingv2::Client::new(&config),
             quotas: aws_sdk_servicequotas::Client::new(&config),
+            route53: aws_sdk_route53::Client::new(&config),
             sts: aws_sdk_sts::Client::new(&config),
             region: region.clone(),
             keys,

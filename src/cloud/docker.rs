@@ -9,6 +9,7 @@ pub mod exec;
 pub mod image;
 pub mod load;
 pub mod node;
+pub mod push;
 
 mod archive;
 mod build_failure;

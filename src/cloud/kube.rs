@@ -5,6 +5,7 @@
 
 pub mod application;
 pub mod apply;
+pub mod balanced;
 pub mod delete;
 pub mod error;
 pub mod exec;
@@ -22,8 +23,14 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderValue, Request};
+use kube::client::{Body, ClientBuilder};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
+use tower::util::MapRequestLayer;
 
 use crate::cloud::kube::error::KubeError;
 
@@ -72,6 +79,36 @@ impl Kube {
         Self::connect(yaml, Some(address)).await
     }
 
+    /// Makes a client of an API that lets in whoever brings a fresh token; `authority` is its certificate, PEM in base64.
+    /// A token is made for each request. Does not connect yet.
+    ///
+    /// # Errors
+    /// [`KubeError::Kubeconfig`] when address or certificate cannot be used.
+    pub async fn with_tokens(
+        server: &str,
+        authority: &str,
+        token: impl Fn() -> Option<SecretString> + Clone + Send + 'static,
+    ) -> Result<Self, KubeError> {
+        let kubeconfig = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "it",
+            "clusters": [{"name": "it", "cluster": {"server": server, "certificate-authority-data": authority}}],
+            "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
+            "users": [{"name": "it", "user": {}}],
+        });
+        let config = config_of(&kubeconfig.to_string()).await?;
+        let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
+        let with_token = MapRequestLayer::new(move |mut request: Request<Body>| {
+            let value = token().and_then(|it| format!("Bearer {}", it.expose_secret()).parse::<HeaderValue>().ok());
+            if let Some(mut value) = value {
+                value.set_sensitive(true);
+                request.headers_mut().insert(AUTHORIZATION, value);
+            }
+            request
+        });
+        let builder = ClientBuilder::try_from(config).map_err(|error| KubeError::Kubeconfig(error.to_string()))?;
+        Ok(Self { client: builder.with_layer(&with_token).build(), server })
+    }
+
     /// The port of the API on its machine, from the text of a kubeconfig.
     ///
     /// # Errors
@@ -83,12 +120,7 @@ impl Kube {
     }
 
     async fn connect(yaml: &str, address: Option<SocketAddr>) -> Result<Self, KubeError> {
-        // The parser's own messages quote the text, which holds keys.
-        let kubeconfig = Kubeconfig::from_yaml(yaml)
-            .map_err(|_| KubeError::Kubeconfig("it is not the YAML of a kubeconfig".to_owned()))?;
-        let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-            .await
-            .map_err(|error| KubeError::Kubeconfig(error.to_string()))?;
+        let mut config = config_of(yaml).await?;
         if let Some(address) = address {
             let server = format!("{}://{address}", config.cluster_url.scheme_str().unwrap_or("https"));
             config.tls_server_name =
@@ -97,7 +129,6 @@ impl Kube {
                 .parse()
                 .map_err(|_| KubeError::Kubeconfig(format!("`{server}` is not the address of a server")))?;
         }
-        config.connect_timeout = Some(Duration::from_secs(5));
         let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
         let client = Client::try_from(config).map_err(|error| KubeError::Kubeconfig(error.to_string()))?;
         Ok(Self { client, server })
@@ -119,6 +150,17 @@ impl Kube {
             }),
         }
     }
+}
+
+async fn config_of(yaml: &str) -> Result<Config, KubeError> {
+    // The parser's own messages quote the text, which holds keys.
+    let kubeconfig = Kubeconfig::from_yaml(yaml)
+        .map_err(|_| KubeError::Kubeconfig("it is not the YAML of a kubeconfig".to_owned()))?;
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+        .await
+        .map_err(|error| KubeError::Kubeconfig(error.to_string()))?;
+    config.connect_timeout = Some(Duration::from_secs(5));
+    Ok(config)
 }
 
 impl std::fmt::Debug for Kube {

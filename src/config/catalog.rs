@@ -30,6 +30,8 @@ impl Setting {
 const SECONDS: &str = "a number of seconds from 1 to 86400";
 const BYTES: &str = "a number of bytes from 1024, or with a unit such as `512MiB` or `1GiB`";
 const QUANTITY: &str = "a Kubernetes quantity above 0 such as `100m`, `0.5`, `128Mi` or `1Gi`";
+const TRUE_OR_FALSE: &str = "`true` or `false`";
+const NODES: &str = "a number from 1 to 100";
 const FILE: &str = "the path of a file";
 const PROGRAM: &str = "the name or path of a program";
 const TEXT: &str = "text without spaces";
@@ -165,7 +167,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting::new(
         "DELETE_EMPTY_LOCAL_CLUSTER",
         "false",
-        "`true` or `false`",
+        TRUE_OR_FALSE,
         "Whether decommission of the last application also deletes the local cluster, if this server made it.",
     ),
     // What is applied to a cluster.
@@ -261,7 +263,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting::new(
         "AWS_DEFAULT_CREDENTIALS",
         "false",
-        "`true` or `false`",
+        TRUE_OR_FALSE,
         "Whether a request without credentials may use what AWS' own tools would find here (profile, SSO, role of the machine).",
     ),
     Setting::new("TERRAFORM_PROGRAM", "terraform", PROGRAM, "The terraform program; `tofu` works too."),
@@ -350,6 +352,103 @@ pub const SETTINGS: &[Setting] = &[
         "",
         "an address such as `https://mirror.example.com`",
         "The registry from which the Docker of a new instance pulls what would come from Docker Hub.",
+    ),
+    Setting::new(
+        "EKS_VERSION",
+        "1.34",
+        "a Kubernetes version such as `1.34`",
+        "The Kubernetes version of new EKS clusters.",
+    ),
+    Setting::new(
+        "EKS_NODE_INSTANCE_TYPE",
+        "t3.medium",
+        "a type such as `t3.medium`",
+        "The type of the nodes of new EKS clusters.",
+    ),
+    Setting::new("EKS_NODE_VOLUME_GIB", "20", "a number from 8 to 16384", "The size of a node's volume in GiB."),
+    Setting::new("EKS_NODES_MIN", "1", NODES, "The fewest nodes of a new EKS cluster."),
+    Setting::new("EKS_NODES", "2", NODES, "The nodes that a new EKS cluster begins with."),
+    Setting::new("EKS_NODES_MAX", "4", NODES, "The most nodes of a new EKS cluster."),
+    Setting::new(
+        "EKS_GROW_NODES",
+        "true",
+        TRUE_OR_FALSE,
+        "Whether a cluster that was made here gets another node, up to `EKS_NODES_MAX`, when pods do not fit.",
+    ),
+    Setting::new("EKS_ZONES", "2", "2 or 3", "The availability zones that a new EKS cluster lies in."),
+    Setting::new(
+        "EKS_NAT",
+        "one",
+        "`none`, `one` or `per-zone`",
+        "The NAT gateways of a new EKS cluster: with `none` its nodes have public addresses.",
+    ),
+    Setting::new(
+        "EKS_VPC_CIDR",
+        "10.0.0.0/16",
+        "a range of IPv4 addresses of length 16 to 20 such as `10.0.0.0/16`",
+        "The addresses of the network of a new EKS cluster.",
+    ),
+    Setting::new(
+        "EKS_PUBLIC_ACCESS_CIDRS",
+        "0.0.0.0/0",
+        "a comma-separated list of ranges of IPv4 addresses such as `203.0.113.7/32`",
+        "From where the API of a new EKS cluster is reached; this server must be in it.",
+    ),
+    Setting::new(
+        "EKS_LOGS",
+        "api,audit,authenticator",
+        "a comma-separated list of `api`, `audit`, `authenticator`, `controllerManager` and `scheduler`",
+        "The logs of the control plane that a new EKS cluster sends to CloudWatch.",
+    ),
+    Setting::new(
+        "EKS_ENCRYPT_SECRETS",
+        "false",
+        TRUE_OR_FALSE,
+        "Whether a new EKS cluster encrypts its Secrets with a KMS key of its own.",
+    ),
+    Setting::new("HELM_PROGRAM", "helm", PROGRAM, "Helm, which installs the ingress controller on EKS clusters."),
+    Setting::new(
+        "HELM_TIMEOUT_S",
+        "600",
+        "a number of seconds from 1 to 840",
+        "How long one run of Helm may take; a token of EKS holds for 15 minutes.",
+    ),
+    Setting::new(
+        "INGRESS_CHART",
+        "oci://ghcr.io/nginx/charts/nginx-ingress",
+        "an OCI reference, a path, or the name of a chart in `INGRESS_CHART_REPOSITORY`",
+        "The chart of the NGINX ingress controller.",
+    ),
+    Setting::new(
+        "INGRESS_CHART_VERSION",
+        "2.6.4",
+        "a version such as `2.6.4`",
+        "The version of the ingress controller's chart; a chart that is a path has its own.",
+    ),
+    Setting::new(
+        "INGRESS_CHART_REPOSITORY",
+        "",
+        "an http or https address",
+        "The repository of the ingress controller's chart, when `INGRESS_CHART` is a name.",
+    ),
+    Setting::new(
+        "INGRESS_VALUES",
+        "",
+        FILE,
+        "A file of Helm values for the ingress controller, which win over those of this server.",
+    ),
+    Setting::new("LOAD_BALANCER_TIMEOUT_S", "600", SECONDS, "How long a load balancer may take to come up, or to go."),
+    Setting::new(
+        "CERTIFICATE_TIMEOUT_S",
+        "86400",
+        SECONDS,
+        "How long a certificate may take to be validated before the operation is taken back.",
+    ),
+    Setting::new(
+        "CERTIFICATE_PATIENCE_S",
+        "120",
+        SECONDS,
+        "After how long an operation says what its certificate lacks, and waits for a person.",
     ),
     Setting::new(
         "DEFAULT_DOMAIN_NAME_FOR_APPS",

@@ -17,7 +17,7 @@ use crate::id::{ClusterName, ImageRef, Namespace, Port, Region};
 mod cloud;
 
 // Every section is found under `section`, whichever file it lives in.
-pub use cloud::{Cidr, Ec2, Terraform};
+pub use cloud::{Cidr, Ec2, Eks, Helm, Ingress, Nat, Terraform};
 
 /// The HTTP server.
 #[derive(Debug, Clone)]
@@ -418,18 +418,5 @@ impl Bootstrap {
             download_mirror: values.optional("BOOTSTRAP_DOWNLOAD_MIRROR", value::http_url),
             registry_mirror: values.optional("BOOTSTRAP_REGISTRY_MIRROR", value::http_url),
         }
-    }
-}
-
-/// How applications are reached in cloud-hosted mode.
-#[derive(Debug, Clone)]
-pub struct Ingress {
-    /// `DEFAULT_DOMAIN_NAME_FOR_APPS`.
-    pub default_domain: Option<String>,
-}
-
-impl Ingress {
-    pub(super) fn from_values(values: &mut Values) -> Self {
-        Self { default_domain: values.optional("DEFAULT_DOMAIN_NAME_FOR_APPS", value::domain) }
     }
 }

@@ -15,7 +15,7 @@ use crate::id::{Action, PlanHash};
 use crate::intent::question::{self, Unclear};
 use crate::intent::sentence::{self, Reading};
 use crate::intent::tool_call::{self, Tool};
-use crate::intent::{Confirmation, Intent, Request};
+use crate::intent::{AwsCredentials, Confirmation, Intent, Request};
 use crate::llm::chunk::Assembly;
 use crate::llm::{Answer, LlmError, Model, Prompt, ToolCall, Usage};
 use crate::reply::outcome::outcome as outcome_of;
@@ -258,9 +258,9 @@ impl Rounds {
                 self.read_output();
                 Ok(Carried::Told(prompt::output(&call.id, &outcome_of(&operation, Some(&deployment), &[]))))
             }
-            Opening::Report(Report::Logs { deployment, follow: _, tail }) => {
+            Opening::Report(Report::Logs { deployment, follow: _, tail, aws }) => {
                 self.read_output();
-                let text = match lines(app, &deployment, tail.min(MAX_LINES)).await {
+                let text = match lines(app, &deployment, tail.min(MAX_LINES), aws.as_ref()).await {
                     Ok(lines) => lines.join("\n"),
                     Err(error) => format!("its output cannot be read: {error}"),
                 };
@@ -371,8 +371,13 @@ fn limited(mut request: Request) -> Request {
     request
 }
 
-async fn lines(app: &App, deployment: &Deployment, tail: u32) -> Result<Vec<String>, AppError> {
-    let mut lines = app.logs(deployment, tail, false).await?;
+async fn lines(
+    app: &App,
+    deployment: &Deployment,
+    tail: u32,
+    aws: Option<&AwsCredentials>,
+) -> Result<Vec<String>, AppError> {
+    let mut lines = app.logs(deployment, tail, false, aws).await?;
     let mut all = Vec::new();
     while let Some(line) = lines.next().await {
         all.push(line?);

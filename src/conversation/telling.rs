@@ -8,6 +8,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::{AnswerError, Ending, Listener, Opening};
 use crate::app::{App, AppError};
+use crate::event::{Event, EventKind, OperationState};
 use crate::id::OperationId;
 use crate::reply::narration::Narrator;
 use crate::reply::view::Report;
@@ -78,9 +79,9 @@ async fn tell_report<L: Listener>(app: &App, answer: Report, listener: &mut L) -
             listener.say(report::status(&deployment, &live, why.as_ref())).await;
             Ok(Ending { deployment: Some(deployment), ..Ending::default() })
         }
-        Report::Logs { deployment, follow, tail } => {
+        Report::Logs { deployment, follow, tail, aws } => {
             let follow = follow && listener.is_live();
-            let mut lines = app.logs(&deployment, tail, follow).await?;
+            let mut lines = app.logs(&deployment, tail, follow, aws.as_ref()).await?;
             if follow {
                 listener.say(format!("{}\n\n{FENCE}text\n", report::logs_headline(&deployment))).await;
                 let mut lines = std::pin::pin!(lines.take_until(app.shutdown_token().cancelled_owned()));
@@ -117,7 +118,11 @@ pub(super) async fn follow<L: Listener>(
     let mut events = std::pin::pin!(events);
     if !listener.is_live() {
         let ended = async {
-            while events.try_next().await?.is_some() {}
+            while let Some(event) = events.try_next().await? {
+                if waits(app, id, &event).await? {
+                    break;
+                }
+            }
             Ok::<_, AppError>(())
         };
         return tokio::time::timeout_at(until, ended).await.unwrap_or(Ok(()));
@@ -129,7 +134,13 @@ pub(super) async fn follow<L: Listener>(
         let lines = tokio::select! {
             biased;
             event = events.next() => match event {
-                Some(event) => narrator.hear(&event?),
+                Some(event) => {
+                    let event = event?;
+                    if waits(app, id, &event).await? {
+                        return Ok(());
+                    }
+                    narrator.hear(&event)
+                }
                 None => return Ok(()),
             },
             _ = ticks.tick() => narrator.advance(Timestamp::now()),
@@ -141,6 +152,12 @@ pub(super) async fn follow<L: Listener>(
             listener.status(Some(status)).await;
         }
     }
+}
+
+/// Whether an operation waits on a person now: nothing more happens before that one has read what is missing.
+async fn waits(app: &App, id: OperationId, event: &Event) -> Result<bool, AppError> {
+    let is_told = matches!(event.kind, EventKind::OperationState { state: OperationState::Waiting });
+    Ok(is_told && app.operation(id).await?.is_some_and(|it| it.state == OperationState::Waiting))
 }
 
 /// What there is to say about an operation as it stands now.

@@ -43,6 +43,8 @@ impl Engine {
                 outputs: Arc::new(outputs.clone()),
                 step: step.name(),
                 unsettled: Arc::default(),
+                resumed: Arc::default(),
+                working: tokio::sync::watch::Sender::default(),
             };
             let found = match if known { step.check(&cx).await } else { Ok(None) } {
                 Ok(Some(output)) => {

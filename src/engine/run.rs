@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use backon::{BackoffBuilder, ExponentialBuilder};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::Shared;
+use super::{Reach, Shared};
 use crate::event::{EventKind, Failure, Line, Lines};
 use crate::plan::Plan;
 use crate::secret::Redactor;
@@ -37,6 +37,8 @@ pub(super) struct Run {
     pub(super) span: tracing::Span,
     /// Cancelled when a person asks for it or the store is lost.
     pub(super) cancel: CancellationToken,
+    /// Told when somebody resumes the operation.
+    resumed: Arc<Notify>,
     /// Cancelled when a step has failed: the others stop, but for those that outlast failures.
     failing: CancellationToken,
     /// Why the plan does not succeed: the first failure.
@@ -53,7 +55,7 @@ impl Run {
         deployment: Deployment,
         target: Target,
         plan: Plan,
-        cancel: CancellationToken,
+        reach: Reach,
     ) -> Self {
         Self {
             shared,
@@ -62,7 +64,8 @@ impl Run {
             target,
             plan,
             span: tracing::Span::current(),
-            cancel,
+            cancel: reach.cancel,
+            resumed: reach.resumed,
             failing: CancellationToken::new(),
             failure: OnceLock::new(),
             stuck: OnceLock::new(),
@@ -297,6 +300,8 @@ impl Run {
             outputs: Arc::new(outputs),
             step: step.name(),
             unsettled: Arc::default(),
+            resumed: Arc::clone(&self.resumed),
+            working: self.shared.working.clone(),
         };
         let long_ago = Instant::now().checked_sub(PROGRESS_EVERY).unwrap_or_else(Instant::now);
         (cx, Report { lines, redactor, pending: None, published: long_ago })

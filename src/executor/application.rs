@@ -115,6 +115,11 @@ pub(super) fn scale(scale: &Scale, cluster: &ClusterName, situation: &Situation<
     ])
 }
 
+/// What a plan of an action that changes nothing would be.
+pub(super) fn changes_nothing() -> PlanError {
+    PlanError::NothingToDo { message: "this action changes nothing".to_owned(), param: Some("action") }
+}
+
 fn earlier_version<'a>(rollback: &Rollback, situation: &Situation<'a>) -> Result<&'a Version, PlanError> {
     let present = running(situation)?;
     let versions = situation.versions;

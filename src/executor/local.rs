@@ -15,7 +15,7 @@ use crate::step::remove_images::RemoveImages;
 use crate::step::remove_workspace::RemoveWorkspace;
 use crate::step::verify_removal::VerifyRemoval;
 
-use super::application::{RollOut, scale};
+use super::application::{RollOut, changes_nothing, scale};
 use super::{PlanError, Situation};
 
 pub(super) fn plan(intent: &Intent, situation: &Situation<'_>) -> Result<Plan, PlanError> {
@@ -42,9 +42,7 @@ pub(super) fn on_cluster(intent: &Intent, cluster: &ClusterName, situation: &Sit
         Intent::Scale(it) => Ok(Plan::Sequence(scale(it, cluster, situation)?)),
         Intent::Rollback(rollback) => Ok(roll_out(&RollOut::of_rollback(rollback, situation)?, cluster, situation)),
         Intent::Decommission(_) => Ok(Plan::Sequence(removal(cluster))),
-        Intent::Status(_) | Intent::List(_) | Intent::Logs(_) | Intent::Cancel(_) => {
-            Err(PlanError::NothingToDo { message: "this action changes nothing".to_owned(), param: Some("action") })
-        }
+        Intent::Status(_) | Intent::List(_) | Intent::Logs(_) | Intent::Cancel(_) => Err(changes_nothing()),
     }
 }
 

@@ -189,12 +189,12 @@ pub async fn logs(
     let follow = query.read("follow", "`true` or `false`", |text| text.parse().ok())?.unwrap_or(false);
     let deployment = find(&app, &id).await?;
     if !follow {
-        let lines: Vec<String> = app.logs(&deployment, tail, false).await?.try_collect().await?;
+        let lines: Vec<String> = app.logs(&deployment, tail, false, None).await?.try_collect().await?;
         let lines = lines.iter().map(|line| plain(line)).collect();
         return Ok(Json(LogLines { object: "list", id: deployment.id, lines }).into_response());
     }
     let open = streams.open()?;
-    let lines = app.logs(&deployment, tail, true).await?.take_until(app.shutdown_token().cancelled_owned());
+    let lines = app.logs(&deployment, tail, true, None).await?.take_until(app.shutdown_token().cancelled_owned());
     let events = lines.map(move |line| match line {
         Ok(line) => sse::data(&LogLine { line: plain(&line) }),
         Err(error) => sse::data(&ApiError::from(error).body(request_id.as_str())),

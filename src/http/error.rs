@@ -53,9 +53,6 @@ pub enum ApiError {
         /// Which ones.
         message: String,
     },
-    /// The mode does not work on this server.
-    #[error("{0}")]
-    ModeUnavailable(String),
     /// The key is missing or not one of ours.
     #[error("{0}")]
     InvalidApiKey(&'static str),
@@ -152,7 +149,6 @@ impl ApiError {
             Self::MissingParameter { .. } => (StatusCode::BAD_REQUEST, INVALID, "missing_required_parameter"),
             Self::UnknownParameter { .. } => (StatusCode::BAD_REQUEST, INVALID, "unknown_parameter"),
             Self::AmbiguousDeployment { .. } => (StatusCode::BAD_REQUEST, INVALID, "ambiguous_deployment"),
-            Self::ModeUnavailable(_) => (StatusCode::BAD_REQUEST, INVALID, "mode_unavailable"),
             Self::InvalidApiKey(_) => (StatusCode::UNAUTHORIZED, INVALID, "invalid_api_key"),
             Self::HostNotAllowed(_) => (StatusCode::FORBIDDEN, INVALID, "host_not_allowed"),
             Self::ModelNotFound(_) => (StatusCode::NOT_FOUND, INVALID, "model_not_found"),
@@ -183,7 +179,6 @@ impl ApiError {
             | Self::UnknownParameter { param, .. } => param.clone(),
             Self::AmbiguousDeployment { param, .. } => Some((*param).into()),
             Self::Conflict { param, .. } | Self::WrongKind { param, .. } => param.map(Into::into),
-            Self::ModeUnavailable(_) => Some("deployment_mode".into()),
             Self::ModelNotFound(_) => Some("model".into()),
             Self::Model(LlmError::Refused { param, .. }) => param.clone().map(Into::into),
             Self::Model(LlmError::Filtered { .. }) => Some("messages".into()),
@@ -314,7 +309,6 @@ impl From<AppError> for ApiError {
             AppError::Ambiguous { message, param } => Self::AmbiguousDeployment { param, message },
             AppError::Conflict { message, param } => Self::Conflict { param, message },
             AppError::Invalid { message, param } => Self::invalid(param, message),
-            AppError::ModeUnavailable { mode: _ } => Self::ModeUnavailable(text),
             AppError::KeyReused => Self::IdempotencyKeyReused,
             AppError::ShuttingDown => Self::ShuttingDown,
             AppError::Internal(source) => Self::Internal(source),
@@ -373,7 +367,6 @@ mod tests {
             ApiError::MissingParameter { param: Some("action".into()), message: text() },
             ApiError::UnknownParameter { param: Some("actoin".into()), message: text() },
             ApiError::AmbiguousDeployment { param: "instance_id", message: text() },
-            ApiError::ModeUnavailable(text()),
             ApiError::InvalidApiKey("text"),
             ApiError::HostNotAllowed(text()),
             ApiError::ModelNotFound(text()),

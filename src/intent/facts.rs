@@ -6,13 +6,13 @@ use std::net::IpAddr;
 use secrecy::SecretString;
 
 use crate::id::{
-    Action, DeploymentName, DockerfilePath, EnvironmentName, GitRef, HostedZoneId, InstanceId, KeyPairName, Mode,
-    Namespace, Port, RepositoryUrl, SubdomainLabel,
+    Action, DeploymentName, DockerfilePath, Domain, EnvironmentName, GitRef, HostedZoneId, InstanceId, KeyPairName,
+    Mode, Namespace, Port, RepositoryUrl, SubdomainLabel,
 };
 
 use super::{
-    AwsCredentials, Confirmation, Decommission, Deploy, Domain, Intent, Limits, Logs, Redeploy, Request, Rollback,
-    Scale, Secrets, Selector, Source, VersionRef,
+    AwsCredentials, Confirmation, Decommission, Deploy, Intent, Limits, Logs, Redeploy, Request, Rollback, Scale,
+    Secrets, Selector, Source, VersionRef,
 };
 
 /// How many lines of each pod `logs` shows when nobody says.

@@ -150,6 +150,8 @@ fn unfinished(operation: &Operation, deployment: Option<&Deployment>, steps: &[S
             operation.progress
         )),
         (!lines.is_empty()).then(|| lines.join("\n")),
+        (operation.state == OperationState::Waiting)
+            .then(|| format!("When that is there, `POST /v1/operations/{id}/resume` lets it look again at once.")),
         Some(format!(
             "Follow it with `GET /v1/operations/{id}/events`, look at it with `GET /v1/operations/{id}`, stop it with \
              `POST /v1/operations/{id}/cancel`, or just ask how it is."

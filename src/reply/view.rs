@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::event::Failure;
 use crate::id::{Action, OperationId, PlanHash};
+use crate::intent::AwsCredentials;
 use crate::store::record::{Deployment, Operation};
 
 /// One step of an operation, as it stands.
@@ -76,7 +77,7 @@ pub struct PlannedStep {
 }
 
 /// The answer to a question that starts no operation.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub enum Report {
     /// What is deployed.
     Deployments(Vec<Deployment>),
@@ -104,6 +105,8 @@ pub enum Report {
         follow: bool,
         /// How many of the last lines.
         tail: u32,
+        /// What its cluster is asked with, where that takes credentials.
+        aws: Option<AwsCredentials>,
     },
     /// An operation is being cancelled.
     Cancelled(OperationId),

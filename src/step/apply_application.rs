@@ -7,15 +7,19 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 use super::build_image::{BuildImage, Built};
+use super::check_hosted_account::CheckHostedAccount;
 use super::create_cluster::CreateCluster;
+use super::install_ingress::InstallIngress;
 use super::load_image::load_on_nodes;
+use super::provision_repository::repository_name;
+use super::push_image::PushImage;
 use super::{Act, StepContext, StepError};
 use crate::cloud::kube::Kube;
 use crate::cloud::kube::application::{Application, EnvironmentSecret, Expose, Resources};
 use crate::cloud::kube::delete::NamespaceFate;
 use crate::cloud::kube::node_port::NodePortRange;
 use crate::event::Failure;
-use crate::id::{ClusterName, CommitId, EnvironmentName, ExposedPort, ImageRef, OperationId, Port};
+use crate::id::{ClusterName, CommitId, EnvironmentName, ExposedPort, ImageRef, Mode, OperationId, Port};
 use crate::store::record::Version;
 
 /// Name of the sealed environment variables (a JSON object).
@@ -144,9 +148,7 @@ impl Act for ApplyApplication {
         let kube = match cx.kube(&self.cluster).await {
             Ok(kube) => kube,
             // Without the cluster there is nothing to take back.
-            Err(_) if cx.host().await?.docker.nodes_of_cluster(self.cluster.as_str()).await?.is_empty() => {
-                return Ok(Vec::new());
-            }
+            Err(_) if cx.is_cluster_gone(&self.cluster).await? => return Ok(Vec::new()),
             Err(error) => return Err(error),
         };
         if let Some(previous) = &self.previous {
@@ -175,7 +177,11 @@ impl ApplyApplication {
         let version = self.version.as_ref();
         let (commit, image, image_id, main_port, ports) = match (version, built) {
             (Some(it), _) => (it.commit.clone(), it.image.clone(), it.image_id.clone(), it.main_port, it.ports.clone()),
-            (None, Some(it)) => (it.commit, it.image, it.image_id, it.main_port, it.ports),
+            (None, Some(it)) => {
+                // What runs on EKS is what was pushed, by its digest.
+                let image = cx.try_output::<PushImage>()?.map_or(it.image, |pushed| pushed.image);
+                (it.commit, image, it.image_id, it.main_port, it.ports)
+            }
             (None, None) => return Ok(None),
         };
         Ok(Some(Applied {
@@ -234,7 +240,7 @@ impl ApplyApplication {
             replicas: u32::from(self.replicas),
             main_port: it.main_port,
             ports: it.ports.clone(),
-            expose: Expose::NodePort,
+            expose: expose(cx),
             node_port,
             environment_secret: it.environment_secret.clone(),
             resources: resources(cx),
@@ -248,6 +254,9 @@ impl ApplyApplication {
     async fn why_not_back(&self, cx: &StepContext, previous: &Previous) -> Result<Option<&'static str>, StepError> {
         if cx.try_output::<CreateCluster>()?.is_some_and(|ready| ready.made) {
             return Ok(Some("its cluster was gone and was made anew"));
+        }
+        if cx.target.mode == Mode::CloudHosted {
+            return why_not_in_ecr(cx, &previous.version.image).await;
         }
         let (docker, image) = (cx.host().await?.docker, &previous.version.image);
         for node in docker.nodes_of_cluster(self.cluster.as_str()).await?.iter().filter(|node| node.runs_pods()) {
@@ -310,6 +319,27 @@ impl ApplyApplication {
         }
         Ok(())
     }
+}
+
+/// How it is reached: at its own host name, else at that of the load balancer, else at a port of the nodes.
+fn expose(cx: &StepContext) -> Expose {
+    if cx.target.mode != Mode::CloudHosted {
+        return Expose::NodePort;
+    }
+    let facts = &cx.deployment.facts;
+    let own = cx.try_output::<CheckHostedAccount>().ok().flatten().and_then(|it| it.host).or(facts.host.clone());
+    let shared = || {
+        let installed = cx.try_output::<InstallIngress>().ok().flatten().map(|it| it.dns_name);
+        installed.or_else(|| facts.nlb_dns_name.clone()).unwrap_or_default()
+    };
+    Expose::Host(own.map_or_else(shared, |host| host.name))
+}
+
+/// Why an image in ECR cannot run again; `None` when it can.
+async fn why_not_in_ecr(cx: &StepContext, image: &ImageRef) -> Result<Option<&'static str>, StepError> {
+    let (Some((_, digest)), known) = (image.as_str().split_once('@'), cx.cluster()?) else { return Ok(None) };
+    let found = cx.aws(&known.region).await?.image_with_digest(&repository_name(cx), digest).await?;
+    Ok(if found.is_some() { None } else { Some("its image is no longer in ECR") })
 }
 
 fn environment_missing(names: &[EnvironmentName]) -> StepError {

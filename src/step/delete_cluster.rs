@@ -46,7 +46,7 @@ impl Act for DeleteCluster {
         if on_record && !made_here {
             cx.store.set_target_made_here(cx.target.id, false).await?;
         }
-        let used = cx.store.is_target_used_by_others(cx.target.id, cx.deployment.id).await?;
+        let used = cx.is_target_shared().await?;
         let reason = match (made_here, used) {
             (true, false) => {
                 let host = cx.host().await?;

@@ -40,7 +40,7 @@ impl Act for DestroyInstance {
 
     async fn run(&self, cx: &StepContext) -> Result<Removed, StepError> {
         cx.lock_target().await?;
-        if cx.store.is_target_used_by_others(cx.target.id, cx.deployment.id).await? {
+        if cx.is_target_shared().await? {
             cx.store.unlock_target(cx.target.id, cx.operation).await?;
             return Err(StepError::Permanent(Failure {
                 code: "target_in_use".into(),
@@ -73,28 +73,13 @@ pub(super) async fn destroy(cx: &StepContext, region: &Region) -> Result<Vec<Str
         there.insert(0, Resource { kind: Kind::Instance, id: known.id });
     }
     let terraform = Terraform::new(&cx.settings);
-    let workspace = cx.workspace(&terraform, &aws).await?;
-    if workspace.exists() {
-        let destroyed = match workspace.reopen(module::CLOUD_LOCAL).await {
-            Ok(()) => workspace.destroy().await,
-            error => error,
-        };
-        match destroyed {
-            Ok(()) => (),
-            Err(error) if error.is_transient() || error.is_cancelled() => return Err(error.into()),
-            Err(error) => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "Terraform does not destroy: it is done by tags"
-                );
-            }
-        }
-    }
+    let workspace = cx.workspace(module::CLOUD_LOCAL, &terraform, &aws).await?;
+    cx.unmake(&workspace).await?;
     let rest = aws.tagged(cx.target.id).await?;
     remove_tagged(&aws, &rest, cx).await?;
     cx.store.set_target_instance(cx.target.id, None).await?;
     cx.store.set_target_made_here(cx.target.id, false).await?;
-    cx.store.drop_schema(&super::account::schema(cx.target.id)).await?;
+    cx.forget(&workspace).await?;
     let _ = tokio::fs::remove_dir_all(cx.target_folder()).await;
     Ok(there.iter().map(ToString::to_string).collect())
 }

@@ -14,6 +14,7 @@ use crate::repository::RepositoryError;
 use crate::secret::private_key::PrivateKeyError;
 use crate::tool::ToolError;
 use crate::tool::git::GitError;
+use crate::tool::helm::HelmError;
 use crate::tool::kind::KindError;
 use crate::tool::ssh::SshError;
 use crate::tool::terraform::TerraformError;
@@ -54,6 +55,15 @@ impl From<KindError> for StepError {
 
 impl From<TerraformError> for StepError {
     fn from(error: TerraformError) -> Self {
+        if error.is_cancelled() {
+            return Self::Cancelled;
+        }
+        Self::sorted(error.is_transient(), error.failure())
+    }
+}
+
+impl From<HelmError> for StepError {
+    fn from(error: HelmError) -> Self {
         if error.is_cancelled() {
             return Self::Cancelled;
         }

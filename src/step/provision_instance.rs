@@ -98,7 +98,7 @@ impl Act for ProvisionInstance {
                 None => false,
             },
         };
-        let used = cx.store.is_target_used_by_others(cx.target.id, cx.deployment.id).await?;
+        let used = cx.is_target_shared().await?;
         let mut removed = Vec::new();
         match (made, left) {
             (true, Some(provisioned)) if self.keep => cx.lines.warning(format!(
@@ -145,7 +145,7 @@ impl ProvisionInstance {
         // On record first: whoever finds the instance after a crash knows whose it is.
         cx.store.set_target_made_here(cx.target.id, true).await?;
         let terraform = Terraform::new(&cx.settings);
-        let workspace = cx.workspace(&terraform, aws).await?;
+        let workspace = cx.workspace(module::CLOUD_LOCAL, &terraform, aws).await?;
         let mut subnets = checked.subnets.clone();
         if let Some(used) = workspace.variable("subnet_id") {
             // What was begun in one subnet is not made again in another.
@@ -153,7 +153,7 @@ impl ProvisionInstance {
         }
         let mut rest = subnets.iter();
         let first = self.variables(cx, &checked, rest.next());
-        workspace.prepare(module::CLOUD_LOCAL, &first).await?;
+        workspace.prepare(&first).await?;
         remove_strays(cx, aws, &workspace).await?;
         loop {
             workspace.plan().await?;
@@ -213,7 +213,7 @@ async fn has_begun(cx: &StepContext, target: &Target) -> Result<bool, StepError>
 }
 
 async fn is_alone(cx: &StepContext) -> Result<bool, StepError> {
-    Ok(!cx.store.is_target_used_by_others(cx.target.id, cx.deployment.id).await?)
+    Ok(!cx.is_target_shared().await?)
 }
 
 /// Removes what carries the target's tag and is not in the state: made by a call that died before it wrote that down.

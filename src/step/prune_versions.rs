@@ -8,7 +8,7 @@ use super::apply_application::{Applied, ApplyApplication};
 use super::remove_application::Removed;
 use super::remove_images::remove_image;
 use super::{Act, StepContext, StepError};
-use crate::id::{ClusterName, ImageRef};
+use crate::id::{ClusterName, ImageRef, Mode};
 use crate::store::record::Version;
 
 /// Removes what only versions needed that are too old to go back to. It never fails: what stays goes with the next one.
@@ -66,7 +66,8 @@ impl PruneVersions {
         let needed: BTreeSet<&ImageRef> = images.chain(ran.map(|version| &version.image)).collect();
         let images: BTreeSet<&ImageRef> = old.iter().map(|version| &version.image).collect();
         for image in images.difference(&needed) {
-            if cx.is_image_free(image, Some(deployment.id)).await? {
+            // What ECR keeps is its own rule's business.
+            if cx.target.mode != Mode::CloudHosted && cx.is_image_free(image, Some(deployment.id)).await? {
                 removed.extend(remove_image(cx, &self.cluster, image).await?);
             }
         }

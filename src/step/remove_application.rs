@@ -50,8 +50,7 @@ impl Act for RemoveApplication {
     }
 
     async fn check(&self, cx: &StepContext) -> Result<Option<Removed>, StepError> {
-        let nodes = cx.host().await?.docker.nodes_of_cluster(self.cluster.as_str()).await?;
-        Ok(nodes.is_empty().then(Removed::default))
+        Ok(cx.is_cluster_gone(&self.cluster).await?.then(Removed::default))
     }
 
     async fn run(&self, cx: &StepContext) -> Result<Removed, StepError> {

@@ -8,7 +8,8 @@ use super::build_image::{PREFIX, REVISION, SOURCE};
 use super::clone_repository::FOLDER;
 use super::remove_application::Removed;
 use super::{Act, StepContext, StepError};
-use crate::id::{ClusterName, CommitId, ImageRef};
+use crate::id::{ClusterName, CommitId, ImageRef, Mode};
+use crate::store::record::Version;
 
 /// Removes the images of a deployment that nothing else uses, from Docker and from the nodes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -46,7 +47,10 @@ impl Act for RemoveImages {
 /// Removes the images of the deployment's versions that nothing else needs, and says which.
 pub(super) async fn remove_free(cx: &StepContext, cluster: &ClusterName) -> Result<Vec<String>, StepError> {
     let versions = cx.store.versions(cx.deployment.id).await?;
-    let mut images: BTreeSet<ImageRef> = versions.into_iter().map(|version| version.image).collect();
+    let mut images = BTreeSet::new();
+    for version in versions {
+        images.extend(in_docker(cx, &version).await?);
+    }
     if cx.deployment.facts.version.is_none() {
         images.extend(never_run(cx).await?);
     }
@@ -67,7 +71,20 @@ async fn never_run(cx: &StepContext) -> Result<Vec<ImageRef>, StepError> {
     let head = host.deployment_folder(cx.deployment.id).join(FOLDER).join(".git/HEAD");
     let head = host.place.read(&head).await?.unwrap_or_default();
     let Ok(commit) = CommitId::parse(head.trim()) else { return Ok(Vec::new()) };
-    let docker = &host.docker;
+    of_commit(cx, &commit).await
+}
+
+/// The names under which Docker may have a version's image: what runs on EKS has the one that it was built as.
+pub(super) async fn in_docker(cx: &StepContext, version: &Version) -> Result<Vec<ImageRef>, StepError> {
+    match cx.target.mode {
+        Mode::Local | Mode::CloudLocal => Ok(vec![version.image.clone()]),
+        Mode::CloudHosted => of_commit(cx, &version.commit).await,
+    }
+}
+
+/// The images that were built of a commit of the repository.
+async fn of_commit(cx: &StepContext, commit: &CommitId) -> Result<Vec<ImageRef>, StepError> {
+    let docker = &cx.host().await?.docker;
     let of_commit = docker.images_with_label(REVISION, commit.as_str()).await?;
     let of_repository = docker.images_with_label(SOURCE, cx.deployment.repository.as_str()).await?;
     let is_ours = |image: &ImageRef| image.as_str().starts_with(PREFIX) && of_repository.contains(image);
@@ -95,6 +112,9 @@ pub(super) async fn remove_from_nodes(
     cluster: &ClusterName,
     image: &ImageRef,
 ) -> Result<(), StepError> {
+    if cx.target.mode == Mode::CloudHosted {
+        return Ok(());
+    }
     let docker = cx.host().await?.docker;
     for node in docker.nodes_of_cluster(cluster.as_str()).await? {
         if node.is_running && node.runs_pods() {

@@ -53,7 +53,7 @@ impl Act for ScaleApplication {
 
     async fn undo(&self, cx: &StepContext, _: Option<Scaled>) -> Result<Vec<String>, StepError> {
         // What is no longer there has no replicas to set back.
-        if cx.host().await?.docker.nodes_of_cluster(self.cluster.as_str()).await?.is_empty() {
+        if cx.is_cluster_gone(&self.cluster).await? {
             return Ok(Vec::new());
         }
         let live = cx.kube(&self.cluster).await?.current(&cx.deployment.name, &cx.deployment.namespace).await?;

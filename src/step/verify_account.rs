@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::remove_application::Removed;
 use super::{Act, StepContext, StepError};
+use crate::cloud::aws::leftover::Resource;
 use crate::event::Failure;
-use crate::id::Region;
+use crate::id::{Mode, Region};
 
 /// Asks AWS whether anything of a target is left.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -31,7 +32,12 @@ impl Act for VerifyAccount {
     }
 
     async fn run(&self, cx: &StepContext) -> Result<Removed, StepError> {
-        let left = cx.aws(&self.region).await?.tagged(cx.target.id).await?;
+        let aws = cx.aws(&self.region).await?;
+        let mut left = aws.tagged(cx.target.id).await?;
+        if cx.target.mode == Mode::CloudHosted {
+            left.extend(Box::pin(aws.network_of(cx.target.id, &cx.target.name)).await?);
+            left.extend(aws.balancers_of_cluster(&cx.target.name).await?.into_iter().map(Resource::from));
+        }
         if left.is_empty() {
             return Ok(Removed::default());
         }

@@ -1,17 +1,22 @@
 //! Fetches the application once, the way a person would.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::apply_application::ApplyApplication;
+use super::create_alias::CreateAlias;
+use super::install_ingress::InstallIngress;
 use super::{Act, StepContext, StepError};
 use crate::config::value::KindNetwork;
 use crate::event::Failure;
-use crate::id::ClusterName;
+use crate::id::{ClusterName, Mode};
 
 /// How long the first answer may take after the pods are ready.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
+/// How long an ingress controller may take to serve an application whose pods are ready.
+const CONTROLLER_LIMIT: Duration = Duration::from_secs(5);
 /// Pause between two tries.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -56,6 +61,9 @@ impl Act for VerifyApplication {
     }
 
     async fn run(&self, cx: &StepContext) -> Result<Verified, StepError> {
+        if cx.target.mode == Mode::CloudHosted {
+            return self.at_host(cx).await;
+        }
         let applied = cx.try_output::<ApplyApplication>()?;
         let Some(node_port) = applied.and_then(|applied| applied.node_port).or(self.node_port) else {
             return Ok(Verified { app_url: None, http_status: None });
@@ -64,7 +72,7 @@ impl Act for VerifyApplication {
         if self.replicas == 0 {
             return Ok(Verified { app_url: Some(address.for_people), http_status: None });
         }
-        let http_status = fetch(cx, &address.from_here).await?;
+        let http_status = fetch(cx, &address.from_here, &Way::default()).await?;
         Ok(Verified { app_url: Some(address.for_people), http_status })
     }
 
@@ -80,6 +88,39 @@ struct Address {
 }
 
 impl VerifyApplication {
+    /// An application on EKS has a name of its own, or the load balancer's.
+    async fn at_host(&self, cx: &StepContext) -> Result<Verified, StepError> {
+        let facts = &cx.deployment.facts;
+        let named = cx.try_output::<CreateAlias>()?.map(|it| it.host).or_else(|| facts.host.clone());
+        let installed = cx.try_output::<InstallIngress>()?.map(|it| it.dns_name);
+        let Some(balancer) = installed.or_else(|| facts.nlb_dns_name.clone()) else {
+            return Ok(Verified { app_url: facts.app_url.clone(), http_status: None });
+        };
+        let url = match &named {
+            Some(host) => format!("https://{}", host.name),
+            None => format!("http://{balancer}"),
+        };
+        if self.replicas == 0 {
+            return Ok(Verified { app_url: Some(url), http_status: None });
+        }
+        let mut way = Way { patience: Some(cx.settings.ingress.load_balancer_timeout), ..Way::default() };
+        if let Some(file) = &cx.settings.rollout.app_ca_file {
+            let pem = tokio::fs::read(file).await.unwrap_or_default();
+            way.authorities = reqwest::Certificate::from_pem_bundle(&pem).unwrap_or_default();
+        }
+        if let Some(host) = named
+            && tokio::net::lookup_host((host.name.as_str(), 443)).await.is_err()
+            && let Some(address) =
+                tokio::net::lookup_host((balancer.as_str(), 443)).await.ok().and_then(|mut found| found.next())
+        {
+            cx.lines
+                .warning(format!("The name `{}` is not known everywhere yet; that can take some minutes.", host.name));
+            way.at = Some((host.name, address));
+        }
+        let http_status = fetch(cx, &url, &way).await?;
+        Ok(Verified { app_url: Some(url), http_status })
+    }
+
     /// A port that the cluster maps is on this machine's loopback, or on the public address of another machine; any other
     /// only on the node's own address.
     async fn address(&self, cx: &StepContext, node_port: u16) -> Result<Address, StepError> {
@@ -131,20 +172,44 @@ impl VerifyApplication {
     }
 }
 
+/// How a page is fetched.
+#[derive(Default)]
+struct Way {
+    /// How long what stands before the application may take to know it.
+    patience: Option<Duration>,
+    /// Authorities that are trusted beside the known ones.
+    authorities: Vec<reqwest::Certificate>,
+    /// The address of a name that is not known here yet.
+    at: Option<(String, SocketAddr)>,
+}
+
+/// What an ingress controller answers with for an application that it has not heard of, or not heard of as ready.
+const FROM_CONTROLLER: [u16; 4] = [404, 502, 503, 504];
+
 /// Any HTTP status counts as an answer. Something that does not speak HTTP is a warning: its port is open.
-async fn fetch(cx: &StepContext, url: &str) -> Result<Option<u16>, StepError> {
-    let client = reqwest::Client::builder()
+async fn fetch(cx: &StepContext, url: &str, way: &Way) -> Result<Option<u16>, StepError> {
+    let mut client = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .timeout(ANSWER_LIMIT)
         .no_proxy()
-        .build()
-        .map_err(|error| unreachable_page(url, &error))?;
-    let deadline = tokio::time::Instant::now() + ANSWER_LIMIT;
+        .tls_certs_merge(way.authorities.clone());
+    if let Some((name, address)) = &way.at {
+        client = client.resolve(name, *address);
+    }
+    let client = client.build().map_err(|error| unreachable_page(url, &error))?;
+    let start = tokio::time::Instant::now();
+    let deadline = start + way.patience.unwrap_or(ANSWER_LIMIT);
     loop {
         cx.lines.progress(format!("fetching {url}"));
         let error = match client.get(url).send().await {
             Ok(answer) => {
                 let status = answer.status();
+                // Only for a moment: an application may mean it.
+                let is_early = way.patience.is_some() && start.elapsed() < CONTROLLER_LIMIT;
+                if is_early && FROM_CONTROLLER.contains(&status.as_u16()) {
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
                 if status.is_server_error() {
                     cx.lines.warning(format!("The application runs, but its first page answers with HTTP {status}."));
                 }
@@ -152,6 +217,10 @@ async fn fetch(cx: &StepContext, url: &str) -> Result<Option<u16>, StepError> {
             }
             Err(error) => error,
         };
+        if is_untrusted(&error) {
+            cx.lines.warning(format!("The certificate of {url} is not trusted by this server; see `APP_CA_FILE`."));
+            return Ok(None);
+        }
         if error.is_request() && !error.is_connect() && !error.is_timeout() && tokio::time::Instant::now() >= deadline {
             cx.lines.warning(format!("The port is open, but what answers at {url} is not HTTP."));
             return Ok(None);
@@ -164,6 +233,12 @@ async fn fetch(cx: &StepContext, url: &str) -> Result<Option<u16>, StepError> {
             () = cx.cancel.cancelled() => return Err(StepError::Cancelled),
         }
     }
+}
+
+fn is_untrusted(error: &reqwest::Error) -> bool {
+    use std::error::Error;
+    let mut causes = std::iter::successors(error.source(), |&it| it.source());
+    causes.any(|it| it.to_string().contains("invalid peer certificate"))
 }
 
 fn unreachable_page(url: &str, error: &reqwest::Error) -> StepError {

@@ -36,7 +36,7 @@ impl Act for VerifyRemoval {
         let removed = remove_free(cx, &self.cluster).await?;
         let mut left = Vec::new();
         let host = cx.host().await?;
-        if !host.docker.nodes_of_cluster(self.cluster.as_str()).await?.is_empty() {
+        if !cx.is_cluster_gone(&self.cluster).await? {
             let kube = cx.kube(&self.cluster).await?;
             left.extend(kube.leftovers(cx.deployment.id).await?.iter().map(ToString::to_string));
         }

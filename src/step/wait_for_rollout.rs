@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::nodes::grow;
 use super::{Act, StepContext, StepError};
 use crate::cloud::kube::exec::RunningContainer;
 use crate::cloud::kube::rollout::RolloutFailure;
@@ -51,7 +52,11 @@ impl Act for WaitForRollout {
         let (name, namespace) = (&cx.deployment.name, &cx.deployment.namespace);
         let kube = cx.kube(&self.cluster).await?;
         let timeout = cx.settings.rollout.timeout;
-        match kube.wait_for_rollout(name, namespace, timeout, &cx.lines, &cx.cancel).await {
+        let mut waited = kube.wait_for_rollout(name, namespace, timeout, &cx.lines, &cx.cancel).await;
+        while matches!(waited, Err(RolloutFailure::Unschedulable { .. })) && grow(cx, &kube).await? {
+            waited = kube.wait_for_rollout(name, namespace, timeout, &cx.lines, &cx.cancel).await;
+        }
+        match waited {
             Ok(rollout) => Ok(RolledOut { ready: rollout.ready }),
             Err(RolloutFailure::Cancelled) => Err(StepError::Cancelled),
             Err(RolloutFailure::Api(error)) => Err(error.into()),

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use sqlx::any::AnyRow;
 use sqlx::{Any, Row, Transaction};
 
-use super::record::{Deployment, DeploymentState, Instance, Target, Version};
+use super::record::{Deployment, DeploymentState, EksCluster, Instance, Target, Version};
 use super::{Page, Store, StoreError, parse, parse_json, timestamp, to_json};
 use crate::id::{
     DeploymentId, DeploymentName, GitRef, ImageRef, Mode, Namespace, OperationId, Region, RepositoryUrl, TargetId,
@@ -223,6 +223,19 @@ impl Store {
         Ok(())
     }
 
+    /// Keeps the EKS cluster that a target is, or that it is gone.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn set_target_cluster(&self, id: TargetId, cluster: Option<&EksCluster>) -> Result<(), StoreError> {
+        sqlx::query("UPDATE targets SET cluster = $2 WHERE id = $1")
+            .bind(id.to_string())
+            .bind(cluster.map(to_json))
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
     /// Takes in a target that was made by another server, with what runs on it.
     ///
     /// # Errors
@@ -230,8 +243,8 @@ impl Store {
     pub async fn adopt(&self, target: &Target, deployments: &[Deployment]) -> Result<(), StoreError> {
         let mut transaction = self.pool.begin().await?;
         sqlx::query(
-            "INSERT INTO targets (id, mode, name, made_here, locked_by, region, instance)
-             VALUES ($1, $2, $3, $4, NULL, $5, $6) ON CONFLICT DO NOTHING",
+            "INSERT INTO targets (id, mode, name, made_here, locked_by, region, instance, cluster)
+             VALUES ($1, $2, $3, $4, NULL, $5, $6, $7) ON CONFLICT DO NOTHING",
         )
         .bind(target.id.to_string())
         .bind(target.mode.as_str())
@@ -239,6 +252,7 @@ impl Store {
         .bind(i64::from(target.made_here))
         .bind(target.region.as_ref().map(Region::as_str))
         .bind(target.instance.as_ref().map(to_json))
+        .bind(target.cluster.as_ref().map(to_json))
         .execute(&mut *transaction)
         .await?;
         for deployment in deployments {
@@ -316,6 +330,7 @@ fn read_target(row: &AnyRow) -> Result<Target, StoreError> {
     let locked_by: Option<String> = row.try_get("locked_by")?;
     let region: Option<String> = row.try_get("region")?;
     let instance: Option<String> = row.try_get("instance")?;
+    let cluster: Option<String> = row.try_get("cluster")?;
     Ok(Target {
         id: parse(row, "id", TargetId::parse)?,
         mode: parse(row, "mode", Mode::parse)?,
@@ -329,6 +344,9 @@ fn read_target(row: &AnyRow) -> Result<Target, StoreError> {
             .transpose()?,
         instance: instance
             .map(|text| serde_json::from_str(&text).map_err(|error| StoreError::corrupt("instance", error)))
+            .transpose()?,
+        cluster: cluster
+            .map(|text| serde_json::from_str(&text).map_err(|error| StoreError::corrupt("cluster", error)))
             .transpose()?,
     })
 }

@@ -163,7 +163,7 @@ impl Store {
         sqlx::query(
             "INSERT INTO targets (id, mode, name, made_here, locked_by, region) VALUES ($1, $2, $3, $4, NULL, $5)
              ON CONFLICT (mode, name) DO UPDATE SET region = excluded.region
-                 WHERE targets.made_here = 0 AND targets.instance IS NULL",
+                 WHERE targets.made_here = 0 AND targets.instance IS NULL AND targets.cluster IS NULL",
         )
         .bind(new.target.id.to_string())
         .bind(new.target.mode.as_str())

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::{Failure, OperationState};
 use crate::id::{
-    Action, CommitId, DeploymentId, DeploymentName, DockerfilePath, EnvironmentName, ExposedPort, GitRef, ImageRef,
-    KeyPairName, Mode, Namespace, OperationId, Port, Region, RepositoryUrl, TargetId,
+    Action, CommitId, DeploymentId, DeploymentName, DockerfilePath, EnvironmentName, ExposedPort, GitRef, HostedZoneId,
+    ImageRef, KeyPairName, Mode, Namespace, OperationId, Port, Region, RepositoryUrl, TargetId,
 };
 
 /// One run of a plan.
@@ -97,6 +97,8 @@ pub struct Facts {
     pub ec2_key_name: Option<String>,
     /// What the instance costs, in words.
     pub cost: Option<String>,
+    /// The application's own host name, with the zone that it lies in.
+    pub host: Option<Host>,
     /// ECR repository.
     pub ecr_repository_url: Option<String>,
     /// Endpoint of the EKS cluster.
@@ -109,6 +111,15 @@ pub struct Facts {
     pub warnings: Vec<String>,
     /// True when we made the namespace.
     pub owns_namespace: bool,
+}
+
+/// The own host name of an application.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Host {
+    /// The name, such as `shop.apps.example.com`.
+    pub name: String,
+    /// The zone that it lies in.
+    pub zone: HostedZoneId,
 }
 
 /// One version of a deployment that was rolled out; enough to roll back to it.
@@ -197,6 +208,27 @@ pub struct Target {
     pub region: Option<Region>,
     /// The EC2 instance, while there is one.
     pub instance: Option<Instance>,
+    /// The EKS cluster, while there is one.
+    pub cluster: Option<EksCluster>,
+}
+
+/// An EKS cluster that deployments run on, with all that it takes to reach it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EksCluster {
+    /// Its name, which people call `instance_id`.
+    pub name: String,
+    /// Address of its API, with `https://`.
+    pub endpoint: String,
+    /// Certificate of its authority, PEM in base64 (as EKS tells it and a kubeconfig holds it).
+    pub authority: String,
+    /// Kubernetes version, such as `1.34`.
+    pub version: String,
+    /// Region.
+    pub region: Region,
+    /// Number of the account that pays for it.
+    pub account: String,
+    /// The network that it lies in.
+    pub vpc: String,
 }
 
 /// An EC2 instance that deployments run on, with all that it takes to reach it.

@@ -37,6 +37,7 @@ impl World {
             locked_by: None,
             region: None,
             instance: None,
+            cluster: None,
         };
         Self { store, target, _folder: folder }
     }

@@ -3,7 +3,7 @@
 //! Credentials are in the environment of the calls and nowhere else; what changes the world outlives a killed server and
 //! gets one SIGINT and a long grace, because a second one, or SIGKILL, would leave things that the state does not know.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -90,6 +90,8 @@ pub enum Backend {
 /// One module with its variables and its state.
 #[derive(Debug)]
 pub struct Workspace<'a> {
+    /// Name of the module.
+    pub module: &'static str,
     /// The program.
     pub terraform: &'a Terraform,
     /// Folder of module and state.
@@ -184,9 +186,9 @@ impl Workspace<'_> {
     ///
     /// # Errors
     /// [`TerraformError`] with the cause.
-    pub async fn prepare(&self, module: &str, variables: &impl Serialize) -> Result<(), TerraformError> {
+    pub async fn prepare(&self, variables: &impl Serialize) -> Result<(), TerraformError> {
         self.set_variables(variables)?;
-        self.reopen(module).await?;
+        self.reopen().await?;
         let output = self.look("validate", &["validate", "-json"]).await;
         match output {
             Ok(output) => {
@@ -201,8 +203,8 @@ impl Workspace<'_> {
     ///
     /// # Errors
     /// [`TerraformError`] with the cause.
-    pub async fn reopen(&self, module: &str) -> Result<(), TerraformError> {
-        module::unpack(module, &self.folder).map_err(TerraformError::Folder)?;
+    pub async fn reopen(&self) -> Result<(), TerraformError> {
+        module::unpack(self.module, &self.folder).map_err(TerraformError::Folder)?;
         let backend = self.folder.join("backend.tf.json");
         match &self.backend {
             Backend::Folder => {
@@ -330,12 +332,6 @@ impl Workspace<'_> {
 struct Validated {
     valid: bool,
     diagnostics: Vec<Value>,
-}
-
-/// The folder of a target's module and state below the target's own.
-#[must_use]
-pub fn folder(target: &Path) -> PathBuf {
-    target.join("terraform")
 }
 
 fn parse<T: DeserializeOwned>(command: &'static str, text: &str) -> Result<T, TerraformError> {

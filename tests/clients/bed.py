@@ -32,6 +32,19 @@ def free_port():
         return it.getsockname()[1]
 
 
+def free_node_ports():
+    """Two ports in a row that nobody listens on, of those that Kubernetes has for this."""
+    for first in range(31700, 32700, 2):
+        try:
+            for port in (first, first + 1):
+                with socket.socket() as it:
+                    it.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        return f"{first}-{first + 1}"
+    raise RuntimeError("no two ports in a row are free")
+
+
 def programs(folder, end):
     """Settings with a `kind` and a `git` whose work ends like this: `exec sleep 300` is for ever, `exit 1` is at once."""
     scripts = {

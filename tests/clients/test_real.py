@@ -15,7 +15,7 @@ from conftest import NAME
 def client():
     programs = bed.real_programs()
     cluster = "on-demand-infra-clients"
-    settings = {"KIND_CLUSTER_NAME": cluster, "NODE_PORT_RANGE": "31700-31701"}
+    settings = {"KIND_CLUSTER_NAME": cluster, "NODE_PORT_RANGE": bed.free_node_ports()}
     with bed.Server(**programs, **settings) as server, OpenAI(base_url=server.url, api_key="none", timeout=300) as client:
         client.repository = f"{programs['GIT_BASE']}/static-site.git"
         yield client

@@ -3,9 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
 
-use rustix::process::{Pid, Signal};
 use serde_json::json;
 
 use crate::world::aws::{ACCESS_KEY, SECRET_KEY};
@@ -78,7 +76,7 @@ async fn what_a_killed_terraform_made_without_writing_it_down_is_found_by_its_ta
 
     let operation = world.latest().await;
     world.server.kill().await;
-    kill_programs(&world);
+    world.kill_programs();
     world.gates.release("terraform-state");
     world.start_again().await;
 
@@ -229,7 +227,7 @@ async fn whatever_is_killed_with_the_server_leaves_nothing() {
 
         let operation = world.latest().await;
         world.server.kill().await;
-        kill_programs(&world);
+        world.kill_programs();
         world.gates.release(point);
         world.start_again().await;
 
@@ -250,7 +248,7 @@ async fn a_decommission_goes_on_after_a_kill_in_the_middle() {
 
     let operation = world.latest().await;
     world.server.kill().await;
-    kill_programs(&world);
+    world.kill_programs();
     world.gates.release("terraform-destroy");
     world.start_again().await;
 
@@ -319,32 +317,8 @@ async fn credentials_of_two_requests_do_not_mix_and_are_nowhere_in_clear() {
     said.push_str(&world.calls("terraform").concat());
     for secret in [SECRET_KEY, "another-secret-another-secret", ACCESS_KEY] {
         assert!(!said.contains(secret), "{secret} is shown");
-        assert_eq!(files_with(&world.path(""), secret), NOTHING);
+        assert_eq!(world.files_with(secret), NOTHING);
     }
-}
-
-/// Ends what the killed server left at work, as a power cut would.
-fn kill_programs(world: &World) {
-    let records = files_with(&world.path("workspace/operations"), "\"pid\":");
-    for record in &records {
-        let record: serde_json::Value = serde_json::from_str(&fs::read_to_string(record).unwrap()).unwrap();
-        let group = Pid::from_raw(i32::try_from(record["pid"].as_i64().unwrap()).unwrap()).unwrap();
-        let _ = rustix::process::kill_process_group(group, Signal::KILL);
-    }
-}
-
-/// The files below a folder that hold a text.
-fn files_with(folder: &Path, text: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if path.is_dir() {
-            found.extend(files_with(&path, text));
-        } else if fs::read(&path).is_ok_and(|bytes| String::from_utf8_lossy(&bytes).contains(text)) {
-            found.push(path.display().to_string());
-        }
-    }
-    found
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
 
 mod cancel;
+mod cloud_hosted;
 mod cloud_local;
 mod conversation;
 mod decommission;

@@ -4,6 +4,7 @@
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 
+use crate::world::Ground::{self, Cluster, Instance, NamedCluster, ThisMachine};
 use crate::world::{World, eventually, with};
 
 mod breaks;
@@ -23,21 +24,14 @@ enum Plan {
     Decommission,
 }
 
-/// What a plan runs on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ground {
-    ThisMachine,
-    Instance,
-}
-
-use Ground::{Instance, ThisMachine};
-
 impl Plan {
     /// A world in which the plan can begin.
     async fn world(self, ground: Ground) -> World {
         let world = match ground {
             ThisMachine => World::start().await,
             Instance => World::on_instance().await,
+            Cluster => World::on_cluster().await,
+            NamedCluster => World::on_named_cluster().await,
         };
         if self != Self::Deploy {
             assert_eq!(world.chat(&deploy(&world)).await.state(), "succeeded");
@@ -57,7 +51,7 @@ impl Plan {
             Self::Redeploy => world.ask("redeploy"),
             Self::Scale => with(world.ask("scale"), "scale_replicas", 3),
             Self::Rollback => world.ask("rollback"),
-            Self::Decommission if world.is_on_instance() => world.ask("decommission"),
+            Self::Decommission if world.ground != ThisMachine => world.ask("decommission"),
             Self::Decommission => with(world.ask("decommission"), "delete_cluster", true),
         }
     }
@@ -76,10 +70,17 @@ impl Plan {
         let versions = if matches!(self, Self::Redeploy | Self::Rollback) { 2 } else { 1 };
         assert_eq!(deployment["state"], "running", "{self:?}");
         assert_eq!(live["spec"]["template"]["spec"]["containers"][0]["image"], deployment["image"]);
-        assert_eq!(live["spec"]["replicas"], if self == Self::Scale { 3 } else { 1 });
+        let replicas = match (self, world.ground) {
+            (Self::Scale, _) => 3,
+            (_, NamedCluster) => 0,
+            (_, ThisMachine | Instance | Cluster) => 1,
+        };
+        assert_eq!(live["spec"]["replicas"], replicas);
         assert_eq!(live["status"]["availableReplicas"], live["spec"]["replicas"]);
         assert_eq!(world.docker.images().len(), versions, "{self:?}: {:?}", world.docker.images());
-        assert_eq!(world.docker.node_images().len(), versions);
+        // EKS' nodes fetch from ECR.
+        let on_nodes = if matches!(world.ground, Cluster | NamedCluster) { 0 } else { versions };
+        assert_eq!(world.docker.node_images().len(), on_nodes);
         assert_eq!(world.docker.builds(), versions);
     }
 

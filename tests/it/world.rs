@@ -10,6 +10,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use reqwest::{Client, Method, RequestBuilder};
+use rustix::process::{Pid, Signal};
 use serde_json::{Value, json};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Connection, Row};
@@ -45,13 +46,26 @@ pub(crate) struct World {
     pub(crate) kube: Kube,
     pub(crate) gates: Gates,
     pub(crate) postgres: Option<Postgres>,
-    /// Whether [`World::ask`] means an EC2 instance.
-    on_instance: bool,
+    /// What [`World::ask`] means.
+    pub(crate) ground: Ground,
     client: Client,
     address: String,
     settings: BTreeMap<String, String>,
     folder: TempDir,
     _application: AbortOnDropHandle<()>,
+}
+
+/// What an application runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ground {
+    /// A kind cluster here.
+    ThisMachine,
+    /// A kind cluster on an EC2 instance.
+    Instance,
+    /// An EKS cluster; the application has the load balancer's name.
+    Cluster,
+    /// An EKS cluster; the application has a name of its own. It has no pods, because nothing here answers at that name.
+    NamedCluster,
 }
 
 /// An answer of the server.
@@ -103,9 +117,19 @@ impl World {
 
     /// One whose requests mean an EC2 instance, which lets this program in.
     pub(crate) async fn on_instance() -> Self {
-        let world = Self { on_instance: true, ..Self::start().await };
+        let world = Self { ground: Ground::Instance, ..Self::start().await };
         fs::write(world.path("ssh-open"), "").unwrap();
         world
+    }
+
+    /// One whose requests mean an EKS cluster.
+    pub(crate) async fn on_cluster() -> Self {
+        Self { ground: Ground::Cluster, ..Self::start().await }
+    }
+
+    /// The same, with a host name of the application's own.
+    pub(crate) async fn on_named_cluster() -> Self {
+        Self { ground: Ground::NamedCluster, ..Self::start().await }
     }
 
     async fn build(changed: &[(&str, &str)], postgres: Option<Postgres>) -> Self {
@@ -115,7 +139,6 @@ impl World {
         fs::create_dir_all(path.join("clusters")).unwrap();
         let gates = Gates::new(path.join("gates"));
         let programs = programs::install(path);
-        let aws = Aws::start(path).await;
         let keys = path.join("keys");
         fs::create_dir_all(&keys).unwrap();
         fs::write(keys.join("it-key.pem"), "a private key").unwrap();
@@ -129,7 +152,8 @@ impl World {
         });
         let serving = tokio::spawn(async move { axum::serve(application, page).await.unwrap() });
         let docker = Docker::start(path, gates.clone(), app_port);
-        let kube = Kube::start(path, gates.clone()).await;
+        let kube = Kube::start(path, gates.clone(), app_port).await;
+        let aws = Aws::start(path, gates.clone(), &kube.endpoint).await;
         let text = |path: &Path| path.to_string_lossy().into_owned();
         let settings = [
             ("PORT", "0".to_owned()),
@@ -139,6 +163,7 @@ impl World {
             ("KIND_PROGRAM", text(&programs.kind)),
             ("TERRAFORM_PROGRAM", text(&programs.terraform)),
             ("SSH_PROGRAM", text(&programs.ssh)),
+            ("HELM_PROGRAM", text(&programs.helm)),
             ("SSH_TIMEOUT_S", "2".to_owned()),
             ("SSH_ALLOWED_CIDR", "127.0.0.0/8".to_owned()),
             ("EC2_PRIVATE_KEY_BASE_PATH", text(&keys)),
@@ -163,7 +188,7 @@ impl World {
             kube,
             gates,
             postgres,
-            on_instance: false,
+            ground: Ground::ThisMachine,
             client,
             address: String::new(),
             settings,
@@ -272,7 +297,18 @@ impl World {
 
     /// An action by fields on the repository `notes`, in the namespace `team`.
     pub(crate) fn ask(&self, action: &str) -> Value {
-        if self.on_instance { self.ask_cloud(action) } else { self.ask_local(action) }
+        match self.ground {
+            Ground::ThisMachine => self.ask_local(action),
+            Ground::Instance => self.ask_cloud(action),
+            Ground::NamedCluster if action == "deploy" => {
+                let mut body = self.ask_hosted(action);
+                body["base_hosted_zone_id"] = json!(aws::hosted::ZONE);
+                body["app_subdomain_label"] = json!("notes");
+                body["scale_replicas"] = json!(0);
+                body
+            }
+            Ground::Cluster | Ground::NamedCluster => self.ask_hosted(action),
+        }
     }
 
     fn ask_local(&self, action: &str) -> Value {
@@ -303,12 +339,15 @@ impl World {
         body
     }
 
-    /// Whether [`World::ask`] means an EC2 instance.
-    pub(crate) fn is_on_instance(&self) -> bool {
-        self.on_instance
+    /// The same on an EKS cluster.
+    pub(crate) fn ask_hosted(&self, action: &str) -> Value {
+        let mut body = self.ask_cloud(action);
+        body["deployment_mode"] = json!("cloud-hosted");
+        body.as_object_mut().unwrap().remove("ec2_key_name");
+        body
     }
 
-    /// The clusters that kind made.
+    /// The clusters that are there.
     pub(crate) fn clusters(&self) -> Vec<String> {
         inside(&self.path("clusters"))
     }
@@ -389,6 +428,20 @@ impl World {
         self.rows(sql).await.iter().map(|row| row.get(0)).collect()
     }
 
+    /// Ends what the killed server left at work, as a power cut would.
+    pub(crate) fn kill_programs(&self) {
+        for record in files_with(&self.path("workspace/operations"), "\"pid\":") {
+            let record: Value = serde_json::from_str(&fs::read_to_string(record).unwrap()).unwrap();
+            let group = Pid::from_raw(i32::try_from(record["pid"].as_i64().unwrap()).unwrap()).unwrap();
+            let _ = rustix::process::kill_process_group(group, Signal::KILL);
+        }
+    }
+
+    /// The files of this world that hold a text.
+    pub(crate) fn files_with(&self, text: &str) -> Vec<String> {
+        files_with(self.folder.path(), text)
+    }
+
     /// Everything that must not be there once nothing is deployed and nothing runs.
     pub(crate) async fn leftovers(&self) -> Vec<String> {
         let mut left = Vec::new();
@@ -453,6 +506,20 @@ pub(crate) async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool)
 fn inside(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries.map(|it| it.file_name().to_string_lossy().into_owned()).collect()
+}
+
+/// The files below a folder that hold a text.
+fn files_with(folder: &Path, text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(files_with(&path, text));
+        } else if fs::read(&path).is_ok_and(|bytes| String::from_utf8_lossy(&bytes).contains(text)) {
+            found.push(path.display().to_string());
+        }
+    }
+    found
 }
 
 #[expect(clippy::disallowed_methods, reason = "a story commits as a person does")]

@@ -62,3 +62,10 @@ pub(crate) async fn calls(action: &str) -> usize {
     let calls: Value = client.get(url).send().await.unwrap().json().await.unwrap();
     calls.as_array().unwrap().iter().filter(|it| it["action"] == action && it["error"].is_null()).count()
 }
+
+/// Takes back the trouble that was ordered.
+pub(crate) async fn relent(what: &str) {
+    let url = format!("{}/rig/{what}", variable("AWS_ENDPOINT_URL", "aws"));
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    client.delete(url).send().await.unwrap().error_for_status().unwrap();
+}

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::account::{calls, nothing_is_left};
 use crate::bed::Repository;
+use crate::cloud_hosted;
 use crate::cloud_local::World;
 use crate::cluster::page_with;
 use crate::processes::Watch;
@@ -43,6 +44,26 @@ const ON_INSTANCE: [(&str, u64); 3] =
 /// The steps of a decommission with the instance.
 const REMOVAL_OF_INSTANCE: [(&str, u64); 3] =
     [("destroy_instance", 6_000), ("remove_workspace", 10), ("verify_account", 200)];
+
+/// What comes before and between on an EKS cluster.
+const ON_CLUSTER: [(&str, u64); 7] = [
+    ("check_hosted_account", 500),
+    ("provision_repository", 4_000),
+    ("push_image", 500),
+    ("request_certificate", 20_000),
+    ("provision_cluster", 40_000),
+    ("install_ingress", 3_000),
+    ("create_alias", 20_000),
+];
+/// The steps of a decommission with the cluster on EKS.
+const REMOVAL_OF_CLUSTER: [(&str, u64); 6] = [
+    ("remove_application", 5_000),
+    ("uninstall_ingress", 4_000),
+    ("remove_domain", 20_000),
+    ("destroy_repository", 3_000),
+    ("destroy_cluster", 20_000),
+    ("verify_account", 200),
+];
 
 /// When the server is killed.
 #[derive(Debug, Clone, Copy)]
@@ -95,6 +116,17 @@ fn rounds() -> Vec<[Point; 3]> {
 /// A round on an instance: where its deploy and its decommission are killed.
 fn rounds_on_instance() -> Vec<[Point; 2]> {
     let (deploy, removal) = (points(&[ON_INSTANCE.as_slice(), &ROLL_OUT].concat()), points(&REMOVAL_OF_INSTANCE));
+    if all() {
+        return (0..deploy.len()).map(|it| [deploy[it], removal[it % removal.len()]]).collect();
+    }
+    let mut pick = picking();
+    vec![[pick(&deploy), pick(&removal)]]
+}
+
+/// A round on an EKS cluster: where its deploy and its decommission are killed.
+fn rounds_on_cluster() -> Vec<[Point; 2]> {
+    // What runs as on this machine is killed there.
+    let (deploy, removal) = (points(&ON_CLUSTER), points(&REMOVAL_OF_CLUSTER));
     if all() {
         return (0..deploy.len()).map(|it| [deploy[it], removal[it % removal.len()]]).collect();
     }
@@ -159,6 +191,24 @@ async fn a_server_that_is_killed_at_any_moment_carries_on_on_an_instance() {
         // One is the dry run of the preflight, which a kill may have asked for twice.
         let asked = calls("RunInstances").await - before;
         assert!((2..=3).contains(&asked), "an instance was made twice: {asked} calls");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_killed_at_any_moment_carries_on_on_an_eks_cluster() {
+    let world = cloud_hosted::World::start("kills-hosted", &[]).await;
+    let repository = Repository::page("killed-hosted");
+
+    for (round, points) in rounds_on_cluster().into_iter().enumerate() {
+        println!("kills on an EKS cluster: round {round}: {points:?}");
+        let before = calls("CreateCluster").await;
+        let deploy = world.named(cloud_hosted::World::deploy(&repository, "kills", "kills"), "kills");
+        killed(&world.server, deploy, points[0]).await;
+        cloud_hosted::shows("https://kills.apps.example.test", "version 1").await;
+        assert_eq!(calls("CreateCluster").await - before, 1, "the cluster was made twice");
+
+        killed(&world.server, cloud_hosted::World::request("decommission", "kills", "kills"), points[1]).await;
+        nothing_is_left();
     }
 }
 

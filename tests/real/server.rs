@@ -134,6 +134,11 @@ impl Server {
         answer
     }
 
+    /// Where it answers.
+    pub(crate) fn url(&self) -> &str {
+        &self.base
+    }
+
     /// Sends a request and does not wait for its end: gives the operation.
     pub(crate) async fn begin(&self, fields: Value) -> String {
         let known = self.operations().await;
@@ -187,6 +192,12 @@ impl Server {
     pub(crate) async fn get(&self, path: &str) -> Value {
         let response = self.client.get(format!("{}{path}", self.base)).send().await.unwrap();
         response.json().await.unwrap()
+    }
+
+    /// Posts to one of its routes that needs no body.
+    pub(crate) async fn post_to(&self, path: &str) {
+        let response = self.client.post(format!("{}{path}", self.base)).send().await.unwrap();
+        assert!(response.status().is_success(), "{path}: {}", response.text().await.unwrap());
     }
 
     fn post(&self, body: &Value) -> reqwest::RequestBuilder {

@@ -1,7 +1,5 @@
 //! What the cloud modes and the chat model need. None of it stops local mode.
 
-use std::path::Path;
-
 use super::{Area, Check, Status, Verdict, probe};
 use crate::cloud::price;
 use crate::config::Settings;
@@ -20,7 +18,7 @@ pub(super) fn checks(settings: &Settings) -> Vec<Check<'_>> {
         (Area::CloudLocal, "source of ssh", Box::pin(async move { ssh_source(settings) })),
         (Area::CloudLocal, "cost", Box::pin(async move { cost(settings) })),
         (Area::CloudHosted, "terraform", Box::pin(terraform(settings))),
-        (Area::CloudHosted, "helm", Box::pin(program("helm", &["version", "--short"]))),
+        (Area::CloudHosted, "helm", Box::pin(helm(settings))),
         (Area::CloudHosted, "AWS credentials", Box::pin(async move { credentials(settings) })),
         (Area::CloudHosted, "domain", Box::pin(async move { domain(settings) })),
         (Area::ChatModel, "chat model", Box::pin(chat_model(settings))),
@@ -68,12 +66,9 @@ fn cost(settings: &Settings) -> Verdict {
     }
 }
 
-async fn program(name: &'static str, arguments: &'static [&'static str]) -> Verdict {
-    let remedy = format!("install {name}; this mode needs it");
-    match probe::version(Path::new(name), arguments, &remedy).await {
-        Ok(text) => Verdict::ok(text),
-        Err(verdict) => Verdict { status: Status::Warn, ..verdict },
-    }
+async fn helm(settings: &Settings) -> Verdict {
+    let remedy = "install helm, or set `HELM_PROGRAM`";
+    warned(probe::version(&settings.helm.program, &["version", "--short"], remedy).await, |_| None)
 }
 
 fn credentials(settings: &Settings) -> Verdict {

@@ -60,7 +60,10 @@ const TABLE: &[(Fault, &[&str])] = &[
         ],
     ),
     (Fault::Unauthorized, &["UnauthorizedOperation", "AccessDenied", "OptInRequired", "not authorized to perform"]),
-    (Fault::InUse, &["DependencyViolation", "IncorrectInstanceState", "IncorrectState", "VolumeInUse"]),
+    (
+        Fault::InUse,
+        &["DependencyViolation", "IncorrectInstanceState", "IncorrectState", "VolumeInUse", "ResourceInUse"],
+    ),
     (Fault::NotFound, &[".NotFound", "NotFound", ".Malformed"]),
     (
         Fault::Unreachable,

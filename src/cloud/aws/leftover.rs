@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use aws_sdk_ec2::types::Filter;
 
+use super::balancer::Balancer;
 use super::{Aws, AwsError, Fault, TARGET_TAG};
 use crate::event::Lines;
 use crate::id::TargetId;
@@ -34,6 +35,28 @@ pub enum Kind {
     NetworkInterface,
     /// A security group.
     SecurityGroup,
+    /// An EKS cluster with its nodes.
+    Cluster,
+    /// A NAT gateway.
+    NatGateway,
+    /// An Elastic IP address.
+    ElasticIp,
+    /// A subnet.
+    Subnet,
+    /// A route table.
+    RouteTable,
+    /// An internet gateway.
+    InternetGateway,
+    /// A load balancer.
+    LoadBalancer,
+    /// A virtual network.
+    Vpc,
+}
+
+impl From<Balancer> for Resource {
+    fn from(it: Balancer) -> Self {
+        Self { kind: Kind::LoadBalancer, id: it.dns_name }
+    }
 }
 
 impl fmt::Display for Resource {
@@ -43,6 +66,14 @@ impl fmt::Display for Resource {
             Kind::Volume => "volume",
             Kind::NetworkInterface => "network interface",
             Kind::SecurityGroup => "security group",
+            Kind::Cluster => "EKS cluster",
+            Kind::NatGateway => "NAT gateway",
+            Kind::ElasticIp => "Elastic IP address",
+            Kind::Subnet => "subnet",
+            Kind::RouteTable => "route table",
+            Kind::InternetGateway => "internet gateway",
+            Kind::LoadBalancer => "load balancer",
+            Kind::Vpc => "VPC",
         };
         write!(f, "{kind} `{}`", self.id)
     }
@@ -137,7 +168,7 @@ impl Aws {
 }
 
 /// What is not there need not be removed.
-fn gone(result: Result<(), AwsError>) -> Result<(), AwsError> {
+pub(super) fn gone(result: Result<(), AwsError>) -> Result<(), AwsError> {
     match result {
         Err(error) if error.fault == Fault::NotFound => Ok(()),
         result => result,

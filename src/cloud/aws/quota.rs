@@ -1,6 +1,7 @@
 //! What the account's quotas leave (Service Quotas).
 
 use aws_sdk_ec2::types::{Filter, Instance, Reservation};
+use aws_sdk_servicequotas::types::ServiceQuota;
 
 use super::Aws;
 
@@ -24,6 +25,44 @@ impl Aws {
         let quota = quota.ok()?.quota()?.value()? as i64;
         let used: i64 = running.ok()?.iter().flat_map(Reservation::instances).map(vcpus).sum();
         Some((quota - used).max(0))
+    }
+}
+
+/// A quota that a new EKS cluster takes one or several of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Room {
+    /// What it counts, in words.
+    pub what: &'static str,
+    /// Its code.
+    pub code: &'static str,
+    /// How many the account may still have here.
+    pub left: i64,
+}
+
+impl Aws {
+    /// What is left of the quotas that a new EKS cluster touches; those that AWS does not tell are left out.
+    pub async fn room_for_cluster(&self) -> Vec<Room> {
+        let (vpcs, addresses, balancers) = tokio::join!(
+            async { self.ec2.describe_vpcs().send().await.ok().map(|it| it.vpcs().len()) },
+            async { self.ec2.describe_addresses().send().await.ok().map(|it| it.addresses().len()) },
+            async { self.count_balancers().await.ok() },
+        );
+        // Names and codes as in the Service Quotas console.
+        let quotas = [
+            ("VPCs", "vpc", "L-F678F1CE", vpcs),
+            ("Elastic IP addresses", "ec2", "L-0263D0A3", addresses),
+            ("network load balancers", "elasticloadbalancing", "L-69A177A2", balancers),
+        ];
+        let mut rooms = Vec::new();
+        for (what, service, code, used) in quotas {
+            let answer = self.quotas.get_service_quota().service_code(service).quota_code(code).send().await;
+            let quota = answer.ok().and_then(|it| it.quota().and_then(ServiceQuota::value));
+            if let (Some(quota), Some(used)) = (quota, used.and_then(|it| i64::try_from(it).ok())) {
+                #[expect(clippy::cast_possible_truncation, reason = "a quota is a small whole number")]
+                rooms.push(Room { what, code, left: (quota as i64 - used).max(0) });
+            }
+        }
+        rooms
     }
 }
 

@@ -30,8 +30,8 @@ pub struct ImageInfo {
     pub cmd: Vec<String>,
     /// Digests of its uncompressed layers, lowest first.
     pub diff_ids: Vec<String>,
-    /// Names that a load which was killed left on it.
-    pub(super) left_names: Vec<ImageRef>,
+    /// All of its names.
+    pub(super) names: Vec<ImageRef>,
     /// The rest of what a container runtime wants to know.
     pub(super) runtime: RuntimeConfig,
 }
@@ -65,8 +65,13 @@ impl Docker {
     /// # Errors
     /// [`DockerError::Permanent`] when a container uses it.
     pub async fn remove_image(&self, image: &ImageRef) -> Result<(), DockerError> {
-        for left in self.image(image).await?.into_iter().flat_map(|info| info.left_names) {
-            self.untag(&left).await?;
+        let names = self.image(image).await?.map(|info| info.names).unwrap_or_default();
+        // What a load or a push that was killed left. A push keeps the tag, which says what the image was built of.
+        let tag = |name: &ImageRef| name.as_str().rsplit_once(':').map(|it| it.1.to_owned());
+        for name in names.iter().filter(|name| *name != image) {
+            if name.as_str().contains(REPOSITORY) || tag(name) == tag(image) {
+                self.untag(name).await?;
+            }
         }
         self.untag(image).await
     }
@@ -112,13 +117,7 @@ impl From<ImageInspect> for ImageInfo {
             architecture: inspect.architecture.unwrap_or_default(),
             entrypoint: config.entrypoint.clone().unwrap_or_default(),
             cmd: config.cmd.clone().unwrap_or_default(),
-            left_names: inspect
-                .repo_tags
-                .into_iter()
-                .flatten()
-                .filter(|tag| tag.contains(REPOSITORY))
-                .filter_map(|tag| ImageRef::parse(tag).ok())
-                .collect(),
+            names: inspect.repo_tags.into_iter().flatten().filter_map(|tag| ImageRef::parse(tag).ok()).collect(),
             diff_ids: inspect.root_fs.and_then(|root| root.layers).unwrap_or_default(),
             runtime: RuntimeConfig {
                 os: inspect.os.unwrap_or_else(|| "linux".to_owned()),

@@ -51,13 +51,22 @@ pub struct Application {
 }
 
 /// How an application is reached from outside the cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Expose {
     /// At a port of every node.
     NodePort,
-    /// Not by its Service; an Ingress does that.
-    #[serde(rename = "ClusterIP")]
-    ClusterIp,
+    /// At this host name, through an Ingress.
+    Host(String),
+}
+
+impl Expose {
+    /// The type of its Service.
+    fn service_type(&self) -> &'static str {
+        match self {
+            Self::NodePort => "NodePort",
+            Self::Host(_) => "ClusterIP",
+        }
+    }
 }
 
 /// Requests and limits in Kubernetes' notation.
@@ -99,7 +108,8 @@ struct Values<'a> {
     replicas: u32,
     main_port: Port,
     ports: Vec<PortValues>,
-    expose: Expose,
+    expose: &'static str,
+    host: Option<&'a str>,
     node_port: Option<u16>,
     environment_secret: Option<&'a str>,
     resources: &'a Resources,
@@ -131,6 +141,17 @@ impl Application {
         manifest("kubernetes/service.yaml", Values { node_port, ..self.values() })
     }
 
+    /// The manifest of its Ingress; `None` when it has none.
+    ///
+    /// # Errors
+    /// [`KubeError::Template`] or [`KubeError::Manifest`] when the template is broken.
+    pub fn ingress_manifest(&self) -> Result<Option<Value>, KubeError> {
+        match self.expose {
+            Expose::NodePort => Ok(None),
+            Expose::Host(_) => manifest("kubernetes/ingress.yaml", self.values()).map(Some),
+        }
+    }
+
     /// The manifest of its namespace, for when it is not there yet.
     ///
     /// # Errors
@@ -147,7 +168,11 @@ impl Application {
         let still = || Values { operation: String::new(), replicas: 0, node_port: None, ..self.values() };
         let deployment = template::render("kubernetes/deployment.yaml", still())?;
         let service = template::render("kubernetes/service.yaml", still())?;
-        Ok(short_hash(&[&deployment, &service], 16))
+        let ingress = match self.expose {
+            Expose::NodePort => return Ok(short_hash(&[&deployment, &service], 16)),
+            Expose::Host(_) => template::render("kubernetes/ingress.yaml", still())?,
+        };
+        Ok(short_hash(&[&deployment, &service, &ingress], 16))
     }
 
     fn values(&self) -> Values<'_> {
@@ -164,7 +189,11 @@ impl Application {
             replicas: self.replicas,
             main_port: self.main_port,
             ports: self.all_ports(),
-            expose: self.expose,
+            expose: self.expose.service_type(),
+            host: match &self.expose {
+                Expose::NodePort => None,
+                Expose::Host(host) => Some(host),
+            },
             node_port: self.node_port,
             environment_secret: self.environment_secret.as_deref(),
             resources: &self.resources,
@@ -305,6 +334,16 @@ pub(super) mod tests {
     #[test]
     fn the_service_manifest_has_the_main_port_first_with_the_node_port() {
         insta::assert_json_snapshot!(application().service_manifest(Some(30001)).unwrap());
+    }
+
+    #[test]
+    fn an_application_with_a_host_name_has_an_ingress_and_no_node_port() {
+        let named = Application { expose: Expose::Host("notes.example.com".to_owned()), ..application() };
+
+        assert_eq!(named.service_manifest(None).unwrap()["spec"]["type"], "ClusterIP");
+        insta::assert_json_snapshot!(named.ingress_manifest().unwrap());
+        assert_eq!(application().ingress_manifest().unwrap(), None);
+        assert_ne!(named.fingerprint().unwrap(), application().fingerprint().unwrap());
     }
 
     #[test]

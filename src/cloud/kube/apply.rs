@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Namespace as NamespaceObject, Secret, Service};
+use k8s_openapi::api::networking::v1::Ingress;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::cloud::kube::application::{Application, EnvironmentSecret, Expose};
+use crate::cloud::kube::application::{Application, EnvironmentSecret};
 use crate::cloud::kube::error::KubeError;
 use crate::cloud::kube::node_port::{NodePortRange, node_ports};
 use crate::cloud::kube::{CREATED_BY, DEPLOYMENT, Kube, MANAGED_BY, MANAGER, OPERATION};
@@ -132,11 +133,12 @@ impl Kube {
         live: Option<&Service>,
         range: NodePortRange,
     ) -> Result<Option<u16>, KubeError> {
-        match application.expose {
-            Expose::NodePort => self.apply_node_port(application, live, range).await.map(Some),
-            Expose::ClusterIp => {
-                let manifest = application.service_manifest(None)?;
-                self.apply_object::<Service>(&application.namespace, application.name.as_str(), &manifest).await?;
+        let (namespace, name) = (&application.namespace, application.name.as_str());
+        match application.ingress_manifest()? {
+            None => self.apply_node_port(application, live, range).await.map(Some),
+            Some(ingress) => {
+                self.apply_object::<Service>(namespace, name, &application.service_manifest(None)?).await?;
+                self.apply_object::<Ingress>(namespace, name, &ingress).await?;
                 Ok(None)
             }
         }

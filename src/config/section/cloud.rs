@@ -1,4 +1,4 @@
-//! Sections of the cloud modes: Terraform, and the EC2 instances that it makes.
+//! Sections of the cloud modes: Terraform and Helm, and the EC2 instances and EKS clusters that they make.
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -67,6 +67,158 @@ impl Ec2 {
     }
 }
 
+/// What an EKS cluster is made of.
+#[derive(Debug, Clone)]
+pub struct Eks {
+    /// `EKS_VERSION`.
+    pub version: String,
+    /// `EKS_NODE_INSTANCE_TYPE`.
+    pub instance_type: String,
+    /// `EKS_NODE_VOLUME_GIB`.
+    pub volume_gib: u32,
+    /// `EKS_NODES_MIN`.
+    pub nodes_min: u16,
+    /// `EKS_NODES`.
+    pub nodes: u16,
+    /// `EKS_NODES_MAX`.
+    pub nodes_max: u16,
+    /// `EKS_GROW_NODES`.
+    pub grow_nodes: bool,
+    /// `EKS_ZONES`.
+    pub zones: u8,
+    /// `EKS_NAT`.
+    pub nat: Nat,
+    /// `EKS_VPC_CIDR`.
+    pub vpc_cidr: Cidr,
+    /// `EKS_PUBLIC_ACCESS_CIDRS`.
+    pub public_access_cidrs: Vec<Cidr>,
+    /// `EKS_LOGS`.
+    pub logs: Vec<String>,
+    /// `EKS_ENCRYPT_SECRETS`.
+    pub encrypt_secrets: bool,
+}
+
+impl Eks {
+    pub(in crate::config) fn from_values(values: &mut Values) -> Self {
+        let nodes = |text: &str| value::number(text, 1..=100_u16);
+        let eks = Self {
+            version: values.take("EKS_VERSION", kubernetes_version),
+            instance_type: values.take("EKS_NODE_INSTANCE_TYPE", instance_type),
+            volume_gib: values.take("EKS_NODE_VOLUME_GIB", |text| value::number(text, 8..=16_384_u32)),
+            nodes_min: values.take("EKS_NODES_MIN", nodes),
+            nodes: values.take("EKS_NODES", nodes),
+            nodes_max: values.take("EKS_NODES_MAX", nodes),
+            grow_nodes: values.take("EKS_GROW_NODES", value::yes_or_no),
+            zones: values.take("EKS_ZONES", |text| value::number(text, 2..=3_u8)),
+            nat: values.take("EKS_NAT", Nat::parse),
+            vpc_cidr: values.take("EKS_VPC_CIDR", |text| Cidr::parse(text).filter(|it| (16..=20).contains(&it.length))),
+            public_access_cidrs: values.list("EKS_PUBLIC_ACCESS_CIDRS", Cidr::parse),
+            logs: values.list("EKS_LOGS", log_type),
+            encrypt_secrets: values.take("EKS_ENCRYPT_SECRETS", value::yes_or_no),
+        };
+        if !(eks.nodes_min..=eks.nodes_max).contains(&eks.nodes) {
+            values.refuse("EKS_NODES", "a number from `EKS_NODES_MIN` to `EKS_NODES_MAX`".to_owned());
+        }
+        eks
+    }
+}
+
+/// How the nodes of a new EKS cluster reach the internet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nat {
+    /// By public addresses of their own.
+    None,
+    /// Through one NAT gateway.
+    One,
+    /// Through one NAT gateway in each zone.
+    PerZone,
+}
+
+impl Nat {
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "none" => Some(Self::None),
+            "one" => Some(Self::One),
+            "per-zone" => Some(Self::PerZone),
+            _ => None,
+        }
+    }
+
+    /// As the setting and the Terraform module say it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::One => "one",
+            Self::PerZone => "per-zone",
+        }
+    }
+
+    /// How many gateways that makes.
+    #[must_use]
+    pub fn gateways(self, zones: u8) -> u8 {
+        match self {
+            Self::None => 0,
+            Self::One => 1,
+            Self::PerZone => zones,
+        }
+    }
+}
+
+/// The program that installs charts.
+#[derive(Debug, Clone)]
+pub struct Helm {
+    /// `HELM_PROGRAM`.
+    pub program: PathBuf,
+    /// `HELM_TIMEOUT_S`, for one call.
+    pub timeout: Duration,
+}
+
+impl Helm {
+    pub(in crate::config) fn from_values(values: &mut Values) -> Self {
+        Self {
+            program: values.program("HELM_PROGRAM"),
+            timeout: values.take("HELM_TIMEOUT_S", |text| value::number(text, 1..=840_u64).map(Duration::from_secs)),
+        }
+    }
+}
+
+/// How applications are reached in cloud-hosted mode.
+#[derive(Debug, Clone)]
+pub struct Ingress {
+    /// `INGRESS_CHART`.
+    pub chart: String,
+    /// `INGRESS_CHART_VERSION`.
+    pub chart_version: String,
+    /// `INGRESS_CHART_REPOSITORY`.
+    pub chart_repository: Option<Url>,
+    /// `INGRESS_VALUES`, absolute.
+    pub values: Option<PathBuf>,
+    /// `LOAD_BALANCER_TIMEOUT_S`.
+    pub load_balancer_timeout: Duration,
+    /// `CERTIFICATE_TIMEOUT_S`.
+    pub certificate_timeout: Duration,
+    /// `CERTIFICATE_PATIENCE_S`.
+    pub certificate_patience: Duration,
+    /// `DEFAULT_DOMAIN_NAME_FOR_APPS`.
+    pub default_domain: Option<String>,
+}
+
+impl Ingress {
+    pub(in crate::config) fn from_values(values: &mut Values) -> Self {
+        Self {
+            chart: values.take("INGRESS_CHART", value::word),
+            chart_version: values.take("INGRESS_CHART_VERSION", value::word),
+            chart_repository: values.optional("INGRESS_CHART_REPOSITORY", value::http_url),
+            values: values.optional_path("INGRESS_VALUES"),
+            load_balancer_timeout: values.take("LOAD_BALANCER_TIMEOUT_S", value::seconds),
+            certificate_timeout: values.take("CERTIFICATE_TIMEOUT_S", value::seconds),
+            certificate_patience: values.take("CERTIFICATE_PATIENCE_S", value::seconds),
+            default_domain: values.optional("DEFAULT_DOMAIN_NAME_FOR_APPS", value::domain),
+        }
+    }
+}
+
 /// A range of IPv4 addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cidr {
@@ -102,6 +254,15 @@ fn instance_type(text: &str) -> Option<String> {
     let fits =
         |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
     (fits(family) && fits(size) && text.len() <= 40).then(|| text.to_owned())
+}
+
+fn kubernetes_version(text: &str) -> Option<String> {
+    let minor: u8 = text.strip_prefix("1.")?.parse().ok()?;
+    (minor > 0).then(|| text.to_owned())
+}
+
+fn log_type(text: &str) -> Option<String> {
+    matches!(text, "api" | "audit" | "authenticator" | "controllerManager" | "scheduler").then(|| text.to_owned())
 }
 
 fn resource_id(text: &str, prefix: &str) -> Option<String> {

@@ -7,6 +7,14 @@ use rust_embed::Embed;
 
 /// The module of an EC2 instance.
 pub const CLOUD_LOCAL: &str = "cloud-local";
+/// The module of an EKS cluster with its network.
+pub const CLOUD_HOSTED: &str = "cloud-hosted";
+/// The module of a repository for images.
+pub const ECR: &str = "ecr";
+/// The module of a certificate with the record that validates it.
+pub const CERTIFICATE: &str = "certificate";
+/// The module of a name that leads to a load balancer.
+pub const ALIAS: &str = "alias";
 
 #[derive(Embed)]
 #[folder = "terraform/"]

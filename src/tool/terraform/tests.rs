@@ -40,6 +40,7 @@ impl World {
 
     fn workspace(&self) -> Workspace<'_> {
         Workspace {
+            module: module::CLOUD_LOCAL,
             terraform: &self.terraform,
             folder: self.folder.path().join("target"),
             calls: self.folder.path().join("records"),
@@ -82,7 +83,7 @@ async fn a_module_is_prepared_planned_and_applied_with_its_variables_in_a_file()
     let workspace = world.workspace();
 
     std::fs::create_dir(&workspace.folder).unwrap();
-    workspace.prepare(module::CLOUD_LOCAL, &json!({"name": "a"})).await.unwrap();
+    workspace.prepare(&json!({"name": "a"})).await.unwrap();
     workspace.plan().await.unwrap();
     workspace.apply().await.unwrap();
     let outputs: Outputs = workspace.outputs().await.unwrap();

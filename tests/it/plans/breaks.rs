@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use super::{Before, Ground, Instance, Plan, ThisMachine, each};
+use super::{Before, Cluster, Ground, Instance, NamedCluster, Plan, ThisMachine, each};
 use crate::world::World;
 
 /// A step, and how to make it fail.
@@ -54,6 +54,16 @@ fn heal(world: &World) {
         "kind-delete",
         "kind-create",
         "terraform-apply",
+        "terraform-apply-ecr",
+        "terraform-apply-cluster",
+        "terraform-apply-certificate",
+        "terraform-apply-alias",
+        "terraform-destroy-alias",
+        "terraform-destroy-ecr",
+        "docker-push",
+        "helm-upgrade",
+        "helm-uninstall",
+        "kube-patch-ingresses",
         "bootstrap",
     ] {
         world.gates.heal(point);
@@ -157,4 +167,42 @@ async fn a_deploy_on_an_instance_that_breaks_at_any_step_leaves_nothing_behind_a
 #[tokio::test]
 async fn a_redeploy_on_an_instance_that_breaks_at_any_step_goes_back_to_what_ran() {
     each(ROLL_OUT, async |case| break_and_heal(Instance, Plan::Redeploy, case).await).await;
+}
+
+/// What breaks on EKS only.
+const ON_CLUSTER: [Break; 7] = [
+    ("provision_repository", |world| world.gates.fail("terraform-apply-ecr", "LimitExceededException: no more")),
+    ("push_image", |world| world.gates.fail("docker-push", "denied: not authorized to perform ecr:PutImage")),
+    ("provision_cluster", |world| world.gates.fail("terraform-apply-cluster", "AccessDeniedException: eks")),
+    ("request_certificate", |world| world.gates.fail("terraform-apply-certificate", "LimitExceededException: acm")),
+    ("install_ingress", |world| world.gates.fail("helm-upgrade", "Error: values don't meet the specifications")),
+    ("create_alias", |world| world.gates.fail("terraform-apply-alias", "InvalidChangeBatch: no such zone")),
+    ("apply_application", |world| world.gates.fail("kube-patch-ingresses", "forbidden by a policy")),
+];
+
+#[tokio::test]
+async fn a_deploy_on_eks_that_breaks_at_any_step_leaves_nothing_behind_and_can_be_sent_again() {
+    each(ON_CLUSTER, async |case| break_and_heal(NamedCluster, Plan::Deploy, case).await).await;
+    break_and_heal(Cluster, Plan::Deploy, ROLL_OUT[4]).await;
+}
+
+#[tokio::test]
+async fn a_redeploy_on_eks_that_breaks_at_any_step_goes_back_to_what_ran() {
+    each([ROLL_OUT[0], ROLL_OUT[1], ON_CLUSTER[1], ROLL_OUT[3], ROLL_OUT[4]], async |case| {
+        break_and_heal(Cluster, Plan::Redeploy, case).await;
+    })
+    .await;
+}
+
+/// What breaks when a cluster goes.
+const DECOMMISSION_ON_CLUSTER: [Break; 4] = [
+    ("remove_application", |world| world.gates.fail("kube-delete-services", "forbidden by a policy")),
+    ("uninstall_ingress", |world| world.gates.fail("helm-uninstall", "Error: timed out waiting for the condition")),
+    ("remove_domain", |world| world.gates.fail("terraform-destroy-alias", "AccessDenied: ChangeResourceRecordSets")),
+    ("remove_images", |world| world.gates.fail("docker-remove", "conflict: a container uses it")),
+];
+
+#[tokio::test]
+async fn a_decommission_of_an_eks_cluster_that_breaks_at_any_step_can_be_sent_again() {
+    each(DECOMMISSION_ON_CLUSTER, async |case| break_and_heal(NamedCluster, Plan::Decommission, case).await).await;
 }

@@ -1,6 +1,6 @@
 //! kill -9 in the middle of each step: while a program works, while a socket has not answered.
 
-use super::{Before, Ground, Instance, Plan, ThisMachine, begin, each};
+use super::{Before, Cluster, Ground, Instance, NamedCluster, Plan, ThisMachine, begin, each};
 use crate::world::{World, eventually};
 
 /// A step, and the point in its middle.
@@ -183,4 +183,89 @@ const ON_INSTANCE: [Middle; 8] = [
 #[tokio::test]
 async fn a_deploy_on_an_instance_goes_on_after_a_kill_in_the_middle_of_any_step() {
     each(ON_INSTANCE, async |middle| forwards(Instance, Plan::Deploy, middle).await).await;
+}
+
+/// What runs for an application on EKS with a name of its own.
+const ON_CLUSTER: [Middle; 15] = [
+    ("provision_repository", "terraform-init-ecr"),
+    ("provision_repository", "terraform-apply-ecr"),
+    ("provision_repository", "terraform-state-ecr"),
+    ("clone_repository", "git-fetch"),
+    ("build_image", "docker-build"),
+    ("push_image", "docker-push"),
+    ("provision_cluster", "terraform-init-cluster"),
+    ("provision_cluster", "terraform-apply-cluster"),
+    ("provision_cluster", "terraform-state-cluster"),
+    ("request_certificate", "terraform-apply-certificate"),
+    ("await_certificate", "certificate"),
+    ("install_ingress", "helm-upgrade"),
+    ("install_ingress", "balancer"),
+    ("create_alias", "terraform-apply-alias"),
+    ("apply_application", "kube-patch-ingresses"),
+];
+
+const DECOMMISSION_ON_CLUSTER: [Middle; 8] = [
+    ("remove_application", "kube-delete-deployments"),
+    ("remove_application", "kube-delete-ingresses"),
+    ("uninstall_ingress", "helm-uninstall"),
+    ("uninstall_ingress", "balancer-goes"),
+    ("remove_domain", "terraform-destroy-alias"),
+    ("remove_domain", "terraform-destroy-certificate"),
+    ("destroy_repository", "terraform-destroy-ecr"),
+    ("destroy_cluster", "terraform-destroy-cluster"),
+];
+
+#[tokio::test]
+async fn a_deploy_on_eks_goes_on_after_a_kill_in_the_middle_of_any_step() {
+    each(ON_CLUSTER, async |middle| forwards(NamedCluster, Plan::Deploy, middle).await).await;
+    forwards(Cluster, Plan::Deploy, ("wait_for_rollout", "rollout")).await;
+}
+
+#[tokio::test]
+async fn a_redeploy_on_eks_goes_on_after_a_kill_in_the_middle_of_any_step() {
+    let middles = [("build_image", "docker-build"), ("push_image", "docker-push"), ("wait_for_rollout", "rollout")];
+    each(middles, async |middle| forwards(Cluster, Plan::Redeploy, middle).await).await;
+}
+
+#[tokio::test]
+async fn a_decommission_of_an_eks_cluster_goes_on_after_a_kill_in_the_middle_of_any_step() {
+    each(DECOMMISSION_ON_CLUSTER, async |middle| forwards(NamedCluster, Plan::Decommission, middle).await).await;
+}
+
+/// Points in the middle of taking a deploy on EKS back.
+const UNDO_ON_CLUSTER: [Middle; 4] = [
+    ("request_certificate", "terraform-destroy-certificate"),
+    ("provision_cluster", "terraform-destroy-cluster"),
+    ("provision_repository", "terraform-destroy-ecr"),
+    ("install_ingress", "helm-uninstall"),
+];
+
+#[tokio::test]
+async fn a_deploy_on_eks_that_is_taken_back_goes_on_after_a_kill_in_the_middle_of_any_undo() {
+    each(UNDO_ON_CLUSTER, async |middle| {
+        let mut world = Plan::Deploy.world(NamedCluster).await;
+        let before = Before::of(&world).await;
+        world.gates.fail("terraform-apply-alias", "InvalidChangeBatch");
+
+        let operation = kill_in_the_middle(Plan::Deploy, middle, &mut world).await;
+
+        let operation = world.ended(&operation).await;
+        Plan::Deploy.is_undone(&world, &operation, &before).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_deploy_on_eks_that_was_killed_and_then_fails_leaves_nothing_behind() {
+    each(ON_CLUSTER.into_iter().filter(|it| it.0 != "create_alias"), async |middle| {
+        let mut world = Plan::Deploy.world(NamedCluster).await;
+        let before = Before::of(&world).await;
+        world.gates.fail("terraform-apply-alias", "InvalidChangeBatch");
+
+        let operation = kill_in_the_middle(Plan::Deploy, middle, &mut world).await;
+
+        let operation = world.ended(&operation).await;
+        Plan::Deploy.is_undone(&world, &operation, &before).await;
+    })
+    .await;
 }

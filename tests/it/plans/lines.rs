@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::{Before, Ground, Instance, Plan, ThisMachine, begin};
+use super::{Before, Cluster, Ground, Instance, NamedCluster, Plan, ThisMachine, begin};
 use crate::world::{World, eventually};
 
 /// Runs a plan through as many lives as its log has lines; gives the operation as it ended, and the number of lives.
@@ -17,7 +17,7 @@ async fn crash_at_every_line(plan: Plan, world: &mut World) -> (Value, usize) {
         lives += 1;
         let rows = world.texts("SELECT CAST(position AS TEXT) FROM saga_log ORDER BY position").await.len();
         assert!(lives > rows, "a life without progress: {lives} lives, {rows} lines");
-        assert!(lives < 200, "no end after {lives} lives");
+        assert!(lives < 300, "no end after {lives} lives");
         world.lose_store_at(&format!("INSERT ON saga_log WHEN NEW.position > {}", rows + 1)).await;
         world.start_again().await;
         let mut has_ended = false;
@@ -42,13 +42,19 @@ async fn forwards(ground: Ground, plan: Plan) {
 
     plan.is_done(&world, &operation).await;
     assert!(lives >= 4 * operation["steps"].as_array().unwrap().len(), "{lives}");
-    assert!(plan != Plan::Deploy || world.count("kind", "create cluster") == 1, "{:?}", world.calls("kind"));
+    let on_eks = matches!(ground, Cluster | NamedCluster);
+    let made = if on_eks { world.count("made", "cluster") } else { world.count("kind", "create cluster") };
+    assert!(plan != Plan::Deploy || made == 1, "the cluster was made {made} times");
 }
 
 async fn backwards(ground: Ground, plan: Plan) {
     let mut world = plan.world(ground).await;
     let before = Before::of(&world).await;
-    world.gates.hold("docker-unmapped");
+    match ground {
+        ThisMachine | Instance => world.gates.hold("docker-unmapped"),
+        Cluster => world.kube.crash_new_images(true),
+        NamedCluster => world.gates.fail("terraform-apply-alias", "InvalidChangeBatch"),
+    }
 
     let (operation, _) = crash_at_every_line(plan, &mut world).await;
 
@@ -113,4 +119,44 @@ async fn a_decommission_of_an_instance_is_done_although_the_server_dies_at_every
 #[tokio::test]
 async fn a_deploy_on_an_instance_that_fails_at_its_end_is_taken_back_although_the_server_dies_at_every_line() {
     backwards(Instance, Plan::Deploy).await;
+}
+
+#[tokio::test]
+async fn a_deploy_on_eks_is_done_although_the_server_dies_at_every_line() {
+    forwards(NamedCluster, Plan::Deploy).await;
+}
+
+#[tokio::test]
+async fn a_redeploy_on_eks_is_done_although_the_server_dies_at_every_line() {
+    forwards(Cluster, Plan::Redeploy).await;
+}
+
+#[tokio::test]
+async fn a_scale_on_eks_is_done_although_the_server_dies_at_every_line() {
+    forwards(Cluster, Plan::Scale).await;
+}
+
+#[tokio::test]
+async fn a_rollback_on_eks_is_done_although_the_server_dies_at_every_line() {
+    forwards(Cluster, Plan::Rollback).await;
+}
+
+#[tokio::test]
+async fn a_decommission_of_an_eks_cluster_is_done_although_the_server_dies_at_every_line() {
+    forwards(NamedCluster, Plan::Decommission).await;
+}
+
+#[tokio::test]
+async fn a_deploy_on_eks_that_fails_at_its_end_is_taken_back_although_the_server_dies_at_every_line() {
+    backwards(Cluster, Plan::Deploy).await;
+}
+
+#[tokio::test]
+async fn a_named_deploy_on_eks_that_gets_no_name_is_taken_back_although_the_server_dies_at_every_line() {
+    backwards(NamedCluster, Plan::Deploy).await;
+}
+
+#[tokio::test]
+async fn a_redeploy_on_eks_that_fails_at_its_end_is_taken_back_although_the_server_dies_at_every_line() {
+    backwards(Cluster, Plan::Redeploy).await;
 }

@@ -1,5 +1,5 @@
-//! A small AWS account on a socket: what the server asks of EC2 and STS. Things are files, which the fake `terraform`
-//! makes: `cloud/<id>` holds the target that a thing belongs to.
+//! A small AWS account on a socket: what the server asks of it. Things are files, which the fake `terraform` makes:
+//! `cloud/<id>` holds the target that a thing belongs to.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -7,12 +7,16 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
+
+use super::gates::Gates;
+
+pub(crate) mod hosted;
 
 /// The account of the access key; another key has another account.
 pub(crate) const ACCESS_KEY: &str = "AKIAITITITITITITITIT";
@@ -36,10 +40,17 @@ struct Inner {
     key_pairs: Mutex<BTreeSet<String>>,
     /// How many vCPUs the account may run; without, it does not tell.
     vcpus: Mutex<Option<u32>>,
+    gates: Gates,
+    /// Address of the EKS cluster's API.
+    kube: String,
+    /// How many nodes the EKS cluster should have; none without its node group.
+    nodes: Mutex<Option<i64>>,
+    /// Certificates of a listener beside its own.
+    certificates: Mutex<BTreeSet<String>>,
 }
 
 impl Aws {
-    pub(super) async fn start(world: &Path) -> Self {
+    pub(super) async fn start(world: &Path, gates: Gates, kube: &str) -> Self {
         let things = world.join("cloud");
         fs::create_dir_all(&things).unwrap();
         let inner = Arc::new(Inner {
@@ -48,6 +59,10 @@ impl Aws {
             calls: Mutex::default(),
             key_pairs: Mutex::new(BTreeSet::from(["it-key".to_owned()])),
             vcpus: Mutex::default(),
+            gates,
+            kube: kube.to_owned(),
+            nodes: Mutex::new(Some(2)),
+            certificates: Mutex::default(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
@@ -82,6 +97,11 @@ impl Aws {
         self.inner.all().into_keys().collect()
     }
 
+    /// How many nodes the EKS cluster should have.
+    pub(crate) fn nodes(&self) -> Option<i64> {
+        *self.inner.nodes.lock().unwrap()
+    }
+
     /// How often an action was called.
     pub(crate) fn count(&self, action: &str) -> usize {
         self.inner.calls.lock().unwrap().iter().filter(|it| *it == action).count()
@@ -89,6 +109,13 @@ impl Aws {
 }
 
 impl Inner {
+    /// Notes a call; gives what it is refused with when a story says so.
+    fn called(&self, action: &str, form: fn(&str, &str) -> Response) -> Option<Response> {
+        self.calls.lock().unwrap().push(action.to_owned());
+        let refusal = self.refusals.lock().unwrap().get(action).cloned();
+        refusal.map(|(code, message)| form(&code, &message))
+    }
+
     /// All things with the target of each.
     fn all(&self) -> BTreeMap<String, String> {
         let entries = fs::read_dir(&self.things).unwrap().map(|it| it.unwrap().path());
@@ -102,7 +129,7 @@ impl Inner {
 
     /// Things of a kind that a request asks for by id, by tag, or all of them.
     fn asked(&self, prefix: &str, form: &Form) -> Vec<(String, String)> {
-        let ids = form.list(&["InstanceId.", "GroupId.", "VolumeId."]);
+        let ids = form.list(&["InstanceId.", "GroupId.", "VolumeId.", "VpcId."]);
         let targets = form.filter("tag:on-demand-infra:target");
         let is_by_name = form.values().any(|it| it == "tag:Name");
         let fits = |(id, target): &(String, String)| {
@@ -116,14 +143,15 @@ impl Inner {
 
     fn remove(&self, ids: &[String]) {
         for id in ids {
-            if fs::remove_file(self.things.join(id)).is_ok() && id.starts_with("i-") {
+            let is_machine = id.starts_with("i-") || id.starts_with("eks-");
+            if fs::remove_file(self.things.join(id)).is_ok() && is_machine {
                 wipe(self.things.parent().unwrap());
             }
         }
     }
 }
 
-/// What was on an instance goes with it.
+/// What was on an instance or a cluster goes with it.
 fn wipe(world: &Path) {
     for cluster in fs::read_dir(world.join("clusters")).into_iter().flatten().flatten() {
         let _ = fs::remove_dir_all(cluster.path());
@@ -136,6 +164,10 @@ fn wipe(world: &Path) {
 struct Form(BTreeMap<String, String>);
 
 impl Form {
+    fn read(body: &str) -> Self {
+        Self(url::form_urlencoded::parse(body.as_bytes()).into_owned().collect())
+    }
+
     fn values(&self) -> impl Iterator<Item = &String> {
         self.0.values()
     }
@@ -152,30 +184,39 @@ impl Form {
     }
 }
 
+const REGION: &str = "eu-central-1";
+
 const IDENTITY: &str = "<GetCallerIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><GetCallerIdentityResult>\
                  <Arn>arn:aws:iam::111122223333:user/it</Arn><UserId>U</UserId><Account>111122223333</Account>\
                  </GetCallerIdentityResult><ResponseMetadata><RequestId>r</RequestId></ResponseMetadata></GetCallerIdentityResponse>";
 
-async fn answer(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: String) -> Response {
+async fn answer(
+    State(inner): State<Arc<Inner>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: String,
+) -> Response {
+    if let Some(answer) = hosted::answer(&inner, &method, &uri, &headers, &body) {
+        return answer;
+    }
     if headers.get("x-amz-target").is_some_and(|it| it.as_bytes().ends_with(b".GetServiceQuota")) {
         return quota(*inner.vcpus.lock().unwrap());
     }
-    let form = Form(url::form_urlencoded::parse(body.as_bytes()).into_owned().collect());
+    let form = Form::read(&body);
     let action = form.0.get("Action").cloned().unwrap_or_default();
-    inner.calls.lock().unwrap().push(action.clone());
-    let refusal = inner.refusals.lock().unwrap().get(&action).cloned();
-    if let Some((code, message)) = refusal {
-        return refused(&action, &code, &message);
+    let refusal = if action == "GetCallerIdentity" { of_sts } else { of_ec2 };
+    if let Some(refusal) = inner.called(&action, refusal) {
+        return refusal;
     }
     if form.0.get("DryRun").is_some_and(|it| it == "true") {
         return refused(&action, "DryRunOperation", "Request would have succeeded, but DryRun flag is set.");
     }
-    let region = "eu-central-1";
+    if let Some(text) = catalog(&action, &form) {
+        return of_action(&action, &text);
+    }
     let inside = match action.as_str() {
         "GetCallerIdentity" => return xml(StatusCode::OK, IDENTITY),
-        "DescribeRegions" => format!(
-            "<regionInfo><item><regionName>{region}</regionName><optInStatus>opt-in-not-required</optInStatus></item></regionInfo>"
-        ),
         "DescribeKeyPairs" => {
             let asked = form.list(&["KeyName."]);
             let known = inner.key_pairs.lock().unwrap().clone();
@@ -187,30 +228,6 @@ async fn answer(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: Strin
                 );
             }
             "<keySet><item><keyName>it-key</keyName></item></keySet>".to_owned()
-        }
-        "DescribeInstanceTypes" => "<instanceTypeSet><item><instanceType>t3.medium</instanceType><processorInfo>\
-             <supportedArchitectures><item>x86_64</item></supportedArchitectures></processorInfo><vCpuInfo><defaultVCpus>2</defaultVCpus></vCpuInfo><memoryInfo>\
-             <sizeInMiB>4096</sizeInMiB></memoryInfo></item></instanceTypeSet>"
-            .to_owned(),
-        "DescribeInstanceTypeOfferings" => zones(
-            |zone| {
-                format!(
-                    "<item><instanceType>t3.medium</instanceType><locationType>availability-zone</locationType><location>{zone}</location></item>"
-                )
-            },
-            "instanceTypeOfferingSet",
-        ),
-        "DescribeSubnets" => zones(
-            |zone| {
-                format!("<item><subnetId>subnet-0{zone}</subnetId><availabilityZone>{zone}</availabilityZone></item>")
-            },
-            "subnetSet",
-        ),
-        "DescribeImages" => {
-            "<imagesSet><item><imageId>ami-0a1b2c3d4e5f60718</imageId><name>al2023-ami-2023.1-x86_64</name>\
-             <imageOwnerId>137112412989</imageOwnerId><architecture>x86_64</architecture>\
-             <creationDate>2026-05-01T00:00:00.000Z</creationDate></item></imagesSet>"
-                .to_owned()
         }
         "DescribeInstances" => {
             let ids = form.list(&["InstanceId."]);
@@ -226,7 +243,7 @@ async fn answer(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: Strin
                 format!(
                     "<item><instancesSet><item><instanceId>{id}</instanceId><imageId>ami-0a1b2c3d4e5f60718</imageId>\
                      <instanceState><code>16</code><name>running</name></instanceState><ipAddress>127.0.0.1</ipAddress>\
-                     <keyName>it-key</keyName><placement><availabilityZone>{region}a</availabilityZone></placement><tagSet>\
+                     <keyName>it-key</keyName><placement><availabilityZone>{REGION}a</availabilityZone></placement><tagSet>\
                      <item><key>on-demand-infra:target</key><value>{target}</value></item></tagSet></item></instancesSet></item>"
                 )
             };
@@ -236,6 +253,21 @@ async fn answer(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: Strin
             let item = |(id, _): (String, String)| format!("<item><groupId>{id}</groupId></item>");
             let found = inner.asked("sg-", &form).into_iter().map(item).collect::<String>();
             format!("<securityGroupInfo>{found}</securityGroupInfo>")
+        }
+        "DescribeVpcs" => {
+            let item = |(id, _): (String, String)| format!("<item><vpcId>{id}</vpcId></item>");
+            format!("<vpcSet>{}</vpcSet>", inner.asked("vpc-", &form).into_iter().map(item).collect::<String>())
+        }
+        "DescribeNatGateways" => "<natGatewaySet/>".to_owned(),
+        "DescribeAddresses" => "<addressesSet/>".to_owned(),
+        "DescribeInternetGateways" => "<internetGatewaySet/>".to_owned(),
+        "DescribeRouteTables" => "<routeTableSet/>".to_owned(),
+        "DeleteVpc" => {
+            if inner.all().keys().any(|id| id.starts_with("nlb-") || id.starts_with("eks-")) {
+                return refused(&action, "DependencyViolation", "The vpc has dependencies and cannot be deleted.");
+            }
+            inner.remove(&form.list(&["VpcId."]));
+            "<return>true</return>".to_owned()
         }
         "DescribeVolumes" => "<volumeSet/>".to_owned(),
         "DescribeNetworkInterfaces" => "<networkInterfaceSet/>".to_owned(),
@@ -250,9 +282,48 @@ async fn answer(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: Strin
         }
         _ => return refused(&action, "InvalidAction", &format!("`{action}` is not known here")),
     };
+    of_action(&action, &inside)
+}
+
+fn of_action(action: &str, inside: &str) -> Response {
     let namespace = "http://ec2.amazonaws.com/doc/2016-11-15/";
     let text = format!("<{action}Response xmlns=\"{namespace}\"><requestId>r</requestId>{inside}</{action}Response>");
     xml(StatusCode::OK, &text)
+}
+
+/// What every account has.
+fn catalog(action: &str, form: &Form) -> Option<String> {
+    Some(match action {
+        "DescribeRegions" => format!(
+            "<regionInfo><item><regionName>{REGION}</regionName><optInStatus>opt-in-not-required</optInStatus></item></regionInfo>"
+        ),
+        "DescribeInstanceTypes" => "<instanceTypeSet><item><instanceType>t3.medium</instanceType><processorInfo>\
+             <supportedArchitectures><item>x86_64</item></supportedArchitectures></processorInfo><vCpuInfo><defaultVCpus>2</defaultVCpus></vCpuInfo><memoryInfo>\
+             <sizeInMiB>4096</sizeInMiB></memoryInfo></item></instanceTypeSet>"
+            .to_owned(),
+        "DescribeInstanceTypeOfferings" => zones(
+            |zone| {
+                format!(
+                    "<item><instanceType>t3.medium</instanceType><locationType>availability-zone</locationType><location>{zone}</location></item>"
+                )
+            },
+            "instanceTypeOfferingSet",
+        ),
+        "DescribeSubnets" if form.values().any(|it| it == "tag:on-demand-infra:target") => "<subnetSet/>".to_owned(),
+        "DescribeSubnets" => zones(
+            |zone| {
+                format!("<item><subnetId>subnet-0{zone}</subnetId><availabilityZone>{zone}</availabilityZone></item>")
+            },
+            "subnetSet",
+        ),
+        "DescribeImages" => {
+            "<imagesSet><item><imageId>ami-0a1b2c3d4e5f60718</imageId><name>al2023-ami-2023.1-x86_64</name>\
+             <imageOwnerId>137112412989</imageOwnerId><architecture>x86_64</architecture>\
+             <creationDate>2026-05-01T00:00:00.000Z</creationDate></item></imagesSet>"
+                .to_owned()
+        }
+        _ => return None,
+    })
 }
 
 fn quota(vcpus: Option<u32>) -> Response {
@@ -268,14 +339,21 @@ fn zones(item: impl Fn(&str) -> String, set: &str) -> String {
 
 /// Each protocol has its own form of an error.
 fn refused(action: &str, code: &str, message: &str) -> Response {
-    let error = format!("<Code>{code}</Code><Message>{message}</Message>");
-    let text = if action == "GetCallerIdentity" {
-        format!(
-            "<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><Error><Type>Sender</Type>{error}</Error><RequestId>r</RequestId></ErrorResponse>"
-        )
-    } else {
-        format!("<Response><Errors><Error>{error}</Error></Errors><RequestID>r</RequestID></Response>")
-    };
+    if action == "GetCallerIdentity" { of_sts(code, message) } else { of_ec2(code, message) }
+}
+
+fn of_sts(code: &str, message: &str) -> Response {
+    let text = format!(
+        "<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><Error><Type>Sender</Type><Code>{code}</Code>\
+         <Message>{message}</Message></Error><RequestId>r</RequestId></ErrorResponse>"
+    );
+    xml(StatusCode::BAD_REQUEST, &text)
+}
+
+fn of_ec2(code: &str, message: &str) -> Response {
+    let text = format!(
+        "<Response><Errors><Error><Code>{code}</Code><Message>{message}</Message></Error></Errors><RequestID>r</RequestID></Response>"
+    );
     xml(StatusCode::BAD_REQUEST, &text)
 }
 

@@ -92,6 +92,16 @@ impl Shared {
     }
 }
 
+impl Daemon {
+    /// An image with all of its names.
+    fn named(&self, name: &str) -> Option<Value> {
+        let mut image = self.images.get(name).cloned()?;
+        let names = self.images.iter().filter(|(_, it)| it["Id"] == image["Id"]);
+        image["RepoTags"] = names.map(|(name, _)| name.as_str()).collect();
+        Some(image)
+    }
+}
+
 async fn answer(State(shared): State<Shared>, request: Request) -> Response {
     let method = request.method().as_str().to_owned();
     let uri = request.uri().clone();
@@ -109,8 +119,14 @@ async fn answer(State(shared): State<Shared>, request: Request) -> Response {
         }
         ("GET", _) if path.starts_with("/images/") => {
             let name = image_of("/json").unwrap();
-            let image = shared.daemon().images.get(&name).cloned();
+            let image = shared.daemon().named(&name);
             image.map_or_else(|| not_found(&format!("No such image: {name}")), |image| Json(image).into_response())
+        }
+        ("POST", _) if path.starts_with("/images/") && path.ends_with("/tag") => {
+            tag(&shared, &uri, &image_of("/tag").unwrap())
+        }
+        ("POST", _) if path.starts_with("/images/") && path.ends_with("/push") => {
+            push(&shared, &uri, &image_of("/push").unwrap()).await
         }
         ("DELETE", _) if path.starts_with("/images/") => remove(&shared, &image_of("").unwrap()).await,
         ("POST", _) if path.starts_with("/containers/") => create_exec(&shared, &path, request.into_body()).await,
@@ -136,7 +152,7 @@ fn query(uri: &Uri, name: &str) -> Option<String> {
     pairs.into_owned().find(|(key, _)| key == name).map(|(_, value)| value)
 }
 
-fn digest(text: &str) -> String {
+pub(super) fn digest(text: &str) -> String {
     let hex: String = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
     format!("sha256:{hex}")
 }
@@ -193,6 +209,31 @@ async fn remove(shared: &Shared, name: &str) -> Response {
         Some(_) => Json(json!([{"Untagged": name}])).into_response(),
         None => not_found(&format!("No such image: {name}")),
     }
+}
+
+fn tag(shared: &Shared, uri: &Uri, name: &str) -> Response {
+    let mut daemon = shared.daemon();
+    let Some(mut image) = daemon.images.get(name).cloned() else { return not_found(&format!("No such image: {name}")) };
+    let other = format!("{}:{}", query(uri, "repo").unwrap(), query(uri, "tag").unwrap());
+    image["RepoTags"] = json!([other]);
+    daemon.images.insert(other, image);
+    StatusCode::CREATED.into_response()
+}
+
+/// A registry's repository is a folder with a file per tag, which holds the image's id.
+async fn push(shared: &Shared, uri: &Uri, repository: &str) -> Response {
+    if let Err(text) = shared.gates.pass("docker-push").await {
+        return format!("{}\n", json!({"errorDetail": {"message": text}, "error": text})).into_response();
+    }
+    let tag = query(uri, "tag").unwrap();
+    let Some(image) = shared.daemon().images.get(&format!("{repository}:{tag}")).cloned() else {
+        return not_found(&format!("An image does not exist locally with the tag: {repository}"));
+    };
+    let path = repository.split_once('/').unwrap().1.replace('/', "%");
+    let folder = shared.world.join("registry").join(path);
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join(tag), image["Id"].as_str().unwrap()).unwrap();
+    format!("{}\n", json!({"status": "Pushed", "progressDetail": {}, "id": "1"})).into_response()
 }
 
 /// One node per folder of a cluster, with every node port mapped to the application.

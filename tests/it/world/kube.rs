@@ -28,6 +28,8 @@ const CONTROLLER: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(crate) struct Kube {
     shared: Shared,
+    /// Address of the API.
+    pub(super) endpoint: String,
     _tasks: [AbortOnDropHandle<()>; 2],
 }
 
@@ -35,6 +37,8 @@ pub(crate) struct Kube {
 struct Shared {
     clusters: PathBuf,
     gates: Gates,
+    /// Where the application behind every load balancer answers.
+    app_port: u16,
     state: Arc<Mutex<Objects>>,
     news: watch::Sender<u64>,
 }
@@ -52,6 +56,8 @@ struct Objects {
     version: u64,
     /// New images crash; those that ran once go on running.
     crashing: bool,
+    /// New pods find room only when there are that many nodes.
+    nodes_needed: usize,
     /// What every pod prints.
     output: String,
     healthy: BTreeSet<String>,
@@ -69,7 +75,7 @@ struct Place {
 }
 
 impl Kube {
-    pub(super) async fn start(world: &Path, gates: Gates) -> Self {
+    pub(super) async fn start(world: &Path, gates: Gates, app_port: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let kubeconfig = json!({
@@ -80,11 +86,15 @@ impl Kube {
         });
         fs::write(world.join("kubeconfig"), kubeconfig.to_string()).unwrap();
         let clusters = world.join("clusters");
-        let shared = Shared { clusters, gates, state: Arc::default(), news: watch::Sender::new(0) };
+        let shared = Shared { clusters, gates, app_port, state: Arc::default(), news: watch::Sender::new(0) };
         let router = Router::new().fallback(answer).with_state(shared.clone());
         let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         let controller = tokio::spawn(control(shared.clone()));
-        Self { shared, _tasks: [AbortOnDropHandle::new(serving), AbortOnDropHandle::new(controller)] }
+        Self {
+            shared,
+            endpoint: format!("http://{address}"),
+            _tasks: [AbortOnDropHandle::new(serving), AbortOnDropHandle::new(controller)],
+        }
     }
 
     /// What is there beside the cluster's own furniture, as `kind namespace/name`.
@@ -107,6 +117,11 @@ impl Kube {
     /// Images that did not run before crash from now on.
     pub(crate) fn crash_new_images(&self, crashing: bool) {
         self.shared.current().crashing = crashing;
+    }
+
+    /// New pods find room only when there are that many nodes.
+    pub(crate) fn need_nodes(&self, count: usize) {
+        self.shared.current().nodes_needed = count;
     }
 
     /// Lets every pod print this.
@@ -149,8 +164,7 @@ impl Shared {
                 state.remove(key);
             }
             state.cluster = id;
-            let ready = json!({"status": {"conditions": [{"type": "Ready", "status": "True"}]}});
-            state.put(("nodes".into(), String::new(), "on-demand-infra-control-plane".into()), ready);
+            state.put(("nodes".into(), String::new(), "on-demand-infra-control-plane".into()), ready_node());
             state.put(("namespaces".into(), String::new(), "default".into()), json!({}));
         }
         state
@@ -159,6 +173,38 @@ impl Shared {
     fn tell(&self) {
         let version = self.state.lock().unwrap().version;
         self.news.send_if_modified(|known| std::mem::replace(known, version) != version);
+    }
+}
+
+impl Shared {
+    /// Gives the first Service of type `LoadBalancer` a load balancer, which is a file of the account, and takes it away
+    /// when no such Service is left. That of a cluster which is gone stays. While `balancer` is held none comes, while
+    /// `balancer-goes` is held none goes.
+    fn balance(&self, state: &mut Objects) {
+        let folder = self.cluster();
+        let Some(cluster) = folder.file_name().filter(|_| !state.cluster.is_empty()) else { return };
+        let file = self.clusters.with_file_name("cloud").join(format!("nlb-{}", cluster.display()));
+        let services = state.of("services", "").into_iter();
+        match services.into_iter().find(|(_, it)| it["spec"]["type"] == "LoadBalancer") {
+            None if file.exists() && !self.gates.is_held("balancer-goes") => drop(fs::remove_file(&file)),
+            None => (),
+            Some(_) if self.gates.is_held("balancer") => (),
+            Some((key, mut service)) => {
+                let dns = format!("127.0.0.1:{}", self.app_port);
+                let certificate =
+                    &service["metadata"]["annotations"]["service.beta.kubernetes.io/aws-load-balancer-ssl-cert"];
+                let text =
+                    json!({"dns": dns, "cluster": cluster.to_string_lossy(), "certificate": certificate}).to_string();
+                if fs::read_to_string(&file).ok().as_ref() != Some(&text) {
+                    // Whoever reads it meanwhile must not see half of it.
+                    let new = self.clusters.with_file_name("nlb.new");
+                    fs::write(&new, text).unwrap();
+                    fs::rename(new, &file).unwrap();
+                }
+                service["status"] = json!({"loadBalancer": {"ingress": [{"hostname": dns}]}});
+                state.put(key, service);
+            }
+        }
     }
 }
 
@@ -212,7 +258,8 @@ impl Objects {
         let image = template["spec"]["containers"][0]["image"].as_str().unwrap_or_default().to_owned();
         let hash = on_demand_infra::id::short_hash(&[&template.to_string()], 10);
         let crashes = self.crashing && !self.healthy.contains(&image);
-        let is_ready = !is_held && !crashes;
+        let has_room = self.of("nodes", "").len() >= self.nodes_needed || self.healthy.contains(&image);
+        let is_ready = !is_held && !crashes && has_room;
         let replicas = deployment["spec"]["replicas"].as_i64().unwrap_or(1);
 
         let labels = |hash: &str| {
@@ -259,16 +306,24 @@ impl Objects {
                 container["restartCount"] = json!(3);
                 container["lastState"] = json!({"terminated": {"exitCode": 3, "reason": "Error"}});
             }
+            let status = if has_room {
+                json!({
+                    "phase": "Running",
+                    "conditions": [{"type": "Ready", "status": if is_ready { "True" } else { "False" }}],
+                    "containerStatuses": [container],
+                })
+            } else {
+                json!({"phase": "Pending", "conditions": [{
+                    "type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+                    "message": "0/2 nodes are available: 2 Insufficient memory.",
+                }]})
+            };
             self.put(
                 pod,
                 json!({
                     "metadata": {"labels": labels(&hash)},
                     "spec": template["spec"],
-                    "status": {
-                        "phase": "Running",
-                        "conditions": [{"type": "Ready", "status": if is_ready { "True" } else { "False" }}],
-                        "containerStatuses": [container],
-                    },
+                    "status": status,
                 }),
             );
         }
@@ -302,9 +357,19 @@ async fn control(shared: Shared) {
                 let is_held = shared.gates.is_held("rollout");
                 state.reconcile(&key, is_held);
             }
+            shared.balance(&mut state);
+            // Nodes that EKS brings; the first one is there with the cluster.
+            let nodes = fs::read_to_string(shared.cluster().join("nodes")).unwrap_or_default();
+            for number in 1..nodes.trim().parse().unwrap_or(1) {
+                state.put(("nodes".into(), String::new(), format!("node-{number}")), ready_node());
+            }
         }
         shared.tell();
     }
+}
+
+fn ready_node() -> Value {
+    json!({"status": {"conditions": [{"type": "Ready", "status": "True"}]}})
 }
 
 fn status(code: StatusCode, reason: &str, message: &str) -> Response {

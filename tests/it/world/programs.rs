@@ -10,6 +10,7 @@ pub(super) struct Programs {
     pub(super) kind: PathBuf,
     pub(super) terraform: PathBuf,
     pub(super) ssh: PathBuf,
+    pub(super) helm: PathBuf,
 }
 
 /// Writes the programs.
@@ -21,6 +22,7 @@ pub(super) fn install(world: &Path) -> Programs {
         kind: script(world, "kind", KIND),
         terraform: script(world, "terraform", TERRAFORM),
         ssh: written(world, "ssh", &SSH.replace("@WORLD@", &world.to_string_lossy())),
+        helm: written(world, "helm", &HELM.replace("@WORLD@", &world.to_string_lossy())),
     }
 }
 
@@ -91,13 +93,43 @@ esac
 "#;
 
 /// What it makes are files in `cloud`, with the target that they belong to; its state is a list of their ids. One
-/// `DIAGNOSTIC` is printed for a failure that a story orders at a point.
+/// `DIAGNOSTIC` is printed for a failure that a story orders at a point: `terraform-<command>`, or the same with the
+/// module's name behind it.
 const TERRAFORM: &str = r#"
 echo "$*" >>"$world/terraform.calls"
 fail() { printf '{"type":"diagnostic","diagnostic":{"severity":"error","summary":"%s","detail":""}}\n' "$1"; exit 1; }
-at() { why=$(point "$1" 2>&1) || fail "$why"; }
+value() { sed -n "s/.*\"$1\": \"\(.*\)\".*/\1/p" terraform.tfvars.json 2>/dev/null; }
+case "$(cat terraform.tfvars.json 2>/dev/null)" in
+  *'"keep_images"'*) module=ecr ;;
+  *'"vpc_cidr"'*) module=cluster ;;
+  *'"balancer_name"'*) module=alias ;;
+  *'"zone_id"'*) module=certificate ;;
+  *) module=instance ;;
+esac
+at() {
+  why=$(point "$1" 2>&1) || fail "$why"
+  why=$(point "$1-$module" 2>&1) || fail "$why"
+}
 hook() { printf '{"type":"%s","hook":{"resource":{"addr":"%s","resource_type":"%s"},"action":"%s"}}\n' "$1" "$2" "$2" "$3"; }
-target=$(sed -n 's/.*"on-demand-infra:target": "\(.*\)".*/\1/p' terraform.tfvars.json 2>/dev/null)
+target=$(value on-demand-infra:target)
+has() { grep -q "^$1" state; }
+# Something that takes no time, and is in the state at once.
+make() { has "$1" || { echo "${2:-$target}" >"$world/cloud/$1"; echo "$1" >>state; }; }
+# What the module is there for; the state is written last: a kill there leaves something that it does not know.
+make_main() { # ID WHAT [CONTENT]
+  hook apply_start "$2" create
+  at terraform-apply
+  has "$1" && return
+  echo "${3:-$target}" >"$world/cloud/$1"; echo "$2 $1" >>"$world/made.calls"
+  if [ "$module" = cluster ]; then
+    folder=$world/clusters/$name
+    mkdir -p "$folder/images"; echo 2 >"$folder/nodes"; echo $$ >"$folder/id"; : >"$folder/ready"
+  fi
+  at terraform-state
+  echo "$1" >>state
+}
+name=$(value name)
+in_file() { echo "$1" | tr / %; }
 [ -z "$target" ] || echo "$target $(printf %s "$AWS_SECRET_ACCESS_KEY" | cksum)" >>"$world/terraform-keys.calls"
 case "$1" in
   version) echo '{"terraform_version": "1.11.4"}' ;;
@@ -106,26 +138,35 @@ case "$1" in
   plan) at terraform-plan; : >next.tfplan ;;
   apply)
     touch state
-    if ! grep -q sg- state; then
-      group=sg-$$; echo "$target" >"$world/cloud/$group"; echo "$group" >>state
-    fi
-    hook apply_start aws_instance create
-    at terraform-apply
-    if ! grep -q i- state; then
-      instance=i-$$; echo "$target" >"$world/cloud/$instance"; echo "instance $instance" >>"$world/made.calls"
-      # The state is written last: a kill here leaves an instance that it does not know.
-      at terraform-state
-      echo "$instance" >>state
-    fi ;;
+    case $module in
+      instance) has sg- || make sg-$$; has i- || make_main i-$$ instance ;;
+      ecr) make_main "repo-$(in_file "$name")" repository ;;
+      cluster) has vpc- || make vpc-$$; make_main "eks-$name" cluster ;;
+      certificate) make_main "cert-$(value host)" certificate ;;
+      alias) make_main "alias-$(value host)" alias "$(value balancer_name)" ;;
+    esac ;;
   destroy)
     at terraform-destroy
-    for id in $(cat state 2>/dev/null); do
-      # What was on an instance goes with it.
-      case $id in i-*) rm -rf "$world/clusters"/* "$world/there"; : >"$world/instance-gone" ;; esac
+    # The last one made goes first.
+    for id in $(tac state 2>/dev/null); do
+      case $id in
+        # What was on an instance goes with it.
+        i-*) rm -rf "$world/clusters"/* "$world/there"; : >"$world/instance-gone" ;;
+        eks-*) rm -rf "$world/clusters"/* ;;
+        vpc-*) ! ls "$world/cloud" | grep -q ^nlb- || fail "DependencyViolation: the vpc has dependencies" ;;
+        repo-*) rm -rf "$world/registry/${id#repo-}" ;;
+      esac
       rm -f "$world/cloud/$id"
     done
     rm -f state ;;
-  output) printf '{"instance_id": {"value": "%s"}}\n' "$(grep i- state)" ;;
+  output)
+    case $module in
+      instance) printf '{"instance_id": {"value": "%s"}}\n' "$(grep i- state)" ;;
+      ecr) printf '{"repository_url": {"value": "111122223333.dkr.ecr.eu-central-1.amazonaws.com/%s"}}\n' "$name" ;;
+      certificate)
+        printf '{"certificate_arn": {"value": "arn:aws:acm:eu-central-1:111122223333:certificate/%s"}}\n' "$(value host)" ;;
+      *) echo '{}' ;;
+    esac ;;
   state)
     [ -e state ] || exit 0
     printf '{"resources": ['
@@ -135,6 +176,9 @@ case "$1" in
   *) echo "unknown: $*" >&2; exit 1 ;;
 esac
 "#;
+
+/// Charts on the fake cluster.
+const HELM: &str = include_str!("helm.py");
 
 /// A machine that is reached by ssh: this one, with a home and programs of its own.
 const SSH: &str = include_str!("ssh.py");

@@ -1,0 +1,153 @@
+//! Names: hosted zones of Route53, and the certificates of ACM that are validated through them.
+
+use std::time::Duration;
+
+use aws_sdk_acm::types::{CertificateStatus, CertificateSummary, DomainValidation};
+use aws_sdk_route53::types::{HostedZoneConfig, ResourceRecord};
+
+use super::{Aws, AwsError, Fault, TARGET_TAG};
+use crate::id::{HostedZoneId, TargetId};
+
+/// A hosted zone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Zone {
+    /// Its name, without the dot at the end.
+    pub name: String,
+    /// Whether only networks see it that are named there.
+    pub is_private: bool,
+    /// The name servers that the domain above has to name.
+    pub name_servers: Vec<String>,
+}
+
+/// A certificate as ACM describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DescribedCertificate {
+    /// Whether it can be used.
+    pub is_issued: bool,
+    /// ACM's word for where it stands, such as `PENDING_VALIDATION`.
+    pub status: String,
+    /// Why it will never be issued.
+    pub failure: Option<String>,
+    /// How long ago it was asked for.
+    pub age: Duration,
+    /// The record that proves whose the name is: name, type and value.
+    pub record: Option<(String, String, String)>,
+}
+
+impl Aws {
+    /// A hosted zone; `None` when there is none of that id.
+    ///
+    /// # Errors
+    /// [`AwsError`] when the call is refused or AWS does not answer.
+    pub async fn zone(&self, id: &HostedZoneId) -> Result<Option<Zone>, AwsError> {
+        let answer = self.route53.get_hosted_zone().id(id.as_str()).send().await;
+        match answer.map_err(|error| AwsError::of("route53:GetHostedZone", &error)) {
+            Ok(answer) => {
+                let zone = answer.hosted_zone();
+                Ok(Some(Zone {
+                    name: zone.map(|it| it.name().trim_end_matches('.').to_ascii_lowercase()).unwrap_or_default(),
+                    is_private: zone.and_then(|it| it.config()).is_some_and(HostedZoneConfig::private_zone),
+                    name_servers: answer.delegation_set().map(|it| it.name_servers().to_vec()).unwrap_or_default(),
+                }))
+            }
+            Err(error) if error.is("NoSuchHostedZone") || error.fault == Fault::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether a zone has an address of this name, and where an alias among them leads to.
+    ///
+    /// # Errors
+    /// [`AwsError`] when the call is refused or AWS does not answer.
+    pub async fn address_in_zone(&self, zone: &HostedZoneId, host: &str) -> Result<Option<String>, AwsError> {
+        let call = self.route53.list_resource_record_sets().hosted_zone_id(zone.as_str()).start_record_name(host);
+        let answer = call.max_items(10).send().await;
+        let answer = match answer.map_err(|error| AwsError::of("route53:ListResourceRecordSets", &error)) {
+            Ok(answer) => answer,
+            Err(error) if error.is("NoSuchHostedZone") || error.fault == Fault::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let found = answer.resource_record_sets().iter().find(|it| {
+            it.name().trim_end_matches('.').eq_ignore_ascii_case(host)
+                && matches!(it.r#type().as_str(), "A" | "AAAA" | "CNAME")
+        });
+        Ok(found.map(|it| {
+            let alias = it.alias_target().map(|it| it.dns_name().trim_end_matches('.').to_owned());
+            alias.unwrap_or_else(|| {
+                it.resource_records().iter().map(ResourceRecord::value).collect::<Vec<_>>().join(", ")
+            })
+        }))
+    }
+
+    /// A certificate; `None` when there is none of that ARN.
+    ///
+    /// # Errors
+    /// [`AwsError`] when the call is refused or AWS does not answer.
+    pub async fn certificate(&self, arn: &str) -> Result<Option<DescribedCertificate>, AwsError> {
+        let answer = self.acm.describe_certificate().certificate_arn(arn).send().await;
+        let found = match answer.map_err(|error| AwsError::of("acm:DescribeCertificate", &error)) {
+            Ok(answer) => answer.certificate,
+            Err(error) if error.fault == Fault::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        Ok(found.map(|it| {
+            let created = it.created_at().and_then(|at| u64::try_from(at.secs()).ok()).unwrap_or_default();
+            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+            let record = it.domain_validation_options().iter().find_map(DomainValidation::resource_record);
+            let status = it.status().map_or("", CertificateStatus::as_str).to_owned();
+            let is_lost =
+                !matches!(it.status(), Some(CertificateStatus::Issued | CertificateStatus::PendingValidation));
+            let reason = it.failure_reason().map(|it| it.as_str().to_owned());
+            DescribedCertificate {
+                is_issued: it.status() == Some(&CertificateStatus::Issued),
+                failure: is_lost.then(|| reason.unwrap_or_else(|| status.clone())),
+                age: now.saturating_sub(Duration::from_secs(created)),
+                record: record.map(|it| (it.name().to_owned(), it.r#type().as_str().to_owned(), it.value().to_owned())),
+                status,
+            }
+        }))
+    }
+
+    /// The certificates for a host name that carry the tag of a target.
+    ///
+    /// # Errors
+    /// [`AwsError`] when a call is refused or AWS does not answer.
+    pub async fn certificates_of(&self, target: TargetId, host: &str) -> Result<Vec<String>, AwsError> {
+        let all = self.acm.list_certificates().into_paginator().items().send();
+        let all: Result<Vec<CertificateSummary>, _> = all.collect().await;
+        let all = all.map_err(|error| AwsError::of("acm:ListCertificates", &error))?;
+        let mut found = Vec::new();
+        for arn in all.into_iter().filter(|it| it.domain_name() == Some(host)).filter_map(|it| it.certificate_arn) {
+            let answer = self.acm.list_tags_for_certificate().certificate_arn(&arn).send().await;
+            let tags = match answer.map_err(|error| AwsError::of("acm:ListTagsForCertificate", &error)) {
+                Ok(answer) => answer.tags.unwrap_or_default(),
+                Err(error) if error.fault == Fault::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            let target = target.to_string();
+            if tags.iter().any(|tag| tag.key() == TARGET_TAG && tag.value() == Some(&target)) {
+                found.push(arn);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Deletes a certificate; one that is not there is fine.
+    ///
+    /// # Errors
+    /// [`AwsError`] when a listener still serves it, the call is refused or AWS does not answer.
+    pub async fn delete_certificate(&self, arn: &str) -> Result<(), AwsError> {
+        match self
+            .acm
+            .delete_certificate()
+            .certificate_arn(arn)
+            .send()
+            .await
+            .map_err(|e| AwsError::of("acm:DeleteCertificate", &e))
+        {
+            Ok(_) => Ok(()),
+            Err(error) if error.fault == Fault::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Cloud-hosted mode: an EKS cluster behind an NLB, images in ECR, and a host name of one's own.
+//!
+//! The image is built and pushed, and the certificate is asked for, while the cluster comes up. The last application takes
+//! the cluster with it; the ingress controller goes before the cluster, because its NLB would outlive it.
+
+use crate::id::{ClusterName, DeploymentName, Domain, Region, cluster_on_instance};
+use crate::intent::{Decommission, Deploy, Intent};
+use crate::plan::Plan;
+use crate::step::await_certificate::AwaitCertificate;
+use crate::step::check_hosted_account::CheckHostedAccount;
+use crate::step::create_alias::CreateAlias;
+use crate::step::destroy_cluster::DestroyCluster;
+use crate::step::destroy_repository::DestroyRepository;
+use crate::step::find_cluster::FindCluster;
+use crate::step::install_ingress::InstallIngress;
+use crate::step::provision_cluster::ProvisionCluster;
+use crate::step::provision_repository::ProvisionRepository;
+use crate::step::push_image::PushImage;
+use crate::step::release_ingress::ReleaseIngress;
+use crate::step::remove_application::RemoveApplication;
+use crate::step::remove_domain::RemoveDomain;
+use crate::step::remove_images::RemoveImages;
+use crate::step::remove_workspace::RemoveWorkspace;
+use crate::step::request_certificate::RequestCertificate;
+use crate::step::uninstall_ingress::UninstallIngress;
+use crate::step::verify_account::VerifyAccount;
+use crate::step::verify_removal::VerifyRemoval;
+use crate::store::record::Deployment;
+
+use super::application::{RollOut, changes_nothing, scale};
+use super::{PlanError, Situation};
+
+pub(super) fn plan(intent: &Intent, situation: &Situation<'_>) -> Result<Plan, PlanError> {
+    // Of this only the name is used: where the cluster's API is, the record of the target says.
+    let cluster = cluster_on_instance(&situation.deployment.instance_id);
+    let region = region(situation)?;
+    match intent {
+        Intent::Deploy(deploy) => deploy_plan(deploy, region, &cluster, situation),
+        Intent::Redeploy(redeploy) => {
+            let wanted = RollOut::of_redeploy(redeploy, situation)?;
+            let image =
+                Plan::Sequence([wanted.source(situation), built_and_pushed(&wanted, &region, situation)].concat());
+            let ready = Plan::Parallel(vec![Plan::step(FindCluster {}), image]);
+            Ok(Plan::Sequence([vec![ready], wanted.apply(&cluster, situation), wanted.verify(&cluster)].concat()))
+        }
+        Intent::Rollback(rollback) => {
+            let wanted = RollOut::of_rollback(rollback, situation)?;
+            let found = vec![Plan::step(FindCluster {})];
+            Ok(Plan::Sequence([found, wanted.apply(&cluster, situation), wanted.verify(&cluster)].concat()))
+        }
+        Intent::Scale(it) => {
+            Ok(Plan::Sequence([vec![Plan::step(FindCluster {})], scale(it, &cluster, situation)?].concat()))
+        }
+        Intent::Decommission(decommission) => Ok(decommission_plan(decommission, region, &cluster, situation)),
+        Intent::Status(_) | Intent::List(_) | Intent::Logs(_) | Intent::Cancel(_) => Err(changes_nothing()),
+    }
+}
+
+fn deploy_plan(
+    deploy: &Deploy,
+    region: Region,
+    cluster: &ClusterName,
+    situation: &Situation<'_>,
+) -> Result<Plan, PlanError> {
+    let domain = deploy.domain.clone();
+    let has_host = domain.is_some() || situation.deployment.facts.host.is_some();
+    if !has_host {
+        expect_bare_name_free(situation)?;
+    }
+    expect_same_host(domain.as_ref(), situation)?;
+    let wanted = RollOut::of_deploy(deploy, situation);
+    let image = Plan::Sequence(vec![
+        Plan::Parallel(vec![
+            Plan::step(ProvisionRepository { region: region.clone() }),
+            Plan::Sequence([wanted.source(situation), vec![Plan::step(wanted.build(situation))]].concat()),
+        ]),
+        Plan::step(PushImage { region: region.clone() }),
+    ]);
+    let made = Plan::step(ProvisionCluster { region: region.clone(), keep: deploy.keep_target });
+    let ready = if has_host {
+        Plan::Parallel(vec![
+            made,
+            Plan::Sequence(vec![
+                Plan::step(RequestCertificate { region: region.clone() }),
+                Plan::step(AwaitCertificate { region: region.clone() }),
+            ]),
+        ])
+    } else {
+        made
+    };
+    let reachable = Plan::Sequence(vec![ready, Plan::step(InstallIngress { region: region.clone() })]);
+    let applied = Plan::Sequence(wanted.apply(cluster, situation));
+    let applied = if has_host {
+        Plan::Parallel(vec![Plan::step(CreateAlias { region: region.clone() }), applied])
+    } else {
+        applied
+    };
+    let parts =
+        vec![Plan::step(CheckHostedAccount { region, domain }), Plan::Parallel(vec![image, reachable]), applied];
+    Ok(Plan::Sequence([parts, wanted.verify(cluster)].concat()))
+}
+
+fn built_and_pushed(wanted: &RollOut, region: &Region, situation: &Situation<'_>) -> Vec<Plan> {
+    vec![Plan::step(wanted.build(situation)), Plan::step(PushImage { region: region.clone() })]
+}
+
+fn decommission_plan(
+    decommission: &Decommission,
+    region: Region,
+    cluster: &ClusterName,
+    situation: &Situation<'_>,
+) -> Plan {
+    let is_last = !situation.shares_target && !decommission.keep_target;
+    let takes_cluster = is_last && situation.target.made_here;
+    let mut parts = vec![Plan::step(RemoveApplication { cluster: cluster.clone() })];
+    parts.push(if is_last {
+        Plan::step(UninstallIngress { region: region.clone(), whole_cluster: takes_cluster })
+    } else {
+        Plan::step(ReleaseIngress { region: region.clone() })
+    });
+    // The network goes slowly: what has nothing to do with it goes at the same time.
+    let mut at_once = vec![
+        Plan::step(RemoveDomain { region: region.clone() }),
+        Plan::Sequence(vec![
+            Plan::step(DestroyRepository { region: region.clone() }),
+            Plan::step(RemoveImages { cluster: cluster.clone() }),
+            Plan::step(RemoveWorkspace {}),
+        ]),
+    ];
+    if takes_cluster {
+        at_once.push(Plan::step(DestroyCluster { region: region.clone() }));
+    }
+    parts.push(Plan::Parallel(at_once));
+    parts.push(if takes_cluster {
+        Plan::step(VerifyAccount { region })
+    } else {
+        Plan::step(VerifyRemoval { cluster: cluster.clone() })
+    });
+    Plan::Sequence(parts)
+}
+
+/// Without a host name of its own one application per cluster answers, at the load balancer's name.
+fn expect_bare_name_free(situation: &Situation<'_>) -> Result<(), PlanError> {
+    let bare = situation.neighbours.iter().find(|it| it.facts.host.is_none());
+    bare.map_or(Ok(()), |other: &Deployment| {
+        let name: &DeploymentName = &other.name;
+        Err(PlanError::NothingToDo {
+            message: format!(
+                "`{name}` has the load balancer's name on `{}`; another application there needs a host name of its own: \
+                 send `base_hosted_zone_id` and `app_subdomain_label`",
+                situation.target.name
+            ),
+            param: Some("app_subdomain_label"),
+        })
+    })
+}
+
+/// A deployment keeps its host name: under another one it would be another deployment.
+fn expect_same_host(domain: Option<&Domain>, situation: &Situation<'_>) -> Result<(), PlanError> {
+    let (Some(domain), Some(host)) = (domain, &situation.deployment.facts.host) else { return Ok(()) };
+    let label = host.name.split('.').next().unwrap_or_default();
+    if host.zone == domain.zone && label == domain.label.as_str() {
+        return Ok(());
+    }
+    Err(PlanError::NothingToDo {
+        message: format!(
+            "`{}` answers at `{}`; decommission it first, or send another `instance_name`",
+            situation.deployment.name, host.name
+        ),
+        param: Some("app_subdomain_label"),
+    })
+}
+
+fn region(situation: &Situation<'_>) -> Result<Region, PlanError> {
+    situation.target.region.clone().ok_or_else(|| PlanError::NothingToDo {
+        message: "it is not known in which region the cluster is".to_owned(),
+        param: Some("aws_credentials.aws_region"),
+    })
+}

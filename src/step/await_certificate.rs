@@ -1,0 +1,133 @@
+//! Waits until the certificate is issued.
+//!
+//! That takes a minute when the zone is in use, and for ever when no domain names its name servers. So after a while the
+//! operation says what is missing and parks: `resume` looks again at once, and from time to time it looks by itself.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::request_certificate::RequestCertificate;
+use super::{Act, StepContext, StepError};
+use crate::cloud::aws::Aws;
+use crate::cloud::aws::domain::DescribedCertificate;
+use crate::event::Failure;
+use crate::id::Region;
+
+/// Pause between two looks at first.
+const PAUSE: Duration = Duration::from_secs(2);
+/// Pause between two looks of an operation that waits.
+const LONG_PAUSE: Duration = Duration::from_secs(30);
+
+/// Waits until the certificate is issued.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AwaitCertificate {
+    /// Where.
+    pub region: Region,
+}
+
+/// The certificate can be used.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CertificateIssued {
+    /// Its ARN.
+    pub arn: String,
+}
+
+impl Act for AwaitCertificate {
+    const NAME: &'static str = "await_certificate";
+    type Output = CertificateIssued;
+
+    fn title(&self) -> String {
+        "Wait until the certificate is issued".to_owned()
+    }
+
+    fn weight(&self) -> u32 {
+        20
+    }
+
+    fn summary(&self, _: &CertificateIssued) -> String {
+        "issued".to_owned()
+    }
+
+    async fn check(&self, cx: &StepContext) -> Result<Option<CertificateIssued>, StepError> {
+        let arn = cx.output::<RequestCertificate>()?.arn;
+        let found = cx.aws(&self.region).await?.certificate(&arn).await?;
+        Ok(found.filter(|it| it.is_issued).map(|_| CertificateIssued { arn }))
+    }
+
+    async fn run(&self, cx: &StepContext) -> Result<CertificateIssued, StepError> {
+        let result = self.wait(cx).await;
+        cx.go_on().await?;
+        result
+    }
+
+    async fn undo(&self, _: &StepContext, _: Option<CertificateIssued>) -> Result<Vec<String>, StepError> {
+        Ok(Vec::new())
+    }
+}
+
+impl AwaitCertificate {
+    async fn wait(&self, cx: &StepContext) -> Result<CertificateIssued, StepError> {
+        let requested = cx.output::<RequestCertificate>()?;
+        let aws = cx.aws(&self.region).await?;
+        let start = tokio::time::Instant::now();
+        let settings = &cx.settings.ingress;
+        loop {
+            let found =
+                aws.certificate(&requested.arn).await?.ok_or_else(|| refused("it was deleted", &requested.arn))?;
+            if found.is_issued {
+                return Ok(CertificateIssued { arn: requested.arn });
+            }
+            if let Some(reason) = &found.failure {
+                return Err(refused(reason, &requested.arn));
+            }
+            let missing = self.missing(cx, &aws, &found).await?;
+            if found.age > settings.certificate_timeout {
+                return Err(StepError::Permanent(Failure {
+                    code: "certificate_not_validated".into(),
+                    message: format!(
+                        "the certificate for `{}` was not issued within {} s: {missing}",
+                        requested.host.name,
+                        settings.certificate_timeout.as_secs()
+                    ),
+                    next_step: "Add what is missing, then send the request again; or raise `CERTIFICATE_TIMEOUT_S`"
+                        .into(),
+                    output: Vec::new(),
+                }));
+            }
+            if start.elapsed() < settings.certificate_patience {
+                cx.lines.progress(format!("ACM says {}, {} s", found.status, found.age.as_secs()));
+                tokio::select! {
+                    () = tokio::time::sleep(PAUSE) => (),
+                    () = cx.cancel.cancelled() => return Err(StepError::Cancelled),
+                }
+            } else {
+                cx.park(&missing, LONG_PAUSE).await?;
+            }
+        }
+    }
+
+    /// What a person can look at: the record, and who has to name the zone's servers.
+    async fn missing(&self, cx: &StepContext, aws: &Aws, found: &DescribedCertificate) -> Result<String, StepError> {
+        let host = cx.output::<RequestCertificate>()?.host;
+        let zone = aws.zone(&host.zone).await?;
+        let (zone_name, servers) = zone.map(|it| (it.name, it.name_servers.join(", "))).unwrap_or_default();
+        let record = found.record.as_ref().map_or_else(
+            || "the record that validates it".to_owned(),
+            |(name, kind, value)| format!("the {kind} record `{name}` with `{value}`"),
+        );
+        Ok(format!(
+            "ACM does not see {record}. It is in the zone `{}`; is `{zone_name}` delegated to that zone's name servers ({servers})?",
+            host.zone
+        ))
+    }
+}
+
+fn refused(reason: &str, arn: &str) -> StepError {
+    StepError::Permanent(Failure {
+        code: "certificate_refused".into(),
+        message: format!("the certificate `{arn}` will not be issued: {reason}"),
+        next_step: "Look at it in the ACM console, then send the request again".into(),
+        output: Vec::new(),
+    })
+}

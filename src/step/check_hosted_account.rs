@@ -1,0 +1,216 @@
+//! Looks before anything is made whether all that an application on EKS takes is there, and what it will cost.
+
+use serde::{Deserialize, Serialize};
+
+use super::problems::Problems;
+use super::{Act, StepContext, StepError};
+use crate::cloud::aws::{Aws, Fault};
+use crate::cloud::price::{self, Cost};
+use crate::id::{Domain, Region};
+use crate::store::record::Host;
+
+/// Looks before anything is made whether all that an application on EKS takes is there. All problems come in one answer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CheckHostedAccount {
+    /// Where.
+    pub region: Region,
+    /// The host name that is asked for.
+    pub domain: Option<Domain>,
+}
+
+/// All is there.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct HostedChecked {
+    /// Number of the account.
+    pub account: String,
+    /// Whose credentials these are.
+    pub identity: String,
+    /// The application's own host name.
+    pub host: Option<Host>,
+    /// Availability zones for a new cluster.
+    pub zones: Vec<String>,
+    /// What a new cluster will cost, where that is known.
+    pub cost: Option<Cost>,
+}
+
+impl Act for CheckHostedAccount {
+    const NAME: &'static str = "check_hosted_account";
+    type Output = HostedChecked;
+
+    fn title(&self) -> String {
+        format!("Check the AWS account in {}", self.region)
+    }
+
+    fn summary(&self, output: &HostedChecked) -> String {
+        let cost = output.cost.as_ref().map(|cost| format!("; {cost}")).unwrap_or_default();
+        format!("account {} as {}{cost}", output.account, output.identity)
+    }
+
+    async fn check(&self, _: &StepContext) -> Result<Option<HostedChecked>, StepError> {
+        Ok(None)
+    }
+
+    async fn run(&self, cx: &StepContext) -> Result<HostedChecked, StepError> {
+        cx.lines.progress("asking AWS what is there");
+        let aws = cx.aws(&self.region).await?;
+        let mut problems = Problems::default();
+        let Some(identity) = problems.take(aws.who_am_i().await)? else {
+            return problems.into_result().map(|()| unreachable!("a refusal is a problem"));
+        };
+        let mut checked = HostedChecked {
+            account: identity.account,
+            identity: identity.arn,
+            host: cx.deployment.facts.host.clone(),
+            zones: Vec::new(),
+            cost: None,
+        };
+        if problems.take(aws.has_region().await)? == Some(false) {
+            problems.add(
+                "aws_region_unavailable",
+                format!("this account cannot use the region `{}`", self.region),
+                "Correct `aws_region`, or enable the region for the account",
+            );
+        } else {
+            let known = cx.store.target(cx.target.id).await?.and_then(|it| it.cluster);
+            let is_there = problems.take(aws.cluster(&cx.target.name).await)?.flatten().is_some();
+            if let Some(known) = known.filter(|known| known.account != checked.account) {
+                problems.add(
+                    "aws_other_account",
+                    format!(
+                        "the EKS cluster `{}` belongs to the account {}, and the credentials to {}",
+                        known.name, known.account, checked.account
+                    ),
+                    "Send the credentials of that account, or another `instance_id` for a new cluster",
+                );
+            } else if !is_there {
+                Box::pin(self.check_region(cx, &aws, &mut checked, &mut problems)).await?;
+            }
+            if let Some(domain) = &self.domain {
+                checked.host = self.check_domain(cx, &aws, domain, &mut problems).await?.or(checked.host);
+            }
+        }
+        problems.into_result().map(|()| checked)
+    }
+
+    async fn undo(&self, _: &StepContext, _: Option<HostedChecked>) -> Result<Vec<String>, StepError> {
+        Ok(Vec::new())
+    }
+}
+
+impl CheckHostedAccount {
+    /// What a new cluster takes.
+    async fn check_region(
+        &self,
+        cx: &StepContext,
+        aws: &Aws,
+        checked: &mut HostedChecked,
+        problems: &mut Problems,
+    ) -> Result<(), StepError> {
+        let eks = &cx.settings.eks;
+        let (zones, room, vcpus_left, offer) = tokio::join!(
+            aws.zones_with(&eks.instance_type),
+            aws.room_for_cluster(),
+            aws.vcpus_left(&eks.instance_type),
+            aws.offer(&eks.instance_type),
+        );
+        let (zones, offer) = (problems.take(zones)?.unwrap_or_default(), problems.take(offer)?);
+        let wanted = usize::from(eks.zones);
+        if zones.len() < wanted {
+            problems.add(
+                "instance_type_not_offered",
+                format!(
+                    "the type `{}` is offered in {} availability zones of {}, and {wanted} are wanted",
+                    eks.instance_type,
+                    zones.len(),
+                    self.region
+                ),
+                "Set `EKS_NODE_INSTANCE_TYPE` to a type that is, or `EKS_ZONES` to less",
+            );
+        }
+        // The same ones each time: what was begun in one zone is not made again in another.
+        let mut zones = zones;
+        zones.sort();
+        zones.truncate(wanted);
+        checked.zones = zones;
+        let gateways = eks.nat.gateways(eks.zones);
+        for room in room {
+            let takes = if room.what.starts_with("Elastic") { i64::from(gateways) } else { 1 };
+            if room.left < takes {
+                problems.add(
+                    Fault::Quota.code(),
+                    format!(
+                        "a cluster takes {takes} more {}, and the account's quota in {} leaves {}",
+                        room.what, self.region, room.left
+                    ),
+                    &format!(
+                        "Ask for more with the quota `{}` in the Service Quotas console, or remove some",
+                        room.code
+                    ),
+                );
+            }
+        }
+        let vcpus = offer.flatten().map_or(0, |it| it.vcpus) * i64::from(eks.nodes);
+        if let Some(left) = vcpus_left.filter(|&left| left < vcpus) {
+            problems.add(
+                Fault::Quota.code(),
+                format!(
+                    "{} nodes of `{}` take {vcpus} vCPUs, and the account's quota in {} leaves {left}",
+                    eks.nodes, eks.instance_type, self.region
+                ),
+                "Ask for more in the Service Quotas console, or set `EKS_NODES` to less",
+            );
+        }
+        checked.cost = price::cluster(&self.region, eks.into());
+        Ok(())
+    }
+
+    /// The host name, when the zone is there, holds it, and nobody else has it.
+    async fn check_domain(
+        &self,
+        cx: &StepContext,
+        aws: &Aws,
+        domain: &Domain,
+        problems: &mut Problems,
+    ) -> Result<Option<Host>, StepError> {
+        let Some(zone) = problems.take(aws.zone(&domain.zone).await)? else { return Ok(None) };
+        let Some(zone) = zone else {
+            problems.add(
+                "zone_missing",
+                format!("there is no hosted zone `{}` in this account", domain.zone),
+                "Correct `base_hosted_zone_id`",
+            );
+            return Ok(None);
+        };
+        if zone.is_private {
+            problems.add(
+                "zone_private",
+                format!(
+                    "the hosted zone `{}` ({}) is private: nobody outside would find the name",
+                    domain.zone, zone.name
+                ),
+                "Send the id of a public zone as `base_hosted_zone_id`",
+            );
+            return Ok(None);
+        }
+        let base = cx.settings.ingress.default_domain.clone().unwrap_or_else(|| zone.name.clone());
+        if base != zone.name && !base.ends_with(&format!(".{}", zone.name)) {
+            problems.add(
+                "domain_outside_zone",
+                format!("`{base}` does not lie in the hosted zone `{}`, which is for `{}`", domain.zone, zone.name),
+                "Send the zone of that domain as `base_hosted_zone_id`, or correct `DEFAULT_DOMAIN_NAME_FOR_APPS`",
+            );
+            return Ok(None);
+        }
+        let host = Host { name: format!("{}.{base}", domain.label), zone: domain.zone.clone() };
+        let is_ours = cx.deployment.facts.host.as_ref() == Some(&host) || cx.has_state_of_alias();
+        let taken = problems.take(aws.address_in_zone(&host.zone, &host.name).await)?.flatten();
+        if let Some(leads_to) = taken.filter(|_| !is_ours) {
+            problems.add(
+                "host_name_taken",
+                format!("`{}` leads to `{leads_to}` already", host.name),
+                "Send another `app_subdomain_label`, or remove that record",
+            );
+        }
+        Ok(Some(host))
+    }
+}

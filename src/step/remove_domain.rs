@@ -1,0 +1,73 @@
+//! Removes the application's host name and its certificate.
+
+use serde::{Deserialize, Serialize};
+
+use super::remove_application::Removed;
+use super::{Act, StepContext, StepError};
+use crate::id::Region;
+use crate::tool::terraform::{Terraform, module};
+
+/// Removes the application's host name and its certificate.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RemoveDomain {
+    /// Where.
+    pub region: Region,
+}
+
+impl Act for RemoveDomain {
+    const NAME: &'static str = "remove_domain";
+    type Output = Removed;
+
+    fn title(&self) -> String {
+        "Remove its host name and its certificate".to_owned()
+    }
+
+    fn weight(&self) -> u32 {
+        10
+    }
+
+    fn summary(&self, output: &Removed) -> String {
+        output.summary()
+    }
+
+    async fn check(&self, _: &StepContext) -> Result<Option<Removed>, StepError> {
+        Ok(None)
+    }
+
+    async fn run(&self, cx: &StepContext) -> Result<Removed, StepError> {
+        let mut removed = remove_alias(cx, &self.region).await?;
+        removed.extend(remove_certificate(cx, &self.region).await?);
+        Ok(Removed { removed })
+    }
+
+    async fn undo(&self, _: &StepContext, _: Option<Removed>) -> Result<Vec<String>, StepError> {
+        Ok(Vec::new())
+    }
+}
+
+/// Removes the name that leads to the load balancer.
+pub(super) async fn remove_alias(cx: &StepContext, region: &Region) -> Result<Vec<String>, StepError> {
+    let aws = cx.aws(region).await?;
+    let terraform = Terraform::new(&cx.settings);
+    let workspace = cx.workspace(module::ALIAS, &terraform, &aws).await?;
+    let Some(host) = workspace.variable("host") else { return Ok(Vec::new()) };
+    // Records carry no tags: nobody else would find them.
+    cx.destroy_known(&workspace).await?;
+    cx.forget(&workspace).await?;
+    Ok(vec![format!("host name `{host}`")])
+}
+
+/// Removes the certificate, and the record that proved whose the name is.
+pub(super) async fn remove_certificate(cx: &StepContext, region: &Region) -> Result<Vec<String>, StepError> {
+    let aws = cx.aws(region).await?;
+    let terraform = Terraform::new(&cx.settings);
+    let workspace = cx.workspace(module::CERTIFICATE, &terraform, &aws).await?;
+    let Some(host) = workspace.variable("host") else { return Ok(Vec::new()) };
+    cx.destroy_known(&workspace).await?;
+    // A call that died before it wrote that down left it out of the state.
+    for arn in aws.certificates_of(cx.target.id, &host).await? {
+        aws.delete_certificate(&arn).await?;
+    }
+    cx.forget(&workspace).await?;
+    Ok(vec![format!("certificate of `{host}`")])
+}

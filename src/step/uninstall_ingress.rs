@@ -1,0 +1,148 @@
+//! Takes the ingress controller off the cluster, and waits until its load balancer is gone.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::install_ingress::{NAMESPACE, RELEASE, helm};
+use super::remove_application::Removed;
+use super::{Act, StepContext, StepError};
+use crate::cloud::aws::{Aws, balancer::Balancer};
+use crate::event::Failure;
+use crate::id::{Region, cluster_on_instance};
+
+/// Pause between two looks.
+const PAUSE: Duration = Duration::from_secs(2);
+/// How long a namespace may take to go.
+const NAMESPACE_LIMIT: Duration = Duration::from_mins(3);
+
+/// Takes the ingress controller off the cluster, and waits until its load balancer is gone.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct UninstallIngress {
+    /// Where.
+    pub region: Region,
+    /// Whether the cluster goes too, and with it whatever else has a load balancer.
+    pub whole_cluster: bool,
+}
+
+impl Act for UninstallIngress {
+    const NAME: &'static str = "uninstall_ingress";
+    type Output = Removed;
+
+    fn title(&self) -> String {
+        "Release the load balancer".to_owned()
+    }
+
+    fn weight(&self) -> u32 {
+        20
+    }
+
+    fn summary(&self, output: &Removed) -> String {
+        output.summary()
+    }
+
+    async fn check(&self, _: &StepContext) -> Result<Option<Removed>, StepError> {
+        Ok(None)
+    }
+
+    async fn run(&self, cx: &StepContext) -> Result<Removed, StepError> {
+        cx.lock_target().await?;
+        let result = if cx.is_target_shared().await? {
+            super::release_ingress::release(cx, &self.region).await
+        } else {
+            uninstall(cx, &self.region, self.whole_cluster).await
+        };
+        cx.store.unlock_target(cx.target.id, cx.operation).await?;
+        Ok(Removed { removed: result? })
+    }
+
+    async fn undo(&self, cx: &StepContext, _: Option<Removed>) -> Result<Vec<String>, StepError> {
+        cx.store.unlock_target(cx.target.id, cx.operation).await?;
+        Ok(Vec::new())
+    }
+}
+
+/// Removes the controller; with the whole cluster, every Service of type `LoadBalancer` too.
+pub(super) async fn uninstall(
+    cx: &StepContext,
+    region: &Region,
+    whole_cluster: bool,
+) -> Result<Vec<String>, StepError> {
+    let aws = cx.aws(region).await?;
+    let cluster = cluster_on_instance(&cx.deployment.instance_id);
+    let Ok(known) = cx.cluster() else { return Ok(Vec::new()) };
+    let before = aws.balancers_of_cluster(&known.name).await?;
+    let mut going = Vec::new();
+    if !cx.is_cluster_gone(&cluster).await? {
+        let kube = cx.kube(&cluster).await?;
+        let services = kube.balanced_services((!whole_cluster).then_some(NAMESPACE)).await?;
+        cx.lines.progress("taking the ingress controller off the cluster");
+        let helm = helm(cx, &aws, &known).await?;
+        helm.uninstall(RELEASE, NAMESPACE, &cx.calls_folder(), &cx.lines, &cx.cancel).await?;
+        for service in &services {
+            kube.delete_service(service).await?;
+        }
+        let names: Vec<&String> = services.iter().filter_map(|it| it.hostname.as_ref()).collect();
+        going.extend(before.iter().filter(|it| names.contains(&&it.dns_name)).cloned());
+        if !whole_cluster {
+            kube.delete_whole_namespace(NAMESPACE, NAMESPACE_LIMIT).await?;
+        }
+    }
+    if whole_cluster {
+        going = before;
+        clear_balancers(cx, &aws, Some(&known.vpc)).await?;
+    } else {
+        until_gone(cx, &aws, &going, None).await?;
+    }
+    Ok(going.iter().map(|it| format!("load balancer `{}`", it.dns_name)).collect())
+}
+
+/// Waits until a cluster's load balancers are gone; those that nobody removes any more are deleted.
+pub(super) async fn clear_balancers(cx: &StepContext, aws: &Aws, vpc: Option<&str>) -> Result<(), StepError> {
+    let cluster = &cx.target.name;
+    let left = aws.balancers_of_cluster(cluster).await?;
+    if !left.is_empty() {
+        let has_controller = cx.target.cluster.is_some() && aws.cluster(cluster).await?.is_some();
+        if has_controller && until_gone(cx, aws, &left, None).await.is_ok() {
+            return until_gone(cx, aws, &[], vpc).await;
+        }
+        for balancer in aws.balancers_of_cluster(cluster).await? {
+            aws.delete_balancer(&balancer.arn).await?;
+        }
+    }
+    until_gone(cx, aws, &left, vpc).await
+}
+
+async fn until_gone(cx: &StepContext, aws: &Aws, going: &[Balancer], vpc: Option<&str>) -> Result<(), StepError> {
+    let limit = cx.settings.ingress.load_balancer_timeout;
+    let start = tokio::time::Instant::now();
+    loop {
+        let mut left = Vec::new();
+        for balancer in going {
+            if aws.balancer(&balancer.dns_name).await?.is_some() {
+                left.push(format!("load balancer `{}`", balancer.dns_name));
+            }
+        }
+        if let (true, Some(vpc)) = (left.is_empty(), vpc) {
+            // Their network interfaces go later than they do.
+            left.extend(aws.balancer_interfaces(vpc).await?.iter().map(|id| format!("network interface `{id}`")));
+        }
+        if left.is_empty() {
+            return Ok(());
+        }
+        let left = left.join(", ");
+        if start.elapsed() > limit {
+            return Err(StepError::Transient(Failure {
+                code: "load_balancer_stays".into(),
+                message: format!("still there after {} s: {left}", limit.as_secs()),
+                next_step: "Look at it in the EC2 console, or raise `LOAD_BALANCER_TIMEOUT_S`".into(),
+                output: Vec::new(),
+            }));
+        }
+        cx.lines.progress(format!("waiting until it is gone: {left}, {} s", start.elapsed().as_secs()));
+        tokio::select! {
+            () = tokio::time::sleep(PAUSE) => (),
+            () = cx.cancel.cancelled() => return Err(StepError::Cancelled),
+        }
+    }
+}

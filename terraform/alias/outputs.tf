@@ -1,0 +1,4 @@
+output "host" {
+  description = "Host name of the application."
+  value       = aws_route53_record.application.fqdn
+}

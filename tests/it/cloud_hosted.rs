@@ -1,0 +1,359 @@
+//! Stories about EKS clusters: what is looked at before, what is made, who shares it, and that nothing stays of it.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::world::aws::hosted::ZONE;
+use crate::world::aws::{ACCESS_KEY, SECRET_KEY};
+use crate::world::{World, eventually, with};
+
+const NOTHING: Vec<String> = Vec::new();
+
+/// A deploy with a host name of its own.
+fn named(world: &World, label: &str) -> Value {
+    let body = with(world.ask_hosted("deploy"), "base_hosted_zone_id", ZONE);
+    with(with(body, "app_subdomain_label", label), "scale_replicas", 0)
+}
+
+fn things_of<'a>(things: &'a [String], kind: &str) -> Vec<&'a str> {
+    things.iter().filter_map(|it| it.strip_prefix(kind)).collect()
+}
+
+#[tokio::test]
+async fn all_that_is_wrong_with_an_account_comes_in_one_answer_and_nothing_is_made() {
+    let world = World::on_cluster().await;
+    world.aws.allow_vcpus(1);
+    let mut body = named(&world, "notes");
+    body["base_hosted_zone_id"] = json!("Z0UNKNOWN");
+
+    let answer = world.chat(&body).await;
+
+    let text = answer.text();
+    assert_eq!(answer.state(), "failed", "{text}");
+    assert!(
+        text.contains("2 nodes of `t3.medium` take 4 vCPUs, and the account's quota in eu-central-1 leaves 1"),
+        "{text}"
+    );
+    assert!(text.contains("there is no hosted zone `Z0UNKNOWN` in this account"), "{text}");
+    assert_eq!(world.calls("terraform"), NOTHING);
+    assert_eq!(world.leftovers().await, NOTHING);
+}
+
+#[tokio::test]
+async fn a_plan_says_what_a_cluster_costs_and_makes_nothing() {
+    let world = World::on_cluster().await;
+
+    let answer = world.chat(&with(world.ask("deploy"), "dry_run", true)).await;
+
+    assert!(answer.text().contains("USD per hour") && answer.text().contains("per month"), "{}", answer.text());
+    assert_eq!(world.aws.things(), NOTHING);
+}
+
+#[tokio::test]
+async fn an_application_lives_on_a_cluster() {
+    let world = World::on_cluster().await;
+
+    let deployed = world.deployed().await;
+
+    let deployment = &deployed.body["deployment"];
+    assert_eq!(
+        deployment["app_url"].as_str().unwrap(),
+        format!("http://{}", deployment["nlb_dns_name"].as_str().unwrap())
+    );
+    let image = deployment["image"].as_str().unwrap();
+    assert!(image.starts_with("111122223333.dkr.ecr.eu-central-1.amazonaws.com/box/team/notes@sha256:"), "{image}");
+    let same = world.chat(&world.ask("redeploy")).await;
+    assert!(same.text().contains("Nothing was built"), "{}", same.text());
+    let kubeconfig = world.path("workspace/targets");
+    let kubeconfig = fs::read_dir(kubeconfig).unwrap().next().unwrap().unwrap().path().join("kubeconfig");
+    assert!(fs::read_to_string(kubeconfig).unwrap().contains("get-token"));
+
+    let gone = world.chat(&world.ask("decommission")).await;
+
+    assert_eq!(gone.state(), "succeeded", "{}", gone.text());
+    assert!(gone.text().contains("EKS cluster `box`") && gone.text().contains("load balancer"), "{}", gone.text());
+    assert_eq!(world.leftovers().await, NOTHING);
+    assert_eq!(world.clusters(), NOTHING);
+}
+
+#[tokio::test]
+async fn the_last_application_takes_the_cluster_with_it_and_the_others_do_not() {
+    let world = World::on_cluster().await;
+    let first = world.chat(&named(&world, "notes")).await;
+    let second = world.chat(&with(named(&world, "diary"), "instance_name", "diary")).await;
+    let third = world.chat(&with(world.ask("deploy"), "instance_name", "paper")).await;
+    let refused = world.chat(&with(world.ask("deploy"), "instance_name", "fourth")).await;
+    assert_eq!([first.state(), second.state(), third.state()], ["succeeded"; 3], "{}", second.text());
+    assert_eq!((refused.status, refused.body["error"]["param"].as_str()), (409, Some("app_subdomain_label")));
+    assert_eq!(world.count("made", "cluster"), 1);
+
+    // The first one's certificate is the one that the Service names: another one takes its place.
+    let gone = world.chat(&world.ask("decommission")).await;
+    assert_eq!(gone.state(), "succeeded", "{}", gone.text());
+    let things = world.aws.things();
+    assert_eq!(things_of(&things, "cert-"), ["diary.apps.example.test"]);
+    assert_eq!((things_of(&things, "eks-"), things_of(&things, "nlb-")), (vec!["box"], vec!["box"]));
+    assert_eq!(things_of(&things, "repo-").len(), 2);
+
+    for name in ["diary", "paper"] {
+        let gone = world.chat(&with(world.ask("decommission"), "instance_name", name)).await;
+        assert_eq!(gone.state(), "succeeded", "{}", gone.text());
+    }
+    assert_eq!(world.leftovers().await, NOTHING);
+}
+
+#[tokio::test]
+async fn a_kept_cluster_stays_and_the_next_deploy_uses_it() {
+    let world = World::on_cluster().await;
+    world.deployed().await;
+
+    let gone = world.chat(&with(world.ask("decommission"), "keep_target", true)).await;
+
+    assert_eq!(gone.state(), "succeeded", "{}", gone.text());
+    let things = world.aws.things();
+    assert_eq!((things_of(&things, "eks-"), things_of(&things, "repo-").len()), (vec!["box"], 0), "{things:?}");
+    world.deployed().await;
+    assert_eq!(world.count("made", "cluster"), 1);
+    world.chat(&world.ask("decommission")).await;
+    assert_eq!(world.leftovers().await, NOTHING);
+}
+
+#[tokio::test]
+async fn a_cluster_that_somebody_else_made_loses_only_the_application() {
+    let world = World::on_cluster().await;
+    let folder = world.path("clusters/box");
+    fs::create_dir_all(folder.join("images")).unwrap();
+    for (file, text) in [("nodes", "2"), ("id", "theirs"), ("ready", "")] {
+        fs::write(folder.join(file), text).unwrap();
+    }
+    fs::write(world.path("cloud/eks-box"), "somebody").unwrap();
+    world.deployed().await;
+    assert_eq!(world.count("made", "cluster"), 0);
+
+    let gone = world.chat(&world.ask("decommission")).await;
+
+    assert_eq!(gone.state(), "succeeded", "{}", gone.text());
+    assert_eq!((world.aws.things(), world.clusters()), (vec!["eks-box".to_owned()], vec!["box".to_owned()]));
+    assert_eq!(world.kube.objects(), NOTHING);
+}
+
+#[tokio::test]
+async fn pods_that_do_not_fit_get_another_node() {
+    let world = World::on_cluster().await;
+    world.kube.need_nodes(3);
+
+    let deployed = world.deployed().await;
+
+    assert_eq!(world.aws.nodes(), Some(3), "{}", deployed.text());
+}
+
+#[tokio::test]
+async fn pods_that_no_node_will_take_are_told_when_there_are_no_more_nodes() {
+    let world = World::on_cluster().await;
+    world.kube.need_nodes(9);
+
+    let answer = world.chat(&world.ask("deploy")).await;
+
+    let operation = world.ended(&answer.operation()).await;
+    assert_eq!(operation["error"]["code"], "unschedulable", "{operation:#}");
+    assert!(answer.text().contains("all the nodes that it may have, 4"), "{}", answer.text());
+    assert_eq!(world.leftovers().await, NOTHING);
+}
+
+/// A world whose operations wait for a certificate as soon as nobody validates it.
+async fn waiting() -> (World, String) {
+    let settings =
+        [("CERTIFICATE_PATIENCE_S", "1"), ("AWS_ACCESS_KEY_ID", ACCESS_KEY), ("AWS_SECRET_ACCESS_KEY", SECRET_KEY)];
+    let world = World::with(&settings).await;
+    world.gates.hold("certificate");
+    let answer = world.chat(&named(&world, "notes")).await;
+    let text = answer.text();
+    assert_eq!(answer.state(), "waiting", "{text}");
+    assert!(text.contains("the CNAME record `_it.notes.apps.example.test.`"), "{text}");
+    assert!(text.contains("ns.example.test"), "{text}");
+    let operation = answer.operation();
+    (world, operation)
+}
+
+#[tokio::test]
+async fn an_operation_that_waits_for_a_certificate_looks_again_when_it_is_resumed() {
+    let (world, operation) = waiting().await;
+
+    world.gates.release("certificate");
+    world.post(&format!("/v1/operations/{operation}/resume")).await;
+
+    assert_eq!(world.ended(&operation).await["state"], "succeeded");
+}
+
+#[tokio::test]
+async fn an_operation_that_waits_for_a_certificate_can_be_cancelled() {
+    let (world, operation) = waiting().await;
+
+    world.post(&format!("/v1/operations/{operation}/cancel")).await;
+
+    assert_eq!(world.ended(&operation).await["state"], "cancelled");
+    assert_eq!(world.leftovers().await, NOTHING);
+}
+
+#[tokio::test]
+async fn an_operation_that_waits_for_a_certificate_waits_on_after_a_kill() {
+    let (mut world, operation) = waiting().await;
+
+    world.kill_and_start_again().await;
+    eventually("the operation to wait again", async || {
+        world.get(&format!("/v1/operations/{operation}")).await.body["state"] == "waiting"
+    })
+    .await;
+    world.gates.release("certificate");
+    world.post(&format!("/v1/operations/{operation}/resume")).await;
+
+    assert_eq!(world.ended(&operation).await["state"], "succeeded");
+    assert_eq!(world.count("made", "certificate"), 1);
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_not_validated_in_time_takes_the_deploy_back() {
+    let world = World::with(&[("CERTIFICATE_PATIENCE_S", "1"), ("CERTIFICATE_TIMEOUT_S", "60")]).await;
+    world.gates.hold("certificate-old");
+
+    let answer = world.chat(&named(&world, "notes")).await;
+
+    let operation = world.ended(&answer.operation()).await;
+    assert_eq!(operation["error"]["code"], "certificate_not_validated", "{operation:#}");
+    assert_eq!(world.leftovers().await, NOTHING);
+}
+
+#[tokio::test]
+async fn a_load_balancer_that_does_not_come_takes_the_deploy_back() {
+    let world = World::with(&[("LOAD_BALANCER_TIMEOUT_S", "2")]).await;
+    world.gates.hold("balancer");
+
+    let answer = world.chat(&world.ask_hosted("deploy")).await;
+
+    let operation = world.ended(&answer.operation()).await;
+    assert_eq!(operation["error"]["code"], "load_balancer_timed_out", "{operation:#}");
+    assert_eq!(world.leftovers().await, NOTHING);
+}
+
+#[tokio::test]
+async fn a_load_balancer_that_comes_late_is_waited_for() {
+    let world = World::on_cluster().await;
+    world.gates.hold("balancer");
+    let body = world.ask("deploy");
+    let answer = world.begin(&body);
+    world.gates.reached("balancer").await;
+    world.gates.hold("balancer-active");
+
+    world.gates.release("balancer");
+    world.gates.reached("balancer-active").await;
+    world.gates.release("balancer-active");
+
+    assert_eq!(answer.await.unwrap().unwrap().state(), "succeeded");
+}
+
+#[tokio::test]
+async fn a_load_balancer_that_its_cluster_does_not_remove_is_removed() {
+    let world = World::with(&[("LOAD_BALANCER_TIMEOUT_S", "2")]).await;
+    assert_eq!(world.chat(&world.ask_hosted("deploy")).await.state(), "succeeded");
+    world.gates.hold("balancer-goes");
+
+    let gone = world.chat(&world.ask_hosted("decommission")).await;
+
+    assert_eq!(gone.state(), "succeeded", "{}", gone.text());
+    assert_eq!(world.leftovers().await, NOTHING);
+}
+
+#[tokio::test]
+async fn a_cluster_that_was_deleted_by_hand_is_no_obstacle_to_a_decommission() {
+    let world = World::on_named_cluster().await;
+    world.deployed().await;
+    fs::remove_file(world.path("cloud/eks-box")).unwrap();
+    fs::remove_dir_all(world.path("clusters/box")).unwrap();
+
+    let gone = world.chat(&world.ask("decommission")).await;
+
+    assert_eq!(gone.state(), "succeeded", "{}", gone.text());
+    assert_eq!(world.leftovers().await, NOTHING);
+}
+
+#[tokio::test]
+async fn throttling_is_tried_again() {
+    let world = World::on_cluster().await;
+    world.gates.fail_times("terraform-apply-cluster", 1, "ThrottlingException: Rate exceeded");
+
+    let deployed = world.deployed().await;
+
+    let events = world.events(&deployed.operation()).await;
+    assert!(events.iter().any(|it| it["type"] == "step_retrying"), "{events:?}");
+    assert_eq!(world.count("made", "cluster"), 1);
+}
+
+#[tokio::test]
+async fn credentials_that_expire_in_the_middle_leave_something_that_goes_on_with_new_ones() {
+    let world = World::with(&[("AWS_ACCESS_KEY_ID", ACCESS_KEY), ("AWS_SECRET_ACCESS_KEY", SECRET_KEY)]).await;
+    world.gates.hold("helm-upgrade");
+    let body = world.ask_hosted("deploy");
+    let _answer = world.begin(&body);
+    world.gates.reached("helm-upgrade").await;
+    let actions = ["DescribeLoadBalancers", "DescribeCluster", "DescribeTags"];
+    for action in actions {
+        world.aws.refuse(action, "ExpiredTokenException");
+    }
+
+    world.gates.release("helm-upgrade");
+    let operation = world.latest().await;
+    let stuck = world.ended(&operation).await;
+    for action in actions {
+        world.aws.allow(action);
+    }
+    world.post(&format!("/v1/operations/{operation}/resume")).await;
+
+    assert_eq!(
+        (&stuck["state"], &stuck["error"]["code"]),
+        (&json!("stuck"), &json!("aws_credentials_refused")),
+        "{stuck:#}"
+    );
+    eventually("everything to be taken back", async || world.aws.things().is_empty()).await;
+    assert_eq!(world.ended(&operation).await["state"], "undone");
+    assert_eq!(world.leftovers().await, NOTHING);
+}
+
+#[tokio::test]
+async fn what_a_killed_terraform_made_without_writing_it_down_is_found_by_its_tag() {
+    for point in ["terraform-state-cluster", "terraform-state-ecr", "terraform-state-certificate"] {
+        let mut world = World::start().await;
+        world.gates.hold(point);
+        world.gates.fail("terraform-apply-alias", "InvalidChangeBatch");
+        let body = named(&world, "notes");
+        let _answer = world.begin(&body);
+        world.gates.reached(point).await;
+
+        let operation = world.latest().await;
+        world.server.kill().await;
+        world.kill_programs();
+        world.gates.release(point);
+        world.start_again().await;
+
+        let operation = world.ended(&operation).await;
+        assert_eq!(operation["state"], "undone", "{point}: {operation:#}");
+        assert_eq!(world.leftovers().await, NOTHING, "{point}");
+    }
+}
+
+#[tokio::test]
+async fn no_secret_is_shown() {
+    let world = World::on_named_cluster().await;
+    let deployed = world.deployed().await;
+    let gone = world.chat(&world.ask("decommission")).await;
+
+    let mut said = world.server.log();
+    for answer in [&deployed, &gone] {
+        said += &json!([answer.body, world.events(&answer.operation()).await]).to_string();
+    }
+    said += &[world.calls("terraform"), world.calls("helm")].concat().concat();
+    for secret in [SECRET_KEY, ACCESS_KEY, "it-registry-password", "k8s-aws-v1."] {
+        assert!(!said.contains(secret), "{secret} is shown");
+        assert_eq!(world.files_with(secret), NOTHING);
+    }
+}

@@ -1,0 +1,253 @@
+//! EKS clusters: real Terraform with AWS' own provider against the local account, whose EKS is a real cluster with EKS'
+//! check of tokens, whose ECR is a real registry and whose load balancers carry traffic.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+
+use crate::account::{Account, calls, credentials, nothing_is_left, order, relent, secrets};
+use crate::answer::Answer;
+use crate::bed::{Repository, must, variable};
+use crate::environment::files_with;
+use crate::processes::Watch;
+use crate::readme::curl;
+use crate::server::{Server, free_node_ports};
+
+/// The account, empty but for a hosted zone, and a server that has no credentials of its own.
+pub(crate) struct World {
+    pub(crate) server: Server,
+    zone: String,
+    _account: Account,
+}
+
+impl World {
+    pub(crate) async fn start(name: &str, settings: &[(&str, &str)]) -> Self {
+        let account = Account::empty().await;
+        let (chart, authority) = (chart(), variable("RIG_AWS_CA", "aws"));
+        let mut all = vec![
+            ("AWS_ACCESS_KEY_ID", ""),
+            ("AWS_SECRET_ACCESS_KEY", ""),
+            ("INGRESS_CHART", chart.as_str()),
+            ("APP_CA_FILE", authority.as_str()),
+            ("RETRY_BASE_MS", "50"),
+        ];
+        all.extend(settings);
+        let server = Server::start_with(name, &free_node_ports(2), &all).await;
+        Self { server, zone: zone().await, _account: account }
+    }
+
+    /// A request on the cluster of this name.
+    pub(crate) fn request(action: &str, cluster: &str, name: &str) -> Value {
+        json!({
+            "action": action, "deployment_mode": "cloud-hosted", "instance_id": cluster, "instance_name": name,
+            "target_namespace": "demo", "aws_credentials": credentials(),
+        })
+    }
+
+    pub(crate) fn deploy(repository: &Repository, cluster: &str, name: &str) -> Value {
+        let mut fields = Self::request("deploy", cluster, name);
+        fields["github_repo_url"] = json!(repository.url());
+        fields
+    }
+
+    /// With a host name of its own.
+    pub(crate) fn named(&self, mut fields: Value, label: &str) -> Value {
+        fields["base_hosted_zone_id"] = json!(self.zone);
+        fields["app_subdomain_label"] = json!(label);
+        fields
+    }
+
+    async fn ask(&self, fields: Value) -> Answer {
+        self.server.ask(fields).await
+    }
+
+    /// No secret in answers, operations, log, processes or files.
+    async fn shows_no_secret(&self, watch: &Watch, answers: &[&Answer]) {
+        let operations = self.server.get("/v1/operations?limit=100").await.to_string();
+        for secret in secrets() {
+            assert!(answers.iter().all(|it| !it.text.contains(&secret)), "an answer shows it");
+            assert!(!operations.contains(&secret) && !self.server.log().contains(&secret));
+            for arguments in watch.arguments() {
+                assert!(!arguments.contains(&secret), "a process shows it: {arguments}");
+            }
+            assert_eq!(files_with(&self.server.workspace(), &secret), [""; 0], "files of the workspace hold it");
+        }
+    }
+}
+
+/// The chart of the ingress controller that the test bed holds.
+pub(crate) fn chart() -> String {
+    let found = must("sh", &["-c", "ls ${RIG_CACHE:-$HOME/.cache/on-demand-rig}/charts/nginx-ingress-*.tgz"]);
+    found.lines().next().expect("`tests/rig/up aws` makes it").to_owned()
+}
+
+/// A public hosted zone.
+async fn zone() -> String {
+    let config = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
+    let route53 = aws_sdk_route53::Client::new(&config);
+    let made = route53.create_hosted_zone().name("apps.example.test").caller_reference("real").send().await.unwrap();
+    made.hosted_zone.unwrap().id.trim_start_matches("/hostedzone/").to_owned()
+}
+
+/// Fetches a page until it shows this: a load balancer takes a moment until it knows a new backend.
+pub(crate) async fn shows(url: &str, words: &str) {
+    let authority = std::fs::read(variable("RIG_AWS_CA", "aws")).unwrap();
+    let authority = reqwest::Certificate::from_pem(&authority).unwrap();
+    let client = reqwest::Client::builder().no_proxy().add_root_certificate(authority).build().unwrap();
+    let began = std::time::Instant::now();
+    loop {
+        let text = match client.get(url).send().await {
+            Ok(answer) => answer.text().await.unwrap_or_default(),
+            Err(error) => format!("{error:?}"),
+        };
+        if text.contains(words) {
+            return;
+        }
+        assert!(began.elapsed() < Duration::from_secs(20), "`{url}` does not show {words:?}: {text}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Where an address sends one to, without going there.
+async fn redirect_of(url: &str) -> (u16, String) {
+    let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+    let answer = client.get(url).send().await.unwrap();
+    let to = answer.headers().get("location").map(|it| it.to_str().unwrap().to_owned());
+    (answer.status().as_u16(), to.unwrap_or_default())
+}
+
+/// Checks that what could be done at the same time was: the image is pushed before the cluster is there, and all of it
+/// takes hardly longer than the longest path through the plan.
+async fn is_the_longest_path(server: &Server, operation: &str) {
+    let events: Vec<Value> = server.events(operation).await.collect().await;
+    let at = |it: &Value| it["at"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap().as_millisecond();
+    let of = |kind: &str, step: &str| {
+        let found = events.iter().find(|it| it["type"] == kind && it["step"] == step);
+        at(found.unwrap_or_else(|| panic!("no `{kind}` of `{step}`: {events:#?}")))
+    };
+    let path = |steps: &[&str]| -> i64 {
+        steps.iter().map(|step| of("step_succeeded", step) - of("step_started", step)).sum()
+    };
+    let (pushed, made) = (of("step_succeeded", "push_image"), of("step_succeeded", "provision_cluster"));
+    assert!(pushed < made, "the image was pushed {} ms after the cluster was there", pushed - made);
+    let image = path(&["clone_repository", "analyse_repository", "build_image", "push_image"]);
+    let cluster = path(&["provision_cluster", "install_ingress"]);
+    let certificate = path(&["request_certificate", "await_certificate", "install_ingress"]);
+    let applied = path(&["apply_application", "wait_for_rollout"]);
+    let longest = path(&["check_hosted_account", "verify_application", "prune_versions"])
+        + image.max(cluster).max(certificate)
+        + applied.max(path(&["create_alias"]));
+    let total = at(events.last().unwrap()) - at(&events[0]);
+    println!(
+        "deploy to an empty account: {total} ms, its longest path {longest} ms (image {image}, cluster {cluster})"
+    );
+    assert!(total * 10 <= longest * 11, "{total} ms is more than 1.1 times the longest path, {longest} ms");
+}
+
+/// Terraform finds everything as its modules say.
+fn changes_nothing(server: &Server) {
+    let states = must(
+        "find",
+        &[&server.workspace().display().to_string(), "-name", "terraform.tfstate", "-not", "-path", "*/.terraform/*"],
+    );
+    let folders: Vec<&str> = states.lines().filter_map(|it| it.strip_suffix("/terraform.tfstate")).collect();
+    assert_eq!(folders.len(), 4, "cluster, repository, certificate and alias: {states}");
+    for folder in folders {
+        must("terraform", &[&format!("-chdir={folder}"), "plan", "-detailed-exitcode", "-input=false", "-lock=false"]);
+    }
+}
+
+#[tokio::test]
+async fn two_applications_live_on_one_eks_cluster_from_deploy_to_decommission() {
+    let world = World::start("hosted", &[]).await;
+    let (shop, blog) = (Repository::page("hosted-shop"), Repository::page("hosted-blog"));
+    let watch = Watch::begin();
+    // A slow control plane, as on AWS: the image is pushed long before it is there.
+    order("latency", json!({"eks.CreateCluster": 45})).await;
+
+    let places = [("my-cluster", "shop"), ("eu-central-1", "us-east-1")];
+    let of_deploy = [("https://github.com/owner/name", &*shop.url()), ("Z2FDTNDATAQYW2", &world.zone)];
+    let deployed =
+        curl(&world.server, "cloud-hosted", "deploy", &[places, of_deploy].concat()).await.ended("succeeded");
+    assert_eq!(deployed.word("app_url"), "https://shop.apps.example.test");
+    shows("https://shop.apps.example.test", "version 1").await;
+    let there = redirect_of("http://shop.apps.example.test/seed.txt?a=1").await;
+    assert_eq!(there, (308, "https://shop.apps.example.test/seed.txt?a=1".to_owned()));
+    for field in ["ecr_repository_url", "eks_cluster_endpoint", "nlb_dns_name", "acm_certificate_arn"] {
+        assert!(!deployed.word(field).is_empty());
+    }
+    assert!(deployed.word("image").contains("@sha256:"), "{}", deployed.word("image"));
+    is_the_longest_path(&world.server, deployed.operation()).await;
+    changes_nothing(&world.server);
+    relent("latency").await;
+
+    // The second one has the load balancer's name; a third one cannot.
+    let second = world.ask(World::deploy(&blog, "shop", "blog")).await.ended("succeeded");
+    assert_eq!(second.word("app_url"), format!("http://{}", second.word("nlb_dns_name")));
+    shows(&second.word("app_url"), "version 1").await;
+    let refused = world.ask(World::deploy(&shop, "shop", "third")).await;
+    assert_eq!((refused.status, &refused.body["error"]["param"]), (409, &json!("app_subdomain_label")));
+
+    shop.commit(&[("www/index.html", "version 2\n")]);
+    let newer = world.ask(World::request("redeploy", "shop", "shop")).await.ended("succeeded");
+    shows("https://shop.apps.example.test", "version 2").await;
+    let same = world.ask(World::request("redeploy", "shop", "shop")).await.ended("succeeded");
+    let same = same.says("Nothing was built and nothing was rolled out");
+    curl(&world.server, "cloud-hosted", "scale", &places).await.ended("succeeded").says("3 replicas");
+    world.ask(World::request("status", "shop", "shop")).await.says("3 of 3 replicas serve");
+    let logs = world.ask(World::request("logs", "shop", "shop")).await;
+    assert!(logs.words().contains("Output of"), "{}", logs.words());
+    world.ask(World::request("rollback", "shop", "shop")).await.ended("succeeded");
+    shows("https://shop.apps.example.test", "version 1").await;
+
+    let first = world.ask(World::request("decommission", "shop", "shop")).await.ended("succeeded");
+    shows(&second.word("app_url"), "version 1").await;
+    let last = world.ask(World::request("decommission", "shop", "blog")).await.ended("succeeded");
+    let last = last.says("asked AWS in us-east-1");
+
+    assert_eq!(calls("CreateCluster").await, 1, "nothing is made twice");
+    nothing_is_left();
+    world.shows_no_secret(&watch, &[&deployed, &second, &newer, &same, &logs, &first, &last]).await;
+}
+
+#[tokio::test]
+async fn a_certificate_that_nobody_can_validate_is_waited_for_and_looked_at_again() {
+    let world = World::start("hosted-waiting", &[("CERTIFICATE_PATIENCE_S", "5")]).await;
+    let page = Repository::page("hosted-waiting");
+    order("faults", json!({"service": "acm", "action": "Validation", "error": "undelegated"})).await;
+
+    let waiting = world.ask(world.named(World::deploy(&page, "waiting", "waiting"), "waiting")).await.ended("waiting");
+    assert!(waiting.words().contains("CNAME") && waiting.words().contains("resume"), "{}", waiting.words());
+    relent("faults").await;
+    world.server.post_to(&format!("/v1/operations/{}/resume", waiting.operation())).await;
+    let ended = world.server.ended(waiting.operation()).await;
+    assert_eq!(ended["state"], "succeeded", "{ended:#}");
+    shows("https://waiting.apps.example.test", "version 1").await;
+
+    world.ask(World::request("decommission", "waiting", "waiting")).await.ended("succeeded");
+    nothing_is_left();
+}
+
+#[tokio::test]
+async fn trouble_at_eks_is_told_and_leaves_nothing() {
+    let world = World::start("hosted-faults", &[]).await;
+    let page = Repository::page("hosted-faults");
+    let code = async |answer: &Answer| {
+        let operation = world.server.get(&format!("/v1/operations/{}", answer.operation())).await;
+        (operation["state"].as_str().unwrap_or_default().to_owned(), operation["error"]["code"].clone())
+    };
+
+    let denied = json!({"service": "eks", "action": "CreateNodegroup", "error": "AccessDeniedException", "status": 403, "times": 50});
+    order("faults", denied).await;
+    let undone = world.ask(World::deploy(&page, "denied", "denied")).await;
+    assert_eq!(code(&undone).await, ("undone".to_owned(), json!("aws_unauthorized")), "{:#}", undone.body);
+    nothing_is_left();
+
+    relent("faults").await;
+    page.commit(&[("Dockerfile", &crate::bed::dockerfile(crate::bed::CRASHES))]);
+    let crashed = world.ask(world.named(World::deploy(&page, "crashing", "crashing"), "crashing")).await;
+    assert_eq!(code(&crashed).await.0, "undone", "{:#}", crashed.body);
+    assert!(crashed.words().contains("no disk"), "{}", crashed.words());
+    nothing_is_left();
+}

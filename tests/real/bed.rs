@@ -52,8 +52,10 @@ impl Bed {
         let token = variable("GIT_TOKEN_FILE", "apps");
         let token = fs::read_to_string(&token).unwrap_or_else(|error| panic!("`{token}` cannot be read: {error}"));
 
-        let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("real");
-        let janitor = janitor(&root);
+        // A run of its own beside another one, of stories that make no clusters here.
+        let lane = std::env::var("REAL_LANE").map_or_else(|_| String::new(), |lane| format!("{lane}-"));
+        let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("real-{lane}").trim_end_matches('-'));
+        let janitor = janitor(&root, &format!("{PREFIX}{lane}"));
         Self { git_base, git_token: token.trim().to_owned(), root, janitor: Mutex::new(janitor) }
     }
 
@@ -81,9 +83,9 @@ impl Bed {
 
 /// Starts a process that holds the one lock of these tests, removes left-overs now, and again when this process is gone,
 /// however it ended. It waits for the janitor of an earlier run.
-fn janitor(root: &Path) -> Child {
+fn janitor(root: &Path, prefix: &str) -> Child {
     let clear =
-        format!("for it in $(kind get clusters -q | grep '^{PREFIX}'); do kind delete cluster -q --name $it; done");
+        format!("for it in $(kind get clusters -q | grep '^{prefix}'); do kind delete cluster -q --name $it; done");
     let script = format!(
         r#"{clear}; rm -rf "$1"; mkdir -p "$1"; echo ready
         pids=" "

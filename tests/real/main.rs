@@ -2,6 +2,7 @@
 //!
 //! They need the test bed (tests/rig): a part that is missing is a failure that says so. `REAL_SEED=n` repeats the
 //! sample of kills of an earlier run, `REAL_ALL=1` takes all of them. What servers said is below `target/tmp/real`.
+//! `REAL_LANE=aws` lets the stories on AWS, which are called `cloud_...` and `..._on_an_...`, run beside the others.
 
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
 #![expect(clippy::disallowed_methods, reason = "these tests drive programs themselves")]

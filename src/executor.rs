@@ -28,8 +28,9 @@ use crate::step::provision_cluster::ProvisionCluster;
 use crate::step::provision_instance::ProvisionInstance;
 use crate::step::provision_repository::ProvisionRepository;
 use crate::step::release_ingress::ReleaseIngress;
+use crate::step::remove_alias::RemoveAlias;
 use crate::step::remove_application::{RemoveApplication, Removed};
-use crate::step::remove_domain::RemoveDomain;
+use crate::step::remove_certificate::RemoveCertificate;
 use crate::step::remove_images::RemoveImages;
 use crate::step::remove_workspace::RemoveWorkspace;
 use crate::step::scale_application::ScaleApplication;
@@ -245,7 +246,8 @@ fn receipt(finished: &Finished) -> Vec<String> {
         removed(finished.output::<RemoveApplication>()),
         removed(finished.output::<UninstallIngress>()),
         removed(finished.output::<ReleaseIngress>()),
-        removed(finished.output::<RemoveDomain>()),
+        removed(finished.output::<RemoveAlias>()),
+        removed(finished.output::<RemoveCertificate>()),
         removed(finished.output::<DestroyCluster>()),
         removed(finished.output::<DestroyRepository>()),
         removed(finished.output::<RemoveImages>()),

@@ -57,8 +57,9 @@ pub mod provision_repository;
 pub mod prune_versions;
 pub mod push_image;
 pub mod release_ingress;
+pub mod remove_alias;
 pub mod remove_application;
-pub mod remove_domain;
+pub mod remove_certificate;
 pub mod remove_images;
 pub mod remove_workspace;
 pub mod request_certificate;
@@ -94,8 +95,9 @@ use provision_repository::ProvisionRepository;
 use prune_versions::PruneVersions;
 use push_image::PushImage;
 use release_ingress::ReleaseIngress;
+use remove_alias::RemoveAlias;
 use remove_application::RemoveApplication;
-use remove_domain::RemoveDomain;
+use remove_certificate::RemoveCertificate;
 use remove_images::RemoveImages;
 use remove_workspace::RemoveWorkspace;
 use request_certificate::RequestCertificate;
@@ -570,7 +572,8 @@ steps!(
     CreateAlias,
     UninstallIngress,
     ReleaseIngress,
-    RemoveDomain,
+    RemoveAlias,
+    RemoveCertificate,
     DestroyCluster,
     DestroyRepository,
     AnalyseRepository,

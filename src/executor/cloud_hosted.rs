@@ -17,8 +17,9 @@ use crate::step::provision_cluster::ProvisionCluster;
 use crate::step::provision_repository::ProvisionRepository;
 use crate::step::push_image::PushImage;
 use crate::step::release_ingress::ReleaseIngress;
+use crate::step::remove_alias::RemoveAlias;
 use crate::step::remove_application::RemoveApplication;
-use crate::step::remove_domain::RemoveDomain;
+use crate::step::remove_certificate::RemoveCertificate;
 use crate::step::remove_images::RemoveImages;
 use crate::step::remove_workspace::RemoveWorkspace;
 use crate::step::request_certificate::RequestCertificate;
@@ -120,7 +121,8 @@ fn decommission_plan(
     });
     // The network goes slowly: what has nothing to do with it goes at the same time.
     let mut at_once = vec![
-        Plan::step(RemoveDomain { region: region.clone() }),
+        Plan::step(RemoveAlias { region: region.clone() }),
+        Plan::step(RemoveCertificate { region: region.clone() }),
         Plan::Sequence(vec![
             Plan::step(DestroyRepository { region: region.clone() }),
             Plan::step(RemoveImages { cluster: cluster.clone() }),

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::install_ingress::InstallIngress;
-use super::remove_domain::remove_alias;
+use super::remove_alias;
 use super::request_certificate::host;
 use super::{Act, StepContext, StepError};
 use crate::id::Region;
@@ -71,6 +71,6 @@ impl Act for CreateAlias {
         if cx.deployment.facts.host.is_some() {
             return Ok(Vec::new());
         }
-        remove_alias(cx, &self.region).await
+        remove_alias::remove(cx, &self.region).await
     }
 }

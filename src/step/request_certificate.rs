@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::check_hosted_account::CheckHostedAccount;
-use super::remove_domain::remove_certificate;
+use super::remove_certificate;
 use super::{Act, StepContext, StepError};
 use crate::cloud::aws::{OPERATION_TAG, TARGET_TAG};
 use crate::event::Failure;
@@ -78,7 +78,7 @@ impl Act for RequestCertificate {
         if cx.deployment.facts.acm_certificate_arn.is_some() {
             return Ok(Vec::new());
         }
-        remove_certificate(cx, &self.region).await
+        remove_certificate::remove(cx, &self.region).await
     }
 }
 

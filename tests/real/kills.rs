@@ -57,10 +57,11 @@ const ON_CLUSTER: [(&str, u64); 7] = [
     ("create_alias", 20_000),
 ];
 /// The steps of a decommission with the cluster on EKS.
-const REMOVAL_OF_CLUSTER: [(&str, u64); 6] = [
+const REMOVAL_OF_CLUSTER: [(&str, u64); 7] = [
     ("remove_application", 5_000),
     ("uninstall_ingress", 4_000),
-    ("remove_domain", 20_000),
+    ("remove_alias", 20_000),
+    ("remove_certificate", 20_000),
     ("destroy_repository", 3_000),
     ("destroy_cluster", 20_000),
     ("verify_account", 200),
@@ -109,7 +110,7 @@ fn picking() -> impl FnMut(&[Point]) -> Point {
 
 /// Whether a sample takes its kills in the cloud on an instance, and not on an EKS cluster.
 fn takes_instance() -> bool {
-    *SEED % 2 == 0
+    SEED.is_multiple_of(2)
 }
 
 /// A round: where its deploy, its redeploy and its decommission are killed.

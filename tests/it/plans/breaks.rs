@@ -198,7 +198,7 @@ async fn a_redeploy_on_eks_that_breaks_at_any_step_goes_back_to_what_ran() {
 const DECOMMISSION_ON_CLUSTER: [Break; 4] = [
     ("remove_application", |world| world.gates.fail("kube-delete-services", "forbidden by a policy")),
     ("uninstall_ingress", |world| world.gates.fail("helm-uninstall", "Error: timed out waiting for the condition")),
-    ("remove_domain", |world| world.gates.fail("terraform-destroy-alias", "AccessDenied: ChangeResourceRecordSets")),
+    ("remove_alias", |world| world.gates.fail("terraform-destroy-alias", "AccessDenied: ChangeResourceRecordSets")),
     ("remove_images", |world| world.gates.fail("docker-remove", "conflict: a container uses it")),
 ];
 

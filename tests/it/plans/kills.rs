@@ -209,8 +209,8 @@ const DECOMMISSION_ON_CLUSTER: [Middle; 8] = [
     ("remove_application", "kube-delete-ingresses"),
     ("uninstall_ingress", "helm-uninstall"),
     ("uninstall_ingress", "balancer-goes"),
-    ("remove_domain", "terraform-destroy-alias"),
-    ("remove_domain", "terraform-destroy-certificate"),
+    ("remove_alias", "terraform-destroy-alias"),
+    ("remove_certificate", "terraform-destroy-certificate"),
     ("destroy_repository", "terraform-destroy-ecr"),
     ("destroy_cluster", "terraform-destroy-cluster"),
 ];

@@ -251,7 +251,7 @@ impl Objects {
     }
 
     /// Makes the replica sets and pods of a Deployment as they should be.
-    fn reconcile(&mut self, key: &Key, is_held: bool) {
+    fn reconcile(&mut self, key: &Key, gates: &Gates) {
         let (_, namespace, name) = key;
         let Some(mut deployment) = self.by_key.get(key).cloned() else { return };
         let template = deployment["spec"]["template"].clone();
@@ -259,8 +259,15 @@ impl Objects {
         let hash = on_demand_infra::id::short_hash(&[&template.to_string()], 10);
         let crashes = self.crashing && !self.healthy.contains(&image);
         let has_room = self.of("nodes", "").len() >= self.nodes_needed || self.healthy.contains(&image);
-        let is_ready = !is_held && !crashes && has_room;
         let replicas = deployment["spec"]["replicas"].as_i64().unwrap_or(1);
+        let pods = self.of("pods", namespace);
+        let ready = pods.iter().filter(|(key, it)| {
+            key.2.starts_with(&format!("{name}-{hash}-")) && it["status"]["conditions"][0]["status"] == "True"
+        });
+        // Only who rolls something out asks whether that is held.
+        let is_settled = i64::try_from(ready.count()).unwrap() == replicas;
+        let is_held = !is_settled && gates.is_held("rollout");
+        let is_ready = !is_held && !crashes && has_room;
 
         let labels = |hash: &str| {
             let mut labels = template["metadata"]["labels"].clone();
@@ -354,8 +361,7 @@ async fn control(shared: Shared) {
         {
             let mut state = shared.current();
             for (key, _) in state.of("deployments", "") {
-                let is_held = shared.gates.is_held("rollout");
-                state.reconcile(&key, is_held);
+                state.reconcile(&key, &shared.gates);
             }
             shared.balance(&mut state);
             // Nodes that EKS brings; the first one is there with the cluster.
@@ -474,7 +480,7 @@ impl Shared {
             let image =
                 stored["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap_or_default().to_owned();
             state.applied.push(image);
-            state.reconcile(&key, self.gates.is_held("rollout"));
+            state.reconcile(&key, &self.gates);
         }
         Json(state.by_key[&key].clone()).into_response()
     }

@@ -1,4 +1,4 @@
-//! Removes the application's host name and its certificate.
+//! Removes the certificate of the application's host name.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,23 +7,23 @@ use super::{Act, StepContext, StepError};
 use crate::id::Region;
 use crate::tool::terraform::{Terraform, module};
 
-/// Removes the application's host name and its certificate.
+/// Removes the certificate of the application's host name.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct RemoveDomain {
+pub struct RemoveCertificate {
     /// Where.
     pub region: Region,
 }
 
-impl Act for RemoveDomain {
-    const NAME: &'static str = "remove_domain";
+impl Act for RemoveCertificate {
+    const NAME: &'static str = "remove_certificate";
     type Output = Removed;
 
     fn title(&self) -> String {
-        "Remove its host name and its certificate".to_owned()
+        "Remove its certificate".to_owned()
     }
 
     fn weight(&self) -> u32 {
-        10
+        8
     }
 
     fn summary(&self, output: &Removed) -> String {
@@ -35,9 +35,7 @@ impl Act for RemoveDomain {
     }
 
     async fn run(&self, cx: &StepContext) -> Result<Removed, StepError> {
-        let mut removed = remove_alias(cx, &self.region).await?;
-        removed.extend(remove_certificate(cx, &self.region).await?);
-        Ok(Removed { removed })
+        Ok(Removed { removed: remove(cx, &self.region).await? })
     }
 
     async fn undo(&self, _: &StepContext, _: Option<Removed>) -> Result<Vec<String>, StepError> {
@@ -45,20 +43,8 @@ impl Act for RemoveDomain {
     }
 }
 
-/// Removes the name that leads to the load balancer.
-pub(super) async fn remove_alias(cx: &StepContext, region: &Region) -> Result<Vec<String>, StepError> {
-    let aws = cx.aws(region).await?;
-    let terraform = Terraform::new(&cx.settings);
-    let workspace = cx.workspace(module::ALIAS, &terraform, &aws).await?;
-    let Some(host) = workspace.variable("host") else { return Ok(Vec::new()) };
-    // Records carry no tags: nobody else would find them.
-    cx.destroy_known(&workspace).await?;
-    cx.forget(&workspace).await?;
-    Ok(vec![format!("host name `{host}`")])
-}
-
 /// Removes the certificate, and the record that proved whose the name is.
-pub(super) async fn remove_certificate(cx: &StepContext, region: &Region) -> Result<Vec<String>, StepError> {
+pub(super) async fn remove(cx: &StepContext, region: &Region) -> Result<Vec<String>, StepError> {
     let aws = cx.aws(region).await?;
     let terraform = Terraform::new(&cx.settings);
     let workspace = cx.workspace(module::CERTIFICATE, &terraform, &aws).await?;

@@ -5,6 +5,7 @@
 mod cancel;
 mod cloud_hosted;
 mod cloud_local;
+mod commands;
 mod conversation;
 mod decommission;
 mod deploy;

@@ -226,6 +226,12 @@ impl World {
         }
     }
 
+    /// Runs another command of the program to its end, with this world's settings and these changes.
+    pub(crate) async fn command(&self, arguments: &[&str], changed: &[(&str, &str)]) -> Output {
+        let mut command = server::program(self.folder.path(), &self.settings);
+        command.args(arguments).envs(changed.iter().copied()).output().await.unwrap()
+    }
+
     /// A file or folder of this world.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)

@@ -1,8 +1,9 @@
 //! What the cloud modes and the chat model need. None of it stops local mode.
 
 use super::{Area, Check, Status, Verdict, probe};
-use crate::cloud::price;
+use crate::cloud::price::{self, Cost};
 use crate::config::Settings;
+use crate::id::Region;
 use crate::llm::Model;
 use crate::secret::key_file::exposed_mode;
 
@@ -16,11 +17,12 @@ pub(super) fn checks(settings: &Settings) -> Vec<Check<'_>> {
         (Area::CloudLocal, "AWS credentials", Box::pin(async move { credentials(settings) })),
         (Area::CloudLocal, "private keys", Box::pin(async move { private_keys(settings) })),
         (Area::CloudLocal, "source of ssh", Box::pin(async move { ssh_source(settings) })),
-        (Area::CloudLocal, "cost", Box::pin(async move { cost(settings) })),
+        (Area::CloudLocal, "cost", Box::pin(async move { instance_cost(settings) })),
         (Area::CloudHosted, "terraform", Box::pin(terraform(settings))),
         (Area::CloudHosted, "helm", Box::pin(helm(settings))),
         (Area::CloudHosted, "AWS credentials", Box::pin(async move { credentials(settings) })),
         (Area::CloudHosted, "domain", Box::pin(async move { domain(settings) })),
+        (Area::CloudHosted, "cost", Box::pin(async move { cluster_cost(settings) })),
         (Area::ChatModel, "chat model", Box::pin(chat_model(settings))),
     ]
 }
@@ -57,12 +59,24 @@ fn ssh_source(settings: &Settings) -> Verdict {
     }
 }
 
-fn cost(settings: &Settings) -> Verdict {
+fn instance_cost(settings: &Settings) -> Verdict {
     let ec2 = &settings.ec2;
+    cost(settings, &format!("a `{}`", ec2.instance_type), |region| {
+        price::instance(region, &ec2.instance_type, ec2.volume_gib)
+    })
+}
+
+fn cluster_cost(settings: &Settings) -> Verdict {
+    let eks = &settings.eks;
+    let what = format!("a cluster with {} nodes of type `{}`", eks.nodes, eks.instance_type);
+    cost(settings, &what, |region| price::cluster(region, eks.into()))
+}
+
+fn cost(settings: &Settings, what: &str, of: impl Fn(&Region) -> Option<Cost>) -> Verdict {
     let Some(region) = &settings.aws.region else { return Verdict::ok("depends on the region of the request") };
-    match price::instance(region, &ec2.instance_type, ec2.volume_gib) {
-        Some(cost) => Verdict::ok(format!("a `{}` in {region} costs {cost}", ec2.instance_type)),
-        None => Verdict::ok(format!("what a `{}` in {region} costs is not known here", ec2.instance_type)),
+    match of(region) {
+        Some(cost) => Verdict::ok(format!("{what} in {region} costs {cost}")),
+        None => Verdict::ok(format!("what {what} in {region} costs is not known here")),
     }
 }
 

@@ -12,6 +12,19 @@ use tokio::process::{Child, Command};
 
 use super::eventually;
 
+/// The program in this folder, with these settings and no others.
+#[expect(clippy::disallowed_methods, reason = "the program itself is what is tested")]
+pub(super) fn program(folder: &Path, settings: &BTreeMap<String, String>) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_on-demand-infra"));
+    command
+        .current_dir(folder)
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap())
+        .envs(settings)
+        .stdin(Stdio::null());
+    command
+}
+
 /// A server that was started. It is killed with this value.
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -22,22 +35,12 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    #[expect(clippy::disallowed_methods, reason = "the program itself is what is tested")]
     pub(super) fn spawn(world: &Path, settings: &BTreeMap<String, String>) -> Self {
         let log = world.join("server.log");
         let file = OpenOptions::new().create(true).append(true).open(&log).unwrap();
         let begin = file.metadata().unwrap().len();
-        let child = Command::new(env!("CARGO_BIN_EXE_on-demand-infra"))
-            .current_dir(world)
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap())
-            .envs(settings)
-            .stdin(Stdio::null())
-            .stdout(file.try_clone().unwrap())
-            .stderr(file)
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
+        let child =
+            program(world, settings).stdout(file.try_clone().unwrap()).stderr(file).kill_on_drop(true).spawn().unwrap();
         Self { child, log, begin }
     }
 

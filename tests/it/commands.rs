@@ -1,0 +1,104 @@
+//! The commands beside `serve`, as a person meets them in a shell.
+
+use std::process::Output;
+
+use serde_json::Value;
+
+use crate::world::World;
+
+fn printed(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// What `doctor` found under this name in this area.
+fn finding<'a>(report: &'a Value, area: &str, name: &str) -> &'a Value {
+    let checks = report["checks"].as_array().unwrap();
+    checks.iter().find(|it| it["area"] == area && it["name"] == name).unwrap_or_else(|| panic!("{name}: {report}"))
+}
+
+#[tokio::test]
+async fn the_description_of_the_routes_is_the_one_that_the_server_gives() {
+    let world = World::start().await;
+
+    let output = world.command(&["openapi"], &[]).await;
+
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(document, world.get("/openapi.json").await.body);
+    assert!(output.status.success());
+}
+
+#[tokio::test]
+async fn a_store_is_made_ahead_of_the_first_start_and_left_as_it_is_afterwards() {
+    let world = World::start().await;
+    let place = world.path("ahead");
+    let place = [("PERSISTENT_WORKSPACE_BASE_DIR", place.to_str().unwrap())];
+
+    let first = world.command(&["migrate"], &place).await;
+    let again = world.command(&["migrate"], &place).await;
+
+    assert!(first.status.success() && again.status.success(), "{first:?} {again:?}");
+    assert!(world.path("ahead").read_dir().unwrap().count() > 0);
+}
+
+#[tokio::test]
+async fn a_store_that_a_server_works_on_is_nobody_elses() {
+    let world = World::start().await;
+
+    let output = world.command(&["migrate"], &[]).await;
+
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+}
+
+#[tokio::test]
+async fn doctor_says_what_local_mode_lacks_and_what_to_do() {
+    let world = World::start().await;
+    let lacking = [("DOCKER_HOST", "unix:///nowhere/docker.sock"), ("KIND_PROGRAM", "no-such-kind")];
+
+    let lines = world.command(&["doctor"], &lacking).await;
+    let report = world.command(&["doctor", "--json"], &lacking).await;
+
+    assert_eq!((lines.status.code(), report.status.code()), (Some(1), Some(1)));
+    let text = printed(&lines);
+    assert!(text.contains("fail  docker: ") && text.contains("or set `DOCKER_HOST`"), "{text}");
+    assert!(text.contains("fail  kind: ") && text.contains("or set `KIND_PROGRAM`"), "{text}");
+    let report: Value = serde_json::from_slice(&report.stdout).unwrap();
+    assert_eq!(report["local_works"], false);
+    assert_eq!(finding(&report, "local", "docker")["status"], "fail");
+    assert_eq!(finding(&report, "local", "git")["status"], "ok");
+}
+
+#[tokio::test]
+async fn doctor_says_what_the_cloud_modes_would_cost() {
+    let world = World::start().await;
+
+    let output = world.command(&["doctor", "--json"], &[("AWS_REGION", "eu-central-1")]).await;
+
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for (area, what) in [("cloud-local", "a `t3."), ("cloud-hosted", "a cluster with ")] {
+        let found = finding(&report, area, "cost")["found"].as_str().unwrap();
+        assert!(found.starts_with(what) && found.contains(" per month"), "{found}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_setting_stops_the_server_and_is_a_finding_of_doctor() {
+    let world = World::start().await;
+    let wrong = [("PORT", "many")];
+
+    let serve = world.command(&["serve"], &wrong).await;
+    let doctor = world.command(&["doctor"], &wrong).await;
+
+    assert_eq!((serve.status.code(), doctor.status.code()), (Some(2), Some(1)));
+    assert!(String::from_utf8_lossy(&serve.stderr).contains("`PORT`"), "{serve:?}");
+    assert!(printed(&doctor).contains("`PORT`"), "{doctor:?}");
+}
+
+#[tokio::test]
+async fn a_wrong_argument_is_answered_with_how_it_is_used() {
+    let world = World::start().await;
+
+    let output = world.command(&["deploy"], &[]).await;
+
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("Usage: on-demand-infra"), "{output:?}");
+}

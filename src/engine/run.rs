@@ -329,9 +329,16 @@ impl Run {
             // An environment is sealed as one object; what an application may print are its values.
             let values: BTreeMap<String, SecretString> =
                 serde_json::from_str(secret.expose_secret()).unwrap_or_default();
-            redactor = redactor.with(values.values().chain([&secret]));
+            let hidden = values.values().filter(|value| !self.is_open(value.expose_secret()));
+            redactor = redactor.with(hidden.chain([&secret]));
         }
         self.redactor.get_or_init(|| redactor).clone()
+    }
+
+    /// Whether a value is part of what every answer names: it is no secret, and hiding it would make names unreadable.
+    fn is_open(&self, value: &str) -> bool {
+        let Deployment { name, namespace, repository, instance_id, .. } = &self.deployment;
+        [name.as_str(), namespace.as_str(), repository.as_str(), instance_id].iter().any(|it| it.contains(value))
     }
 
     async fn clean(&self, failure: Failure) -> Failure {

@@ -72,6 +72,19 @@ async fn secrets_are_in_no_file_while_the_operation_runs_and_erased_when_it_has_
 }
 
 #[tokio::test]
+async fn a_variable_that_says_what_the_application_is_called_hides_no_name() {
+    let world = World::start().await;
+    let environment = json!({"PASSWORD": PASSWORD, "TITLE": "notes"});
+
+    let answer = world.chat(&with(world.ask("deploy"), "environment", environment)).await;
+
+    assert_eq!(answer.state(), "succeeded", "{}", answer.text());
+    let events = json!(world.events(&answer.operation()).await).to_string();
+    assert!(events.contains("on-demand-infra/notes:") && !events.contains("***"), "{events}");
+    is_discreet(&world, &answer.operation()).await;
+}
+
+#[tokio::test]
 async fn a_server_that_was_killed_opens_the_secrets_again() {
     let mut world = World::start().await;
     world.gates.hold("docker-build");

@@ -36,6 +36,8 @@ use server::Server;
 
 /// How long anything may take that a story waits for.
 const PATIENCE: Duration = Duration::from_mins(1);
+/// How often it is looked for.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// The world of one story.
 #[derive(Debug)]
@@ -368,13 +370,15 @@ impl World {
     /// Waits until an operation has ended, and gives it.
     pub(crate) async fn ended(&self, operation: &str) -> Value {
         let path = format!("/v1/operations/{operation}");
-        let mut found = Value::Null;
-        eventually(&format!("`{operation}` to end"), async || {
-            found = self.get(&path).await.body;
-            !found["ended_at"].is_null()
-        })
-        .await;
-        found
+        let begin = Instant::now();
+        loop {
+            let found = self.get(&path).await.body;
+            if !found["ended_at"].is_null() {
+                return found;
+            }
+            assert!(begin.elapsed() < PATIENCE, "it does not end: {found:#}\n{}", self.server.log());
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// The operation that was accepted last.
@@ -505,7 +509,7 @@ pub(crate) async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool)
     let begin = Instant::now();
     while !is_so().await {
         assert!(begin.elapsed() < PATIENCE, "waited in vain for {what}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        tokio::time::sleep(LOOK).await;
     }
 }
 

@@ -48,6 +48,8 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        // Like a process 1 that waits for nobody: who has ended there stays as a zombie.
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("ssh");
         std::fs::write(&program, SSH.replace("@WORLD@", &folder.path().display().to_string())).unwrap();

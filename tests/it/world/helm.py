@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Helm as far as this program uses one: a release is a Service of type LoadBalancer, and a file in its cluster's folder."""
 
 import glob

@@ -3,6 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::LazyLock;
 
 /// The programs of a world.
 pub(super) struct Programs {
@@ -21,8 +23,8 @@ pub(super) fn install(world: &Path) -> Programs {
         git: script(world, "git", &GIT.replace("@GIT@", &git.to_string_lossy())),
         kind: script(world, "kind", KIND),
         terraform: script(world, "terraform", TERRAFORM),
-        ssh: written(world, "ssh", &SSH.replace("@WORLD@", &world.to_string_lossy())),
-        helm: written(world, "helm", &HELM.replace("@WORLD@", &world.to_string_lossy())),
+        ssh: python(world, "ssh", SSH),
+        helm: python(world, "helm", HELM),
     }
 }
 
@@ -34,6 +36,11 @@ fn install_there(world: &Path) {
 
 fn script(world: &Path, name: &str, text: &str) -> PathBuf {
     written(world, name, &format!("#!/bin/sh\nworld='{}'\n{POINT}{text}", world.display()))
+}
+
+fn python(world: &Path, name: &str, text: &str) -> PathBuf {
+    let text = text.replace("@WORLD@", &world.to_string_lossy());
+    written(world, name, &format!("#!{} -IS\n{text}", PYTHON.display()))
 }
 
 fn written(world: &Path, name: &str, text: &str) -> PathBuf {
@@ -48,6 +55,13 @@ fn which(program: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap();
     std::env::split_paths(&path).map(|folder| folder.join(program)).find(|it| it.exists()).expect("git is installed")
 }
+
+/// The interpreter itself: what `PATH` names may be a script of a version manager, which takes longer than the program.
+static PYTHON: LazyLock<PathBuf> = LazyLock::new(|| {
+    #[expect(clippy::disallowed_methods, reason = "it is asked where it is, once")]
+    let asked = Command::new("python3").args(["-c", "import sys; print(sys.executable, end='')"]).output();
+    String::from_utf8(asked.expect("python3 is installed").stdout).unwrap().into()
+});
 
 const POINT: &str = r#"
 point() {

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """OpenSSH's client as far as this program uses one: a master that forwards sockets, and programs over it.
 
 The other machine is this one, with a home and programs of its own. Without the file `ssh-open` it lets nobody in."""

@@ -8,6 +8,7 @@ read -r pid started <"$here/process" || exit 76
 works() {
   [ ! -e "$here/status" ] && read -r stat <"/proc/$pid/stat" || return 1
   # proc(5): the state is the 3rd field, the start time the 22nd; the 2nd is a name in brackets.
+  # shellcheck disable=SC2086 # it is split
   set -- ${stat##*) }
   [ "$1" != Z ] && [ "${20}" = "$started" ]
 }

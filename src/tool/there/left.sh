@@ -8,6 +8,7 @@ running() {
   for file in "/proc/$pid/stat" /proc/[0-9]*/stat; do
     read -r stat <"$file" || continue
     # proc(5): the state is the 3rd field, the group the 5th, the start time the 22nd; the 2nd is a name in brackets.
+    # shellcheck disable=SC2086 # it is split
     set -- ${stat##*) }
     # The number may be somebody else's by now.
     [ "$file" != "/proc/$pid/stat" ] || [ "${20}" = "$started" ] || return 1

@@ -232,10 +232,12 @@ pub(crate) fn free_node_ports(count: u16) -> String {
     format!("{first}-{}", first + count - 1)
 }
 
-/// A port below those that the system gives to clients: nobody takes it while the server is down.
+/// A port below those that the system gives to clients: nobody takes it while the server is down. Stories that run beside
+/// these in another process look for theirs from another number on.
 fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(23_000);
-    let mut candidates = std::iter::repeat_with(|| NEXT.fetch_add(1, Ordering::Relaxed));
+    static COUNT: AtomicU16 = AtomicU16::new(0);
+    let first = 20_000 + u16::try_from(std::process::id() % 90).unwrap() * 100;
+    let mut candidates = std::iter::repeat_with(|| first + COUNT.fetch_add(1, Ordering::Relaxed));
     candidates.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
 }
 

@@ -36,8 +36,6 @@ use server::Server;
 
 /// How long anything may take that a story waits for.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// How often it is looked for.
-const LOOK: Duration = Duration::from_millis(10);
 
 /// The world of one story.
 #[derive(Debug)]
@@ -370,15 +368,14 @@ impl World {
     /// Waits until an operation has ended, and gives it.
     pub(crate) async fn ended(&self, operation: &str) -> Value {
         let path = format!("/v1/operations/{operation}");
-        let begin = Instant::now();
-        loop {
-            let found = self.get(&path).await.body;
-            if !found["ended_at"].is_null() {
-                return found;
-            }
-            assert!(begin.elapsed() < PATIENCE, "it does not end: {found:#}\n{}", self.server.log());
-            tokio::time::sleep(LOOK).await;
-        }
+        let mut found = Value::Null;
+        let in_time = in_time(async || {
+            found = self.get(&path).await.body;
+            !found["ended_at"].is_null()
+        })
+        .await;
+        assert!(in_time, "it does not end: {found:#}\n{}", self.server.log());
+        found
     }
 
     /// The operation that was accepted last.
@@ -505,12 +502,20 @@ pub(crate) async fn answer(request: RequestBuilder) -> Answer {
 }
 
 /// Waits until something is so, and says what when it takes too long.
-pub(crate) async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+pub(crate) async fn eventually(what: &str, is_so: impl AsyncFnMut() -> bool) {
+    assert!(in_time(is_so).await, "waited in vain for {what}");
+}
+
+/// Waits until something is so; false when it takes too long.
+async fn in_time(mut is_so: impl AsyncFnMut() -> bool) -> bool {
     let begin = Instant::now();
     while !is_so().await {
-        assert!(begin.elapsed() < PATIENCE, "waited in vain for {what}");
-        tokio::time::sleep(LOOK).await;
+        if begin.elapsed() >= PATIENCE {
+            return false;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
+    true
 }
 
 fn inside(folder: &Path) -> Vec<String> {

@@ -21,7 +21,7 @@ use crate::host::Hosts;
 use crate::id::OperationId;
 use crate::plan::Plan;
 use crate::secret::Sealer;
-use crate::step::Act;
+use crate::step::StepAction;
 use crate::store::operations::Ending;
 use crate::store::record::{Deployment, DeploymentState, Operation, Target};
 use crate::store::{Store, StoreError};
@@ -98,7 +98,7 @@ pub struct Unwound {
 impl Finished {
     /// What a step left behind.
     #[must_use]
-    pub fn output<A: Act>(&self) -> Option<A::Output> {
+    pub fn output<A: StepAction>(&self) -> Option<A::Output> {
         self.outputs.get(A::NAME).and_then(|value| serde_json::from_value(value.clone()).ok())
     }
 }

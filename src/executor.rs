@@ -329,7 +329,7 @@ fn leaves_target(finished: &Finished) -> bool {
 }
 
 /// The parameters of a step of the plan.
-fn step<A: crate::step::Act>(finished: &Finished) -> Option<A> {
+fn step<A: crate::step::StepAction>(finished: &Finished) -> Option<A> {
     let plan: Plan = serde_json::from_value(finished.operation.plan.clone()).ok()?;
     plan.parameters::<A>()
 }

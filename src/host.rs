@@ -17,14 +17,14 @@ use crate::config::value::KindNetwork;
 use crate::id::{ClusterName, DeploymentId, OperationId, TargetId};
 use crate::tool::git::Git;
 use crate::tool::kind::{Kind, KindError};
-use crate::tool::place::Place;
+use crate::tool::connection::Connection;
 use crate::tool::ssh::{Forward, Ssh, SshAddress, SshError};
 
 pub mod outline;
 pub mod work;
 
 /// Folder below the home of the user of another machine where everything of ours is kept.
-const WORKSPACE_THERE: &str = ".on-demand-infra";
+const REMOTE_WORKSPACE: &str = ".on-demand-infra";
 
 /// The tools of one machine. Cheap to clone.
 #[derive(Clone)]
@@ -36,18 +36,18 @@ pub struct Host {
     /// Its kind.
     pub kind: Kind,
     /// Where its programs run.
-    pub place: Place,
+    pub connection: Connection,
     /// Lets only so many builds work at the same time.
     pub builds: Arc<Semaphore>,
     /// Where things are kept on it.
     workspace: PathBuf,
     /// Clients of clusters, each with the kubeconfig that it was made of.
     clients: Arc<Mutex<HashMap<ClusterName, (String, Kube)>>>,
-    far: Option<Arc<Far>>,
+    remote: Option<Arc<Remote>>,
 }
 
 /// What belongs to a machine that is not this one.
-struct Far {
+struct Remote {
     ssh: Ssh,
     /// Ports here that lead to ports there.
     ports: tokio::sync::Mutex<HashMap<u16, Forward<SocketAddr>>>,
@@ -56,7 +56,7 @@ struct Far {
 
 impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Host").field("place", &self.place).field("docker", &self.docker.host()).finish_non_exhaustive()
+        f.debug_struct("Host").field("connection", &self.connection).field("docker", &self.docker.host()).finish_non_exhaustive()
     }
 }
 
@@ -95,11 +95,11 @@ impl Host {
             docker: Docker::connect(Some(&settings.docker.host.to_string()))?,
             git: Git::new(settings),
             kind: Kind::new(settings),
-            place: Place::Here,
+            connection: Connection::Local,
             builds: builds(settings),
             workspace: settings.store.workspace.clone(),
             clients: Arc::default(),
-            far: None,
+            remote: None,
         })
     }
 
@@ -107,32 +107,32 @@ impl Host {
     ///
     /// # Errors
     /// [`HostError`] says why it cannot be reached.
-    pub async fn there(settings: &Settings, ssh: Ssh) -> Result<Self, HostError> {
-        let workspace = ssh.home().await?.join(WORKSPACE_THERE);
+    pub async fn remote(settings: &Settings, ssh: Ssh) -> Result<Self, HostError> {
+        let workspace = ssh.home().await?.join(REMOTE_WORKSPACE);
         let docker = ssh.forward_docker()?;
-        let place = Place::There(ssh.clone());
+        let connection = Connection::Ssh(ssh.clone());
         Ok(Self {
             docker: Docker::connect(Some(&format!("unix://{}", docker.at.display())))?,
-            git: Git::at(settings, place.clone(), &workspace),
-            kind: Kind::at(settings, place.clone()),
-            place,
+            git: Git::at(settings, connection.clone(), &workspace),
+            kind: Kind::at(settings, connection.clone()),
+            connection,
             builds: builds(settings),
             workspace,
             clients: Arc::default(),
-            far: Some(Arc::new(Far { ssh, ports: tokio::sync::Mutex::default(), _docker: docker })),
+            remote: Some(Arc::new(Remote { ssh, ports: tokio::sync::Mutex::default(), _docker: docker })),
         })
     }
 
     /// The address under which the world reaches the machine; `None` for this one.
     #[must_use]
     pub fn public_address(&self) -> Option<IpAddr> {
-        self.far.as_ref().map(|far| far.ssh.address().address)
+        self.remote.as_ref().map(|remote| remote.ssh.address().address)
     }
 
     /// Its connection; `None` for this machine.
     #[must_use]
     pub fn ssh(&self) -> Option<&Ssh> {
-        self.far.as_ref().map(|far| &far.ssh)
+        self.remote.as_ref().map(|remote| &remote.ssh)
     }
 
     /// The folder of a deployment on this host.
@@ -169,7 +169,7 @@ impl Host {
         }
         let yaml = self.kind.kubeconfig(cluster, self.kind.network() == KindNetwork::Kind).await?;
         // Only a shortcut: without it the next call asks kind again.
-        let _ = Place::Here.write(&kept, yaml.as_bytes()).await;
+        let _ = Connection::Local.write(&kept, yaml.as_bytes()).await;
         self.client(cluster, &yaml).await
     }
 
@@ -181,10 +181,10 @@ impl Host {
         {
             return Ok(kube);
         }
-        let kube = match &self.far {
+        let kube = match &self.remote {
             None => Kube::from_kubeconfig(yaml).await?,
-            Some(far) => {
-                let address = far.port(Kube::port_of(yaml)?).await?;
+            Some(remote) => {
+                let address = remote.port(Kube::port_of(yaml)?).await?;
                 Kube::from_kubeconfig_at(yaml, address).await?
             }
         };
@@ -194,7 +194,7 @@ impl Host {
     }
 }
 
-impl Far {
+impl Remote {
     /// An address here that leads to a port on the loopback there.
     async fn port(&self, port: u16) -> Result<SocketAddr, SshError> {
         let mut ports = self.ports.lock().await;
@@ -218,7 +218,7 @@ fn builds(settings: &Settings) -> Arc<Semaphore> {
 pub struct Hosts {
     local: Host,
     settings: Arc<Settings>,
-    far: Arc<Mutex<HashMap<TargetId, Entry>>>,
+    remote: Arc<Mutex<HashMap<TargetId, Entry>>>,
 }
 
 #[derive(Debug, Clone)]
@@ -231,7 +231,7 @@ impl Hosts {
     /// This machine alone, so far.
     #[must_use]
     pub fn new(local: Host, settings: Arc<Settings>) -> Self {
-        Self { local, settings, far: Arc::default() }
+        Self { local, settings, remote: Arc::default() }
     }
 
     /// This machine.
@@ -258,13 +258,13 @@ impl Hosts {
     }
 
     fn entry(&self, target: TargetId, address: &SshAddress) -> Result<Entry, SshError> {
-        let mut far = self.far.lock().expect("nobody panics while holding this lock");
-        if let Some(entry) = far.get(&target).filter(|entry| entry.ssh.address() == address) {
+        let mut remote = self.remote.lock().expect("nobody panics while holding this lock");
+        if let Some(entry) = remote.get(&target).filter(|entry| entry.ssh.address() == address) {
             return Ok(entry.clone());
         }
         let ssh = Ssh::new(&self.settings.ssh.program, address.clone())?;
         let entry = Entry { ssh, host: Arc::default() };
-        far.insert(target, entry.clone());
+        remote.insert(target, entry.clone());
         Ok(entry)
     }
 }

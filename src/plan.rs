@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::step::{Act, Step};
+use crate::step::{StepAction, Step};
 
 /// A graph of steps, made of parts that run one after another and parts that run at the same time.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -39,7 +39,7 @@ impl Plan {
 
     /// The parameters of the step of this type.
     #[must_use]
-    pub fn parameters<A: Act>(&self) -> Option<A> {
+    pub fn parameters<A: StepAction>(&self) -> Option<A> {
         // A stored step is its variant's name with its parameters.
         let step = serde_json::to_value(self.find(A::NAME)?).ok()?;
         serde_json::from_value(step.as_object()?.values().next()?.clone()).ok()

@@ -1,4 +1,4 @@
-//! Steps: the units of work that a plan is made of. A step is data; `Act` is the one face that the engine sees.
+//! Steps: the units of work that a plan is made of. A step is data; `StepAction` is the one face that the engine sees.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -23,7 +23,7 @@ use crate::secret::private_key::{PrivateKeyError, private_key};
 use crate::secret::{Redactor, Sealer, SecretError};
 use crate::store::record::{Deployment, Instance, Target};
 use crate::store::{Store, StoreError};
-use crate::tool::place::Place;
+use crate::tool::connection::Connection;
 use crate::tool::ssh::SshAddress;
 
 mod failure;
@@ -114,7 +114,7 @@ const LEFT_BEHIND_LIMIT: Duration = Duration::from_mins(10);
 const LOCK_RETRY: Duration = Duration::from_millis(200);
 
 /// One unit of work: the struct is its parameters, serde makes it durable.
-pub trait Act: Serialize + DeserializeOwned + fmt::Debug + Send + Sync {
+pub trait StepAction: Serialize + DeserializeOwned + fmt::Debug + Send + Sync {
     /// Key in the step log. Renaming it orphans unfinished operations.
     const NAME: &'static str;
     /// What the step leaves behind for later steps and for its own undo.
@@ -197,7 +197,7 @@ pub struct StepContext {
     /// Name of the step.
     pub step: &'static str,
     /// Whether programs of an earlier attempt may still work on the host.
-    pub unsettled: Arc<AtomicBool>,
+    pub has_orphans: Arc<AtomicBool>,
     /// Told when somebody resumes the operation.
     pub resumed: Arc<Notify>,
     /// How many steps of this server are at work: a stop waits for them, but not for those that are parked.
@@ -225,7 +225,7 @@ impl StepContext {
     ///
     /// # Errors
     /// A permanent failure when the plan has no such step before this one.
-    pub fn output<A: Act>(&self) -> Result<A::Output, StepError> {
+    pub fn output<A: StepAction>(&self) -> Result<A::Output, StepError> {
         self.try_output::<A>()?.ok_or_else(|| {
             StepError::Permanent(Failure {
                 code: "internal_error".into(),
@@ -240,7 +240,7 @@ impl StepContext {
     ///
     /// # Errors
     /// A permanent failure when what is stored cannot be read.
-    pub fn try_output<A: Act>(&self) -> Result<Option<A::Output>, StepError> {
+    pub fn try_output<A: StepAction>(&self) -> Result<Option<A::Output>, StepError> {
         let Some(value) = self.outputs.get(A::NAME) else { return Ok(None) };
         serde_json::from_value(value.clone()).map(Some).map_err(|error| unreadable(A::NAME, &error))
     }
@@ -277,8 +277,8 @@ impl StepContext {
     pub async fn host(&self) -> Result<Host, StepError> {
         let Some(address) = self.ssh_address()? else { return Ok(self.hosts.local().clone()) };
         let host = self.hosts.reach(self.target.id, &address).await?;
-        if self.unsettled.swap(false, Ordering::Relaxed) {
-            host.place.settle(&self.calls_on(&host), LEFT_BEHIND_LIMIT, &self.lines, &self.cancel).await?;
+        if self.has_orphans.swap(false, Ordering::Relaxed) {
+            host.connection.await_orphans(&self.calls_on(&host), LEFT_BEHIND_LIMIT, &self.lines, &self.cancel).await?;
         }
         Ok(host)
     }
@@ -301,9 +301,9 @@ impl StepContext {
     ///
     /// # Errors
     /// When the workspace cannot be read.
-    pub async fn settle(&self) -> Result<(), StepError> {
-        self.unsettled.store(true, Ordering::Relaxed);
-        Place::Here.settle(&self.calls_folder(), LEFT_BEHIND_LIMIT, &self.lines, &self.cancel).await?;
+    pub async fn await_orphans(&self) -> Result<(), StepError> {
+        self.has_orphans.store(true, Ordering::Relaxed);
+        Connection::Local.await_orphans(&self.calls_folder(), LEFT_BEHIND_LIMIT, &self.lines, &self.cancel).await?;
         Ok(())
     }
 
@@ -461,7 +461,7 @@ impl From<SecretError> for StepError {
     }
 }
 
-/// Declares all steps, once: the enum that a plan stores, and the way from it to each step's `Act`.
+/// Declares all steps, once: the enum that a plan stores, and the way from it to each step's `StepAction`.
 macro_rules! steps {
     ($($step:ident),+ $(,)?) => {
         /// Any step.

@@ -2,7 +2,7 @@
 //!
 //! A call that only looks ([`Call::run`]) ends with us. A call that changes the world ([`Call::run_durably`]) writes
 //! to files that we follow, so that it outlives a killed server; its process is on record before it works, and
-//! [`Place::settle`] waits for it at the next start. Where a program runs, here or over ssh, is its [`Place`].
+//! [`Connection::await_orphans`] waits for it at the next start. Where a program runs, here or over ssh, is its [`Connection`].
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::event::Lines;
 use crate::secret::Redactor;
-use crate::tool::place::Place;
+use crate::tool::connection::Connection;
 use crate::tool::printed::{Kept, Splitter};
 
 pub mod durable;
@@ -28,11 +28,11 @@ pub mod folder;
 pub mod git;
 pub mod helm;
 pub mod kind;
-pub mod place;
+pub mod connection;
 mod printed;
 pub mod ssh;
 pub mod terraform;
-mod there;
+mod remote;
 
 pub use crate::tool::error::ToolError;
 
@@ -61,7 +61,7 @@ pub struct Call {
     grace: Duration,
     tells_on_stdout: bool,
     input: Option<Vec<u8>>,
-    place: Place,
+    connection: Connection,
 }
 
 /// What a program printed before it ended well.
@@ -88,14 +88,14 @@ impl Call {
             grace: GRACE,
             tells_on_stdout: false,
             input: None,
-            place: Place::Here,
+            connection: Connection::Local,
         }
     }
 
     /// Sets where the program runs; here without it.
     #[must_use]
-    pub fn at(mut self, place: &Place) -> Self {
-        self.place = place.clone();
+    pub fn at(mut self, connection: &Connection) -> Self {
+        self.connection = connection.clone();
         self
     }
 
@@ -188,15 +188,15 @@ impl Call {
     /// # Errors
     /// [`ToolError`] says which program, how it ended and what it printed last.
     pub async fn run(&self, lines: &Lines, cancel: &CancellationToken) -> Result<Output, ToolError> {
-        let ended = match &self.place {
-            Place::Here => self.look_here(lines, cancel).await?,
-            Place::There(ssh) => self.look_there(ssh, lines, cancel).await?,
+        let ended = match &self.connection {
+            Connection::Local => self.inspect_locally(lines, cancel).await?,
+            Connection::Ssh(ssh) => self.inspect_remotely(ssh, lines, cancel).await?,
         };
         self.judge(ended.status, &ended.stdout, &ended.stderr)
     }
 
     /// Runs a program that changes the world: it goes on when this server is killed, or the connection to the other
-    /// machine drops, and is then found by [`Place::settle`].
+    /// machine drops, and is then found by [`Connection::await_orphans`].
     ///
     /// `folder` is the step's own, on the machine where the program runs; `name` tells the calls of one step apart.
     ///
@@ -212,13 +212,13 @@ impl Call {
         if cancel.is_cancelled() {
             return Err(ToolError::Cancelled { program: self.name() });
         }
-        match &self.place {
-            Place::Here => self.work_here(folder, name, lines, cancel).await,
-            Place::There(ssh) => self.work_there(ssh, folder, name, lines, cancel).await,
+        match &self.connection {
+            Connection::Local => self.supervise_locally(folder, name, lines, cancel).await,
+            Connection::Ssh(ssh) => self.supervise_remotely(ssh, folder, name, lines, cancel).await,
         }
     }
 
-    async fn look_here(&self, lines: &Lines, cancel: &CancellationToken) -> Result<Ended, ToolError> {
+    async fn inspect_locally(&self, lines: &Lines, cancel: &CancellationToken) -> Result<Ended, ToolError> {
         if cancel.is_cancelled() {
             return Err(ToolError::Cancelled { program: self.name() });
         }
@@ -297,7 +297,7 @@ impl Call {
         )
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the one place where programs are started")]
+    #[expect(clippy::disallowed_methods, reason = "the one connection where programs are started")]
     fn command(&self, program: &OsStr, args: &[OsString]) -> Command {
         let mut command = Command::new(program);
         if let Some(names) = self.inherited {

@@ -1,8 +1,9 @@
 //! Holds what the compiler does not: the `mod` lines of `src/lib.rs` are the order of the layers, and a module uses only
-//! modules that come after it; the README names only settings that there are.
+//! modules that come after it; no two files use each other, neither directly nor by way of others; the README names only
+//! settings that there are.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -11,18 +12,26 @@ use std::{
 fn a_module_uses_only_modules_that_come_after_it() {
     let layers = layers();
 
-    let upward: Vec<String> = sources()
+    let upward: Vec<String> = uses()
         .iter()
-        .flat_map(|source| {
-            let own = layer_of(source);
-            let uses = used_modules(&fs::read_to_string(source).expect("a source file can be read"));
-            uses.into_iter().map(move |used| (source.clone(), own.clone(), used))
-        })
-        .filter(|(_, own, used)| points_upwards(&layers, own, used))
-        .map(|(source, own, used)| format!("{}: `{own}` uses `{used}`, which comes before it", source.display()))
+        .flat_map(|(own, used)| used.iter().map(move |used| (own, used)))
+        .filter(|(own, used)| points_upwards(&layers, own.layer(), used.layer()))
+        .map(|(own, used)| format!("`{own}` uses `{used}`, which comes before it"))
         .collect();
 
     assert!(upward.is_empty(), "{}", upward.join("\n"));
+}
+
+#[test]
+fn no_two_files_use_each_other() {
+    let uses = uses();
+
+    let circles: Vec<String> = circles(&uses)
+        .iter()
+        .map(|circle| circle.iter().map(|it| it.0.as_str()).collect::<Vec<_>>().join(" -> "))
+        .collect();
+
+    assert!(circles.is_empty(), "what both need belongs into a file of its own:\n{}", circles.join("\n"));
 }
 
 #[test]
@@ -31,7 +40,7 @@ fn every_file_belongs_to_a_module_of_the_list() {
 
     let strays: Vec<String> = sources()
         .iter()
-        .map(|source| layer_of(source))
+        .map(|source| Module::of(source).layer().to_owned())
         .filter(|layer| !layers.contains(layer) && layer != "main" && layer != "lib")
         .collect();
 
@@ -67,12 +76,113 @@ fn the_readme_names_only_settings_that_there_are() {
 
 #[test]
 fn paths_are_found_in_every_form_that_a_use_line_has() {
-    let text = "use crate::{\n    event::Event, // crate::not_this\n    store::{self, Store},\n    id,\n};\n\
-                /// Like [`crate::nor_this`].\npub(crate) fn f(it: crate::config::Settings) -> u8 { on_demand_infra::plan::X }";
+    let text = "mod child;\nmod other;\nuse child::Child;\nuse crate::{\n    event::Event, // crate::not_this\n    store::{self, \
+                record::{Target, Version}},\n    id,\n};\nuse super::near::Near;\n/// Like [`crate::nor_this`].\npub(crate) fn \
+                f(it: crate::config::Settings) -> u8 { on_demand_infra::plan::X + self::child::Y }\n#[cfg(test)]\nmod tests \
+                { use crate::http::Router; }";
 
-    let used: Vec<String> = used_modules(text).into_iter().collect();
+    let used: BTreeSet<String> = used_paths(&Module("step::own".to_owned()), text).into_iter().collect();
 
-    assert_eq!(used, ["config", "event", "id", "plan", "store"]);
+    let expected = [
+        "config::Settings",
+        "event::Event",
+        "id",
+        "plan::X",
+        "step::near::Near",
+        "step::own::child",
+        "step::own::child::Y",
+        "store",
+        "store::record::Target",
+        "store::record::Version",
+    ];
+    assert_eq!(used.iter().map(String::as_str).collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn a_circle_is_found_however_long_it_is() {
+    let module = |name: &str| Module(name.to_owned());
+    let uses = BTreeMap::from([
+        (module("a"), BTreeSet::from([module("b"), module("d")])),
+        (module("b"), BTreeSet::from([module("c")])),
+        (module("c"), BTreeSet::from([module("a")])),
+        (module("d"), BTreeSet::new()),
+    ]);
+
+    assert_eq!(circles(&uses), [vec![module("a"), module("b"), module("c"), module("a")]]);
+}
+
+/// A file of the program as its path in the crate: `step::build_image`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Module(String);
+
+impl Module {
+    fn of(source: &Path) -> Self {
+        let inside = source.strip_prefix(root()).expect("sources lie below src").with_extension("");
+        Self(inside.iter().map(|it| it.to_string_lossy()).collect::<Vec<_>>().join("::"))
+    }
+
+    /// The module below the crate's root that it belongs to.
+    fn layer(&self) -> &str {
+        self.0.split("::").next().unwrap_or_default()
+    }
+}
+
+impl std::fmt::Display for Module {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Which files use which. A file whose path another one names an item of is used by it.
+fn uses() -> BTreeMap<Module, BTreeSet<Module>> {
+    let sources = sources();
+    let modules: BTreeSet<Module> = sources.iter().map(|it| Module::of(it)).collect();
+    let file_of = |path: &str| {
+        let ends = path.match_indices("::").map(|(at, _)| at).chain([path.len()]);
+        ends.collect::<Vec<_>>()
+            .into_iter()
+            .rev()
+            .map(|end| Module(path[..end].to_owned()))
+            .find(|it| modules.contains(it))
+    };
+    let used_by = |source: &PathBuf| {
+        let own = Module::of(source);
+        let text = fs::read_to_string(source).expect("a source file can be read");
+        let used = used_paths(&own, &text).iter().filter_map(|path| file_of(path)).filter(|it| *it != own).collect();
+        (own, used)
+    };
+    // The crate's root lists the layers and uses none of them.
+    sources.iter().filter(|it| !it.ends_with("src/lib.rs")).map(used_by).collect()
+}
+
+/// Circles of files that use each other; one for each set of files that all lead to each other.
+fn circles(uses: &BTreeMap<Module, BTreeSet<Module>>) -> Vec<Vec<Module>> {
+    let mut found: Vec<Vec<Module>> = vec![];
+    for start in uses.keys() {
+        if found.iter().flatten().any(|it| it == start) {
+            continue;
+        }
+        found.extend(way_back(uses, start));
+    }
+    found
+}
+
+/// The shortest way from a file over what it uses back to itself.
+fn way_back(uses: &BTreeMap<Module, BTreeSet<Module>>, start: &Module) -> Option<Vec<Module>> {
+    let mut ways = std::collections::VecDeque::from([vec![start.clone()]]);
+    let mut seen = BTreeSet::new();
+    while let Some(way) = ways.pop_front() {
+        for next in uses.get(way.last()?).into_iter().flatten() {
+            let longer = [way.as_slice(), std::slice::from_ref(next)].concat();
+            if next == start {
+                return Some(longer);
+            }
+            if seen.insert(next) {
+                ways.push_back(longer);
+            }
+        }
+    }
+    None
 }
 
 /// The `mod` lines of `src/lib.rs`, top down.
@@ -92,47 +202,55 @@ fn points_upwards(layers: &[String], own: &str, used: &str) -> bool {
     }
 }
 
-/// Every module of this crate that a text names by a path, apart from comments.
-fn used_modules(text: &str) -> BTreeSet<String> {
+/// Every path inside this crate that a file names, from the crate's root on; apart from comments and tests.
+fn used_paths(own: &Module, text: &str) -> Vec<String> {
+    let text = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
     let code: String =
         text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n");
-    let after_root = ["crate::", "on_demand_infra::"].iter().flat_map(|root| code.split(root).skip(1));
-    after_root.flat_map(first_names).collect()
-}
-
-/// The first name of a path, or of each path of a braced list.
-fn first_names(path: &str) -> Vec<String> {
-    let Some(list) = path.strip_prefix('{') else { return vec![name(path)] };
-    let mut names = vec![];
-    let mut depth = 0_usize;
-    let mut start = 0;
-    for (at, letter) in list.char_indices() {
-        match letter {
-            ',' | '}' if depth == 0 => {
-                names.push(name(&list[start..at]));
-                start = at + 1;
-                if letter == '}' {
-                    break;
-                }
-            }
-            '{' => depth += 1,
-            '}' => depth -= 1,
-            _ => {}
+    let above = own.0.rsplit_once("::").map_or(String::new(), |(above, _)| format!("{above}::"));
+    let within = format!("{}::", own.0);
+    let children = code.lines().filter_map(|line| line.rsplit_once("mod ")?.1.strip_suffix(';')).map(str::to_owned);
+    let children = children.map(|child| (format!("{child}::"), format!("{within}{child}::")));
+    let roots = ["crate::", "on_demand_infra::"].map(|root| (root.to_owned(), String::new()));
+    let roots = roots.into_iter().chain([("super::".to_owned(), above), ("self::".to_owned(), within.clone())]);
+    let mut paths = vec![];
+    for (written, meant) in roots.chain(children) {
+        let is_whole = |at: usize| !code[..at].ends_with(|it: char| it.is_alphanumeric() || it == '_' || it == ':');
+        for (at, _) in code.match_indices(&written).filter(|(at, _)| is_whole(*at)) {
+            expand(&meant, &code[at + written.len()..], &mut paths);
         }
     }
-    names.retain(|it| !it.is_empty());
-    names
+    paths
 }
 
-fn name(path: &str) -> String {
-    path.trim_start().chars().take_while(|it| it.is_alphanumeric() || *it == '_').collect()
-}
-
-/// The top-level module that a file belongs to: `step` for `src/step.rs` and for `src/step/build_image.rs`.
-fn layer_of(source: &Path) -> String {
-    let inside = source.strip_prefix(root()).expect("sources lie below src");
-    let first = inside.components().next().expect("a file has a name");
-    first.as_os_str().to_string_lossy().trim_end_matches(".rs").to_owned()
+/// Adds the path that a text begins with, or each path of the braced list that it begins with. Gives what follows.
+fn expand<'a>(before: &str, text: &'a str, paths: &mut Vec<String>) -> &'a str {
+    let text = text.trim_start();
+    if let Some(list) = text.strip_prefix('{') {
+        let mut rest = list;
+        loop {
+            rest = expand(before, rest, paths);
+            // What stands between a path and the next comma is `as` and a name, or a star.
+            let end = rest.find([',', '}']).unwrap_or(rest.len());
+            rest = &rest[end..];
+            match rest.strip_prefix(',') {
+                Some(more) => rest = more,
+                None => return rest.strip_prefix('}').unwrap_or(rest),
+            }
+        }
+    }
+    let end = text.find(|it: char| !(it.is_alphanumeric() || it == '_')).unwrap_or(text.len());
+    let (name, rest) = text.split_at(end);
+    match rest.strip_prefix("::") {
+        Some(more) if more.starts_with(|it: char| it.is_alphanumeric() || it == '_' || it == '{') => {
+            expand(&format!("{before}{name}::"), more, paths)
+        }
+        _ => {
+            let path = format!("{before}{name}");
+            paths.push(path.trim_end_matches("::").trim_end_matches("::self").to_owned());
+            rest
+        }
+    }
 }
 
 fn sources() -> Vec<PathBuf> {

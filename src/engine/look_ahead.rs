@@ -42,7 +42,7 @@ impl Engine {
                 cancel: shared.stopping.child_token(),
                 outputs: Arc::new(outputs.clone()),
                 step: step.name(),
-                unsettled: Arc::default(),
+                has_orphans: Arc::default(),
                 resumed: Arc::default(),
                 working: tokio::sync::watch::Sender::default(),
             };

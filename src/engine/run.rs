@@ -151,7 +151,7 @@ impl Run {
         let mut pauses = self.pauses();
         let result = loop {
             let attempt = self.drive(name, &mut report, async {
-                cx.settle().await?;
+                cx.await_orphans().await?;
                 step.undo(&cx, left.clone()).await
             });
             match (attempt.await, pauses.next()) {
@@ -187,7 +187,7 @@ impl Run {
             attempt += 1;
             let result = self
                 .drive(step.name(), report, async {
-                    cx.settle().await?;
+                    cx.await_orphans().await?;
                     match step.check(cx).await? {
                         Some(output) => Ok((output, true)),
                         None => step.run(cx).await.map(|output| (output, false)),
@@ -299,7 +299,7 @@ impl Run {
             cancel,
             outputs: Arc::new(outputs),
             step: step.name(),
-            unsettled: Arc::default(),
+            has_orphans: Arc::default(),
             resumed: Arc::clone(&self.resumed),
             working: self.shared.working.clone(),
         };

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::event::Lines;
 use crate::tool::folder::make_private;
-use crate::tool::place::Place;
+use crate::tool::connection::Connection;
 use crate::tool::{Call, ToolError};
 
 /// Prints a compressed archive: a list of everything, and the files that tell how a clone is built.
@@ -46,13 +46,13 @@ pub enum OutlineError {
 /// # Errors
 /// [`OutlineError`] says what went wrong.
 pub async fn fetch(
-    place: &Place,
+    connection: &Connection,
     clone: &Path,
     also: Option<&str>,
     folder: &Path,
     cancel: &CancellationToken,
 ) -> Result<(), OutlineError> {
-    let call: Call = place.call("sh").args(["-c", SCRIPT, "outline"]).arg(clone).arg(also.unwrap_or_default());
+    let call: Call = connection.call("sh").args(["-c", SCRIPT, "outline"]).arg(clone).arg(also.unwrap_or_default());
     let printed = call.timeout(LIMIT).run(&Lines::none(), cancel).await?.stdout;
     let folder = folder.to_owned();
     let write = move || {

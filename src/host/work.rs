@@ -63,14 +63,14 @@ impl Host {
         cancel: &CancellationToken,
     ) -> Result<(), WorkError> {
         let (list, extra) = (calls.join("context.list"), calls.join("context.extra"));
-        self.place.write(&list, &context.paths).await?;
+        self.connection.write(&list, &context.paths).await?;
         let mut file = String::new();
         if let Some((name, text)) = &context.inlined {
-            self.place.write(&extra.join(name), text.as_bytes()).await?;
+            self.connection.write(&extra.join(name), text.as_bytes()).await?;
             file.clone_from(name);
         }
         let mut call =
-            self.place.call("sh").args(["-c", BUILD, "build"]).arg(&context.folder).arg(&list).arg(&extra).arg(file);
+            self.connection.call("sh").args(["-c", BUILD, "build"]).arg(&context.folder).arg(&list).arg(&extra).arg(file);
         call = call.args(["-t", request.tag.as_str(), "-f", &request.dockerfile]);
         for (name, value) in &request.labels {
             call = call.args(["--label", &format!("{name}={value}")]);
@@ -113,7 +113,7 @@ impl Host {
         lines: &Lines,
         cancel: &CancellationToken,
     ) -> Result<(), WorkError> {
-        let call = self.place.call("sh").args(["-c", LOAD, "load", image.as_str(), node]).timeout(LOAD_LIMIT);
+        let call = self.connection.call("sh").args(["-c", LOAD, "load", image.as_str(), node]).timeout(LOAD_LIMIT);
         let name = format!("load-{node}");
         let work = call.run_durably(calls, &name, lines, cancel);
         match saying(work, lines, || Some(format!("loading the image into node `{node}`"))).await {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::clone_repository::clone_here;
-use super::{Act, StepContext, StepError};
+use super::{StepAction, StepContext, StepError};
 use crate::event::Failure;
 use crate::id::DockerfilePath;
 use crate::repository::{self, Analysis};
@@ -15,7 +15,7 @@ pub struct AnalyseRepository {
     pub dockerfile: Option<DockerfilePath>,
 }
 
-impl Act for AnalyseRepository {
+impl StepAction for AnalyseRepository {
     const NAME: &'static str = "analyse_repository";
     type Output = Analysis;
 

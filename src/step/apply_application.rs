@@ -13,7 +13,7 @@ use super::install_ingress::InstallIngress;
 use super::load_image::load_on_nodes;
 use super::provision_repository::repository_name;
 use super::push_image::PushImage;
-use super::{Act, StepContext, StepError};
+use super::{StepAction, StepContext, StepError};
 use crate::cloud::kube::Kube;
 use crate::cloud::kube::application::{Application, EnvironmentSecret, Expose, Resources};
 use crate::cloud::kube::delete::NamespaceFate;
@@ -91,7 +91,7 @@ impl Applied {
     }
 }
 
-impl Act for ApplyApplication {
+impl StepAction for ApplyApplication {
     const NAME: &'static str = "apply_application";
     type Output = Applied;
 

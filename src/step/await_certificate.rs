@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::request_certificate::RequestCertificate;
-use super::{Act, StepContext, StepError};
+use super::{StepAction, StepContext, StepError};
 use crate::cloud::aws::Aws;
 use crate::cloud::aws::domain::DescribedCertificate;
 use crate::event::Failure;
@@ -33,7 +33,7 @@ pub struct CertificateIssued {
     pub arn: String,
 }
 
-impl Act for AwaitCertificate {
+impl StepAction for AwaitCertificate {
     const NAME: &'static str = "await_certificate";
     type Output = CertificateIssued;
 

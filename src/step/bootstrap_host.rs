@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Act, StepContext, StepError};
+use super::{StepAction, StepContext, StepError};
 use crate::event::{Failure, Line, Lines};
 use crate::tool::ToolError;
 
@@ -29,7 +29,7 @@ pub struct Bootstrapped {
     pub done: Vec<String>,
 }
 
-impl Act for BootstrapHost {
+impl StepAction for BootstrapHost {
     const NAME: &'static str = "bootstrap_host";
     type Output = Bootstrapped;
 
@@ -57,7 +57,7 @@ impl Act for BootstrapHost {
         }
         let host = cx.host().await?;
         let settings = &cx.settings.bootstrap;
-        let mut call = host.place.call("bash").args(["-c", SCRIPT, "bootstrap"]).timeout(LIMIT);
+        let mut call = host.connection.call("bash").args(["-c", SCRIPT, "bootstrap"]).timeout(LIMIT);
         if let Some(proxy) = &settings.proxy {
             call = call.secret_env("PROXY", proxy);
         }

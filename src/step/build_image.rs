@@ -11,7 +11,7 @@ use tokio_util::io::{ReaderStream, SyncIoBridge};
 
 use super::analyse_repository::AnalyseRepository;
 use super::clone_repository::{CloneRepository, Cloned, FOLDER, clone_here};
-use super::{Act, StepContext, StepError};
+use super::{StepAction, StepContext, StepError};
 use crate::cloud::docker::build::BuildRequest;
 use crate::cloud::docker::image::ImageInfo;
 use crate::event::Failure;
@@ -93,7 +93,7 @@ impl BuildImage {
     }
 }
 
-impl Act for BuildImage {
+impl StepAction for BuildImage {
     const NAME: &'static str = "build_image";
     type Output = Built;
 
@@ -152,7 +152,7 @@ impl Act for BuildImage {
             () = cx.cancel.cancelled() => return Err(StepError::Cancelled),
         };
 
-        if host.place.is_here() {
+        if host.connection.is_local() {
             build_here(cx, &host, &request, root, &analysis).await?;
         } else {
             build_there(cx, &host, &request, root, &analysis).await?;

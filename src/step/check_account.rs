@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::problems::Problems;
-use super::{Act, StepContext, StepError};
+use super::{StepAction, StepContext, StepError};
 use crate::cloud::aws::offer::{self, Image};
 use crate::cloud::aws::permission::Wanted;
 use crate::cloud::aws::quota::STANDARD_VCPUS;
@@ -50,7 +50,7 @@ pub struct Checked {
     pub cost: Option<Cost>,
 }
 
-impl Act for CheckAccount {
+impl StepAction for CheckAccount {
     const NAME: &'static str = "check_account";
     type Output = Checked;
 

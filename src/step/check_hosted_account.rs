@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::problems::Problems;
-use super::{Act, StepContext, StepError};
+use super::{StepAction, StepContext, StepError};
 use crate::cloud::aws::{Aws, Fault};
 use crate::cloud::price::{self, Cost};
 use crate::id::{Domain, Region};
@@ -33,7 +33,7 @@ pub struct HostedChecked {
     pub cost: Option<Cost>,
 }
 
-impl Act for CheckHostedAccount {
+impl StepAction for CheckHostedAccount {
     const NAME: &'static str = "check_hosted_account";
     type Output = HostedChecked;
 

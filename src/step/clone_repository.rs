@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Act, StepContext, StepError};
+use super::{StepAction, StepContext, StepError};
 use crate::host::outline;
 use crate::id::{CommitId, DockerfilePath, GitRef, RepositoryUrl};
 use crate::tool::git::Source;
@@ -31,7 +31,7 @@ pub struct Cloned {
 /// Folder of the clone below the deployment's.
 pub const FOLDER: &str = "clone";
 
-impl Act for CloneRepository {
+impl StepAction for CloneRepository {
     const NAME: &'static str = "clone_repository";
     type Output = Cloned;
 
@@ -73,9 +73,9 @@ impl Act for CloneRepository {
 pub(super) async fn clone_here(cx: &StepContext, also: Option<&DockerfilePath>) -> Result<PathBuf, StepError> {
     let host = cx.host().await?;
     let folder = cx.deployment_folder().join(FOLDER);
-    if !host.place.is_here() {
+    if !host.connection.is_local() {
         let clone = host.deployment_folder(cx.deployment.id).join(FOLDER);
-        outline::fetch(&host.place, &clone, also.map(DockerfilePath::as_str), &folder, &cx.cancel).await?;
+        outline::fetch(&host.connection, &clone, also.map(DockerfilePath::as_str), &folder, &cx.cancel).await?;
     }
     Ok(folder)
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::install_ingress::InstallIngress;
 use super::remove_alias;
 use super::request_certificate::host;
-use super::{Act, StepContext, StepError};
+use super::{StepAction, StepContext, StepError};
 use crate::id::Region;
 use crate::store::record::Host;
 use crate::tool::terraform::{Terraform, module};
@@ -25,7 +25,7 @@ pub struct AliasCreated {
     pub host: Host,
 }
 
-impl Act for CreateAlias {
+impl StepAction for CreateAlias {
     const NAME: &'static str = "create_alias";
     type Output = AliasCreated;
 

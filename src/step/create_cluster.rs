@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Act, StepContext, StepError};
+use super::{StepAction, StepContext, StepError};
 use crate::event::Failure;
 use crate::id::ClusterName;
-use crate::tool::place::Place;
+use crate::tool::connection::Connection;
 
 /// File in the target's folder with the container ids of the nodes that this server made.
 const NODES: &str = "nodes";
@@ -24,7 +24,7 @@ pub struct Ready {
     pub made: bool,
 }
 
-impl Act for CreateCluster {
+impl StepAction for CreateCluster {
     const NAME: &'static str = "create_cluster";
     type Output = Ready;
 
@@ -114,12 +114,12 @@ impl CreateCluster {
         let host = cx.host().await?;
         let (folder, calls) = (host.target_folder(cx.target.id), cx.calls_on(&host));
         let nodes_file = cx.target_folder().join(NODES);
-        Place::Here.remove_file(&nodes_file).await?;
+        Connection::Local.remove_file(&nodes_file).await?;
         host.kind.create_cluster(&self.cluster, &folder, &calls, &cx.lines, &cx.cancel).await?;
         let nodes = host.docker.nodes_of_cluster(self.cluster.as_str()).await?;
         let ids: Vec<&str> = nodes.iter().map(|node| node.id.as_str()).collect();
         // Without it the cluster counts as ours by its name alone.
-        let _ = Place::Here.write(&nodes_file, ids.join("\n").as_bytes()).await;
+        let _ = Connection::Local.write(&nodes_file, ids.join("\n").as_bytes()).await;
         self.readiness(cx).await?;
         Ok(Ready { made: true })
     }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::create_cluster::is_made_anew;
 use super::remove_application::Removed;
-use super::{Act, StepContext, StepError};
+use super::{StepAction, StepContext, StepError};
 use crate::id::ClusterName;
 
 /// Deletes the local cluster, when this server made it and nothing else uses it.
@@ -16,7 +16,7 @@ pub struct DeleteCluster {
     pub asked: bool,
 }
 
-impl Act for DeleteCluster {
+impl StepAction for DeleteCluster {
     const NAME: &'static str = "delete_cluster";
     type Output = Removed;
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::account::expect_owner_of_cluster;
 use super::remove_application::Removed;
 use super::uninstall_ingress::clear_balancers;
-use super::{Act, StepContext, StepError};
+use super::{StepAction, StepContext, StepError};
 use crate::event::Failure;
 use crate::id::Region;
 use crate::tool::terraform::{Terraform, module};
@@ -17,7 +17,7 @@ pub struct DestroyCluster {
     pub region: Region,
 }
 
-impl Act for DestroyCluster {
+impl StepAction for DestroyCluster {
     const NAME: &'static str = "destroy_cluster";
     type Output = Removed;
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::account::expect_owner;
 use super::remove_application::Removed;
-use super::{Act, StepContext, StepError};
+use super::{StepAction, StepContext, StepError};
 use crate::cloud::aws::Aws;
 use crate::cloud::aws::leftover::{Kind, Resource};
 use crate::event::Failure;
@@ -18,7 +18,7 @@ pub struct DestroyInstance {
     pub region: Region,
 }
 
-impl Act for DestroyInstance {
+impl StepAction for DestroyInstance {
     const NAME: &'static str = "destroy_instance";
     type Output = Removed;
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::provision_repository::repository_name;
 use super::remove_application::Removed;
-use super::{Act, StepContext, StepError};
+use super::{StepAction, StepContext, StepError};
 use crate::id::Region;
 use crate::tool::terraform::{Terraform, module};
 
@@ -15,7 +15,7 @@ pub struct DestroyRepository {
     pub region: Region,
 }
 
-impl Act for DestroyRepository {
+impl StepAction for DestroyRepository {
     const NAME: &'static str = "destroy_repository";
     type Output = Removed;
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::account::{cluster_gone, expect_owner_of_cluster};
-use super::{Act, StepContext, StepError};
+use super::{StepAction, StepContext, StepError};
 use crate::store::record::EksCluster;
 
 /// Looks whether the EKS cluster of a deployment is there and works.
@@ -17,7 +17,7 @@ pub struct ClusterFound {
     pub cluster: EksCluster,
 }
 
-impl Act for FindCluster {
+impl StepAction for FindCluster {
     const NAME: &'static str = "find_cluster";
     type Output = ClusterFound;
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::account::expect_owner;
 use super::provision_instance::{Fate, fate, gone, unrecorded};
-use super::{Act, StepContext, StepError};
+use super::{StepAction, StepContext, StepError};
 use crate::secret::private_key::private_key;
 use crate::store::record::Instance;
 
@@ -19,7 +19,7 @@ pub struct Found {
     pub instance: Instance,
 }
 
-impl Act for FindInstance {
+impl StepAction for FindInstance {
     const NAME: &'static str = "find_instance";
     type Output = Found;
 

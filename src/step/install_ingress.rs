@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::await_certificate::AwaitCertificate;
 use super::uninstall_ingress::uninstall;
-use super::{Act, StepContext, StepError};
+use super::{StepAction, StepContext, StepError};
 use crate::cloud::aws::balancer::Balancer;
 use crate::cloud::aws::{Aws, TARGET_TAG};
 use crate::cloud::kube::Kube;
@@ -20,7 +20,7 @@ use crate::event::Failure;
 use crate::id::{Region, cluster_on_instance, short_hash};
 use crate::store::record::EksCluster;
 use crate::tool::helm::Helm;
-use crate::tool::place::Place;
+use crate::tool::connection::Connection;
 
 /// Name of the release.
 pub(super) const RELEASE: &str = "nginx-ingress";
@@ -53,7 +53,7 @@ pub struct IngressInstalled {
     pub made: bool,
 }
 
-impl Act for InstallIngress {
+impl StepAction for InstallIngress {
     const NAME: &'static str = "install_ingress";
     type Output = IngressInstalled;
 
@@ -141,7 +141,7 @@ impl InstallIngress {
 
     /// Whether this operation called helm when no application with an ingress was there yet.
     async fn has_begun(&self, cx: &StepContext) -> Result<bool, StepError> {
-        Ok(Place::Here.has_begun(&cx.calls_folder(), "helm-upgrade").await?)
+        Ok(Connection::Local.has_begun(&cx.calls_folder(), "helm-upgrade").await?)
     }
 }
 
@@ -204,7 +204,7 @@ pub(super) async fn helm(cx: &StepContext, aws: &Aws, cluster: &EksCluster) -> R
     use base64::Engine;
     let authority = base64::engine::general_purpose::STANDARD.decode(&cluster.authority).unwrap_or_default();
     let file = cx.target_folder().join("authority.pem");
-    Place::Here.write(&file, &authority).await?;
+    Connection::Local.write(&file, &authority).await?;
     let file = tokio::fs::canonicalize(&file).await.unwrap_or(file);
     Ok(Helm::new(&cx.settings, &cluster.endpoint, &file, aws.tokens(&cluster.name).sign()?))
 }
@@ -218,7 +218,7 @@ pub(super) async fn install(
 ) -> Result<(), StepError> {
     let (text, _) = values(cx, certificate)?;
     let file = cx.target_folder().join("ingress.json");
-    Place::Here.write(&file, text.as_bytes()).await?;
+    Connection::Local.write(&file, text.as_bytes()).await?;
     let file = tokio::fs::canonicalize(&file).await.unwrap_or(file);
     let (helm, calls) = (helm(cx, aws, cluster).await?, cx.calls_folder());
     helm.install(RELEASE, NAMESPACE, &cx.settings.ingress, &file, &calls, &cx.lines, &cx.cancel).await?;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::build_image::BuildImage;
-use super::{Act, StepContext, StepError};
+use super::{StepAction, StepContext, StepError};
 use crate::cloud::docker::{self, DockerError};
 use crate::event::Failure;
 use crate::host::Host;
@@ -42,7 +42,7 @@ impl Loaded {
     }
 }
 
-impl Act for LoadImage {
+impl StepAction for LoadImage {
     const NAME: &'static str = "load_image";
     type Output = Loaded;
 
@@ -147,7 +147,7 @@ pub(super) async fn load_on_nodes(
 }
 
 async fn load_on_node(cx: &StepContext, host: &Host, image: &ImageRef, node: &str) -> Result<Loaded, WorkError> {
-    if host.place.is_here() {
+    if host.connection.is_local() {
         let loaded = host.docker.load_into_node(image, node, &cx.lines, &cx.cancel).await?;
         let docker::load::Loaded { bytes_sent, layers_sent, layers_present } = loaded;
         return Ok(Loaded { bytes_sent, layers_sent, layers_present });

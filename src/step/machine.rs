@@ -5,7 +5,7 @@ use super::destroy_instance::DestroyInstance;
 use super::find_instance::FindInstance;
 use super::provision_instance::{Fate, ProvisionInstance, fate, gone};
 use super::verify_account::VerifyAccount;
-use super::{Act, StepContext, StepError};
+use super::{StepAction, StepContext, StepError};
 use crate::event::Failure;
 use crate::id::Mode;
 use crate::store::record::Instance;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::analyse_repository::AnalyseRepository;
 use super::build_image::BuildImage;
 use super::load_image::{Loaded, load_on_nodes};
-use super::{Act, StepContext, StepError};
+use super::{StepAction, StepContext, StepError};
 use crate::id::{ClusterName, ImageRef};
 
 /// Brings the base image onto the cluster's nodes while the build still runs. Only a shortcut: it never fails a plan.
@@ -17,7 +17,7 @@ pub struct PreloadBaseImage {
     pub build: BuildImage,
 }
 
-impl Act for PreloadBaseImage {
+impl StepAction for PreloadBaseImage {
     const NAME: &'static str = "preload_base_image";
     type Output = Loaded;
 
@@ -35,7 +35,7 @@ impl Act for PreloadBaseImage {
 
     async fn check(&self, cx: &StepContext) -> Result<Option<Loaded>, StepError> {
         // On another machine an image goes to the node as a whole: its base would go there twice.
-        if !cx.host().await?.place.is_here() {
+        if !cx.host().await?.connection.is_local() {
             return Ok(Some(Loaded::default()));
         }
         // An image that is built already is loaded as a whole, or is there.

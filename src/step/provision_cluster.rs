@@ -8,13 +8,13 @@ use serde_json::json;
 use super::account::expect_owner_of_cluster;
 use super::check_hosted_account::CheckHostedAccount;
 use super::destroy_cluster::destroy;
-use super::{Act, StepContext, StepError};
+use super::{StepAction, StepContext, StepError};
 use crate::cloud::aws::eks::DescribedCluster;
 use crate::cloud::aws::{Aws, OPERATION_TAG, TARGET_TAG};
 use crate::event::Failure;
 use crate::id::Region;
 use crate::store::record::{EksCluster, Target};
-use crate::tool::place::Place;
+use crate::tool::connection::Connection;
 use crate::tool::terraform::{Terraform, module};
 
 /// How often EKS is asked while the cluster comes up.
@@ -44,7 +44,7 @@ pub struct ClusterProvisioned {
     pub alone: bool,
 }
 
-impl Act for ProvisionCluster {
+impl StepAction for ProvisionCluster {
     const NAME: &'static str = "provision_cluster";
     type Output = ClusterProvisioned;
 
@@ -233,7 +233,7 @@ fn in_use(cx: &StepContext, region: &Region, found: &DescribedCluster) -> Result
 
 /// Whether an earlier attempt or server of this operation began to make something.
 async fn has_begun(cx: &StepContext, target: &Target) -> Result<bool, StepError> {
-    Ok(target.made_here && Place::Here.has_begun(&cx.calls_folder(), "terraform-init").await?)
+    Ok(target.made_here && Connection::Local.has_begun(&cx.calls_folder(), "terraform-init").await?)
 }
 
 async fn is_alone(cx: &StepContext) -> Result<bool, StepError> {
@@ -255,6 +255,6 @@ async fn write_kubeconfig(cx: &StepContext, cluster: &EksCluster) -> Result<(), 
         "users": [{"name": name, "user": {"exec": exec}}],
     });
     let text = serde_json::to_string_pretty(&config).unwrap_or_default();
-    Place::Here.write(&cx.target_folder().join(KUBECONFIG), text.as_bytes()).await?;
+    Connection::Local.write(&cx.target_folder().join(KUBECONFIG), text.as_bytes()).await?;
     Ok(())
 }

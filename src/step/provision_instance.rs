@@ -5,14 +5,14 @@ use serde_json::json;
 
 use super::check_account::{CheckAccount, Checked};
 use super::destroy_instance::{destroy, remove_tagged};
-use super::{Act, StepContext, StepError};
+use super::{StepAction, StepContext, StepError};
 use crate::cloud::aws::instance::Described;
 use crate::cloud::aws::leftover::{Kind, Resource};
 use crate::cloud::aws::{Aws, OPERATION_TAG, TARGET_TAG};
 use crate::event::Failure;
 use crate::id::{KeyPairName, Region};
 use crate::store::record::{Instance, Target};
-use crate::tool::place::Place;
+use crate::tool::connection::Connection;
 use crate::tool::terraform::{Terraform, Workspace, module};
 
 /// Makes sure that the EC2 instance is there and runs. Deployments that arrive together make one.
@@ -51,7 +51,7 @@ pub(super) enum Fate {
     Gone,
 }
 
-impl Act for ProvisionInstance {
+impl StepAction for ProvisionInstance {
     const NAME: &'static str = "provision_instance";
     type Output = Provisioned;
 
@@ -209,7 +209,7 @@ impl ProvisionInstance {
 /// Whether an earlier attempt or server of this operation began to make something. The lock does not tell: it may have
 /// been given back by one whose success did not get on record any more.
 async fn has_begun(cx: &StepContext, target: &Target) -> Result<bool, StepError> {
-    Ok(target.made_here && Place::Here.has_begun(&cx.calls_folder(), "terraform-init").await?)
+    Ok(target.made_here && Connection::Local.has_begun(&cx.calls_folder(), "terraform-init").await?)
 }
 
 async fn is_alone(cx: &StepContext) -> Result<bool, StepError> {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::destroy_repository::destroy;
-use super::{Act, StepContext, StepError};
+use super::{StepAction, StepContext, StepError};
 use crate::cloud::aws::{OPERATION_TAG, TARGET_TAG};
 use crate::id::{Region, short_hash};
 use crate::tool::terraform::{Terraform, module};
@@ -31,7 +31,7 @@ struct Outputs {
     repository_url: String,
 }
 
-impl Act for ProvisionRepository {
+impl StepAction for ProvisionRepository {
     const NAME: &'static str = "provision_repository";
     type Output = EcrRepository;
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::apply_application::{Applied, ApplyApplication};
 use super::remove_application::Removed;
 use super::remove_images::remove_image;
-use super::{Act, StepContext, StepError};
+use super::{StepAction, StepContext, StepError};
 use crate::id::{ClusterName, ImageRef, Mode};
 use crate::store::record::Version;
 
@@ -18,7 +18,7 @@ pub struct PruneVersions {
     pub cluster: ClusterName,
 }
 
-impl Act for PruneVersions {
+impl StepAction for PruneVersions {
     const NAME: &'static str = "prune_versions";
     type Output = Removed;
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::build_image::BuildImage;
 use super::provision_repository::{ProvisionRepository, repository_name};
-use super::{Act, StepContext, StepError};
+use super::{StepAction, StepContext, StepError};
 use crate::event::Failure;
 use crate::id::{ImageRef, Region};
 
@@ -26,7 +26,7 @@ pub struct Pushed {
     pub layers_present: usize,
 }
 
-impl Act for PushImage {
+impl StepAction for PushImage {
     const NAME: &'static str = "push_image";
     type Output = Pushed;
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::install_ingress::{Front, install, own_certificate, service_of_ours, until_served};
 use super::remove_application::Removed;
-use super::{Act, StepContext, StepError};
+use super::{StepAction, StepContext, StepError};
 use crate::id::{Region, cluster_on_instance};
 
 /// Takes the application's certificate off the load balancer that it shares with others.
@@ -14,7 +14,7 @@ pub struct ReleaseIngress {
     pub region: Region,
 }
 
-impl Act for ReleaseIngress {
+impl StepAction for ReleaseIngress {
     const NAME: &'static str = "release_ingress";
     type Output = Removed;
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::remove_application::Removed;
-use super::{Act, StepContext, StepError};
+use super::{StepAction, StepContext, StepError};
 use crate::id::Region;
 use crate::tool::terraform::{Terraform, module};
 
@@ -14,7 +14,7 @@ pub struct RemoveAlias {
     pub region: Region,
 }
 
-impl Act for RemoveAlias {
+impl StepAction for RemoveAlias {
     const NAME: &'static str = "remove_alias";
     type Output = Removed;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Act, StepContext, StepError};
+use super::{StepAction, StepContext, StepError};
 use crate::cloud::kube::delete::NamespaceFate;
 use crate::id::ClusterName;
 
@@ -33,7 +33,7 @@ impl Removed {
     }
 }
 
-impl Act for RemoveApplication {
+impl StepAction for RemoveApplication {
     const NAME: &'static str = "remove_application";
     type Output = Removed;
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::remove_application::Removed;
-use super::{Act, StepContext, StepError};
+use super::{StepAction, StepContext, StepError};
 use crate::id::Region;
 use crate::tool::terraform::{Terraform, module};
 
@@ -14,7 +14,7 @@ pub struct RemoveCertificate {
     pub region: Region,
 }
 
-impl Act for RemoveCertificate {
+impl StepAction for RemoveCertificate {
     const NAME: &'static str = "remove_certificate";
     type Output = Removed;
 

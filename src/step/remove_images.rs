@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::build_image::{PREFIX, REVISION, SOURCE};
 use super::clone_repository::FOLDER;
 use super::remove_application::Removed;
-use super::{Act, StepContext, StepError};
+use super::{StepAction, StepContext, StepError};
 use crate::id::{ClusterName, CommitId, ImageRef, Mode};
 use crate::store::record::Version;
 
@@ -18,7 +18,7 @@ pub struct RemoveImages {
     pub cluster: ClusterName,
 }
 
-impl Act for RemoveImages {
+impl StepAction for RemoveImages {
     const NAME: &'static str = "remove_images";
     type Output = Removed;
 
@@ -69,7 +69,7 @@ async fn never_run(cx: &StepContext) -> Result<Vec<ImageRef>, StepError> {
     // git writes the commit there; without a clone nothing was built.
     let host = cx.host().await?;
     let head = host.deployment_folder(cx.deployment.id).join(FOLDER).join(".git/HEAD");
-    let head = host.place.read(&head).await?.unwrap_or_default();
+    let head = host.connection.read(&head).await?.unwrap_or_default();
     let Ok(commit) = CommitId::parse(head.trim()) else { return Ok(Vec::new()) };
     of_commit(cx, &commit).await
 }

@@ -3,16 +3,16 @@
 use serde::{Deserialize, Serialize};
 
 use super::remove_application::Removed;
-use super::{Act, StepContext, StepError};
+use super::{StepAction, StepContext, StepError};
 use crate::event::Failure;
 use crate::tool::ToolError;
-use crate::tool::place::Place;
+use crate::tool::connection::Connection;
 
 /// Removes the deployment's folder from the workspace.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RemoveWorkspace {}
 
-impl Act for RemoveWorkspace {
+impl StepAction for RemoveWorkspace {
     const NAME: &'static str = "remove_workspace";
     type Output = Removed;
 
@@ -43,10 +43,10 @@ pub(super) async fn remove_folders(cx: &StepContext) -> Result<Vec<String>, Step
         Ok(false)
     } else {
         let host = cx.host().await?;
-        host.place.remove_folder(&host.deployment_folder(cx.deployment.id)).await
+        host.connection.remove_folder(&host.deployment_folder(cx.deployment.id)).await
     };
     // Of a clone on another machine an outline is here.
-    let here = Place::Here.remove_folder(&cx.deployment_folder()).await;
+    let here = Connection::Local.remove_folder(&cx.deployment_folder()).await;
     match (there, here) {
         (Ok(there), Ok(here)) => {
             Ok(if there || here { vec!["clone of the repository".to_owned()] } else { Vec::new() })

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::check_hosted_account::CheckHostedAccount;
 use super::remove_certificate;
-use super::{Act, StepContext, StepError};
+use super::{StepAction, StepContext, StepError};
 use crate::cloud::aws::{OPERATION_TAG, TARGET_TAG};
 use crate::event::Failure;
 use crate::id::Region;
@@ -34,7 +34,7 @@ struct Outputs {
     certificate_arn: String,
 }
 
-impl Act for RequestCertificate {
+impl StepAction for RequestCertificate {
     const NAME: &'static str = "request_certificate";
     type Output = CertificateRequested;
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Act, StepContext, StepError};
+use super::{StepAction, StepContext, StepError};
 use crate::id::ClusterName;
 
 /// Sets the number of replicas.
@@ -23,7 +23,7 @@ pub struct Scaled {
     pub changed: bool,
 }
 
-impl Act for ScaleApplication {
+impl StepAction for ScaleApplication {
     const NAME: &'static str = "scale_application";
     type Output = Scaled;
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::install_ingress::{NAMESPACE, RELEASE, helm};
 use super::remove_application::Removed;
-use super::{Act, StepContext, StepError};
+use super::{StepAction, StepContext, StepError};
 use crate::cloud::aws::{Aws, balancer::Balancer};
 use crate::event::Failure;
 use crate::id::{Region, cluster_on_instance};
@@ -25,7 +25,7 @@ pub struct UninstallIngress {
     pub whole_cluster: bool,
 }
 
-impl Act for UninstallIngress {
+impl StepAction for UninstallIngress {
     const NAME: &'static str = "uninstall_ingress";
     type Output = Removed;
 

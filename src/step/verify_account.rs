@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::remove_application::Removed;
-use super::{Act, StepContext, StepError};
+use super::{StepAction, StepContext, StepError};
 use crate::cloud::aws::leftover::Resource;
 use crate::event::Failure;
 use crate::id::{Mode, Region};
@@ -15,7 +15,7 @@ pub struct VerifyAccount {
     pub region: Region,
 }
 
-impl Act for VerifyAccount {
+impl StepAction for VerifyAccount {
     const NAME: &'static str = "verify_account";
     type Output = Removed;
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::apply_application::ApplyApplication;
 use super::create_alias::CreateAlias;
 use super::install_ingress::InstallIngress;
-use super::{Act, StepContext, StepError};
+use super::{StepAction, StepContext, StepError};
 use crate::config::value::KindNetwork;
 use crate::event::Failure;
 use crate::id::{ClusterName, Mode};
@@ -40,7 +40,7 @@ pub struct Verified {
     pub http_status: Option<u16>,
 }
 
-impl Act for VerifyApplication {
+impl StepAction for VerifyApplication {
     const NAME: &'static str = "verify_application";
     type Output = Verified;
 

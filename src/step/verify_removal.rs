@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::remove_application::Removed;
 use super::remove_images::remove_free;
-use super::{Act, StepContext, StepError};
+use super::{StepAction, StepContext, StepError};
 use crate::event::Failure;
 use crate::id::ClusterName;
 
@@ -15,7 +15,7 @@ pub struct VerifyRemoval {
     pub cluster: ClusterName,
 }
 
-impl Act for VerifyRemoval {
+impl StepAction for VerifyRemoval {
     const NAME: &'static str = "verify_removal";
     type Output = Removed;
 
@@ -46,7 +46,7 @@ impl Act for VerifyRemoval {
                 left.push(format!("image `{}`", version.image));
             }
         }
-        let is_on_host = host.place.exists(&host.deployment_folder(cx.deployment.id)).await?;
+        let is_on_host = host.connection.exists(&host.deployment_folder(cx.deployment.id)).await?;
         if is_on_host || cx.deployment_folder().exists() {
             left.push("clone of the repository".to_owned());
         }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::nodes::grow;
-use super::{Act, StepContext, StepError};
+use super::{StepAction, StepContext, StepError};
 use crate::cloud::kube::exec::RunningContainer;
 use crate::cloud::kube::rollout::RolloutFailure;
 use crate::diagnosis;
@@ -23,7 +23,7 @@ pub struct RolledOut {
     pub ready: u32,
 }
 
-impl Act for WaitForRollout {
+impl StepAction for WaitForRollout {
     const NAME: &'static str = "wait_for_rollout";
     type Output = RolledOut;
 

@@ -81,7 +81,7 @@ fn group_is_alive(group: i32) -> bool {
 
 impl Call {
     /// [`Call::run_durably`] on this machine.
-    pub(super) async fn work_here(
+    pub(super) async fn supervise_locally(
         &self,
         folder: &Path,
         name: &str,
@@ -168,8 +168,8 @@ pub(super) fn has_begun(folder: &Path, name: &str) -> bool {
     folder.join(format!("{name}.out")).exists()
 }
 
-/// [`Place::settle`](super::place::Place::settle) on this machine.
-pub(super) async fn settle(
+/// [`Connection::await_orphans`](super::connection::Connection::await_orphans) on this machine.
+pub(super) async fn await_orphans(
     folder: &Path,
     limit: Duration,
     lines: &Lines,
@@ -318,8 +318,8 @@ mod tests {
             call.run_durably(self.folder.path(), "call", &self.lines(), &self.cancel).await
         }
 
-        async fn settle(&self, limit: Duration) {
-            settle(self.folder.path(), limit, &self.lines(), &self.cancel).await.unwrap();
+        async fn await_orphans(&self, limit: Duration) {
+            await_orphans(self.folder.path(), limit, &self.lines(), &self.cancel).await.unwrap();
         }
 
         fn file(&self, name: &str) -> String {
@@ -427,7 +427,7 @@ mod tests {
         };
 
         assert!(process.unwrap().is_running() && !done.exists());
-        world.settle(Duration::from_secs(30)).await;
+        world.await_orphans(Duration::from_secs(30)).await;
 
         assert_eq!(world.file("done"), "over\n");
         assert_eq!(world.file("call.pid"), "");
@@ -441,7 +441,7 @@ mod tests {
             () = world.until(|world| world.process().is_some()) => world.process(),
         };
 
-        world.settle(Duration::from_millis(50)).await;
+        world.await_orphans(Duration::from_millis(50)).await;
 
         assert!(!process.unwrap().is_running());
     }
@@ -463,7 +463,7 @@ mod tests {
             } => (),
         }
 
-        world.settle(Duration::ZERO).await;
+        world.await_orphans(Duration::ZERO).await;
 
         assert_eq!(world.file("stops"), "stop\n");
         assert_eq!(world.file("call.pid"), "");
@@ -502,7 +502,7 @@ mod tests {
         )
         .unwrap();
 
-        world.settle(Duration::ZERO).await;
+        world.await_orphans(Duration::ZERO).await;
 
         assert!(!record.exists());
     }

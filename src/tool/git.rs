@@ -21,7 +21,7 @@ use crate::event::Lines;
 use crate::id::{CommitId, GitRef, RepositoryUrl};
 use crate::tool::git::clone::Clone;
 use crate::tool::git::refs::{Meaning, Refs};
-use crate::tool::place::Place;
+use crate::tool::connection::Connection;
 use crate::tool::{Call, Output, ToolError};
 
 mod clone;
@@ -70,7 +70,7 @@ const SAFE: [(&str, &str); 14] = [
 /// The git program with the limits of the settings.
 #[derive(Debug, Clone)]
 pub struct Git {
-    place: Place,
+    connection: Connection,
     program: PathBuf,
     authorities: Option<Authorities>,
     allowed_hosts: Vec<AllowedHost>,
@@ -129,23 +129,23 @@ impl Git {
             is_there: Arc::new(OnceCell::new_with(Some(()))),
         };
         Self {
-            place: Place::Here,
+            connection: Connection::Local,
             program: settings.git.program.clone(),
             authorities: settings.git.ssl_cainfo.as_ref().map(here),
-            ..Self::at(settings, Place::Here, &settings.store.workspace)
+            ..Self::at(settings, Connection::Local, &settings.store.workspace)
         }
     }
 
     /// The git of another machine, with the limits of the settings; `workspace` is where it keeps things there.
     #[must_use]
-    pub fn at(settings: &Settings, place: Place, workspace: &Path) -> Self {
+    pub fn at(settings: &Settings, connection: Connection, workspace: &Path) -> Self {
         let there = |path: &PathBuf| Authorities {
             here: path.clone(),
             there: workspace.join("git_authorities.pem"),
             is_there: Arc::default(),
         };
         Self {
-            place,
+            connection,
             program: "git".into(),
             authorities: settings.git.ssl_cainfo.as_ref().map(there),
             allowed_hosts: settings.git.allowed_hosts.clone(),
@@ -161,7 +161,7 @@ impl Git {
         let bring = async || {
             let contents = tokio::fs::read(here).await;
             let contents = contents.map_err(|source| ToolError::Files { path: here.display().to_string(), source })?;
-            self.place.write(there, &contents).await
+            self.connection.write(there, &contents).await
         };
         is_there.get_or_try_init(bring).await.map(drop).map_err(GitError::Tool)
     }
@@ -267,10 +267,10 @@ impl Git {
         cancel: &CancellationToken,
     ) -> Result<Option<CommitId>, GitError> {
         lines.progress(format!("looking for the commit `{digits}` in `{}`", source.url));
-        let made = self.place.call("mktemp").args(["-d"]).run(lines, cancel).await.map_err(GitError::Tool)?;
+        let made = self.connection.call("mktemp").args(["-d"]).run(lines, cancel).await.map_err(GitError::Tool)?;
         let directory = PathBuf::from(made.stdout.trim());
         let found = self.complete_in(&directory, source, digits, lines, cancel).await;
-        self.place.remove_folder(&directory).await.map_err(GitError::Tool)?;
+        self.connection.remove_folder(&directory).await.map_err(GitError::Tool)?;
         found
     }
 
@@ -322,8 +322,8 @@ impl Git {
         let growing = async {
             let mut shown = 0;
             loop {
-                tokio::time::sleep(MEASURE[usize::from(!self.place.is_here())]).await;
-                let size_bytes = self.place.size_of(directory).await;
+                tokio::time::sleep(MEASURE[usize::from(!self.connection.is_local())]).await;
+                let size_bytes = self.connection.size_of(directory).await;
                 if size_bytes > self.clone_max_bytes {
                     return;
                 }
@@ -336,7 +336,7 @@ impl Git {
         tokio::pin!(call);
         tokio::select! {
             ended = &mut call => {
-                let fits = self.place.size_of(directory).await <= self.clone_max_bytes;
+                let fits = self.connection.size_of(directory).await <= self.clone_max_bytes;
                 if fits { Ok(ended) } else { Err(too_large()) }
             }
             () = growing => {
@@ -351,7 +351,7 @@ impl Git {
     fn call(&self, command: &str, source: &Source<'_>) -> Call {
         let url = source.url;
         let mut call = self
-            .place
+            .connection
             .call(&self.program)
             .arg(command)
             .inherit_only(INHERITED)

@@ -14,7 +14,7 @@ use crate::config::Settings;
 use crate::config::value::{KindNetwork, PortRange};
 use crate::event::{Line, Lines};
 use crate::id::{ClusterName, ImageRef};
-use crate::tool::place::Place;
+use crate::tool::connection::Connection;
 use crate::tool::{Call, Output, ToolError};
 
 pub mod error;
@@ -31,7 +31,7 @@ const DELETE_LIMIT: Duration = Duration::from_mins(2);
 /// The kind program as the settings say.
 #[derive(Debug, Clone)]
 pub struct Kind {
-    place: Place,
+    connection: Connection,
     program: PathBuf,
     node_image: Option<ImageRef>,
     network: KindNetwork,
@@ -51,15 +51,15 @@ impl Kind {
             network: settings.kind.network,
             node_port_address: Ipv4Addr::LOCALHOST,
             docker_host: Some(settings.docker.host.to_string()),
-            ..Self::at(settings, Place::Here)
+            ..Self::at(settings, Connection::Local)
         }
     }
 
     /// The kind of another machine, with the limits of the settings. Its node ports are reached from everywhere.
     #[must_use]
-    pub fn at(settings: &Settings, place: Place) -> Self {
+    pub fn at(settings: &Settings, connection: Connection) -> Self {
         Self {
-            place,
+            connection,
             program: "kind".into(),
             node_image: settings.kind.node_image.clone(),
             network: KindNetwork::Host,
@@ -123,7 +123,7 @@ impl Kind {
     ) -> Result<(), KindError> {
         let config = folder.join("kind.json");
         let text = cluster_config(name, self.node_ports, self.node_port_address);
-        self.place.write(&config, text.as_bytes()).await.map_err(KindError::Tool)?;
+        self.connection.write(&config, text.as_bytes()).await.map_err(KindError::Tool)?;
         let wait = format!("{}s", self.timeout.as_secs());
         let mut call = self.call(["create", "cluster", "--name", name.as_str(), "--wait", &wait]);
         call = call.arg("--config").arg(config).arg("--kubeconfig").arg(folder.join("kubeconfig"));
@@ -139,7 +139,7 @@ impl Kind {
     /// # Errors
     /// [`KindError`] when the other machine cannot be reached.
     pub async fn has_begun_to_create(&self, calls: &Path) -> Result<bool, KindError> {
-        self.place.has_begun(calls, CREATION).await.map_err(KindError::Tool)
+        self.connection.has_begun(calls, CREATION).await.map_err(KindError::Tool)
     }
 
     /// Removes a cluster, also a half-made one. One that is not there is fine.
@@ -185,7 +185,7 @@ impl Kind {
     }
 
     fn call<const N: usize>(&self, args: [&str; N]) -> Call {
-        let call = self.place.call(&self.program).args(args);
+        let call = self.connection.call(&self.program).args(args);
         match &self.docker_host {
             Some(host) => call.env("DOCKER_HOST", host),
             None => call,

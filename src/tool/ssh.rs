@@ -47,7 +47,7 @@ const SOCKETS: &str = "odi-";
 const INHERITED: &[&str] = &["PATH", "HOME"];
 
 /// The fixed first program of a connection.
-const HELLO: &str = include_str!("there/hello.sh");
+const HANDSHAKE: &str = include_str!("remote/handshake.sh");
 
 /// How a machine is reached by ssh.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,7 +86,7 @@ struct Shared {
     program: PathBuf,
     address: SshAddress,
     sockets: TempDir,
-    current: Mutex<Option<Arc<Connection>>>,
+    current: Mutex<Option<Arc<Master>>>,
     sessions: Semaphore,
     count: AtomicU64,
 }
@@ -98,7 +98,7 @@ impl fmt::Debug for Ssh {
 }
 
 /// One connection for as long as it holds.
-pub(super) struct Connection {
+pub(super) struct Master {
     control: PathBuf,
     docker: PathBuf,
     home: PathBuf,
@@ -111,7 +111,7 @@ pub(super) struct Connection {
 
 /// A turn on a connection: room for one more program.
 pub(super) struct Session<'a> {
-    pub(super) connection: Arc<Connection>,
+    pub(super) connection: Arc<Master>,
     _turn: SemaphorePermit<'a>,
 }
 
@@ -213,7 +213,7 @@ impl Ssh {
     }
 
     /// The connection that holds, or a new one.
-    pub(super) async fn connection(&self) -> Result<Arc<Connection>, SshError> {
+    pub(super) async fn connection(&self) -> Result<Arc<Master>, SshError> {
         let mut current = self.0.current.lock().await;
         if let Some(connection) = current.as_ref().filter(|it| !it.ended.is_cancelled()) {
             return Ok(Arc::clone(connection));
@@ -230,7 +230,7 @@ impl Ssh {
         Ok(Session { connection: self.connection().await?, _turn: turn })
     }
 
-    async fn open(&self) -> Result<Connection, SshError> {
+    async fn open(&self) -> Result<Master, SshError> {
         let address = &self.0.address;
         let is_pinned = self.pin().await.map_err(SshError::Files)?;
         let number = self.0.count.fetch_add(1, Ordering::Relaxed);
@@ -244,7 +244,7 @@ impl Ssh {
             .arg("-L")
             .arg(joined(&docker, ":/var/run/docker.sock"))
             .arg(address.address.to_string())
-            .arg(words(HELLO, "hello", [] as [&str; 0]))
+            .arg(words(HANDSHAKE, "hello", [] as [&str; 0]))
             .input([]);
         let mut child = call.spawn().map_err(|error| self.not_started(error))?;
         let (Some(stdin), Some(stdout), Some(mut stderr)) =
@@ -275,7 +275,7 @@ impl Ssh {
             let mut sink = tokio::io::sink();
             let _ = tokio::join!(child.wait(), tokio::io::copy(&mut stdout, &mut sink), errors);
         });
-        Ok(Connection {
+        Ok(Master {
             control,
             docker,
             home: PathBuf::from(home.trim_end()),
@@ -339,7 +339,7 @@ impl Ssh {
     /// A call of ssh that runs a fixed program with these words over a connection that is there.
     pub(super) fn call_over<W: AsRef<str>>(
         &self,
-        connection: &Connection,
+        connection: &Master,
         script: &str,
         name: &str,
         arguments: impl IntoIterator<Item = W>,
@@ -349,7 +349,7 @@ impl Ssh {
 
     /// Without the master ssh would connect by itself, and nobody would see that it is gone. It is quiet: what comes on
     /// standard error is the program's.
-    fn over(&self, connection: &Connection) -> Call {
+    fn over(&self, connection: &Master) -> Call {
         self.call().args(["-q", "-o", "ControlMaster=no", "-o", "ProxyCommand=false", "-S"]).arg(&connection.control)
     }
 
@@ -369,7 +369,7 @@ impl Ssh {
     }
 }
 
-impl Connection {
+impl Master {
     /// Waits a moment for the end of the connection, and says whether it has come.
     pub(super) async fn is_over(&self) -> bool {
         tokio::time::timeout(Duration::from_secs(1), self.ended.cancelled()).await.is_ok()

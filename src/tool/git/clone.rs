@@ -40,7 +40,7 @@ impl Clone<'_> {
     }
 
     pub(super) async fn is_of_this_repository(&self) -> bool {
-        if !self.git.place.is_folder(&self.directory.join(".git")).await.unwrap_or_default() {
+        if !self.git.connection.is_folder(&self.directory.join(".git")).await.unwrap_or_default() {
             return false;
         }
         let call = self.call("config").args(["--local", "--get", "remote.origin.url"]);
@@ -52,8 +52,8 @@ impl Clone<'_> {
     }
 
     pub(super) async fn start_empty(&self) -> Result<(), GitError> {
-        self.git.place.remove_folder(self.directory).await.map_err(GitError::Tool)?;
-        self.git.place.make_folder(self.directory).await.map_err(GitError::Tool)?;
+        self.git.connection.remove_folder(self.directory).await.map_err(GitError::Tool)?;
+        self.git.connection.make_folder(self.directory).await.map_err(GitError::Tool)?;
         let format = if self.commit.as_str().len() == 64 { "sha256" } else { "sha1" };
         let call = self.call("init").args(["--quiet", "--template=", &format!("--object-format={format}")]);
         self.look(call).await?;
@@ -67,7 +67,7 @@ impl Clone<'_> {
             self.fetch(resolved).await?;
         }
         // A lock that a killed git left behind; the engine has made sure that none works here.
-        self.git.place.remove_file(&self.directory.join(".git/index.lock")).await.map_err(GitError::Tool)?;
+        self.git.connection.remove_file(&self.directory.join(".git/index.lock")).await.map_err(GitError::Tool)?;
         let checkout = self.call("checkout").args(["--quiet", "--force", "--detach", self.commit.as_str(), "--"]);
         self.durably(checkout, "checkout").await?.map_err(|error| self.error(error))?;
         self.look(self.call("clean").args(["--quiet", "-ffdx"])).await?;

@@ -1,4 +1,4 @@
-//! Sockets here whose connections end on the other machine: each is made over the connection that holds then, so the
+//! Sockets here whose connections end on the other machine: each is made over the master that holds then, so the
 //! clients behind them need not know that one broke.
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Connection, Ssh, SshError, joined};
+use super::{Master, Ssh, SshError, joined};
 use crate::event::Lines;
 use crate::tool::ToolError;
 
@@ -22,7 +22,7 @@ pub struct Forward<A> {
     _listening: AbortOnDropHandle<()>,
 }
 
-/// What a connection leads to.
+/// What a master leads to.
 #[derive(Debug, Clone, Copy)]
 enum End {
     Docker,
@@ -64,30 +64,30 @@ impl Ssh {
         Ok(Forward { at, _listening: AbortOnDropHandle::new(listening) })
     }
 
-    /// Whoever connected sees its connection close when there is none to the other machine.
+    /// Whoever connected sees its master close when there is none to the other machine.
     async fn lead(self, mut near: impl AsyncRead + AsyncWrite + Unpin, end: End) {
-        let Ok(connection) = self.connection().await else { return };
-        let Ok(mut far) = self.reach(&connection, end).await else { return };
+        let Ok(master) = self.master().await else { return };
+        let Ok(mut far) = self.reach(&master, end).await else { return };
         tokio::select! {
             _ = copy_bidirectional(&mut near, &mut far) => (),
-            () = connection.ended.cancelled() => (),
+            () = master.ended.cancelled() => (),
         }
     }
 
-    async fn reach(&self, connection: &Arc<Connection>, end: End) -> Result<UnixStream, SshError> {
+    async fn reach(&self, master: &Arc<Master>, end: End) -> Result<UnixStream, SshError> {
         let socket = match end {
-            End::Docker => connection.docker.clone(),
-            End::Port(port) => self.port(connection, port).await?,
+            End::Docker => master.docker.clone(),
+            End::Port(port) => self.port(master, port).await?,
         };
         UnixStream::connect(&socket).await.map_err(SshError::Files)
     }
 
-    /// Asks the master for a socket that leads to a port there, once per connection.
-    async fn port(&self, connection: &Connection, port: u16) -> Result<PathBuf, SshError> {
-        let socket = PathBuf::from(joined(&connection.control, &format!("-{port}")));
-        let mut ports = connection.ports.lock().await;
+    /// Asks the master for a socket that leads to a port there, once per master.
+    async fn port(&self, master: &Master, port: u16) -> Result<PathBuf, SshError> {
+        let socket = PathBuf::from(joined(&master.control, &format!("-{port}")));
+        let mut ports = master.ports.lock().await;
         if !ports.contains(&port) {
-            let ask = self.over(connection).args(["-O", "forward", "-L"]);
+            let ask = self.over(master).args(["-O", "forward", "-L"]);
             let ask = ask.arg(joined(&socket, &format!(":127.0.0.1:{port}"))).arg(self.0.address.address.to_string());
             match ask.run(&Lines::none(), &CancellationToken::new()).await {
                 Ok(_) => ports.insert(port),

@@ -19,12 +19,12 @@ use crate::tool::printed::{Kept, Splitter};
 use crate::tool::ssh::{Ssh, SshError};
 use crate::tool::{Call, Ended, GRACE, LAST_LINES, MAX_ERROR_BYTES, MAX_OUTPUT_BYTES, Output, Status, ToolError};
 
-const LOOK: &str = include_str!("there/look.sh");
-const START: &str = include_str!("there/start.sh");
-const KEEP: &str = include_str!("there/keep.sh");
-const FOLLOW: &str = include_str!("there/follow.sh");
-const LEFT: &str = include_str!("there/left.sh");
-const PUT: &str = include_str!("there/put.sh");
+const INSPECT: &str = include_str!("remote/inspect.sh");
+const START: &str = include_str!("remote/start.sh");
+const SUPERVISE: &str = include_str!("remote/supervise.sh");
+const FOLLOW: &str = include_str!("remote/follow.sh");
+const REAP: &str = include_str!("remote/reap.sh");
+const UPLOAD: &str = include_str!("remote/upload.sh");
 
 /// How long a connection that broke may take to come back.
 const RECONNECT_LIMIT: Duration = Duration::from_secs(90);
@@ -35,7 +35,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// How long the other side may take for the fixed programs themselves, beside what they run.
 const SLACK: Duration = Duration::from_secs(20);
 /// How long a file may take to get there.
-const PUT_LIMIT: Duration = Duration::from_mins(5);
+const UPLOAD_LIMIT: Duration = Duration::from_mins(5);
 /// How often it is asked whether what was left behind still works.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
 /// What [`FOLLOW`] says when a program is gone and left no status.
@@ -51,7 +51,7 @@ struct Fixed<'a> {
 
 impl Call {
     /// [`Call::run`] on another machine. A look that a broken connection took away is taken again.
-    pub(super) async fn look_there(
+    pub(super) async fn inspect_remotely(
         &self,
         ssh: &Ssh,
         lines: &Lines,
@@ -59,7 +59,7 @@ impl Call {
     ) -> Result<Ended, ToolError> {
         let mut words = vec![self.directory_there(), self.timeout.as_secs().max(1).to_string()];
         words.extend(self.words_there());
-        let fixed = Fixed { script: LOOK, words, input: self.environment_there(), timeout: self.timeout + SLACK };
+        let fixed = Fixed { script: INSPECT, words, input: self.environment_there(), timeout: self.timeout + SLACK };
         let ended = self.ask(ssh, &fixed, lines, cancel).await?;
         if ended.status == Status::Code(127) && ended.stderr.text().starts_with("there: ") {
             return Err(self.not_there(&ended.stderr));
@@ -68,7 +68,7 @@ impl Call {
     }
 
     /// [`Call::run_durably`] on another machine.
-    pub(super) async fn work_there(
+    pub(super) async fn supervise_remotely(
         &self,
         ssh: &Ssh,
         folder: &Path,
@@ -79,7 +79,7 @@ impl Call {
         let run = Uuid::now_v7().simple().to_string();
         let here = format!("{}/{name}.{run}", folder.display());
         let mut words =
-            vec![KEEP.to_owned(), folder.display().to_string(), name.to_owned(), run, self.directory_there()];
+            vec![SUPERVISE.to_owned(), folder.display().to_string(), name.to_owned(), run, self.directory_there()];
         words.extend(self.words_there());
         let start = Fixed { script: START, words, input: self.environment_there(), timeout: SLACK };
         let deadline = Instant::now() + self.timeout;
@@ -168,7 +168,7 @@ impl Call {
     async fn status_of(&self, ssh: &Ssh, here: &str) -> Result<Status, ToolError> {
         let cancel = CancellationToken::new();
         let call = Call::new("cat").arg(format!("{here}/status"));
-        let ended = call.look_there(ssh, &Lines::none(), &cancel).await?;
+        let ended = call.inspect_remotely(ssh, &Lines::none(), &cancel).await?;
         Ok(ended.stdout.text().trim().parse().map_or(Status::Unknown, Status::Code))
     }
 
@@ -213,7 +213,7 @@ impl Call {
         let mut call = ssh.call_over(&session.connection, fixed.script, "there", &fixed.words);
         call = call.input(fixed.input.clone()).timeout(fixed.timeout);
         call.redactor = self.redactor.clone();
-        let ended = match call.look_here(lines, cancel).await {
+        let ended = match call.inspect_locally(lines, cancel).await {
             Ok(ended) => ended,
             Err(ToolError::Cancelled { .. }) => return Err(ToolError::Cancelled { program: self.name() }),
             Err(ToolError::TimedOut { lines, .. }) => {
@@ -302,7 +302,7 @@ impl Stream {
 /// Writes a file on the other machine.
 pub(super) async fn put(ssh: &Ssh, path: &Path, contents: &[u8]) -> Result<(), ToolError> {
     let words = vec![path.display().to_string(), contents.len().to_string()];
-    let fixed = Fixed { script: PUT, words, input: contents.to_vec(), timeout: PUT_LIMIT };
+    let fixed = Fixed { script: UPLOAD, words, input: contents.to_vec(), timeout: UPLOAD_LIMIT };
     let call = Call::new("put");
     let ended = call.ask(ssh, &fixed, &Lines::none(), &CancellationToken::new()).await?;
     call.judge(ended.status, &ended.stdout, &ended.stderr).map(drop)
@@ -311,12 +311,12 @@ pub(super) async fn put(ssh: &Ssh, path: &Path, contents: &[u8]) -> Result<(), T
 /// Whether a call of this name was ever begun in this folder.
 pub(super) async fn has_begun(ssh: &Ssh, folder: &Path, name: &str) -> Result<bool, ToolError> {
     let call = Call::new("find").arg(folder).args(["-maxdepth", "1", "-name", &format!("{name}.*")]);
-    let ended = call.look_there(ssh, &Lines::none(), &CancellationToken::new()).await?;
+    let ended = call.inspect_remotely(ssh, &Lines::none(), &CancellationToken::new()).await?;
     Ok(!ended.stdout.text().trim().is_empty())
 }
 
 /// Waits until no program that was left behind works in a folder; after `limit` it is interrupted.
-pub(super) async fn settle(
+pub(super) async fn await_orphans(
     ssh: &Ssh,
     folder: &Path,
     limit: Duration,
@@ -341,7 +341,7 @@ async fn interrupt(ssh: &Ssh, folder: &Path, pattern: &str) -> Result<(), ToolEr
 async fn left(ssh: &Ssh, folder: &Path, pattern: &str, grace: Option<Duration>) -> Result<String, ToolError> {
     let mut words = vec![folder.display().to_string(), pattern.to_owned()];
     words.extend(grace.map(|grace| grace.as_secs().to_string()));
-    let fixed = Fixed { script: LEFT, words, input: Vec::new(), timeout: SLACK + grace.unwrap_or_default() };
+    let fixed = Fixed { script: REAP, words, input: Vec::new(), timeout: SLACK + grace.unwrap_or_default() };
     let call = Call::new("ps");
     let ended = call.ask(ssh, &fixed, &Lines::none(), &CancellationToken::new()).await?;
     call.judge(ended.status, &ended.stdout, &ended.stderr).map(|output| output.stdout)

@@ -1,4 +1,4 @@
-//! The place where programs run and their files are: this machine, or one that is reached by ssh.
+//! The connection to where programs run and their files are: this machine, or one that is reached by ssh.
 
 use std::ffi::OsStr;
 use std::io::{self, ErrorKind};
@@ -9,31 +9,31 @@ use tokio_util::sync::CancellationToken;
 
 use crate::event::Lines;
 use crate::tool::ssh::Ssh;
-use crate::tool::{Call, ToolError, durable, folder, there};
+use crate::tool::{Call, ToolError, durable, folder, remote};
 
 /// How long removing or measuring a folder may take.
 const FOLDER_LIMIT: Duration = Duration::from_mins(5);
 
 /// Where programs run. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub enum Place {
+pub enum Connection {
     /// This machine.
     #[default]
-    Here,
+    Local,
     /// A machine that is reached by ssh.
-    There(Ssh),
+     Ssh(Ssh),
 }
 
-impl Place {
-    /// A call of a program in this place.
+impl Connection {
+    /// A call of a program over this connection.
     pub fn call(&self, program: impl AsRef<OsStr>) -> Call {
         Call::new(program).at(self)
     }
 
     /// Whether it is this machine.
     #[must_use]
-    pub fn is_here(&self) -> bool {
-        matches!(self, Self::Here)
+    pub fn is_local(&self) -> bool {
+        matches!(self, Self::Local)
     }
 
     /// Makes a folder, and those above it that are not there, for its owner alone.
@@ -42,8 +42,8 @@ impl Place {
     /// [`ToolError`] with what the file system says.
     pub async fn make_folder(&self, path: &Path) -> Result<(), ToolError> {
         match self {
-            Self::Here => folder::make_private(path).map_err(|source| of_folder(path, source)),
-            Self::There(_) => self.quick(self.call("mkdir").args(["-m", "700", "-p", "--"]).arg(path)).await,
+            Self::Local => folder::make_private(path).map_err(|source| of_folder(path, source)),
+            Self::Ssh(_) => self.quick(self.call("mkdir").args(["-m", "700", "-p", "--"]).arg(path)).await,
         }
     }
 
@@ -53,8 +53,8 @@ impl Place {
     /// [`ToolError`] when the other machine cannot be reached.
     pub async fn is_folder(&self, path: &Path) -> Result<bool, ToolError> {
         match self {
-            Self::Here => Ok(path.is_dir()),
-            Self::There(_) => self.holds("-d", path).await,
+            Self::Local => Ok(path.is_dir()),
+            Self::Ssh(_) => self.holds("-d", path).await,
         }
     }
 
@@ -64,8 +64,8 @@ impl Place {
     /// [`ToolError`] when the other machine cannot be reached.
     pub async fn exists(&self, path: &Path) -> Result<bool, ToolError> {
         match self {
-            Self::Here => Ok(path.exists()),
-            Self::There(_) => self.holds("-e", path).await,
+            Self::Local => Ok(path.exists()),
+            Self::Ssh(_) => self.holds("-e", path).await,
         }
     }
 
@@ -83,12 +83,12 @@ impl Place {
     /// [`ToolError`] with what the file system says.
     pub async fn remove_folder(&self, path: &Path) -> Result<bool, ToolError> {
         match self {
-            Self::Here => match tokio::fs::remove_dir_all(path).await {
+            Self::Local => match tokio::fs::remove_dir_all(path).await {
                 Ok(()) => Ok(true),
                 Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
                 Err(error) => Err(of_folder(path, error)),
             },
-            Self::There(_) => {
+            Self::Ssh(_) => {
                 let was_there = self.exists(path).await?;
                 self.quick(self.call("rm").args(["-rf", "--"]).arg(path)).await?;
                 Ok(was_there)
@@ -102,11 +102,11 @@ impl Place {
     /// [`ToolError`] with what the file system says.
     pub async fn remove_file(&self, path: &Path) -> Result<(), ToolError> {
         match self {
-            Self::Here => match tokio::fs::remove_file(path).await {
+            Self::Local => match tokio::fs::remove_file(path).await {
                 Err(error) if error.kind() != ErrorKind::NotFound => Err(of_folder(path, error)),
                 _ => Ok(()),
             },
-            Self::There(_) => self.quick(self.call("rm").args(["-f", "--"]).arg(path)).await,
+            Self::Ssh(_) => self.quick(self.call("rm").args(["-f", "--"]).arg(path)).await,
         }
     }
 
@@ -116,8 +116,8 @@ impl Place {
     /// [`ToolError`] with what the file system says.
     pub async fn write(&self, path: &Path, contents: &[u8]) -> Result<(), ToolError> {
         match self {
-            Self::Here => write_here(path, contents).await.map_err(|source| of_folder(path, source)),
-            Self::There(ssh) => there::put(ssh, path, contents).await,
+            Self::Local => write_here(path, contents).await.map_err(|source| of_folder(path, source)),
+            Self::Ssh(ssh) => remote::put(ssh, path, contents).await,
         }
     }
 
@@ -127,12 +127,12 @@ impl Place {
     /// [`ToolError`] with what the file system says.
     pub async fn read(&self, path: &Path) -> Result<Option<String>, ToolError> {
         match self {
-            Self::Here => match tokio::fs::read_to_string(path).await {
+            Self::Local => match tokio::fs::read_to_string(path).await {
                 Ok(text) => Ok(Some(text)),
                 Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
                 Err(error) => Err(of_folder(path, error)),
             },
-            Self::There(_) => {
+            Self::Ssh(_) => {
                 let call = self.call("cat").arg("--").arg(path);
                 match call.run(&Lines::none(), &CancellationToken::new()).await {
                     Ok(output) => Ok(Some(output.stdout)),
@@ -146,8 +146,8 @@ impl Place {
     /// The bytes of all files below a folder; what vanishes meanwhile does not count, links are not followed.
     pub async fn size_of(&self, path: &Path) -> u64 {
         match self {
-            Self::Here => size_here(path.to_owned()).await,
-            Self::There(_) => {
+            Self::Local => size_here(path.to_owned()).await,
+            Self::Ssh(_) => {
                 let call = self.call("du").args(["-s", "-B1", "--"]).arg(path).timeout(FOLDER_LIMIT);
                 let printed = call.run(&Lines::none(), &CancellationToken::new()).await;
                 let size = printed.ok().and_then(|output| output.stdout.split_whitespace().next()?.parse().ok());
@@ -160,7 +160,7 @@ impl Place {
     ///
     /// # Errors
     /// When the folder cannot be read.
-    pub async fn settle(
+    pub async fn await_orphans(
         &self,
         folder: &Path,
         limit: Duration,
@@ -168,10 +168,10 @@ impl Place {
         cancel: &CancellationToken,
     ) -> Result<(), ToolError> {
         match self {
-            Self::Here => {
-                durable::settle(folder, limit, lines, cancel).await.map_err(|source| of_folder(folder, source))
+            Self::Local => {
+                durable::await_orphans(folder, limit, lines, cancel).await.map_err(|source| of_folder(folder, source))
             }
-            Self::There(ssh) => there::settle(ssh, folder, limit, lines, cancel).await,
+            Self::Ssh(ssh) => remote::await_orphans(ssh, folder, limit, lines, cancel).await,
         }
     }
 
@@ -181,8 +181,8 @@ impl Place {
     /// [`ToolError`] when the other machine cannot be reached.
     pub async fn has_begun(&self, folder: &Path, name: &str) -> Result<bool, ToolError> {
         match self {
-            Self::Here => Ok(durable::has_begun(folder, name)),
-            Self::There(ssh) => there::has_begun(ssh, folder, name).await,
+            Self::Local => Ok(durable::has_begun(folder, name)),
+            Self::Ssh(ssh) => remote::has_begun(ssh, folder, name).await,
         }
     }
 

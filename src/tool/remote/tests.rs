@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::event::Line;
-use crate::tool::place::Place;
+use crate::tool::connection::Connection;
 use crate::tool::ssh::SshAddress;
 
 /// Runs the last argument as the other side's shell would. `cut` ends connections and keeps new ones from being made,
@@ -41,7 +41,7 @@ wait "$child"
 
 struct World {
     folder: TempDir,
-    place: Place,
+    connection: Connection,
     said: Arc<Mutex<Vec<Line>>>,
     cancel: CancellationToken,
 }
@@ -66,8 +66,8 @@ impl World {
             alias: "i-1".to_owned(),
             host_keys: vec!["ssh-ed25519 AAAA".to_owned()],
         };
-        let place = Place::There(Ssh::new(&program, address).unwrap());
-        Self { folder, place, said: Arc::default(), cancel: CancellationToken::new() }
+        let connection = Connection::Ssh(Ssh::new(&program, address).unwrap());
+        Self { folder, connection, said: Arc::default(), cancel: CancellationToken::new() }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -88,7 +88,7 @@ impl World {
     }
 
     fn shell(&self, script: &str) -> Call {
-        self.place.call("sh").args(["-c", script])
+        self.connection.call("sh").args(["-c", script])
     }
 
     async fn look(&self, call: Call) -> Result<Output, ToolError> {
@@ -99,9 +99,9 @@ impl World {
         call.run_durably(&self.path("calls of a step"), "call", &self.lines(), &self.cancel).await
     }
 
-    async fn settle(&self, limit: Duration) {
+    async fn await_orphans(&self, limit: Duration) {
         let folder = self.path("calls of a step");
-        self.place.settle(&folder, limit, &self.lines(), &self.cancel).await.unwrap();
+        self.connection.await_orphans(&folder, limit, &self.lines(), &self.cancel).await.unwrap();
     }
 
     async fn until(&self, what: impl Fn(&Self) -> bool) {
@@ -126,8 +126,8 @@ async fn words_stay_words_whatever_is_in_them() {
     let world = World::new();
     let words = ["a b", "$(id)", "it's", "-n", "", "*", "two\nlines", "\\", "\"q\""];
 
-    let looked = world.look(world.place.call("printf").arg("<%s>").args(words)).await.unwrap();
-    let worked = world.work(world.place.call("printf").arg("<%s>").args(words)).await.unwrap();
+    let looked = world.look(world.connection.call("printf").arg("<%s>").args(words)).await.unwrap();
+    let worked = world.work(world.connection.call("printf").arg("<%s>").args(words)).await.unwrap();
 
     let expected: String = words.iter().map(|word| format!("<{word}>")).collect();
     assert_eq!((looked.stdout, worked.stdout), (expected.clone(), expected));
@@ -165,8 +165,8 @@ async fn a_program_that_is_not_there_is_told_from_one_that_ends_with_127() {
     let world = World::new();
 
     for error in [
-        world.look(world.place.call("no-such-program")).await.unwrap_err(),
-        world.work(world.place.call("no-such-program")).await.unwrap_err(),
+        world.look(world.connection.call("no-such-program")).await.unwrap_err(),
+        world.work(world.connection.call("no-such-program")).await.unwrap_err(),
     ] {
         assert!(matches!(error, ToolError::NotRunnable { .. }), "{error:?}");
     }
@@ -215,7 +215,7 @@ async fn a_program_goes_on_without_us_and_settle_waits_for_it() {
     }
 
     assert!(!done.exists());
-    world.settle(Duration::from_secs(30)).await;
+    world.await_orphans(Duration::from_secs(30)).await;
 
     assert_eq!(world.read("done"), "over\n");
 }
@@ -230,7 +230,7 @@ async fn settle_interrupts_what_does_not_end_in_time() {
         () = world.until(|_| begun.exists()) => (),
     }
 
-    world.settle(Duration::from_millis(50)).await;
+    world.await_orphans(Duration::from_millis(50)).await;
 
     assert_eq!(world.read("begun"), "interrupted\n");
 }
@@ -268,19 +268,19 @@ async fn files_go_there_whole_and_for_their_owner_alone() {
     let file = world.path("deep/er/file");
     let contents: Vec<u8> = (0..100_000_u32).flat_map(u32::to_le_bytes).collect();
 
-    world.place.write(&file, &contents).await.unwrap();
+    world.connection.write(&file, &contents).await.unwrap();
 
     assert_eq!(std::fs::read(&file).unwrap(), contents);
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
-    assert!(world.place.exists(&file).await.unwrap() && !world.place.is_folder(&file).await.unwrap());
-    assert!(world.place.remove_folder(&world.path("deep")).await.unwrap());
-    assert!(!world.place.remove_folder(&world.path("deep")).await.unwrap());
+    assert!(world.connection.exists(&file).await.unwrap() && !world.connection.is_folder(&file).await.unwrap());
+    assert!(world.connection.remove_folder(&world.path("deep")).await.unwrap());
+    assert!(!world.connection.remove_folder(&world.path("deep")).await.unwrap());
 }
 
 #[tokio::test]
 async fn a_machine_that_is_slow_to_start_is_waited_for_and_a_stranger_is_not() {
     let world = World::new();
-    let Place::There(ssh) = &world.place else { panic!("it is there") };
+    let Connection::Ssh(ssh) = &world.connection else { panic!("it is there") };
     std::fs::write(world.path("refuse"), "ssh: connect to host 192.0.2.7 port 22: Connection refused\n").unwrap();
 
     let lines = world.lines();

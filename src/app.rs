@@ -30,12 +30,12 @@ use crate::tool;
 mod adopt;
 mod change;
 mod error;
-mod look;
-mod past;
-mod preview;
+mod live_status;
+mod retention;
+mod dry_run;
 mod steps;
 mod target;
-mod why;
+mod explain;
 
 pub use error::{AppError, BoxError, OpenError};
 
@@ -53,7 +53,7 @@ struct Handles {
     model: Option<Model>,
     shutdown: CancellationToken,
     /// Requests that start operations are looked at one after another, so that each sees what the one before did.
-    accepting: tokio::sync::Mutex<()>,
+    accept_lock: tokio::sync::Mutex<()>,
 }
 
 /// What became of a request.
@@ -77,7 +77,7 @@ pub enum Accepted {
 
 /// One thing that must be right for the server to work.
 #[derive(Debug, Clone)]
-pub struct Check {
+pub struct ReadinessCheck {
     /// What was looked at.
     pub name: &'static str,
     /// What is wrong with it, and what to do.
@@ -101,9 +101,9 @@ impl App {
         let engine =
             Engine::new(Arc::clone(&settings), store.clone(), sealer.clone(), hosts.clone(), executor::conclude);
         engine.carry_on().await?;
-        let model = Model::of_settings(&settings);
+        let model = Model::from_settings(&settings);
         let shutdown = CancellationToken::new();
-        tokio::spawn(past::forget_every_day(store.clone(), settings.store.workspace.clone(), shutdown.clone()));
+        tokio::spawn(retention::run_daily(store.clone(), settings.store.workspace.clone(), shutdown.clone()));
         Ok(Self(Arc::new(Handles {
             settings,
             store,
@@ -112,7 +112,7 @@ impl App {
             engine,
             model,
             shutdown,
-            accepting: tokio::sync::Mutex::default(),
+            accept_lock: tokio::sync::Mutex::default(),
         })))
     }
 
@@ -132,7 +132,7 @@ impl App {
     ///
     /// # Errors
     /// [`AppError::KeyReused`] when the key came with another request.
-    pub async fn attached(&self, principal: &str, key: &RequestKey) -> Result<Option<OperationId>, AppError> {
+    pub async fn operation_for_key(&self, principal: &str, key: &RequestKey) -> Result<Option<OperationId>, AppError> {
         let found = self.0.store.operation_for_key(principal, key, Timestamp::now()).await?;
         found.map_err(|KeyReused| AppError::KeyReused)
     }
@@ -181,13 +181,13 @@ impl App {
                 let deployment = match self.selected_or_adopted(selector, aws).await {
                     // Who asks in words asks about what was there a moment ago, too.
                     Err(AppError::NotFound { message }) if request.source != Source::Fields => {
-                        let past = self.past(selector).await?;
+                        let past = self.last_operation(selector).await?;
                         return past.map(Accepted::Report).ok_or(AppError::NotFound { message });
                     }
                     found => found?,
                 };
-                let (live, why) = tokio::join!(self.look(&deployment, aws), self.why(&deployment, aws));
-                Ok(Accepted::Report(Report::Status { deployment, live, why }))
+                let (live, failure) = tokio::join!(self.live_status(&deployment, aws), self.explain(&deployment, aws));
+                Ok(Accepted::Report(Report::Status { deployment, live, failure }))
             }
             Intent::Logs(logs) => {
                 let deployment = self.selected_or_adopted(&logs.deployment, request.secrets.aws.as_ref()).await?;
@@ -205,7 +205,7 @@ impl App {
             | Intent::Rollback(_)
             | Intent::Decommission(_) => {
                 let (app, principal) = (self.clone(), principal.to_owned());
-                whole(async move { app.change(&principal, key, request).await }).await
+                run_to_completion(async move { app.change(&principal, key, request).await }).await
             }
         }
     }
@@ -303,7 +303,7 @@ impl App {
             });
         }
         let engine = self.0.engine.clone();
-        if !whole(async move { Ok(engine.cancel(id).await?) }).await? {
+        if !run_to_completion(async move { Ok(engine.cancel(id).await?) }).await? {
             return Err(AppError::Conflict {
                 message: format!("operation `{id}` has ended ({})", operation.state.as_str()),
                 param: None,
@@ -330,11 +330,11 @@ impl App {
     /// [`AppError::Conflict`] when it is not stuck, or something else has changed the deployment since.
     pub async fn resume(&self, id: OperationId) -> Result<Operation, AppError> {
         let app = self.clone();
-        whole(async move { app.resume_stuck(id).await }).await
+        run_to_completion(async move { app.resume_stuck(id).await }).await
     }
 
     async fn resume_stuck(&self, id: OperationId) -> Result<Operation, AppError> {
-        let _turn = self.0.accepting.lock().await;
+        let _turn = self.0.accept_lock.lock().await;
         let operation = self.existing_operation(id).await?;
         let conflict = |message: String| AppError::Conflict { message, param: None };
         if operation.state == OperationState::Waiting {
@@ -377,15 +377,15 @@ impl App {
     }
 
     /// What must be right for the server to work.
-    pub async fn ready(&self) -> Vec<Check> {
+    pub async fn readiness(&self) -> Vec<ReadinessCheck> {
         let handles = &self.0;
         let host = handles.hosts.local();
         let (store, docker, kind) = tokio::join!(handles.store.ping(), host.docker.ping(), host.kind.version());
         let text = |error: &dyn std::error::Error| error.to_string();
         vec![
-            Check { name: "store", result: store.map_err(|error| text(&error)) },
-            Check { name: "docker", result: docker.map_err(|error| text(&error)) },
-            Check { name: "kind", result: kind.map(drop).map_err(|error| text(&error)) },
+            ReadinessCheck { name: "store", result: store.map_err(|error| text(&error)) },
+            ReadinessCheck { name: "docker", result: docker.map_err(|error| text(&error)) },
+            ReadinessCheck { name: "kind", result: kind.map(drop).map_err(|error| text(&error)) },
         ]
     }
 }
@@ -394,8 +394,8 @@ fn candidate(deployment: &Deployment) -> Candidate {
     Candidate {
         id: deployment.id,
         mode: deployment.mode,
-        instance_id: deployment.instance_id.clone(),
-        name: deployment.name.clone(),
+        target_name: deployment.target_name.clone(),
+        application_name: deployment.name.clone(),
         namespace: deployment.namespace.clone(),
         repository: deployment.repository.clone(),
         public_ip: deployment.facts.public_ip.as_ref().and_then(|ip| ip.parse().ok()),
@@ -403,7 +403,7 @@ fn candidate(deployment: &Deployment) -> Candidate {
 }
 
 /// Does something to its end, also when whoever asked for it goes away: what is stored is also begun.
-async fn whole<T: Send + 'static>(
+async fn run_to_completion<T: Send + 'static>(
     work: impl Future<Output = Result<T, AppError>> + Send + 'static,
 ) -> Result<T, AppError> {
     tokio::spawn(work.in_current_span()).await.unwrap_or_else(|error| Err(AppError::Internal(error.into())))

@@ -12,8 +12,8 @@ use crate::config::section::{
     Aws, Bootstrap, Docker, Ec2, Eks, Engine, Git, Helm, Ingress, Kind, Kubernetes, Llm, Logging, Rollout, Secret,
     Server, Ssh, Store, Terraform,
 };
+use crate::config::source::{InvalidSetting, Values};
 pub use crate::config::source::{Sources, Warning};
-use crate::config::source::{Values, Wrong};
 
 /// Every setting of the program, checked.
 #[derive(Debug, Clone)]
@@ -82,7 +82,7 @@ pub enum ConfigError {
     },
     /// Values that are not allowed: all of them, in the order of the catalog.
     #[error("{}", wrong_list(.0))]
-    Wrong(Vec<Wrong>),
+    Invalid(Vec<InvalidSetting>),
 }
 
 impl Settings {
@@ -96,7 +96,7 @@ impl Settings {
         let mut values = Values::merge(sources)?;
         let settings = Self::from_values(&mut values);
         let (wrong, warnings) = values.into_findings();
-        if wrong.is_empty() { Ok((settings, warnings)) } else { Err(ConfigError::Wrong(wrong)) }
+        if wrong.is_empty() { Ok((settings, warnings)) } else { Err(ConfigError::Invalid(wrong)) }
     }
 
     fn from_values(values: &mut Values) -> Self {
@@ -125,7 +125,7 @@ impl Settings {
 }
 
 /// One sentence for one wrong value, a list for several.
-fn wrong_list(wrong: &[Wrong]) -> String {
+fn wrong_list(wrong: &[InvalidSetting]) -> String {
     match wrong {
         [one] => one.to_string(),
         several => {

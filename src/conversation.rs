@@ -1,11 +1,11 @@
 //! A conversation: from what is said to what is done, and to the words that answer it.
 //!
 //! Without a model, sentences are read (`intent::sentence`) and answered in the built-in words. With one, it has the
-//! word (`rounds`): what this server can do is offered to it as tools, its calls are checked like any other request, and
+//! word (`tool_loop`): what this server can do is offered to it as tools, its calls are checked like any other request, and
 //! what became of them goes back to it for the final wording. Whatever the model does, two things stay here: what is
 //! done at all, and what is asked first (`confirmation`). When it fails, the built-in words carry on.
 //!
-//! `telling` puts into words what became of a request, as it happens or at the end; `options` says which fields of a
+//! `render` puts into words what became of a request, as it happens or at the end; `options` says which fields of a
 //! request are for the model.
 
 use std::future::Future;
@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use crate::app::{Accepted, App, AppError};
 use crate::event::OperationState;
 use crate::id::OperationId;
-use crate::intent::facts::Facts;
+use crate::intent::partial::PartialRequest;
 use crate::intent::sentence::{self, Reading, Role};
 use crate::intent::{Limits, Request, question};
 use crate::llm::{LlmError, Model, Prompt, Usage};
@@ -25,12 +25,12 @@ use crate::store::operations::{KeyKind, RequestKey};
 use crate::store::record::Deployment;
 
 mod confirmation;
-pub mod options;
+pub mod model_options;
 mod prompt;
-mod rounds;
-mod telling;
+mod tool_loop;
+mod render;
 
-use rounds::Rounds;
+use tool_loop::ToolLoop;
 
 /// One message of a conversation.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,7 +43,7 @@ pub struct Message {
 
 /// What a person says, with all that came before.
 #[derive(Debug, Clone)]
-pub struct Ask {
+pub struct ConversationRequest {
     /// Who asks.
     pub principal: String,
     /// By what the same request is recognised when it is sent again.
@@ -53,7 +53,7 @@ pub struct Ask {
     /// The request as it came: what of it the model gets, `options` knows.
     pub body: Map<String, Value>,
     /// Explicit fields, which complete what is said.
-    pub facts: Facts,
+    pub fields: PartialRequest,
     /// What a request may ask for.
     pub limits: Limits,
 }
@@ -61,9 +61,9 @@ pub struct Ask {
 /// What an answer begins with.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "there is one per request, and it is taken apart at once")]
-pub enum Opening {
+pub enum Outcome {
     /// There is something to say, and no more.
-    Words(String),
+    Text(String),
     /// An operation was begun, or the same request was sent before.
     Operation(OperationId),
     /// A plan was asked for.
@@ -73,12 +73,12 @@ pub enum Opening {
     /// Something was looked up.
     Report(Report),
     /// The model has the word.
-    Model(Box<Rounds>),
+    ToolLoop(Box<ToolLoop>),
 }
 
 /// How an answer ended, beside its words.
 #[derive(Debug, Default)]
-pub struct Ending {
+pub struct Completion {
     /// The operation that it is about, and where it stood.
     pub operation: Option<(OperationId, OperationState)>,
     /// The deployment that it is about.
@@ -90,13 +90,13 @@ pub struct Ending {
 }
 
 /// Who hears an answer.
-pub trait Listener: Send {
+pub trait AnswerSink: Send {
     /// Whether the answer is heard while it is given.
-    fn is_live(&self) -> bool;
+    fn is_streaming(&self) -> bool;
     /// Whether anything was said.
-    fn has_heard(&self) -> bool;
+    fn has_content(&self) -> bool;
     /// Says the next words.
-    fn say(&mut self, text: String) -> impl Future<Output = ()> + Send;
+    fn write(&mut self, text: String) -> impl Future<Output = ()> + Send;
     /// Tells what is going on, for a page with a place for it; nothing any more without a text.
     fn status(&mut self, description: Option<&str>) -> impl Future<Output = ()> + Send;
 }
@@ -116,19 +116,19 @@ pub enum AnswerError {
 ///
 /// # Errors
 /// [`AppError`] says why it cannot be carried out. With a model, that is something to talk about instead.
-pub async fn open(app: &App, ask: Ask) -> Result<Opening, AppError> {
+pub async fn answer(app: &App, ask: ConversationRequest) -> Result<Outcome, AppError> {
     // Once means once: who sends the same message again gets the same operation, whatever the model would say now. What
     // is not known to be sent again attaches when it is carried out.
     let may_be_known = app.model().is_some() && ask.key.kind != KeyKind::Hash { is_retry: false };
-    if may_be_known && let Some(id) = app.attached(&ask.principal, &ask.key).await? {
-        return Ok(Opening::Operation(id));
+    if may_be_known && let Some(id) = app.operation_for_key(&ask.principal, &ask.key).await? {
+        return Ok(Outcome::Operation(id));
     }
-    if let Some(opening) = confirmation::answered(app, &ask).await? {
+    if let Some(opening) = confirmation::confirm(app, &ask).await? {
         return Ok(opening);
     }
     match app.model() {
-        Some(model) => Ok(Opening::Model(Box::new(Rounds::new(model.clone(), ask)))),
-        None => read(app, &ask).await,
+        Some(model) => Ok(Outcome::ToolLoop(Box::new(ToolLoop::new(model.clone(), ask)))),
+        None => answer_without_model(app, &ask).await,
     }
 }
 
@@ -136,40 +136,40 @@ pub async fn open(app: &App, ask: Ask) -> Result<Opening, AppError> {
 ///
 /// # Errors
 /// [`AppError`] says why it cannot be carried out.
-pub async fn carry_out(app: &App, principal: &str, key: RequestKey, request: Request) -> Result<Opening, AppError> {
+pub async fn execute(app: &App, principal: &str, key: RequestKey, request: Request) -> Result<Outcome, AppError> {
     // Boxed: the future of planning is large, and whoever waits for it is copied around with it.
     Ok(match Box::pin(app.accept(principal, Some(key), request)).await? {
-        Accepted::Operation { id, attached: _ } => Opening::Operation(id),
-        Accepted::Plan(plan) => Opening::Plan(plan),
-        Accepted::Unconfirmed(plan) => Opening::Confirmation(plan),
-        Accepted::Report(report) => Opening::Report(report),
+        Accepted::Operation { id, attached: _ } => Outcome::Operation(id),
+        Accepted::Plan(plan) => Outcome::Plan(plan),
+        Accepted::Unconfirmed(plan) => Outcome::Confirmation(plan),
+        Accepted::Report(report) => Outcome::Report(report),
     })
 }
 
 /// Reads what is said without a model, and carries it out.
-async fn read(app: &App, ask: &Ask) -> Result<Opening, AppError> {
-    match sentence::read(&turns(&ask.messages), &ask.facts, &ask.limits) {
-        Reading::Request(request) => carry_out(app, &ask.principal, ask.key.clone(), request).await,
-        Reading::Question(question) => Ok(Opening::Words(question.text())),
-        Reading::Help => Ok(Opening::Words(question::help())),
-        Reading::Unclear(unclear) => Ok(Opening::Words(unclear.text())),
+async fn answer_without_model(app: &App, ask: &ConversationRequest) -> Result<Outcome, AppError> {
+    match sentence::read(&turns(&ask.messages), &ask.fields, &ask.limits) {
+        Reading::Request(request) => execute(app, &ask.principal, ask.key.clone(), request).await,
+        Reading::Question(question) => Ok(Outcome::Text(question.text())),
+        Reading::Help => Ok(Outcome::Text(question::help())),
+        Reading::Unclear(unclear) => Ok(Outcome::Text(unclear.text())),
     }
 }
 
 /// What the model is told when a request passes through as it is.
 #[must_use]
-pub fn passing(model: &Model, body: &Map<String, Value>) -> Prompt {
-    prompt::of_own_use(model, body)
+pub fn passthrough_prompt(model: &Model, body: &Map<String, Value>) -> Prompt {
+    prompt::for_passthrough(model, body)
 }
 
 fn turns(messages: &[Message]) -> Vec<sentence::Turn<'_>> {
-    messages.iter().map(|it| sentence::Turn { role: it.role, text: it.own_words() }).collect()
+    messages.iter().map(|it| sentence::Turn { role: it.role, text: it.without_context() }).collect()
 }
 
 impl Message {
     /// What was said, without the documents that a chat page puts before it. They end at the last mark of an end, also
     /// when they hold such marks themselves.
-    fn own_words(&self) -> &str {
+    fn without_context(&self) -> &str {
         const MARKS: (&str, &str) = ("<context>", "</context>");
         let text = self.text.as_str();
         let Some(begin) = text.find(MARKS.0).filter(|_| self.role == Role::User) else { return text };
@@ -178,13 +178,13 @@ impl Message {
     }
 }
 
-impl Ask {
+impl ConversationRequest {
     /// Secrets that came with the request.
     fn secrets(&self) -> impl Iterator<Item = &SecretString> {
-        let aws = self.facts.aws.iter().flat_map(|it| {
+        let aws = self.fields.aws.iter().flat_map(|it| {
             [Some(&it.access_key_id), Some(&it.secret_access_key), it.session_token.as_ref()].into_iter().flatten()
         });
-        let environment = self.facts.environment.iter().flat_map(|it| it.values());
-        self.facts.git_token.iter().chain(environment).chain(aws)
+        let environment = self.fields.environment.iter().flat_map(|it| it.values());
+        self.fields.git_token.iter().chain(environment).chain(aws)
     }
 }

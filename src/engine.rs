@@ -22,7 +22,7 @@ use crate::id::OperationId;
 use crate::plan::Plan;
 use crate::secret::Sealer;
 use crate::step::StepAction;
-use crate::store::operations::Ending;
+use crate::store::operations::OperationEnd;
 use crate::store::record::{Deployment, DeploymentState, Operation, Target};
 use crate::store::{Store, StoreError};
 
@@ -63,7 +63,7 @@ struct Reach {
 }
 
 /// Turns what happened into what is stored at the end; pure.
-pub type Conclude = fn(&Finished) -> Ending;
+pub type Conclude = fn(&Finished) -> OperationEnd;
 
 /// What an engine hands over when a plan has come to its end.
 #[derive(Debug)]
@@ -175,7 +175,7 @@ impl Engine {
             Entry::Vacant(entry) => entry.insert(reach.clone()),
         };
         self.0.count_running();
-        match store.is_cancel_asked(id).await {
+        match store.is_cancel_requested(id).await {
             Ok(false) => (),
             Ok(true) => cancel.cancel(),
             Err(error) => {
@@ -219,7 +219,7 @@ impl Engine {
     /// # Errors
     /// When the store does not answer.
     pub async fn cancel(&self, id: OperationId) -> Result<bool, EngineError> {
-        let asked = self.0.store.ask_to_cancel(id).await?;
+        let asked = self.0.store.request_cancel(id).await?;
         if let Some(reach) = self.0.running().get(&id) {
             reach.cancel.cancel();
         }
@@ -280,7 +280,7 @@ impl Shared {
     }
 
     /// Stores the end of an operation and counts it.
-    async fn end(&self, operation: &Operation, ending: &Ending) -> Result<(), StoreError> {
+    async fn end(&self, operation: &Operation, ending: &OperationEnd) -> Result<(), StoreError> {
         self.store.end_operation(operation.id, ending).await?;
         let labels = [("action", operation.action.as_str()), ("state", ending.state.as_str())];
         metrics::counter!("operations_total", &labels).increment(1);
@@ -311,7 +311,7 @@ impl Shared {
                     .into(),
             output: Vec::new(),
         };
-        let ending = Ending {
+        let ending = OperationEnd {
             state: OperationState::Stuck,
             failure: Some(failure),
             receipt: Vec::new(),

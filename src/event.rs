@@ -136,7 +136,7 @@ impl OperationState {
 
     /// Reads the stable text.
     #[must_use]
-    pub fn from_text(text: &str) -> Option<Self> {
+    pub fn parse(text: &str) -> Option<Self> {
         [
             Self::Queued,
             Self::Running,

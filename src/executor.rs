@@ -38,8 +38,8 @@ use crate::step::uninstall_ingress::UninstallIngress;
 use crate::step::verify_account::VerifyAccount;
 use crate::step::verify_application::VerifyApplication;
 use crate::step::verify_removal::VerifyRemoval;
-use crate::store::operations::Ending;
-use crate::store::record::{Deployment, DeploymentState, Facts, Instance, Target, Version};
+use crate::store::operations::OperationEnd;
+use crate::store::record::{Deployment, DeploymentFacts, DeploymentState, Instance, Target, Version};
 
 mod application;
 mod cloud_hosted;
@@ -48,7 +48,7 @@ mod local;
 
 /// What a plan is made from.
 #[derive(Debug)]
-pub struct Situation<'a> {
+pub struct PlanInput<'a> {
     /// The deployment, as it is before the operation.
     pub deployment: &'a Deployment,
     /// Its versions that can run again, oldest first.
@@ -58,14 +58,14 @@ pub struct Situation<'a> {
     /// Other deployments run on the target, or are about to.
     pub shares_target: bool,
     /// Those that are there already.
-    pub neighbours: &'a [Deployment],
+    pub other_deployments: &'a [Deployment],
     /// The request brings new environment variables.
     pub replaces_environment: bool,
     /// The settings.
     pub settings: &'a Settings,
 }
 
-impl Situation<'_> {
+impl PlanInput<'_> {
     /// What runs now; nothing while the deployment is new.
     fn previous(&self) -> Option<Previous> {
         let facts = &self.deployment.facts;
@@ -82,7 +82,7 @@ impl Situation<'_> {
 pub enum PlanError {
     /// The deployment has no version to do this with.
     #[error("{message}")]
-    NothingToDo {
+    NotPossible {
         /// What is missing and what would help.
         message: String,
         /// The field to change.
@@ -94,7 +94,7 @@ pub enum PlanError {
 ///
 /// # Errors
 /// [`PlanError`] when there is nothing to do it with, or something is in the way.
-pub fn plan(intent: &Intent, situation: &Situation<'_>) -> Result<Plan, PlanError> {
+pub fn plan(intent: &Intent, situation: &PlanInput<'_>) -> Result<Plan, PlanError> {
     match situation.deployment.mode {
         Mode::Local => local::plan(intent, situation),
         Mode::CloudLocal => cloud_local::plan(intent, situation),
@@ -104,14 +104,14 @@ pub fn plan(intent: &Intent, situation: &Situation<'_>) -> Result<Plan, PlanErro
 
 /// Says what is stored when an operation has ended.
 #[must_use]
-pub fn conclude(finished: &Finished) -> Ending {
+pub fn conclude(finished: &Finished) -> OperationEnd {
     match &finished.result {
         Ok(()) => succeeded(finished),
-        Err(unwound) => unwound_ending(finished, unwound),
+        Err(unwound) => unsuccessful(finished, unwound),
     }
 }
 
-fn succeeded(finished: &Finished) -> Ending {
+fn succeeded(finished: &Finished) -> OperationEnd {
     let mut deployment = finished.deployment.clone();
     deployment.operation = finished.operation.id;
     let mut version = None;
@@ -121,13 +121,13 @@ fn succeeded(finished: &Finished) -> Ending {
     match finished.operation.action {
         Action::Decommission => {
             deployment.state = DeploymentState::Removed;
-            deployment.facts = Facts::default();
+            deployment.facts = DeploymentFacts::default();
             target_gone = finished.output::<DeleteCluster>().is_some_and(|gone| !gone.removed.is_empty())
                 || finished.output::<DestroyInstance>().is_some()
                 || finished.output::<DestroyCluster>().is_some();
         }
         Action::Scale => {
-            let scale = step::<ScaleApplication>(finished);
+            let scale = step_parameters::<ScaleApplication>(finished);
             deployment.state = DeploymentState::Running;
             deployment.facts.replicas = scale.map(|scale| scale.replicas).or(deployment.facts.replicas);
             take_verified(&mut deployment.facts, finished);
@@ -140,7 +140,7 @@ fn succeeded(finished: &Finished) -> Ending {
         }
         Action::Status | Action::List | Action::Logs | Action::Cancel => (),
     }
-    Ending {
+    OperationEnd {
         state: OperationState::Succeeded,
         failure: None,
         receipt: receipt(finished),
@@ -154,28 +154,28 @@ fn succeeded(finished: &Finished) -> Ending {
 /// Takes over what was applied; gives the version when it is a new one.
 fn take_applied(deployment: &mut Deployment, finished: &Finished) -> Option<Version> {
     let applied = finished.output::<ApplyApplication>()?;
-    let apply = step::<ApplyApplication>(finished)?;
+    let apply = step_parameters::<ApplyApplication>(finished)?;
     let before = deployment.facts.version.clone();
     let unchanged = before.clone().filter(|before| applied.runs_the_same_as(before));
     let version = Version {
         revision: before.as_ref().map_or(1, |version| version.revision + 1),
         commit: applied.commit,
-        git_ref: step::<CloneRepository>(finished)
+        git_ref: step_parameters::<CloneRepository>(finished)
             .map_or_else(|| apply.version.as_ref().and_then(|it| it.git_ref.clone()), |clone| clone.git_ref),
         image: applied.image,
         image_id: applied.image_id,
         main_port: applied.main_port,
         ports: applied.ports,
-        container_port: step::<BuildImage>(finished)
+        container_port: step_parameters::<BuildImage>(finished)
             .map_or_else(|| apply.version.as_ref().and_then(|it| it.container_port), |build| build.container_port),
-        dockerfile: step::<AnalyseRepository>(finished)
+        dockerfile: step_parameters::<AnalyseRepository>(finished)
             .map_or_else(|| apply.version.as_ref().and_then(|it| it.dockerfile.clone()), |analyse| analyse.dockerfile),
         environment_secret: applied.environment_secret,
         environment_names: applied.environment_names,
         operation: finished.operation.id,
         deployed_at: Timestamp::now(),
     };
-    if let Some(clone) = step::<CloneRepository>(finished) {
+    if let Some(clone) = step_parameters::<CloneRepository>(finished) {
         deployment.git_ref = clone.git_ref;
     }
     deployment.facts.replicas = Some(apply.replicas);
@@ -191,7 +191,7 @@ fn take_applied(deployment: &mut Deployment, finished: &Finished) -> Option<Vers
 }
 
 /// Takes over where the instance is, and what it costs.
-fn take_instance(facts: &mut Facts, finished: &Finished) {
+fn take_instance(facts: &mut DeploymentFacts, finished: &Finished) {
     let provisioned = finished.output::<ProvisionInstance>().map(|it| it.instance);
     let Some(instance) = provisioned.or_else(|| finished.output::<FindInstance>().map(|it| it.instance)) else {
         return;
@@ -210,7 +210,7 @@ fn take_instance(facts: &mut Facts, finished: &Finished) {
 }
 
 /// Takes over where the EKS cluster and what belongs to it is, and what it costs.
-fn take_cluster(facts: &mut Facts, finished: &Finished) {
+fn take_cluster(facts: &mut DeploymentFacts, finished: &Finished) {
     let provisioned = finished.output::<ProvisionCluster>().map(|it| it.cluster);
     if let Some(cluster) = provisioned.or_else(|| finished.output::<FindCluster>().map(|it| it.cluster)) {
         facts.eks_cluster_endpoint = Some(cluster.endpoint);
@@ -232,7 +232,7 @@ fn take_cluster(facts: &mut Facts, finished: &Finished) {
     }
 }
 
-fn take_verified(facts: &mut Facts, finished: &Finished) {
+fn take_verified(facts: &mut DeploymentFacts, finished: &Finished) {
     if let Some(verified) = finished.output::<VerifyApplication>() {
         facts.app_url = verified.app_url.or(facts.app_url.take());
         facts.http_status = verified.http_status;
@@ -254,21 +254,21 @@ fn receipt(finished: &Finished) -> Vec<String> {
         removed(finished.output::<RemoveWorkspace>()),
         removed(finished.output::<VerifyRemoval>()),
         removed(finished.output::<DeleteCluster>()),
-        asked_aws(finished),
+        aws_verification(finished),
     ]
     .concat()
 }
 
 /// The last line of a receipt: who says that nothing is left.
-fn asked_aws(finished: &Finished) -> Vec<String> {
-    let asked = finished.output::<VerifyAccount>().and_then(|_| step::<VerifyAccount>(finished));
+fn aws_verification(finished: &Finished) -> Vec<String> {
+    let asked = finished.output::<VerifyAccount>().and_then(|_| step_parameters::<VerifyAccount>(finished));
     asked
         .map(|it| format!("asked AWS in {}: nothing that carries the tag of this target is left", it.region))
         .into_iter()
         .collect()
 }
 
-fn unwound_ending(finished: &Finished, unwound: &Unwound) -> Ending {
+fn unsuccessful(finished: &Finished, unwound: &Unwound) -> OperationEnd {
     let mut deployment = finished.deployment.clone();
     deployment.operation = finished.operation.id;
     if finished.target.instance.is_some() {
@@ -310,7 +310,7 @@ fn unwound_ending(finished: &Finished, unwound: &Unwound) -> Ending {
     }
     // What the person is told first is what needs them: the undo that failed, else the cause.
     let failure = unwound.stuck.clone().unwrap_or_else(|| unwound.failure.clone());
-    Ending {
+    OperationEnd {
         state,
         failure: Some(failure),
         receipt: finished.removed.clone(),
@@ -329,7 +329,7 @@ fn leaves_target(finished: &Finished) -> bool {
 }
 
 /// The parameters of a step of the plan.
-fn step<A: crate::step::StepAction>(finished: &Finished) -> Option<A> {
+fn step_parameters<A: crate::step::StepAction>(finished: &Finished) -> Option<A> {
     let plan: Plan = serde_json::from_value(finished.operation.plan.clone()).ok()?;
     plan.parameters::<A>()
 }

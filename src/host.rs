@@ -15,9 +15,9 @@ use crate::cloud::kube::error::KubeError;
 use crate::config::Settings;
 use crate::config::value::KindNetwork;
 use crate::id::{ClusterName, DeploymentId, OperationId, TargetId};
+use crate::tool::connection::Connection;
 use crate::tool::git::Git;
 use crate::tool::kind::{Kind, KindError};
-use crate::tool::connection::Connection;
 use crate::tool::ssh::{Forward, Ssh, SshAddress, SshError};
 
 pub mod outline;
@@ -56,7 +56,10 @@ struct Remote {
 
 impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Host").field("connection", &self.connection).field("docker", &self.docker.host()).finish_non_exhaustive()
+        f.debug_struct("Host")
+            .field("connection", &self.connection)
+            .field("docker", &self.docker.host())
+            .finish_non_exhaustive()
     }
 }
 

@@ -38,7 +38,7 @@ pub mod sse;
 
 pub use serve::serve;
 
-use auth::Keys;
+use auth::Authenticator;
 use error::ApiError;
 use limit::Streams;
 
@@ -46,7 +46,7 @@ use limit::Streams;
 #[derive(Clone, FromRef)]
 pub struct HttpState {
     app: App,
-    keys: Keys,
+    keys: Authenticator,
     streams: Streams,
 }
 
@@ -55,7 +55,7 @@ pub fn router(app: App) -> Router {
     // From the first request on, also when nobody has asked for the metrics yet.
     health::recorder();
     let settings = app.settings().clone();
-    let keys = Keys::new(&settings);
+    let keys = Authenticator::new(&settings);
 
     let api = Router::new()
         .route("/v1/chat/completions", post(chat::complete))

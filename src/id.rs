@@ -116,7 +116,7 @@ text_id!(
 
 text_id!(
     /// What a request calls `instance_id`: a cluster's name, an EC2 instance's Name tag, or the id of a deployment.
-    InstanceId,
+    TargetName,
     "an instance id of 1 to 100 letters, digits, `.`, `_` and `-`, that starts with a letter or digit",
     |text| {
         text.len() <= 100
@@ -351,10 +351,10 @@ pub fn derived_deployment_name(repository: &RepositoryUrl, target: &str, namespa
 /// # Panics
 /// Never: a fixed prefix, a label and hexadecimal digits keep the rule.
 #[must_use]
-pub fn derived_instance_name(repository: &RepositoryUrl, tag: &[u8]) -> InstanceId {
+pub fn derived_instance_name(repository: &RepositoryUrl, tag: &[u8]) -> TargetName {
     let digits: String = tag.iter().take(3).map(|byte| format!("{byte:02x}")).collect();
     let name: String = repository.name().chars().take(49 - "appcl-".len() - 7).collect();
-    InstanceId::parse(format!("appcl-{}-{digits:0>6}", name.trim_end_matches('-')))
+    TargetName::parse(format!("appcl-{}-{digits:0>6}", name.trim_end_matches('-')))
         .expect("a fixed prefix, a label and hexadecimal digits keep the rule")
 }
 
@@ -364,10 +364,10 @@ pub fn derived_instance_name(repository: &RepositoryUrl, tag: &[u8]) -> Instance
 /// # Panics
 /// Never: a fixed prefix, a label and hexadecimal digits keep the rule.
 #[must_use]
-pub fn derived_cluster_name(repository: &RepositoryUrl, tag: &[u8]) -> InstanceId {
+pub fn derived_cluster_name(repository: &RepositoryUrl, tag: &[u8]) -> TargetName {
     let digits: String = tag.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
     let name: String = repository.name().chars().take(49 - "appeks-".len() - 9).collect();
-    InstanceId::parse(format!("appeks-{}-{digits:0>8}", name.trim_end_matches('-')))
+    TargetName::parse(format!("appeks-{}-{digits:0>8}", name.trim_end_matches('-')))
         .expect("a fixed prefix, a label and hexadecimal digits keep the rule")
 }
 
@@ -376,7 +376,7 @@ pub fn derived_cluster_name(repository: &RepositoryUrl, tag: &[u8]) -> InstanceI
 /// # Panics
 /// Never: a fixed prefix and hexadecimal digits keep the rule.
 #[must_use]
-pub fn cluster_on_instance(instance: &str) -> ClusterName {
+pub fn cluster_name_of_target(instance: &str) -> ClusterName {
     ClusterName::parse(instance).unwrap_or_else(|_| {
         ClusterName::parse(format!("instance-{}", short_hash(&[instance], 12)))
             .expect("a fixed prefix and hexadecimal digits keep the rule")

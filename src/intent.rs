@@ -12,11 +12,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::cloud::aws::Keys;
 use crate::id::{
-    Action, DeploymentName, DockerfilePath, Domain, EnvironmentName, GitRef, InstanceId, KeyPairName, Mode, Namespace,
-    PlanHash, Port, Region, RepositoryUrl,
+    Action, DeploymentName, DockerfilePath, Domain, EnvironmentName, GitRef, KeyPairName, Mode, Namespace, PlanHash,
+    Port, Region, RepositoryUrl, TargetName,
 };
 
-pub mod facts;
+pub mod partial;
 pub mod fields;
 pub mod question;
 pub mod selection;
@@ -203,11 +203,11 @@ pub struct Deploy {
     /// Branch, tag or commit; the default branch without one.
     pub git_ref: Option<GitRef>,
     /// Name of the target (cluster or instance).
-    pub instance_id: Option<InstanceId>,
+    pub target_name: Option<TargetName>,
     /// Namespace on the cluster.
     pub namespace: Option<Namespace>,
     /// Name of the application.
-    pub name: Option<DeploymentName>,
+    pub application_name: Option<DeploymentName>,
     /// Initial number of replicas.
     pub replicas: Option<u16>,
     /// Port that the application listens on.
@@ -228,11 +228,11 @@ pub struct Selector {
     /// Kind of target.
     pub mode: Option<Mode>,
     /// Name of the target, or the id of the deployment.
-    pub instance_id: Option<InstanceId>,
+    pub target_name: Option<TargetName>,
     /// Namespace on the cluster.
     pub namespace: Option<Namespace>,
     /// Name of the application.
-    pub name: Option<DeploymentName>,
+    pub application_name: Option<DeploymentName>,
     /// The repository that it was built from.
     pub repository: Option<RepositoryUrl>,
     /// Public address of the EC2 instance.

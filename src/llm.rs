@@ -20,7 +20,7 @@ use crate::config::Settings;
 use crate::secret::Redactor;
 
 pub mod chunk;
-mod circuit;
+mod circuit_breaker;
 mod endpoint;
 mod error;
 pub mod prompt;
@@ -29,7 +29,7 @@ pub use chunk::{Answer, Chunk, ToolCall, Usage};
 pub use error::LlmError;
 pub use prompt::Prompt;
 
-use circuit::Circuit;
+use circuit_breaker::CircuitBreaker;
 use endpoint::Endpoint;
 
 /// How long a connection may take to be made.
@@ -54,7 +54,7 @@ struct Inner {
     http: Client,
     endpoint: Endpoint,
     redactor: Redactor,
-    circuit: Circuit,
+    circuit: CircuitBreaker,
     timeout: Duration,
 }
 
@@ -64,8 +64,8 @@ impl Model {
     /// # Panics
     /// Never: the client is made of constants and two durations.
     #[must_use]
-    pub fn of_settings(settings: &Settings) -> Option<Self> {
-        let endpoint = Endpoint::of_settings(&settings.llm)?;
+    pub fn from_settings(settings: &Settings) -> Option<Self> {
+        let endpoint = Endpoint::from_settings(&settings.llm)?;
         let http = Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(settings.llm.timeout)
@@ -76,8 +76,8 @@ impl Model {
         Some(Self(Arc::new(Inner {
             http,
             endpoint,
-            redactor: Redactor::of_settings(settings),
-            circuit: Circuit::new(),
+            redactor: Redactor::from_settings(settings),
+            circuit: CircuitBreaker::new(),
             timeout: settings.llm.timeout,
         })))
     }
@@ -91,7 +91,7 @@ impl Model {
     /// Where it is, without anything secret.
     #[must_use]
     pub fn address(&self) -> String {
-        self.0.endpoint.shown()
+        self.0.endpoint.display_url()
     }
 
     /// An empty prompt, which knows what is secret here.
@@ -108,10 +108,10 @@ impl Model {
         let response = self.send(prompt, false).await?;
         let answer = async {
             let body = read(response, MAX_ANSWER_BYTES).await.map_err(|error| self.broken(&error))?;
-            Answer::read(&body).ok_or(LlmError::Garbage)
+            Answer::read(&body).ok_or(LlmError::Malformed)
         };
         let answer = answer.await;
-        self.0.circuit.note(answer.as_ref().err());
+        self.0.circuit.record(answer.as_ref().err());
         answer
     }
 
@@ -146,19 +146,19 @@ impl Model {
                 if let Some(item) = item {
                     if let Err(error) = &item {
                         progress = Progress::Ended;
-                        model.0.circuit.note(Some(error));
+                        model.0.circuit.record(Some(error));
                     }
                     return Some((item, (events, model, progress)));
                 }
                 if progress == Progress::Ended {
-                    model.0.circuit.note(None);
+                    model.0.circuit.record(None);
                 }
             }
         }))
     }
 
     /// Reads one event of a stream; `None` when there is nothing to say about it.
-    fn next<E: Into<StreamFault>>(
+    fn next<E: Into<StreamError>>(
         &self,
         event: Option<Result<eventsource_stream::Event, E>>,
         progress: &mut Progress,
@@ -167,24 +167,24 @@ impl Model {
             None => {
                 let is_whole = *progress == Progress::Finished;
                 *progress = Progress::Ended;
-                (!is_whole).then_some(Err(LlmError::Broken))
+                (!is_whole).then_some(Err(LlmError::Truncated))
             }
             Some(Err(fault)) => Some(Err(match fault.into() {
-                StreamFault::Transport(error) => self.broken(&error),
-                StreamFault::Format => LlmError::Garbage,
+                StreamError::Transport(error) => self.broken(&error),
+                StreamError::Format => LlmError::Malformed,
             })),
             Some(Ok(event)) if event.data.trim() == "[DONE]" => {
                 *progress = Progress::Ended;
                 None
             }
             Some(Ok(event)) => {
-                let chunk = match chunk::read(&event.data) {
-                    chunk::Frame::Chunk(chunk) => chunk,
-                    chunk::Frame::Nothing => return None,
-                    chunk::Frame::Error(message) => {
-                        return Some(Err(LlmError::InStream { message: self.clean(&message) }));
+                let chunk = match chunk::parse_event(&event.data) {
+                    chunk::StreamItem::Chunk(chunk) => chunk,
+                    chunk::StreamItem::Nothing => return None,
+                    chunk::StreamItem::Error(message) => {
+                        return Some(Err(LlmError::InStream { message: self.redact(&message) }));
                     }
-                    chunk::Frame::Garbage => return Some(Err(LlmError::Garbage)),
+                    chunk::StreamItem::Malformed => return Some(Err(LlmError::Malformed)),
                 };
                 if chunk.finish_reason.is_some() {
                     *progress = Progress::Finished;
@@ -206,11 +206,11 @@ impl Model {
 
     /// Sends a request until it is accepted, a few times at most.
     async fn send(&self, prompt: &Prompt, stream: bool) -> Result<Response, LlmError> {
-        self.0.circuit.ask()?;
+        self.0.circuit.acquire()?;
         let backoff = ExponentialBuilder::default().with_min_delay(FIRST_PAUSE).with_max_times(RETRIES).with_jitter();
         let sent = (|| self.attempt(prompt, stream))
             .retry(backoff)
-            .when(LlmError::is_passing)
+            .when(LlmError::is_transient)
             .adjust(|error, pause| match (error.retry_after(), pause) {
                 (Some(wanted), Some(pause)) => (wanted <= LONGEST_PAUSE).then(|| wanted.max(pause)),
                 (_, pause) => pause,
@@ -218,7 +218,7 @@ impl Model {
             .await;
         // Whether it is well is known when the answer is whole.
         if let Err(error) = &sent {
-            self.0.circuit.note(Some(error));
+            self.0.circuit.record(Some(error));
         }
         sent
     }
@@ -234,37 +234,37 @@ impl Model {
         }
         let response = request.send().await.map_err(|error| {
             if error.is_timeout() && !error.is_connect() {
-                LlmError::Silent(self.0.timeout)
+                LlmError::TimedOut(self.0.timeout)
             } else {
-                LlmError::Unreachable { address: endpoint.shown(), reason: cause(&error) }
+                LlmError::Unreachable { address: endpoint.display_url(), reason: cause(&error) }
             }
         })?;
         if response.status().is_success() {
             return Ok(response);
         }
-        Err(self.refusal(response).await)
+        Err(self.error_from_response(response).await)
     }
 
     /// What an answer that is not 200 means.
-    async fn refusal(&self, response: Response) -> LlmError {
+    async fn error_from_response(&self, response: Response) -> LlmError {
         let (status, headers) = (response.status(), response.headers().clone());
         let body = read(response, MAX_REFUSAL_BYTES).await.unwrap_or_default();
-        let told: Told = serde_json::from_slice(&body).unwrap_or_default();
+        let told: ErrorResponse = serde_json::from_slice(&body).unwrap_or_default();
         let error = told.error.unwrap_or_default();
         let message = error.message.as_deref().or(told.message.as_deref()).unwrap_or("it gave no reason");
-        let message = self.clean(message);
+        let message = self.redact(message);
         let endpoint = &self.0.endpoint;
         match status {
             StatusCode::UNAUTHORIZED => LlmError::Unauthorized { setting: endpoint.key_setting },
-            StatusCode::FORBIDDEN => LlmError::Forbidden { address: endpoint.shown(), message },
+            StatusCode::FORBIDDEN => LlmError::Forbidden { address: endpoint.display_url(), message },
             StatusCode::NOT_FOUND => LlmError::NoSuchModel {
                 model: endpoint.model.clone(),
-                address: endpoint.shown(),
+                address: endpoint.display_url(),
                 setting: endpoint.model_setting,
             },
             StatusCode::TOO_MANY_REQUESTS => LlmError::RateLimited { retry_after: retry_after(&headers) },
             _ if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT => {
-                LlmError::Failing { status: status.as_u16() }
+                LlmError::ServerError { status: status.as_u16() }
             }
             _ if error.is_filtered() => LlmError::Filtered { message },
             _ => LlmError::Refused {
@@ -277,11 +277,11 @@ impl Model {
     }
 
     fn broken(&self, error: &reqwest::Error) -> LlmError {
-        if error.is_timeout() { LlmError::Silent(self.0.timeout) } else { LlmError::Broken }
+        if error.is_timeout() { LlmError::TimedOut(self.0.timeout) } else { LlmError::Truncated }
     }
 
     /// A text of the model's server, fit to be shown.
-    fn clean(&self, text: &str) -> String {
+    fn redact(&self, text: &str) -> String {
         let text: String = text.chars().filter(|it| !it.is_control() || *it == '\n').take(1000).collect();
         self.0.redactor.redact(text.trim()).into_owned()
     }
@@ -297,12 +297,12 @@ enum Progress {
 }
 
 /// What can be wrong with a stream.
-enum StreamFault {
+enum StreamError {
     Transport(reqwest::Error),
     Format,
 }
 
-impl From<eventsource_stream::EventStreamError<reqwest::Error>> for StreamFault {
+impl From<eventsource_stream::EventStreamError<reqwest::Error>> for StreamError {
     fn from(error: eventsource_stream::EventStreamError<reqwest::Error>) -> Self {
         match error {
             eventsource_stream::EventStreamError::Transport(error) => Self::Transport(error),
@@ -316,21 +316,21 @@ impl From<eventsource_stream::EventStreamError<reqwest::Error>> for StreamFault 
 /// The body of a refusal, of OpenAI or of a gateway before it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Told {
-    error: Option<ToldError>,
+struct ErrorResponse {
+    error: Option<ErrorDetail>,
     message: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct ToldError {
+struct ErrorDetail {
     message: Option<String>,
     param: Option<String>,
     code: Option<Value>,
     innererror: Option<Map<String, Value>>,
 }
 
-impl ToldError {
+impl ErrorDetail {
     /// Azure's content filter found the prompt to be against its policy.
     fn is_filtered(&self) -> bool {
         let is_filter = |code: Option<&Value>| {

@@ -37,7 +37,7 @@ const BUILT_IN: &str = include_str!("../log_config.toml");
 
 /// Writes the last lines of the log when it is dropped; keep it until the program ends.
 #[must_use = "lines are lost when it is dropped early"]
-pub struct Guard {
+pub struct LogGuard {
     _worker: Option<WorkerGuard>,
 }
 
@@ -72,7 +72,7 @@ pub enum LoggingError {
 ///
 /// # Errors
 /// [`LoggingError`] when the file is wrong, with the place, or the log's own file cannot be opened.
-pub fn start(settings: &Settings, directory: &Path) -> Result<Guard, LoggingError> {
+pub fn init(settings: &Settings, directory: &Path) -> Result<LogGuard, LoggingError> {
     let (config, _) = LogConfig::read(directory)?;
     let (writer, worker, colors) = match &config.file {
         Some(file) if config.output == Output::File => {
@@ -84,9 +84,9 @@ pub fn start(settings: &Settings, directory: &Path) -> Result<Guard, LoggingErro
             (BoxMakeWriter::new(io::stderr), None, colors)
         }
     };
-    let writer = Redacting { inner: writer, redactor: Redactor::of_settings(settings) };
+    let writer = Redacting { inner: writer, redactor: Redactor::from_settings(settings) };
     config.subscriber(settings.logging.level, writer, colors).try_init().map_err(|_| LoggingError::Twice)?;
-    Ok(Guard { _worker: worker })
+    Ok(LogGuard { _worker: worker })
 }
 
 /// Whether `directory` has a `log_config.toml` of its own, which is right.
@@ -109,7 +109,7 @@ struct LogConfig {
     output: Output,
     file: Option<PathBuf>,
     #[serde(default)]
-    rotation: Every,
+    rotation: RotationPeriod,
     #[serde(default = "LogConfig::keep_files")]
     keep_files: u16,
     #[serde(default)]
@@ -134,7 +134,7 @@ enum Output {
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Every {
+enum RotationPeriod {
     Never,
     Hourly,
     #[default]
@@ -194,9 +194,9 @@ impl LogConfig {
             |message: &str| LoggingError::File { file: path.display().to_string(), message: message.to_owned() };
         let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| failed("it names no file"))?;
         let rotation = match self.rotation {
-            Every::Never => Rotation::NEVER,
-            Every::Hourly => Rotation::HOURLY,
-            Every::Daily => Rotation::DAILY,
+            RotationPeriod::Never => Rotation::NEVER,
+            RotationPeriod::Hourly => Rotation::HOURLY,
+            RotationPeriod::Daily => Rotation::DAILY,
         };
         let appender = RollingFileAppender::builder().rotation(rotation).filename_prefix(name);
         let appender = if self.keep_files == 0 { appender } else { appender.max_log_files(self.keep_files.into()) };

@@ -31,7 +31,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Command::Doctor { json } => return runtime.block_on(cli::doctor(loaded, &directory, json)),
         Command::Serve | Command::Migrate => loaded?,
     };
-    let _log = logging::start(&settings, &directory)?;
+    let _log = logging::init(&settings, &directory)?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }

@@ -4,14 +4,14 @@
 //! ended, `report` of what was only asked. (Questions back and help are `intent`'s.) Nothing here knows HTTP.
 
 pub mod narration;
-pub mod outcome;
+pub mod operation;
 pub mod report;
 pub mod view;
 
 /// A code block that stays one, whatever the lines contain. Control characters and terminal colours are left out.
 #[must_use]
 pub fn code_block<'a>(lines: impl IntoIterator<Item = &'a str>) -> String {
-    let lines: Vec<String> = lines.into_iter().map(plain).collect();
+    let lines: Vec<String> = lines.into_iter().map(strip_ansi).collect();
     let longest = lines.iter().map(|line| longest_run(line, '`')).max().unwrap_or(0);
     let fence = "`".repeat((longest + 1).max(3));
     format!("{fence}text\n{}\n{fence}", lines.join("\n"))
@@ -19,8 +19,8 @@ pub fn code_block<'a>(lines: impl IntoIterator<Item = &'a str>) -> String {
 
 /// The line as a sentence: it begins with a capital and ends with a full stop.
 #[must_use]
-pub fn sentence(line: &str) -> String {
-    let text = plain(line);
+pub fn to_sentence(line: &str) -> String {
+    let text = strip_ansi(line);
     let text = text.trim();
     let mut letters = text.chars();
     let mut sentence: String = letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect();
@@ -32,7 +32,7 @@ pub fn sentence(line: &str) -> String {
 
 /// The line without terminal escape sequences and control characters.
 #[must_use]
-pub fn plain(line: &str) -> String {
+pub fn strip_ansi(line: &str) -> String {
     let mut text = String::with_capacity(line.len());
     let mut rest = line.chars().peekable();
     while let Some(c) = rest.next() {
@@ -73,7 +73,7 @@ fn bullets(heading: &str, entries: &[String]) -> Option<String> {
     if entries.is_empty() {
         return None;
     }
-    let lines: Vec<String> = entries.iter().map(|entry| format!("- {}", plain(entry))).collect();
+    let lines: Vec<String> = entries.iter().map(|entry| format!("- {}", strip_ansi(entry))).collect();
     Some(format!("{heading}\n{}", lines.join("\n")))
 }
 
@@ -109,15 +109,15 @@ mod tests {
 
     #[test]
     fn an_error_becomes_a_sentence() {
-        assert_eq!(sentence("line 4 is wrong: did you mean `RUN`?"), "Line 4 is wrong: did you mean `RUN`?");
-        assert_eq!(sentence("`demo` is busy"), "`demo` is busy.");
-        assert_eq!(sentence(""), "");
+        assert_eq!(to_sentence("line 4 is wrong: did you mean `RUN`?"), "Line 4 is wrong: did you mean `RUN`?");
+        assert_eq!(to_sentence("`demo` is busy"), "`demo` is busy.");
+        assert_eq!(to_sentence(""), "");
     }
 
     proptest! {
         #[test]
         fn plain_text_holds_no_control_character(line in any::<String>()) {
-            prop_assert!(plain(&line).chars().all(|c| c == '\t' || !c.is_control()));
+            prop_assert!(strip_ansi(&line).chars().all(|c| c == '\t' || !c.is_control()));
         }
     }
 }

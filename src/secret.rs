@@ -30,7 +30,7 @@ pub struct Sealer(Arc<Inner>);
 
 struct Inner {
     key: RandomizedNonceKey,
-    tag_key: hmac::Key,
+    mac_key: hmac::Key,
     key_id: String,
     origin: KeyOrigin,
 }
@@ -101,9 +101,9 @@ impl Sealer {
         let mut hash = Sha256::new();
         hash.update(b"on-demand-infra tag key\0");
         hash.update(key.expose());
-        let tag_key = hmac::Key::new(hmac::HMAC_SHA256, &hash.finalize());
+        let mac_key = hmac::Key::new(hmac::HMAC_SHA256, &hash.finalize());
         let key = RandomizedNonceKey::new(&AES_256_GCM, key.expose()).expect("a key of 32 bytes fits AES-256");
-        Self(Arc::new(Inner { key, tag_key, key_id, origin }))
+        Self(Arc::new(Inner { key, mac_key, key_id, origin }))
     }
 
     /// Where the key came from.
@@ -114,8 +114,8 @@ impl Sealer {
 
     /// A tag of a text that only this installation can make.
     #[must_use]
-    pub fn tag(&self, text: &str) -> Vec<u8> {
-        hmac::sign(&self.0.tag_key, text.as_bytes()).as_ref().to_vec()
+    pub fn mac(&self, text: &str) -> Vec<u8> {
+        hmac::sign(&self.0.mac_key, text.as_bytes()).as_ref().to_vec()
     }
 
     /// Seals a secret for one context, such as an operation's id and the secret's name.

@@ -25,7 +25,7 @@ use crate::id::OperationId;
 pub mod deployments;
 pub mod events;
 pub mod operations;
-pub mod past;
+pub mod retention;
 pub mod record;
 pub mod saga;
 
@@ -46,11 +46,11 @@ const LOCK_ANSWER: Duration = Duration::from_secs(10);
 pub struct Store {
     pool: AnyPool,
     /// It is PostgreSQL.
-    has_schemas: bool,
+    is_postgres: bool,
     lost: CancellationToken,
     followers: Arc<Mutex<HashMap<OperationId, watch::Sender<i64>>>>,
     /// Numbers in sequence are given out one at a time.
-    appending: Arc<tokio::sync::Mutex<()>>,
+    append_lock: Arc<tokio::sync::Mutex<()>>,
     _lock: Arc<Option<File>>,
 }
 
@@ -115,13 +115,13 @@ impl Store {
             }
         };
         migrations().run(&pool).await?;
-        let has_schemas = matches!(database, Database::Postgres(_));
+        let is_postgres = matches!(database, Database::Postgres(_));
         Ok(Self {
             pool,
-            has_schemas,
+            is_postgres,
             lost,
             followers: Arc::default(),
-            appending: Arc::default(),
+            append_lock: Arc::default(),
             _lock: Arc::new(lock),
         })
     }
@@ -158,7 +158,7 @@ impl Store {
     pub async fn drop_schema(&self, name: &str) -> Result<(), StoreError> {
         let is_plain =
             !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-        if self.has_schemas && is_plain {
+        if self.is_postgres && is_plain {
             let statement = format!("DROP SCHEMA IF EXISTS {name} CASCADE");
             sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&self.pool).await?;
         }

@@ -11,11 +11,11 @@ use crate::cloud::aws::{Aws, AwsError, Identity, Keys};
 use crate::cloud::kube::live::Named;
 use crate::id::{
     CommitId, DeploymentId, ExposedPort, ImageRef, KeyPairName, Mode, OperationId, Port, Protocol, Region,
-    RepositoryUrl, TargetId, cluster_on_instance,
+    RepositoryUrl, TargetId, cluster_name_of_target,
 };
 use crate::intent::{AwsCredentials, Selector};
 use crate::step::ssh_address;
-use crate::store::record::{Deployment, DeploymentState, Facts, Instance, Target, Version};
+use crate::store::record::{Deployment, DeploymentFacts, DeploymentState, Instance, Target, Version};
 
 impl App {
     /// Takes over the instance that a request names, when it is there and ours by its tag, and address and key pair
@@ -28,7 +28,7 @@ impl App {
         let keys = given.map(Keys::from).or_else(|| settings.aws.credentials.as_ref().map(Keys::from));
         let region = given.and_then(|it| it.region.clone()).or_else(|| settings.aws.region.clone());
         let (Some(Mode::CloudLocal), Some(name), Some(keys), Some(region)) =
-            (selector.mode, &selector.instance_id, keys, region)
+            (selector.mode, &selector.target_name, keys, region)
         else {
             return Ok(false);
         };
@@ -45,7 +45,8 @@ impl App {
         })?;
         let image = aws.image(&found.image).await.map_err(|error| refused(&error))?;
         let user = settings.ec2.ssh_user.clone().or_else(|| image.map(|it| it.user().to_owned()));
-        let instance = belonging(&found, selector, &region, &identity, user.unwrap_or_else(|| "ec2-user".to_owned()))?;
+        let instance =
+            verified_instance(&found, selector, &region, &identity, user.unwrap_or_else(|| "ec2-user".to_owned()))?;
         let deployments = self.read_cluster(target, &instance).await?;
         let target = Target {
             id: target,
@@ -74,7 +75,7 @@ impl App {
         let keys = settings.ssh.private_key_base_path.as_deref();
         let address = ssh_address(instance, keys, &folder).map_err(|error| unseen(&error))?;
         let host = self.0.hosts.reach(target, &address).await.map_err(|error| unseen(&error))?;
-        let kube = host.kube(&cluster_on_instance(&instance.name), &folder).await.map_err(|error| unseen(&error))?;
+        let kube = host.kube(&cluster_name_of_target(&instance.name), &folder).await.map_err(|error| unseen(&error))?;
         let mut deployments = Vec::new();
         for named in kube.ours().await.map_err(|error| unseen(&error))? {
             let image = ImageRef::parse(named.live.image.clone()).ok();
@@ -92,7 +93,7 @@ impl App {
 }
 
 /// The instance, if tag, address and key pair belong together.
-fn belonging(
+fn verified_instance(
     found: &Described,
     selector: &Selector,
     region: &Region,
@@ -153,13 +154,13 @@ fn deployment(named: Named, target: TargetId, instance: &Instance, image_id: Str
         mode: Mode::CloudLocal,
         state: DeploymentState::Running,
         target,
-        instance_id: instance.name.clone(),
+        target_name: instance.name.clone(),
         name,
         namespace,
         repository: RepositoryUrl::parse(live.repository?).ok()?,
         git_ref: None,
         operation,
-        facts: Facts {
+        facts: DeploymentFacts {
             version: Some(version),
             replicas: u16::try_from(live.replicas).ok(),
             app_url: live.node_port.map(|port| format!("http://{}:{port}", instance.public_ip)),
@@ -167,7 +168,7 @@ fn deployment(named: Named, target: TargetId, instance: &Instance, image_id: Str
             public_ip: Some(instance.public_ip.to_string()),
             ec2_instance_id: Some(instance.id.clone()),
             ec2_key_name: Some(instance.key_pair.to_string()),
-            ..Facts::default()
+            ..DeploymentFacts::default()
         },
         created_at: now,
         updated_at: now,

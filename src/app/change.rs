@@ -7,7 +7,7 @@ use super::target::same_key_pair;
 use super::{Accepted, App, AppError};
 use crate::cloud::aws::Keys;
 use crate::event::OperationState;
-use crate::executor::{self, Situation};
+use crate::executor::{self, PlanInput};
 use crate::id::{DeploymentId, Mode, OperationId, derived_deployment_name};
 use crate::intent::{AwsCredentials, Confirmation, Deploy, Intent, Request, Secrets, Source, wants_confirmation};
 use crate::plan::Plan;
@@ -17,7 +17,7 @@ use crate::step::apply_application::ENVIRONMENT;
 use crate::step::clone_repository::TOKEN;
 use crate::step::secret_context;
 use crate::store::operations::{Acceptance, KeyReused, NewOperation, RequestKey};
-use crate::store::record::{Deployment, DeploymentState, Facts, Operation, Target};
+use crate::store::record::{Deployment, DeploymentFacts, DeploymentState, Operation, Target};
 
 /// A deployment that is about to change, and the target that it runs on.
 struct Subject {
@@ -26,9 +26,9 @@ struct Subject {
 }
 
 /// The person has to confirm first.
-struct Confirming {
+struct ConfirmationNeeded {
     /// Another plan than this one was confirmed.
-    is_other: bool,
+    plan_changed: bool,
 }
 
 impl App {
@@ -38,7 +38,7 @@ impl App {
         key: Option<RequestKey>,
         request: Request,
     ) -> Result<Accepted, AppError> {
-        let turn = self.0.accepting.lock().await;
+        let turn = self.0.accept_lock.lock().await;
         let store = &self.0.store;
         if let Some(key) = &key
             && !request.dry_run
@@ -59,25 +59,25 @@ impl App {
         let versions = store.versions(deployment.id).await?;
         let plan = executor::plan(
             &request.intent,
-            &Situation {
+            &PlanInput {
                 deployment: &deployment,
                 versions: &versions,
                 target: &target,
                 shares_target: store.is_target_used_by_others(target.id, deployment.id).await?,
-                neighbours: &self.neighbours(&deployment, &target).await?,
+                other_deployments: &self.other_deployments(&deployment, &target).await?,
                 replaces_environment: request.secrets.environment.is_some(),
                 settings: &self.0.settings,
             },
         )?;
-        let confirming = self.confirming(&request, &plan, &deployment, &target).await?;
+        let confirming = self.confirmation_needed(&request, &plan, &deployment, &target).await?;
         if request.dry_run || confirming.is_some() {
             // Looking at the world takes its time and changes nothing: nobody has to wait for it.
             drop(turn);
             let hash = self.plan_hash(&request.intent, &plan, &deployment, &target).await?;
-            let view = self.preview(request.intent.action(), &plan, deployment, target, hash).await;
+            let view = self.dry_run(request.intent.action(), &plan, deployment, target, hash).await;
             return Ok(match confirming {
-                Some(Confirming { is_other }) if !request.dry_run => {
-                    Accepted::Unconfirmed(PlanView { is_other, ..view })
+                Some(ConfirmationNeeded { plan_changed }) if !request.dry_run => {
+                    Accepted::Unconfirmed(PlanView { plan_changed, ..view })
                 }
                 Some(_) | None => Accepted::Plan(view),
             });
@@ -116,19 +116,19 @@ impl App {
     }
 
     /// What stands between a request and its plan: nothing, or the word of the person who asked for it.
-    async fn confirming(
+    async fn confirmation_needed(
         &self,
         request: &Request,
         plan: &Plan,
         deployment: &Deployment,
         target: &Target,
-    ) -> Result<Option<Confirming>, AppError> {
+    ) -> Result<Option<ConfirmationNeeded>, AppError> {
         let by_fields = request.source == Source::Fields;
         match &request.confirmation {
             Confirmation::Given => Ok(None),
             Confirmation::Missing => {
                 let wanted = !by_fields && wants_confirmation(&request.intent, deployment.mode);
-                Ok(wanted.then_some(Confirming { is_other: false }))
+                Ok(wanted.then_some(ConfirmationNeeded { plan_changed: false }))
             }
             Confirmation::OfPlan(shown) => {
                 if *shown == self.plan_hash(&request.intent, plan, deployment, target).await? {
@@ -140,7 +140,7 @@ impl App {
                         param: Some("confirm"),
                     });
                 }
-                Ok(Some(Confirming { is_other: true }))
+                Ok(Some(ConfirmationNeeded { plan_changed: true }))
             }
         }
     }
@@ -180,7 +180,7 @@ impl App {
             Mode::CloudLocal | Mode::CloudHosted => self.cloud_target(deploy, &namespace, aws, &present).await?,
         };
         let mut there = present.iter().filter(|it| it.target == target.id && it.namespace == namespace);
-        let existing = match &deploy.name {
+        let existing = match &deploy.application_name {
             Some(name) => there.find(|it| it.name == *name),
             None => there.find(|it| it.repository.identity() == deploy.repository.identity()),
         };
@@ -208,13 +208,13 @@ impl App {
             mode: deploy.mode,
             state: DeploymentState::Deploying,
             target: target.id,
-            instance_id: target.name.clone(),
-            name: deploy.name.clone().unwrap_or_else(derived),
+            target_name: target.name.clone(),
+            name: deploy.application_name.clone().unwrap_or_else(derived),
             namespace,
             repository: deploy.repository.clone(),
             git_ref: deploy.git_ref.clone(),
             operation: OperationId::new(),
-            facts: Facts::default(),
+            facts: DeploymentFacts::default(),
             created_at: now,
             updated_at: now,
         };
@@ -222,7 +222,7 @@ impl App {
     }
 
     /// The other deployments on the target.
-    async fn neighbours(&self, deployment: &Deployment, target: &Target) -> Result<Vec<Deployment>, AppError> {
+    async fn other_deployments(&self, deployment: &Deployment, target: &Target) -> Result<Vec<Deployment>, AppError> {
         let mut present = self.0.store.present_deployments().await?;
         present.retain(|it| it.target == target.id && it.id != deployment.id);
         Ok(present)

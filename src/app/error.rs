@@ -131,7 +131,7 @@ impl From<SelectionError> for AppError {
 impl From<PlanError> for AppError {
     fn from(error: PlanError) -> Self {
         match error {
-            PlanError::NothingToDo { message, param } => Self::Conflict { message, param },
+            PlanError::NotPossible { message, param } => Self::Conflict { message, param },
         }
     }
 }

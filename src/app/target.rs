@@ -2,7 +2,7 @@
 
 use super::{App, AppError};
 use crate::id::{
-    ClusterName, DeploymentName, InstanceId, KeyPairName, Mode, Namespace, TargetId, derived_cluster_name,
+    ClusterName, DeploymentName, KeyPairName, Mode, Namespace, TargetId, TargetName, derived_cluster_name,
     derived_instance_name,
 };
 use crate::intent::{AwsCredentials, Deploy};
@@ -11,7 +11,7 @@ use crate::store::record::{Deployment, Instance, Target};
 impl App {
     /// The cluster of this machine that a deploy is meant for.
     pub(super) async fn local_target(&self, deploy: &Deploy) -> Result<Target, AppError> {
-        let cluster = match &deploy.instance_id {
+        let cluster = match &deploy.target_name {
             Some(id) => ClusterName::parse(id.as_str())
                 .map_err(|error| AppError::Invalid { message: error.to_string(), param: "instance_id" })?,
             None => self.0.settings.kind.cluster_name.clone(),
@@ -29,11 +29,11 @@ impl App {
         aws: Option<&AwsCredentials>,
         present: &[Deployment],
     ) -> Result<Target, AppError> {
-        let name = match &deploy.instance_id {
+        let name = match &deploy.target_name {
             Some(name) if deploy.mode == Mode::CloudHosted => cluster_name(name)?,
             Some(name) => name.to_string(),
-            None => match where_it_runs(deploy, namespace, present)? {
-                Some(running) => running.instance_id.clone(),
+            None => match running_deployment(deploy, namespace, present)? {
+                Some(running) => running.target_name.clone(),
                 None => self.new_name(deploy, namespace).to_string(),
             },
         };
@@ -67,12 +67,12 @@ impl App {
 
     /// The name of a target that the person did not name: the same as long as the request is, so that the plan that is
     /// shown tells the one that is made. An application's name is its EKS cluster's too.
-    fn new_name(&self, deploy: &Deploy, namespace: &Namespace) -> InstanceId {
-        let name = deploy.name.as_ref().map(DeploymentName::as_str).unwrap_or_default();
-        let of = |what: &str| self.0.sealer.tag(&format!("{what} {} {namespace} {name}", deploy.repository.identity()));
-        match (deploy.mode, &deploy.name) {
+    fn new_name(&self, deploy: &Deploy, namespace: &Namespace) -> TargetName {
+        let name = deploy.application_name.as_ref().map(DeploymentName::as_str).unwrap_or_default();
+        let of = |what: &str| self.0.sealer.mac(&format!("{what} {} {namespace} {name}", deploy.repository.identity()));
+        match (deploy.mode, &deploy.application_name) {
             (Mode::CloudHosted, Some(name)) => {
-                InstanceId::parse(name.as_str()).expect("the rule of an application's name is the stricter one")
+                TargetName::parse(name.as_str()).expect("the rule of an application's name is the stricter one")
             }
             (Mode::CloudHosted, None) => derived_cluster_name(&deploy.repository, &of("cluster")),
             (Mode::Local | Mode::CloudLocal, _) => derived_instance_name(&deploy.repository, &of("instance")),
@@ -81,7 +81,7 @@ impl App {
 }
 
 /// The deployment of the same repository, in the same namespace and of the same name if one is given.
-fn where_it_runs<'a>(
+fn running_deployment<'a>(
     deploy: &Deploy,
     namespace: &Namespace,
     present: &'a [Deployment],
@@ -90,13 +90,13 @@ fn where_it_runs<'a>(
         .iter()
         .filter(|it| it.mode == deploy.mode && it.namespace == *namespace)
         .filter(|it| it.repository.identity() == deploy.repository.identity())
-        .filter(|it| deploy.name.as_ref().is_none_or(|name| *name == it.name))
+        .filter(|it| deploy.application_name.as_ref().is_none_or(|name| *name == it.name))
         .collect();
     match same.as_slice() {
         [] => Ok(None),
         [one] => Ok(Some(one)),
         several => {
-            let names: Vec<String> = several.iter().map(|it| format!("`{}`", it.instance_id)).collect();
+            let names: Vec<String> = several.iter().map(|it| format!("`{}`", it.target_name)).collect();
             Err(AppError::Ambiguous {
                 message: format!("it runs in several places: {}; say in which", names.join(", ")),
                 param: "instance_id",
@@ -106,7 +106,7 @@ fn where_it_runs<'a>(
 }
 
 /// The rule of EKS (`CreateCluster` in its API reference): letters, digits, `-` and `_`, at most 100 of them.
-fn cluster_name(id: &InstanceId) -> Result<String, AppError> {
+fn cluster_name(id: &TargetName) -> Result<String, AppError> {
     if id.as_str().contains('.') {
         return Err(AppError::Invalid {
             message: format!("`{id}` is no name of an EKS cluster: it may hold letters, digits, `-` and `_`"),

@@ -3,7 +3,7 @@
 //! All checks run at the same time, each for five seconds at most.
 
 mod cloud;
-mod common;
+mod server;
 mod local;
 mod probe;
 
@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Everything that was found.
 #[derive(Debug)]
-pub struct Report(Vec<Finding>);
+pub struct Findings(Vec<Finding>);
 
 /// What one check found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -79,7 +79,7 @@ struct Verdict {
 type Check<'a> = (Area, &'static str, Pin<Box<dyn Future<Output = Verdict> + Send + 'a>>);
 
 /// Looks at everything.
-pub async fn examine(loaded: Result<(Settings, Vec<Warning>), ConfigError>, directory: &Path) -> Report {
+pub async fn examine(loaded: Result<(Settings, Vec<Warning>), ConfigError>, directory: &Path) -> Findings {
     let mut findings = vec![log_config(directory)];
     let settings = match loaded {
         Ok((settings, warnings)) => {
@@ -88,10 +88,10 @@ pub async fn examine(loaded: Result<(Settings, Vec<Warning>), ConfigError>, dire
         }
         Err(error) => {
             findings.splice(0..0, wrong_settings(&error));
-            return Report(findings);
+            return Findings(findings);
         }
     };
-    let mut checks = common::checks(&settings, directory);
+    let mut checks = server::checks(&settings, directory);
     checks.extend(local::checks(&settings));
     checks.extend(cloud::checks(&settings));
     let running = checks.into_iter().map(|(area, name, check)| async move {
@@ -100,10 +100,10 @@ pub async fn examine(loaded: Result<(Settings, Vec<Warning>), ConfigError>, dire
         verdict.unwrap_or_else(late).of(area, name)
     });
     findings.extend(join_all(running).await);
-    Report(findings)
+    Findings(findings)
 }
 
-impl Report {
+impl Findings {
     /// Whether nothing that local mode needs is missing.
     #[must_use]
     pub fn local_works(&self) -> bool {
@@ -117,7 +117,7 @@ impl Report {
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for Findings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut area = None;
         for finding in &self.0 {
@@ -184,7 +184,7 @@ fn right_settings(warnings: &[Warning]) -> Vec<Finding> {
 
 fn wrong_settings(error: &ConfigError) -> Vec<Finding> {
     let texts = match error {
-        ConfigError::Wrong(wrong) => wrong.iter().map(ToString::to_string).collect(),
+        ConfigError::Invalid(wrong) => wrong.iter().map(ToString::to_string).collect(),
         ConfigError::Unreadable { .. } | ConfigError::Malformed { .. } => vec![error.to_string()],
     };
     let advice = "correct it, then run this again: the other checks need the settings";
@@ -205,7 +205,7 @@ mod tests {
     use super::*;
     use crate::config::Sources;
 
-    fn report(statuses: &[(Area, Status)]) -> Report {
+    fn report(statuses: &[(Area, Status)]) -> Findings {
         let finding = |(area, status): &(Area, Status)| Finding {
             area: *area,
             name: "thing",
@@ -213,7 +213,7 @@ mod tests {
             found: "as it is".to_owned(),
             advice: if *status == Status::Ok { String::new() } else { "mend it".to_owned() },
         };
-        Report(statuses.iter().map(finding).collect())
+        Findings(statuses.iter().map(finding).collect())
     }
 
     #[test]

@@ -12,7 +12,7 @@ use aws_sdk_ec2::config::{Credentials, ProvideCredentials};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use crate::config::section::AwsCredentials;
+use crate::config::section::AwsKeys;
 use crate::id::Region;
 
 pub mod balancer;
@@ -88,8 +88,8 @@ impl From<&Keys> for Credentials {
     }
 }
 
-impl From<&AwsCredentials> for Keys {
-    fn from(it: &AwsCredentials) -> Self {
+impl From<&AwsKeys> for Keys {
+    fn from(it: &AwsKeys) -> Self {
         Self {
             access_key_id: it.access_key_id.clone(),
             secret_access_key: it.secret_access_key.clone(),

@@ -333,7 +333,7 @@ impl Llm {
 #[derive(Debug, Clone)]
 pub struct Aws {
     /// `AWS_ACCESS_KEY_ID` and what belongs to it.
-    pub credentials: Option<AwsCredentials>,
+    pub credentials: Option<AwsKeys>,
     /// `AWS_REGION`.
     pub region: Option<Region>,
     /// `AWS_DEFAULT_CREDENTIALS`: without any other, those that AWS' own tools would find here.
@@ -345,7 +345,7 @@ impl Aws {
         let session_token = values.secret("AWS_SESSION_TOKEN");
         let credentials = match (values.secret("AWS_ACCESS_KEY_ID"), values.secret("AWS_SECRET_ACCESS_KEY")) {
             (Some(access_key_id), Some(secret_access_key)) => {
-                Some(AwsCredentials { access_key_id, secret_access_key, session_token })
+                Some(AwsKeys { access_key_id, secret_access_key, session_token })
             }
             (Some(_), None) => {
                 values.refuse("AWS_ACCESS_KEY_ID", "set together with `AWS_SECRET_ACCESS_KEY`".to_owned());
@@ -367,7 +367,7 @@ impl Aws {
 
 /// One set of AWS credentials.
 #[derive(Debug, Clone)]
-pub struct AwsCredentials {
+pub struct AwsKeys {
     /// `AWS_ACCESS_KEY_ID`.
     pub access_key_id: SecretString,
     /// `AWS_SECRET_ACCESS_KEY`.

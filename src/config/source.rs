@@ -63,7 +63,7 @@ impl fmt::Debug for Sources {
 
 /// One value that is not allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wrong {
+pub struct InvalidSetting {
     /// Name of the setting.
     pub name: String,
     /// The value, cut to a length that fits a message; `None` when it is a secret or there is nothing to show.
@@ -74,7 +74,7 @@ pub struct Wrong {
     pub allowed: String,
 }
 
-impl fmt::Display for Wrong {
+impl fmt::Display for InvalidSetting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.value {
             Some(value) => write!(f, "`{}` is `{value}` in {}; it must be {}", self.name, self.source, self.allowed),
@@ -98,7 +98,7 @@ pub(super) struct Values {
     figment: Figment,
     directory: PathBuf,
     home: Option<PathBuf>,
-    wrong: Vec<Wrong>,
+    wrong: Vec<InvalidSetting>,
     warnings: Vec<Warning>,
     read: BTreeSet<&'static str>,
 }
@@ -136,7 +136,7 @@ impl Values {
     }
 
     /// What was found, in the order of the catalog.
-    pub(super) fn into_findings(self) -> (Vec<Wrong>, Vec<Warning>) {
+    pub(super) fn into_findings(self) -> (Vec<InvalidSetting>, Vec<Warning>) {
         debug_assert!(
             SETTINGS.iter().all(|it| self.read.contains(it.name)),
             "every setting of the catalog has a place in `Settings`"
@@ -213,7 +213,7 @@ impl Values {
     pub(super) fn refuse(&mut self, name: &'static str, allowed: String) {
         let source = self.figment.find_metadata(name).map_or("the defaults", |it| it.name.as_ref()).to_owned();
         let value = (!setting(name).secret).then(|| self.text(name).chars().take(80).collect());
-        self.wrong.push(Wrong { name: name.to_owned(), value, source, allowed });
+        self.wrong.push(InvalidSetting { name: name.to_owned(), value, source, allowed });
     }
 
     fn text(&mut self, name: &'static str) -> String {
@@ -245,7 +245,7 @@ fn setting(name: &str) -> &'static Setting {
     catalog::find(name).expect("the names in `Settings` are those of the catalog, see the tests of `catalog`")
 }
 
-fn toml_values(text: &str, wrong: &mut Vec<Wrong>) -> Result<BTreeMap<String, String>, ConfigError> {
+fn toml_values(text: &str, wrong: &mut Vec<InvalidSetting>) -> Result<BTreeMap<String, String>, ConfigError> {
     let dict: Dict = Toml::from_str(text).map_err(|error| ConfigError::Malformed {
         file: TOML_FILE.to_owned(),
         line: error.span().and_then(|span| text.get(..span.start)).map_or(1, |before| 1 + before.matches('\n').count()),
@@ -253,7 +253,7 @@ fn toml_values(text: &str, wrong: &mut Vec<Wrong>) -> Result<BTreeMap<String, St
     })?;
     let mut values = BTreeMap::new();
     for (name, value) in dict {
-        let refused = |allowed: String| Wrong {
+        let refused = |allowed: String| InvalidSetting {
             name: name.clone(),
             value: None,
             source: "`on-demand-infra.toml`".to_owned(),

@@ -3,7 +3,7 @@
 //! The answer names the plan by its hash, and the hash is made again before anything is done: what is confirmed is what
 //! is done, also when something has changed in the meantime or another server answers. Nothing is kept for it.
 
-use super::{Ask, Message, Opening, carry_out, turns};
+use super::{ConversationRequest, Message, Outcome, execute, turns};
 use crate::app::{App, AppError};
 use crate::id::PlanHash;
 use crate::intent::question::Unclear;
@@ -13,41 +13,41 @@ use crate::reply::report;
 
 /// Takes a message for the answer to a question of ours; `None` when it is not, or when the model has to say what was
 /// meant.
-pub(super) async fn answered(app: &App, ask: &Ask) -> Result<Option<Opening>, AppError> {
-    let Some((shown, before)) = asked(&ask.messages) else { return Ok(None) };
-    let said = ask.messages.last().map_or("", Message::own_words);
+pub(super) async fn confirm(app: &App, ask: &ConversationRequest) -> Result<Option<Outcome>, AppError> {
+    let Some((shown, before)) = proposed_plan(&ask.messages) else { return Ok(None) };
+    let said = ask.messages.last().map_or("", Message::without_context);
     let agreement = sentence::agreement(said);
     let messages = match agreement {
         Agreement::Yes => before,
         Agreement::YesAnd => &ask.messages[..],
-        Agreement::No => return Ok(Some(Opening::Words(Unclear::Withdrawn.text()))),
+        Agreement::No => return Ok(Some(Outcome::Text(Unclear::Withdrawn.text()))),
         Agreement::Other => return Ok(None),
     };
-    let Reading::Request(request) = sentence::read(&turns(messages), &ask.facts, &ask.limits) else { return Ok(None) };
+    let Reading::Request(request) = sentence::read(&turns(messages), &ask.fields, &ask.limits) else { return Ok(None) };
     // A plan that was only asked for in words is now meant; the field `dry_run` goes on to say what it says.
-    let dry_run = ask.facts.dry_run.unwrap_or(false);
+    let dry_run = ask.fields.dry_run.unwrap_or(false);
     let request = Request { confirmation: Confirmation::OfPlan(shown), dry_run, ..request };
-    let opening = carry_out(app, &ask.principal, ask.key.clone(), request).await;
+    let opening = execute(app, &ask.principal, ask.key.clone(), request).await;
     match opening {
         // More than a yes may be another wish, which then stands for itself.
-        Ok(Opening::Confirmation(_)) if agreement == Agreement::YesAnd => Ok(None),
-        Ok(Opening::Confirmation(_)) | Err(_) if app.model().is_some() => Ok(None),
+        Ok(Outcome::Confirmation(_)) if agreement == Agreement::YesAnd => Ok(None),
+        Ok(Outcome::Confirmation(_)) | Err(_) if app.model().is_some() => Ok(None),
         opening => opening.map(Some),
     }
 }
 
 /// The plan that the person agrees to with their last words, if these say nothing else.
-pub(super) fn agreed(ask: &Ask) -> Option<PlanHash> {
-    let (shown, _) = asked(&ask.messages)?;
+pub(super) fn confirmed_plan(ask: &ConversationRequest) -> Option<PlanHash> {
+    let (shown, _) = proposed_plan(&ask.messages)?;
     let said = ask.messages.last()?;
-    (sentence::agreement(said.own_words()) == Agreement::Yes).then_some(shown)
+    (sentence::agreement(said.without_context()) == Agreement::Yes).then_some(shown)
 }
 
 /// The plan that the answer before the last message shows, and the conversation before that message.
-fn asked(messages: &[Message]) -> Option<(PlanHash, &[Message])> {
+fn proposed_plan(messages: &[Message]) -> Option<(PlanHash, &[Message])> {
     let (last, before) = messages.split_last()?;
     let answer = before.last().filter(|it| it.role == Role::Assistant && last.role == Role::User)?;
-    Some((report::plan_in(&answer.text)?, before))
+    Some((report::parse_plan_hash(&answer.text)?, before))
 }
 
 #[cfg(test)]
@@ -64,9 +64,9 @@ mod tests {
         let yes = message(Role::User, "yes");
         let between = message(Role::Assistant, "nothing is running");
 
-        assert!(asked(&[question.clone(), yes.clone()]).is_some());
-        assert!(asked(&[question.clone(), yes.clone(), between, yes.clone()]).is_none());
-        assert!(asked(&[message(Role::User, "(plan `0123456789ab`)"), yes]).is_none());
-        assert!(asked(&[question]).is_none());
+        assert!(proposed_plan(&[question.clone(), yes.clone()]).is_some());
+        assert!(proposed_plan(&[question.clone(), yes.clone(), between, yes.clone()]).is_none());
+        assert!(proposed_plan(&[message(Role::User, "(plan `0123456789ab`)"), yes]).is_none());
+        assert!(proposed_plan(&[question]).is_none());
     }
 }

@@ -37,7 +37,7 @@ pub(super) async fn run(run: Run) -> Result<(), EngineError> {
     let unreadable = |what: String| EngineError::Unreadable { operation: id, what };
     let registry = registry();
     let sec = steno::sec(slog::Logger::root(slog::Discard, slog::o!()), Arc::new(Log(Arc::clone(&run))));
-    let result = match store.saga(id).await? {
+    let result = match store.saga_dag(id).await? {
         None => {
             let dag = Arc::new(dag(&run.plan));
             sec.saga_create(saga_id(id), Arc::new(Context(Arc::clone(&run))), dag, registry).await
@@ -66,7 +66,7 @@ pub(super) async fn run(run: Run) -> Result<(), EngineError> {
         Ok(_) => Ok(()),
         Err(error) => {
             let failure = run.failure().unwrap_or_else(|| failure_of(error.error_source));
-            let cancelled = failure.code == CANCELLED && store.is_cancel_asked(id).await?;
+            let cancelled = failure.code == CANCELLED && store.is_cancel_requested(id).await?;
             let stuck = error.undo_failure.map(|(_, error)| run.stuck().unwrap_or_else(|| internal(error.to_string())));
             Err(Unwound { failure, cancelled, stuck })
         }
@@ -129,7 +129,7 @@ async fn told(store: &Store, id: OperationId) -> Result<(Vec<String>, Vec<String
 /// What the steps left behind, from the log.
 async fn outputs(run: &Run) -> Result<BTreeMap<String, Value>, StoreError> {
     let store = &run.shared.store;
-    let Some(dag) = store.saga(run.operation.id).await? else { return Ok(BTreeMap::new()) };
+    let Some(dag) = store.saga_dag(run.operation.id).await? else { return Ok(BTreeMap::new()) };
     let dag: SagaDag = serde_json::from_value(dag)
         .map_err(|source| StoreError::Corrupt { what: "operations.dag", source: source.into() })?;
     let names: BTreeMap<usize, String> =
@@ -327,7 +327,7 @@ impl fmt::Debug for Log {
 #[async_trait]
 impl SecStore for Log {
     async fn saga_create(&self, params: SagaCreateParams) -> Result<(), anyhow::Error> {
-        Ok(self.0.shared.store.put_saga(self.0.operation.id, &params.dag).await?)
+        Ok(self.0.shared.store.set_saga_dag(self.0.operation.id, &params.dag).await?)
     }
 
     async fn record_event(&self, event: SagaNodeEvent) {

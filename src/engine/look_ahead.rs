@@ -37,7 +37,7 @@ impl Engine {
                 store: shared.store.clone(),
                 settings: Arc::clone(&shared.settings),
                 sealer: shared.sealer.clone(),
-                redactor: Redactor::of_settings(&shared.settings),
+                redactor: Redactor::from_settings(&shared.settings),
                 lines: Lines::none(),
                 cancel: shared.stopping.child_token(),
                 outputs: Arc::new(outputs.clone()),

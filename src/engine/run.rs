@@ -312,7 +312,7 @@ impl Run {
         if let Some(redactor) = self.redactor.get() {
             return redactor.clone();
         }
-        let mut redactor = Redactor::of_settings(&self.shared.settings);
+        let mut redactor = Redactor::from_settings(&self.shared.settings);
         let store = &self.shared.store;
         let names = match store.secret_names(self.operation.id).await {
             Ok(names) => names,
@@ -337,8 +337,8 @@ impl Run {
 
     /// Whether a value is part of what every answer names: it is no secret, and hiding it would make names unreadable.
     fn is_open(&self, value: &str) -> bool {
-        let Deployment { name, namespace, repository, instance_id, .. } = &self.deployment;
-        [name.as_str(), namespace.as_str(), repository.as_str(), instance_id].iter().any(|it| it.contains(value))
+        let Deployment { name, namespace, repository, target_name, .. } = &self.deployment;
+        [name.as_str(), namespace.as_str(), repository.as_str(), target_name].iter().any(|it| it.contains(value))
     }
 
     async fn clean(&self, failure: Failure) -> Failure {

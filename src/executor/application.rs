@@ -13,7 +13,7 @@ use crate::step::verify_application::VerifyApplication;
 use crate::step::wait_for_rollout::WaitForRollout;
 use crate::store::record::Version;
 
-use super::{PlanError, Situation};
+use super::{PlanError, PlanInput};
 
 /// What a roll-out is made of, whichever action asks for it.
 pub(super) struct RollOut {
@@ -27,7 +27,7 @@ pub(super) struct RollOut {
 
 impl RollOut {
     /// What the person does not say again stays as it was.
-    pub(super) fn of_deploy(deploy: &Deploy, situation: &Situation<'_>) -> Self {
+    pub(super) fn of_deploy(deploy: &Deploy, situation: &PlanInput<'_>) -> Self {
         let facts = &situation.deployment.facts;
         let version = facts.version.as_ref();
         Self {
@@ -39,7 +39,7 @@ impl RollOut {
         }
     }
 
-    pub(super) fn of_redeploy(redeploy: &Redeploy, situation: &Situation<'_>) -> Result<Self, PlanError> {
+    pub(super) fn of_redeploy(redeploy: &Redeploy, situation: &PlanInput<'_>) -> Result<Self, PlanError> {
         let version = running(situation)?;
         Ok(Self {
             git_ref: redeploy.git_ref.clone().or_else(|| situation.deployment.git_ref.clone()),
@@ -50,7 +50,7 @@ impl RollOut {
         })
     }
 
-    pub(super) fn of_rollback(rollback: &Rollback, situation: &Situation<'_>) -> Result<Self, PlanError> {
+    pub(super) fn of_rollback(rollback: &Rollback, situation: &PlanInput<'_>) -> Result<Self, PlanError> {
         Ok(Self {
             git_ref: None,
             dockerfile: None,
@@ -61,7 +61,7 @@ impl RollOut {
     }
 
     /// From the repository to what the build needs.
-    pub(super) fn source(&self, situation: &Situation<'_>) -> Vec<Plan> {
+    pub(super) fn source(&self, situation: &PlanInput<'_>) -> Vec<Plan> {
         let repository = situation.deployment.repository.clone();
         vec![
             Plan::step(CloneRepository { repository, git_ref: self.git_ref.clone() }),
@@ -69,12 +69,12 @@ impl RollOut {
         ]
     }
 
-    pub(super) fn build(&self, situation: &Situation<'_>) -> BuildImage {
+    pub(super) fn build(&self, situation: &PlanInput<'_>) -> BuildImage {
         BuildImage { repository: situation.deployment.repository.clone(), container_port: self.container_port }
     }
 
     /// Puts it on the cluster and waits until it runs.
-    pub(super) fn apply(&self, cluster: &ClusterName, situation: &Situation<'_>) -> Vec<Plan> {
+    pub(super) fn apply(&self, cluster: &ClusterName, situation: &PlanInput<'_>) -> Vec<Plan> {
         vec![
             Plan::step(ApplyApplication {
                 cluster: cluster.clone(),
@@ -97,7 +97,7 @@ impl RollOut {
 }
 
 /// Sets the number of replicas.
-pub(super) fn scale(scale: &Scale, cluster: &ClusterName, situation: &Situation<'_>) -> Result<Vec<Plan>, PlanError> {
+pub(super) fn scale(scale: &Scale, cluster: &ClusterName, situation: &PlanInput<'_>) -> Result<Vec<Plan>, PlanError> {
     running(situation)?;
     let facts = &situation.deployment.facts;
     Ok(vec![
@@ -116,11 +116,11 @@ pub(super) fn scale(scale: &Scale, cluster: &ClusterName, situation: &Situation<
 }
 
 /// What a plan of an action that changes nothing would be.
-pub(super) fn changes_nothing() -> PlanError {
-    PlanError::NothingToDo { message: "this action changes nothing".to_owned(), param: Some("action") }
+pub(super) fn not_a_change() -> PlanError {
+    PlanError::NotPossible { message: "this action changes nothing".to_owned(), param: Some("action") }
 }
 
-fn earlier_version<'a>(rollback: &Rollback, situation: &Situation<'a>) -> Result<&'a Version, PlanError> {
+fn earlier_version<'a>(rollback: &Rollback, situation: &PlanInput<'a>) -> Result<&'a Version, PlanError> {
     let present = running(situation)?;
     let versions = situation.versions;
     let found = match &rollback.to {
@@ -137,12 +137,12 @@ fn earlier_version<'a>(rollback: &Rollback, situation: &Situation<'a>) -> Result
             None => "there is no earlier version to go back to".to_owned(),
             Some(_) => format!("there is no such version; there are {}", known.join(", ")),
         };
-        PlanError::NothingToDo { message, param: Some("rollback_to") }
+        PlanError::NotPossible { message, param: Some("rollback_to") }
     })
 }
 
-fn running<'a>(situation: &Situation<'a>) -> Result<&'a Version, PlanError> {
-    situation.deployment.facts.version.as_ref().ok_or_else(|| PlanError::NothingToDo {
+fn running<'a>(situation: &PlanInput<'a>) -> Result<&'a Version, PlanError> {
+    situation.deployment.facts.version.as_ref().ok_or_else(|| PlanError::NotPossible {
         message: format!("`{}` has never run; deploy it first", situation.deployment.name),
         param: None,
     })

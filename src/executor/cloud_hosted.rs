@@ -3,7 +3,7 @@
 //! The image is built and pushed, and the certificate is asked for, while the cluster comes up. The last application takes
 //! the cluster with it; the ingress controller goes before the cluster, because its NLB would outlive it.
 
-use crate::id::{ClusterName, DeploymentName, Domain, Region, cluster_on_instance};
+use crate::id::{ClusterName, DeploymentName, Domain, Region, cluster_name_of_target};
 use crate::intent::{Decommission, Deploy, Intent};
 use crate::plan::Plan;
 use crate::step::await_certificate::AwaitCertificate;
@@ -28,12 +28,12 @@ use crate::step::verify_account::VerifyAccount;
 use crate::step::verify_removal::VerifyRemoval;
 use crate::store::record::Deployment;
 
-use super::application::{RollOut, changes_nothing, scale};
-use super::{PlanError, Situation};
+use super::application::{RollOut, not_a_change, scale};
+use super::{PlanError, PlanInput};
 
-pub(super) fn plan(intent: &Intent, situation: &Situation<'_>) -> Result<Plan, PlanError> {
+pub(super) fn plan(intent: &Intent, situation: &PlanInput<'_>) -> Result<Plan, PlanError> {
     // Of this only the name is used: where the cluster's API is, the record of the target says.
-    let cluster = cluster_on_instance(&situation.deployment.instance_id);
+    let cluster = cluster_name_of_target(&situation.deployment.target_name);
     let region = region(situation)?;
     match intent {
         Intent::Deploy(deploy) => deploy_plan(deploy, region, &cluster, situation),
@@ -53,7 +53,7 @@ pub(super) fn plan(intent: &Intent, situation: &Situation<'_>) -> Result<Plan, P
             Ok(Plan::Sequence([vec![Plan::step(FindCluster {})], scale(it, &cluster, situation)?].concat()))
         }
         Intent::Decommission(decommission) => Ok(decommission_plan(decommission, region, &cluster, situation)),
-        Intent::Status(_) | Intent::List(_) | Intent::Logs(_) | Intent::Cancel(_) => Err(changes_nothing()),
+        Intent::Status(_) | Intent::List(_) | Intent::Logs(_) | Intent::Cancel(_) => Err(not_a_change()),
     }
 }
 
@@ -61,14 +61,14 @@ fn deploy_plan(
     deploy: &Deploy,
     region: Region,
     cluster: &ClusterName,
-    situation: &Situation<'_>,
+    situation: &PlanInput<'_>,
 ) -> Result<Plan, PlanError> {
     let domain = deploy.domain.clone();
     let has_host = domain.is_some() || situation.deployment.facts.host.is_some();
     if !has_host {
-        expect_bare_name_free(situation)?;
+        require_load_balancer_name_free(situation)?;
     }
-    expect_same_host(domain.as_ref(), situation)?;
+    require_same_host(domain.as_ref(), situation)?;
     let wanted = RollOut::of_deploy(deploy, situation);
     let image = Plan::Sequence(vec![
         Plan::Parallel(vec![
@@ -101,7 +101,7 @@ fn deploy_plan(
     Ok(Plan::Sequence([parts, wanted.verify(cluster)].concat()))
 }
 
-fn built_and_pushed(wanted: &RollOut, region: &Region, situation: &Situation<'_>) -> Vec<Plan> {
+fn built_and_pushed(wanted: &RollOut, region: &Region, situation: &PlanInput<'_>) -> Vec<Plan> {
     vec![Plan::step(wanted.build(situation)), Plan::step(PushImage { region: region.clone() })]
 }
 
@@ -109,7 +109,7 @@ fn decommission_plan(
     decommission: &Decommission,
     region: Region,
     cluster: &ClusterName,
-    situation: &Situation<'_>,
+    situation: &PlanInput<'_>,
 ) -> Plan {
     let is_last = !situation.shares_target && !decommission.keep_target;
     let takes_cluster = is_last && situation.target.made_here;
@@ -142,11 +142,11 @@ fn decommission_plan(
 }
 
 /// Without a host name of its own one application per cluster answers, at the load balancer's name.
-fn expect_bare_name_free(situation: &Situation<'_>) -> Result<(), PlanError> {
-    let bare = situation.neighbours.iter().find(|it| it.facts.host.is_none());
+fn require_load_balancer_name_free(situation: &PlanInput<'_>) -> Result<(), PlanError> {
+    let bare = situation.other_deployments.iter().find(|it| it.facts.host.is_none());
     bare.map_or(Ok(()), |other: &Deployment| {
         let name: &DeploymentName = &other.name;
-        Err(PlanError::NothingToDo {
+        Err(PlanError::NotPossible {
             message: format!(
                 "`{name}` has the load balancer's name on `{}`; another application there needs a host name of its own: \
                  send `base_hosted_zone_id` and `app_subdomain_label`",
@@ -158,13 +158,13 @@ fn expect_bare_name_free(situation: &Situation<'_>) -> Result<(), PlanError> {
 }
 
 /// A deployment keeps its host name: under another one it would be another deployment.
-fn expect_same_host(domain: Option<&Domain>, situation: &Situation<'_>) -> Result<(), PlanError> {
+fn require_same_host(domain: Option<&Domain>, situation: &PlanInput<'_>) -> Result<(), PlanError> {
     let (Some(domain), Some(host)) = (domain, &situation.deployment.facts.host) else { return Ok(()) };
     let label = host.name.split('.').next().unwrap_or_default();
     if host.zone == domain.zone && label == domain.label.as_str() {
         return Ok(());
     }
-    Err(PlanError::NothingToDo {
+    Err(PlanError::NotPossible {
         message: format!(
             "`{}` answers at `{}`; decommission it first, or send another `instance_name`",
             situation.deployment.name, host.name
@@ -173,8 +173,8 @@ fn expect_same_host(domain: Option<&Domain>, situation: &Situation<'_>) -> Resul
     })
 }
 
-fn region(situation: &Situation<'_>) -> Result<Region, PlanError> {
-    situation.target.region.clone().ok_or_else(|| PlanError::NothingToDo {
+fn region(situation: &PlanInput<'_>) -> Result<Region, PlanError> {
+    situation.target.region.clone().ok_or_else(|| PlanError::NotPossible {
         message: "it is not known in which region the cluster is".to_owned(),
         param: Some("aws_credentials.aws_region"),
     })

@@ -12,8 +12,8 @@ use flate2::read::GzDecoder;
 use tokio_util::sync::CancellationToken;
 
 use crate::event::Lines;
-use crate::tool::folder::make_private;
 use crate::tool::connection::Connection;
+use crate::tool::folder::make_private;
 use crate::tool::{Call, ToolError};
 
 /// Prints a compressed archive: a list of everything, and the files that tell how a clone is built.

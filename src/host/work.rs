@@ -69,8 +69,14 @@ impl Host {
             self.connection.write(&extra.join(name), text.as_bytes()).await?;
             file.clone_from(name);
         }
-        let mut call =
-            self.connection.call("sh").args(["-c", BUILD, "build"]).arg(&context.folder).arg(&list).arg(&extra).arg(file);
+        let mut call = self
+            .connection
+            .call("sh")
+            .args(["-c", BUILD, "build"])
+            .arg(&context.folder)
+            .arg(&list)
+            .arg(&extra)
+            .arg(file);
         call = call.args(["-t", request.tag.as_str(), "-f", &request.dockerfile]);
         for (name, value) in &request.labels {
             call = call.args(["--label", &format!("{name}={value}")]);

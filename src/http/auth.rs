@@ -23,18 +23,18 @@ pub struct Caller {
 
 /// The keys that open the door, as hashes.
 #[derive(Clone)]
-pub struct Keys {
+pub struct Authenticator {
     hashes: Arc<[[u8; 32]]>,
-    is_open: bool,
+    allows_anonymous: bool,
 }
 
-impl Keys {
+impl Authenticator {
     /// The keys of the settings. A server that listens beyond its own machine and has none lets nobody in.
     #[must_use]
     pub fn new(settings: &Settings) -> Self {
         let hashes: Arc<[_]> = settings.server.api_keys.iter().map(|key| hash(key.expose_secret())).collect();
-        let is_open = hashes.is_empty() && settings.server.host.is_loopback();
-        Self { hashes, is_open }
+        let allows_anonymous = hashes.is_empty() && settings.server.host.is_loopback();
+        Self { hashes, allows_anonymous }
     }
 
     /// Finds out who asks.
@@ -42,7 +42,7 @@ impl Keys {
     /// # Errors
     /// [`ApiError`] when it is nobody we know.
     pub fn identify(&self, headers: &HeaderMap, extensions: &Extensions) -> Result<Caller, ApiError> {
-        if self.is_open {
+        if self.allows_anonymous {
             let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
             return if is_this_machine(host) {
                 Ok(Caller { principal: address(extensions) })
@@ -58,12 +58,12 @@ impl Keys {
             .ok()
             .and_then(|text| text.split_once(' '))
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .and_then(|(_, key)| self.find(key.trim()))
+            .and_then(|(_, key)| self.verify(key.trim()))
             .ok_or(ApiError::InvalidApiKey("the API key is not one that this server knows"))
     }
 
     /// Compares hashes of equal length, all of them, so that the time it takes tells nothing.
-    fn find(&self, key: &str) -> Option<Caller> {
+    fn verify(&self, key: &str) -> Option<Caller> {
         let presented = hash(key);
         let mut is_known = false;
         for known in self.hashes.iter() {
@@ -76,12 +76,12 @@ impl Keys {
 impl<S> FromRequestParts<S> for Caller
 where
     S: Sync,
-    Keys: FromRef<S>,
+    Authenticator: FromRef<S>,
 {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        Keys::from_ref(state).identify(&parts.headers, &parts.extensions)
+        Authenticator::from_ref(state).identify(&parts.headers, &parts.extensions)
     }
 }
 
@@ -116,13 +116,13 @@ mod tests {
     use super::*;
     use crate::config::source::Sources;
 
-    fn keys(pairs: &[(&str, &str)]) -> Keys {
+    fn keys(pairs: &[(&str, &str)]) -> Authenticator {
         let environment = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let (settings, _) = Settings::load(&Sources { environment, ..Sources::default() }).unwrap();
-        Keys::new(&settings)
+        Authenticator::new(&settings)
     }
 
-    fn identify(keys: &Keys, name: axum::http::HeaderName, value: &'static str) -> Result<Caller, ApiError> {
+    fn identify(keys: &Authenticator, name: axum::http::HeaderName, value: &'static str) -> Result<Caller, ApiError> {
         keys.identify(&HeaderMap::from_iter([(name, HeaderValue::from_static(value))]), &Extensions::new())
     }
 

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::conversation::{self, Ask, Ending, Opening};
+use crate::conversation::{self, Completion, ConversationRequest, Outcome};
 use crate::http::auth::Caller;
 use crate::http::body::JsonObject;
 use crate::http::error::{ApiError, ErrorBody};
@@ -18,20 +18,20 @@ use crate::http::models;
 use crate::http::request_id::RequestId;
 use crate::llm::Model;
 
-pub mod intake;
-pub mod key;
-pub mod page;
-pub mod passage;
+pub mod dispatch;
+pub mod idempotency;
+pub mod open_webui;
+pub mod passthrough;
 pub mod request;
 pub mod stream;
-pub mod whole;
+pub mod buffered;
 pub mod wire;
 
-use intake::Asked;
+use buffered::Buffered;
+use dispatch::Dispatch;
 use request::ChatRequest;
-use stream::Writer;
-use whole::Whole;
-use wire::{ChatCompletion, Head};
+use stream::StreamResponder;
+use wire::{ChatCompletion, CompletionMeta};
 
 /// Answers a conversation: with words, or by carrying out what it asks for.
 ///
@@ -53,92 +53,99 @@ pub async fn complete(
 ) -> Result<Response, ApiError> {
     let chat = ChatRequest::read(&body)?;
     models::find(&chat.model)?.preset(&mut body);
-    let writer = if chat.stream { Some(Writer::open(&streams, &chat, &headers, request_id)?) } else { None };
-    let reply = Reply { chat, writer };
-    if let Some(text) = page::background_answer(&headers, &reply.chat) {
-        return reply.task(&app, &body, text).await;
+    let writer = if chat.stream { Some(StreamResponder::open(&streams, &chat, &headers, request_id)?) } else { None };
+    let reply = Responder { chat, writer };
+    if let Some(text) = open_webui::background_answer(&headers, &reply.chat) {
+        return reply.background_task(&app, &body, text).await;
     }
     let principal = caller.principal.clone();
-    let opening = match intake::read(&body, &app)? {
-        Asked::Model(model) => return reply.pass(&model, &body).await,
-        Asked::Request(request) => {
-            let key = key::of(&caller, &headers, &body, key::Subject::Fields(&request.intent))?;
-            conversation::carry_out(&app, &principal, key, *request).await?
+    let opening = match dispatch::dispatch(&body, &app)? {
+        Dispatch::Passthrough(model) => return reply.passthrough(&model, &body).await,
+        Dispatch::Request(request) => {
+            let key =
+                idempotency::request_key(&caller, &headers, &body, idempotency::KeyBasis::Fields(&request.intent))?;
+            conversation::execute(&app, &principal, key, *request).await?
         }
-        Asked::Conversation(facts, limits) => {
+        Dispatch::Conversation(fields, limits) => {
             let messages = reply.chat.messages.clone();
-            let key = key::of(&caller, &headers, &body, key::Subject::Words(reply.chat.last_words()))?;
-            conversation::open(&app, Ask { principal, key, messages, body, facts: *facts, limits }).await?
+            let key = idempotency::request_key(
+                &caller,
+                &headers,
+                &body,
+                idempotency::KeyBasis::Words(reply.chat.last_words()),
+            )?;
+            conversation::answer(&app, ConversationRequest { principal, key, messages, body, fields: *facts, limits })
+                .await?
         }
     };
-    reply.tell(app, opening).await
+    reply.respond(app, opening).await
 }
 
 /// How the answer is given: whole, or through a writer.
-struct Reply {
+struct Responder {
     chat: ChatRequest,
-    writer: Option<Writer>,
+    writer: Option<StreamResponder>,
 }
 
-impl Reply {
-    async fn tell(self, app: App, opening: Opening) -> Result<Response, ApiError> {
+impl Responder {
+    async fn respond(self, app: App, opening: Outcome) -> Result<Response, ApiError> {
         let head = match &opening {
             // Every answer about one operation has the same head, so that those who attach get the same answer.
-            Opening::Operation(id) => {
+            Outcome::Operation(id) => {
                 let began = id.uuid().get_timestamp().map_or(0, |it| it.to_unix().0);
                 self.head(id.uuid(), i64::try_from(began).unwrap_or(0))
             }
-            Opening::Words(_)
-            | Opening::Plan(_)
-            | Opening::Confirmation(_)
-            | Opening::Report(_)
-            | Opening::Model(_) => self.new_head(),
+            Outcome::Text(_)
+            | Outcome::Plan(_)
+            | Outcome::Confirmation(_)
+            | Outcome::Report(_)
+            | Outcome::ToolLoop(_) => self.new_head(),
         };
         if let Some(writer) = self.writer {
-            return Ok(writer.tell(head, app, opening));
+            return Ok(writer.respond(head, app, opening));
         }
-        let mut whole = Whole::default();
+        let mut whole = Buffered::default();
         // Boxed: the future is large, and the handler is copied around with it.
-        let ending = Box::pin(opening.tell(&app, &mut whole)).await?;
+        let ending = Box::pin(opening.render(&app, &mut whole)).await?;
         Ok(Json(ChatCompletion::new(&head, whole.text, ending)).into_response())
     }
 
     /// The answer of the model, as it gives it.
-    async fn pass(self, model: &Model, body: &Map<String, Value>) -> Result<Response, ApiError> {
+    async fn passthrough(self, model: &Model, body: &Map<String, Value>) -> Result<Response, ApiError> {
         let head = self.new_head();
         match self.writer {
-            None => Ok(Json(passage::whole(model, body, &head).await?).into_response()),
+            None => Ok(Json(passthrough::buffered(model, body, &head).await?).into_response()),
             Some(writer) => {
-                let chunks = passage::chunks(model, body, self.chat.include_usage).await?;
-                Ok(writer.pass(head, chunks))
+                let chunks = passthrough::streamed(model, body, self.chat.include_usage).await?;
+                Ok(writer.passthrough(head, chunks))
             }
         }
     }
 
     /// What a chat page asks by itself: the model answers it, without any tool; `text` does when it cannot.
-    async fn task(self, app: &App, body: &Map<String, Value>, text: String) -> Result<Response, ApiError> {
+    async fn background_task(self, app: &App, body: &Map<String, Value>, text: String) -> Result<Response, ApiError> {
         let head = self.new_head();
         let answered = match app.model() {
-            Some(model) => passage::whole(model, &page::without_tools(body), &head).await.ok(),
+            Some(model) => passthrough::buffered(model, &open_webui::without_tools(body), &head).await.ok(),
             None => None,
         };
         match (answered, self.writer) {
             (Some(answer), None) => Ok(Json(answer).into_response()),
-            (None, None) => Ok(Json(ChatCompletion::new(&head, text, Ending::default())).into_response()),
+            (None, None) => Ok(Json(ChatCompletion::new(&head, text, Completion::default())).into_response()),
             (answer, Some(writer)) => {
                 let text = answer.and_then(ChatCompletion::into_text).unwrap_or(text);
-                Ok(writer.tell(head, app.clone(), Opening::Words(text)))
+                Ok(writer.respond(head, app.clone(), Outcome::Text(text)))
             }
         }
     }
 
-    fn new_head(&self) -> Head {
+    fn new_head(&self) -> CompletionMeta {
         self.head(Uuid::now_v7(), Timestamp::now().as_second())
     }
 
-    fn head(&self, id: Uuid, created: i64) -> Head {
+    fn head(&self, id: Uuid, created: i64) -> CompletionMeta {
         let chat = &self.chat;
-        Head {
+        CompletionMeta {
             id: format!("chatcmpl-{}", id.simple()),
             created,
             model: chat.model.clone(),

@@ -16,8 +16,8 @@ use crate::http::path::PathId;
 use crate::http::request_id::RequestId;
 use crate::http::sse;
 use crate::id::{DeploymentId, ExposedPort, Mode};
-use crate::intent::facts::DEFAULT_TAIL;
-use crate::reply::plain;
+use crate::intent::partial::DEFAULT_TAIL;
+use crate::reply::strip_ansi;
 use crate::store::deployments::DeploymentFilter;
 use crate::store::record::{Deployment, DeploymentState};
 
@@ -39,7 +39,7 @@ pub struct DeploymentObject {
     /// Where it stands.
     pub state: DeploymentState,
     /// Name of the target: cluster or instance.
-    pub instance_id: String,
+    pub target_name: String,
     /// Name of the application.
     pub instance_name: String,
     /// Its namespace.
@@ -99,7 +99,7 @@ impl From<&Deployment> for DeploymentObject {
             id: it.id,
             deployment_mode: it.mode,
             state: it.state,
-            instance_id: it.instance_id.clone(),
+            instance_id: it.target_name.clone(),
             instance_name: it.name.to_string(),
             target_namespace: it.namespace.to_string(),
             github_repo_url: it.repository.to_string(),
@@ -144,7 +144,7 @@ pub async fn list(
         state: query.read(
             "state",
             "`deploying`, `running`, `failed`, `removing` or `removed`",
-            DeploymentState::from_text,
+            DeploymentState::parse,
         )?,
         mode: query.read("mode", "`local`, `cloud-local` or `cloud-hosted`", |text| Mode::parse(text).ok())?,
         after: query.read("after", "the id of a deployment", |text| DeploymentId::parse(text).ok())?,
@@ -190,13 +190,13 @@ pub async fn logs(
     let deployment = find(&app, &id).await?;
     if !follow {
         let lines: Vec<String> = app.logs(&deployment, tail, false, None).await?.try_collect().await?;
-        let lines = lines.iter().map(|line| plain(line)).collect();
+        let lines = lines.iter().map(|line| strip_ansi(line)).collect();
         return Ok(Json(LogLines { object: "list", id: deployment.id, lines }).into_response());
     }
     let open = streams.open()?;
     let lines = app.logs(&deployment, tail, true, None).await?.take_until(app.shutdown_token().cancelled_owned());
     let events = lines.map(move |line| match line {
-        Ok(line) => sse::data(&LogLine { line: plain(&line) }),
+        Ok(line) => sse::data(&LogLineObject { line: strip_ansi(&line) }),
         Err(error) => sse::data(&ApiError::from(error).body(request_id.as_str())),
     });
     Ok(sse::respond(events, open))
@@ -216,7 +216,7 @@ pub struct LogLines {
 }
 
 #[derive(Debug, Serialize)]
-struct LogLine {
+struct LogLineObject {
     line: String,
 }
 

@@ -218,7 +218,7 @@ impl ApiError {
     /// Whether sending the same again can never help. SDKs send 409 and 5xx again unless they are told.
     fn is_final(&self) -> bool {
         if let Self::Model(error) = self {
-            return !error.is_passing() && !error.is_outage() && error.retry_after().is_none();
+            return !error.is_transient() && !error.is_outage() && error.retry_after().is_none();
         }
         let (status, ..) = self.class();
         status.is_client_error() && !matches!(self, Self::RateLimited { .. } | Self::BodyTimeout)
@@ -279,15 +279,15 @@ fn model_class(error: &LlmError) -> Class {
         LlmError::Filtered { .. } => (StatusCode::BAD_REQUEST, INVALID, "content_filter"),
         LlmError::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", "rate_limit_exceeded"),
         LlmError::Unreachable { .. }
-        | LlmError::Silent(_)
+        | LlmError::TimedOut(_)
         | LlmError::Unauthorized { .. }
         | LlmError::Forbidden { .. }
         | LlmError::NoSuchModel { .. }
-        | LlmError::Failing { .. }
-        | LlmError::Garbage
-        | LlmError::Broken
+        | LlmError::ServerError { .. }
+        | LlmError::Malformed
+        | LlmError::Truncated
         | LlmError::InStream { .. }
-        | LlmError::Resting(_) => (StatusCode::SERVICE_UNAVAILABLE, "server_error", "model_unavailable"),
+        | LlmError::CircuitOpen(_) => (StatusCode::SERVICE_UNAVAILABLE, "server_error", "model_unavailable"),
     }
 }
 
@@ -386,7 +386,7 @@ mod tests {
             ApiError::Internal("text".into()),
             ApiError::ShuttingDown,
             ApiError::TooManyStreams,
-            ApiError::Model(LlmError::Broken),
+            ApiError::Model(LlmError::Truncated),
             ApiError::Model(LlmError::NoSuchModel { model: text(), address: text(), setting: "SETTING" }),
             ApiError::Model(LlmError::RateLimited { retry_after: None }),
             ApiError::Model(LlmError::Filtered { message: text() }),

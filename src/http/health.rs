@@ -59,7 +59,7 @@ pub async fn live() -> Json<Health> {
     responses((status = 200, body = Readiness), (status = 503, body = Readiness)))]
 pub async fn ready(State(app): State<App>) -> Response {
     let checks: Vec<CheckObject> = app
-        .ready()
+        .readiness()
         .await
         .into_iter()
         .map(|check| CheckObject { name: check.name, ok: check.result.is_ok(), message: check.result.err() })

@@ -15,7 +15,7 @@ use tower_governor::GovernorLayer;
 use tower_governor::governor::GovernorConfigBuilder;
 use tower_governor::key_extractor::KeyExtractor;
 
-use crate::http::auth::{self, Keys};
+use crate::http::auth::{self, Authenticator};
 use crate::http::error::ApiError;
 
 /// The largest header (request line included) that is accepted.
@@ -25,7 +25,7 @@ pub const HEADER_BUFFER_BYTES: usize = 64 * 1024;
 
 /// Counts requests per key, and per address of those who have none.
 #[derive(Clone)]
-pub struct ByCaller(Keys);
+pub struct ByCaller(Authenticator);
 
 impl KeyExtractor for ByCaller {
     type Key = String;
@@ -37,7 +37,12 @@ impl KeyExtractor for ByCaller {
 }
 
 /// Lets so many requests a minute through to these routes, from each caller, and remembers callers until `stop`.
-pub(super) fn rate<S>(routes: Router<S>, per_minute: NonZeroU32, keys: Keys, stop: CancellationToken) -> Router<S>
+pub(super) fn rate<S>(
+    routes: Router<S>,
+    per_minute: NonZeroU32,
+    keys: Authenticator,
+    stop: CancellationToken,
+) -> Router<S>
 where
     S: Clone + Send + Sync + 'static,
 {

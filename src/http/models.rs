@@ -19,7 +19,7 @@ const CREATED: i64 = 1_767_225_600;
 
 /// A model, as OpenAI's SDKs know it.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
-pub struct Model {
+pub struct ModelObject {
     /// Its name.
     #[schema(value_type = String)]
     pub id: &'static str,
@@ -36,18 +36,18 @@ pub struct Model {
     pub mode: Option<Mode>,
 }
 
-const fn model(id: &'static str, mode: Option<Mode>) -> Model {
-    Model { id, object: "model", created: CREATED, owned_by: "on-demand-infra", mode }
+const fn model(id: &'static str, mode: Option<Mode>) -> ModelObject {
+    ModelObject { id, object: "model", created: CREATED, owned_by: "on-demand-infra", mode }
 }
 
-const MODELS: &[Model] = &[
+const MODELS: &[ModelObject] = &[
     model(DEFAULT_MODEL, None),
     model("deploy-local", Some(Mode::Local)),
     model("deploy-cloud-local", Some(Mode::CloudLocal)),
     model("deploy-cloud-hosted", Some(Mode::CloudHosted)),
 ];
 
-impl Model {
+impl ModelObject {
     /// Puts the mode that the model stands for into a request that names none.
     pub fn preset(&self, body: &mut Map<String, Value>) {
         let Some(mode) = self.mode else { return };
@@ -62,13 +62,13 @@ impl Model {
 ///
 /// # Errors
 /// [`ApiError::ModelNotFound`] when there is none of that name.
-pub fn find(id: &str) -> Result<&'static Model, ApiError> {
+pub fn find(id: &str) -> Result<&'static ModelObject, ApiError> {
     MODELS.iter().find(|model| model.id == id).ok_or_else(|| ApiError::ModelNotFound(id.chars().take(80).collect()))
 }
 
 /// Lists the models.
-#[utoipa::path(get, path = "/v1/models", tag = "models", responses((status = 200, body = List<Model>)))]
-pub async fn list(_: Caller) -> Json<List<Model>> {
+#[utoipa::path(get, path = "/v1/models", tag = "models", responses((status = 200, body = List<ModelObject>)))]
+pub async fn list(_: Caller) -> Json<List<ModelObject>> {
     Json(List::new(MODELS.to_vec(), false, |model| model.id.to_owned()))
 }
 
@@ -77,7 +77,7 @@ pub async fn list(_: Caller) -> Json<List<Model>> {
 /// # Errors
 /// [`ApiError::ModelNotFound`].
 #[utoipa::path(get, path = "/v1/models/{id}", tag = "models", params(("id" = String, Path, description = "Name of the model")),
-    responses((status = 200, body = Model), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
-pub async fn show(_: Caller, PathId(id): PathId) -> Result<Json<Model>, ApiError> {
+    responses((status = 200, body = ModelObject), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
+pub async fn show(_: Caller, PathId(id): PathId) -> Result<Json<ModelObject>, ApiError> {
     find(&id).cloned().map(Json)
 }

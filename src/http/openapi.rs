@@ -10,7 +10,7 @@ use utoipa::{Modify, OpenApi, PartialSchema, ToSchema};
 use crate::event::Event;
 use crate::http::models::DEFAULT_MODEL;
 use crate::http::{chat, deployments, health, models, operations};
-use crate::intent::fields::{FIELDS, Field, Kind, OPENAI_FIELDS, Part};
+use crate::intent::fields::{FIELDS, Field, FieldType, OPENAI_FIELDS, Subfield};
 
 /// The document.
 #[derive(OpenApi)]
@@ -33,7 +33,7 @@ use crate::intent::fields::{FIELDS, Field, Kind, OPENAI_FIELDS, Part};
         health::metrics,
     ),
     components(schemas(Event)),
-    modifiers(&Bearer, &Refusals),
+    modifiers(&Bearer, &CommonErrors),
     security(("bearer" = []))
 )]
 struct Api;
@@ -48,7 +48,7 @@ impl Modify for Bearer {
 }
 
 /// What any route may answer, whatever it is for.
-struct Refusals;
+struct CommonErrors;
 
 const OF_EVERY_ROUTE: &[(&str, &str)] = &[
     ("431", "The header of the request is too large"),
@@ -61,7 +61,7 @@ const OF_ROUTES_WITH_A_KEY: &[(&str, &str)] = &[
     ("503", "The server is about to stop, or too many streams are open; `retry-after` says when to come back"),
 ];
 
-impl Modify for Refusals {
+impl Modify for CommonErrors {
     fn modify(&self, document: &mut Document) {
         let body = || Content::new(Some(Ref::from_schema_name("ErrorBody")));
         for (path, item) in &mut document.paths.paths {
@@ -134,22 +134,22 @@ impl PartialSchema for Frame {
 fn of_field(field: &Field) -> Schema {
     let about = field.about;
     let schema = match field.kind {
-        Kind::Text => text().description(Some(about)),
-        Kind::Choice(words) => one_of_texts(words).description(Some(about)),
-        Kind::Integer { min, max } => {
+        FieldType::Text => text().description(Some(about)),
+        FieldType::Choice(words) => one_of_texts(words).description(Some(about)),
+        FieldType::Integer { min, max } => {
             kind(Type::Integer).minimum(Some(min)).maximum(Some(max)).description(Some(about))
         }
-        Kind::Boolean => kind(Type::Boolean).description(Some(about)),
-        Kind::Version => {
+        FieldType::Boolean => kind(Type::Boolean).description(Some(about)),
+        FieldType::Version => {
             let either = OneOfBuilder::new().item(text()).item(kind(Type::Integer).minimum(Some(1)));
             return either.description(Some(about)).build().into();
         }
-        Kind::Confirmation => {
+        FieldType::Confirmation => {
             let either = OneOfBuilder::new().item(kind(Type::Boolean)).item(text());
             return either.description(Some(about)).build().into();
         }
-        Kind::Object(parts) => of_parts(parts).description(Some(about)),
-        Kind::Variables => ObjectBuilder::new()
+        FieldType::Object(parts) => of_parts(parts).description(Some(about)),
+        FieldType::Variables => ObjectBuilder::new()
             .schema_type(SchemaType::Type(Type::Object))
             .additional_properties(Some(AdditionalProperties::<Schema>::RefOr(text().build().into())))
             .description(Some(about)),
@@ -157,7 +157,7 @@ fn of_field(field: &Field) -> Schema {
     schema.write_only(field.secret).build().into()
 }
 
-fn of_parts(parts: &[Part]) -> ObjectBuilder {
+fn of_parts(parts: &[Subfield]) -> ObjectBuilder {
     parts.iter().fold(ObjectBuilder::new(), |object, part| {
         let schema = text().description(Some(part.about)).write_only(part.secret);
         let object = object.property(part.name, schema);

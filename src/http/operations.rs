@@ -45,7 +45,7 @@ pub struct OperationObject {
     /// Its steps as they stand.
     pub steps: Vec<StepView>,
     /// Why it failed.
-    pub error: Option<OperationFault>,
+    pub error: Option<FailureObject>,
     /// The deployment that it changes.
     pub deployment: Option<DeploymentObject>,
     /// When it was accepted.
@@ -56,7 +56,7 @@ pub struct OperationObject {
 
 /// Why an operation failed and what to do about it.
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
-pub struct OperationFault {
+pub struct FailureObject {
     /// OpenAI's class of errors.
     #[serde(rename = "type")]
     #[schema(value_type = String)]
@@ -71,7 +71,7 @@ pub struct OperationFault {
     pub output: Vec<String>,
 }
 
-impl From<Failure> for OperationFault {
+impl From<Failure> for FailureObject {
     fn from(Failure { code, message, next_step, output }: Failure) -> Self {
         Self { kind: "server_error", code, message, next_step, output }
     }
@@ -111,7 +111,7 @@ pub async fn list(
 ) -> Result<Json<List<OperationObject>>, ApiError> {
     let states = "`queued`, `running`, `waiting`, `succeeded`, `undone`, `failed`, `cancelled` or `stuck`";
     let filter = OperationFilter {
-        state: query.read("state", states, OperationState::from_text)?,
+        state: query.read("state", states, OperationState::parse)?,
         deployment: query.read("deployment", "the id of a deployment", |text| DeploymentId::parse(text).ok())?,
         after: query.read("after", "the id of an operation", |text| OperationId::parse(text).ok())?,
         limit: query.limit()?,

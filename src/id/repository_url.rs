@@ -98,7 +98,7 @@ impl RepositoryUrl {
 struct RepositoryParts<'a> {
     scheme: String,
     /// The whole text when it was written as `user@host:path`.
-    short: Option<&'a str>,
+    scp_form: Option<&'a str>,
     user: Option<&'a str>,
     host: &'a str,
     port: Option<&'a str>,
@@ -116,7 +116,7 @@ impl<'a> RepositoryParts<'a> {
             let path = path.strip_prefix('/').unwrap_or(path);
             return Some(Self {
                 scheme: "ssh".to_owned(),
-                short: Some(text),
+                scp_form: Some(text),
                 user: Some(user),
                 host,
                 port: None,
@@ -132,7 +132,7 @@ impl<'a> RepositoryParts<'a> {
             Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
             _ => (host, None),
         };
-        Some(Self { scheme: scheme.to_ascii_lowercase(), short: None, user, host, port, path })
+        Some(Self { scheme: scheme.to_ascii_lowercase(), scp_form: None, user, host, port, path })
     }
 
     /// A password, or any login with https, where it is a token.
@@ -174,7 +174,7 @@ impl<'a> RepositoryParts<'a> {
 
     /// The address as it was written, but the scheme in lower case.
     fn text(&self) -> String {
-        self.short.map_or_else(|| self.full(), str::to_owned)
+        self.scp_form.map_or_else(|| self.full(), str::to_owned)
     }
 }
 

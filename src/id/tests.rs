@@ -146,7 +146,7 @@ fn names_that_could_be_a_path_or_an_option_are_refused() {
     assert!(evil.iter().all(|text| DeploymentName::parse(*text).is_err()));
     assert!(evil.iter().all(|text| Namespace::parse(*text).is_err()));
     assert!(evil.iter().all(|text| ClusterName::parse(*text).is_err()));
-    assert!(evil.iter().all(|text| InstanceId::parse(*text).is_err()));
+    assert!(evil.iter().all(|text| TargetName::parse(*text).is_err()));
     assert!(evil.iter().all(|text| KeyPairName::parse(*text).is_err()));
     assert!(evil.iter().all(|text| SubdomainLabel::parse(*text).is_err()));
     assert!(evil.iter().all(|text| Region::parse(*text).is_err()));
@@ -207,7 +207,7 @@ fn own_ids_are_read_as_they_are_written() {
     assert_eq!(DeploymentId::parse(&id.to_string()), Ok(id));
     assert!(OperationId::parse(&id.to_string()).is_err());
     assert!(DeploymentId::parse(&id.to_string().to_uppercase()).is_err());
-    assert!(InstanceId::parse(id.to_string()).is_ok());
+    assert!(TargetName::parse(id.to_string()).is_ok());
 }
 
 proptest! {
@@ -231,7 +231,7 @@ proptest! {
         }
         for accepted in [
             GitRef::parse(text.as_str()).map(String::from),
-            InstanceId::parse(text.as_str()).map(String::from),
+            TargetName::parse(text.as_str()).map(String::from),
             KeyPairName::parse(text.as_str()).map(String::from),
             DockerfilePath::parse(text.as_str()).map(String::from),
             ImageRef::parse(text.as_str()).map(String::from),

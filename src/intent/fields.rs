@@ -8,12 +8,12 @@ use serde_json::{Map, Value};
 
 use crate::id::{Action, IdError, Mode};
 
-use super::facts::{Facts, Need};
+use super::partial::{MissingField, PartialRequest};
 use super::{IntentError, IntentErrorCode, Limits, Request, Source};
 
 mod value;
 
-use value::{Cx, Wrong};
+use value::{FieldContext, FieldError};
 
 /// One field of ours in the body of a chat request.
 #[derive(Debug, Clone, Copy)]
@@ -21,19 +21,19 @@ pub struct Field {
     /// Its name in the body, or in the object that holds it.
     pub name: &'static str,
     /// What JSON it takes.
-    pub kind: Kind,
+    pub kind: FieldType,
     /// What it means and what is allowed, as one sentence.
     pub about: &'static str,
     /// The actions that use it; others check it and leave it alone.
     pub actions: &'static [Action],
     /// The value must not be shown.
     pub secret: bool,
-    take: fn(&Cx<'_>, &mut Facts) -> Result<(), Wrong>,
+    read: fn(&FieldContext<'_>, &mut PartialRequest) -> Result<(), FieldError>,
 }
 
 /// What JSON a field takes. Numbers and booleans may also come as strings.
 #[derive(Debug, Clone, Copy)]
-pub enum Kind {
+pub enum FieldType {
     /// A string.
     Text,
     /// One of some strings.
@@ -52,14 +52,14 @@ pub enum Kind {
     /// True, false or the hash of a plan.
     Confirmation,
     /// An object with these fields.
-    Object(&'static [Part]),
+    Object(&'static [Subfield]),
     /// An object of names to strings, numbers and booleans.
     Variables,
 }
 
 /// One field of an object that is itself a field.
 #[derive(Debug, Clone, Copy)]
-pub struct Part {
+pub struct Subfield {
     /// Its name in the object.
     pub name: &'static str,
     /// Its full name in errors.
@@ -90,29 +90,29 @@ const BUILD: &[Action] = &[Action::Deploy, Action::Redeploy];
 const CHANGE: &[Action] = &[Action::Deploy, Action::Redeploy, Action::Scale, Action::Rollback, Action::Decommission];
 
 /// The fields of AWS credentials.
-pub const AWS_PARTS: &[Part] = &[
-    Part {
+pub const AWS_CREDENTIAL_FIELDS: &[Subfield] = &[
+    Subfield {
         name: "aws_access_key_id",
         path: "aws_credentials.aws_access_key_id",
         about: "Access key id.",
         required: true,
         secret: true,
     },
-    Part {
+    Subfield {
         name: "aws_secret_access_key",
         path: "aws_credentials.aws_secret_access_key",
         about: "Secret access key.",
         required: true,
         secret: true,
     },
-    Part {
+    Subfield {
         name: "aws_session_token",
         path: "aws_credentials.aws_session_token",
         about: "Session token of temporary credentials.",
         required: false,
         secret: true,
     },
-    Part {
+    Subfield {
         name: "aws_region",
         path: "aws_credentials.aws_region",
         about: "Region such as `eu-central-1`; the setting `AWS_REGION` without it.",
@@ -124,12 +124,12 @@ pub const AWS_PARTS: &[Part] = &[
 /// Declares one row of [`FIELDS`].
 const fn field(
     name: &'static str,
-    kind: Kind,
+    kind: FieldType,
     actions: &'static [Action],
     about: &'static str,
-    take: fn(&Cx<'_>, &mut Facts) -> Result<(), Wrong>,
+    read: fn(&FieldContext<'_>, &mut PartialRequest) -> Result<(), FieldError>,
 ) -> Field {
-    Field { name, kind, about, actions, secret: false, take }
+    Field { name, kind, about, actions, secret: false, read }
 }
 
 /// The field that says that a request is made by fields.
@@ -137,53 +137,57 @@ const ACTION: &str = "action";
 
 /// Every field of ours, in the order in which values are checked.
 pub const FIELDS: &[Field] = &[
-    field(ACTION, Kind::Choice(ACTIONS), Action::ALL, "What to do; without it the last message decides.", |cx, _| {
-        cx.word(ACTIONS, Action::parse).map(drop)
-    }),
+    field(
+        ACTION,
+        FieldType::Choice(ACTIONS),
+        Action::ALL,
+        "What to do; without it the last message decides.",
+        |cx, _| cx.word(ACTIONS, Action::parse).map(drop),
+    ),
     field(
         "deployment_mode",
-        Kind::Choice(MODES),
+        FieldType::Choice(MODES),
         Action::ALL,
         "Where it runs: a kind cluster here, a kind cluster on an EC2 instance, or EKS.",
         |cx, facts| cx.word(MODES, Mode::parse).map(|it| facts.mode = Some(it)),
     ),
     field(
         "github_repo_url",
-        Kind::Text,
+        FieldType::Text,
         Action::ALL,
         "Git repository (https, ssh or `user@host:path`), without credentials.",
         |cx, facts| cx.parse(crate::id::RepositoryUrl::parse).map(|it| facts.repository = Some(it)),
     ),
-    field("git_ref", Kind::Text, BUILD, "Branch, tag or commit; the default branch without it.", |cx, facts| {
+    field("git_ref", FieldType::Text, BUILD, "Branch, tag or commit; the default branch without it.", |cx, facts| {
         cx.parse(crate::id::GitRef::parse).map(|it| facts.git_ref = Some(it))
     }),
     field(
         "target_namespace",
-        Kind::Text,
+        FieldType::Text,
         Action::ALL,
         "Kubernetes namespace (DNS label, not `kube-...`); `default` without it.",
         |cx, facts| cx.parse(crate::id::Namespace::parse).map(|it| facts.namespace = Some(it)),
     ),
     field(
         "instance_name",
-        Kind::Text,
+        FieldType::Text,
         Action::ALL,
         "Name of the application (DNS label that starts with a letter); derived from the repository without it.",
-        |cx, facts| cx.parse(crate::id::DeploymentName::parse).map(|it| facts.name = Some(it)),
+        |cx, facts| cx.parse(crate::id::DeploymentName::parse).map(|it| facts.application_name = Some(it)),
     ),
     field(
         "instance_id",
-        Kind::Text,
+        FieldType::Text,
         Action::ALL,
         "Name of the cluster or EC2 instance, or the id of a deployment.",
-        |cx, facts| cx.parse(crate::id::InstanceId::parse).map(|it| facts.instance_id = Some(it)),
+        |cx, facts| cx.parse(crate::id::TargetName::parse).map(|it| facts.target_name = Some(it)),
     ),
-    field("public_ip", Kind::Text, Action::ALL, "Public address of the EC2 instance.", |cx, facts| {
+    field("public_ip", FieldType::Text, Action::ALL, "Public address of the EC2 instance.", |cx, facts| {
         cx.address().map(|it| facts.public_ip = Some(it))
     }),
     field(
         "ec2_key_name",
-        Kind::Text,
+        FieldType::Text,
         Action::ALL,
         "EC2 key pair; its private key is the file of that name below `EC2_PRIVATE_KEY_BASE_PATH`.",
         |cx, facts| cx.parse(crate::id::KeyPairName::parse).map(|it| facts.key_pair = Some(it)),
@@ -192,7 +196,7 @@ pub const FIELDS: &[Field] = &[
         secret: true,
         ..field(
             "aws_credentials",
-            Kind::Object(AWS_PARTS),
+            FieldType::Object(AWS_CREDENTIAL_FIELDS),
             Action::ALL,
             "AWS credentials for the cloud modes; the settings' own without it.",
             |cx, facts| cx.aws_credentials().map(|it| facts.aws = Some(it)),
@@ -200,28 +204,28 @@ pub const FIELDS: &[Field] = &[
     },
     field(
         "base_hosted_zone_id",
-        Kind::Text,
+        FieldType::Text,
         DEPLOY,
         "Route53 hosted zone of the application's own host name; goes with `app_subdomain_label`.",
         |cx, facts| cx.parse(crate::id::HostedZoneId::parse).map(|it| facts.zone = Some(it)),
     ),
     field(
         "app_subdomain_label",
-        Kind::Text,
+        FieldType::Text,
         DEPLOY,
         "First part of the application's own host name; goes with `base_hosted_zone_id`.",
         |cx, facts| cx.parse(crate::id::SubdomainLabel::parse).map(|it| facts.label = Some(it)),
     ),
     field(
         "scale_replicas",
-        Kind::Integer { min: 0, max: u16::MAX as u32 },
+        FieldType::Integer { min: 0, max: u16::MAX as u32 },
         &[Action::Deploy, Action::Scale],
         "Number of replicas from 0 to `MAX_REPLICAS`; on deploy the initial count.",
         |cx, facts| cx.number(0, u32::from(cx.limits.max_replicas)).map(|it| facts.replicas = u16::try_from(it).ok()),
     ),
     field(
         "container_port",
-        Kind::Integer { min: 1, max: u16::MAX as u32 },
+        FieldType::Integer { min: 1, max: u16::MAX as u32 },
         BUILD,
         "TCP port that the application listens on; the first of EXPOSE without it.",
         |cx, facts| cx.port().map(|it| facts.container_port = Some(it)),
@@ -230,7 +234,7 @@ pub const FIELDS: &[Field] = &[
         secret: true,
         ..field(
             "environment",
-            Kind::Variables,
+            FieldType::Variables,
             BUILD,
             "Environment variables of the application (at most 100, 64 KiB in all); `{}` removes them.",
             |cx, facts| cx.environment().map(|it| facts.environment = Some(it)),
@@ -238,56 +242,56 @@ pub const FIELDS: &[Field] = &[
     },
     field(
         "dockerfile_path",
-        Kind::Text,
+        FieldType::Text,
         BUILD,
         "Path of the Dockerfile inside the repository; found without it.",
         |cx, facts| cx.parse(crate::id::DockerfilePath::parse).map(|it| facts.dockerfile = Some(it)),
     ),
     Field {
         secret: true,
-        ..field("git_token", Kind::Text, BUILD, "Access token of a private repository.", |cx, facts| {
+        ..field("git_token", FieldType::Text, BUILD, "Access token of a private repository.", |cx, facts| {
             cx.secret(4096).map(|it| facts.git_token = Some(it))
         })
     },
     field(
         "rollback_to",
-        Kind::Version,
+        FieldType::Version,
         &[Action::Rollback],
         "Revision number, or the first 7 digits or more of a commit; the version before without it.",
         |cx, facts| cx.version().map(|it| facts.rollback_to = Some(it)),
     ),
     field(
         "keep_target",
-        Kind::Boolean,
+        FieldType::Boolean,
         &[Action::Deploy, Action::Decommission],
         "Keeps the cluster or instance: of a deploy that failed, or after the last decommission.",
         |cx, facts| cx.flag().map(|it| facts.keep_target = Some(it)),
     ),
     field(
         "delete_cluster",
-        Kind::Boolean,
+        FieldType::Boolean,
         &[Action::Decommission],
         "Deletes the local cluster too, when nothing else runs on it.",
         |cx, facts| cx.flag().map(|it| facts.delete_cluster = Some(it)),
     ),
-    field("follow", Kind::Boolean, &[Action::Logs], "Goes on with new lines (streams only).", |cx, facts| {
+    field("follow", FieldType::Boolean, &[Action::Logs], "Goes on with new lines (streams only).", |cx, facts| {
         cx.flag().map(|it| facts.follow = Some(it))
     }),
     field(
         "tail",
-        Kind::Integer { min: 1, max: 5000 },
+        FieldType::Integer { min: 1, max: 5000 },
         &[Action::Logs],
         "How many of the last lines of each pod; 100 without it.",
         |cx, facts| cx.number(1, 5000).map(|it| facts.tail = Some(it)),
     ),
     field(
         "confirm",
-        Kind::Confirmation,
+        FieldType::Confirmation,
         CHANGE,
         "Confirms what the request leads to: `true`, or the hash of the plan that was shown, and then only that plan.",
         |cx, facts| cx.confirmation().map(|it| facts.confirm = it),
     ),
-    field("dry_run", Kind::Boolean, CHANGE, "Only shows the plan.", |cx, facts| {
+    field("dry_run", FieldType::Boolean, CHANGE, "Only shows the plan.", |cx, facts| {
         cx.flag().map(|it| facts.dry_run = Some(it))
     }),
 ];
@@ -338,7 +342,7 @@ pub const OPENAI_FIELDS: &[&str] = &[
 /// # Errors
 /// The first field with a wrong value; else a field that is nearly one of ours; else all that are missing.
 pub fn parse(body: &Map<String, Value>, limits: &Limits) -> Result<Option<Request>, IntentError> {
-    let facts = facts(body, limits)?;
+    let facts = parse_partial(body, limits)?;
     let Some(action) = present(body, ACTION).and_then(Value::as_str).and_then(|text| Action::parse(text).ok()) else {
         return Ok(None);
     };
@@ -350,12 +354,12 @@ pub fn parse(body: &Map<String, Value>, limits: &Limits) -> Result<Option<Reques
 ///
 /// # Errors
 /// The first field, in the order of [`FIELDS`], with a wrong value.
-pub fn facts(body: &Map<String, Value>, limits: &Limits) -> Result<Facts, IntentError> {
-    let mut facts = Facts::default();
+pub fn parse_partial(body: &Map<String, Value>, limits: &Limits) -> Result<PartialRequest, IntentError> {
+    let mut facts = PartialRequest::default();
     for field in FIELDS {
         if let Some(value) = present(body, field.name) {
-            let cx = Cx { value, limits, name: field.name };
-            (field.take)(&cx, &mut facts).map_err(|wrong| wrong.into_error(field))?;
+            let cx = FieldContext { value, limits, name: field.name };
+            (field.read)(&cx, &mut facts).map_err(|wrong| wrong.into_error(field))?;
         }
     }
     Ok(facts)
@@ -416,7 +420,7 @@ fn plain(name: &str) -> String {
 }
 
 /// The one error that names every missing field.
-pub(super) fn missing(action: Action, needs: &[Need]) -> IntentError {
+pub(super) fn missing(action: Action, needs: &[MissingField]) -> IntentError {
     let names: Vec<String> = needs.iter().map(|need| format!("`{}`", need.field())).collect();
     let list = match names.split_last() {
         Some((last, [])) => last.clone(),
@@ -424,8 +428,8 @@ pub(super) fn missing(action: Action, needs: &[Need]) -> IntentError {
         None => String::new(),
     };
     let hint = match needs.first() {
-        Some(Need::Mode) => ": the mode is one of `local`, `cloud-local`, `cloud-hosted`",
-        Some(Need::Credentials) => ": the settings hold no AWS credentials",
+        Some(MissingField::Mode) => ": the mode is one of `local`, `cloud-local`, `cloud-hosted`",
+        Some(MissingField::Credentials) => ": the settings hold no AWS credentials",
         _ => "",
     };
     IntentError {
@@ -435,7 +439,7 @@ pub(super) fn missing(action: Action, needs: &[Need]) -> IntentError {
     }
 }
 
-impl From<IdError> for Wrong {
+impl From<IdError> for FieldError {
     fn from(error: IdError) -> Self {
         Self::value(error.to_string())
     }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::id::Action;
 
-use super::facts::Need;
+use super::partial::MissingField;
 
 /// A question back: what a sentence wants is clear, but not everything that it takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub struct Question {
     /// What the person wants.
     pub action: Action,
     /// What is missing.
-    pub missing: Vec<Need>,
+    pub missing: Vec<MissingField>,
     /// A value that cannot be right, as a sentence of its own.
     pub problem: Option<String>,
 }
@@ -30,7 +30,7 @@ impl Question {
                 let _ = write!(text, "Shall I {0} that? Say `{0}`, and I do.", self.action);
             }
             [] => {
-                let _ = write!(text, "What should it be? Nothing was {} so far.", past(self.action));
+                let _ = write!(text, "What should it be? Nothing was {} so far.", past_participle(self.action));
             }
             [need] => {
                 let (asked, example) = wording(*need);
@@ -60,7 +60,7 @@ pub enum Unclear {
     /// Says that something should be done later, or only under a condition.
     Conditional,
     /// Asks whether something should be done.
-    Asked,
+    IsQuestion,
     /// Wants more than one thing, or more than one deployment, at once.
     Several,
     /// Would change something, but holds words that may change its meaning.
@@ -77,7 +77,7 @@ impl Unclear {
             Self::NotUnderstood => "I did not understand what to do, so I did nothing.",
             Self::Negated => "I read that as something *not* to do, so I did nothing.",
             Self::Conditional => "I can only act now, not later or under a condition, so I did nothing.",
-            Self::Asked => "That was a question, so I did nothing. Say it without a question mark and I do it.",
+            Self::IsQuestion => "That was a question, so I did nothing. Say it without a question mark and I do it.",
             Self::Several => "That was more than one thing at once, so I did nothing. Please say one at a time.",
             Self::Doubtful(action) => {
                 return format!(
@@ -105,16 +105,16 @@ pub fn help() -> String {
 }
 
 /// What is asked for, and an example answer that `sentence` understands.
-fn wording(need: Need) -> (&'static str, &'static str) {
+fn wording(need: MissingField) -> (&'static str, &'static str) {
     match need {
-        Need::Mode => ("where it should run: `local`, `cloud-local` or `cloud-hosted`", "local"),
-        Need::Repository => ("the address of the git repository", "https://github.com/owner/name"),
-        Need::KeyPair => ("the name of the EC2 key pair", "key my-key"),
-        Need::Zone => ("the Route53 hosted zone of the host name", "zone Z2FDTNDATAQYW2"),
-        Need::Label => ("the first part of the host name", "subdomain shop"),
-        Need::Instance => ("which instance or cluster is meant", "instance appcl-name-1a2b3c"),
-        Need::Replicas => ("the number of replicas", "3"),
-        Need::Credentials => (
+        MissingField::Mode => ("where it should run: `local`, `cloud-local` or `cloud-hosted`", "local"),
+        MissingField::Repository => ("the address of the git repository", "https://github.com/owner/name"),
+        MissingField::KeyPair => ("the name of the EC2 key pair", "key my-key"),
+        MissingField::Zone => ("the Route53 hosted zone of the host name", "zone Z2FDTNDATAQYW2"),
+        MissingField::Label => ("the first part of the host name", "subdomain shop"),
+        MissingField::Target => ("which instance or cluster is meant", "instance appcl-name-1a2b3c"),
+        MissingField::Replicas => ("the number of replicas", "3"),
+        MissingField::Credentials => (
             "AWS credentials, which do not belong into a chat: the field `aws_credentials` of the request, or the \
              settings `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`",
             "again",
@@ -136,7 +136,7 @@ fn example(action: Action) -> &'static str {
     }
 }
 
-fn past(action: Action) -> &'static str {
+fn past_participle(action: Action) -> &'static str {
     match action {
         Action::Deploy => "deployed",
         Action::Redeploy => "redeployed",
@@ -154,14 +154,18 @@ mod tests {
 
     #[test]
     fn one_missing_fact_is_one_line_with_an_example() {
-        let question = Question { action: Action::Scale, missing: vec![Need::Replicas], problem: None };
+        let question = Question { action: Action::Scale, missing: vec![MissingField::Replicas], problem: None };
 
         assert_eq!(question.text(), "To scale I also need the number of replicas. For example: `3`.");
     }
 
     #[test]
     fn several_missing_facts_are_a_list_with_an_answer_that_names_all() {
-        let question = Question { action: Action::Deploy, missing: vec![Need::Mode, Need::Repository], problem: None };
+        let question = Question {
+            action: Action::Deploy,
+            missing: vec![MissingField::Mode, MissingField::Repository],
+            problem: None,
+        };
 
         insta::assert_snapshot!(question.text(), @r"
         To deploy I also need:

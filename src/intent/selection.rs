@@ -16,9 +16,9 @@ pub struct Candidate {
     /// Kind of target.
     pub mode: Mode,
     /// Name of the target: cluster or instance.
-    pub instance_id: String,
+    pub target_name: String,
     /// Name of the application.
-    pub name: DeploymentName,
+    pub application_name: DeploymentName,
     /// Namespace on the cluster.
     pub namespace: Namespace,
     /// What it was built from.
@@ -59,7 +59,7 @@ pub fn select<'a>(candidates: &'a [Candidate], selector: &Selector) -> Result<&'
         [] => Err(SelectionError::NotFound { wanted: wanted(selector), existing: existing(candidates) }),
         several => Err(SelectionError::Several {
             fitting: several.iter().map(|it| it.in_words()).collect(),
-            fields: telling_apart(several),
+            fields: distinguishing_fields(several),
         }),
     }
 }
@@ -72,23 +72,25 @@ pub fn matching<'a>(candidates: &'a [Candidate], selector: &Selector) -> Vec<&'a
 
 impl Candidate {
     fn fits(&self, selector: &Selector) -> bool {
-        let Selector { mode, instance_id, namespace, name, repository, public_ip, key_pair: _ } = selector;
+        let Selector { mode, target_name, namespace, application_name, repository, public_ip, key_pair: _ } = selector;
         // In cloud-hosted `instance_name` is also the cluster's name when no `instance_id` is given.
         let names_cluster = |name: &DeploymentName| {
-            self.mode == Mode::CloudHosted && instance_id.is_none() && self.instance_id == name.as_str()
+            self.mode == Mode::CloudHosted && target_name.is_none() && self.target_name == name.as_str()
         };
         fits(mode.as_ref(), |it| *it == self.mode)
-            && fits(instance_id.as_ref(), |it| it.as_str() == self.instance_id || it.as_str() == self.id.to_string())
+            && fits(target_name.as_ref(), |it| it.as_str() == self.target_name || it.as_str() == self.id.to_string())
             && fits(namespace.as_ref(), |it| *it == self.namespace)
-            && fits(name.as_ref(), |it| *it == self.name || names_cluster(it))
+            && fits(name.as_ref(), |it| *it == self.application_name || names_cluster(it))
             && fits(repository.as_ref(), |it| it.identity() == self.repository.identity())
             && fits(public_ip.as_ref(), |it| Some(*it) == self.public_ip)
     }
 
     fn in_words(&self) -> String {
-        let Self { id, mode, instance_id, name, namespace, repository, public_ip } = self;
+        let Self { id, mode, target_name, application_name, namespace, repository, public_ip } = self;
         let address = public_ip.map(|ip| format!(" at `{ip}`")).unwrap_or_default();
-        format!("`{name}` in namespace `{namespace}` on `{instance_id}`{address} ({mode}, {repository}, `{id}`)")
+        format!(
+            "`{application_name}` in namespace `{namespace}` on `{target_name}`{address} ({mode}, {repository}, `{id}`)"
+        )
     }
 }
 
@@ -98,10 +100,10 @@ fn fits<T>(given: Option<&T>, is: impl Fn(&T) -> bool) -> bool {
 
 /// The given facts as the end of the sentence "no deployment ...".
 fn wanted(selector: &Selector) -> String {
-    let Selector { mode, instance_id, namespace, name, repository, public_ip, key_pair: _ } = selector;
+    let Selector { mode, target_name, namespace, application_name, repository, public_ip, key_pair: _ } = selector;
     let facts: Vec<String> = [
         ("deployment_mode", mode.map(|it| it.to_string())),
-        ("instance_id", instance_id.as_ref().map(ToString::to_string)),
+        ("instance_id", target_name.as_ref().map(ToString::to_string)),
         ("target_namespace", namespace.as_ref().map(ToString::to_string)),
         ("instance_name", name.as_ref().map(ToString::to_string)),
         ("github_repo_url", repository.as_ref().map(ToString::to_string)),
@@ -130,13 +132,13 @@ fn existing(candidates: &[Candidate]) -> String {
 }
 
 /// The fields whose values differ among `several`; the id of a deployment when no other tells all of them apart.
-fn telling_apart(several: &[&Candidate]) -> Vec<&'static str> {
+fn distinguishing_fields(several: &[&Candidate]) -> Vec<&'static str> {
     type Read = fn(&Candidate) -> String;
     let values: [(&str, Read); 6] = [
         ("deployment_mode", |it| it.mode.to_string()),
-        ("instance_id", |it| it.instance_id.clone()),
+        ("instance_id", |it| it.target_name.clone()),
         ("target_namespace", |it| it.namespace.to_string()),
-        ("instance_name", |it| it.name.to_string()),
+        ("instance_name", |it| it.application_name.to_string()),
         ("github_repo_url", |it| it.repository.identity()),
         ("public_ip", |it| it.public_ip.map(|ip| ip.to_string()).unwrap_or_default()),
     ];
@@ -156,13 +158,13 @@ fn ticked(fields: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::InstanceId;
+    use crate::id::TargetName;
 
     fn candidate(mode: Mode, instance_id: &str, namespace: &str, name: &str, repository: &str) -> Candidate {
         Candidate {
             id: DeploymentId::new(),
             mode,
-            instance_id: instance_id.to_owned(),
+            target_name: instance_id.to_owned(),
             name: DeploymentName::parse(name).unwrap(),
             namespace: Namespace::parse(namespace).unwrap(),
             repository: RepositoryUrl::parse(repository).unwrap(),
@@ -209,8 +211,8 @@ mod tests {
     #[test]
     fn an_instance_id_is_the_name_of_the_target_or_the_id_of_the_deployment() {
         let all = three();
-        let by_target = Selector { instance_id: InstanceId::parse("shop").ok(), ..Selector::default() };
-        let by_id = Selector { instance_id: InstanceId::parse(all[1].id.to_string()).ok(), ..Selector::default() };
+        let by_target = Selector { target_name: TargetName::parse("shop").ok(), ..Selector::default() };
+        let by_id = Selector { target_name: TargetName::parse(all[1].id.to_string()).ok(), ..Selector::default() };
 
         assert_eq!(select(&all, &by_target).unwrap().id, all[2].id);
         assert_eq!(select(&all, &by_id).unwrap().id, all[1].id);

@@ -5,23 +5,23 @@
 //! condition, a story, two things at once) changes nothing: a person who says it in plain words loses a second, a
 //! deployment that was taken down by mistake is gone.
 
-use crate::id::{Action, HostedZoneId, InstanceId, KeyPairName, RepositoryUrl, SubdomainLabel};
+use crate::id::{Action, HostedZoneId, KeyPairName, RepositoryUrl, SubdomainLabel, TargetName};
 
-use super::facts::{Facts, Need};
+use super::partial::{MissingField, PartialRequest};
 use super::question::{Question, Unclear};
 use super::{Limits, Request, Source};
 
 mod agreement;
-mod heard;
-mod phrase;
-mod reader;
+mod utterance;
+mod vocabulary;
+mod extractor;
 #[cfg(test)]
 mod tests;
 mod verb;
 mod word;
 
 pub use agreement::{Agreement, agreement};
-use heard::{Cue, Heard, hear};
+use utterance::{Cue, Utterance, parse_utterance};
 
 /// Earlier messages of the person beyond this many are not read.
 const MAX_TURNS: usize = 50;
@@ -64,31 +64,31 @@ pub enum Reading {
 
 /// Reads a conversation; `facts` are the explicit fields of the request, which complete what is said.
 #[must_use]
-pub fn read(turns: &[Turn<'_>], facts: &Facts, limits: &Limits) -> Reading {
+pub fn read(turns: &[Turn<'_>], facts: &PartialRequest, limits: &Limits) -> Reading {
     let said: Vec<&str> = turns.iter().filter(|turn| turn.role == Role::User).map(|turn| turn.text).collect();
-    let mut talk = Talk::new(facts, limits);
+    let mut talk = DialogueState::new(facts, limits);
     let mut reading = Reading::Help;
     for text in &said[said.len().saturating_sub(MAX_TURNS)..] {
-        reading = talk.take(hear(text, *limits));
+        reading = talk.next_utterance(parse_utterance(text, *limits));
     }
     reading
 }
 
 /// What is remembered of a conversation.
 #[derive(Debug)]
-struct Talk<'a> {
-    fields: &'a Facts,
+struct DialogueState<'a> {
+    fields: &'a PartialRequest,
     limits: &'a Limits,
     /// The deployment that was spoken of last.
-    known: Facts,
+    known: PartialRequest,
     /// What was said without an action ("here is my repository").
-    loose: Facts,
+    unattached: PartialRequest,
     /// The action that waits for an answer.
     pending: Option<Pending>,
     /// The last action that was complete.
-    last: Option<(Action, Facts)>,
+    last: Option<(Action, PartialRequest)>,
     /// The last deploy, to do it again after it was taken down.
-    deploy: Option<Facts>,
+    deploy: Option<PartialRequest>,
     removed: bool,
 }
 
@@ -96,18 +96,18 @@ struct Talk<'a> {
 #[derive(Debug, Clone)]
 struct Pending {
     action: Action,
-    facts: Facts,
+    facts: PartialRequest,
     /// What could not be right; it stays until something else is said.
     problem: Option<String>,
 }
 
-impl<'a> Talk<'a> {
-    fn new(fields: &'a Facts, limits: &'a Limits) -> Self {
+impl<'a> DialogueState<'a> {
+    fn new(fields: &'a PartialRequest, limits: &'a Limits) -> Self {
         Self {
             fields,
             limits,
-            known: Facts::default(),
-            loose: Facts::default(),
+            known: PartialRequest::default(),
+            unattached: PartialRequest::default(),
             pending: None,
             last: None,
             deploy: None,
@@ -116,70 +116,79 @@ impl<'a> Talk<'a> {
     }
 
     /// Takes the next message of the person.
-    fn take(&mut self, heard: Heard) -> Reading {
+    fn next_utterance(&mut self, heard: Utterance) -> Reading {
         if self.pending.is_some() && (heard.has(Cue::Withdrawal) || heard.action == Some(Action::Cancel)) {
             self.pending = None;
             return Reading::Unclear(Unclear::Withdrawn);
         }
-        if let Some(forbidden) = heard.forbidden {
+        if let Some(refusal) = heard.refusal {
             // "Delete web?" does nothing, but a later "it" is web.
-            if heard.facts.name.is_some() || heard.facts.instance_id.is_some() || heard.facts.repository.is_some() {
+            if heard.facts.application_name.is_some()
+                || heard.facts.target_name.is_some()
+                || heard.facts.repository.is_some()
+            {
                 self.known = self.resolve(Action::Status, heard.facts).identifying();
             }
-            return Reading::Unclear(forbidden);
+            return Reading::Unclear(refusal);
         }
         match heard.action {
             Some(action) => self.act(action, heard),
-            None => self.carry_on(heard),
+            None => self.follow_up(heard),
         }
     }
 
     /// A message with an action.
-    fn act(&mut self, action: Action, heard: Heard) -> Reading {
-        let Heard { facts, problem, .. } = heard;
+    fn act(&mut self, action: Action, heard: Utterance) -> Reading {
+        let Utterance { facts, problem, .. } = heard;
         let problem = problem.filter(|_| action.changes()).or_else(|| facts.contradiction(self.fields));
         if let Some(before) = self.pending.take_if(|pending| pending.action == action) {
-            return self.conclude(action, facts.or(before.facts), problem);
+            return self.complete(action, facts.or(before.facts), problem);
         }
         let facts = self.resolve(action, facts);
         if action == Action::Redeploy
             && self.removed
             && let Some(deploy) = self.deploy.clone()
         {
-            return self.conclude(Action::Deploy, facts.or(deploy), problem);
+            return self.complete(Action::Deploy, facts.or(deploy), problem);
         }
-        self.conclude(action, facts, problem)
+        self.complete(action, facts, problem)
     }
 
     /// Adds what was said before to the facts of a new action, as far as they speak of the same thing.
-    fn resolve(&mut self, action: Action, mut facts: Facts) -> Facts {
+    fn resolve(&mut self, action: Action, mut facts: PartialRequest) -> PartialRequest {
         let known = self.known.clone();
-        let calls_by_repository = known.name.is_none()
-            && known.repository.as_ref().zip(facts.name.as_ref()).is_some_and(|(it, name)| it.name() == name.as_str());
+        let calls_by_repository = known.application_name.is_none()
+            && known
+                .repository
+                .as_ref()
+                .zip(facts.application_name.as_ref())
+                .is_some_and(|(it, name)| it.name() == name.as_str());
         if calls_by_repository && action != Action::Deploy {
-            facts.name = None;
+            facts.application_name = None;
         }
         let differs = |a: Option<String>, b: Option<String>| a.is_some() && a != b;
         let other_repository = differs(
             facts.repository.as_ref().map(RepositoryUrl::identity),
             known.repository.as_ref().map(RepositoryUrl::identity),
         );
-        let other_name = differs(facts.name.as_ref().map(ToString::to_string), known.name.map(|it| it.to_string()))
-            || differs(
-                facts.instance_id.as_ref().map(ToString::to_string),
-                known.instance_id.as_ref().map(ToString::to_string),
-            );
+        let other_name = differs(
+            facts.application_name.as_ref().map(ToString::to_string),
+            known.application_name.map(|it| it.to_string()),
+        ) || differs(
+            facts.target_name.as_ref().map(ToString::to_string),
+            known.target_name.as_ref().map(ToString::to_string),
+        );
         match action {
             Action::List => facts,
             Action::Deploy => {
-                let loose = std::mem::take(&mut self.loose);
+                let unattached = std::mem::take(&mut self.unattached);
                 let same = self.known.clone();
                 let rest = if other_repository {
-                    Facts { mode: same.mode, key_pair: same.key_pair, ..Facts::default() }
+                    PartialRequest { mode: same.mode, key_pair: same.key_pair, ..PartialRequest::default() }
                 } else {
                     same
                 };
-                facts.or(loose).or(rest)
+                facts.or(unattached).or(rest)
             }
             Action::Redeploy
             | Action::Scale
@@ -192,49 +201,53 @@ impl<'a> Talk<'a> {
                     facts
                 } else {
                     let asked = self.pending.as_ref().map(|pending| pending.facts.identifying()).unwrap_or_default();
-                    facts.or(self.loose.identifying()).or(asked).or(self.known.clone())
+                    facts.or(self.unattached.identifying()).or(asked).or(self.known.clone())
                 }
             }
         }
     }
 
     /// A message without an action: an answer, "again", or something said in passing.
-    fn carry_on(&mut self, heard: Heard) -> Reading {
-        if heard.has(Cue::Advice) {
+    fn follow_up(&mut self, heard: Utterance) -> Reading {
+        if heard.has(Cue::AsksForHelp) {
             return Reading::Help;
         }
         if let Some(Pending { action, facts: before, problem }) = self.pending.clone() {
             let missing = self.missing(action, &before);
             let agrees = heard.has(Cue::Yes);
-            let answers = answers(&missing, &heard.words, *self.limits).or(heard.facts).or(before);
-            let is_answered = heard.informs || self.missing(action, &answers).len() < missing.len();
+            let answers = slot_answers(&missing, &heard.words, *self.limits).or(heard.facts).or(before);
+            let is_answered = heard.has_values || self.missing(action, &answers).len() < missing.len();
             let is_agreed = missing.is_empty() && problem.is_none() && agrees;
             let problem = heard.problem.or(problem.filter(|_| !is_answered));
             if !is_answered && !is_agreed {
                 return self.ask(action, answers, problem);
             }
-            return self.conclude(action, answers, problem);
+            return self.complete(action, answers, problem);
         }
         if heard.has(Cue::Again)
             && let Some((action, facts)) = self.last.clone()
         {
-            return self.conclude(action, heard.facts.or(facts), heard.problem);
+            return self.complete(action, heard.facts.or(facts), heard.problem);
         }
         if heard.has(Cue::Yes)
             && let Some((action, facts)) = self.last.clone().filter(|(_, facts)| facts.dry_run == Some(true))
         {
-            return self.conclude(action, Facts { dry_run: None, ..facts }, None);
+            return self.complete(action, PartialRequest { dry_run: None, ..facts }, None);
         }
         if heard.facts.repository.is_some() && heard.words.is_empty() {
             let facts = self.resolve(Action::Deploy, heard.facts);
             return self.ask(Action::Deploy, facts, heard.problem);
         }
-        self.loose = heard.facts.or(std::mem::take(&mut self.loose));
-        if heard.words.is_empty() && !heard.informs { Reading::Help } else { Reading::Unclear(Unclear::NotUnderstood) }
+        self.unattached = heard.facts.or(std::mem::take(&mut self.unattached));
+        if heard.words.is_empty() && !heard.has_values {
+            Reading::Help
+        } else {
+            Reading::Unclear(Unclear::NotUnderstood)
+        }
     }
 
     /// Makes the request, or the question for what is missing.
-    fn conclude(&mut self, action: Action, facts: Facts, problem: Option<String>) -> Reading {
+    fn complete(&mut self, action: Action, facts: PartialRequest, problem: Option<String>) -> Reading {
         let whole = self.fields.clone().or(facts.clone());
         match whole.request(action, Source::Sentence, self.limits) {
             Ok(request) if problem.is_none() => {
@@ -246,17 +259,17 @@ impl<'a> Talk<'a> {
     }
 
     /// Asks for what is missing, and keeps what is known until the answer.
-    fn ask(&mut self, action: Action, facts: Facts, problem: Option<String>) -> Reading {
+    fn ask(&mut self, action: Action, facts: PartialRequest, problem: Option<String>) -> Reading {
         let missing = self.missing(action, &facts);
         self.pending = Some(Pending { action, facts, problem: problem.clone() });
         Reading::Question(Question { action, missing, problem })
     }
 
-    fn missing(&self, action: Action, facts: &Facts) -> Vec<Need> {
+    fn missing(&self, action: Action, facts: &PartialRequest) -> Vec<MissingField> {
         self.fields.clone().or(facts.clone()).missing(action, Source::Sentence, self.limits)
     }
 
-    fn remember(&mut self, action: Action, facts: Facts) {
+    fn remember(&mut self, action: Action, facts: PartialRequest) {
         if action.changes() {
             self.pending = None;
         }
@@ -280,20 +293,20 @@ impl<'a> Talk<'a> {
 }
 
 /// Lone words as the answers to what was asked, in the order of the question.
-fn answers(missing: &[Need], words: &[String], limits: Limits) -> Facts {
-    let mut facts = Facts::default();
+fn slot_answers(missing: &[MissingField], words: &[String], limits: Limits) -> PartialRequest {
+    let mut facts = PartialRequest::default();
     let mut words = words.iter();
     for need in missing {
         match need {
-            Need::Mode | Need::Repository | Need::Credentials => {}
-            Need::KeyPair => facts.key_pair = words.next().and_then(|it| KeyPairName::parse(it.as_str()).ok()),
-            Need::Zone => facts.zone = words.next().and_then(|it| HostedZoneId::parse(it.as_str()).ok()),
-            Need::Label => facts.label = words.next().and_then(|it| SubdomainLabel::parse(it.as_str()).ok()),
-            Need::Instance => facts.instance_id = words.next().and_then(|it| InstanceId::parse(it.as_str()).ok()),
-            Need::Replicas => {
+            MissingField::Mode | MissingField::Repository | MissingField::Credentials => {}
+            MissingField::KeyPair => facts.key_pair = words.next().and_then(|it| KeyPairName::parse(it.as_str()).ok()),
+            MissingField::Zone => facts.zone = words.next().and_then(|it| HostedZoneId::parse(it.as_str()).ok()),
+            MissingField::Label => facts.label = words.next().and_then(|it| SubdomainLabel::parse(it.as_str()).ok()),
+            MissingField::Target => facts.target_name = words.next().and_then(|it| TargetName::parse(it.as_str()).ok()),
+            MissingField::Replicas => {
                 facts.replicas = words
                     .next()
-                    .and_then(|it| reader::number(&it.to_lowercase()))
+                    .and_then(|it| extractor::number(&it.to_lowercase()))
                     .and_then(|it| u16::try_from(it).ok())
                     .filter(|it| *it <= limits.max_replicas);
             }

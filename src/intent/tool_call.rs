@@ -8,8 +8,8 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value, json};
 
-use super::facts::Facts;
-use super::fields::{self, FIELDS, Field, Kind};
+use super::fields::{self, FIELDS, Field, FieldType};
+use super::partial::PartialRequest;
 use super::{IntentError, IntentErrorCode, Limits, Request, Source};
 use crate::id::Action;
 
@@ -37,7 +37,7 @@ impl Tool {
 
 /// The tools, one for each action; `given` is what the request says already.
 #[must_use]
-pub fn tools(given: &Facts, limits: &Limits) -> Vec<Tool> {
+pub fn tools(given: &PartialRequest, limits: &Limits) -> Vec<Tool> {
     let tool = |action: &Action| Tool {
         action: *action,
         about: about(*action),
@@ -54,7 +54,7 @@ pub fn tools(given: &Facts, limits: &Limits) -> Vec<Tool> {
 pub fn parse(
     name: &str,
     arguments: &str,
-    given: &Facts,
+    given: &PartialRequest,
     limits: &Limits,
     restore: impl Fn(&str) -> String,
 ) -> Result<Request, IntentError> {
@@ -75,7 +75,7 @@ pub fn parse(
             restore_all(value, &restore);
         }
     }
-    let said = fields::facts(&arguments, limits)?;
+    let said = fields::parse_partial(&arguments, limits)?;
     if let Some(message) = said.contradiction(given) {
         return Err(wrong(None, message));
     }
@@ -119,13 +119,13 @@ fn cut(text: &str) -> String {
     text.chars().take(80).collect()
 }
 
-fn parameters(action: Action, given: &Facts, limits: Limits) -> Value {
+fn parameters(action: Action, given: &PartialRequest, limits: Limits) -> Value {
     let properties: Map<String, Value> =
         offered(action).map(|field| (field.name.to_owned(), schema(field, limits))).collect();
     let required: Vec<&str> = given
         .missing(action, Source::Model, &limits)
         .into_iter()
-        .map(super::facts::Need::field)
+        .map(super::partial::MissingField::field)
         .filter(|name| properties.contains_key(*name))
         .collect();
     json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
@@ -134,15 +134,15 @@ fn parameters(action: Action, given: &Facts, limits: Limits) -> Value {
 fn schema(field: &Field, limits: Limits) -> Value {
     let about = field.about;
     match field.kind {
-        Kind::Text | Kind::Version => json!({"type": "string", "description": about}),
-        Kind::Choice(words) => json!({"type": "string", "enum": words, "description": about}),
-        Kind::Integer { min, max } => {
+        FieldType::Text | FieldType::Version => json!({"type": "string", "description": about}),
+        FieldType::Choice(words) => json!({"type": "string", "enum": words, "description": about}),
+        FieldType::Integer { min, max } => {
             let max = if field.name == "scale_replicas" { u32::from(limits.max_replicas) } else { max };
             json!({"type": "integer", "minimum": min, "maximum": max, "description": about})
         }
-        Kind::Boolean | Kind::Confirmation => json!({"type": "boolean", "description": about}),
-        Kind::Object(_) => json!({"type": "object", "description": about}),
-        Kind::Variables => {
+        FieldType::Boolean | FieldType::Confirmation => json!({"type": "boolean", "description": about}),
+        FieldType::Object(_) => json!({"type": "object", "description": about}),
+        FieldType::Variables => {
             json!({"type": "object", "additionalProperties": {"type": "string"}, "description": about})
         }
     }
@@ -180,12 +180,12 @@ mod tests {
     const LIMITS: Limits = Limits { max_replicas: 10, aws_credentials_in_settings: true };
 
     fn call(name: &str, arguments: &str) -> Result<Request, IntentError> {
-        parse(name, arguments, &Facts::default(), &LIMITS, |text| text.replace("[secret-1]", "hunter2"))
+        parse(name, arguments, &PartialRequest::default(), &LIMITS, |text| text.replace("[secret-1]", "hunter2"))
     }
 
     #[test]
     fn a_tool_has_the_fields_of_its_action_and_says_which_it_needs() {
-        let tools = tools(&Facts::default(), &LIMITS);
+        let tools = tools(&PartialRequest::default(), &LIMITS);
 
         let scale = &tools.iter().find(|it| it.action == Action::Scale).unwrap().parameters;
         assert_eq!(scale["required"], json!(["scale_replicas"]));
@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn what_the_request_says_the_model_need_not() {
-        let given = Facts { mode: Some(Mode::Local), ..Facts::default() };
+        let given = PartialRequest { mode: Some(Mode::Local), ..PartialRequest::default() };
         let tools = tools(&given, &LIMITS);
         let arguments = r#"{"github_repo_url": "https://git.example.test/a/b"}"#;
 

@@ -74,12 +74,12 @@ impl AddAssign<&Usage> for Usage {
 }
 
 /// What one event of a stream holds.
-pub(super) enum Frame {
+pub(super) enum StreamItem {
     Chunk(Chunk),
     /// The first of Azure's chunks tells of its filter and has no choices; others have a choice without a delta.
     Nothing,
     Error(String),
-    Garbage,
+    Malformed,
 }
 
 #[derive(Deserialize)]
@@ -99,21 +99,21 @@ struct WireChoice {
 }
 
 /// Reads the data of one event.
-pub(super) fn read(data: &str) -> Frame {
-    let Ok(wire) = serde_json::from_str::<Wire>(data) else { return Frame::Garbage };
+pub(super) fn parse_event(data: &str) -> StreamItem {
+    let Ok(wire) = serde_json::from_str::<Wire>(data) else { return StreamItem::Malformed };
     if let Some(error) = wire.error {
         let message = error.get("message").and_then(Value::as_str).or(error.as_str()).unwrap_or("it gave no reason");
-        return Frame::Error(message.to_owned());
+        return StreamItem::Error(message.to_owned());
     }
     let choice = wire.choices.into_iter().next();
     match (choice, wire.usage) {
-        (None, None) => Frame::Nothing,
-        (None, usage) => Frame::Chunk(Chunk { usage, ..Chunk::default() }),
+        (None, None) => StreamItem::Nothing,
+        (None, usage) => StreamItem::Chunk(Chunk { usage, ..Chunk::default() }),
         (Some(choice), usage) => {
             if choice.delta.is_none() && choice.finish_reason.is_none() && usage.is_none() {
-                return Frame::Nothing;
+                return StreamItem::Nothing;
             }
-            Frame::Chunk(Chunk {
+            StreamItem::Chunk(Chunk {
                 delta: choice.delta.unwrap_or_default(),
                 finish_reason: choice.finish_reason,
                 logprobs: choice.logprobs.unwrap_or_default(),
@@ -165,7 +165,7 @@ fn tool_call(value: &Value) -> ToolCall {
 
 /// Puts chunks together.
 #[derive(Debug, Default)]
-pub struct Assembly {
+pub struct ChunkAssembler {
     text: String,
     refusal: String,
     calls: BTreeMap<u64, ToolCall>,
@@ -173,7 +173,7 @@ pub struct Assembly {
     usage: Option<Usage>,
 }
 
-impl Assembly {
+impl ChunkAssembler {
     /// Takes the next chunk; gives the words in it.
     pub fn take(&mut self, chunk: &Chunk) -> String {
         let text = |name: &str| chunk.delta.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -249,10 +249,10 @@ mod tests {
     use super::*;
 
     fn chunk(data: &Value) -> Option<Chunk> {
-        match read(&data.to_string()) {
-            Frame::Chunk(chunk) => Some(chunk),
-            Frame::Nothing => None,
-            Frame::Error(_) | Frame::Garbage => panic!("{data}"),
+        match parse_event(&data.to_string()) {
+            StreamItem::Chunk(chunk) => Some(chunk),
+            StreamItem::Nothing => None,
+            StreamItem::Error(_) | StreamItem::Malformed => panic!("{data}"),
         }
     }
 
@@ -279,7 +279,7 @@ mod tests {
             json!({"choices": [{"delta": {}, "finish_reason": "tool_calls"}]}),
             json!({"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}}),
         ];
-        let mut assembly = Assembly::default();
+        let mut assembly = ChunkAssembler::default();
 
         chunks.iter().filter_map(chunk).for_each(|it| drop(assembly.take(&it)));
 
@@ -293,7 +293,7 @@ mod tests {
     #[test]
     fn calls_without_an_index_come_one_after_another() {
         let part = |id: &str, arguments: &str| json!({"choices": [{"delta": {"tool_calls": [{"id": id, "function": {"name": id, "arguments": arguments}}]}}]});
-        let mut assembly = Assembly::default();
+        let mut assembly = ChunkAssembler::default();
 
         [part("a", "{}"), part("b", "{"), part("", "}")]
             .iter()
@@ -307,9 +307,9 @@ mod tests {
     proptest! {
         #[test]
         fn reading_never_panics(text in any::<String>(), index in any::<u64>()) {
-            let _ = read(&text);
+            let _ = parse_event(&text);
             let _ = Answer::read(text.as_bytes());
-            let mut assembly = Assembly::default();
+            let mut assembly = ChunkAssembler::default();
             let delta = json!({"tool_calls": [{"index": index, "id": text}, {"function": text}, text]});
             assembly.take(&Chunk { delta: delta.as_object().unwrap().clone(), ..Chunk::default() });
             let _ = assembly.finish().tool_calls();

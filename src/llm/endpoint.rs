@@ -31,7 +31,7 @@ pub(super) struct Endpoint {
 
 impl Endpoint {
     /// The endpoint of the settings; `None` when they do not name a whole one.
-    pub(super) fn of_settings(llm: &Llm) -> Option<Self> {
+    pub(super) fn from_settings(llm: &Llm) -> Option<Self> {
         if let Some(base) = &llm.base_url {
             return Some(Self {
                 url: with_path(base, base.path(), &["chat", "completions"]),
@@ -66,7 +66,7 @@ impl Endpoint {
     }
 
     /// The address without its query.
-    pub(super) fn shown(&self) -> String {
+    pub(super) fn display_url(&self) -> String {
         let mut url = self.url.clone();
         url.set_query(None);
         // It may hold a login; a model without a host is none.
@@ -102,7 +102,7 @@ mod tests {
 
     fn endpoint(settings: &[(&str, &str)]) -> Option<Endpoint> {
         let sources = Sources::of(Path::new("/srv"), settings.iter().copied());
-        Endpoint::of_settings(&Settings::load(&sources).unwrap().0.llm)
+        Endpoint::from_settings(&Settings::load(&sources).unwrap().0.llm)
     }
 
     fn azure(endpoint_url: &str, version: &str) -> String {

@@ -15,7 +15,7 @@ pub enum LlmError {
     },
     /// It said nothing for too long.
     #[error("the chat model said nothing for {} s", .0.as_secs())]
-    Silent(Duration),
+    TimedOut(Duration),
     /// The key is wrong.
     #[error("the chat model does not accept the key (HTTP 401); check `{setting}`")]
     Unauthorized {
@@ -66,16 +66,16 @@ pub enum LlmError {
     },
     /// A fault on its side.
     #[error("the chat model has a fault of its own (HTTP {status})")]
-    Failing {
+    ServerError {
         /// The status of the answer.
         status: u16,
     },
     /// What it said is not of OpenAI's format.
     #[error("the chat model answered in a format that is not OpenAI's")]
-    Garbage,
+    Malformed,
     /// It stopped in the middle of its answer.
     #[error("the chat model stopped in the middle of its answer")]
-    Broken,
+    Truncated,
     /// It reported a fault in the middle of its answer.
     #[error("the chat model stopped in the middle of its answer: {message}")]
     InStream {
@@ -84,25 +84,25 @@ pub enum LlmError {
     },
     /// It failed several times in a row and is left alone for a moment.
     #[error("the chat model failed several times and is asked again in {} s", .0.as_secs().max(1))]
-    Resting(Duration),
+    CircuitOpen(Duration),
 }
 
 impl LlmError {
     /// Whether the same request may be answered a moment later.
     #[must_use]
-    pub fn is_passing(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::RateLimited { .. } | Self::Failing { .. } => true,
-            Self::Silent(_)
+            Self::Unreachable { .. } | Self::RateLimited { .. } | Self::ServerError { .. } => true,
+            Self::TimedOut(_)
             | Self::Unauthorized { .. }
             | Self::Forbidden { .. }
             | Self::NoSuchModel { .. }
             | Self::Filtered { .. }
             | Self::Refused { .. }
-            | Self::Garbage
-            | Self::Broken
+            | Self::Malformed
+            | Self::Truncated
             | Self::InStream { .. }
-            | Self::Resting(_) => false,
+            | Self::CircuitOpen(_) => false,
         }
     }
 
@@ -110,7 +110,11 @@ impl LlmError {
     #[must_use]
     pub fn is_outage(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::Silent(_) | Self::Failing { .. } | Self::Garbage | Self::Broken => true,
+            Self::Unreachable { .. }
+            | Self::TimedOut(_)
+            | Self::ServerError { .. }
+            | Self::Malformed
+            | Self::Truncated => true,
             Self::Unauthorized { .. }
             | Self::Forbidden { .. }
             | Self::NoSuchModel { .. }
@@ -118,7 +122,7 @@ impl LlmError {
             | Self::Filtered { .. }
             | Self::Refused { .. }
             | Self::InStream { .. }
-            | Self::Resting(_) => false,
+            | Self::CircuitOpen(_) => false,
         }
     }
 
@@ -127,17 +131,17 @@ impl LlmError {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::RateLimited { retry_after } => *retry_after,
-            Self::Resting(rest) => Some(*rest),
+            Self::CircuitOpen(rest) => Some(*rest),
             Self::Unreachable { .. }
-            | Self::Silent(_)
+            | Self::TimedOut(_)
             | Self::Unauthorized { .. }
             | Self::Forbidden { .. }
             | Self::NoSuchModel { .. }
             | Self::Filtered { .. }
             | Self::Refused { .. }
-            | Self::Failing { .. }
-            | Self::Garbage
-            | Self::Broken
+            | Self::ServerError { .. }
+            | Self::Malformed
+            | Self::Truncated
             | Self::InStream { .. } => None,
         }
     }

@@ -14,10 +14,10 @@ use serde_json::{Map, Value};
 use crate::secret::Redactor;
 use crate::secret::redactor::REDACTED;
 
-const STAND_IN: &str = "[secret-";
+const PLACEHOLDER_PREFIX: &str = "[secret-";
 
 /// Secret access keys of AWS have no mark of their own: so many characters of base64, and not all of them hexadecimal.
-static UNMARKED: LazyLock<Regex> =
+static AWS_SECRET_KEY_SHAPE: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"[A-Za-z0-9/+]{40,}").expect("a constant that the tests compile"));
 
 /// What is said to the model.
@@ -35,7 +35,7 @@ impl Prompt {
     }
 
     /// Makes these values known as secrets, in whatever follows.
-    pub fn know<'a>(&mut self, secrets: impl IntoIterator<Item = &'a SecretString>) {
+    pub fn add_secrets<'a>(&mut self, secrets: impl IntoIterator<Item = &'a SecretString>) {
         let mut secrets = secrets.into_iter().peekable();
         if secrets.peek().is_some() {
             self.redactor = self.redactor.with(secrets);
@@ -44,12 +44,12 @@ impl Prompt {
 
     /// Sets an option of the request.
     pub fn set(&mut self, name: &str, mut value: Value) {
-        self.clean(&mut value);
+        self.redact_value(&mut value);
         self.fields.insert(name.to_owned(), value);
     }
 
     /// Sets an option to what this program itself made: there is nothing to replace in it.
-    pub fn set_ours(&mut self, name: &str, value: Value) {
+    pub fn set_trusted(&mut self, name: &str, value: Value) {
         self.fields.insert(name.to_owned(), value);
     }
 
@@ -59,13 +59,13 @@ impl Prompt {
     }
 
     /// Adds a message of this program itself: there is nothing to replace in it.
-    pub fn push_ours(&mut self, message: Value) {
+    pub fn push_trusted(&mut self, message: Value) {
         self.messages.push(message);
     }
 
     /// Adds a message.
     pub fn push(&mut self, mut message: Value) {
-        self.clean(&mut message);
+        self.redact_value(&mut message);
         self.messages.push(message);
     }
 
@@ -75,8 +75,8 @@ impl Prompt {
         // The last first: a later secret may hold the stand-in of an earlier one.
         let numbered = self.secrets.iter().enumerate().rev();
         numbered.fold(text.to_owned(), |text, (index, secret)| {
-            let stand_in = stand_in(index);
-            if text.contains(&stand_in) { text.replace(&stand_in, secret.expose_secret()) } else { text }
+            let placeholder = placeholder(index);
+            if text.contains(&placeholder) { text.replace(&placeholder, secret.expose_secret()) } else { text }
         })
     }
 
@@ -85,37 +85,37 @@ impl Prompt {
         Body { prompt: self, model, stream }
     }
 
-    fn clean(&mut self, value: &mut Value) {
+    fn redact_value(&mut self, value: &mut Value) {
         match value {
             // A picture inside of the message: base64 that looks like anything.
             Value::String(text) if text.starts_with("data:") => {}
             Value::String(text) => {
-                if let Some(clean) = self.clean_text(text) {
+                if let Some(clean) = self.redact_text(text) {
                     *text = clean;
                 }
             }
-            Value::Array(items) => items.iter_mut().for_each(|it| self.clean(it)),
-            Value::Object(fields) => fields.values_mut().for_each(|it| self.clean(it)),
+            Value::Array(items) => items.iter_mut().for_each(|it| self.redact_value(it)),
+            Value::Object(fields) => fields.values_mut().for_each(|it| self.redact_value(it)),
             Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
     }
 
     /// The text without secrets; `None` when it holds none.
-    fn clean_text(&mut self, text: &str) -> Option<String> {
+    fn redact_text(&mut self, text: &str) -> Option<String> {
         let secrets = &mut self.secrets;
         let mut replace = |secret: &str| {
-            if secret == REDACTED || secret.starts_with(STAND_IN) {
+            if secret == REDACTED || secret.starts_with(PLACEHOLDER_PREFIX) {
                 return secret.to_owned();
             }
             let known = secrets.iter().position(|it| it.expose_secret() == secret);
-            stand_in(known.unwrap_or_else(|| {
+            placeholder(known.unwrap_or_else(|| {
                 secrets.push(SecretString::from(secret));
                 secrets.len() - 1
             }))
         };
         let clean = self.redactor.replace(text, &mut replace);
-        let clean = match UNMARKED.replace_all(&clean, |found: &regex::Captures<'_>| {
-            if is_unmarked_secret(&found[0]) { replace(&found[0]) } else { found[0].to_owned() }
+        let clean = match AWS_SECRET_KEY_SHAPE.replace_all(&clean, |found: &regex::Captures<'_>| {
+            if looks_like_aws_secret_key(&found[0]) { replace(&found[0]) } else { found[0].to_owned() }
         }) {
             Cow::Owned(clean) => clean,
             Cow::Borrowed(_) => clean.into_owned(),
@@ -148,11 +148,11 @@ impl Serialize for Body<'_> {
     }
 }
 
-fn stand_in(index: usize) -> String {
-    format!("{STAND_IN}{}]", index + 1)
+fn placeholder(index: usize) -> String {
+    format!("{PLACEHOLDER_PREFIX}{}]", index + 1)
 }
 
-fn is_unmarked_secret(text: &str) -> bool {
+fn looks_like_aws_secret_key(text: &str) -> bool {
     let has = |is: fn(&char) -> bool| text.chars().any(|it| is(&it));
     let is_path = text.matches('/').count() > 3;
     text.len() == 40
@@ -174,7 +174,7 @@ mod tests {
 
     fn prompt(text: &str) -> Prompt {
         let mut prompt = Prompt::new(Redactor::new());
-        prompt.know([&SecretString::from("a-known-token")]);
+        prompt.add_secrets([&SecretString::from("a-known-token")]);
         prompt.push(json!({"role": "user", "content": text}));
         prompt
     }

@@ -23,7 +23,7 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let mut line = Line(Map::new());
+        let mut line = FieldVisitor(Map::new());
         for span in cx.event_scope().into_iter().flat_map(Scope::from_root) {
             let extensions = span.extensions();
             let fields = extensions.get::<FormattedFields<JsonFields>>();
@@ -43,15 +43,15 @@ where
 }
 
 /// The fields of one line.
-struct Line(Map<String, Value>);
+struct FieldVisitor(Map<String, Value>);
 
-impl Line {
+impl FieldVisitor {
     fn set(&mut self, field: &Field, value: impl Into<Value>) {
         self.0.insert(field.name().trim_start_matches("r#").to_owned(), value.into());
     }
 }
 
-impl Visit for Line {
+impl Visit for FieldVisitor {
     fn record_f64(&mut self, field: &Field, value: f64) {
         self.set(field, value);
     }

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::event::{Event, EventKind, OperationState};
 
-use super::{elapsed, plain};
+use super::{elapsed, strip_ansi};
 
 /// A step that takes longer than this is announced before it has ended.
 const ANNOUNCE_AFTER: SignedDuration = SignedDuration::from_secs(1);
@@ -22,7 +22,7 @@ const PAUSE: SignedDuration = SignedDuration::from_secs(10);
 #[derive(Debug, Default)]
 pub struct Narrator {
     titles: BTreeMap<String, String>,
-    running: BTreeMap<String, Running>,
+    running: BTreeMap<String, RunningStep>,
     status: Option<String>,
 }
 
@@ -34,9 +34,9 @@ impl Narrator {
     }
 
     /// Hears one event and says what there is to say about it.
-    pub fn hear(&mut self, event: &Event) -> Vec<String> {
+    pub fn push(&mut self, event: &Event) -> Vec<String> {
         let mut lines = self.advance(event.at);
-        lines.extend(self.take(event));
+        lines.extend(self.apply(event));
         lines
     }
 
@@ -46,7 +46,7 @@ impl Narrator {
         while let Some(running) =
             self.running.values_mut().filter(|step| step.due <= to).min_by_key(|step| (step.due, step.order))
         {
-            lines.extend(running.say());
+            lines.extend(running.next_line());
         }
         lines
     }
@@ -57,55 +57,55 @@ impl Narrator {
         self.status.as_deref()
     }
 
-    fn take(&mut self, event: &Event) -> Option<String> {
+    fn apply(&mut self, event: &Event) -> Option<String> {
         match &event.kind {
-            EventKind::OperationState { state } => self.operation_is(*state),
+            EventKind::OperationState { state } => self.set_operation_state(*state),
             EventKind::StepStarted { step, title } => {
                 self.titles.insert(step.clone(), title.clone());
-                self.running.insert(step.clone(), Running::new(title, event));
-                self.status = Some(plain(title));
+                self.running.insert(step.clone(), RunningStep::new(title, event));
+                self.status = Some(strip_ansi(title));
                 None
             }
             EventKind::StepProgress { step, text } => {
                 if let Some(running) = self.running.get_mut(step) {
-                    running.text = Some(plain(text));
-                    self.status = Some(format!("{}: {}", running.title, plain(text)));
+                    running.text = Some(strip_ansi(text));
+                    self.status = Some(format!("{}: {}", running.title, strip_ansi(text)));
                 }
                 None
             }
             EventKind::StepRetrying { step, attempt, reason, delay_ms } => Some(format!(
                 "- ↻ {}: {}; trying again in {} (attempt {})",
                 self.title(step),
-                plain(reason),
+                strip_ansi(reason),
                 elapsed(*delay_ms),
                 attempt + 1
             )),
             EventKind::StepSucceeded { step, summary, already, elapsed_ms } => {
                 self.running.remove(step);
-                let said = if summary.is_empty() { self.title(step) } else { plain(summary) };
+                let said = if summary.is_empty() { self.title(step) } else { strip_ansi(summary) };
                 let time = if *already { "nothing to do".to_owned() } else { elapsed(*elapsed_ms) };
                 (!said.is_empty()).then(|| format!("- ✓ {said} ({time})"))
             }
             EventKind::StepFailed { step, failure } => {
                 self.running.remove(step);
-                Some(format!("- ✗ {}: {}", self.title(step), plain(&failure.message)))
+                Some(format!("- ✗ {}: {}", self.title(step), strip_ansi(&failure.message)))
             }
             EventKind::StepUndoing { step } => {
                 self.status = Some(format!("Taking back: {}", self.title(step)));
                 None
             }
             EventKind::StepUndone { step: _, removed } => {
-                let removed: Vec<String> = removed.iter().map(|it| plain(it)).collect();
+                let removed: Vec<String> = removed.iter().map(|it| strip_ansi(it)).collect();
                 (!removed.is_empty()).then(|| format!("- ↩ {}", removed.join(", ")))
             }
             EventKind::StepUndoFailed { step, failure } => {
-                Some(format!("- ✗ Taking back \"{}\" failed: {}", self.title(step), plain(&failure.message)))
+                Some(format!("- ✗ Taking back \"{}\" failed: {}", self.title(step), strip_ansi(&failure.message)))
             }
-            EventKind::Warning { text } => Some(format!("- ⚠ {}", plain(text))),
+            EventKind::Warning { text } => Some(format!("- ⚠ {}", strip_ansi(text))),
         }
     }
 
-    fn operation_is(&mut self, state: OperationState) -> Option<String> {
+    fn set_operation_state(&mut self, state: OperationState) -> Option<String> {
         match state {
             OperationState::Queued => self.status = Some("Waiting for its turn".to_owned()),
             OperationState::Running => {}
@@ -120,13 +120,13 @@ impl Narrator {
     }
 
     fn title(&self, step: &str) -> String {
-        self.titles.get(step).map_or_else(|| step.replace('_', " "), |title| plain(title))
+        self.titles.get(step).map_or_else(|| step.replace('_', " "), |title| strip_ansi(title))
     }
 }
 
 /// A step that has begun and not ended.
 #[derive(Debug)]
-struct Running {
+struct RunningStep {
     title: String,
     text: Option<String>,
     order: i64,
@@ -136,10 +136,10 @@ struct Running {
     announced: bool,
 }
 
-impl Running {
+impl RunningStep {
     fn new(title: &str, event: &Event) -> Self {
         Self {
-            title: plain(title),
+            title: strip_ansi(title),
             text: None,
             order: event.sequence,
             started_at: event.at,
@@ -150,7 +150,7 @@ impl Running {
     }
 
     /// One line on the step at the time when it is due, and sets the next time.
-    fn say(&mut self) -> Option<String> {
+    fn next_line(&mut self) -> Option<String> {
         let line = match (&self.text, self.announced) {
             (_, _) if self.title.is_empty() => None,
             (None, false) => Some(format!("- ⏳ {} …", self.title)),
@@ -221,7 +221,7 @@ mod tests {
     fn a_deploy_is_told_step_by_step() {
         let mut narrator = Narrator::new();
 
-        let lines: Vec<String> = a_deploy().iter().flat_map(|event| narrator.hear(event)).collect();
+        let lines: Vec<String> = a_deploy().iter().flat_map(|event| narrator.push(event)).collect();
 
         insta::assert_snapshot!(lines.join("\n"), @r"
         - ✓ Cloned commit `3f2a1b9c0d1e` (0.4 s)
@@ -258,7 +258,7 @@ mod tests {
         ];
         let mut narrator = Narrator::new();
 
-        let lines: Vec<String> = events.iter().flat_map(|event| narrator.hear(event)).collect();
+        let lines: Vec<String> = events.iter().flat_map(|event| narrator.push(event)).collect();
 
         assert_eq!(
             lines,
@@ -281,10 +281,10 @@ mod tests {
                     heard_live.extend(live.advance(Timestamp::from_millisecond(1_700_000_000_000 + tick).unwrap()));
                 }
                 last = at;
-                heard_live.extend(live.hear(&event));
+                heard_live.extend(live.push(&event));
             }
 
-            let heard_late: Vec<String> = a_deploy().iter().flat_map(|event| late.hear(event)).collect();
+            let heard_late: Vec<String> = a_deploy().iter().flat_map(|event| late.push(event)).collect();
 
             prop_assert_eq!(heard_live, heard_late);
         }

@@ -4,9 +4,9 @@ use crate::event::Failure;
 use crate::id::{OperationId, PlanHash};
 use crate::store::record::{Deployment, DeploymentState};
 
-use super::outcome::{cause, place};
+use super::operation::{failure_reason, location};
 use super::view::PlanView;
-use super::{bullets, code_block, plain};
+use super::{bullets, code_block, strip_ansi};
 
 /// What is deployed.
 #[must_use]
@@ -26,7 +26,7 @@ pub fn deployments(deployments: &[Deployment]) -> String {
             it.name,
             it.state.as_str(),
             it.mode,
-            it.instance_id,
+            it.target_name,
             it.namespace,
             it.facts.app_url.as_deref().filter(|_| it.state != DeploymentState::Removing).unwrap_or("-")
         )
@@ -36,7 +36,7 @@ pub fn deployments(deployments: &[Deployment]) -> String {
 
 /// How one deployment is.
 #[must_use]
-pub fn status(deployment: &Deployment, live: &[String], why: Option<&Failure>) -> String {
+pub fn status(deployment: &Deployment, live: &[String], failure: Option<&Failure>) -> String {
     let headline = format!(
         "**`{}` is {}.** It is built from {}.",
         deployment.name,
@@ -45,9 +45,9 @@ pub fn status(deployment: &Deployment, live: &[String], why: Option<&Failure>) -
     );
     [
         Some(headline),
-        Some(place(deployment)),
+        Some(location(deployment)),
         bullets("Right now:", live),
-        why.map(cause),
+        failure.map(failure_reason),
         bullets("Worth knowing:", &deployment.facts.warnings),
     ]
     .into_iter()
@@ -89,7 +89,7 @@ pub fn plan(plan: &PlanView) -> String {
 #[must_use]
 pub fn confirmation(plan: &PlanView) -> String {
     let PlanView { action, deployment, hash, .. } = plan;
-    let changed = if plan.is_other { "Something has changed since you were asked. " } else { "" };
+    let changed = if plan.plan_changed { "Something has changed since you were asked. " } else { "" };
     paragraphs([
         Some(format!("**Shall I {action} `{deployment}`?** {changed}Nothing was done so far.")),
         bullets("", &plan.summary).map(|it| it.trim_start().to_owned()),
@@ -105,7 +105,7 @@ fn paragraphs<const N: usize>(parts: [Option<String>; N]) -> String {
 
 /// The plan that a text of ours shows, if it shows one.
 #[must_use]
-pub fn plan_in(text: &str) -> Option<PlanHash> {
+pub fn parse_plan_hash(text: &str) -> Option<PlanHash> {
     let (_, rest) = text.rsplit_once("(plan `")?;
     PlanHash::parse(rest.split_once("`)")?.0).ok()
 }
@@ -127,9 +127,9 @@ fn steps(plan: &PlanView) -> String {
         if step.already == Some(true) {
             remarks.push("already so, nothing to do".to_owned());
         }
-        remarks.extend(step.note.as_deref().map(plain));
+        remarks.extend(step.note.as_deref().map(strip_ansi));
         let remarks = if remarks.is_empty() { String::new() } else { format!(" ({})", remarks.join("; ")) };
-        steps.push(format!("{}. {}{remarks}", index + 1, plain(&step.title)));
+        steps.push(format!("{}. {}{remarks}", index + 1, strip_ansi(&step.title)));
     }
     steps.join("\n")
 }
@@ -195,7 +195,7 @@ mod tests {
         let view = PlanView {
             action: Action::Deploy,
             hash: PlanHash::of(&[0xab; 32]),
-            is_other: false,
+            plan_changed: false,
             deployment: "notes".to_owned(),
             summary: vec!["a new deployment in namespace `demo`".to_owned()],
             steps: vec![
@@ -208,7 +208,7 @@ mod tests {
 
         insta::assert_snapshot!(plan(&view));
         insta::assert_snapshot!("a_plan_that_has_to_be_confirmed_is_a_question", confirmation(&view));
-        assert_eq!(plan_in(&plan(&view)), Some(view.hash.clone()));
-        assert_eq!(plan_in(&confirmation(&view)), Some(view.hash));
+        assert_eq!(parse_plan_hash(&plan(&view)), Some(view.hash.clone()));
+        assert_eq!(parse_plan_hash(&confirmation(&view)), Some(view.hash));
     }
 }

@@ -52,7 +52,7 @@ pub struct PlanView {
     /// What a confirmation names.
     pub hash: PlanHash,
     /// Another plan was confirmed: something has changed since it was shown.
-    pub is_other: bool,
+    pub plan_changed: bool,
     /// The steps in an order in which they could run.
     pub steps: Vec<PlannedStep>,
     /// Name of the deployment that it is about.
@@ -88,10 +88,10 @@ pub enum Report {
         /// How it is right now, one line each.
         live: Vec<String>,
         /// Why it is not well.
-        why: Option<Failure>,
+        failure: Option<Failure>,
     },
     /// What the last operation on a deployment that is not there came to.
-    Past {
+    LastOperation {
         /// The operation.
         operation: Box<Operation>,
         /// What it was about.

@@ -64,7 +64,7 @@ impl Redactor {
 
     /// One that knows the secrets of the settings.
     #[must_use]
-    pub fn of_settings(settings: &Settings) -> Self {
+    pub fn from_settings(settings: &Settings) -> Self {
         let server = settings.server.api_keys.iter();
         let aws = settings.aws.credentials.iter().flat_map(|it| {
             [Some(&it.access_key_id), Some(&it.secret_access_key), it.session_token.as_ref()].into_iter().flatten()

@@ -7,7 +7,7 @@ use super::{StepAction, StepContext, StepError};
 use crate::cloud::aws::{Aws, Fault};
 use crate::cloud::price::{self, Cost};
 use crate::id::{Domain, Region};
-use crate::store::record::Host;
+use crate::store::record::ApplicationHost;
 
 /// Looks before anything is made whether all that an application on EKS takes is there. All problems come in one answer.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -26,7 +26,7 @@ pub struct HostedChecked {
     /// Whose credentials these are.
     pub identity: String,
     /// The application's own host name.
-    pub host: Option<Host>,
+    pub host: Option<ApplicationHost>,
     /// Availability zones for a new cluster.
     pub zones: Vec<String>,
     /// What a new cluster will cost, where that is known.
@@ -171,7 +171,7 @@ impl CheckHostedAccount {
         aws: &Aws,
         domain: &Domain,
         problems: &mut Problems,
-    ) -> Result<Option<Host>, StepError> {
+    ) -> Result<Option<ApplicationHost>, StepError> {
         let Some(zone) = problems.take(aws.zone(&domain.zone).await)? else { return Ok(None) };
         let Some(zone) = zone else {
             problems.add(
@@ -201,7 +201,7 @@ impl CheckHostedAccount {
             );
             return Ok(None);
         }
-        let host = Host { name: format!("{}.{base}", domain.label), zone: domain.zone.clone() };
+        let host = ApplicationHost { name: format!("{}.{base}", domain.label), zone: domain.zone.clone() };
         let is_ours = cx.deployment.facts.host.as_ref() == Some(&host) || cx.has_state_of_alias();
         let taken = problems.take(aws.address_in_zone(&host.zone, &host.name).await)?.flatten();
         if let Some(leads_to) = taken.filter(|_| !is_ours) {

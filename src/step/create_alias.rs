@@ -8,7 +8,7 @@ use super::remove_alias;
 use super::request_certificate::host;
 use super::{StepAction, StepContext, StepError};
 use crate::id::Region;
-use crate::store::record::Host;
+use crate::store::record::ApplicationHost;
 use crate::tool::terraform::{Terraform, module};
 
 /// Lets the application's host name lead to the load balancer.

@@ -17,10 +17,10 @@ use crate::cloud::aws::{Aws, TARGET_TAG};
 use crate::cloud::kube::Kube;
 use crate::cloud::kube::balanced::BalancedService;
 use crate::event::Failure;
-use crate::id::{Region, cluster_on_instance, short_hash};
+use crate::id::{Region, cluster_name_of_target, short_hash};
 use crate::store::record::EksCluster;
-use crate::tool::helm::Helm;
 use crate::tool::connection::Connection;
+use crate::tool::helm::Helm;
 
 /// Name of the release.
 pub(super) const RELEASE: &str = "nginx-ingress";
@@ -70,7 +70,7 @@ impl StepAction for InstallIngress {
     }
 
     async fn check(&self, cx: &StepContext) -> Result<Option<IngressInstalled>, StepError> {
-        let kube = cx.kube(&cluster_on_instance(&cx.deployment.instance_id)).await?;
+        let kube = cx.kube(&cluster_name_of_target(&cx.deployment.target_name)).await?;
         let Some(service) = service_of_ours(&kube).await? else { return Ok(None) };
         let front = Front::look(&cx.aws(&self.region).await?, &service).await?;
         let own = own_certificate(cx)?;
@@ -116,7 +116,7 @@ impl StepAction for InstallIngress {
 impl InstallIngress {
     async fn provide(&self, cx: &StepContext) -> Result<IngressInstalled, StepError> {
         let (aws, known) = (cx.aws(&self.region).await?, cx.cluster()?);
-        let kube = cx.kube(&cluster_on_instance(&cx.deployment.instance_id)).await?;
+        let kube = cx.kube(&cluster_name_of_target(&cx.deployment.target_name)).await?;
         let own = own_certificate(cx)?;
         let before = match service_of_ours(&kube).await? {
             Some(service) => Front::look(&aws, &service).await?,

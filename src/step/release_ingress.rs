@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::install_ingress::{Front, install, own_certificate, service_of_ours, until_served};
 use super::remove_application::Removed;
 use super::{StepAction, StepContext, StepError};
-use crate::id::{Region, cluster_on_instance};
+use crate::id::{Region, cluster_name_of_target};
 
 /// Takes the application's certificate off the load balancer that it shares with others.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -50,7 +50,7 @@ impl StepAction for ReleaseIngress {
 /// Serves another certificate in place of the application's, or none.
 pub(super) async fn release(cx: &StepContext, region: &Region) -> Result<Vec<String>, StepError> {
     let Some(own) = own_certificate(cx)? else { return Ok(Vec::new()) };
-    let cluster = cluster_on_instance(&cx.deployment.instance_id);
+    let cluster = cluster_name_of_target(&cx.deployment.target_name);
     if cx.is_cluster_gone(&cluster).await? {
         return Ok(Vec::new());
     }

@@ -9,7 +9,7 @@ use super::{StepAction, StepContext, StepError};
 use crate::cloud::aws::{OPERATION_TAG, TARGET_TAG};
 use crate::event::Failure;
 use crate::id::Region;
-use crate::store::record::Host;
+use crate::store::record::ApplicationHost;
 use crate::tool::terraform::{Terraform, module};
 
 /// Asks for the certificate of the application's host name.

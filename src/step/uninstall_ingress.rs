@@ -9,7 +9,7 @@ use super::remove_application::Removed;
 use super::{StepAction, StepContext, StepError};
 use crate::cloud::aws::{Aws, balancer::Balancer};
 use crate::event::Failure;
-use crate::id::{Region, cluster_on_instance};
+use crate::id::{Region, cluster_name_of_target};
 
 /// Pause between two looks.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -69,7 +69,7 @@ pub(super) async fn uninstall(
     whole_cluster: bool,
 ) -> Result<Vec<String>, StepError> {
     let aws = cx.aws(region).await?;
-    let cluster = cluster_on_instance(&cx.deployment.instance_id);
+    let cluster = cluster_name_of_target(&cx.deployment.target_name);
     let Ok(known) = cx.cluster() else { return Ok(Vec::new()) };
     let before = aws.balancers_of_cluster(&known.name).await?;
     let mut going = Vec::new();

@@ -256,7 +256,7 @@ impl Store {
         .execute(&mut *transaction)
         .await?;
         for deployment in deployments {
-            put(&mut transaction, deployment).await?;
+            upsert(&mut transaction, deployment).await?;
         }
         Ok(transaction.commit().await?)
     }
@@ -279,7 +279,7 @@ impl Store {
 }
 
 /// Inserts a deployment, or replaces what can change of it.
-pub(super) async fn put(transaction: &mut Transaction<'_, Any>, deployment: &Deployment) -> Result<(), StoreError> {
+pub(super) async fn upsert(transaction: &mut Transaction<'_, Any>, deployment: &Deployment) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO deployments (id, mode, state, target_id, instance_id, name, namespace, repository, git_ref,
              operation_id, facts, created_ms, updated_ms)
@@ -291,7 +291,7 @@ pub(super) async fn put(transaction: &mut Transaction<'_, Any>, deployment: &Dep
     .bind(deployment.mode.as_str())
     .bind(deployment.state.as_str())
     .bind(deployment.target.to_string())
-    .bind(&deployment.instance_id)
+    .bind(&deployment.target_name)
     .bind(deployment.name.as_str())
     .bind(deployment.namespace.as_str())
     .bind(deployment.repository.as_str())
@@ -310,9 +310,9 @@ fn read(row: &AnyRow) -> Result<Deployment, StoreError> {
     Ok(Deployment {
         id: parse(row, "id", DeploymentId::parse)?,
         mode: parse(row, "mode", Mode::parse)?,
-        state: parse(row, "state", |text| DeploymentState::from_text(text).ok_or("not a deployment state"))?,
+        state: parse(row, "state", |text| DeploymentState::parse(text).ok_or("not a deployment state"))?,
         target: parse(row, "target_id", TargetId::parse)?,
-        instance_id: row.try_get("instance_id")?,
+        target_name: row.try_get("instance_id")?,
         name: parse(row, "name", |text| DeploymentName::parse(text))?,
         namespace: parse(row, "namespace", |text| Namespace::parse(text))?,
         repository: parse(row, "repository", |text| RepositoryUrl::parse(text))?,

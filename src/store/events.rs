@@ -18,16 +18,16 @@ impl Store {
     /// # Errors
     /// What the database says.
     pub async fn publish(&self, id: OperationId, kind: EventKind) -> Result<(), StoreError> {
-        let appending = self.appending.lock().await;
+        let appending = self.append_lock.lock().await;
         let mut connection = self.pool.acquire().await?;
         let sequence = append(&mut connection, id, &kind).await?;
         drop((connection, appending));
-        self.announce(id, &kind, sequence);
+        self.notify_followers(id, &kind, sequence);
         Ok(())
     }
 
     /// Wakes those who follow an operation.
-    pub(super) fn announce(&self, id: OperationId, kind: &EventKind, sequence: i64) {
+    pub(super) fn notify_followers(&self, id: OperationId, kind: &EventKind, sequence: i64) {
         let mut followers = self.followers();
         if let Some(sender) = followers.get(&id) {
             sender.send_replace(sequence);
@@ -66,7 +66,7 @@ impl Store {
         id: OperationId,
         after: i64,
     ) -> impl Stream<Item = Result<Event, StoreError>> + Send + 'static + use<> {
-        let start = Follow {
+        let start = EventFollower {
             store: self.clone(),
             news: self.subscribe(id),
             id,
@@ -82,7 +82,7 @@ impl Store {
     }
 
     /// The events after a sequence number, and whether the operation has ended and so these are the last ones.
-    async fn look(&self, id: OperationId, after: i64) -> Result<(Vec<Event>, bool), StoreError> {
+    async fn poll_events(&self, id: OperationId, after: i64) -> Result<(Vec<Event>, bool), StoreError> {
         let events = self.events(id, after).await?;
         if !events.is_empty() {
             return Ok((events, false));
@@ -133,7 +133,7 @@ pub(super) async fn append(
 }
 
 /// One reader's place in an operation's history.
-struct Follow {
+struct EventFollower {
     store: Store,
     news: watch::Receiver<i64>,
     id: OperationId,
@@ -144,7 +144,7 @@ struct Follow {
     ended: bool,
 }
 
-impl Follow {
+impl EventFollower {
     async fn next(&mut self) -> Result<Option<Event>, StoreError> {
         loop {
             if let Some(event) = self.pending.pop() {
@@ -165,7 +165,7 @@ impl Follow {
             }
             // On a task of its own: while a slow client does not ask on, this future waits, and no connection with it.
             let (store, id, after) = (self.store.clone(), self.id, self.after);
-            let look = tokio::spawn(async move { store.look(id, after).await });
+            let look = tokio::spawn(async move { store.poll_events(id, after).await });
             (self.pending, self.ended) =
                 look.await.map_err(|error| StoreError::corrupt("operation_events.event", error))??;
             if self.pending.is_empty() {
@@ -177,7 +177,7 @@ impl Follow {
     }
 }
 
-impl Drop for Follow {
+impl Drop for EventFollower {
     fn drop(&mut self) {
         self.store.forget_followers(self.id);
     }

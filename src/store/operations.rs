@@ -11,7 +11,7 @@ use crate::event::{EventKind, Failure, OperationState};
 use crate::id::{Action, DeploymentId, OperationId, TargetId};
 
 /// How long a key from a header or a chat stays valid.
-pub(super) const KEY_VALID_MS: i64 = 24 * 60 * 60 * 1000;
+pub(super) const KEY_TTL_MS: i64 = 24 * 60 * 60 * 1000;
 /// How long after its end an operation still answers a re-send that says it is one.
 const RETRY_WINDOW_MS: i64 = 60 * 1000;
 
@@ -89,7 +89,7 @@ pub struct OperationFilter {
 
 /// How an operation ended, all that is stored in one transaction.
 #[derive(Debug)]
-pub struct Ending {
+pub struct OperationEnd {
     /// The final state.
     pub state: OperationState,
     /// Why it failed.
@@ -134,7 +134,7 @@ impl Store {
         let ended_ms: Option<i64> = row.try_get("ended_ms")?;
         match key.kind {
             KeyKind::Header | KeyKind::Chat => {
-                if now_ms - row.try_get::<i64, _>("created_ms")? > KEY_VALID_MS {
+                if now_ms - row.try_get::<i64, _>("created_ms")? > KEY_TTL_MS {
                     return Ok(Ok(None));
                 }
                 let same_body = row.try_get::<String, _>("body_hash")? == key.body_hash;
@@ -157,7 +157,7 @@ impl Store {
     /// What the database says.
     pub async fn accept(&self, new: &NewOperation) -> Result<Acceptance, StoreError> {
         // The first statement writes: a SQLite transaction that begins by reading can lose its turn to write.
-        let appending = self.appending.lock().await;
+        let appending = self.append_lock.lock().await;
         let mut transaction = self.pool.begin().await?;
         let operation = &new.operation;
         sqlx::query(
@@ -182,7 +182,7 @@ impl Store {
                 OperationId::parse(&busy).map_err(|error| StoreError::corrupt("operations.id", error))?,
             ));
         }
-        super::deployments::put(&mut transaction, &new.deployment).await?;
+        super::deployments::upsert(&mut transaction, &new.deployment).await?;
         sqlx::query(
             "INSERT INTO operations (id, action, principal, intent, plan, state, progress, deployment_id, target_id, failure,
                  receipt, warnings, cancel_asked, created_ms, ended_ms)
@@ -228,7 +228,7 @@ impl Store {
         let sequence = append(&mut transaction, operation.id, &event).await?;
         transaction.commit().await?;
         drop(appending);
-        self.announce(operation.id, &event, sequence);
+        self.notify_followers(operation.id, &event, sequence);
         Ok(Acceptance::Accepted)
     }
 
@@ -293,7 +293,7 @@ impl Store {
     /// # Errors
     /// What the database says.
     pub async fn set_operation_state(&self, id: OperationId, state: OperationState) -> Result<(), StoreError> {
-        let appending = self.appending.lock().await;
+        let appending = self.append_lock.lock().await;
         let mut transaction = self.pool.begin().await?;
         sqlx::query("UPDATE operations SET state = $2, ended_ms = NULL WHERE id = $1")
             .bind(id.to_string())
@@ -304,7 +304,7 @@ impl Store {
         let sequence = append(&mut transaction, id, &event).await?;
         transaction.commit().await?;
         drop(appending);
-        self.announce(id, &event, sequence);
+        self.notify_followers(id, &event, sequence);
         Ok(())
     }
 
@@ -325,7 +325,7 @@ impl Store {
     ///
     /// # Errors
     /// What the database says.
-    pub async fn ask_to_cancel(&self, id: OperationId) -> Result<bool, StoreError> {
+    pub async fn request_cancel(&self, id: OperationId) -> Result<bool, StoreError> {
         let changed = sqlx::query("UPDATE operations SET cancel_asked = 1 WHERE id = $1 AND ended_ms IS NULL")
             .bind(id.to_string())
             .execute(&self.pool)
@@ -337,7 +337,7 @@ impl Store {
     ///
     /// # Errors
     /// What the database says.
-    pub async fn is_cancel_asked(&self, id: OperationId) -> Result<bool, StoreError> {
+    pub async fn is_cancel_requested(&self, id: OperationId) -> Result<bool, StoreError> {
         let asked: Option<i64> = sqlx::query_scalar("SELECT cancel_asked FROM operations WHERE id = $1")
             .bind(id.to_string())
             .fetch_optional(&self.pool)
@@ -349,8 +349,8 @@ impl Store {
     ///
     /// # Errors
     /// What the database says.
-    pub async fn end_operation(&self, id: OperationId, ending: &Ending) -> Result<(), StoreError> {
-        let appending = self.appending.lock().await;
+    pub async fn end_operation(&self, id: OperationId, ending: &OperationEnd) -> Result<(), StoreError> {
+        let appending = self.append_lock.lock().await;
         let mut transaction = self.pool.begin().await?;
         let now = Timestamp::now();
         sqlx::query(
@@ -366,7 +366,7 @@ impl Store {
         .bind(100_i64)
         .execute(&mut *transaction)
         .await?;
-        super::deployments::put(&mut transaction, &ending.deployment).await?;
+        super::deployments::upsert(&mut transaction, &ending.deployment).await?;
         if let Some(version) = &ending.version {
             sqlx::query(
                 "INSERT INTO versions (deployment_id, revision, image, version) VALUES ($1, $2, $3, $4)
@@ -385,18 +385,18 @@ impl Store {
                 .execute(&mut *transaction)
                 .await?;
         }
-        forget(&mut transaction, id, ending.state).await?;
+        release(&mut transaction, id, ending.state).await?;
         let event = EventKind::OperationState { state: ending.state };
         let sequence = append(&mut transaction, id, &event).await?;
         transaction.commit().await?;
         drop(appending);
-        self.announce(id, &event, sequence);
+        self.notify_followers(id, &event, sequence);
         Ok(())
     }
 }
 
 /// Erases what only a running operation needs. A stuck one keeps its log, so that it can be resumed.
-async fn forget(
+async fn release(
     transaction: &mut Transaction<'_, Any>,
     id: OperationId,
     state: OperationState,
@@ -426,7 +426,7 @@ fn read(row: &AnyRow) -> Result<Operation, StoreError> {
         principal: row.try_get("principal")?,
         intent: parse_json(row, "intent")?,
         plan: parse_json(row, "plan")?,
-        state: parse(row, "state", |text| OperationState::from_text(text).ok_or("not an operation state"))?,
+        state: parse(row, "state", |text| OperationState::parse(text).ok_or("not an operation state"))?,
         progress: u8::try_from(row.try_get::<i64, _>("progress")?).unwrap_or(100),
         deployment: parse(row, "deployment_id", DeploymentId::parse)?,
         target: parse(row, "target_id", TargetId::parse)?,

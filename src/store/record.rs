@@ -56,7 +56,7 @@ pub struct Deployment {
     /// The target that it runs on.
     pub target: TargetId,
     /// Name of the target, as people call it (`instance_id`).
-    pub instance_id: String,
+    pub target_name: String,
     /// Name of the Kubernetes Deployment.
     pub name: DeploymentName,
     /// Its namespace.
@@ -68,7 +68,7 @@ pub struct Deployment {
     /// The operation that runs on it now, or that last changed it.
     pub operation: OperationId,
     /// What is known of it as it runs.
-    pub facts: Facts,
+    pub facts: DeploymentFacts,
     /// When it was first asked for.
     pub created_at: Timestamp,
     /// When it last changed.
@@ -78,7 +78,7 @@ pub struct Deployment {
 /// What is known of a running deployment; nothing before the first roll-out.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Facts {
+pub struct DeploymentFacts {
     /// The version that runs.
     pub version: Option<Version>,
     /// How many replicas are wanted.
@@ -98,7 +98,7 @@ pub struct Facts {
     /// What the instance costs, in words.
     pub cost: Option<String>,
     /// The application's own host name, with the zone that it lies in.
-    pub host: Option<Host>,
+    pub host: Option<ApplicationHost>,
     /// ECR repository.
     pub ecr_repository_url: Option<String>,
     /// Endpoint of the EKS cluster.
@@ -115,7 +115,7 @@ pub struct Facts {
 
 /// The own host name of an application.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Host {
+pub struct ApplicationHost {
     /// The name, such as `shop.apps.example.com`.
     pub name: String,
     /// The zone that it lies in.
@@ -184,7 +184,7 @@ impl DeploymentState {
 
     /// Reads the stable text.
     #[must_use]
-    pub fn from_text(text: &str) -> Option<Self> {
+    pub fn parse(text: &str) -> Option<Self> {
         [Self::Deploying, Self::Running, Self::Failed, Self::Removing, Self::Removed]
             .into_iter()
             .find(|state| state.as_str() == text)

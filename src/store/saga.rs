@@ -18,7 +18,7 @@ impl Store {
         node_id: u32,
         event: &(impl Serialize + Sync),
     ) -> Result<(), StoreError> {
-        let _appending = self.appending.lock().await;
+        let _appending = self.append_lock.lock().await;
         sqlx::query(
             "INSERT INTO saga_log (operation_id, position, node_id, event)
              SELECT $1, COALESCE(MAX(position), 0) + 1, $2, $3 FROM saga_log WHERE operation_id = $1",
@@ -72,7 +72,7 @@ impl Store {
     ///
     /// # Errors
     /// What the database says.
-    pub async fn put_saga(&self, id: OperationId, dag: &serde_json::Value) -> Result<(), StoreError> {
+    pub async fn set_saga_dag(&self, id: OperationId, dag: &serde_json::Value) -> Result<(), StoreError> {
         sqlx::query("UPDATE operations SET dag = $2 WHERE id = $1")
             .bind(id.to_string())
             .bind(to_json(dag))
@@ -85,7 +85,7 @@ impl Store {
     ///
     /// # Errors
     /// What the database says.
-    pub async fn saga(&self, id: OperationId) -> Result<Option<serde_json::Value>, StoreError> {
+    pub async fn saga_dag(&self, id: OperationId) -> Result<Option<serde_json::Value>, StoreError> {
         let dag: Option<Option<String>> = sqlx::query_scalar("SELECT dag FROM operations WHERE id = $1")
             .bind(id.to_string())
             .fetch_optional(&self.pool)

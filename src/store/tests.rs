@@ -5,8 +5,8 @@ use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
 use tempfile::TempDir;
 
-use super::operations::{Acceptance, Ending, KeyKind, KeyReused, NewOperation, RequestKey};
-use super::record::{Deployment, DeploymentState, Facts, Operation, Target, Version};
+use super::operations::{Acceptance, KeyKind, KeyReused, NewOperation, OperationEnd, RequestKey};
+use super::record::{Deployment, DeploymentFacts, DeploymentState, Operation, Target, Version};
 use super::*;
 use crate::event::{EventKind, OperationState};
 use crate::id::{
@@ -48,13 +48,13 @@ impl World {
             mode: Mode::Local,
             state: DeploymentState::Deploying,
             target: self.target.id,
-            instance_id: self.target.name.clone(),
+            target_name: self.target.name.clone(),
             name: DeploymentName::parse(name).unwrap(),
             namespace: Namespace::parse("default").unwrap(),
             repository: RepositoryUrl::parse(format!("https://git.example.test/{name}.git")).unwrap(),
             git_ref: None,
             operation: OperationId::new(),
-            facts: Facts::default(),
+            facts: DeploymentFacts::default(),
             created_at: Timestamp::now(),
             updated_at: Timestamp::now(),
         }
@@ -93,7 +93,7 @@ impl World {
     }
 
     async fn end(&self, id: OperationId, deployment: &Deployment, state: OperationState, version: Option<Version>) {
-        let ending = Ending {
+        let ending = OperationEnd {
             state,
             failure: None,
             receipt: vec!["all".to_owned()],
@@ -232,10 +232,10 @@ stories! {
         let deployment = world.deployment("app");
         let id = world.accepted(&deployment, None).await;
 
-        assert!(world.store.ask_to_cancel(id).await.unwrap());
-        assert!(world.store.is_cancel_asked(id).await.unwrap());
+        assert!(world.store.request_cancel(id).await.unwrap());
+        assert!(world.store.is_cancel_requested(id).await.unwrap());
         world.end(id, &deployment, OperationState::Cancelled, None).await;
-        assert!(!world.store.ask_to_cancel(id).await.unwrap());
+        assert!(!world.store.request_cancel(id).await.unwrap());
     }
 
     async fn an_image_is_used_by_deployments_that_stay(world: World) {
@@ -277,16 +277,16 @@ stories! {
         world.end(id, &deployment, OperationState::Succeeded, None).await;
         let in_days = |days: i64| Timestamp::now() + SignedDuration::from_hours(24 * days);
 
-        world.store.forget_the_past(in_days(0)).await.unwrap();
+        world.store.delete_expired(in_days(0)).await.unwrap();
         assert_eq!((world.store.events(id, 0).await.unwrap().len(), world.attaches(&key, 0).await), (3, Ok(Some(id))));
-        world.store.forget_the_past(in_days(2)).await.unwrap();
+        world.store.delete_expired(in_days(2)).await.unwrap();
         assert_eq!((world.store.events(id, 0).await.unwrap().len(), world.attaches(&key, 0).await), (3, Ok(None)));
-        world.store.forget_the_past(in_days(31)).await.unwrap();
+        world.store.delete_expired(in_days(31)).await.unwrap();
 
         let events = world.store.events(id, 0).await.unwrap();
         assert!(events.iter().all(|it| matches!(it.kind, EventKind::OperationState { .. })), "{events:?}");
         assert_eq!(events.iter().map(|it| it.sequence).collect::<Vec<_>>(), [1, 3]);
-        assert!(world.store.is_past(id).await.unwrap());
+        assert!(world.store.is_expired(id).await.unwrap());
     }
 
     async fn the_log_of_a_stuck_operation_goes_when_a_later_one_has_changed_the_deployment(world: World) {
@@ -297,12 +297,12 @@ stories! {
         let later = Timestamp::now() + SignedDuration::from_secs(1);
         let log = async || world.store.saga_events::<String>(stuck).await.unwrap().len();
 
-        world.store.forget_the_past(later).await.unwrap();
-        assert_eq!((log().await, world.store.is_past(stuck).await.unwrap()), (1, false));
+        world.store.delete_expired(later).await.unwrap();
+        assert_eq!((log().await, world.store.is_expired(stuck).await.unwrap()), (1, false));
         world.accepted(&deployment, None).await;
-        world.store.forget_the_past(later).await.unwrap();
+        world.store.delete_expired(later).await.unwrap();
 
-        assert_eq!((log().await, world.store.is_past(stuck).await.unwrap()), (0, true));
+        assert_eq!((log().await, world.store.is_expired(stuck).await.unwrap()), (0, true));
     }
 
     async fn an_image_is_awaited_until_the_other_deployment_of_its_repository_has_another(world: World) {

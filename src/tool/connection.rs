@@ -21,7 +21,7 @@ pub enum Connection {
     #[default]
     Local,
     /// A machine that is reached by ssh.
-     Ssh(Ssh),
+    Ssh(Ssh),
 }
 
 impl Connection {

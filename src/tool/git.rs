@@ -19,9 +19,9 @@ use crate::config::Settings;
 use crate::config::value::AllowedHost;
 use crate::event::Lines;
 use crate::id::{CommitId, GitRef, RepositoryUrl};
+use crate::tool::connection::Connection;
 use crate::tool::git::clone::Clone;
 use crate::tool::git::refs::{Meaning, Refs};
-use crate::tool::connection::Connection;
 use crate::tool::{Call, Output, ToolError};
 
 mod clone;

@@ -10,24 +10,24 @@ async fn cancelled(world: &World, operation: &str) {
 #[tokio::test]
 async fn a_deploy_that_is_cancelled_in_the_middle_of_its_build_leaves_nothing_behind() {
     let world = World::start().await;
-    world.gates.hold("docker-build");
-    let answer = world.begin(&world.ask("deploy"));
-    world.gates.reached("docker-build").await;
+    world.failpoints.hold("docker-build");
+    let answer = world.begin(&world.request_for("deploy"));
+    world.failpoints.reached("docker-build").await;
 
     cancelled(&world, &world.latest().await).await;
 
     let answer = answer.await.unwrap().unwrap();
     assert_eq!(answer.state(), "cancelled", "{}", answer.text());
-    world.gates.release("docker-build");
+    world.failpoints.release("docker-build");
     assert_eq!(world.leftovers().await, Vec::<String>::new());
 }
 
 #[tokio::test]
 async fn a_cluster_that_is_half_made_goes_with_the_deploy_that_is_cancelled() {
     let world = World::start().await;
-    world.gates.hold("kind-create");
-    let answer = world.begin(&world.ask("deploy"));
-    world.gates.reached("kind-create").await;
+    world.failpoints.hold("kind-create");
+    let answer = world.begin(&world.request_for("deploy"));
+    world.failpoints.reached("kind-create").await;
 
     cancelled(&world, &world.latest().await).await;
 
@@ -41,46 +41,46 @@ async fn a_redeploy_that_is_cancelled_goes_back_to_the_version_that_ran() {
     let world = World::start().await;
     let before = world.deployed().await;
     world.commit("notes", "new.txt", "new").await;
-    world.gates.hold("rollout");
-    let answer = world.begin(&world.ask("redeploy"));
-    world.gates.reached("rollout").await;
+    world.failpoints.hold("rollout");
+    let answer = world.begin(&world.request_for("redeploy"));
+    world.failpoints.reached("rollout").await;
 
     cancelled(&world, &world.latest().await).await;
-    world.gates.release("rollout");
+    world.failpoints.release("rollout");
 
     assert_eq!(answer.await.unwrap().unwrap().state(), "cancelled");
     let live = world.kube.object("deployments", "team", "notes");
     assert_eq!(live["spec"]["template"]["spec"]["containers"][0]["image"], before.body["deployment"]["image"]);
     assert_eq!(world.docker.images().len(), 1);
-    assert_eq!(world.loose_ends().await, Vec::<String>::new());
+    assert_eq!(world.unfinished_leftovers().await, Vec::<String>::new());
 }
 
 #[tokio::test]
 async fn a_cancel_survives_a_kill_in_the_middle_of_taking_back() {
     let mut world = World::start().await;
-    world.gates.hold("rollout");
-    drop(world.begin(&world.ask("deploy")));
-    world.gates.reached("rollout").await;
+    world.failpoints.hold("rollout");
+    drop(world.begin(&world.request_for("deploy")));
+    world.failpoints.reached("rollout").await;
     let operation = world.latest().await;
-    world.gates.hold("kube-delete-deployments");
+    world.failpoints.hold("kube-delete-deployments");
     cancelled(&world, &operation).await;
-    world.gates.reached("kube-delete-deployments").await;
+    world.failpoints.reached("kube-delete-deployments").await;
 
     world.server.kill().await;
-    world.gates.release("kube-delete-deployments");
+    world.failpoints.release("kube-delete-deployments");
     world.start_again().await;
 
     assert_eq!(world.ended(&operation).await["state"], "cancelled");
-    world.gates.release("rollout");
+    world.failpoints.release("rollout");
     assert_eq!(world.leftovers().await, Vec::<String>::new());
 }
 
 #[tokio::test]
 async fn a_cancel_that_nobody_could_act_on_is_not_forgotten() {
     let mut world = World::start().await;
-    world.gates.hold("docker-build");
-    drop(world.begin(&world.ask("deploy")));
-    world.gates.reached("docker-build").await;
+    world.failpoints.hold("docker-build");
+    drop(world.begin(&world.request_for("deploy")));
+    world.failpoints.reached("docker-build").await;
     let operation = world.latest().await;
     world.server.kill().await;
     world.change("UPDATE operations SET cancel_asked = 1").await;
@@ -88,22 +88,22 @@ async fn a_cancel_that_nobody_could_act_on_is_not_forgotten() {
     world.start_again().await;
 
     assert_eq!(world.ended(&operation).await["state"], "cancelled");
-    world.gates.release("docker-build");
+    world.failpoints.release("docker-build");
     assert_eq!(world.leftovers().await, Vec::<String>::new());
 }
 
 #[tokio::test]
 async fn a_sentence_cancels_too() {
     let world = World::start().await;
-    world.gates.hold("docker-build");
-    let answer = world.begin(&world.ask("deploy"));
-    world.gates.reached("docker-build").await;
+    world.failpoints.hold("docker-build");
+    let answer = world.begin(&world.request_for("deploy"));
+    world.failpoints.reached("docker-build").await;
 
     let said = world.chat(&say("cancel it")).await;
 
     assert_eq!(said.status, 200, "{said:?}");
     assert_eq!(answer.await.unwrap().unwrap().state(), "cancelled");
-    world.gates.release("docker-build");
+    world.failpoints.release("docker-build");
     assert_eq!(world.leftovers().await, Vec::<String>::new());
 }
 
@@ -111,13 +111,13 @@ async fn a_sentence_cancels_too() {
 async fn a_decommission_and_what_has_ended_cannot_be_cancelled() {
     let world = World::start().await;
     let deployed = world.deployed().await.operation();
-    world.gates.hold("kube-delete-deployments");
-    let answer = world.begin(&world.ask("decommission"));
-    world.gates.reached("kube-delete-deployments").await;
+    world.failpoints.hold("kube-delete-deployments");
+    let answer = world.begin(&world.request_for("decommission"));
+    world.failpoints.reached("kube-delete-deployments").await;
 
     let running = world.post(&format!("/v1/operations/{}/cancel", world.latest().await)).await;
     let ended = world.post(&format!("/v1/operations/{deployed}/cancel")).await;
-    world.gates.release("kube-delete-deployments");
+    world.failpoints.release("kube-delete-deployments");
 
     assert_eq!((running.status, ended.status), (409, 409), "{running:?} {ended:?}");
     assert_eq!(answer.await.unwrap().unwrap().state(), "succeeded");

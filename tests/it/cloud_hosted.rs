@@ -12,7 +12,7 @@ const NOTHING: Vec<String> = Vec::new();
 
 /// A deploy with a host name of its own.
 fn named(world: &World, label: &str) -> Value {
-    let body = with(world.ask_hosted("deploy"), "base_hosted_zone_id", ZONE);
+    let body = with(world.cloud_hosted_request("deploy"), "base_hosted_zone_id", ZONE);
     with(with(body, "app_subdomain_label", label), "scale_replicas", 0)
 }
 
@@ -44,7 +44,7 @@ async fn all_that_is_wrong_with_an_account_comes_in_one_answer_and_nothing_is_ma
 async fn a_plan_says_what_a_cluster_costs_and_makes_nothing() {
     let world = World::on_cluster().await;
 
-    let answer = world.chat(&with(world.ask("deploy"), "dry_run", true)).await;
+    let answer = world.chat(&with(world.request_for("deploy"), "dry_run", true)).await;
 
     assert!(answer.text().contains("USD per hour") && answer.text().contains("per month"), "{}", answer.text());
     assert_eq!(world.aws.things(), NOTHING);
@@ -63,13 +63,13 @@ async fn an_application_lives_on_a_cluster() {
     );
     let image = deployment["image"].as_str().unwrap();
     assert!(image.starts_with("111122223333.dkr.ecr.eu-central-1.amazonaws.com/box/team/notes@sha256:"), "{image}");
-    let same = world.chat(&world.ask("redeploy")).await;
+    let same = world.chat(&world.request_for("redeploy")).await;
     assert!(same.text().contains("Nothing was built"), "{}", same.text());
     let kubeconfig = world.path("workspace/targets");
     let kubeconfig = fs::read_dir(kubeconfig).unwrap().next().unwrap().unwrap().path().join("kubeconfig");
     assert!(fs::read_to_string(kubeconfig).unwrap().contains("get-token"));
 
-    let gone = world.chat(&world.ask("decommission")).await;
+    let gone = world.chat(&world.request_for("decommission")).await;
 
     assert_eq!(gone.state(), "succeeded", "{}", gone.text());
     assert!(gone.text().contains("EKS cluster `box`") && gone.text().contains("load balancer"), "{}", gone.text());
@@ -82,14 +82,14 @@ async fn the_last_application_takes_the_cluster_with_it_and_the_others_do_not() 
     let world = World::on_cluster().await;
     let first = world.chat(&named(&world, "notes")).await;
     let second = world.chat(&with(named(&world, "diary"), "instance_name", "diary")).await;
-    let third = world.chat(&with(world.ask("deploy"), "instance_name", "paper")).await;
-    let refused = world.chat(&with(world.ask("deploy"), "instance_name", "fourth")).await;
+    let third = world.chat(&with(world.request_for("deploy"), "instance_name", "paper")).await;
+    let refused = world.chat(&with(world.request_for("deploy"), "instance_name", "fourth")).await;
     assert_eq!([first.state(), second.state(), third.state()], ["succeeded"; 3], "{}", second.text());
     assert_eq!((refused.status, refused.body["error"]["param"].as_str()), (409, Some("app_subdomain_label")));
     assert_eq!(world.count("made", "cluster"), 1);
 
     // The first one's certificate is the one that the Service names: another one takes its place.
-    let gone = world.chat(&world.ask("decommission")).await;
+    let gone = world.chat(&world.request_for("decommission")).await;
     assert_eq!(gone.state(), "succeeded", "{}", gone.text());
     let things = world.aws.things();
     assert_eq!(things_of(&things, "cert-"), ["diary.apps.example.test"]);
@@ -97,7 +97,7 @@ async fn the_last_application_takes_the_cluster_with_it_and_the_others_do_not() 
     assert_eq!(things_of(&things, "repo-").len(), 2);
 
     for name in ["diary", "paper"] {
-        let gone = world.chat(&with(world.ask("decommission"), "instance_name", name)).await;
+        let gone = world.chat(&with(world.request_for("decommission"), "instance_name", name)).await;
         assert_eq!(gone.state(), "succeeded", "{}", gone.text());
     }
     assert_eq!(world.leftovers().await, NOTHING);
@@ -108,14 +108,14 @@ async fn a_kept_cluster_stays_and_the_next_deploy_uses_it() {
     let world = World::on_cluster().await;
     world.deployed().await;
 
-    let gone = world.chat(&with(world.ask("decommission"), "keep_target", true)).await;
+    let gone = world.chat(&with(world.request_for("decommission"), "keep_target", true)).await;
 
     assert_eq!(gone.state(), "succeeded", "{}", gone.text());
     let things = world.aws.things();
     assert_eq!((things_of(&things, "eks-"), things_of(&things, "repo-").len()), (vec!["box"], 0), "{things:?}");
     world.deployed().await;
     assert_eq!(world.count("made", "cluster"), 1);
-    world.chat(&world.ask("decommission")).await;
+    world.chat(&world.request_for("decommission")).await;
     assert_eq!(world.leftovers().await, NOTHING);
 }
 
@@ -131,7 +131,7 @@ async fn a_cluster_that_somebody_else_made_loses_only_the_application() {
     world.deployed().await;
     assert_eq!(world.count("made", "cluster"), 0);
 
-    let gone = world.chat(&world.ask("decommission")).await;
+    let gone = world.chat(&world.request_for("decommission")).await;
 
     assert_eq!(gone.state(), "succeeded", "{}", gone.text());
     assert_eq!((world.aws.things(), world.clusters()), (vec!["eks-box".to_owned()], vec!["box".to_owned()]));
@@ -153,7 +153,7 @@ async fn pods_that_no_node_will_take_are_told_when_there_are_no_more_nodes() {
     let world = World::on_cluster().await;
     world.kube.need_nodes(9);
 
-    let answer = world.chat(&world.ask("deploy")).await;
+    let answer = world.chat(&world.request_for("deploy")).await;
 
     let operation = world.ended(&answer.operation()).await;
     assert_eq!(operation["error"]["code"], "unschedulable", "{operation:#}");
@@ -166,7 +166,7 @@ async fn waiting() -> (World, String) {
     let settings =
         [("CERTIFICATE_PATIENCE_S", "1"), ("AWS_ACCESS_KEY_ID", ACCESS_KEY), ("AWS_SECRET_ACCESS_KEY", SECRET_KEY)];
     let world = World::with(&settings).await;
-    world.gates.hold("certificate");
+    world.failpoints.hold("certificate");
     let answer = world.chat(&named(&world, "notes")).await;
     let text = answer.text();
     assert_eq!(answer.state(), "waiting", "{text}");
@@ -180,7 +180,7 @@ async fn waiting() -> (World, String) {
 async fn an_operation_that_waits_for_a_certificate_looks_again_when_it_is_resumed() {
     let (world, operation) = waiting().await;
 
-    world.gates.release("certificate");
+    world.failpoints.release("certificate");
     world.post(&format!("/v1/operations/{operation}/resume")).await;
 
     assert_eq!(world.ended(&operation).await["state"], "succeeded");
@@ -205,7 +205,7 @@ async fn an_operation_that_waits_for_a_certificate_waits_on_after_a_kill() {
         world.get(&format!("/v1/operations/{operation}")).await.body["state"] == "waiting"
     })
     .await;
-    world.gates.release("certificate");
+    world.failpoints.release("certificate");
     world.post(&format!("/v1/operations/{operation}/resume")).await;
 
     assert_eq!(world.ended(&operation).await["state"], "succeeded");
@@ -215,7 +215,7 @@ async fn an_operation_that_waits_for_a_certificate_waits_on_after_a_kill() {
 #[tokio::test]
 async fn a_certificate_that_is_not_validated_in_time_takes_the_deploy_back() {
     let world = World::with(&[("CERTIFICATE_PATIENCE_S", "1"), ("CERTIFICATE_TIMEOUT_S", "60")]).await;
-    world.gates.hold("certificate-old");
+    world.failpoints.hold("certificate-old");
 
     let answer = world.chat(&named(&world, "notes")).await;
 
@@ -227,9 +227,9 @@ async fn a_certificate_that_is_not_validated_in_time_takes_the_deploy_back() {
 #[tokio::test]
 async fn a_load_balancer_that_does_not_come_takes_the_deploy_back() {
     let world = World::with(&[("LOAD_BALANCER_TIMEOUT_S", "2")]).await;
-    world.gates.hold("balancer");
+    world.failpoints.hold("balancer");
 
-    let answer = world.chat(&world.ask_hosted("deploy")).await;
+    let answer = world.chat(&world.cloud_hosted_request("deploy")).await;
 
     let operation = world.ended(&answer.operation()).await;
     assert_eq!(operation["error"]["code"], "load_balancer_timed_out", "{operation:#}");
@@ -239,15 +239,15 @@ async fn a_load_balancer_that_does_not_come_takes_the_deploy_back() {
 #[tokio::test]
 async fn a_load_balancer_that_comes_late_is_waited_for() {
     let world = World::on_cluster().await;
-    world.gates.hold("balancer");
-    let body = world.ask("deploy");
+    world.failpoints.hold("balancer");
+    let body = world.request_for("deploy");
     let answer = world.begin(&body);
-    world.gates.reached("balancer").await;
-    world.gates.hold("balancer-active");
+    world.failpoints.reached("balancer").await;
+    world.failpoints.hold("balancer-active");
 
-    world.gates.release("balancer");
-    world.gates.reached("balancer-active").await;
-    world.gates.release("balancer-active");
+    world.failpoints.release("balancer");
+    world.failpoints.reached("balancer-active").await;
+    world.failpoints.release("balancer-active");
 
     assert_eq!(answer.await.unwrap().unwrap().state(), "succeeded");
 }
@@ -255,10 +255,10 @@ async fn a_load_balancer_that_comes_late_is_waited_for() {
 #[tokio::test]
 async fn a_load_balancer_that_its_cluster_does_not_remove_is_removed() {
     let world = World::with(&[("LOAD_BALANCER_TIMEOUT_S", "2")]).await;
-    assert_eq!(world.chat(&world.ask_hosted("deploy")).await.state(), "succeeded");
-    world.gates.hold("balancer-goes");
+    assert_eq!(world.chat(&world.cloud_hosted_request("deploy")).await.state(), "succeeded");
+    world.failpoints.hold("balancer-goes");
 
-    let gone = world.chat(&world.ask_hosted("decommission")).await;
+    let gone = world.chat(&world.cloud_hosted_request("decommission")).await;
 
     assert_eq!(gone.state(), "succeeded", "{}", gone.text());
     assert_eq!(world.leftovers().await, NOTHING);
@@ -271,7 +271,7 @@ async fn a_cluster_that_was_deleted_by_hand_is_no_obstacle_to_a_decommission() {
     fs::remove_file(world.path("cloud/eks-box")).unwrap();
     fs::remove_dir_all(world.path("clusters/box")).unwrap();
 
-    let gone = world.chat(&world.ask("decommission")).await;
+    let gone = world.chat(&world.request_for("decommission")).await;
 
     assert_eq!(gone.state(), "succeeded", "{}", gone.text());
     assert_eq!(world.leftovers().await, NOTHING);
@@ -280,7 +280,7 @@ async fn a_cluster_that_was_deleted_by_hand_is_no_obstacle_to_a_decommission() {
 #[tokio::test]
 async fn throttling_is_tried_again() {
     let world = World::on_cluster().await;
-    world.gates.fail_times("terraform-apply-cluster", 1, "ThrottlingException: Rate exceeded");
+    world.failpoints.fail_times("terraform-apply-cluster", 1, "ThrottlingException: Rate exceeded");
 
     let deployed = world.deployed().await;
 
@@ -292,16 +292,16 @@ async fn throttling_is_tried_again() {
 #[tokio::test]
 async fn credentials_that_expire_in_the_middle_leave_something_that_goes_on_with_new_ones() {
     let world = World::with(&[("AWS_ACCESS_KEY_ID", ACCESS_KEY), ("AWS_SECRET_ACCESS_KEY", SECRET_KEY)]).await;
-    world.gates.hold("helm-upgrade");
-    let body = world.ask_hosted("deploy");
+    world.failpoints.hold("helm-upgrade");
+    let body = world.cloud_hosted_request("deploy");
     let _answer = world.begin(&body);
-    world.gates.reached("helm-upgrade").await;
+    world.failpoints.reached("helm-upgrade").await;
     let actions = ["DescribeLoadBalancers", "DescribeCluster", "DescribeTags"];
     for action in actions {
         world.aws.refuse(action, "ExpiredTokenException");
     }
 
-    world.gates.release("helm-upgrade");
+    world.failpoints.release("helm-upgrade");
     let operation = world.latest().await;
     let stuck = world.ended(&operation).await;
     for action in actions {
@@ -323,16 +323,16 @@ async fn credentials_that_expire_in_the_middle_leave_something_that_goes_on_with
 async fn what_a_killed_terraform_made_without_writing_it_down_is_found_by_its_tag() {
     for point in ["terraform-state-cluster", "terraform-state-ecr", "terraform-state-certificate"] {
         let mut world = World::start().await;
-        world.gates.hold(point);
-        world.gates.fail("terraform-apply-alias", "InvalidChangeBatch");
+        world.failpoints.hold(point);
+        world.failpoints.fail("terraform-apply-alias", "InvalidChangeBatch");
         let body = named(&world, "notes");
         let _answer = world.begin(&body);
-        world.gates.reached(point).await;
+        world.failpoints.reached(point).await;
 
         let operation = world.latest().await;
         world.server.kill().await;
         world.kill_programs();
-        world.gates.release(point);
+        world.failpoints.release(point);
         world.start_again().await;
 
         let operation = world.ended(&operation).await;
@@ -345,7 +345,7 @@ async fn what_a_killed_terraform_made_without_writing_it_down_is_found_by_its_ta
 async fn no_secret_is_shown() {
     let world = World::on_named_cluster().await;
     let deployed = world.deployed().await;
-    let gone = world.chat(&world.ask("decommission")).await;
+    let gone = world.chat(&world.request_for("decommission")).await;
 
     let mut said = world.server.log();
     for answer in [&deployed, &gone] {

@@ -18,7 +18,7 @@ async fn all_that_is_wrong_with_an_account_comes_in_one_answer_and_nothing_is_ma
     world.aws.refuse("RunInstances", "UnauthorizedOperation");
     fs::remove_file(world.path("keys/it-key.pem")).unwrap();
 
-    let answer = world.chat(&world.ask_cloud("deploy")).await;
+    let answer = world.chat(&world.cloud_local_request("deploy")).await;
 
     let text = answer.text();
     assert_eq!(answer.state(), "failed", "{text}");
@@ -35,7 +35,7 @@ async fn credentials_that_aws_refuses_are_told_at_once() {
     let world = World::start().await;
     world.aws.refuse("GetCallerIdentity", "InvalidClientTokenId");
 
-    let answer = world.chat(&world.ask_cloud("deploy")).await;
+    let answer = world.chat(&world.cloud_local_request("deploy")).await;
 
     let operation = world.ended(&answer.operation()).await;
     assert_eq!(operation["error"]["code"], "aws_credentials_refused", "{operation:#}");
@@ -46,7 +46,7 @@ async fn credentials_that_aws_refuses_are_told_at_once() {
 async fn an_instance_that_lets_nobody_in_is_destroyed_again() {
     let world = World::start().await;
 
-    let answer = world.chat(&world.ask_cloud("deploy")).await;
+    let answer = world.chat(&world.cloud_local_request("deploy")).await;
 
     assert_eq!(answer.state(), "undone", "{}", answer.text());
     assert!(answer.text().contains("EC2 instance `i-"), "{}", answer.text());
@@ -60,7 +60,7 @@ async fn an_instance_that_lets_nobody_in_is_destroyed_again() {
 async fn a_plan_says_what_an_instance_costs_and_makes_nothing() {
     let world = World::start().await;
 
-    let answer = world.chat(&with(world.ask_cloud("deploy"), "dry_run", true)).await;
+    let answer = world.chat(&with(world.cloud_local_request("deploy"), "dry_run", true)).await;
 
     assert!(answer.text().contains("costs about 0.057 USD per hour"), "{}", answer.text());
     assert_eq!(world.aws.things(), NOTHING);
@@ -69,15 +69,15 @@ async fn a_plan_says_what_an_instance_costs_and_makes_nothing() {
 #[tokio::test]
 async fn what_a_killed_terraform_made_without_writing_it_down_is_found_by_its_tag() {
     let mut world = World::start().await;
-    world.gates.hold("terraform-state");
-    let body = world.ask_cloud("deploy");
+    world.failpoints.hold("terraform-state");
+    let body = world.cloud_local_request("deploy");
     let _answer = world.begin(&body);
-    world.gates.reached("terraform-state").await;
+    world.failpoints.reached("terraform-state").await;
 
     let operation = world.latest().await;
     world.server.kill().await;
     world.kill_programs();
-    world.gates.release("terraform-state");
+    world.failpoints.release("terraform-state");
     world.start_again().await;
 
     let operation = world.ended(&operation).await;
@@ -90,15 +90,15 @@ async fn what_a_killed_terraform_made_without_writing_it_down_is_found_by_its_ta
 #[tokio::test]
 async fn a_terraform_that_outlives_the_server_is_waited_for_and_nothing_is_made_twice() {
     let mut world = World::start().await;
-    world.gates.hold("terraform-state");
-    let body = world.ask_cloud("deploy");
+    world.failpoints.hold("terraform-state");
+    let body = world.cloud_local_request("deploy");
     let _answer = world.begin(&body);
-    world.gates.reached("terraform-state").await;
+    world.failpoints.reached("terraform-state").await;
 
     let operation = world.latest().await;
     world.server.kill().await;
     world.start_again().await;
-    world.gates.release("terraform-state");
+    world.failpoints.release("terraform-state");
 
     let operation = world.ended(&operation).await;
     assert_eq!(operation["state"], "undone", "{operation:#}");
@@ -109,9 +109,9 @@ async fn a_terraform_that_outlives_the_server_is_waited_for_and_nothing_is_made_
 #[tokio::test]
 async fn no_capacity_in_one_zone_is_tried_in_the_next() {
     let world = World::start().await;
-    world.gates.fail_times("terraform-apply", 1, "InsufficientInstanceCapacity: none left");
+    world.failpoints.fail_times("terraform-apply", 1, "InsufficientInstanceCapacity: none left");
 
-    let answer = world.chat(&world.ask_cloud("deploy")).await;
+    let answer = world.chat(&world.cloud_local_request("deploy")).await;
 
     assert_eq!(answer.state(), "undone");
     assert_eq!(world.count("terraform", "apply"), 2, "{:?}", world.calls("terraform"));
@@ -124,9 +124,9 @@ async fn no_capacity_at_all_and_what_is_not_allowed_are_told_and_taken_back() {
         [("InsufficientInstanceCapacity", "aws_no_capacity"), ("UnauthorizedOperation", "aws_unauthorized")]
     {
         let world = World::start().await;
-        world.gates.fail("terraform-apply", text);
+        world.failpoints.fail("terraform-apply", text);
 
-        let answer = world.chat(&world.ask_cloud("deploy")).await;
+        let answer = world.chat(&world.cloud_local_request("deploy")).await;
 
         let operation = world.ended(&answer.operation()).await;
         assert_eq!(operation["error"]["code"], code, "{operation:#}");
@@ -139,9 +139,9 @@ async fn no_capacity_at_all_and_what_is_not_allowed_are_told_and_taken_back() {
 async fn throttling_and_a_locked_state_are_tried_again() {
     for text in ["RequestLimitExceeded", "Error acquiring the state lock"] {
         let world = World::start().await;
-        world.gates.fail_times("terraform-apply", 1, text);
+        world.failpoints.fail_times("terraform-apply", 1, text);
 
-        let answer = world.chat(&world.ask_cloud("deploy")).await;
+        let answer = world.chat(&world.cloud_local_request("deploy")).await;
 
         let events = world.events(&answer.operation()).await;
         assert!(events.iter().any(|it| it["type"] == "step_retrying"), "{text}: {events:?}");
@@ -153,14 +153,14 @@ async fn throttling_and_a_locked_state_are_tried_again() {
 #[tokio::test]
 async fn a_cancelled_deploy_takes_the_instance_back() {
     let world = World::start().await;
-    world.gates.hold("ssh");
-    let body = world.ask_cloud("deploy");
+    world.failpoints.hold("ssh");
+    let body = world.cloud_local_request("deploy");
     let _answer = world.begin(&body);
-    world.gates.reached("ssh").await;
+    world.failpoints.reached("ssh").await;
 
     let operation = world.latest().await;
     world.post(&format!("/v1/operations/{operation}/cancel")).await;
-    world.gates.release("ssh");
+    world.failpoints.release("ssh");
 
     let operation = world.ended(&operation).await;
     assert_eq!(operation["state"], "cancelled", "{operation:#}");
@@ -172,9 +172,9 @@ async fn a_cancelled_deploy_takes_the_instance_back() {
 async fn a_kept_instance_stays_and_a_decommission_takes_it_with_a_receipt() {
     let world = World::start().await;
 
-    let deploy = world.chat(&with(world.ask_cloud("deploy"), "keep_target", true)).await;
+    let deploy = world.chat(&with(world.cloud_local_request("deploy"), "keep_target", true)).await;
     let kept = world.aws.things();
-    let again = world.chat(&world.ask_cloud("deploy")).await;
+    let again = world.chat(&world.cloud_local_request("deploy")).await;
 
     assert_eq!(deploy.state(), "failed", "{}", deploy.text());
     assert!(deploy.text().contains("stays, as `keep_target` asks"), "{}", deploy.text());
@@ -183,7 +183,7 @@ async fn a_kept_instance_stays_and_a_decommission_takes_it_with_a_receipt() {
     assert_eq!(world.count("terraform", "apply"), 1);
     assert_eq!((again.state(), world.aws.things()), ("failed", kept.clone()));
 
-    let gone = world.chat(&world.ask_cloud("decommission")).await;
+    let gone = world.chat(&world.cloud_local_request("decommission")).await;
 
     assert_eq!(gone.state(), "succeeded", "{}", gone.text());
     assert!(kept.iter().all(|id| gone.text().contains(id)), "{}", gone.text());
@@ -199,14 +199,14 @@ const MIDDLES: [&str; 6] =
 async fn a_server_that_is_killed_in_the_middle_of_anything_makes_one_instance_and_leaves_none() {
     for point in MIDDLES {
         let mut world = World::start().await;
-        world.gates.hold(point);
-        let body = world.ask_cloud("deploy");
+        world.failpoints.hold(point);
+        let body = world.cloud_local_request("deploy");
         let _answer = world.begin(&body);
-        world.gates.reached(point).await;
+        world.failpoints.reached(point).await;
 
         let operation = world.latest().await;
         world.server.kill().await;
-        world.gates.release(point);
+        world.failpoints.release(point);
         world.start_again().await;
 
         let operation = world.ended(&operation).await;
@@ -220,15 +220,15 @@ async fn a_server_that_is_killed_in_the_middle_of_anything_makes_one_instance_an
 async fn whatever_is_killed_with_the_server_leaves_nothing() {
     for point in MIDDLES {
         let mut world = World::start().await;
-        world.gates.hold(point);
-        let body = world.ask_cloud("deploy");
+        world.failpoints.hold(point);
+        let body = world.cloud_local_request("deploy");
         let _answer = world.begin(&body);
-        world.gates.reached(point).await;
+        world.failpoints.reached(point).await;
 
         let operation = world.latest().await;
         world.server.kill().await;
         world.kill_programs();
-        world.gates.release(point);
+        world.failpoints.release(point);
         world.start_again().await;
 
         let operation = world.ended(&operation).await;
@@ -240,16 +240,16 @@ async fn whatever_is_killed_with_the_server_leaves_nothing() {
 #[tokio::test]
 async fn a_decommission_goes_on_after_a_kill_in_the_middle() {
     let mut world = World::start().await;
-    world.chat(&with(world.ask_cloud("deploy"), "keep_target", true)).await;
-    world.gates.hold("terraform-destroy");
-    let body = world.ask_cloud("decommission");
+    world.chat(&with(world.cloud_local_request("deploy"), "keep_target", true)).await;
+    world.failpoints.hold("terraform-destroy");
+    let body = world.cloud_local_request("decommission");
     let _answer = world.begin(&body);
-    world.gates.reached("terraform-destroy").await;
+    world.failpoints.reached("terraform-destroy").await;
 
     let operation = world.latest().await;
     world.server.kill().await;
     world.kill_programs();
-    world.gates.release("terraform-destroy");
+    world.failpoints.release("terraform-destroy");
     world.start_again().await;
 
     let operation = world.ended(&operation).await;
@@ -260,13 +260,13 @@ async fn a_decommission_goes_on_after_a_kill_in_the_middle() {
 #[tokio::test]
 async fn a_decommission_that_aws_refuses_says_so_and_works_when_sent_again() {
     let world = World::start().await;
-    world.chat(&with(world.ask_cloud("deploy"), "keep_target", true)).await;
-    world.gates.fail("terraform-destroy", "UnauthorizedOperation");
+    world.chat(&with(world.cloud_local_request("deploy"), "keep_target", true)).await;
+    world.failpoints.fail("terraform-destroy", "UnauthorizedOperation");
     world.aws.refuse("TerminateInstances", "UnauthorizedOperation");
 
-    let refused = world.chat(&world.ask_cloud("decommission")).await;
+    let refused = world.chat(&world.cloud_local_request("decommission")).await;
     world.aws.allow("TerminateInstances");
-    let again = world.chat(&world.ask_cloud("decommission")).await;
+    let again = world.chat(&world.cloud_local_request("decommission")).await;
 
     assert_eq!(refused.state(), "failed", "{}", refused.text());
     assert!(refused.text().contains("UnauthorizedOperation"), "{}", refused.text());
@@ -278,13 +278,13 @@ async fn a_decommission_that_aws_refuses_says_so_and_works_when_sent_again() {
 #[tokio::test]
 async fn an_undo_that_is_not_allowed_is_stuck_and_goes_on_when_it_is() {
     let world = World::with(&[("AWS_ACCESS_KEY_ID", ACCESS_KEY), ("AWS_SECRET_ACCESS_KEY", SECRET_KEY)]).await;
-    world.gates.hold("ssh");
-    let body = world.ask_cloud("deploy");
+    world.failpoints.hold("ssh");
+    let body = world.cloud_local_request("deploy");
     let _answer = world.begin(&body);
-    world.gates.reached("ssh").await;
+    world.failpoints.reached("ssh").await;
     world.aws.refuse("DescribeSecurityGroups", "UnauthorizedOperation");
 
-    world.gates.release("ssh");
+    world.failpoints.release("ssh");
     let operation = world.latest().await;
     let stuck = world.ended(&operation).await;
     world.aws.allow("DescribeSecurityGroups");
@@ -299,9 +299,9 @@ async fn an_undo_that_is_not_allowed_is_stuck_and_goes_on_when_it_is() {
 #[tokio::test]
 async fn credentials_of_two_requests_do_not_mix_and_are_nowhere_in_clear() {
     let world = World::start().await;
-    let mut other = with(world.ask_cloud("deploy"), "instance_id", "other-box");
+    let mut other = with(world.cloud_local_request("deploy"), "instance_id", "other-box");
     other["aws_credentials"]["aws_secret_access_key"] = json!("another-secret-another-secret");
-    let one = world.ask_cloud("deploy");
+    let one = world.cloud_local_request("deploy");
 
     let (first, second) = tokio::join!(world.chat(&one), world.chat(&other));
 
@@ -325,14 +325,14 @@ async fn credentials_of_two_requests_do_not_mix_and_are_nowhere_in_clear() {
 async fn an_application_lives_on_an_instance() {
     let world = World::on_instance().await;
 
-    let deployed = world.chat(&world.ask("deploy")).await;
+    let deployed = world.chat(&world.request_for("deploy")).await;
 
     assert_eq!(deployed.state(), "succeeded", "{}", deployed.text());
     assert_eq!(deployed.body["deployment"]["public_ip"], "127.0.0.1");
     assert_eq!(world.kube.object("deployments", "team", "notes")["spec"]["replicas"], 1);
-    let same = world.chat(&world.ask("redeploy")).await;
+    let same = world.chat(&world.request_for("redeploy")).await;
     assert!(same.text().contains("Nothing was built"), "{}", same.text());
-    let gone = world.chat(&world.ask("decommission")).await;
+    let gone = world.chat(&world.request_for("decommission")).await;
     assert_eq!(gone.state(), "succeeded", "{}", gone.text());
     assert_eq!(world.aws.things(), NOTHING);
 }
@@ -340,7 +340,7 @@ async fn an_application_lives_on_an_instance() {
 #[tokio::test]
 async fn an_instance_that_nobody_named_has_the_same_name_each_time() {
     let world = World::on_instance().await;
-    let mut body = world.ask("deploy");
+    let mut body = world.request_for("deploy");
     body.as_object_mut().unwrap().remove("instance_id");
 
     let plans = [0, 1].map(|_| with(body.clone(), "dry_run", true));
@@ -351,7 +351,7 @@ async fn an_instance_that_nobody_named_has_the_same_name_each_time() {
     let name = deployed.body["deployment"]["instance_id"].as_str().unwrap();
     assert!(name.starts_with("appcl-notes-"), "{name}");
     assert_eq!(first.text(), again.text());
-    world.chat(&with(world.ask("decommission"), "instance_id", name)).await;
+    world.chat(&with(world.request_for("decommission"), "instance_id", name)).await;
     let anew = world.chat(&body).await;
     assert_eq!(anew.body["deployment"]["instance_id"], name);
 }
@@ -361,7 +361,7 @@ async fn a_quota_that_leaves_no_room_is_told_before_anything_is_made() {
     let world = World::start().await;
     world.aws.allow_vcpus(1);
 
-    let refused = world.chat(&world.ask_cloud("deploy")).await;
+    let refused = world.chat(&world.cloud_local_request("deploy")).await;
 
     let text = refused.text();
     assert!(text.contains("A `t3.medium` takes 2 vCPUs, and the account's quota in eu-central-1 leaves 1"), "{text}");

@@ -7,9 +7,9 @@ use crate::world::World;
 mod confirmation;
 mod faults;
 mod injection;
-mod page;
-mod passage;
-mod rounds;
+mod open_webui;
+mod passthrough;
+mod tool_loop;
 mod secrets;
 
 /// A conversation of these turns, the person first.

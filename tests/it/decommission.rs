@@ -8,12 +8,12 @@ use crate::world::{World, with};
 async fn what_a_stuck_deploy_has_built_goes_with_it() {
     let world = World::start().await;
     world.kube.crash_new_images(true);
-    world.gates.fail("kube-delete-services", "forbidden by a policy");
-    let stuck = world.chat(&world.ask("deploy")).await;
+    world.failpoints.fail("kube-delete-services", "forbidden by a policy");
+    let stuck = world.chat(&world.request_for("deploy")).await;
     assert_eq!((stuck.state(), world.docker.images().len()), ("stuck", 1), "{}", stuck.text());
-    world.gates.heal("kube-delete-services");
+    world.failpoints.heal("kube-delete-services");
 
-    let answer = world.chat(&world.ask("decommission")).await;
+    let answer = world.chat(&world.request_for("decommission")).await;
 
     assert_eq!(answer.state(), "succeeded", "{}", answer.text());
     assert_eq!(world.docker.images(), Vec::<String>::new());
@@ -26,7 +26,7 @@ async fn a_cluster_that_somebody_made_in_place_of_ours_stays() {
     world.deployed().await;
     fs::write(world.path("clusters/on-demand-infra/id"), "made by hand").unwrap();
 
-    let answer = world.chat(&with(world.ask("decommission"), "delete_cluster", true)).await;
+    let answer = world.chat(&with(world.request_for("decommission"), "delete_cluster", true)).await;
 
     assert_eq!(answer.state(), "succeeded", "{}", answer.text());
     assert!(answer.text().contains("this server did not make it"), "{}", answer.text());
@@ -37,12 +37,12 @@ async fn a_cluster_that_somebody_made_in_place_of_ours_stays() {
 async fn a_node_that_does_not_answer_does_not_keep_a_deploy_from_being_taken_back() {
     let world = World::start().await;
     world.kube.crash_new_images(true);
-    world.gates.hold("rollout");
-    let deploy = world.begin(&world.ask("deploy"));
-    world.gates.reached("rollout").await;
-    world.gates.fail("docker-remove-from-node", "ctr: failed to dial containerd: connection refused");
-    world.gates.fail("docker-node", "ctr: failed to dial containerd: connection refused");
-    world.gates.release("rollout");
+    world.failpoints.hold("rollout");
+    let deploy = world.begin(&world.request_for("deploy"));
+    world.failpoints.reached("rollout").await;
+    world.failpoints.fail("docker-remove-from-node", "ctr: failed to dial containerd: connection refused");
+    world.failpoints.fail("docker-node", "ctr: failed to dial containerd: connection refused");
+    world.failpoints.release("rollout");
 
     let answer = deploy.await.unwrap().expect("an answer");
 

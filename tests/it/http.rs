@@ -8,7 +8,7 @@ mod limits;
 mod robustness;
 mod routes;
 mod streams;
-mod world;
+mod fixture;
 
 /// The `data:` payloads of a stream; every other line must be a comment or empty.
 fn payloads(text: &str) -> Vec<String> {

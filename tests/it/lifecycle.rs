@@ -9,7 +9,7 @@ fn image(world: &World) -> Value {
 }
 
 async fn scale(world: &World, replicas: u16) -> Answer {
-    world.chat(&with(world.ask("scale"), "scale_replicas", replicas)).await
+    world.chat(&with(world.request_for("scale"), "scale_replicas", replicas)).await
 }
 
 #[tokio::test]
@@ -18,7 +18,7 @@ async fn a_redeploy_rolls_the_newest_commit_out() {
     let before = world.deployed().await;
     world.commit("notes", "new.txt", "new").await;
 
-    let answer = world.chat(&world.ask("redeploy")).await;
+    let answer = world.chat(&world.request_for("redeploy")).await;
 
     assert_eq!(answer.state(), "succeeded", "{}", answer.text());
     assert_ne!(answer.body["deployment"]["commit"], before.body["deployment"]["commit"]);
@@ -32,7 +32,7 @@ async fn a_redeploy_of_the_same_commit_changes_nothing() {
     world.deployed().await;
     let before = world.kube.object("deployments", "team", "notes");
 
-    let answer = world.chat(&world.ask("redeploy")).await;
+    let answer = world.chat(&world.request_for("redeploy")).await;
 
     assert_eq!(answer.state(), "succeeded", "{}", answer.text());
     assert_eq!(world.kube.object("deployments", "team", "notes"), before);
@@ -46,7 +46,7 @@ async fn a_redeploy_whose_pods_crash_goes_back_to_the_version_that_ran() {
     world.commit("notes", "new.txt", "new").await;
     world.kube.crash_new_images(true);
 
-    let answer = world.chat(&world.ask("redeploy")).await;
+    let answer = world.chat(&world.request_for("redeploy")).await;
 
     assert_eq!(answer.state(), "failed", "{}", answer.text());
     assert!(answer.text().contains("the application says hello"), "{}", answer.text());
@@ -58,15 +58,15 @@ async fn a_redeploy_whose_pods_crash_goes_back_to_the_version_that_ran() {
 #[tokio::test]
 async fn other_environment_variables_are_rolled_out_and_the_old_ones_are_kept_for_a_rollback() {
     let world = World::start().await;
-    world.chat(&with(world.ask("deploy"), "environment", json!({"COLOUR": "red"}))).await;
+    world.chat(&with(world.request_for("deploy"), "environment", json!({"COLOUR": "red"}))).await;
     let red = image_and_environment(&world);
-    world.chat(&with(world.ask("redeploy"), "environment", json!({"COLOUR": "blue"}))).await;
+    world.chat(&with(world.request_for("redeploy"), "environment", json!({"COLOUR": "blue"}))).await;
     let blue = image_and_environment(&world);
 
-    let kept = world.chat(&world.ask("redeploy")).await;
+    let kept = world.chat(&world.request_for("redeploy")).await;
     assert_eq!(kept.state(), "succeeded");
     assert_eq!(image_and_environment(&world), blue);
-    let back = world.chat(&with(world.ask("rollback"), "rollback_to", "1")).await;
+    let back = world.chat(&with(world.request_for("rollback"), "rollback_to", "1")).await;
 
     assert_eq!(back.state(), "succeeded", "{}", back.text());
     assert_ne!(red, blue);
@@ -83,9 +83,9 @@ async fn a_rollback_runs_the_version_before_without_a_build() {
     let world = World::start().await;
     let first = world.deployed().await;
     world.commit("notes", "new.txt", "new").await;
-    world.chat(&world.ask("redeploy")).await;
+    world.chat(&world.request_for("redeploy")).await;
 
-    let answer = world.chat(&world.ask("rollback")).await;
+    let answer = world.chat(&world.request_for("rollback")).await;
 
     assert_eq!(answer.state(), "succeeded", "{}", answer.text());
     assert_eq!(answer.body["deployment"]["commit"], first.body["deployment"]["commit"]);
@@ -111,10 +111,11 @@ async fn an_application_is_scaled_to_nothing_and_back() {
 #[tokio::test]
 async fn a_decommission_gives_a_receipt_and_leaves_nothing_but_the_cluster() {
     let world = World::start().await;
-    let deployed = world.chat(&with(world.ask("deploy"), "environment", json!({"GREETING": "good morning"}))).await;
+    let deployed =
+        world.chat(&with(world.request_for("deploy"), "environment", json!({"GREETING": "good morning"}))).await;
     let id = deployed.body["deployment"]["id"].as_str().unwrap().to_owned();
 
-    let answer = world.chat(&world.ask("decommission")).await;
+    let answer = world.chat(&world.request_for("decommission")).await;
 
     assert_eq!(answer.state(), "succeeded", "{}", answer.text());
     for thing in
@@ -125,7 +126,7 @@ async fn a_decommission_gives_a_receipt_and_leaves_nothing_but_the_cluster() {
     assert_eq!(world.leftovers().await, Vec::<String>::new());
     assert!(world.path("clusters/on-demand-infra/ready").exists());
     assert_eq!(world.get(&format!("/v1/deployments/{id}")).await.body["state"], "removed");
-    assert_eq!(world.chat(&world.ask("decommission")).await.code(), "deployment_not_found");
+    assert_eq!(world.chat(&world.request_for("decommission")).await.code(), "deployment_not_found");
 }
 
 #[tokio::test]
@@ -134,7 +135,7 @@ async fn a_decommission_leaves_the_namespace_and_what_is_not_ours_alone() {
     world.deployed().await;
     world.kube.put("configmaps", "team", "theirs", json!({}));
 
-    let answer = world.chat(&world.ask("decommission")).await;
+    let answer = world.chat(&world.request_for("decommission")).await;
 
     assert_eq!(answer.state(), "succeeded", "{}", answer.text());
     assert_eq!(world.kube.objects(), ["configmaps team/theirs", "namespaces /team"]);
@@ -146,7 +147,7 @@ async fn a_cluster_that_somebody_deleted_does_not_hinder_a_decommission() {
     world.deployed().await;
     std::fs::remove_dir_all(world.path("clusters/on-demand-infra")).unwrap();
 
-    let answer = world.chat(&world.ask("decommission")).await;
+    let answer = world.chat(&world.request_for("decommission")).await;
 
     assert_eq!(answer.state(), "succeeded", "{}", answer.text());
     assert_eq!(world.leftovers().await, Vec::<String>::new());
@@ -160,7 +161,7 @@ async fn a_deploy_brings_back_what_somebody_deleted_on_the_cluster() {
         world.kube.take_away(kind, "team", "notes");
     }
 
-    let answer = world.chat(&world.ask("redeploy")).await;
+    let answer = world.chat(&world.request_for("redeploy")).await;
 
     assert_eq!(answer.state(), "succeeded", "{}", answer.text());
     assert_eq!(image(&world), answer.body["deployment"]["image"]);
@@ -170,7 +171,7 @@ async fn a_deploy_brings_back_what_somebody_deleted_on_the_cluster() {
 async fn a_deploy_after_a_decommission_is_a_new_deployment() {
     let world = World::start().await;
     let first = world.deployed().await;
-    world.chat(&world.ask("decommission")).await;
+    world.chat(&world.request_for("decommission")).await;
 
     let second = world.deployed().await;
 

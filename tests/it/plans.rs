@@ -4,12 +4,12 @@
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 
-use crate::world::Ground::{self, Cluster, Instance, NamedCluster, ThisMachine};
+use crate::world::TargetKind::{self, Ec2, Eks, EksWithDomain, LocalKind};
 use crate::world::{World, eventually, with};
 
-mod breaks;
+mod step_failures;
 mod kills;
-mod lines;
+mod log_lines;
 
 /// How many worlds of one test exist at the same time.
 const AT_ONCE: usize = 3;
@@ -26,12 +26,12 @@ enum Plan {
 
 impl Plan {
     /// A world in which the plan can begin.
-    async fn world(self, ground: Ground) -> World {
+    async fn world(self, target_kind: TargetKind) -> World {
         let world = match ground {
-            ThisMachine => World::start().await,
-            Instance => World::on_instance().await,
-            Cluster => World::on_cluster().await,
-            NamedCluster => World::on_named_cluster().await,
+            LocalKind => World::start().await,
+            Ec2 => World::on_instance().await,
+            Eks => World::on_cluster().await,
+            EksWithDomain => World::on_named_cluster().await,
         };
         if self != Self::Deploy {
             assert_eq!(world.chat(&deploy(&world)).await.state(), "succeeded");
@@ -40,7 +40,7 @@ impl Plan {
             world.commit("notes", "new.txt", "new").await;
         }
         if self == Self::Rollback {
-            assert_eq!(world.chat(&world.ask("redeploy")).await.state(), "succeeded");
+            assert_eq!(world.chat(&world.request_for("redeploy")).await.state(), "succeeded");
         }
         world
     }
@@ -48,18 +48,18 @@ impl Plan {
     fn request(self, world: &World) -> Value {
         match self {
             Self::Deploy => deploy(world),
-            Self::Redeploy => world.ask("redeploy"),
-            Self::Scale => with(world.ask("scale"), "scale_replicas", 3),
-            Self::Rollback => world.ask("rollback"),
-            Self::Decommission if world.ground != ThisMachine => world.ask("decommission"),
-            Self::Decommission => with(world.ask("decommission"), "delete_cluster", true),
+            Self::Redeploy => world.request_for("redeploy"),
+            Self::Scale => with(world.request_for("scale"), "scale_replicas", 3),
+            Self::Rollback => world.request_for("rollback"),
+            Self::Decommission if world.target_kind != LocalKind => world.request_for("decommission"),
+            Self::Decommission => with(world.request_for("decommission"), "delete_cluster", true),
         }
     }
 
     /// Checks that all is as the plan wants it.
     async fn is_done(self, world: &World, operation: &Value) {
         assert_eq!(operation["state"], "succeeded", "{self:?}: {operation:#}");
-        assert_eq!(world.loose_ends().await, Vec::<String>::new(), "{self:?}");
+        assert_eq!(world.unfinished_leftovers().await, Vec::<String>::new(), "{self:?}");
         if self == Self::Decommission {
             assert_eq!(world.leftovers().await, Vec::<String>::new());
             assert_eq!(world.clusters(), Vec::<String>::new());
@@ -70,16 +70,16 @@ impl Plan {
         let versions = if matches!(self, Self::Redeploy | Self::Rollback) { 2 } else { 1 };
         assert_eq!(deployment["state"], "running", "{self:?}");
         assert_eq!(live["spec"]["template"]["spec"]["containers"][0]["image"], deployment["image"]);
-        let replicas = match (self, world.ground) {
+        let replicas = match (self, world.target_kind) {
             (Self::Scale, _) => 3,
-            (_, NamedCluster) => 0,
-            (_, ThisMachine | Instance | Cluster) => 1,
+            (_, EksWithDomain) => 0,
+            (_, LocalKind | Ec2 | Eks) => 1,
         };
         assert_eq!(live["spec"]["replicas"], replicas);
         assert_eq!(live["status"]["availableReplicas"], live["spec"]["replicas"]);
         assert_eq!(world.docker.images().len(), versions, "{self:?}: {:?}", world.docker.images());
         // EKS' nodes fetch from ECR.
-        let on_nodes = if matches!(world.ground, Cluster | NamedCluster) { 0 } else { versions };
+        let on_nodes = if matches!(world.target_kind, Eks | EksWithDomain) { 0 } else { versions };
         assert_eq!(world.docker.node_images().len(), on_nodes);
         assert_eq!(world.docker.builds(), versions);
     }
@@ -92,7 +92,7 @@ impl Plan {
             assert_eq!(world.leftovers().await, Vec::<String>::new());
             return;
         }
-        assert_eq!(world.loose_ends().await, Vec::<String>::new(), "{self:?}");
+        assert_eq!(world.unfinished_leftovers().await, Vec::<String>::new(), "{self:?}");
         assert_eq!(*before, Before::of(world).await, "{self:?}: {operation:#}");
     }
 }
@@ -127,7 +127,7 @@ impl Before {
 }
 
 fn deploy(world: &World) -> Value {
-    with(world.ask("deploy"), "environment", json!({"GREETING": "good morning"}))
+    with(world.request_for("deploy"), "environment", json!({"GREETING": "good morning"}))
 }
 
 /// Begins a plan without waiting for its answer; gives the id of its operation.

@@ -8,7 +8,7 @@ use crate::world::{World, say, with};
 async fn a_dry_run_changes_nothing() {
     let world = World::start().await;
 
-    let plan = world.chat(&with(world.ask("deploy"), "dry_run", true)).await;
+    let plan = world.chat(&with(world.request_for("deploy"), "dry_run", true)).await;
 
     assert!(plan.text().contains("Would be done"), "{}", plan.text());
     assert!(
@@ -26,7 +26,7 @@ async fn a_dry_run_of_what_runs_says_what_is_there_already() {
     let world = World::start().await;
     world.deployed().await;
 
-    let plan = world.chat(&with(world.ask("redeploy"), "dry_run", true)).await;
+    let plan = world.chat(&with(world.request_for("redeploy"), "dry_run", true)).await;
 
     assert!(plan.text().contains("There already: Prepare the cluster"), "{}", plan.text());
     assert_eq!(world.texts("SELECT id FROM operations").await.len(), 1);
@@ -35,11 +35,11 @@ async fn a_dry_run_of_what_runs_says_what_is_there_already() {
 #[tokio::test]
 async fn status_list_and_logs_tell_what_is_there() {
     let world = World::start().await;
-    world.chat(&with(world.ask("deploy"), "scale_replicas", 2)).await;
+    world.chat(&with(world.request_for("deploy"), "scale_replicas", 2)).await;
 
-    let status = world.chat(&world.ask("status")).await;
-    let list = world.chat(&world.ask("list")).await;
-    let logs = world.chat(&world.ask("logs")).await;
+    let status = world.chat(&world.request_for("status")).await;
+    let list = world.chat(&world.request_for("list")).await;
+    let logs = world.chat(&world.request_for("logs")).await;
 
     assert!(status.text().contains("2 of 2 replicas serve"), "{}", status.text());
     assert!(list.text().contains("`notes`"), "{}", list.text());
@@ -80,10 +80,10 @@ async fn sentences_deploy_scale_and_remove_with_what_was_said_before() {
 #[tokio::test]
 async fn an_operation_that_takes_long_is_answered_and_goes_on() {
     let world = World::with(&[("ANSWER_WITHIN_S", "1")]).await;
-    world.gates.hold("docker-build");
+    world.failpoints.hold("docker-build");
 
-    let answer = world.chat(&world.ask("deploy")).await;
-    world.gates.release("docker-build");
+    let answer = world.chat(&world.request_for("deploy")).await;
+    world.failpoints.release("docker-build");
 
     assert_eq!(answer.state(), "running", "{}", answer.text());
     assert!(answer.text().contains(&answer.operation()), "{}", answer.text());
@@ -96,7 +96,7 @@ async fn a_name_that_another_repository_has_is_refused_before_anything_happens()
     world.deployed().await;
     world.commit("other", "Dockerfile", "FROM base:1\n").await;
 
-    let refused = world.chat(&with(world.ask("deploy"), "github_repo_url", world.repository("other"))).await;
+    let refused = world.chat(&with(world.request_for("deploy"), "github_repo_url", world.repository("other"))).await;
 
     assert_eq!((refused.status, refused.code()), (409, "conflict"), "{refused:?}");
     assert_eq!(world.texts("SELECT id FROM operations").await.len(), 1);
@@ -106,10 +106,10 @@ async fn a_name_that_another_repository_has_is_refused_before_anything_happens()
 async fn why_a_deploy_failed_is_known_also_when_nothing_of_it_is_left() {
     let world = World::start().await;
     world.kube.crash_new_images(true);
-    world.chat(&world.ask("deploy")).await;
+    world.chat(&world.request_for("deploy")).await;
 
     let why = world.chat(&say("why is it failing?")).await;
-    let by_fields = world.chat(&world.ask("status")).await;
+    let by_fields = world.chat(&world.request_for("status")).await;
 
     assert!(why.text().contains("Why: ") && why.text().contains("What to do: "), "{}", why.text());
     assert_eq!((by_fields.status, by_fields.code()), (404, "deployment_not_found"));

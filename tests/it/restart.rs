@@ -10,15 +10,15 @@ use crate::world::{World, eventually};
 #[tokio::test]
 async fn a_server_that_is_asked_to_stop_ends_its_step_and_the_next_one_goes_on() {
     let mut world = World::start().await;
-    world.gates.hold("docker-build");
-    let client = world.begin(&world.ask("deploy"));
-    world.gates.reached("docker-build").await;
+    world.failpoints.hold("docker-build");
+    let client = world.begin(&world.request_for("deploy"));
+    world.failpoints.reached("docker-build").await;
     let operation = world.latest().await;
 
-    let gates = world.gates.clone();
+    let failpoints = world.failpoints.clone();
     let release = tokio::spawn(async move {
         tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-        gates.release("docker-build");
+        failpoints.release("docker-build");
     });
     let status = world.server.terminate().await;
     release.await.unwrap();
@@ -35,13 +35,13 @@ async fn a_server_that_is_asked_to_stop_ends_its_step_and_the_next_one_goes_on()
 #[tokio::test]
 async fn a_step_that_takes_longer_than_the_grace_period_is_done_again_by_the_next_server() {
     let mut world = World::with(&[("SHUTDOWN_GRACE_S", "1")]).await;
-    world.gates.hold("docker-build");
-    drop(world.begin(&world.ask("deploy")));
-    world.gates.reached("docker-build").await;
+    world.failpoints.hold("docker-build");
+    drop(world.begin(&world.request_for("deploy")));
+    world.failpoints.reached("docker-build").await;
     let operation = world.latest().await;
 
     let status = world.server.terminate().await;
-    world.gates.release("docker-build");
+    world.failpoints.release("docker-build");
     world.start_again().await;
 
     assert!(status.success(), "{status}");
@@ -51,9 +51,9 @@ async fn a_step_that_takes_longer_than_the_grace_period_is_done_again_by_the_nex
 #[tokio::test]
 async fn a_kind_that_died_with_the_server_leaves_no_half_made_cluster() {
     let mut world = World::start().await;
-    world.gates.hold("kind-create");
-    drop(world.begin(&world.ask("deploy")));
-    world.gates.reached("kind-create").await;
+    world.failpoints.hold("kind-create");
+    drop(world.begin(&world.request_for("deploy")));
+    world.failpoints.reached("kind-create").await;
     let operation = world.latest().await;
     let record = world.path(&format!("workspace/operations/{operation}/create_cluster/kind-create.pid"));
     let record: Value = serde_json::from_slice(&fs::read(record).unwrap()).unwrap();
@@ -61,25 +61,25 @@ async fn a_kind_that_died_with_the_server_leaves_no_half_made_cluster() {
 
     world.server.kill().await;
     rustix::process::kill_process_group(group, Signal::KILL).unwrap();
-    world.gates.release("kind-create");
+    world.failpoints.release("kind-create");
     world.start_again().await;
 
     assert_eq!(world.ended(&operation).await["state"], "succeeded");
     assert_eq!((world.count("kind", "create cluster"), world.count("kind", "delete cluster")), (2, 1));
-    assert_eq!(world.loose_ends().await, Vec::<String>::new());
+    assert_eq!(world.unfinished_leftovers().await, Vec::<String>::new());
 }
 
 #[tokio::test]
 async fn a_kind_that_outlived_the_server_is_waited_for_and_not_started_twice() {
     let mut world = World::start().await;
-    world.gates.hold("kind-create");
-    drop(world.begin(&world.ask("deploy")));
-    world.gates.reached("kind-create").await;
+    world.failpoints.hold("kind-create");
+    drop(world.begin(&world.request_for("deploy")));
+    world.failpoints.reached("kind-create").await;
     let operation = world.latest().await;
 
     world.kill_and_start_again().await;
     world.kill_and_start_again().await;
-    world.gates.release("kind-create");
+    world.failpoints.release("kind-create");
 
     assert_eq!(world.ended(&operation).await["state"], "succeeded");
     assert_eq!(world.count("kind", "create cluster"), 1);
@@ -98,18 +98,18 @@ async fn a_second_server_on_the_same_store_refuses_to_start() {
 #[tokio::test]
 async fn a_server_that_loses_its_store_does_nothing_more_and_ends() {
     let mut world = World::start().await;
-    world.gates.hold("docker-build");
-    drop(world.begin(&world.ask("deploy")));
-    world.gates.reached("docker-build").await;
+    world.failpoints.hold("docker-build");
+    drop(world.begin(&world.request_for("deploy")));
+    world.failpoints.reached("docker-build").await;
     let operation = world.latest().await;
-    world.lose_store_at("INSERT ON operation_events").await;
-    world.gates.release("docker-build");
+    world.fail_store_at("INSERT ON operation_events").await;
+    world.failpoints.release("docker-build");
 
     let status = world.server.ended().await;
 
     assert!(!status.success());
     assert!(world.kube.objects().is_empty() && world.docker.node_images().is_empty());
-    world.find_store().await;
+    world.restore_store().await;
     world.start_again().await;
     assert_eq!(world.ended(&operation).await["state"], "succeeded");
 }
@@ -117,27 +117,27 @@ async fn a_server_that_loses_its_store_does_nothing_more_and_ends() {
 #[tokio::test]
 async fn an_operation_whose_end_could_not_be_stored_ends_at_the_next_start() {
     let mut world = World::start().await;
-    world.lose_store_at("UPDATE ON operations WHEN NEW.ended_ms IS NOT NULL").await;
-    drop(world.begin(&world.ask("deploy")));
+    world.fail_store_at("UPDATE ON operations WHEN NEW.ended_ms IS NOT NULL").await;
+    drop(world.begin(&world.request_for("deploy")));
     world.server.ended().await;
-    world.find_store().await;
+    world.restore_store().await;
 
     world.start_again().await;
 
     let operation = world.latest().await;
     assert_eq!(world.ended(&operation).await["state"], "succeeded");
     assert_eq!((world.docker.builds(), world.kube.applied().len()), (1, 1));
-    assert_eq!(world.loose_ends().await, Vec::<String>::new());
+    assert_eq!(world.unfinished_leftovers().await, Vec::<String>::new());
 }
 
 #[tokio::test]
 async fn a_kill_right_after_a_request_was_accepted_loses_nothing() {
     let mut world = World::start().await;
-    world.lose_store_at("UPDATE ON operations").await;
-    drop(world.begin(&world.ask("deploy")));
+    world.fail_store_at("UPDATE ON operations").await;
+    drop(world.begin(&world.request_for("deploy")));
     eventually("the request to be stored", async || !world.texts("SELECT id FROM operations").await.is_empty()).await;
     world.server.kill().await;
-    world.find_store().await;
+    world.restore_store().await;
 
     world.start_again().await;
 

@@ -12,7 +12,7 @@ async fn retries(world: &World, answer: &Answer) -> Vec<Value> {
 #[tokio::test]
 async fn a_failure_that_passes_is_tried_again_with_longer_pauses() {
     let world = World::start().await;
-    world.gates.fail_times("kube-patch-deployments", 2, "the server is busy, try again");
+    world.failpoints.fail_times("kube-patch-deployments", 2, "the server is busy, try again");
 
     let answer = world.deployed().await;
 
@@ -25,8 +25,12 @@ async fn a_failure_that_passes_is_tried_again_with_longer_pauses() {
 #[tokio::test]
 async fn a_network_that_hiccups_does_not_fail_a_clone_or_a_build() {
     let world = World::start().await;
-    world.gates.fail_times("git-ls-remote", 1, "fatal: unable to access: Could not resolve host: example.test");
-    world.gates.fail_times("docker-build", 1, "Get https://registry.example.test/v2/: net/http: TLS handshake timeout");
+    world.failpoints.fail_times("git-ls-remote", 1, "fatal: unable to access: Could not resolve host: example.test");
+    world.failpoints.fail_times(
+        "docker-build",
+        1,
+        "Get https://registry.example.test/v2/: net/http: TLS handshake timeout",
+    );
 
     let answer = world.deployed().await;
 
@@ -37,9 +41,9 @@ async fn a_network_that_hiccups_does_not_fail_a_clone_or_a_build() {
 #[tokio::test]
 async fn a_failure_that_does_not_pass_ends_the_operation_after_the_last_attempt() {
     let world = World::start().await;
-    world.gates.fail("kube-patch-deployments", "the server is busy, try again");
+    world.failpoints.fail("kube-patch-deployments", "the server is busy, try again");
 
-    let answer = world.chat(&world.ask("deploy")).await;
+    let answer = world.chat(&world.request_for("deploy")).await;
 
     assert_eq!(answer.state(), "undone", "{}", answer.text());
     assert!(!retries(&world, &answer).await.is_empty());
@@ -50,9 +54,9 @@ async fn a_failure_that_does_not_pass_ends_the_operation_after_the_last_attempt(
 async fn an_undo_is_tried_again_too() {
     let world = World::start().await;
     world.kube.crash_new_images(true);
-    world.gates.fail_times("kube-delete-deployments", 1, "the server is busy, try again");
+    world.failpoints.fail_times("kube-delete-deployments", 1, "the server is busy, try again");
 
-    let answer = world.chat(&world.ask("deploy")).await;
+    let answer = world.chat(&world.request_for("deploy")).await;
 
     assert_eq!(answer.state(), "undone", "{}", answer.text());
     assert_eq!(world.leftovers().await, Vec::<String>::new());

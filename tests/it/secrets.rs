@@ -21,7 +21,7 @@ const DOCUMENTS: [&str; 6] = [
 ];
 
 fn body(world: &World) -> Value {
-    with(with(world.ask("deploy"), "environment", json!({"PASSWORD": PASSWORD})), "git_token", TOKEN)
+    with(with(world.request_for("deploy"), "environment", json!({"PASSWORD": PASSWORD})), "git_token", TOKEN)
 }
 
 /// Files that hold a part of a secret in clear, each with its first line that does.
@@ -56,12 +56,12 @@ async fn is_discreet(world: &World, operation: &str) {
 #[tokio::test]
 async fn secrets_are_in_no_file_while_the_operation_runs_and_erased_when_it_has_ended() {
     let world = World::start().await;
-    world.gates.hold("docker-build");
+    world.failpoints.hold("docker-build");
     let running = world.begin(&body(&world));
-    world.gates.reached("docker-build").await;
+    world.failpoints.reached("docker-build").await;
     assert_eq!(world.texts("SELECT name FROM secrets ORDER BY name").await, ["environment", "git_token"]);
     assert_eq!(indiscreet(&world.path("")), Vec::<String>::new());
-    world.gates.release("docker-build");
+    world.failpoints.release("docker-build");
 
     let answer = running.await.unwrap().unwrap();
 
@@ -76,7 +76,7 @@ async fn a_variable_that_says_what_the_application_is_called_hides_no_name() {
     let world = World::start().await;
     let environment = json!({"PASSWORD": PASSWORD, "TITLE": "notes"});
 
-    let answer = world.chat(&with(world.ask("deploy"), "environment", environment)).await;
+    let answer = world.chat(&with(world.request_for("deploy"), "environment", environment)).await;
 
     assert_eq!(answer.state(), "succeeded", "{}", answer.text());
     let events = json!(world.events(&answer.operation()).await).to_string();
@@ -87,13 +87,13 @@ async fn a_variable_that_says_what_the_application_is_called_hides_no_name() {
 #[tokio::test]
 async fn a_server_that_was_killed_opens_the_secrets_again() {
     let mut world = World::start().await;
-    world.gates.hold("docker-build");
+    world.failpoints.hold("docker-build");
     drop(world.begin(&body(&world)));
-    world.gates.reached("docker-build").await;
+    world.failpoints.reached("docker-build").await;
     let operation = world.latest().await;
 
     world.kill_and_start_again().await;
-    world.gates.release("docker-build");
+    world.failpoints.release("docker-build");
 
     assert_eq!(world.ended(&operation).await["state"], "succeeded");
     assert!(world.kube.objects().iter().any(|it| it.starts_with("secrets team/notes-env-")));
@@ -103,7 +103,7 @@ async fn a_server_that_was_killed_opens_the_secrets_again() {
 #[tokio::test]
 async fn an_application_that_prints_its_secrets_and_crashes_does_not_tell_them() {
     let world = World::start().await;
-    world.chat(&with(world.ask("deploy"), "instance_name", "first")).await;
+    world.chat(&with(world.request_for("deploy"), "instance_name", "first")).await;
     world.kube.crash_new_images(true);
     world.kube.print(&format!("; the password is {PASSWORD}"));
     world.commit("notes", "new.txt", "new").await;
@@ -119,10 +119,10 @@ async fn an_application_that_prints_its_secrets_and_crashes_does_not_tell_them()
 #[tokio::test]
 async fn a_build_that_prints_a_secret_does_not_tell_it() {
     let world = World::start().await;
-    world.gates.fail("docker-build", &format!("The command 'login {TOKEN}' returned a non-zero code: 1"));
+    world.failpoints.fail("docker-build", &format!("The command 'login {TOKEN}' returned a non-zero code: 1"));
 
     let answer = world.chat(&body(&world)).await;
-    world.gates.heal("docker-build");
+    world.failpoints.heal("docker-build");
 
     assert_eq!(answer.state(), "undone", "{}", answer.text());
     assert!(!answer.body.to_string().contains("s3cr3t"), "{}", answer.text());

@@ -5,8 +5,8 @@ use crate::world::World;
 /// A deploy whose pods crash and whose Deployment may not be deleted; gives its operation.
 async fn stuck(world: &World) -> String {
     world.kube.crash_new_images(true);
-    world.gates.fail("kube-delete-deployments", "forbidden by a policy");
-    let answer = world.chat(&world.ask("deploy")).await;
+    world.failpoints.fail("kube-delete-deployments", "forbidden by a policy");
+    let answer = world.chat(&world.request_for("deploy")).await;
     assert_eq!(answer.state(), "stuck", "{}", answer.text());
     assert!(answer.text().contains("forbidden by a policy"), "{}", answer.text());
     answer.operation()
@@ -16,7 +16,7 @@ async fn stuck(world: &World) -> String {
 async fn a_stuck_deploy_is_taken_back_once_the_cause_is_gone() {
     let world = World::start().await;
     let operation = stuck(&world).await;
-    world.gates.heal("kube-delete-deployments");
+    world.failpoints.heal("kube-delete-deployments");
 
     let resumed = world.post(&format!("/v1/operations/{operation}/resume")).await;
 
@@ -35,12 +35,12 @@ async fn a_resume_that_fails_again_is_stuck_again_and_survives_restarts() {
     assert_eq!(world.post(&format!("/v1/operations/{operation}/resume")).await.status, 200);
     assert_eq!(world.ended(&operation).await["state"], "stuck");
 
-    world.gates.heal("kube-delete-deployments");
-    world.gates.hold("kube-delete-deployments");
+    world.failpoints.heal("kube-delete-deployments");
+    world.failpoints.hold("kube-delete-deployments");
     world.post(&format!("/v1/operations/{operation}/resume")).await;
-    world.gates.reached("kube-delete-deployments").await;
+    world.failpoints.reached("kube-delete-deployments").await;
     world.server.kill().await;
-    world.gates.release("kube-delete-deployments");
+    world.failpoints.release("kube-delete-deployments");
     world.start_again().await;
 
     assert_eq!(world.ended(&operation).await["state"], "undone");
@@ -51,11 +51,11 @@ async fn a_resume_that_fails_again_is_stuck_again_and_survives_restarts() {
 async fn what_is_stuck_is_seen_and_can_be_decommissioned_instead() {
     let world = World::start().await;
     let operation = stuck(&world).await;
-    world.gates.heal("kube-delete-deployments");
+    world.failpoints.heal("kube-delete-deployments");
     world.kube.crash_new_images(false);
 
     let list = world.get("/v1/deployments").await.body;
-    let answer = world.chat(&world.ask("decommission")).await;
+    let answer = world.chat(&world.request_for("decommission")).await;
     let late = world.post(&format!("/v1/operations/{operation}/resume")).await;
 
     assert_eq!(list["data"][0]["state"], "failed");

@@ -10,18 +10,18 @@ use crate::world::{World, with};
 async fn versions_that_are_too_old_go_with_their_images_and_environments() {
     let world = World::with(&[("KEEP_VERSIONS", "2")]).await;
     let environment = |value: &str| json!({"GREETING": value});
-    world.chat(&with(world.ask("deploy"), "environment", environment("one"))).await;
+    world.chat(&with(world.request_for("deploy"), "environment", environment("one"))).await;
 
     for name in ["two", "three", "four"] {
         world.commit("notes", "new.txt", name).await;
-        let answer = world.chat(&with(world.ask("redeploy"), "environment", environment(name))).await;
+        let answer = world.chat(&with(world.request_for("redeploy"), "environment", environment(name))).await;
         assert_eq!(answer.state(), "succeeded", "{}", answer.text());
     }
 
     let secrets = world.kube.objects().iter().filter(|it| it.starts_with("secrets")).count();
     assert_eq!((world.docker.images().len(), world.docker.node_images().len(), secrets), (2, 2, 2));
     assert_eq!(world.texts("SELECT CAST(revision AS TEXT) FROM versions ORDER BY revision").await, ["3", "4"]);
-    assert_eq!(world.chat(&world.ask("rollback")).await.state(), "succeeded");
+    assert_eq!(world.chat(&world.request_for("rollback")).await.state(), "succeeded");
     assert_eq!(world.docker.images().len(), 2);
 }
 
@@ -30,33 +30,33 @@ async fn old_versions_that_cannot_be_removed_do_not_fail_a_redeploy_and_go_with_
     let world = World::with(&[("KEEP_VERSIONS", "1")]).await;
     world.deployed().await;
     world.commit("notes", "new.txt", "two").await;
-    world.chat(&world.ask("redeploy")).await;
-    world.gates.fail("docker-remove", "conflict: a container uses it");
+    world.chat(&world.request_for("redeploy")).await;
+    world.failpoints.fail("docker-remove", "conflict: a container uses it");
     world.commit("notes", "new.txt", "three").await;
 
-    let answer = world.chat(&world.ask("redeploy")).await;
+    let answer = world.chat(&world.request_for("redeploy")).await;
 
     assert_eq!((answer.state(), world.docker.images().len()), ("succeeded", 3), "{}", answer.text());
-    world.gates.heal("docker-remove");
+    world.failpoints.heal("docker-remove");
     world.commit("notes", "new.txt", "four").await;
-    assert_eq!(world.chat(&world.ask("redeploy")).await.state(), "succeeded");
+    assert_eq!(world.chat(&world.request_for("redeploy")).await.state(), "succeeded");
     assert_eq!(world.docker.images().len(), 2);
 }
 
 #[tokio::test]
 async fn a_redeploy_on_a_cluster_that_was_deleted_by_hand_asks_for_the_environment_and_leaves_nothing_half_made() {
     let world = World::start().await;
-    world.chat(&with(world.ask("deploy"), "environment", json!({"GREETING": "hello"}))).await;
+    world.chat(&with(world.request_for("deploy"), "environment", json!({"GREETING": "hello"}))).await;
     fs::remove_dir_all(world.path("clusters/on-demand-infra")).unwrap();
 
-    let answer = world.chat(&world.ask("redeploy")).await;
+    let answer = world.chat(&world.request_for("redeploy")).await;
 
     assert_eq!(answer.state(), "failed", "{}", answer.text());
     assert_eq!(world.ended(&answer.operation()).await["error"]["code"], "environment_missing");
     assert!(answer.text().contains("`GREETING`"), "{}", answer.text());
     assert_eq!(answer.body["deployment"]["state"], "failed");
     assert_eq!(world.kube.objects(), Vec::<String>::new());
-    let again = with(world.ask("redeploy"), "environment", json!({"GREETING": "hello"}));
+    let again = with(world.request_for("redeploy"), "environment", json!({"GREETING": "hello"}));
     assert_eq!(world.chat(&again).await.state(), "succeeded");
 }
 
@@ -68,12 +68,12 @@ async fn a_version_that_ran_on_a_cluster_that_is_gone_is_not_put_on_the_new_one(
     world.kube.crash_new_images(true);
     world.commit("notes", "new.txt", "new").await;
 
-    let answer = world.chat(&world.ask("redeploy")).await;
+    let answer = world.chat(&world.request_for("redeploy")).await;
 
     assert_eq!(answer.state(), "failed", "{}", answer.text());
     assert!(answer.text().contains("Version 1 cannot run again"), "{}", answer.text());
     assert_eq!(world.kube.objects(), Vec::<String>::new());
-    assert_eq!(world.loose_ends().await, Vec::<String>::new());
+    assert_eq!(world.unfinished_leftovers().await, Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -88,7 +88,7 @@ async fn a_version_whose_image_is_no_longer_on_the_cluster_gets_it_again_before_
     world.kube.crash_new_images(true);
     world.commit("notes", "new.txt", "new").await;
 
-    let answer = world.chat(&world.ask("redeploy")).await;
+    let answer = world.chat(&world.request_for("redeploy")).await;
 
     assert_eq!(answer.state(), "failed", "{}", answer.text());
     assert_eq!(world.docker.node_images(), node_images);

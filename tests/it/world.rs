@@ -21,7 +21,7 @@ use tokio_util::task::AbortOnDropHandle;
 pub(crate) mod aws;
 pub(crate) mod azure;
 pub(crate) mod docker;
-pub(crate) mod gates;
+pub(crate) mod failpoints;
 pub(crate) mod kube;
 pub(crate) mod postgres;
 pub(crate) mod programs;
@@ -29,7 +29,7 @@ pub(crate) mod server;
 
 use aws::Aws;
 use docker::Docker;
-use gates::Gates;
+use failpoints::Failpoints;
 use kube::Kube;
 use postgres::Postgres;
 use server::Server;
@@ -44,10 +44,10 @@ pub(crate) struct World {
     pub(crate) docker: Docker,
     pub(crate) aws: Aws,
     pub(crate) kube: Kube,
-    pub(crate) gates: Gates,
+    pub(crate) failpoints: Failpoints,
     pub(crate) postgres: Option<Postgres>,
-    /// What [`World::ask`] means.
-    pub(crate) ground: Ground,
+    /// What [`World::request_for`] means.
+    pub(crate) target_kind: TargetKind,
     client: Client,
     address: String,
     settings: BTreeMap<String, String>,
@@ -57,15 +57,15 @@ pub(crate) struct World {
 
 /// What an application runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ground {
+pub(crate) enum TargetKind {
     /// A kind cluster here.
-    ThisMachine,
+    LocalKind,
     /// A kind cluster on an EC2 instance.
-    Instance,
+    Ec2,
     /// An EKS cluster; the application has the load balancer's name.
-    Cluster,
+    Eks,
     /// An EKS cluster; the application has a name of its own. It has no pods, because nothing here answers at that name.
-    NamedCluster,
+    EksWithDomain,
 }
 
 /// An answer of the server.
@@ -117,19 +117,19 @@ impl World {
 
     /// One whose requests mean an EC2 instance, which lets this program in.
     pub(crate) async fn on_instance() -> Self {
-        let world = Self { ground: Ground::Instance, ..Self::start().await };
+        let world = Self { target_kind: TargetKind::Ec2, ..Self::start().await };
         fs::write(world.path("ssh-open"), "").unwrap();
         world
     }
 
     /// One whose requests mean an EKS cluster.
     pub(crate) async fn on_cluster() -> Self {
-        Self { ground: Ground::Cluster, ..Self::start().await }
+        Self { target_kind: TargetKind::Eks, ..Self::start().await }
     }
 
     /// The same, with a host name of the application's own.
     pub(crate) async fn on_named_cluster() -> Self {
-        Self { ground: Ground::NamedCluster, ..Self::start().await }
+        Self { target_kind: TargetKind::EksWithDomain, ..Self::start().await }
     }
 
     async fn build(changed: &[(&str, &str)], postgres: Option<Postgres>) -> Self {
@@ -137,7 +137,7 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path();
         fs::create_dir_all(path.join("clusters")).unwrap();
-        let gates = Gates::new(path.join("gates"));
+        let failpoints = Failpoints::new(path.join("failpoints"));
         let programs = programs::install(path);
         let keys = path.join("keys");
         fs::create_dir_all(&keys).unwrap();
@@ -145,15 +145,15 @@ impl World {
         fs::set_permissions(keys.join("it-key.pem"), fs::Permissions::from_mode(0o600)).unwrap();
         let application = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let app_port = application.local_addr().unwrap().port();
-        let at_page = gates.clone();
+        let at_page = failpoints.clone();
         let page = axum::Router::new().fallback(async move || {
-            let _ = at_page.pass("page").await;
+            let _ = at_page.hit("page").await;
             "hello"
         });
         let serving = tokio::spawn(async move { axum::serve(application, page).await.unwrap() });
-        let docker = Docker::start(path, gates.clone(), app_port);
-        let kube = Kube::start(path, gates.clone(), app_port).await;
-        let aws = Aws::start(path, gates.clone(), &kube.endpoint).await;
+        let docker = Docker::start(path, failpoints.clone(), app_port);
+        let kube = Kube::start(path, failpoints.clone(), app_port).await;
+        let aws = Aws::start(path, failpoints.clone(), &kube.endpoint).await;
         let text = |path: &Path| path.to_string_lossy().into_owned();
         let settings = [
             ("PORT", "0".to_owned()),
@@ -186,9 +186,9 @@ impl World {
             docker,
             aws,
             kube,
-            gates,
+            failpoints,
             postgres,
-            ground: Ground::ThisMachine,
+            target_kind: TargetKind::LocalKind,
             client,
             address: String::new(),
             settings,
@@ -302,22 +302,22 @@ impl World {
     }
 
     /// An action by fields on the repository `notes`, in the namespace `team`.
-    pub(crate) fn ask(&self, action: &str) -> Value {
-        match self.ground {
-            Ground::ThisMachine => self.ask_local(action),
-            Ground::Instance => self.ask_cloud(action),
-            Ground::NamedCluster if action == "deploy" => {
-                let mut body = self.ask_hosted(action);
+    pub(crate) fn request_for(&self, action: &str) -> Value {
+        match self.target_kind {
+            TargetKind::LocalKind => self.local_request(action),
+            TargetKind::Ec2 => self.cloud_local_request(action),
+            TargetKind::EksWithDomain if action == "deploy" => {
+                let mut body = self.cloud_hosted_request(action);
                 body["base_hosted_zone_id"] = json!(aws::hosted::ZONE);
                 body["app_subdomain_label"] = json!("notes");
                 body["scale_replicas"] = json!(0);
                 body
             }
-            Ground::Cluster | Ground::NamedCluster => self.ask_hosted(action),
+            TargetKind::Eks | TargetKind::EksWithDomain => self.cloud_hosted_request(action),
         }
     }
 
-    fn ask_local(&self, action: &str) -> Value {
+    fn local_request(&self, action: &str) -> Value {
         let mut body = say("go");
         body["action"] = json!(action);
         body["deployment_mode"] = json!("local");
@@ -330,8 +330,8 @@ impl World {
     }
 
     /// A deploy of the repository `notes` to an EC2 instance, with the credentials of the account.
-    pub(crate) fn ask_cloud(&self, action: &str) -> Value {
-        let mut body = self.ask_local(action);
+    pub(crate) fn cloud_local_request(&self, action: &str) -> Value {
+        let mut body = self.local_request(action);
         body["deployment_mode"] = json!("cloud-local");
         body["instance_id"] = json!("box");
         body["aws_credentials"] = json!({
@@ -346,8 +346,8 @@ impl World {
     }
 
     /// The same on an EKS cluster.
-    pub(crate) fn ask_hosted(&self, action: &str) -> Value {
-        let mut body = self.ask_cloud(action);
+    pub(crate) fn cloud_hosted_request(&self, action: &str) -> Value {
+        let mut body = self.cloud_local_request(action);
         body["deployment_mode"] = json!("cloud-hosted");
         body.as_object_mut().unwrap().remove("ec2_key_name");
         body
@@ -360,7 +360,7 @@ impl World {
 
     /// Deploys the repository `notes` and expects it to run.
     pub(crate) async fn deployed(&self) -> Answer {
-        let answer = self.chat(&self.ask("deploy")).await;
+        let answer = self.chat(&self.request_for("deploy")).await;
         assert_eq!(answer.state(), "succeeded", "{}", answer.text());
         answer
     }
@@ -417,7 +417,7 @@ impl World {
     }
 
     /// Takes the store away from the server at the moment when such a row would be written.
-    pub(crate) async fn lose_store_at(&self, moment: &str) {
+    pub(crate) async fn fail_store_at(&self, moment: &str) {
         self.change("DROP TRIGGER IF EXISTS lost").await;
         self.change(&format!(
             "CREATE TRIGGER lost BEFORE {moment} BEGIN SELECT RAISE(ABORT, 'the story takes the store away'); END"
@@ -425,8 +425,8 @@ impl World {
         .await;
     }
 
-    /// Ends [`World::lose_store_at`].
-    pub(crate) async fn find_store(&self) {
+    /// Ends [`World::fail_store_at`].
+    pub(crate) async fn restore_store(&self) {
         self.change("DROP TRIGGER IF EXISTS lost").await;
     }
 
@@ -460,12 +460,12 @@ impl World {
         left.extend(named("thing on AWS", self.aws.things()));
         left.extend(named("folder", inside(&self.path("workspace/deployments"))));
         left.extend(named("deployment", self.texts("SELECT name FROM deployments WHERE state <> 'removed'").await));
-        left.extend(self.loose_ends().await);
+        left.extend(self.unfinished_leftovers().await);
         left
     }
 
     /// Everything that must not be there once nothing runs, whatever is deployed.
-    pub(crate) async fn loose_ends(&self) -> Vec<String> {
+    pub(crate) async fn unfinished_leftovers(&self) -> Vec<String> {
         let mut left = Vec::new();
         let named =
             |kind: &str, names: Vec<String>| names.into_iter().map(|name| format!("{kind} {name}")).collect::<Vec<_>>();

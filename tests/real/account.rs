@@ -49,7 +49,7 @@ pub(crate) fn nothing_is_left() {
 }
 
 /// Orders trouble.
-pub(crate) async fn order(what: &str, body: Value) {
+pub(crate) async fn inject_fault(what: &str, body: Value) {
     let url = format!("{}/rig/{what}", variable("AWS_ENDPOINT_URL", "aws"));
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let answer = client.post(url).body(body.to_string()).send().await.unwrap();
@@ -64,7 +64,7 @@ pub(crate) async fn calls(action: &str) -> usize {
 }
 
 /// Takes back the trouble that was ordered.
-pub(crate) async fn relent(what: &str) {
+pub(crate) async fn clear_fault(what: &str) {
     let url = format!("{}/rig/{what}", variable("AWS_ENDPOINT_URL", "aws"));
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     client.delete(url).send().await.unwrap().error_for_status().unwrap();

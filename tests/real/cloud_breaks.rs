@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::account::{calls, nothing_is_left};
 use crate::bed::{Repository, bed, must, run, variable};
-use crate::cloud_local::World;
+use crate::cloud_local::Ec2World;
 use crate::cluster::page_with;
 
 /// A repository that instances can reach, with a page whose build takes some seconds, so that there is a middle.
@@ -28,14 +28,14 @@ fn slow_page(name: &str) -> String {
 }
 
 fn deploy_of(repository: &str) -> Value {
-    let mut fields = World::request("deploy");
+    let mut fields = Ec2World::request("deploy");
     fields["github_repo_url"] = json!(repository);
     fields.as_object_mut().unwrap().remove("git_token");
     fields
 }
 
 /// Waits until an event of an operation says this.
-async fn until(world: &World, operation: &str, what: impl Fn(&Value) -> bool) {
+async fn until(world: &Ec2World, operation: &str, what: impl Fn(&Value) -> bool) {
     let mut events = Box::pin(world.server.events(operation).await);
     while let Some(event) = events.next().await {
         if what(&event) {
@@ -71,14 +71,14 @@ fn cut_connections() -> usize {
 }
 
 /// Decommissions and expects nothing to be left.
-async fn take_down(world: &World, instance: &str) {
-    world.ask(World::request_on(instance, "decommission")).await.ended("succeeded");
+async fn take_down(world: &Ec2World, instance: &str) {
+    world.ask(Ec2World::request_on(instance, "decommission")).await.ended("succeeded");
     nothing_is_left();
 }
 
 #[tokio::test]
 async fn a_connection_that_is_cut_in_the_middle_of_a_build_is_made_again_and_the_build_runs_once() {
-    let world = World::start("cloud-cut", &[]).await;
+    let world = Ec2World::start("cloud-cut", &[]).await;
     let repository = slow_page("cloud-cut");
     let operation = world.server.begin(deploy_of(&repository)).await;
 
@@ -97,14 +97,14 @@ async fn a_connection_that_is_cut_in_the_middle_of_a_build_is_made_again_and_the
 
 #[tokio::test]
 async fn a_server_that_is_killed_in_the_middle_of_a_build_carries_on_and_makes_nothing_twice() {
-    let world = World::start("cloud-killed", &[]).await;
+    let world = Ec2World::start("cloud-killed", &[]).await;
     let repository = slow_page("cloud-killed");
     let operation = world.server.begin(deploy_of(&repository)).await;
 
     until(&world, &operation, builds).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     world.server.kill();
-    world.server.wake().await;
+    world.server.start_again().await;
 
     let ended = world.server.ended(&operation).await;
     assert_eq!(ended["state"], "succeeded", "{ended:#}");
@@ -117,12 +117,12 @@ async fn a_server_that_is_killed_in_the_middle_of_a_build_carries_on_and_makes_n
 
 #[tokio::test]
 async fn an_instance_that_is_stopped_or_moved_is_found_and_one_that_vanished_is_made_anew() {
-    let world = World::start("cloud-gone", &[]).await;
+    let world = Ec2World::start("cloud-gone", &[]).await;
     let config = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
     let ec2 = aws_sdk_ec2::Client::new(&config);
-    let deployed = world.ask(World::request("deploy")).await.ended("succeeded");
+    let deployed = world.ask(Ec2World::request("deploy")).await.ended("succeeded");
     let (name, id) = (deployed.word("instance_id"), deployed.word("ec2_instance_id"));
-    let mut scale = World::request_on(&name, "scale");
+    let mut scale = Ec2World::request_on(&name, "scale");
     scale["scale_replicas"] = json!(2);
 
     ec2.stop_instances().instance_ids(&id).send().await.unwrap();
@@ -130,7 +130,7 @@ async fn an_instance_that_is_stopped_or_moved_is_found_and_one_that_vanished_is_
     world.ask(scale.clone()).await.ended("failed").says("is stopped").says("aws ec2 start-instances");
     ec2.start_instances().instance_ids(&id).send().await.unwrap();
     becomes(&ec2, &id, "running").await;
-    let moved = world.ask(World::request_on(&name, "deploy")).await.ended("succeeded");
+    let moved = world.ask(Ec2World::request_on(&name, "deploy")).await.ended("succeeded");
     page_with(&moved.word("app_url"), "version 1").await;
     let address = moved.word("public_ip");
     assert_eq!(moved.word("app_url"), format!("http://{address}:{}", moved.deployment("node_port")));
@@ -138,7 +138,7 @@ async fn an_instance_that_is_stopped_or_moved_is_found_and_one_that_vanished_is_
     ec2.terminate_instances().instance_ids(&id).send().await.unwrap();
     becomes(&ec2, &id, "terminated").await;
     world.ask(scale).await.ended("failed").says("is gone: somebody terminated it");
-    let anew = world.ask(World::request_on(&name, "deploy")).await.ended("succeeded");
+    let anew = world.ask(Ec2World::request_on(&name, "deploy")).await.ended("succeeded");
     page_with(&anew.word("app_url"), "version 1").await;
     assert_ne!(anew.word("ec2_instance_id"), id);
     take_down(&world, &name).await;

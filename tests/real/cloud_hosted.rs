@@ -15,13 +15,13 @@ use crate::readme::curl;
 use crate::server::{Server, free_node_ports};
 
 /// The account, empty but for a hosted zone, and a server that has no credentials of its own.
-pub(crate) struct World {
+pub(crate) struct EksWorld {
     pub(crate) server: Server,
     zone: String,
     _account: Account,
 }
 
-impl World {
+impl EksWorld {
     pub(crate) async fn start(name: &str, settings: &[(&str, &str)]) -> Self {
         let account = Account::empty().await;
         let (chart, authority) = (chart(), variable("RIG_AWS_CA", "aws"));
@@ -160,11 +160,11 @@ fn changes_nothing(server: &Server) {
 
 #[tokio::test]
 async fn applications_live_on_one_eks_cluster_from_deploy_to_decommission() {
-    let world = World::start("hosted", &[("CERTIFICATE_PATIENCE_S", "5")]).await;
+    let world = EksWorld::start("hosted", &[("CERTIFICATE_PATIENCE_S", "5")]).await;
     let (shop, blog) = (Repository::page("hosted-shop"), Repository::page("hosted-blog"));
     let watch = Watch::begin();
     // A slow control plane, as on AWS: the image is pushed long before it is there.
-    order("latency", json!({"eks.CreateCluster": 20})).await;
+    inject_fault("latency", json!({"eks.CreateCluster": 20})).await;
 
     let places = [("my-cluster", "shop"), ("eu-central-1", "us-east-1")];
     let of_deploy = [("https://github.com/owner/name", &*shop.url()), ("Z2FDTNDATAQYW2", &world.zone)];
@@ -180,43 +180,43 @@ async fn applications_live_on_one_eks_cluster_from_deploy_to_decommission() {
     assert!(deployed.word("image").contains("@sha256:"), "{}", deployed.word("image"));
     is_the_longest_path(&world.server, deployed.operation()).await;
     changes_nothing(&world.server);
-    relent("latency").await;
+    clear_fault("latency").await;
 
     // The second one has the load balancer's name; a third one cannot.
-    let second = world.ask(World::deploy(&blog, "shop", "blog")).await.ended("succeeded");
+    let second = world.ask(EksWorld::deploy(&blog, "shop", "blog")).await.ended("succeeded");
     assert_eq!(second.word("app_url"), format!("http://{}", second.word("nlb_dns_name")));
     shows(&second.word("app_url"), "version 1").await;
-    let refused = world.ask(World::deploy(&shop, "shop", "third")).await;
+    let refused = world.ask(EksWorld::deploy(&shop, "shop", "third")).await;
     assert_eq!((refused.status, &refused.body["error"]["param"]), (409, &json!("app_subdomain_label")));
 
     shop.commit(&[("www/index.html", "version 2\n")]);
-    let newer = world.ask(World::request("redeploy", "shop", "shop")).await.ended("succeeded");
+    let newer = world.ask(EksWorld::request("redeploy", "shop", "shop")).await.ended("succeeded");
     shows("https://shop.apps.example.test", "version 2").await;
-    let same = world.ask(World::request("redeploy", "shop", "shop")).await.ended("succeeded");
+    let same = world.ask(EksWorld::request("redeploy", "shop", "shop")).await.ended("succeeded");
     let same = same.says("Nothing was built and nothing was rolled out");
     curl(&world.server, "cloud-hosted", "scale", &places).await.ended("succeeded").says("3 replicas");
-    world.ask(World::request("status", "shop", "shop")).await.says("3 of 3 replicas serve");
-    let logs = world.ask(World::request("logs", "shop", "shop")).await;
+    world.ask(EksWorld::request("status", "shop", "shop")).await.says("3 of 3 replicas serve");
+    let logs = world.ask(EksWorld::request("logs", "shop", "shop")).await;
     assert!(logs.words().contains("Output of"), "{}", logs.words());
-    world.ask(World::request("rollback", "shop", "shop")).await.ended("succeeded");
+    world.ask(EksWorld::request("rollback", "shop", "shop")).await.ended("succeeded");
     shows("https://shop.apps.example.test", "version 1").await;
 
     // A certificate that nobody can validate is waited for, and looked at again when somebody says so.
-    order("faults", json!({"service": "acm", "action": "Validation", "error": "undelegated"})).await;
-    let paper = world.named(World::deploy(&blog, "shop", "paper"), "paper");
+    inject_fault("faults", json!({"service": "acm", "action": "Validation", "error": "undelegated"})).await;
+    let paper = world.named(EksWorld::deploy(&blog, "shop", "paper"), "paper");
     let waiting = world.ask(paper).await.ended("waiting");
     assert!(waiting.words().contains("CNAME") && waiting.words().contains("resume"), "{}", waiting.words());
-    relent("faults").await;
+    clear_fault("faults").await;
     world.server.post_to(&format!("/v1/operations/{}/resume", waiting.operation())).await;
     assert_eq!(world.server.ended(waiting.operation()).await["state"], "succeeded");
     shows("https://paper.apps.example.test", "version 1").await;
     shows("https://shop.apps.example.test", "version 1").await;
 
-    let first = world.ask(World::request("decommission", "shop", "shop")).await.ended("succeeded");
+    let first = world.ask(EksWorld::request("decommission", "shop", "shop")).await.ended("succeeded");
     shows(&second.word("app_url"), "version 1").await;
     shows("https://paper.apps.example.test", "version 1").await;
-    world.ask(World::request("decommission", "shop", "paper")).await.ended("succeeded");
-    let last = world.ask(World::request("decommission", "shop", "blog")).await.ended("succeeded");
+    world.ask(EksWorld::request("decommission", "shop", "paper")).await.ended("succeeded");
+    let last = world.ask(EksWorld::request("decommission", "shop", "blog")).await.ended("succeeded");
     let last = last.says("asked AWS in us-east-1");
 
     assert_eq!(calls("CreateCluster").await, 1, "nothing is made twice");
@@ -226,11 +226,11 @@ async fn applications_live_on_one_eks_cluster_from_deploy_to_decommission() {
 
 #[tokio::test]
 async fn trouble_at_eks_is_told_and_leaves_nothing() {
-    let world = World::start("hosted-faults", &[]).await;
+    let world = EksWorld::start("hosted-faults", &[]).await;
     let page = Repository::page("hosted-faults");
     let denied = json!({"service": "eks", "action": "CreateCluster", "error": "AccessDeniedException", "status": 403, "times": 50});
-    order("faults", denied).await;
-    let undone = world.ask(World::deploy(&page, "denied", "denied")).await;
+    inject_fault("faults", denied).await;
+    let undone = world.ask(EksWorld::deploy(&page, "denied", "denied")).await;
     let operation = world.server.get(&format!("/v1/operations/{}", undone.operation())).await;
     assert_eq!((&operation["state"], &operation["error"]["code"]), (&json!("undone"), &json!("aws_unauthorized")));
     nothing_is_left();

@@ -18,7 +18,7 @@ use crate::server::{Server, free_node_ports};
 const KEY: &str = "real-key";
 
 /// The account, empty, and a server that has no credentials of its own.
-pub(crate) struct World {
+pub(crate) struct Ec2World {
     pub(crate) server: Server,
     keys: PathBuf,
     /// The instances share this machine's network: no other cluster may have these.
@@ -26,7 +26,7 @@ pub(crate) struct World {
     _account: Account,
 }
 
-impl World {
+impl Ec2World {
     pub(crate) async fn start(name: &str, settings: &[(&str, &str)]) -> Self {
         let account = Account::empty().await;
         let keys = bed().root.join(format!("{name}-keys"));
@@ -84,7 +84,7 @@ impl World {
             let mut events = std::pin::pin!(self.server.events(&operation).await);
             while events.next().await.is_some_and(|it| it["step"] != "provision_instance") {}
         }
-        order("faults", fault).await;
+        inject_fault("faults", fault).await;
         self.server.ended(&operation).await
     }
 
@@ -117,10 +117,10 @@ async fn import_key(public: &str) {
 
 #[tokio::test]
 async fn an_application_lives_on_an_instance_from_deploy_to_decommission_and_no_secret_shows() {
-    let world = World::start("cloud", &[]).await;
+    let world = Ec2World::start("cloud", &[]).await;
     let watch = Watch::begin();
 
-    let deployed = world.ask(World::request("deploy")).await.ended("succeeded");
+    let deployed = world.ask(Ec2World::request("deploy")).await.ended("succeeded");
     let url = deployed.word("app_url");
     page_with(&url, "version 1").await;
     let (instance, address) = (deployed.word("instance_id"), deployed.word("public_ip"));
@@ -128,7 +128,7 @@ async fn an_application_lives_on_an_instance_from_deploy_to_decommission_and_no_
     assert!(instance.starts_with("appcl-ledger-"), "{instance}");
 
     let lifecycle = |action: &str| {
-        let mut fields = World::request_on(&instance, action);
+        let mut fields = Ec2World::request_on(&instance, action);
         fields["public_ip"] = json!(address);
         fields
     };
@@ -176,15 +176,15 @@ async fn an_application_lives_on_an_instance_from_deploy_to_decommission_and_no_
 
 #[tokio::test]
 async fn trouble_at_aws_is_told_and_leaves_nothing() {
-    let world = World::start("cloud-faults", &[]).await;
+    let world = Ec2World::start("cloud-faults", &[]).await;
     let fault = |action: &str, error: &str, status: u16, times: u32| json!({"service": "ec2", "action": action, "error": error, "status": status, "times": times});
     let code = async |answer: &Answer| {
         let operation = world.server.get(&format!("/v1/operations/{}", answer.operation())).await;
         operation["error"]["code"].as_str().unwrap_or_default().to_owned()
     };
 
-    order("faults", fault("RunInstances", "UnauthorizedOperation", 403, 50)).await;
-    let unauthorized = world.ask(World::request("deploy")).await;
+    inject_fault("faults", fault("RunInstances", "UnauthorizedOperation", 403, 50)).await;
+    let unauthorized = world.ask(Ec2World::request("deploy")).await;
     assert_eq!(code(&unauthorized).await, "aws_unauthorized", "{:#}", unauthorized.body);
     nothing_is_left();
 
@@ -213,11 +213,11 @@ async fn trouble_at_aws_is_told_and_leaves_nothing() {
     let outage = world.deploy_with(down).await;
     assert_eq!(outage["state"], "succeeded", "an outage of some seconds is waited for: {outage:#}");
     let instance = outage["deployment"]["instance_id"].as_str().unwrap();
-    world.ask(World::request_on(instance, "decommission")).await.ended("succeeded");
+    world.ask(Ec2World::request_on(instance, "decommission")).await.ended("succeeded");
     nothing_is_left();
 
     world.again().await;
-    let mut wrong = World::request("deploy");
+    let mut wrong = Ec2World::request("deploy");
     wrong["ec2_key_name"] = json!("no-such-key");
     wrong["aws_credentials"]["aws_secret_access_key"] = json!("not-the-secret-not-the-secret");
     let several = world.ask(wrong).await;

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::account::{calls, nothing_is_left};
 use crate::bed::Repository;
 use crate::cloud_hosted;
-use crate::cloud_local::World;
+use crate::cloud_local::Ec2World;
 use crate::cluster::page_with;
 use crate::processes::Watch;
 use crate::server::{Server, free_node_ports};
@@ -188,16 +188,16 @@ async fn a_server_that_is_killed_at_any_moment_carries_on_on_an_instance() {
     if !all() && !takes_instance() {
         return;
     }
-    let world = World::start("kills-cloud", &[]).await;
+    let world = Ec2World::start("kills-cloud", &[]).await;
 
     for (round, points) in rounds_on_instance().into_iter().enumerate() {
         println!("kills on an instance: round {round}: {points:?}");
         let before = calls("RunInstances").await;
-        let deployed = killed(&world.server, World::request("deploy"), points[0]).await;
+        let deployed = killed(&world.server, Ec2World::request("deploy"), points[0]).await;
         page_with(deployed["deployment"]["app_url"].as_str().unwrap(), "version 1").await;
         let instance = deployed["deployment"]["instance_id"].as_str().unwrap();
 
-        killed(&world.server, World::request_on(instance, "decommission"), points[1]).await;
+        killed(&world.server, Ec2World::request_on(instance, "decommission"), points[1]).await;
         nothing_is_left();
         for folder in ["operations", "targets"] {
             let left = std::fs::read_dir(world.server.workspace().join(folder)).map_or(0, Iterator::count);
@@ -214,18 +214,18 @@ async fn a_server_that_is_killed_at_any_moment_carries_on_on_an_eks_cluster() {
     if !all() && takes_instance() {
         return;
     }
-    let world = cloud_hosted::World::start("kills-hosted", &[]).await;
+    let world = cloud_hosted::EksWorld::start("kills-hosted", &[]).await;
     let repository = Repository::page("killed-hosted");
 
     for (round, points) in rounds_on_cluster().into_iter().enumerate() {
         println!("kills on an EKS cluster: round {round}: {points:?}");
         let before = calls("CreateCluster").await;
-        let deploy = world.named(cloud_hosted::World::deploy(&repository, "kills", "kills"), "kills");
+        let deploy = world.named(cloud_hosted::EksWorld::deploy(&repository, "kills", "kills"), "kills");
         killed(&world.server, deploy, points[0]).await;
         cloud_hosted::shows("https://kills.apps.example.test", "version 1").await;
         assert_eq!(calls("CreateCluster").await - before, 1, "the cluster was made twice");
 
-        killed(&world.server, cloud_hosted::World::request("decommission", "kills", "kills"), points[1]).await;
+        killed(&world.server, cloud_hosted::EksWorld::request("decommission", "kills", "kills"), points[1]).await;
         nothing_is_left();
     }
 }
@@ -250,7 +250,7 @@ async fn killed(server: &Server, request: Value, point: Point) -> Value {
     }
     tokio::time::sleep(point.delay).await;
     server.kill();
-    server.wake().await;
+    server.start_again().await;
     let ended = server.ended(&operation).await;
     assert_eq!(ended["state"], "succeeded", "killed at {point:?}: {ended:#}");
     ended

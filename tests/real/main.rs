@@ -22,7 +22,7 @@ mod kills;
 mod machine;
 mod manifests;
 mod neighbours;
-mod once;
+mod idempotency;
 mod processes;
 mod readme;
 mod redeploy;

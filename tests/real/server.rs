@@ -70,12 +70,12 @@ impl Server {
         let client = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).build().unwrap();
         let base = format!("http://127.0.0.1:{port}");
         let server = Self { name: name.to_owned(), folder, base, environment, child: Mutex::new(None), client };
-        server.wake().await;
+        server.start_again().await;
         server
     }
 
     /// Starts the program on the workspace that is there, and waits until it answers.
-    pub(crate) async fn wake(&self) {
+    pub(crate) async fn start_again(&self) {
         let log = File::options().create(true).append(true).open(self.folder.join("server.log")).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_on-demand-infra"));
         command.current_dir(&self.folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);

@@ -137,7 +137,7 @@ fn domain(settings: &Settings) -> Verdict {
 
 async fn chat_model(settings: &Settings) -> Verdict {
     let llm = &settings.llm;
-    let Some(model) = Model::of_settings(settings) else {
+    let Some(model) = Model::from_settings(settings) else {
         let needed = [
             ("`AZURE_OPENAI_API_KEY`", llm.api_key.is_some()),
             ("`AZURE_OPENAI_ENDPOINT`", llm.endpoint.is_some()),

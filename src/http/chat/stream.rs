@@ -15,10 +15,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use tracing::Instrument;
 
 use crate::app::App;
-use crate::conversation::{Ending, Listener, Opening};
+use crate::conversation::{AnswerSink, Completion, Outcome};
 use crate::http::chat::request::ChatRequest;
-use crate::http::chat::wire::{Chunk, Head, Usage};
-use crate::http::chat::{page, passage};
+use crate::http::chat::wire::{ChatCompletionChunk, CompletionMeta, UsageObject};
+use crate::http::chat::{open_webui, passthrough};
 use crate::http::error::ApiError;
 use crate::http::limit::{OpenStream, Streams};
 use crate::http::request_id::RequestId;
@@ -26,14 +26,14 @@ use crate::http::sse;
 use crate::llm::{Chunk as LlmChunk, LlmError};
 
 /// What a stream needs before anything is known about its answer.
-pub struct Writer {
+pub struct StreamResponder {
     open: OpenStream,
     request_id: RequestId,
     include_usage: bool,
     shows_status: bool,
 }
 
-impl Writer {
+impl StreamResponder {
     /// Takes a place among the open streams.
     ///
     /// # Errors
@@ -44,15 +44,15 @@ impl Writer {
         headers: &HeaderMap,
         request_id: RequestId,
     ) -> Result<Self, ApiError> {
-        let (include_usage, shows_status) = (chat.include_usage, page::shows_status(headers));
+        let (include_usage, shows_status) = (chat.include_usage, open_webui::shows_status(headers));
         Ok(Self { open: streams.open()?, request_id, include_usage, shows_status })
     }
 
     /// Answers with what there is to say, as it is said.
     #[must_use]
-    pub fn tell(self, head: Head, app: App, opening: Opening) -> Response {
-        self.write(head, move |mut chunks| async move {
-            let ending = Box::pin(opening.tell(&app, &mut chunks)).await?;
+    pub fn respond(self, head: CompletionMeta, app: App, opening: Outcome) -> Response {
+        self.stream_response(head, move |mut chunks| async move {
+            let ending = Box::pin(opening.render(&app, &mut chunks)).await?;
             chunks.status(None).await;
             chunks.finish(ending).await;
             Ok(())
@@ -61,16 +61,20 @@ impl Writer {
 
     /// Answers with what the model says, as it says it.
     #[must_use]
-    pub fn pass(self, head: Head, answer: impl Stream<Item = Result<LlmChunk, LlmError>> + Send + 'static) -> Response {
-        self.write(head, move |mut chunks| async move {
+    pub fn passthrough(
+        self,
+        head: CompletionMeta,
+        answer: impl Stream<Item = Result<LlmChunk, LlmError>> + Send + 'static,
+    ) -> Response {
+        self.stream_response(head, move |mut chunks| async move {
             let mut answer = std::pin::pin!(answer);
-            let mut ending = Ending::default();
+            let mut ending = Completion::default();
             while let Some(chunk) = answer.next().await {
                 let LlmChunk { delta, finish_reason, logprobs, usage } = chunk?;
                 ending.usage = usage.or(ending.usage);
                 ending.finish_reason = finish_reason.or(ending.finish_reason);
-                if let Some(delta) = passage::delta(delta) {
-                    chunks.pass(delta, logprobs).await;
+                if let Some(delta) = passthrough::forwarded_delta(delta) {
+                    chunks.forward(delta, logprobs).await;
                 }
             }
             chunks.finish(ending).await;
@@ -79,24 +83,24 @@ impl Writer {
     }
 
     /// Runs the work inside the body. A fault in mid-stream becomes a frame with the error object.
-    fn write<W, F>(self, head: Head, work: W) -> Response
+    fn stream_response<W, F>(self, head: CompletionMeta, work: W) -> Response
     where
-        W: FnOnce(Chunks) -> F + Send + 'static,
+        W: FnOnce(ChunkSink) -> F + Send + 'static,
         F: Future<Output = Result<(), ApiError>> + Send + 'static,
     {
         let (frames, received) = mpsc::channel(16);
         let request_id = self.request_id;
-        let chunks = Chunks {
+        let chunks = ChunkSink {
             frames: frames.clone(),
             head,
             include_usage: self.include_usage,
             shows_status: self.shows_status,
-            has_spoken: false,
+            has_content: false,
             length: 0,
             status: None,
         };
         let work = async move {
-            chunks.send(&Chunk::role(&chunks.head, chunks.include_usage)).await;
+            chunks.send(&ChatCompletionChunk::role(&chunks.head, chunks.include_usage)).await;
             let failed = match AssertUnwindSafe(work(chunks)).catch_unwind().await {
                 Ok(Ok(())) => None,
                 Ok(Err(error)) => Some(error),
@@ -115,50 +119,50 @@ impl Writer {
 }
 
 /// Writes the chunks of one answer.
-struct Chunks {
+struct ChunkSink {
     frames: mpsc::Sender<SseEvent>,
-    head: Head,
+    head: CompletionMeta,
     include_usage: bool,
     shows_status: bool,
-    has_spoken: bool,
+    has_content: bool,
     length: usize,
     status: Option<String>,
 }
 
-impl Chunks {
-    async fn send(&self, chunk: &Chunk<'_>) {
+impl ChunkSink {
+    async fn send(&self, chunk: &ChatCompletionChunk<'_>) {
         // The receiver is gone only when the client is, and then this work is dropped as well.
         let _ = self.frames.send(sse::data(chunk)).await;
     }
 
     /// Passes on what the model said.
-    async fn pass(&mut self, delta: Map<String, Value>, logprobs: Value) {
+    async fn forward(&mut self, delta: Map<String, Value>, logprobs: Value) {
         self.length += delta.get("content").and_then(Value::as_str).map_or(4, str::len);
-        self.send(&Chunk::of_model(&self.head, self.include_usage, delta, logprobs)).await;
+        self.send(&ChatCompletionChunk::forwarded(&self.head, self.include_usage, delta, logprobs)).await;
     }
 
-    async fn finish(&mut self, ending: Ending) {
-        let usage = Usage::counted(ending.usage.as_ref(), self.head.prompt_tokens, self.length);
-        self.send(&Chunk::stop(&self.head, self.include_usage, ending)).await;
+    async fn finish(&mut self, ending: Completion) {
+        let usage = UsageObject::counted(ending.usage.as_ref(), self.head.prompt_tokens, self.length);
+        self.send(&ChatCompletionChunk::stop(&self.head, self.include_usage, ending)).await;
         if self.include_usage {
-            self.send(&Chunk::usage(&self.head, usage)).await;
+            self.send(&ChatCompletionChunk::usage(&self.head, usage)).await;
         }
     }
 }
 
-impl Listener for Chunks {
-    fn is_live(&self) -> bool {
+impl AnswerSink for ChunkSink {
+    fn is_streaming(&self) -> bool {
         true
     }
 
-    fn has_heard(&self) -> bool {
-        self.has_spoken
+    fn has_content(&self) -> bool {
+        self.has_content
     }
 
-    async fn say(&mut self, text: String) {
-        self.has_spoken = true;
+    async fn write(&mut self, text: String) {
+        self.has_content = true;
         self.length += text.len();
-        self.send(&Chunk::content(&self.head, self.include_usage, text)).await;
+        self.send(&ChatCompletionChunk::content(&self.head, self.include_usage, text)).await;
     }
 
     async fn status(&mut self, description: Option<&str>) {
@@ -170,7 +174,7 @@ impl Listener for Chunks {
             (Some(text), _) => (text.to_owned(), false),
             (None, before) => (before.unwrap_or_default(), true),
         };
-        self.send(&Chunk::status(&self.head, self.include_usage, text, is_done)).await;
+        self.send(&ChatCompletionChunk::status(&self.head, self.include_usage, text, is_done)).await;
     }
 }
 
@@ -182,7 +186,7 @@ mod tests {
 
     use super::*;
 
-    async fn last_frame<F>(work: impl FnOnce(Chunks) -> F + Send + 'static) -> Value
+    async fn last_frame<F>(work: impl FnOnce(ChunkSink) -> F + Send + 'static) -> Value
     where
         F: Future<Output = Result<(), ApiError>> + Send + 'static,
     {
@@ -190,10 +194,10 @@ mod tests {
         let chat = ChatRequest::read(body.as_object().unwrap()).unwrap();
         let streams = Streams::new(NonZeroU32::MIN);
         let request_id = RequestId::of(&HeaderMap::new());
-        let writer = Writer::open(&streams, &chat, &HeaderMap::new(), request_id).unwrap();
-        let head = Head { id: "chatcmpl-1".to_owned(), created: 1, model: "m".to_owned(), prompt_tokens: 1 };
+        let writer = StreamResponder::open(&streams, &chat, &HeaderMap::new(), request_id).unwrap();
+        let head = CompletionMeta { id: "chatcmpl-1".to_owned(), created: 1, model: "m".to_owned(), prompt_tokens: 1 };
 
-        let response = writer.write(head, work);
+        let response = writer.stream_response(head, work);
 
         let bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
         let text = String::from_utf8(bytes.to_vec()).unwrap();

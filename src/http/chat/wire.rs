@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::conversation::Ending;
+use crate::conversation::Completion;
 use crate::event::OperationState;
 use crate::http::deployments::DeploymentObject;
 use crate::id::OperationId;
@@ -17,7 +17,7 @@ const STOP: &str = "stop";
 
 /// What every answer has in common, whole or in chunks.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Head {
+pub struct CompletionMeta {
     /// Starts with `chatcmpl-`.
     pub id: String,
     /// Seconds since 1970.
@@ -57,7 +57,7 @@ pub struct ChatCompletion {
     created: i64,
     model: String,
     choices: [Choice; 1],
-    usage: Usage,
+    usage: UsageObject,
     #[schema(value_type = String)]
     system_fingerprint: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -69,9 +69,9 @@ pub struct ChatCompletion {
 impl ChatCompletion {
     /// The answer that says this and ended so.
     #[must_use]
-    pub fn new(head: &Head, content: String, ending: Ending) -> Self {
-        let usage = Usage::counted(ending.usage.as_ref(), head.prompt_tokens, content.len());
-        let message = Message::Ours(Answer { role: "assistant", content, refusal: None });
+    pub fn new(head: &CompletionMeta, content: String, ending: Completion) -> Self {
+        let usage = UsageObject::counted(ending.usage.as_ref(), head.prompt_tokens, content.len());
+        let message = CompletionMessage::Own(AssistantMessage { role: "assistant", content, refusal: None });
         let finish_reason = ending.finish_reason.unwrap_or_else(|| STOP.to_owned());
         Self {
             operation: ending.operation.map(|(id, state)| OperationLink::new(id, state)),
@@ -82,19 +82,25 @@ impl ChatCompletion {
 
     /// The answer of the model, as it gave it.
     #[must_use]
-    pub fn of_model(
-        head: &Head,
+    pub fn forwarded(
+        head: &CompletionMeta,
         message: Map<String, Value>,
         finish_reason: String,
         logprobs: Value,
         usage: Option<&llm::Usage>,
     ) -> Self {
         let length = message.get("content").and_then(Value::as_str).map_or(4, str::len);
-        let usage = Usage::counted(usage, head.prompt_tokens, length);
-        Self::of_message(head, Message::OfModel(message), finish_reason, logprobs, usage)
+        let usage = UsageObject::counted(usage, head.prompt_tokens, length);
+        Self::of_message(head, CompletionMessage::Forwarded(message), finish_reason, logprobs, usage)
     }
 
-    fn of_message(head: &Head, message: Message, finish_reason: String, logprobs: Value, usage: Usage) -> Self {
+    fn of_message(
+        head: &CompletionMeta,
+        message: CompletionMessage,
+        finish_reason: String,
+        logprobs: Value,
+        usage: UsageObject,
+    ) -> Self {
         Self {
             id: head.id.clone(),
             object: "chat.completion",
@@ -113,8 +119,8 @@ impl ChatCompletion {
     pub fn into_text(self) -> Option<String> {
         let [Choice { message, .. }] = self.choices;
         match message {
-            Message::Ours(answer) => Some(answer.content),
-            Message::OfModel(message) => message.get("content").and_then(Value::as_str).map(str::to_owned),
+            CompletionMessage::Own(answer) => Some(answer.content),
+            CompletionMessage::Forwarded(message) => message.get("content").and_then(Value::as_str).map(str::to_owned),
         }
     }
 }
@@ -122,8 +128,8 @@ impl ChatCompletion {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 struct Choice {
     index: u32,
-    #[schema(value_type = Answer)]
-    message: Message,
+    #[schema(value_type = AssistantMessage)]
+    message: CompletionMessage,
     #[schema(value_type = Option<Object>)]
     logprobs: Value,
     finish_reason: String,
@@ -131,13 +137,13 @@ struct Choice {
 
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
-enum Message {
-    Ours(Answer),
-    OfModel(Map<String, Value>),
+enum CompletionMessage {
+    Own(AssistantMessage),
+    Forwarded(Map<String, Value>),
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-struct Answer {
+struct AssistantMessage {
     #[schema(value_type = String)]
     role: &'static str,
     content: String,
@@ -147,7 +153,7 @@ struct Answer {
 
 /// Tokens: as the model counts them, else an estimate.
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
-pub struct Usage {
+pub struct UsageObject {
     prompt_tokens: u64,
     completion_tokens: u64,
     total_tokens: u64,
@@ -156,7 +162,7 @@ pub struct Usage {
     details: Map<String, Value>,
 }
 
-impl Usage {
+impl UsageObject {
     /// What the model counted, else an estimate from the tokens of a conversation and the bytes of its answer.
     #[must_use]
     pub fn counted(usage: Option<&llm::Usage>, prompt_tokens: u64, length: usize) -> Self {
@@ -176,13 +182,13 @@ impl Usage {
 
 /// One chunk of a streamed answer.
 #[derive(Debug, Serialize)]
-pub struct Chunk<'a> {
+pub struct ChatCompletionChunk<'a> {
     id: &'a str,
     object: &'static str,
     created: i64,
     model: &'a str,
     system_fingerprint: &'static str,
-    choices: Vec<Delta>,
+    choices: Vec<ChunkChoice>,
     #[serde(skip_serializing_if = "UsageField::is_absent")]
     usage: UsageField,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -190,7 +196,7 @@ pub struct Chunk<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     deployment: Option<DeploymentObject>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    event: Option<PageEvent>,
+    event: Option<StatusEvent>,
 }
 
 /// Absent, null, or there: SDKs tell these apart.
@@ -199,7 +205,7 @@ pub struct Chunk<'a> {
 enum UsageField {
     Absent,
     Null,
-    There(Usage),
+    Present(UsageObject),
 }
 
 impl UsageField {
@@ -210,38 +216,38 @@ impl UsageField {
 
 #[derive(Debug, Serialize)]
 #[expect(clippy::struct_field_names, reason = "the names are OpenAI's")]
-struct Delta {
+struct ChunkChoice {
     index: u32,
-    delta: DeltaContent,
+    delta: Delta,
     logprobs: Value,
     finish_reason: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
-enum DeltaContent {
+enum Delta {
     Role { role: &'static str, content: &'static str },
     Content { content: String },
-    OfModel(Map<String, Value>),
+    Forwarded(Map<String, Value>),
     Nothing {},
 }
 
 /// What Open WebUI shows above an answer while it is being made.
 #[derive(Debug, Serialize)]
-struct PageEvent {
+struct StatusEvent {
     #[serde(rename = "type")]
     kind: &'static str,
-    data: PageStatus,
+    data: StatusEventData,
 }
 
 #[derive(Debug, Serialize)]
-struct PageStatus {
+struct StatusEventData {
     description: String,
     done: bool,
 }
 
-impl<'a> Chunk<'a> {
-    fn new(head: &'a Head, include_usage: bool, delta: Option<Delta>) -> Self {
+impl<'a> ChatCompletionChunk<'a> {
+    fn new(head: &'a CompletionMeta, include_usage: bool, delta: Option<ChunkChoice>) -> Self {
         Self {
             id: &head.id,
             object: "chat.completion.chunk",
@@ -256,34 +262,43 @@ impl<'a> Chunk<'a> {
         }
     }
 
-    fn with(head: &'a Head, include_usage: bool, delta: DeltaContent) -> Self {
-        Self::new(head, include_usage, Some(Delta { index: 0, delta, logprobs: Value::Null, finish_reason: None }))
+    fn with(head: &'a CompletionMeta, include_usage: bool, delta: Delta) -> Self {
+        Self::new(
+            head,
+            include_usage,
+            Some(ChunkChoice { index: 0, delta, logprobs: Value::Null, finish_reason: None }),
+        )
     }
 
     /// The first one.
     #[must_use]
-    pub fn role(head: &'a Head, include_usage: bool) -> Self {
-        Self::with(head, include_usage, DeltaContent::Role { role: "assistant", content: "" })
+    pub fn role(head: &'a CompletionMeta, include_usage: bool) -> Self {
+        Self::with(head, include_usage, Delta::Role { role: "assistant", content: "" })
     }
 
     /// One with words.
     #[must_use]
-    pub fn content(head: &'a Head, include_usage: bool, text: String) -> Self {
-        Self::with(head, include_usage, DeltaContent::Content { content: text })
+    pub fn content(head: &'a CompletionMeta, include_usage: bool, text: String) -> Self {
+        Self::with(head, include_usage, Delta::Content { content: text })
     }
 
     /// One of the model, as it came.
     #[must_use]
-    pub fn of_model(head: &'a Head, include_usage: bool, delta: Map<String, Value>, logprobs: Value) -> Self {
-        let delta = Delta { index: 0, delta: DeltaContent::OfModel(delta), logprobs, finish_reason: None };
+    pub fn forwarded(
+        head: &'a CompletionMeta,
+        include_usage: bool,
+        delta: Map<String, Value>,
+        logprobs: Value,
+    ) -> Self {
+        let delta = ChunkChoice { index: 0, delta: Delta::Forwarded(delta), logprobs, finish_reason: None };
         Self::new(head, include_usage, Some(delta))
     }
 
     /// The one that ends the answer.
     #[must_use]
-    pub fn stop(head: &'a Head, include_usage: bool, ending: Ending) -> Self {
+    pub fn stop(head: &'a CompletionMeta, include_usage: bool, ending: Completion) -> Self {
         let finish_reason = Some(ending.finish_reason.unwrap_or_else(|| STOP.to_owned()));
-        let delta = Delta { index: 0, delta: DeltaContent::Nothing {}, logprobs: Value::Null, finish_reason };
+        let delta = ChunkChoice { index: 0, delta: Delta::Nothing {}, logprobs: Value::Null, finish_reason };
         Self {
             operation: ending.operation.map(|(id, state)| OperationLink::new(id, state)),
             deployment: ending.deployment.as_ref().map(DeploymentObject::from),
@@ -293,14 +308,14 @@ impl<'a> Chunk<'a> {
 
     /// The one with the usage.
     #[must_use]
-    pub fn usage(head: &'a Head, usage: Usage) -> Self {
-        Self { usage: UsageField::There(usage), ..Self::new(head, true, None) }
+    pub fn usage(head: &'a CompletionMeta, usage: UsageObject) -> Self {
+        Self { usage: UsageField::Present(usage), ..Self::new(head, true, None) }
     }
 
     /// One for Open WebUI's status line.
     #[must_use]
-    pub fn status(head: &'a Head, include_usage: bool, description: String, done: bool) -> Self {
-        let event = PageEvent { kind: "status", data: PageStatus { description, done } };
+    pub fn status(head: &'a CompletionMeta, include_usage: bool, description: String, done: bool) -> Self {
+        let event = StatusEvent { kind: "status", data: StatusEventData { description, done } };
         Self { event: Some(event), ..Self::new(head, include_usage, None) }
     }
 }
@@ -314,24 +329,24 @@ pub(super) fn tokens(length: usize) -> u64 {
 mod tests {
     use super::*;
 
-    fn head() -> Head {
-        Head { id: "chatcmpl-1".to_owned(), created: 1, model: "m".to_owned(), prompt_tokens: 5 }
+    fn head() -> CompletionMeta {
+        CompletionMeta { id: "chatcmpl-1".to_owned(), created: 1, model: "m".to_owned(), prompt_tokens: 5 }
     }
 
     #[test]
     fn an_answer_has_the_shape_that_sdks_expect() {
-        insta::assert_json_snapshot!(ChatCompletion::new(&head(), "hello".to_owned(), Ending::default()));
+        insta::assert_json_snapshot!(ChatCompletion::new(&head(), "hello".to_owned(), Completion::default()));
     }
 
     #[test]
     fn chunks_have_the_shape_that_sdks_expect() {
         let head = head();
         insta::assert_json_snapshot!([
-            Chunk::role(&head, true),
-            Chunk::content(&head, false, "hello".to_owned()),
-            Chunk::status(&head, false, "Building".to_owned(), false),
-            Chunk::stop(&head, true, Ending::default()),
-            Chunk::usage(&head, Usage::counted(None, 5, 5)),
+            ChatCompletionChunk::role(&head, true),
+            ChatCompletionChunk::content(&head, false, "hello".to_owned()),
+            ChatCompletionChunk::status(&head, false, "Building".to_owned(), false),
+            ChatCompletionChunk::stop(&head, true, Completion::default()),
+            ChatCompletionChunk::usage(&head, UsageObject::counted(None, 5, 5)),
         ]);
     }
 }

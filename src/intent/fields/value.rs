@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::id::{EnvironmentName, IdError, PlanHash, Port, Region};
 use crate::intent::{AwsCredentials, Confirmation, IntentError, IntentErrorCode, Limits, VersionRef};
 
-use super::{AWS_PARTS, Field, nearest, unknown};
+use super::{AWS_CREDENTIAL_FIELDS, Field, nearest, unknown};
 
 /// At most so many environment variables.
 const MAX_VARIABLES: usize = 100;
@@ -19,7 +19,7 @@ const MAX_VARIABLES_BYTES: usize = 64 * 1024;
 
 /// A present value and what is needed to judge it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Cx<'a> {
+pub(super) struct FieldContext<'a> {
     pub(super) value: &'a Value,
     pub(super) limits: &'a Limits,
     pub(super) name: &'static str,
@@ -27,14 +27,14 @@ pub(super) struct Cx<'a> {
 
 /// Says what is wrong with a value; the field is added by who knows it.
 #[derive(Debug)]
-pub(super) enum Wrong {
+pub(super) enum FieldError {
     /// The value of the field.
     Value(String),
     /// A part of an object.
-    Part(IntentError),
+    Subfield(IntentError),
 }
 
-impl Wrong {
+impl FieldError {
     /// The value of the field is wrong.
     pub(super) fn value(message: impl Into<String>) -> Self {
         Self::Value(message.into())
@@ -43,7 +43,7 @@ impl Wrong {
     /// The error for the field.
     pub(super) fn into_error(self, field: &Field) -> IntentError {
         match self {
-            Self::Part(error) => error,
+            Self::Subfield(error) => error,
             Self::Value(message) => IntentError {
                 param: Some(Cow::Borrowed(field.name)),
                 message: format!("`{}`: {message}", field.name),
@@ -53,87 +53,91 @@ impl Wrong {
     }
 
     fn part(path: &'static str, message: &str, code: IntentErrorCode) -> Self {
-        Self::Part(IntentError { param: Some(Cow::Borrowed(path)), message: format!("`{path}`: {message}"), code })
+        Self::Subfield(IntentError { param: Some(Cow::Borrowed(path)), message: format!("`{path}`: {message}"), code })
     }
 }
 
-impl<'a> Cx<'a> {
+impl<'a> FieldContext<'a> {
     /// A string with something in it.
-    fn text(&self) -> Result<&'a str, Wrong> {
+    fn text(&self) -> Result<&'a str, FieldError> {
         match self.value {
             Value::String(text) if text.is_empty() => {
-                Err(Wrong::value("the text is empty: give a value, or leave the field out"))
+                Err(FieldError::value("the text is empty: give a value, or leave the field out"))
             }
             Value::String(text) => Ok(text),
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
-                Err(Wrong::value(format!("a text is wanted, {} was given", kind(self.value))))
+                Err(FieldError::value(format!("a text is wanted, {} was given", json_type(self.value))))
             }
         }
     }
 
     /// A string that keeps the rule of a newtype.
-    pub(super) fn parse<T>(&self, parse: impl Fn(&'a str) -> Result<T, IdError>) -> Result<T, Wrong> {
+    pub(super) fn parse<T>(&self, parse: impl Fn(&'a str) -> Result<T, IdError>) -> Result<T, FieldError> {
         Ok(parse(self.text()?)?)
     }
 
     /// One of some words; a near miss is told which one was meant.
-    pub(super) fn word<T>(&self, words: &[&'static str], parse: fn(&str) -> Result<T, IdError>) -> Result<T, Wrong> {
+    pub(super) fn word<T>(
+        &self,
+        words: &[&'static str],
+        parse: fn(&str) -> Result<T, IdError>,
+    ) -> Result<T, FieldError> {
         let text = self.text()?;
         parse(text).map_err(|error| {
             let plain: String = text.to_lowercase().chars().take(64).map(|c| if c == '_' { '-' } else { c }).collect();
             let meant = words.iter().find(|word| strsim::osa_distance(&plain, word) <= 2);
             let hint = meant.map(|word| format!(", did you mean `{word}`?")).unwrap_or_default();
-            Wrong::value(format!("{error}{hint}"))
+            FieldError::value(format!("{error}{hint}"))
         })
     }
 
     /// A whole number from `min` to `max`.
-    pub(super) fn number(&self, min: u32, max: u32) -> Result<u32, Wrong> {
+    pub(super) fn number(&self, min: u32, max: u32) -> Result<u32, FieldError> {
         let number = match self.value {
-            Value::Number(number) => whole(number),
+            Value::Number(number) => integer(number),
             Value::String(text) => {
                 Some(text.trim()).filter(|it| it.bytes().all(|b| b.is_ascii_digit())).and_then(|it| it.parse().ok())
             }
             Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
         };
-        number
-            .filter(|it| (min..=max).contains(it))
-            .ok_or_else(|| Wrong::value(format!("{} is not a whole number from {min} to {max}", shown(self.value))))
+        number.filter(|it| (min..=max).contains(it)).ok_or_else(|| {
+            FieldError::value(format!("{} is not a whole number from {min} to {max}", shown(self.value)))
+        })
     }
 
     /// A TCP port.
-    pub(super) fn port(&self) -> Result<Port, Wrong> {
+    pub(super) fn port(&self) -> Result<Port, FieldError> {
         let number = self.number(1, u32::from(u16::MAX))?;
-        u16::try_from(number).ok().and_then(Port::new).ok_or_else(|| Wrong::value("not a port"))
+        u16::try_from(number).ok().and_then(Port::new).ok_or_else(|| FieldError::value("not a port"))
     }
 
     /// True or false.
-    pub(super) fn flag(&self) -> Result<bool, Wrong> {
+    pub(super) fn flag(&self) -> Result<bool, FieldError> {
         match self.value {
             Value::Bool(flag) => Some(*flag),
             Value::String(text) if text.trim().eq_ignore_ascii_case("true") => Some(true),
             Value::String(text) if text.trim().eq_ignore_ascii_case("false") => Some(false),
             Value::Null | Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => None,
         }
-        .ok_or_else(|| Wrong::value(format!("{} is not `true` or `false`", shown(self.value))))
+        .ok_or_else(|| FieldError::value(format!("{} is not `true` or `false`", shown(self.value))))
     }
 
     /// An IP address.
-    pub(super) fn address(&self) -> Result<IpAddr, Wrong> {
+    pub(super) fn address(&self) -> Result<IpAddr, FieldError> {
         let text = self.text()?;
         text.parse()
-            .map_err(|_| Wrong::value(format!("{} is not an IP address such as `203.0.113.7`", shown(self.value))))
+            .map_err(|_| FieldError::value(format!("{} is not an IP address such as `203.0.113.7`", shown(self.value))))
     }
 
     /// A version to go back to: a number, or the beginning of a commit id.
-    pub(super) fn version(&self) -> Result<VersionRef, Wrong> {
+    pub(super) fn version(&self) -> Result<VersionRef, FieldError> {
         let version = match self.value {
-            Value::Number(number) => whole(number).filter(|it| *it > 0).map(VersionRef::Revision),
+            Value::Number(number) => integer(number).filter(|it| *it > 0).map(VersionRef::Revision),
             Value::String(text) => VersionRef::parse(text),
             Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
         };
         version.ok_or_else(|| {
-            Wrong::value(format!(
+            FieldError::value(format!(
                 "{} is neither a revision number from 1 nor 7 to 64 hexadecimal digits of a commit id",
                 shown(self.value)
             ))
@@ -141,33 +145,33 @@ impl<'a> Cx<'a> {
     }
 
     /// True, false, or the hash of a plan.
-    pub(super) fn confirmation(&self) -> Result<Option<Confirmation>, Wrong> {
+    pub(super) fn confirmation(&self) -> Result<Option<Confirmation>, FieldError> {
         let hash = self.value.as_str().and_then(|text| PlanHash::parse(text.trim()).ok());
         if let Some(hash) = hash {
             return Ok(Some(Confirmation::OfPlan(hash)));
         }
-        let flag = self
-            .flag()
-            .map_err(|_| Wrong::value(format!("{} is not `true`, `false` or {}", shown(self.value), PlanHash::RULE)))?;
+        let flag = self.flag().map_err(|_| {
+            FieldError::value(format!("{} is not `true`, `false` or {}", shown(self.value), PlanHash::RULE))
+        })?;
         Ok(flag.then_some(Confirmation::Given))
     }
 
     /// A text that no message may repeat.
-    pub(super) fn secret(&self, longest: usize) -> Result<SecretString, Wrong> {
+    pub(super) fn secret(&self, longest: usize) -> Result<SecretString, FieldError> {
         let text = self.text()?;
-        secret(text, longest).ok_or_else(|| Wrong::value(secret_rule(longest)))
+        secret(text, longest).ok_or_else(|| FieldError::value(secret_rule(longest)))
     }
 
     /// An object of variables. A null is refused: it could mean "remove it" or "leave it empty".
-    pub(super) fn environment(&self) -> Result<BTreeMap<EnvironmentName, SecretString>, Wrong> {
+    pub(super) fn environment(&self) -> Result<BTreeMap<EnvironmentName, SecretString>, FieldError> {
         let Value::Object(object) = self.value else {
-            return Err(Wrong::value(format!(
+            return Err(FieldError::value(format!(
                 "an object of variable names to values is wanted, {} was given",
-                kind(self.value)
+                json_type(self.value)
             )));
         };
         if object.len() > MAX_VARIABLES {
-            return Err(Wrong::value(format!("{} variables are more than {MAX_VARIABLES}", object.len())));
+            return Err(FieldError::value(format!("{} variables are more than {MAX_VARIABLES}", object.len())));
         }
         let mut size = 0;
         let mut variables = BTreeMap::new();
@@ -178,37 +182,37 @@ impl<'a> Cx<'a> {
                 Value::Number(number) => number.to_string(),
                 Value::Bool(flag) => flag.to_string(),
                 Value::Null | Value::Array(_) | Value::Object(_) => {
-                    return Err(Wrong::value(format!(
+                    return Err(FieldError::value(format!(
                         "the value of `{name}` is {}, a string, a number, true or false is wanted",
-                        kind(value)
+                        json_type(value)
                     )));
                 }
             };
             if text.contains('\0') {
-                return Err(Wrong::value(format!("the value of `{name}` holds a zero byte")));
+                return Err(FieldError::value(format!("the value of `{name}` holds a zero byte")));
             }
             size += name.as_str().len() + text.len();
             variables.insert(name, SecretString::from(text));
         }
         if size > MAX_VARIABLES_BYTES {
-            return Err(Wrong::value(format!("{size} bytes of variables are more than {MAX_VARIABLES_BYTES}")));
+            return Err(FieldError::value(format!("{size} bytes of variables are more than {MAX_VARIABLES_BYTES}")));
         }
         Ok(variables)
     }
 
     /// AWS credentials, field by field.
-    pub(super) fn aws_credentials(&self) -> Result<AwsCredentials, Wrong> {
+    pub(super) fn aws_credentials(&self) -> Result<AwsCredentials, FieldError> {
         let Value::Object(object) = self.value else {
-            return Err(Wrong::value(format!("an object is wanted, {} was given", kind(self.value))));
+            return Err(FieldError::value(format!("an object is wanted, {} was given", json_type(self.value))));
         };
         let part = |index: usize| {
-            let part = &AWS_PARTS[index];
+            let part = &AWS_CREDENTIAL_FIELDS[index];
             match object.get(part.name) {
                 None | Some(Value::Null) => Ok(None),
                 Some(Value::String(text)) => Ok(Some(text.as_str()).filter(|text| !text.is_empty())),
                 Some(other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_))) => {
-                    let message = format!("a text is wanted, {} was given", kind(other));
-                    Err(Wrong::part(part.path, &message, IntentErrorCode::InvalidValue))
+                    let message = format!("a text is wanted, {} was given", json_type(other));
+                    Err(FieldError::part(part.path, &message, IntentErrorCode::InvalidValue))
                 }
             }
         };
@@ -216,7 +220,11 @@ impl<'a> Cx<'a> {
             let text: Option<&str> = part(index)?;
             text.map(|text| {
                 secret(text, longest).ok_or_else(|| {
-                    Wrong::part(AWS_PARTS[index].path, &secret_rule(longest), IntentErrorCode::InvalidValue)
+                    FieldError::part(
+                        AWS_CREDENTIAL_FIELDS[index].path,
+                        &secret_rule(longest),
+                        IntentErrorCode::InvalidValue,
+                    )
                 })
             })
             .transpose()
@@ -224,18 +232,20 @@ impl<'a> Cx<'a> {
         let (access_key_id, secret_access_key, session_token) = (hidden(0, 128)?, hidden(1, 256)?, hidden(2, 8192)?);
         let region = part(3)?
             .map(|text| {
-                Region::parse(text)
-                    .map_err(|error| Wrong::part(AWS_PARTS[3].path, &error.to_string(), IntentErrorCode::InvalidValue))
+                Region::parse(text).map_err(|error| {
+                    FieldError::part(AWS_CREDENTIAL_FIELDS[3].path, &error.to_string(), IntentErrorCode::InvalidValue)
+                })
             })
             .transpose()?;
-        let names = AWS_PARTS.iter().map(|part| part.name);
+        let names = AWS_CREDENTIAL_FIELDS.iter().map(|part| part.name);
         for name in object.keys() {
             if let Some(meant) = nearest(name, names.clone()) {
-                return Err(Wrong::Part(unknown(format!("{}.{name}", self.name), meant)));
+                return Err(FieldError::Subfield(unknown(format!("{}.{name}", self.name), meant)));
             }
         }
-        let absent =
-            |index: usize| Wrong::part(AWS_PARTS[index].path, "is missing", IntentErrorCode::MissingRequiredParameter);
+        let absent = |index: usize| {
+            FieldError::part(AWS_CREDENTIAL_FIELDS[index].path, "is missing", IntentErrorCode::MissingRequiredParameter)
+        };
         Ok(AwsCredentials {
             access_key_id: access_key_id.ok_or_else(|| absent(0))?,
             secret_access_key: secret_access_key.ok_or_else(|| absent(1))?,
@@ -262,7 +272,7 @@ impl VersionRef {
 }
 
 /// A JSON number without a fraction; `3.0` is one, as some clients print it.
-fn whole(number: &serde_json::Number) -> Option<u32> {
+fn integer(number: &serde_json::Number) -> Option<u32> {
     let text = number.to_string();
     text.strip_suffix(".0").unwrap_or(&text).parse().ok()
 }
@@ -278,7 +288,7 @@ fn secret_rule(longest: usize) -> String {
 }
 
 /// What a value is, for a message that must not repeat it.
-fn kind(value: &Value) -> &'static str {
+fn json_type(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",
@@ -297,6 +307,6 @@ fn shown(value: &Value) -> String {
             let text: String = text.chars().take(80).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
             format!("`{text}`")
         }
-        Value::Null | Value::Array(_) | Value::Object(_) => kind(value).to_owned(),
+        Value::Null | Value::Array(_) | Value::Object(_) => json_type(value).to_owned(),
     }
 }

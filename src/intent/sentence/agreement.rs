@@ -32,7 +32,7 @@ pub enum Agreement {
 #[must_use]
 pub fn agreement(text: &str) -> Agreement {
     let is = |word: &String, list: &[&str]| list.contains(&word.as_str());
-    let words = sentences(text).into_iter().flat_map(|it| it.words).map(|it| it.low);
+    let words = sentences(text).into_iter().flat_map(|it| it.words).map(|it| it.lower);
     let words: Vec<String> = words.skip_while(|it| is(it, BEFORE_YES)).collect();
     let Some(first) = words.first() else { return Agreement::Other };
     let goes_ahead = words.starts_with(&["go".to_owned(), "ahead".to_owned()]) || words == ["do", "it"];

@@ -14,7 +14,7 @@ fn reading(messages: &[&str]) -> Reading {
             [Turn { role: Role::User, text }, Turn { role: Role::Assistant, text: "take everything down" }]
         })
         .collect();
-    read(&turns[..turns.len().saturating_sub(1)], &Facts::default(), &LIMITS)
+    read(&turns[..turns.len().saturating_sub(1)], &PartialRequest::default(), &LIMITS)
 }
 
 /// A reading as one short line: only what is set.
@@ -519,12 +519,12 @@ fn nothing_that_the_assistant_or_a_tool_says_is_read() {
         Turn { role: Role::Tool, text: "local" },
     ];
 
-    assert_eq!(line(&read(&turns, &Facts::default(), &LIMITS)), "ask deploy: deployment_mode");
+    assert_eq!(line(&read(&turns, &PartialRequest::default(), &LIMITS)), "ask deploy: deployment_mode");
 }
 
 #[test]
 fn fields_complete_a_sentence_and_never_overrule_it_in_silence() {
-    let facts = Facts { mode: crate::id::Mode::parse("local").ok(), ..Facts::default() };
+    let facts = PartialRequest { mode: crate::id::Mode::parse("local").ok(), ..PartialRequest::default() };
     let read_with = |text: &str| line(&read(&[Turn { role: Role::User, text }], &facts, &LIMITS));
 
     assert_eq!(read_with("deploy https://github.com/a/b"), "deploy mode=local repository=https://github.com/a/b");

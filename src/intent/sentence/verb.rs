@@ -2,7 +2,7 @@
 
 use crate::id::Action;
 
-use super::phrase::REPLICAS;
+use super::vocabulary::REPLICAS;
 
 /// A verb, and the action that it stands for.
 #[derive(Debug, Clone, Copy)]
@@ -12,19 +12,19 @@ pub(super) struct Verb {
     pub particle: Option<&'static [&'static str]>,
     pub action: Action,
     /// It only counts when a repository is named, or `it` stands for one.
-    pub weak: bool,
+    pub needs_object: bool,
 }
 
 const fn verb(words: &'static str, action: Action) -> Verb {
-    Verb { words, particle: None, action, weak: false }
+    Verb { words, particle: None, action, needs_object: false }
 }
 
 const fn weak(words: &'static str, action: Action) -> Verb {
-    Verb { words, particle: None, action, weak: true }
+    Verb { words, particle: None, action, needs_object: true }
 }
 
 const fn split(words: &'static str, particle: &'static [&'static str], action: Action) -> Verb {
-    Verb { words, particle: Some(particle), action, weak: false }
+    Verb { words, particle: Some(particle), action, needs_object: false }
 }
 
 const DOWN: &[&str] = &["down"];

@@ -13,11 +13,11 @@ pub(super) struct Word {
     /// As it was written, without punctuation around it.
     pub text: String,
     /// In lower case.
-    pub low: String,
+    pub lower: String,
     /// It stood in quotes or in a code span: a value, never a verb.
     pub quoted: bool,
     /// A comma, colon or dash follows, so that a new clause may begin.
-    pub pause: bool,
+    pub ends_clause: bool,
 }
 
 /// Words up to a full stop, a question mark or the end of a line.
@@ -37,13 +37,13 @@ pub(super) fn sentences(text: &str) -> Vec<Sentence> {
     let mut left = MAX_WORDS;
     for line in without_blocks(text).into_iter().filter(|line| !line.trim_start().starts_with('>')) {
         let mut sentence = Sentence::default();
-        for (raw, quoted) in marked(&line.replace("](", " ")) {
+        for (raw, quoted) in mark_quoted(&line.replace("](", " ")) {
             let Some((word, end)) = word(&raw, quoted) else { continue };
             if left == 0 {
                 break;
             }
             left -= 1;
-            sentence.words.extend(in_halves(word));
+            sentence.words.extend(split_assignment(word));
             sentence.question |= end == End::Question;
             if matches!(end, End::Stop | End::Question) {
                 found.push(std::mem::take(&mut sentence));
@@ -93,7 +93,7 @@ fn without_blocks(text: &str) -> Vec<&str> {
 }
 
 /// The raw words of a line and whether each is quoted; a quotation of several words becomes one that means nothing.
-fn marked(line: &str) -> Vec<(String, bool)> {
+fn mark_quoted(line: &str) -> Vec<(String, bool)> {
     let raw: Vec<&str> = line.split_whitespace().collect();
     let mut marked = Vec::new();
     let mut index = 0;
@@ -162,20 +162,25 @@ fn word(raw: &str, quoted: bool) -> Option<(Word, End)> {
         "-f" => "follow",
         _ => text.strip_prefix("--").unwrap_or(text),
     };
-    let low = text.to_lowercase();
-    Some((Word { text: text.to_owned(), low, quoted, pause: end == End::Clause }, end))
+    let lower = text.to_lowercase();
+    Some((Word { text: text.to_owned(), lower, quoted, ends_clause: end == End::Clause }, end))
 }
 
 /// `namespace=demo` and `namespace:demo` are two words; an address or a variable (`NAME=value`) is one.
-fn in_halves(word: Word) -> Vec<Word> {
+fn split_assignment(word: Word) -> Vec<Word> {
     let key = |key: &str| key.len() > 1 && key.chars().all(|c| c.is_ascii_lowercase() || c == '_' || c == '-');
     let halves = match word.text.split_once(['=', ':']) {
         Some((left, right)) if key(left) && !right.is_empty() && !right.starts_with("//") => Some((left, right)),
         _ => None,
     };
-    let half = |text: &str, pause| Word { text: text.to_owned(), low: text.to_lowercase(), quoted: word.quoted, pause };
+    let half = |text: &str, ends_clause| Word {
+        text: text.to_owned(),
+        lower: text.to_lowercase(),
+        quoted: word.quoted,
+        ends_clause,
+    };
     match halves {
-        Some((left, right)) => vec![half(left, false), Word { quoted: true, ..half(right, word.pause) }],
+        Some((left, right)) => vec![half(left, false), Word { quoted: true, ..half(right, word.ends_clause) }],
         None => vec![word],
     }
 }
@@ -185,7 +190,7 @@ mod tests {
     use super::*;
 
     fn lows(text: &str) -> Vec<Vec<String>> {
-        sentences(text).into_iter().map(|it| it.words.into_iter().map(|word| word.low).collect()).collect()
+        sentences(text).into_iter().map(|it| it.words.into_iter().map(|word| word.lower).collect()).collect()
     }
 
     #[test]
@@ -205,7 +210,7 @@ mod tests {
             found[0].words.iter().map(|it| it.quoted).collect::<Vec<_>>(),
             [false, true, false, false, false, false]
         );
-        assert_eq!(found[0].words[4].low, "don't");
+        assert_eq!(found[0].words[4].lower, "don't");
     }
 
     #[test]

@@ -32,7 +32,7 @@ async fn a_yes_to_what_has_changed_since_is_asked_again() {
     let world = World::start().await;
     world.deployed().await;
     let asked = world.chat(&talk(&["scale notes to 0"])).await;
-    world.chat(&with(world.ask("scale"), "scale_replicas", 2)).await;
+    world.chat(&with(world.request_for("scale"), "scale_replicas", 2)).await;
 
     let again = world.chat(&talk(&["scale notes to 0", asked.text(), "yes"])).await;
     let done = world.chat(&talk(&["scale notes to 0", again.text(), "yes please"])).await;
@@ -73,13 +73,13 @@ async fn a_plan_that_was_only_shown_is_carried_out_on_yes() {
 async fn explicit_fields_need_no_yes_but_can_name_the_plan() {
     let world = World::start().await;
     world.deployed().await;
-    let shown = world.chat(&with(world.ask("decommission"), "dry_run", true)).await;
+    let shown = world.chat(&with(world.request_for("decommission"), "dry_run", true)).await;
     let hash = shown.text().rsplit_once("(plan `").unwrap().1.split_once('`').unwrap().0.to_owned();
-    world.chat(&with(world.ask("scale"), "scale_replicas", 2)).await;
+    world.chat(&with(world.request_for("scale"), "scale_replicas", 2)).await;
 
-    let stale = world.chat(&with(world.ask("decommission"), "confirm", hash)).await;
-    let wrong = world.chat(&with(world.ask("decommission"), "confirm", "perhaps")).await;
-    let done = world.chat(&world.ask("decommission")).await;
+    let stale = world.chat(&with(world.request_for("decommission"), "confirm", hash)).await;
+    let wrong = world.chat(&with(world.request_for("decommission"), "confirm", "perhaps")).await;
+    let done = world.chat(&world.request_for("decommission")).await;
 
     assert_eq!((stale.status, &stale.body["error"]["param"]), (409, &json!("confirm")));
     assert_eq!((wrong.status, &wrong.body["error"]["param"]), (400, &json!("confirm")));
@@ -164,7 +164,7 @@ async fn thanks_for_a_plan_that_was_only_shown_carries_nothing_out() {
 async fn what_costs_money_is_asked_back_with_its_price_and_the_yes_counts_although_names_are_new_each_time() {
     let world = World::start().await;
     let sentence = format!("deploy {} to cloud-local in namespace team", world.repository("notes"));
-    let mut fields = world.ask_cloud("deploy");
+    let mut fields = world.cloud_local_request("deploy");
     for name in ["action", "messages", "deployment_mode", "github_repo_url", "target_namespace", "instance_id"] {
         fields.as_object_mut().unwrap().remove(name);
     }

@@ -37,7 +37,7 @@ async fn what_an_earlier_answer_quoted_is_not_shown_to_a_model_that_may_act() {
     world.kube.print(ORDER);
     azure.will([call("logs", json!({"instance_name": "notes"})), say(ORDER), say("Hello.")]);
     let quoting = world.chat(&talk(&["what does notes say?"])).await;
-    let built_in = world.chat(&world.ask("logs")).await;
+    let built_in = world.chat(&world.request_for("logs")).await;
 
     world.chat(&talk(&["what does notes say?", quoting.text(), "and?", built_in.text(), "thanks"])).await;
 

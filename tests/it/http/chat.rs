@@ -3,11 +3,11 @@
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use super::world::{World, content, deploy, say, with};
+use super::fixture::{Fixture, content, deploy, say, with};
 
 #[tokio::test]
 async fn help_needs_no_work() {
-    let server = World::new().start().await;
+    let server = Fixture::new().start().await;
 
     let answer = server.answer(&say("what can you do?")).await;
 
@@ -22,7 +22,7 @@ async fn help_needs_no_work() {
 
 #[tokio::test]
 async fn a_deploy_that_fails_is_an_answer() {
-    let server = World::new().start().await;
+    let server = Fixture::new().start().await;
 
     let answer = server.answer(&deploy("notes")).await;
 
@@ -37,7 +37,7 @@ async fn a_deploy_that_fails_is_an_answer() {
 
 #[tokio::test]
 async fn the_same_request_sent_many_times_gets_one_operation_and_equal_answers() {
-    let server = World::new().start().await;
+    let server = Fixture::new().start().await;
 
     let request = || async {
         let request = server.post_chat(&deploy("notes")).header("idempotency-key", "k-1");
@@ -51,7 +51,7 @@ async fn the_same_request_sent_many_times_gets_one_operation_and_equal_answers()
 
 #[tokio::test]
 async fn a_key_that_comes_with_another_request_is_422() {
-    let server = World::new().start().await;
+    let server = Fixture::new().start().await;
     let send = async |body: &Value| {
         server.post_chat(body).header("idempotency-key", "k-1").send().await.unwrap().status().as_u16()
     };
@@ -64,7 +64,7 @@ async fn a_key_that_comes_with_another_request_is_422() {
 
 #[tokio::test]
 async fn a_deploy_that_takes_long_is_answered_with_how_to_follow_it() {
-    let server = World::endless().setting("ANSWER_WITHIN_S", "1").start().await;
+    let server = Fixture::endless().setting("ANSWER_WITHIN_S", "1").start().await;
 
     let answer = server.answer(&deploy("notes")).await;
 
@@ -74,7 +74,7 @@ async fn a_deploy_that_takes_long_is_answered_with_how_to_follow_it() {
 
 #[tokio::test]
 async fn a_dry_run_shows_the_plan_and_does_nothing() {
-    let server = World::new().start().await;
+    let server = Fixture::new().start().await;
 
     let answer = server.answer(&with(deploy("notes"), "dry_run", json!("true"))).await;
 
@@ -84,7 +84,7 @@ async fn a_dry_run_shows_the_plan_and_does_nothing() {
 
 #[tokio::test]
 async fn nothing_deployed_is_an_answer() {
-    let server = World::new().start().await;
+    let server = Fixture::new().start().await;
 
     let answer = server.answer(&say("what is running?")).await;
 
@@ -93,7 +93,7 @@ async fn nothing_deployed_is_an_answer() {
 
 #[tokio::test]
 async fn a_sentence_that_leaves_something_out_is_asked_back() {
-    let server = World::new().start().await;
+    let server = Fixture::new().start().await;
 
     let answer = server.answer(&say("deploy my application to local")).await;
 
@@ -103,7 +103,7 @@ async fn a_sentence_that_leaves_something_out_is_asked_back() {
 
 #[tokio::test]
 async fn a_chat_page_that_asks_for_a_title_deploys_nothing() {
-    let server = World::new().start().await;
+    let server = Fixture::new().start().await;
     let prompt = "### Task:\nGenerate a title.\n### Output:\n{ \"title\": \"...\" }\n<chat_history>\nUSER: deploy it\n</chat_history>";
     let body = with(deploy("notes"), "messages", json!([{"role": "user", "content": prompt}]));
 

@@ -4,7 +4,7 @@ use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 
-use super::world::{World, deploy, say, with};
+use super::fixture::{Fixture, deploy, say, with};
 
 /// Status, code and parameter of an error.
 async fn error(response: Response) -> (u16, String, Value) {
@@ -23,7 +23,7 @@ fn expected(status: u16, code: &str, param: impl Into<Value>) -> (u16, String, V
 
 #[tokio::test]
 async fn a_body_that_is_not_json_is_400_and_one_of_the_wrong_kind_is_422() {
-    let server = World::new().start().await;
+    let server = Fixture::new().start().await;
     let post = async |body: &'static str| {
         let request = server.request(Method::POST, "/v1/chat/completions").header(CONTENT_TYPE, "application/json");
         error(request.body(body).send().await.unwrap()).await
@@ -37,7 +37,7 @@ async fn a_body_that_is_not_json_is_400_and_one_of_the_wrong_kind_is_422() {
 
 #[tokio::test]
 async fn a_body_of_another_media_type_is_415() {
-    let server = World::new().start().await;
+    let server = Fixture::new().start().await;
 
     let response = server.request(Method::POST, "/v1/chat/completions").body("deploy").send().await.unwrap();
 
@@ -46,7 +46,7 @@ async fn a_body_of_another_media_type_is_415() {
 
 #[tokio::test]
 async fn an_unknown_model_is_404_everywhere() {
-    let server = World::new().start().await;
+    let server = Fixture::new().start().await;
 
     let in_chat = server.chat(&with(say("help"), "model", json!("gpt-4o"))).await;
     let in_list = server.get("/v1/models/gpt-4o").await;
@@ -57,7 +57,7 @@ async fn an_unknown_model_is_404_everywhere() {
 
 #[tokio::test]
 async fn an_unknown_route_or_method_is_an_error_object() {
-    let server = World::new().start().await;
+    let server = Fixture::new().start().await;
 
     let route = server.get("/v1/embeddings").await;
     let method = server.request(Method::DELETE, "/v1/models").send().await.unwrap();
@@ -68,7 +68,7 @@ async fn an_unknown_route_or_method_is_an_error_object() {
 
 #[tokio::test]
 async fn a_wrong_field_of_ours_is_named() {
-    let server = World::new().start().await;
+    let server = Fixture::new().start().await;
 
     let wrong = server.chat(&with(deploy("notes"), "scale_replicas", json!(-1))).await;
     let near_miss = server.chat(&with(deploy("notes"), "deployment_mod", json!("local"))).await;
@@ -81,7 +81,7 @@ async fn a_wrong_field_of_ours_is_named() {
 
 #[tokio::test]
 async fn missing_fields_are_named_all_at_once() {
-    let server = World::new().start().await;
+    let server = Fixture::new().start().await;
 
     let response = server.chat(&with(say("go"), "action", json!("deploy"))).await;
 
@@ -93,7 +93,7 @@ async fn missing_fields_are_named_all_at_once() {
 
 #[tokio::test]
 async fn a_busy_deployment_is_409_and_names_the_operation() {
-    let server = World::endless().setting("ANSWER_WITHIN_S", "1").start().await;
+    let server = Fixture::endless().setting("ANSWER_WITHIN_S", "1").start().await;
     let first = server.answer(&deploy("notes")).await;
 
     let response = server.chat(&with(deploy("notes"), "scale_replicas", json!(2))).await;
@@ -106,7 +106,7 @@ async fn a_busy_deployment_is_409_and_names_the_operation() {
 
 #[tokio::test]
 async fn a_sane_id_of_the_client_comes_back() {
-    let server = World::new().start().await;
+    let server = Fixture::new().start().await;
 
     let response = server.request(Method::GET, "/health").header("x-request-id", "mine-1").send().await.unwrap();
 
@@ -115,7 +115,7 @@ async fn a_sane_id_of_the_client_comes_back() {
 
 #[tokio::test]
 async fn what_is_not_there_is_404() {
-    let server = World::new().start().await;
+    let server = Fixture::new().start().await;
 
     assert_eq!(
         error(server.get("/v1/deployments/nothing").await).await,
@@ -129,7 +129,7 @@ async fn what_is_not_there_is_404() {
 
 #[tokio::test]
 async fn a_key_is_needed_when_the_server_has_keys() {
-    let server = World::new().setting("API_KEYS", "a-key-that-is-long-enough").start().await;
+    let server = Fixture::new().setting("API_KEYS", "a-key-that-is-long-enough").start().await;
 
     let without = server.chat(&say("help")).await;
     let wrong = server.post_chat(&say("help")).bearer_auth("another").send().await.unwrap();
@@ -143,7 +143,7 @@ async fn a_key_is_needed_when_the_server_has_keys() {
 
 #[tokio::test]
 async fn a_wrong_query_is_400() {
-    let server = World::new().start().await;
+    let server = Fixture::new().start().await;
 
     for (query, param) in
         [("limit=0", "limit"), ("state=odd", "state"), ("after=x", "after"), ("deployment=x", "deployment")]

@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::world::{World, deploy, say, with};
+use super::fixture::{Fixture, deploy, say, with};
 
 #[tokio::test]
 async fn a_body_that_is_too_large_gets_a_readable_413() {
-    let server = World::new().start().await;
+    let server = Fixture::new().start().await;
     let body = say(&"x".repeat(3 * 1024 * 1024));
 
     let announced = server.chat(&body).await;
@@ -34,7 +34,7 @@ async fn a_body_that_is_too_large_gets_a_readable_413() {
 
 #[tokio::test]
 async fn a_header_that_is_too_large_is_431() {
-    let server = World::new().start().await;
+    let server = Fixture::new().start().await;
 
     let response = server.request(Method::GET, "/health").header("x-long", "x".repeat(20_000)).send().await.unwrap();
 
@@ -44,7 +44,7 @@ async fn a_header_that_is_too_large_is_431() {
 
 #[tokio::test]
 async fn too_many_requests_a_minute_are_429_until_later() {
-    let server = World::new().setting("RATE_LIMIT_PER_MINUTE", "2").start().await;
+    let server = Fixture::new().setting("RATE_LIMIT_PER_MINUTE", "2").start().await;
 
     let first = server.chat(&say("help")).await.status();
     let second = server.chat(&say("help")).await.status();
@@ -61,8 +61,11 @@ async fn too_many_requests_a_minute_are_429_until_later() {
 #[tokio::test]
 async fn keys_have_their_own_rate() {
     let (one, other) = ("first-key-that-is-long-enough", "second-key-that-is-long-enough");
-    let server =
-        World::new().setting("RATE_LIMIT_PER_MINUTE", "1").setting("API_KEYS", &format!("{one},{other}")).start().await;
+    let server = Fixture::new()
+        .setting("RATE_LIMIT_PER_MINUTE", "1")
+        .setting("API_KEYS", &format!("{one},{other}"))
+        .start()
+        .await;
     let models =
         async |key: &str| server.request(Method::GET, "/v1/models").bearer_auth(key).send().await.unwrap().status();
 
@@ -72,7 +75,7 @@ async fn keys_have_their_own_rate() {
 
 #[tokio::test]
 async fn one_stream_more_than_the_settings_allow_is_503() {
-    let server = World::endless().setting("MAX_OPEN_STREAMS", "1").start().await;
+    let server = Fixture::endless().setting("MAX_OPEN_STREAMS", "1").start().await;
     let slow = with(deploy("slow"), "stream", json!(true));
 
     let first = server.chat(&slow).await;
@@ -84,7 +87,7 @@ async fn one_stream_more_than_the_settings_allow_is_503() {
 
 #[tokio::test]
 async fn a_server_without_keys_is_not_reached_under_a_rebound_name() {
-    let server = World::new().start().await;
+    let server = Fixture::new().start().await;
 
     let response = server.post_chat(&say("help")).header("host", "rebound.example.test").send().await.unwrap();
 
@@ -93,7 +96,7 @@ async fn a_server_without_keys_is_not_reached_under_a_rebound_name() {
 
 #[tokio::test]
 async fn answers_carry_security_headers_and_cors_only_where_it_is_set() {
-    let server = World::new().setting("CORS_ALLOWED_ORIGINS", "https://page.example.test").start().await;
+    let server = Fixture::new().setting("CORS_ALLOWED_ORIGINS", "https://page.example.test").start().await;
     let from =
         async |origin: &str| server.request(Method::GET, "/v1/models").header("origin", origin).send().await.unwrap();
 
@@ -107,7 +110,7 @@ async fn answers_carry_security_headers_and_cors_only_where_it_is_set() {
 
 #[tokio::test]
 async fn a_shutdown_answers_what_is_open_and_then_ends() {
-    let server = World::endless().start().await;
+    let server = Fixture::endless().start().await;
     let stream = server.chat(&with(deploy("slow"), "stream", json!(true))).await;
     let mut idle = TcpStream::connect(server.address).await.unwrap();
     idle.write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();

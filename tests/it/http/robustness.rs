@@ -6,7 +6,7 @@ use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
 use serde_json::{Map, Value, json};
 
-use super::world::World;
+use super::fixture::Fixture;
 
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
@@ -84,7 +84,7 @@ fn any_body() -> impl Strategy<Value = Value> {
 #[test]
 fn a_body_of_any_kind_never_gets_a_5xx() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let server = runtime.block_on(World::new().setting("ANSWER_WITHIN_S", "1").start());
+    let server = runtime.block_on(Fixture::new().setting("ANSWER_WITHIN_S", "1").start());
     let mut runner = TestRunner::new(ProptestConfig { cases: 400, failure_persistence: None, ..Default::default() });
 
     let outcome = runner.run(&any_body(), |body| {
@@ -101,7 +101,7 @@ fn a_body_of_any_kind_never_gets_a_5xx() {
 #[test]
 fn bytes_that_are_no_json_never_get_a_5xx() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let server = runtime.block_on(World::new().start());
+    let server = runtime.block_on(Fixture::new().start());
     let mut runner = TestRunner::new(ProptestConfig { cases: 100, failure_persistence: None, ..Default::default() });
 
     let outcome = runner.run(&proptest::collection::vec(any::<u8>(), 0..200), |bytes| {

@@ -3,16 +3,16 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::world::{Server, World, deploy, say};
+use super::fixture::{Fixture, TestServer, deploy, say};
 
 /// The path of the operation that a deploy started, after it has ended.
-async fn a_failed_deploy(server: &Server) -> String {
+async fn a_failed_deploy(server: &TestServer) -> String {
     server.answer(&deploy("notes")).await["operation"]["url"].as_str().unwrap().to_owned()
 }
 
 #[tokio::test]
 async fn the_model_is_listed() {
-    let server = World::new().start().await;
+    let server = Fixture::new().start().await;
 
     let list = server.json("/v1/models").await;
 
@@ -23,7 +23,7 @@ async fn the_model_is_listed() {
 
 #[tokio::test]
 async fn operations_and_deployments_are_listed_and_shown() {
-    let server = World::new().start().await;
+    let server = Fixture::new().start().await;
     let path = a_failed_deploy(&server).await;
 
     let operation = server.json(&path).await;
@@ -41,7 +41,7 @@ async fn operations_and_deployments_are_listed_and_shown() {
 
 #[tokio::test]
 async fn events_are_replayed_from_where_the_client_left() {
-    let server = World::new().start().await;
+    let server = Fixture::new().start().await;
     let path = format!("{}/events", a_failed_deploy(&server).await);
 
     let all = server.get(&path).await.text().await.unwrap();
@@ -56,7 +56,7 @@ async fn events_are_replayed_from_where_the_client_left() {
 
 #[tokio::test]
 async fn an_operation_is_cancelled_while_it_runs_and_not_later() {
-    let server = World::endless().setting("ANSWER_WITHIN_S", "1").start().await;
+    let server = Fixture::endless().setting("ANSWER_WITHIN_S", "1").start().await;
     let path = a_failed_deploy(&server).await;
 
     let running = server.post(&format!("{path}/cancel")).await.status();
@@ -69,7 +69,7 @@ async fn an_operation_is_cancelled_while_it_runs_and_not_later() {
 
 #[tokio::test]
 async fn operators_see_health_readiness_and_metrics() {
-    let server = World::new().start().await;
+    let server = Fixture::new().start().await;
     server.chat(&say("help")).await;
 
     assert_eq!(server.json("/health").await["status"], "ok");
@@ -81,7 +81,7 @@ async fn operators_see_health_readiness_and_metrics() {
 
 #[tokio::test]
 async fn every_path_of_the_document_is_a_route() {
-    let server = World::new().start().await;
+    let server = Fixture::new().start().await;
     let document = server.json("/openapi.json").await;
 
     for (path, methods) in document["paths"].as_object().unwrap() {

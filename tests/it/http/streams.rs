@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use reqwest::Response;
 use serde_json::{Value, json};
 
-use super::world::{World, deploy, say, with};
+use super::fixture::{Fixture, deploy, say, with};
 use super::{payloads, words};
 
 fn streamed(body: Value) -> Value {
@@ -26,7 +26,7 @@ async fn read_until(response: Response, wanted: &str) -> String {
 
 #[tokio::test]
 async fn a_deploy_is_told_step_by_step_and_ends_with_done() {
-    let server = World::new().start().await;
+    let server = Fixture::new().start().await;
     let body = with(streamed(deploy("notes")), "stream_options", json!({"include_usage": true}));
 
     let response = server.chat(&body).await;
@@ -51,7 +51,7 @@ async fn a_deploy_is_told_step_by_step_and_ends_with_done() {
 
 #[tokio::test]
 async fn without_include_usage_no_chunk_speaks_of_it() {
-    let server = World::new().start().await;
+    let server = Fixture::new().start().await;
 
     let text = server.chat(&streamed(say("help"))).await.text().await.unwrap();
 
@@ -61,7 +61,7 @@ async fn without_include_usage_no_chunk_speaks_of_it() {
 
 #[tokio::test]
 async fn the_first_chunk_comes_at_once_although_the_work_takes_long() {
-    let server = World::endless().start().await;
+    let server = Fixture::endless().start().await;
     server.chat(&say("help")).await;
     let began = Instant::now();
 
@@ -75,7 +75,7 @@ async fn the_first_chunk_comes_at_once_although_the_work_takes_long() {
 
 #[tokio::test]
 async fn a_request_that_cannot_be_accepted_is_an_error_also_when_a_stream_was_wanted() {
-    let server = World::new().start().await;
+    let server = Fixture::new().start().await;
     let elsewhere = with(streamed(deploy("notes")), "github_repo_url", json!("https://other.example.test/a/b"));
 
     assert_eq!(server.chat(&elsewhere).await.status(), 400);
@@ -83,7 +83,7 @@ async fn a_request_that_cannot_be_accepted_is_an_error_also_when_a_stream_was_wa
 
 #[tokio::test]
 async fn only_a_chat_page_gets_status_events() {
-    let server = World::new().start().await;
+    let server = Fixture::new().start().await;
     let send = async |name: &str| server.post_chat(&streamed(deploy(name)));
 
     let plain = send("one").await.send().await.unwrap().text().await.unwrap();
@@ -96,7 +96,7 @@ async fn only_a_chat_page_gets_status_events() {
 
 #[tokio::test]
 async fn who_attaches_to_a_stream_reads_the_same_words() {
-    let server = World::new().start().await;
+    let server = Fixture::new().start().await;
     let send = async || {
         let request = server.post_chat(&streamed(deploy("notes"))).header("idempotency-key", "k-1");
         words(&payloads(&request.send().await.unwrap().text().await.unwrap()))
@@ -107,7 +107,7 @@ async fn who_attaches_to_a_stream_reads_the_same_words() {
 
 #[tokio::test]
 async fn a_client_that_leaves_does_not_cancel() {
-    let server = World::endless().setting("MAX_OPEN_STREAMS", "1").start().await;
+    let server = Fixture::endless().setting("MAX_OPEN_STREAMS", "1").start().await;
 
     let text = read_until(server.chat(&streamed(deploy("notes"))).await, r#""content":"- "#).await;
 

@@ -1,12 +1,12 @@
 //! kill -9 in the middle of each step: while a program works, while a socket has not answered.
 
-use super::{Before, Cluster, Ground, Instance, NamedCluster, Plan, ThisMachine, begin, each};
+use super::{Before, Ec2, Eks, EksWithDomain, LocalKind, Plan, TargetKind, begin, each};
 use crate::world::{World, eventually};
 
 /// A step, and the point in its middle.
-type Middle = (&'static str, &'static str);
+type KillPoint = (&'static str, &'static str);
 
-const DEPLOY: [Middle; 12] = [
+const DEPLOY: [KillPoint; 12] = [
     ("clone_repository", "git-ls-remote"),
     ("clone_repository", "git-fetch"),
     ("clone_repository", "git-checkout"),
@@ -21,7 +21,7 @@ const DEPLOY: [Middle; 12] = [
     ("verify_application", "page"),
 ];
 
-const REDEPLOY: [Middle; 6] = [
+const REDEPLOY: [KillPoint; 6] = [
     ("clone_repository", "git-fetch"),
     ("build_image", "docker-build"),
     ("load_image", "docker-import"),
@@ -30,7 +30,7 @@ const REDEPLOY: [Middle; 6] = [
     ("verify_application", "page"),
 ];
 
-const DECOMMISSION: [Middle; 7] = [
+const DECOMMISSION: [KillPoint; 7] = [
     ("remove_application", "kube-delete-deployments"),
     ("remove_application", "kube-delete-services"),
     ("remove_application", "kube-delete-secrets"),
@@ -41,7 +41,7 @@ const DECOMMISSION: [Middle; 7] = [
 ];
 
 /// Points in the middle of taking a deploy back.
-const UNDO: [Middle; 4] = [
+const UNDO: [KillPoint; 4] = [
     ("apply_application", "kube-delete-deployments"),
     ("apply_application", "kube-delete-namespaces"),
     ("load_image", "docker-remove-from-node"),
@@ -49,17 +49,17 @@ const UNDO: [Middle; 4] = [
 ];
 
 /// Kills the server in the middle and starts it again; the fakes go on meanwhile.
-async fn kill_in_the_middle(plan: Plan, (step, point): Middle, world: &mut World) -> String {
-    world.gates.hold(point);
+async fn kill_in_the_middle(plan: Plan, (step, point): KillPoint, world: &mut World) -> String {
+    world.failpoints.hold(point);
     // An image that is built already needs no base: the build waits until that is asked for.
     let base_first = point == "docker-import-base";
     if base_first {
-        world.gates.hold("docker-build");
+        world.failpoints.hold("docker-build");
     }
     let operation = begin(plan, world).await;
-    world.gates.reached(point).await;
+    world.failpoints.reached(point).await;
     if base_first {
-        world.gates.release("docker-build");
+        world.failpoints.release("docker-build");
     }
     let names = [format!("{step} running"), format!("{step} undoing")];
     eventually(&format!("`{step}` to be at work"), async || {
@@ -67,12 +67,12 @@ async fn kill_in_the_middle(plan: Plan, (step, point): Middle, world: &mut World
     })
     .await;
     world.server.kill().await;
-    world.gates.release(point);
+    world.failpoints.release(point);
     world.start_again().await;
     operation
 }
 
-async fn forwards(ground: Ground, plan: Plan, middle: Middle) {
+async fn forwards(target_kind: TargetKind, plan: Plan, middle: KillPoint) {
     let mut world = plan.world(ground).await;
 
     let operation = kill_in_the_middle(plan, middle, &mut world).await;
@@ -83,17 +83,17 @@ async fn forwards(ground: Ground, plan: Plan, middle: Middle) {
 
 #[tokio::test]
 async fn a_deploy_goes_on_after_a_kill_in_the_middle_of_any_step() {
-    each(DEPLOY, async |middle| forwards(ThisMachine, Plan::Deploy, middle).await).await;
+    each(DEPLOY, async |middle| forwards(LocalKind, Plan::Deploy, middle).await).await;
 }
 
 #[tokio::test]
 async fn a_redeploy_goes_on_after_a_kill_in_the_middle_of_any_step() {
-    each(REDEPLOY, async |middle| forwards(ThisMachine, Plan::Redeploy, middle).await).await;
+    each(REDEPLOY, async |middle| forwards(LocalKind, Plan::Redeploy, middle).await).await;
 }
 
 #[tokio::test]
 async fn a_decommission_goes_on_after_a_kill_in_the_middle_of_any_step() {
-    each(DECOMMISSION, async |middle| forwards(ThisMachine, Plan::Decommission, middle).await).await;
+    each(DECOMMISSION, async |middle| forwards(LocalKind, Plan::Decommission, middle).await).await;
 }
 
 #[tokio::test]
@@ -101,7 +101,7 @@ async fn old_versions_are_removed_also_after_a_kill_in_the_middle() {
     let mut world = World::with(&[("KEEP_VERSIONS", "1")]).await;
     world.deployed().await;
     world.commit("notes", "new.txt", "new").await;
-    world.chat(&world.ask("redeploy")).await;
+    world.chat(&world.request_for("redeploy")).await;
     world.commit("notes", "new.txt", "newer").await;
 
     let operation = kill_in_the_middle(Plan::Redeploy, ("prune_versions", "docker-remove"), &mut world).await;
@@ -110,13 +110,13 @@ async fn old_versions_are_removed_also_after_a_kill_in_the_middle() {
     assert_eq!(operation["state"], "succeeded", "{operation:#}");
     assert!(world.docker.images().len() <= 2, "{:?}", world.docker.images());
     assert!(world.docker.images().contains(&operation["deployment"]["image"].as_str().unwrap().to_owned()));
-    assert_eq!(world.loose_ends().await, Vec::<String>::new());
+    assert_eq!(world.unfinished_leftovers().await, Vec::<String>::new());
 }
 
 #[tokio::test]
 async fn a_deploy_that_is_taken_back_goes_on_after_a_kill_in_the_middle_of_any_undo() {
     each(UNDO, async |middle| {
-        let mut world = Plan::Deploy.world(ThisMachine).await;
+        let mut world = Plan::Deploy.world(LocalKind).await;
         let before = Before::of(&world).await;
         world.kube.crash_new_images(true);
 
@@ -131,7 +131,7 @@ async fn a_deploy_that_is_taken_back_goes_on_after_a_kill_in_the_middle_of_any_u
 #[tokio::test]
 async fn a_deploy_that_was_killed_and_then_fails_leaves_nothing_behind() {
     each(DEPLOY.into_iter().filter(|it| it.1 != "page" && it.1 != "rollout"), async |middle| {
-        let mut world = Plan::Deploy.world(ThisMachine).await;
+        let mut world = Plan::Deploy.world(LocalKind).await;
         let before = Before::of(&world).await;
         world.kube.crash_new_images(true);
 
@@ -148,7 +148,7 @@ async fn every_step_is_killed_in_its_middle_but_those_that_are_over_in_a_moment(
     each(
         [(Plan::Deploy, DEPLOY.as_slice()), (Plan::Redeploy, &REDEPLOY), (Plan::Decommission, &DECOMMISSION)],
         async |(plan, middles)| {
-            let world = plan.world(ThisMachine).await;
+            let world = plan.world(LocalKind).await;
             let operation = begin(plan, &world).await;
             let operation = world.ended(&operation).await;
             let names = operation["steps"].as_array().unwrap().iter().map(|it| it["step"].as_str().unwrap());
@@ -169,7 +169,7 @@ async fn every_step_is_killed_in_its_middle_but_those_that_are_over_in_a_moment(
 }
 
 /// What runs on an instance only, or in another way there.
-const ON_INSTANCE: [Middle; 8] = [
+const ON_INSTANCE: [KillPoint; 8] = [
     ("provision_instance", "terraform-init"),
     ("provision_instance", "terraform-apply"),
     ("bootstrap_host", "bootstrap"),
@@ -182,11 +182,11 @@ const ON_INSTANCE: [Middle; 8] = [
 
 #[tokio::test]
 async fn a_deploy_on_an_instance_goes_on_after_a_kill_in_the_middle_of_any_step() {
-    each(ON_INSTANCE, async |middle| forwards(Instance, Plan::Deploy, middle).await).await;
+    each(ON_INSTANCE, async |middle| forwards(Ec2, Plan::Deploy, middle).await).await;
 }
 
 /// What runs for an application on EKS with a name of its own.
-const ON_CLUSTER: [Middle; 15] = [
+const ON_CLUSTER: [KillPoint; 15] = [
     ("provision_repository", "terraform-init-ecr"),
     ("provision_repository", "terraform-apply-ecr"),
     ("provision_repository", "terraform-state-ecr"),
@@ -204,7 +204,7 @@ const ON_CLUSTER: [Middle; 15] = [
     ("apply_application", "kube-patch-ingresses"),
 ];
 
-const DECOMMISSION_ON_CLUSTER: [Middle; 8] = [
+const DECOMMISSION_ON_CLUSTER: [KillPoint; 8] = [
     ("remove_application", "kube-delete-deployments"),
     ("remove_application", "kube-delete-ingresses"),
     ("uninstall_ingress", "helm-uninstall"),
@@ -217,23 +217,23 @@ const DECOMMISSION_ON_CLUSTER: [Middle; 8] = [
 
 #[tokio::test]
 async fn a_deploy_on_eks_goes_on_after_a_kill_in_the_middle_of_any_step() {
-    each(ON_CLUSTER, async |middle| forwards(NamedCluster, Plan::Deploy, middle).await).await;
-    forwards(Cluster, Plan::Deploy, ("wait_for_rollout", "rollout")).await;
+    each(ON_CLUSTER, async |middle| forwards(EksWithDomain, Plan::Deploy, middle).await).await;
+    forwards(Eks, Plan::Deploy, ("wait_for_rollout", "rollout")).await;
 }
 
 #[tokio::test]
 async fn a_redeploy_on_eks_goes_on_after_a_kill_in_the_middle_of_any_step() {
     let middles = [("build_image", "docker-build"), ("push_image", "docker-push"), ("wait_for_rollout", "rollout")];
-    each(middles, async |middle| forwards(Cluster, Plan::Redeploy, middle).await).await;
+    each(middles, async |middle| forwards(Eks, Plan::Redeploy, middle).await).await;
 }
 
 #[tokio::test]
 async fn a_decommission_of_an_eks_cluster_goes_on_after_a_kill_in_the_middle_of_any_step() {
-    each(DECOMMISSION_ON_CLUSTER, async |middle| forwards(NamedCluster, Plan::Decommission, middle).await).await;
+    each(DECOMMISSION_ON_CLUSTER, async |middle| forwards(EksWithDomain, Plan::Decommission, middle).await).await;
 }
 
 /// Points in the middle of taking a deploy on EKS back.
-const UNDO_ON_CLUSTER: [Middle; 4] = [
+const UNDO_ON_CLUSTER: [KillPoint; 4] = [
     ("request_certificate", "terraform-destroy-certificate"),
     ("provision_cluster", "terraform-destroy-cluster"),
     ("provision_repository", "terraform-destroy-ecr"),
@@ -243,9 +243,9 @@ const UNDO_ON_CLUSTER: [Middle; 4] = [
 #[tokio::test]
 async fn a_deploy_on_eks_that_is_taken_back_goes_on_after_a_kill_in_the_middle_of_any_undo() {
     each(UNDO_ON_CLUSTER, async |middle| {
-        let mut world = Plan::Deploy.world(NamedCluster).await;
+        let mut world = Plan::Deploy.world(EksWithDomain).await;
         let before = Before::of(&world).await;
-        world.gates.fail("terraform-apply-alias", "InvalidChangeBatch");
+        world.failpoints.fail("terraform-apply-alias", "InvalidChangeBatch");
 
         let operation = kill_in_the_middle(Plan::Deploy, middle, &mut world).await;
 
@@ -258,9 +258,9 @@ async fn a_deploy_on_eks_that_is_taken_back_goes_on_after_a_kill_in_the_middle_o
 #[tokio::test]
 async fn a_deploy_on_eks_that_was_killed_and_then_fails_leaves_nothing_behind() {
     each(ON_CLUSTER.into_iter().filter(|it| it.0 != "create_alias"), async |middle| {
-        let mut world = Plan::Deploy.world(NamedCluster).await;
+        let mut world = Plan::Deploy.world(EksWithDomain).await;
         let before = Before::of(&world).await;
-        world.gates.fail("terraform-apply-alias", "InvalidChangeBatch");
+        world.failpoints.fail("terraform-apply-alias", "InvalidChangeBatch");
 
         let operation = kill_in_the_middle(Plan::Deploy, middle, &mut world).await;
 

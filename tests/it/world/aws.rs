@@ -14,7 +14,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::gates::Gates;
+use super::failpoints::Failpoints;
 
 pub(crate) mod hosted;
 
@@ -40,7 +40,7 @@ struct Inner {
     key_pairs: Mutex<BTreeSet<String>>,
     /// How many vCPUs the account may run; without, it does not tell.
     vcpus: Mutex<Option<u32>>,
-    gates: Gates,
+    failpoints: Failpoints,
     /// Address of the EKS cluster's API.
     kube: String,
     /// How many nodes the EKS cluster should have; none without its node group.
@@ -50,7 +50,7 @@ struct Inner {
 }
 
 impl Aws {
-    pub(super) async fn start(world: &Path, gates: Gates, kube: &str) -> Self {
+    pub(super) async fn start(world: &Path, failpoints: Failpoints, kube: &str) -> Self {
         let things = world.join("cloud");
         fs::create_dir_all(&things).unwrap();
         let inner = Arc::new(Inner {
@@ -59,7 +59,7 @@ impl Aws {
             calls: Mutex::default(),
             key_pairs: Mutex::new(BTreeSet::from(["it-key".to_owned()])),
             vcpus: Mutex::default(),
-            gates,
+            failpoints,
             kube: kube.to_owned(),
             nodes: Mutex::new(Some(2)),
             certificates: Mutex::default(),

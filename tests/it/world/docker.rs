@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::gates::Gates;
+use super::failpoints::Failpoints;
 
 /// An image that is there from the beginning.
 const BASE: &str = "base:1";
@@ -32,7 +32,7 @@ pub(crate) struct Docker {
 #[derive(Debug, Clone)]
 struct Shared {
     world: PathBuf,
-    gates: Gates,
+    failpoints: Failpoints,
     /// Where the application on every node port answers.
     app_port: u16,
     state: Arc<Mutex<Daemon>>,
@@ -53,9 +53,9 @@ struct Exec {
 }
 
 impl Docker {
-    pub(super) fn start(world: &Path, gates: Gates, app_port: u16) -> Self {
+    pub(super) fn start(world: &Path, failpoints: Failpoints, app_port: u16) -> Self {
         let listener = UnixListener::bind(world.join("docker.sock")).unwrap();
-        let shared = Shared { world: world.to_owned(), gates, app_port, state: Arc::default() };
+        let shared = Shared { world: world.to_owned(), failpoints, app_port, state: Arc::default() };
         shared.daemon().images.insert(BASE.to_owned(), image(BASE, &Value::Null));
         let router = Router::new().fallback(answer).with_state(shared.clone());
         let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
@@ -164,7 +164,7 @@ async fn build(shared: &Shared, uri: &Uri, context: Body) -> Response {
     }
     let line = |value: Value| format!("{value}\n");
     let begin = line(json!({"stream": "Step 1/1 : FROM base:1\n"}));
-    if let Err(text) = shared.gates.pass("docker-build").await {
+    if let Err(text) = shared.failpoints.hit("docker-build").await {
         return (begin + &line(json!({"errorDetail": {"code": 1, "message": text}, "error": text}))).into_response();
     }
     let name = query(uri, "t").unwrap();
@@ -202,7 +202,7 @@ fn images(shared: &Shared, uri: &Uri) -> Value {
 }
 
 async fn remove(shared: &Shared, name: &str) -> Response {
-    if let Err(text) = shared.gates.pass("docker-remove").await {
+    if let Err(text) = shared.failpoints.hit("docker-remove").await {
         return fault(StatusCode::CONFLICT, &text);
     }
     match shared.daemon().images.remove(name) {
@@ -222,7 +222,7 @@ fn tag(shared: &Shared, uri: &Uri, name: &str) -> Response {
 
 /// A registry's repository is a folder with a file per tag, which holds the image's id.
 async fn push(shared: &Shared, uri: &Uri, repository: &str) -> Response {
-    if let Err(text) = shared.gates.pass("docker-push").await {
+    if let Err(text) = shared.failpoints.hit("docker-push").await {
         return format!("{}\n", json!({"errorDetail": {"message": text}, "error": text})).into_response();
     }
     let tag = query(uri, "tag").unwrap();
@@ -244,7 +244,7 @@ fn nodes(shared: &Shared, uri: &Uri) -> Value {
         return json!([]);
     }
     let id = fs::read_to_string(shared.world.join("clusters").join(&cluster).join("id")).unwrap_or_default();
-    let unmapped = shared.gates.is_held("docker-unmapped");
+    let unmapped = shared.failpoints.is_held("docker-unmapped");
     let port =
         |port: u16| json!({"IP": "127.0.0.1", "PrivatePort": port, "PublicPort": shared.app_port, "Type": "tcp"});
     let ports: Vec<Value> = if unmapped { Vec::new() } else { (30000..=30015).map(port).collect() };
@@ -309,7 +309,7 @@ async fn ctr(shared: &Shared, exec: &Exec, input: &str) -> (i64, String) {
     let words: Vec<&str> = exec.argv.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["ctr", "version"] => {
-            shared.gates.pass("docker-node").await.map_or_else(|text| (1, text), |()| (0, String::new()))
+            shared.failpoints.hit("docker-node").await.map_or_else(|text| (1, text), |()| (0, String::new()))
         }
         ["sh", ..] => (0, String::new()),
         ["ctr", _, _, "images", "ls", name, ..] => {
@@ -321,13 +321,13 @@ async fn ctr(shared: &Shared, exec: &Exec, input: &str) -> (i64, String) {
         ["ctr", _, _, "images", "import", _] => {
             let Some(name) = input.strip_prefix("archive of ") else { return (1, "unexpected EOF".to_owned()) };
             let point = if name == BASE { "docker-import-base" } else { "docker-import" };
-            if let Err(text) = shared.gates.pass(point).await {
+            if let Err(text) = shared.failpoints.hit(point).await {
                 return (1, text);
             }
             fs::write(file(name), name).map_or_else(|error| (1, error.to_string()), |()| (0, String::new()))
         }
         ["ctr", _, _, "images", "rm", name] => {
-            if let Err(text) = shared.gates.pass("docker-remove-from-node").await {
+            if let Err(text) = shared.failpoints.hit("docker-remove-from-node").await {
                 return (1, text);
             }
             let _ = fs::remove_file(file(name));

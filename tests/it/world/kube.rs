@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::gates::Gates;
+use super::failpoints::Failpoints;
 
 /// How often the controller looks whether held pods may become ready.
 const CONTROLLER: Duration = Duration::from_millis(20);
@@ -36,7 +36,7 @@ pub(crate) struct Kube {
 #[derive(Debug, Clone)]
 struct Shared {
     clusters: PathBuf,
-    gates: Gates,
+    failpoints: Failpoints,
     /// Where the application behind every load balancer answers.
     app_port: u16,
     state: Arc<Mutex<Objects>>,
@@ -75,7 +75,7 @@ struct Place {
 }
 
 impl Kube {
-    pub(super) async fn start(world: &Path, gates: Gates, app_port: u16) -> Self {
+    pub(super) async fn start(world: &Path, failpoints: Failpoints, app_port: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let kubeconfig = json!({
@@ -86,7 +86,7 @@ impl Kube {
         });
         fs::write(world.join("kubeconfig"), kubeconfig.to_string()).unwrap();
         let clusters = world.join("clusters");
-        let shared = Shared { clusters, gates, app_port, state: Arc::default(), news: watch::Sender::new(0) };
+        let shared = Shared { clusters, failpoints, app_port, state: Arc::default(), news: watch::Sender::new(0) };
         let router = Router::new().fallback(answer).with_state(shared.clone());
         let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         let controller = tokio::spawn(control(shared.clone()));
@@ -186,9 +186,9 @@ impl Shared {
         let file = self.clusters.with_file_name("cloud").join(format!("nlb-{}", cluster.display()));
         let services = state.of("services", "").into_iter();
         match services.into_iter().find(|(_, it)| it["spec"]["type"] == "LoadBalancer") {
-            None if file.exists() && !self.gates.is_held("balancer-goes") => drop(fs::remove_file(&file)),
+            None if file.exists() && !self.failpoints.is_held("balancer-goes") => drop(fs::remove_file(&file)),
             None => (),
-            Some(_) if self.gates.is_held("balancer") => (),
+            Some(_) if self.failpoints.is_held("balancer") => (),
             Some((key, mut service)) => {
                 let dns = format!("127.0.0.1:{}", self.app_port);
                 let certificate =
@@ -251,7 +251,7 @@ impl Objects {
     }
 
     /// Makes the replica sets and pods of a Deployment as they should be.
-    fn reconcile(&mut self, key: &Key, gates: &Gates) {
+    fn reconcile(&mut self, key: &Key, failpoints: &Failpoints) {
         let (_, namespace, name) = key;
         let Some(mut deployment) = self.by_key.get(key).cloned() else { return };
         let template = deployment["spec"]["template"].clone();
@@ -266,7 +266,7 @@ impl Objects {
         });
         // Only who rolls something out asks whether that is held.
         let is_settled = i64::try_from(ready.count()).unwrap() == replicas;
-        let is_held = !is_settled && gates.is_held("rollout");
+        let is_held = !is_settled && failpoints.is_held("rollout");
         let is_ready = !is_held && !crashes && has_room;
 
         let labels = |hash: &str| {
@@ -361,7 +361,7 @@ async fn control(shared: Shared) {
         {
             let mut state = shared.current();
             for (key, _) in state.of("deployments", "") {
-                state.reconcile(&key, &shared.gates);
+                state.reconcile(&key, &shared.failpoints);
             }
             shared.balance(&mut state);
             // Nodes that EKS brings; the first one is there with the cluster.
@@ -402,7 +402,7 @@ async fn answer(State(shared): State<Shared>, request: Request) -> Response {
         return Json(version).into_response();
     }
     let place = Place::read(&path);
-    if let Err(text) = shared.gates.pass(&format!("kube-{}-{}", method.to_lowercase(), place.resource)).await {
+    if let Err(text) = shared.failpoints.hit(&format!("kube-{}-{}", method.to_lowercase(), place.resource)).await {
         let code = if text.contains("try again") { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::FORBIDDEN };
         return status(code, "Forbidden", &text);
     }
@@ -480,7 +480,7 @@ impl Shared {
             let image =
                 stored["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap_or_default().to_owned();
             state.applied.push(image);
-            state.reconcile(&key, &self.gates);
+            state.reconcile(&key, &self.failpoints);
         }
         Json(state.by_key[&key].clone()).into_response()
     }

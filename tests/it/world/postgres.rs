@@ -21,12 +21,12 @@ impl Postgres {
         let folder = tempfile::tempdir().unwrap();
         let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
         let mut postgres = Self { url: String::new(), folder, port };
-        postgres.go_on().await;
+        postgres.start_again().await;
         postgres
     }
 
     /// Starts it again after [`Postgres::stop`].
-    pub(crate) async fn go_on(&mut self) {
+    pub(crate) async fn start_again(&mut self) {
         let mut command = script("up");
         let output = command.arg(self.folder.path()).arg(self.port.to_string()).output().await.unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

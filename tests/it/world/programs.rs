@@ -65,11 +65,11 @@ static PYTHON: LazyLock<PathBuf> = LazyLock::new(|| {
 
 const POINT: &str = r#"
 point() {
-  while [ -e "$world/gates/$1.hold" ]; do : >"$world/gates/$1.reached"; sleep 0.02; done
-  for once in "$world/gates/$1".once.*; do
+  while [ -e "$world/failpoints/$1.hold" ]; do : >"$world/failpoints/$1.reached"; sleep 0.02; done
+  for once in "$world/failpoints/$1".once.*; do
     [ -e "$once" ] && { cat "$once" >&2; rm "$once"; return 1; }
   done
-  [ -e "$world/gates/$1.fail" ] && { cat "$world/gates/$1.fail" >&2; return 1; }
+  [ -e "$world/failpoints/$1.fail" ] && { cat "$world/failpoints/$1.fail" >&2; return 1; }
   return 0
 }
 "#;

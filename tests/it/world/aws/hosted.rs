@@ -174,8 +174,8 @@ fn acm(inner: &Inner, action: &str, fields: &Value) -> Response {
     };
     match action {
         "DescribeCertificate" => {
-            let is_old = inner.gates.is_held("certificate-old");
-            let is_pending = is_old || inner.gates.is_held("certificate");
+            let is_old = inner.failpoints.is_held("certificate-old");
+            let is_pending = is_old || inner.failpoints.is_held("certificate");
             let status = if is_pending { "PENDING_VALIDATION" } else { "ISSUED" };
             let age_s = if is_old { 1_000_000 } else { 0 };
             Json(json!({"Certificate": {
@@ -252,7 +252,7 @@ fn elb(inner: &Inner, form: &Form) -> Response {
     let item = |arn: &String| format!("<member><CertificateArn>{arn}</CertificateArn></member>");
     let inside = match action.as_str() {
         "DescribeLoadBalancers" => {
-            let state = if inner.gates.is_held("balancer-active") { "provisioning" } else { "active" };
+            let state = if inner.failpoints.is_held("balancer-active") { "provisioning" } else { "active" };
             let items = balancers.iter().map(|(id, it)| {
                 format!(
                     "<member><LoadBalancerArn>{id}</LoadBalancerArn><DNSName>{}</DNSName><CanonicalHostedZoneId>ZNLB</CanonicalHostedZoneId>\

@@ -12,7 +12,7 @@ use crate::store::record::{Deployment, Target};
 
 impl App {
     /// What a plan would do, as the world is now.
-    pub(super) async fn preview(
+    pub(super) async fn dry_run(
         &self,
         action: Action,
         plan: &Plan,
@@ -37,7 +37,7 @@ impl App {
                 }
             })
             .collect();
-        let mut view = view(action, hash, name, steps);
+        let mut view = plan_view(action, hash, name, steps);
         view.summary.extend(cost);
         view
     }
@@ -61,7 +61,7 @@ impl App {
             serde_json::to_string(&(intent, steps, known, &target.region))
         };
         let text = text.map_err(|error| AppError::Internal(error.into()))?;
-        Ok(PlanHash::of(&self.0.sealer.tag(&format!("plan {text}"))))
+        Ok(PlanHash::of(&self.0.sealer.mac(&format!("plan {text}"))))
     }
 
     /// What an instance or a cluster that the plan would make costs.
@@ -84,7 +84,7 @@ impl App {
 }
 
 /// Adds to the steps of a plan what they come to together.
-fn view(action: Action, hash: PlanHash, deployment: String, steps: Vec<PlannedStep>) -> PlanView {
+fn plan_view(action: Action, hash: PlanHash, deployment: String, steps: Vec<PlannedStep>) -> PlanView {
     let titles = |already: bool| -> Vec<&str> {
         steps.iter().filter(|it| (it.already == Some(true)) == already).map(|it| it.title.as_str()).collect()
     };
@@ -94,5 +94,5 @@ fn view(action: Action, hash: PlanHash, deployment: String, steps: Vec<PlannedSt
         summary.push(format!("There already: {}.", there.join(", ")));
     }
     summary.push(format!("Would be done: {}.", to_do.join(", ")));
-    PlanView { action, hash, is_other: false, steps, deployment, summary }
+    PlanView { action, hash, plan_changed: false, steps, deployment, summary }
 }

@@ -3,14 +3,14 @@
 use secrecy::SecretString;
 
 use crate::id::{
-    Action, DeploymentName, DockerfilePath, GitRef, HostedZoneId, IdError, InstanceId, KeyPairName, Mode, Namespace,
-    Port, RepositoryUrl, SubdomainLabel,
+    Action, DeploymentName, DockerfilePath, GitRef, HostedZoneId, IdError, KeyPairName, Mode, Namespace, Port,
+    RepositoryUrl, SubdomainLabel, TargetName,
 };
-use crate::intent::facts::Facts;
+use crate::intent::partial::PartialRequest;
 use crate::intent::{Limits, VersionRef};
 
-use super::heard::{address, is_noise, variable};
-use super::phrase::{CLOUDS, FILLERS, MODES, NEGATIONS, NUMBERS, REPLICAS, SLOTS, Slot};
+use super::utterance::{address, is_vocabulary, variable};
+use super::vocabulary::{CLOUDS, FILLERS, MODES, NEGATIONS, NUMBERS, REPLICAS, SLOTS, Slot};
 use super::word::Word;
 
 /// Words that may stand between the name of a fact and its value.
@@ -18,23 +18,23 @@ const LINKS: &[&str] = &["is", "to", "of", "named", "called", "the", "should", "
 
 /// Reads facts out of a sentence and keeps account of the words that are understood.
 #[derive(Debug)]
-pub(super) struct Reader<'a> {
+pub(super) struct Extractor<'a> {
     words: &'a [Word],
     used: Vec<bool>,
     /// What was read so far.
-    pub facts: Facts,
+    pub facts: PartialRequest,
     /// At least one fact was read.
-    pub informs: bool,
+    pub has_values: bool,
     /// The first value that cannot be right.
     pub problem: Option<String>,
     /// Two different values for one fact.
-    pub several: bool,
+    pub is_ambiguous: bool,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> Extractor<'a> {
     pub(super) fn new(words: &'a [Word]) -> Self {
         let used = vec![false; words.len()];
-        Self { words, used, facts: Facts::default(), informs: false, problem: None, several: false }
+        Self { words, used, facts: PartialRequest::default(), has_values: false, problem: None, is_ambiguous: false }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -50,7 +50,7 @@ impl<'a> Reader<'a> {
         phrase
             .split(' ')
             .enumerate()
-            .all(|(offset, part)| self.words.get(index + offset).is_some_and(|it| it.low == part && !it.quoted))
+            .all(|(offset, part)| self.words.get(index + offset).is_some_and(|it| it.lower == part && !it.quoted))
     }
 
     pub(super) fn find(&self, phrase: &str) -> Option<usize> {
@@ -62,10 +62,10 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn has_number(&self) -> bool {
-        self.words.iter().any(|word| number(&word.low).is_some())
+        self.words.iter().any(|word| number(&word.lower).is_some())
     }
 
-    pub(super) fn use_words(&mut self, index: usize, phrase: &str) {
+    pub(super) fn mark_phrase_used(&mut self, index: usize, phrase: &str) {
         for used in self.used.iter_mut().skip(index).take(phrase.split(' ').count()) {
             *used = true;
         }
@@ -75,9 +75,9 @@ impl<'a> Reader<'a> {
     pub(super) fn begins_clause(&self, index: usize) -> bool {
         let Some(before) = index.checked_sub(1).and_then(|it| self.words.get(it)) else { return true };
         let after_address = index == 1 && self.is_address(0);
-        before.pause
+        before.ends_clause
             || after_address
-            || (!before.quoted && matches!(before.low.as_str(), "and" | "then" | "but" | "please"))
+            || (!before.quoted && matches!(before.lower.as_str(), "and" | "then" | "but" | "please"))
     }
 
     /// The end of the clause that holds this place.
@@ -92,25 +92,29 @@ impl<'a> Reader<'a> {
 
     /// Words that nothing explains and that may be a value.
     pub(super) fn unused(&self) -> impl Iterator<Item = &Word> {
-        self.words.iter().zip(&self.used).filter(|(word, used)| !**used && !is_noise(&word.low)).map(|(word, _)| word)
+        self.words
+            .iter()
+            .zip(&self.used)
+            .filter(|(word, used)| !**used && !is_vocabulary(&word.lower))
+            .map(|(word, _)| word)
     }
 
     /// Whether a word may change the meaning: it is neither understood, nor a filler, nor one of `known`.
     pub(super) fn is_doubtful(&self, known: &[&str]) -> bool {
         let is_known = |low: &str| FILLERS.contains(&low) || known.contains(&low);
-        self.words.iter().zip(&self.used).any(|(word, used)| !used && !is_known(&word.low))
+        self.words.iter().zip(&self.used).any(|(word, used)| !used && !is_known(&word.lower))
     }
 
     /// Whether an unexplained word follows an "and" or a comma, as a second name would.
     pub(super) fn unused_after_and(&self) -> bool {
         (1..self.len()).any(|index| {
             let (before, word) = (&self.words[index - 1], &self.words[index]);
-            !self.used[index] && !is_noise(&word.low) && (before.pause || before.low == "and")
+            !self.used[index] && !is_vocabulary(&word.lower) && (before.ends_clause || before.lower == "and")
         })
     }
 
     /// Reads every fact that needs no verb to be understood.
-    pub(super) fn facts(&mut self, action: Option<Action>, scales: bool, limits: Limits) {
+    pub(super) fn extract(&mut self, action: Option<Action>, scales: bool, limits: Limits) {
         self.addresses();
         self.modes();
         self.targets(action);
@@ -135,7 +139,7 @@ impl<'a> Reader<'a> {
             } else if let Some(text) = repository_text(text) {
                 let (text, git_ref) = without_tree(&text);
                 let repository = self.checked(RepositoryUrl::parse(text));
-                self.several |= self.facts.repository.is_some() && self.facts.repository != repository;
+                self.is_ambiguous |= self.facts.repository.is_some() && self.facts.repository != repository;
                 self.facts.repository = self.facts.repository.take().or(repository);
                 if let Some(git_ref) = git_ref {
                     self.facts.git_ref = self.checked(GitRef::parse(git_ref));
@@ -147,26 +151,26 @@ impl<'a> Reader<'a> {
             } else {
                 continue;
             }
-            self.take(index);
+            self.mark_used(index);
         }
     }
 
     fn modes(&mut self) {
         for index in 0..self.len() {
             let Some((phrase, mode)) = MODES.iter().find(|(phrase, _)| {
-                self.at(index, phrase) || (self.words[index].quoted && self.words[index].low == *phrase)
+                self.at(index, phrase) || (self.words[index].quoted && self.words[index].lower == *phrase)
             }) else {
                 continue;
             };
-            let before = index.checked_sub(1).map(|it| self.words[it].low.as_str());
+            let before = index.checked_sub(1).map(|it| self.words[it].lower.as_str());
             let is_noun = *phrase == "kind" && !matches!(before, Some("to" | "on" | "in" | "a" | "my" | "with"));
             if self.used[index] || is_noun {
                 continue;
             }
-            self.several |= self.facts.mode.is_some_and(|known| known != *mode);
+            self.is_ambiguous |= self.facts.mode.is_some_and(|known| known != *mode);
             self.facts.mode = Some(*mode);
-            self.use_words(index, phrase);
-            self.informs = true;
+            self.mark_phrase_used(index, phrase);
+            self.has_values = true;
         }
         let cloud = (0..self.len()).find(|it| !self.used[*it] && CLOUDS.iter().any(|cloud| self.at(*it, cloud)));
         if let Some(index) = cloud {
@@ -196,19 +200,19 @@ impl<'a> Reader<'a> {
         }) {
             self.facts.keep_target = Some(true);
             for index in keep..=noun {
-                self.take(index);
+                self.mark_used(index);
             }
             if let Some(but) = keep.checked_sub(1).filter(|it| self.at(*it, "but")) {
-                self.take(but);
+                self.mark_used(but);
             }
         } else if action == Some(Action::Decommission) && self.at(noun, "cluster") && !named && self.adds(noun) {
             self.facts.delete_cluster = Some(true);
             for index in from..noun {
                 if self.at(index, "including") || self.at(index, "plus") || self.at(index, "whole") {
-                    self.take(index);
+                    self.mark_used(index);
                 }
             }
-            self.take(noun);
+            self.mark_used(noun);
         }
     }
 
@@ -224,12 +228,12 @@ impl<'a> Reader<'a> {
     /// Replicas, lines and relative changes, which are not counts.
     fn counts(&mut self, scales: bool, limits: Limits) {
         for index in 0..self.len() {
-            let Some(count) = number(&self.words[index].low) else { continue };
-            let before = index.checked_sub(1).map(|it| self.words[it].low.clone()).unwrap_or_default();
-            let after = self.words.get(index + 1).map(|it| it.low.as_str()).unwrap_or_default();
+            let Some(count) = number(&self.words[index].lower) else { continue };
+            let before = index.checked_sub(1).map(|it| self.words[it].lower.clone()).unwrap_or_default();
+            let after = self.words.get(index + 1).map(|it| it.lower.as_str()).unwrap_or_default();
             let after = if matches!(after, "running" | "more") { "" } else { after };
             if before == "by" || self.at(index + 1, "more") || self.at(index + 1, "times") {
-                self.take(index);
+                self.mark_used(index);
                 continue;
             }
             let is_other = SLOTS.iter().any(|(phrase, _)| *phrase == before);
@@ -241,12 +245,12 @@ impl<'a> Reader<'a> {
             } else if of_replicas || scales {
                 let max = u32::from(limits.max_replicas);
                 let replicas = self.in_range(count, 0, max, "replicas").and_then(|it| u16::try_from(it).ok());
-                self.several |= self.facts.replicas.is_some() && self.facts.replicas != replicas;
+                self.is_ambiguous |= self.facts.replicas.is_some() && self.facts.replicas != replicas;
                 self.facts.replicas = replicas;
             } else {
                 continue;
             }
-            self.take(index);
+            self.mark_used(index);
         }
     }
 
@@ -273,8 +277,8 @@ impl<'a> Reader<'a> {
         let text = self.words[place].text.clone();
         let known = self.fill(*slot, &text, action);
         if known {
-            self.take(place);
-            self.use_words(index, phrase);
+            self.mark_used(place);
+            self.mark_phrase_used(index, phrase);
         }
     }
 
@@ -282,7 +286,7 @@ impl<'a> Reader<'a> {
     fn fill(&mut self, slot: Slot, text: &str, action: Option<Action>) -> bool {
         match slot {
             Slot::Namespace => self.facts.namespace = self.checked(Namespace::parse(text)),
-            Slot::Name => self.facts.name = self.checked(DeploymentName::parse(text)),
+            Slot::Name => self.facts.application_name = self.checked(DeploymentName::parse(text)),
             Slot::Ref if action == Some(Action::Rollback) => self.facts.rollback_to = VersionRef::parse(text),
             Slot::Version if action == Some(Action::Rollback) => {
                 self.facts.rollback_to = VersionRef::parse(text);
@@ -295,8 +299,8 @@ impl<'a> Reader<'a> {
                     self.problem.get_or_insert_with(|| format!("`{text}` is not a port from 1 to 65535"));
                 }
             }
-            Slot::Instance if text.chars().all(|c| c.is_ascii_digit()) => return false,
-            Slot::Instance => self.facts.instance_id = self.checked(InstanceId::parse(text)),
+            Slot::Target if text.chars().all(|c| c.is_ascii_digit()) => return false,
+            Slot::Target => self.facts.target_name = self.checked(TargetName::parse(text)),
             Slot::Key => self.facts.key_pair = self.checked(KeyPairName::parse(text)),
             Slot::Zone => self.facts.zone = self.checked(HostedZoneId::parse(text)),
             Slot::Label => self.facts.label = self.checked(SubdomainLabel::parse(text)),
@@ -316,18 +320,18 @@ impl<'a> Reader<'a> {
             if self.at(index - 1, "in") && self.facts.namespace.is_none() {
                 if let Ok(namespace) = Namespace::parse(text.to_lowercase()) {
                     self.facts.namespace = Some(namespace);
-                    self.take(place);
+                    self.mark_used(place);
                 }
             } else if self.at(index - 1, "to") {
                 match action {
                     Some(Action::Redeploy) if self.facts.git_ref.is_none() => {
                         self.facts.git_ref = self.checked(GitRef::parse(text));
-                        self.take(place);
+                        self.mark_used(place);
                     }
                     Some(Action::Rollback) if self.facts.rollback_to.is_none() => {
                         self.facts.rollback_to = VersionRef::parse(&text);
                         if self.facts.rollback_to.is_some() {
-                            self.take(place);
+                            self.mark_used(place);
                         }
                     }
                     Some(Action::Deploy) => {
@@ -358,7 +362,7 @@ impl<'a> Reader<'a> {
         let skipped = ["the", "my", "our", "down", "back", "app", "application", "deployment", "service"];
         let first = (after..self.len()).find(|it| !skipped.iter().any(|word| self.at(*it, word)));
         if let Some(place) = first.and_then(|it| self.value_at(it)) {
-            self.name(place);
+            self.application_name(place);
         }
     }
 
@@ -370,7 +374,7 @@ impl<'a> Reader<'a> {
             let led =
                 before.is_some_and(|it| ["of", "for", "from", "is", "does", "did"].iter().any(|w| self.at(it, w)));
             if let Some(place) = self.value_at(index).filter(|_| led) {
-                self.name(place);
+                self.application_name(place);
             }
         }
     }
@@ -378,7 +382,7 @@ impl<'a> Reader<'a> {
     /// Whether the sentence says what not to do, or what is not so.
     pub(super) fn is_negated(&self) -> bool {
         (0..self.len()).any(|index| {
-            let is_answer = index == 0 && self.at(0, "no") && self.words[0].pause;
+            let is_answer = index == 0 && self.at(0, "no") && self.words[0].ends_clause;
             !self.used[index] && !is_answer && NEGATIONS.iter().any(|it| self.at(index, it))
         })
     }
@@ -387,36 +391,36 @@ impl<'a> Reader<'a> {
     pub(super) fn lone_name(&mut self, start: usize) {
         let mut places = (start + 1..self.len()).filter(|it| self.value_at(*it).is_some());
         if let (Some(place), None) = (places.next(), places.next()) {
-            self.name(place);
+            self.application_name(place);
         }
     }
 
     /// Takes a word as the name of a deployment that is there, so upper case is only the beginning of a sentence.
     fn name(&mut self, place: usize) {
-        if self.facts.name.is_some() || self.facts.instance_id.is_some() {
+        if self.facts.application_name.is_some() || self.facts.target_name.is_some() {
             return;
         }
-        let low = self.words[place].low.clone();
+        let low = self.words[place].lower.clone();
         let own = ["dep_", "appcl-", "appeks-"].iter().any(|prefix| low.starts_with(prefix));
         if let Some(name) = DeploymentName::parse(low.as_str()).ok().filter(|_| !own) {
-            self.facts.name = Some(name);
-        } else if let Ok(id) = InstanceId::parse(self.words[place].text.as_str()) {
-            self.facts.instance_id = Some(id);
+            self.facts.application_name = Some(name);
+        } else if let Ok(id) = TargetName::parse(self.words[place].text.as_str()) {
+            self.facts.target_name = Some(id);
         } else {
             return;
         }
-        self.take(place);
+        self.mark_used(place);
     }
 
     /// The place, when an unexplained word stands there that may be a value.
     fn value_at(&self, index: usize) -> Option<usize> {
         let word = self.words.get(index)?;
-        (!self.used[index] && (word.quoted || !is_noise(&word.low)) && word.low != "\u{2026}").then_some(index)
+        (!self.used[index] && (word.quoted || !is_vocabulary(&word.lower)) && word.lower != "\u{2026}").then_some(index)
     }
 
-    fn take(&mut self, index: usize) {
+    fn mark_used(&mut self, index: usize) {
         self.used[index] = true;
-        self.informs = true;
+        self.has_values = true;
     }
 
     fn checked<T>(&mut self, parsed: Result<T, IdError>) -> Option<T> {
@@ -436,7 +440,7 @@ pub(super) fn number(low: &str) -> Option<u32> {
 /// The text of an address of a repository, with the scheme that people leave out.
 fn repository_text(text: &str) -> Option<String> {
     let known = ["github.com/", "gitlab.com/", "bitbucket.org/", "www.github.com/"];
-    let low = text.to_lowercase();
+    let lower = text.to_lowercase();
     let short = || text.split_once('@').is_some_and(|(user, rest)| !user.is_empty() && rest.contains(':'));
     if known.iter().any(|host| low.starts_with(host)) {
         return Some(format!("https://{text}"));

@@ -16,7 +16,7 @@ const LOOKED_AT: u32 = 20;
 
 impl App {
     /// Why a deployment does not serve as it should; `None` when it does, or when nobody can tell.
-    pub(super) async fn why(&self, deployment: &Deployment, aws: Option<&AwsCredentials>) -> Option<Failure> {
+    pub(super) async fn explain(&self, deployment: &Deployment, aws: Option<&AwsCredentials>) -> Option<Failure> {
         if let Some(failure) = self.diagnose(deployment, aws).await {
             return Some(failure);
         }
@@ -41,7 +41,7 @@ impl App {
         let waited = waited.min(self.0.settings.rollout.timeout).max(Duration::from_secs(1));
         let found = diagnosis::diagnose(&kube, &deployment.name, &deployment.namespace, waited, |_| async { None });
         let found = Box::pin(found).await.ok()?;
-        let redactor = Redactor::of_settings(&self.0.settings);
+        let redactor = Redactor::from_settings(&self.0.settings);
         let clean = |text: &str| redactor.redact(text).into_owned();
         Some(Failure {
             code: found.cause.code().to_owned(),
@@ -52,12 +52,15 @@ impl App {
     }
 
     /// What the last operation on a deployment came to that is not there, or not any more.
-    pub(super) async fn past(&self, selector: &Selector) -> Result<Option<Report>, AppError> {
+    pub(super) async fn last_operation(&self, selector: &Selector) -> Result<Option<Report>, AppError> {
         let filter = OperationFilter { state: None, deployment: None, after: None, limit: LOOKED_AT };
         for operation in self.0.store.operations(&filter).await?.items {
             let Some(deployment) = self.0.store.deployment(operation.deployment).await? else { continue };
             if operation.state.is_ended() && !selection::matching(&[candidate(&deployment)], selector).is_empty() {
-                return Ok(Some(Report::Past { operation: Box::new(operation), deployment: Box::new(deployment) }));
+                return Ok(Some(Report::LastOperation {
+                    operation: Box::new(operation),
+                    deployment: Box::new(deployment),
+                }));
             }
         }
         Ok(None)

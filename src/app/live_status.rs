@@ -3,7 +3,7 @@
 use super::{App, AppError};
 use crate::cloud::aws::{Aws, Keys};
 use crate::cloud::kube::Kube;
-use crate::id::{ClusterName, Mode, cluster_on_instance};
+use crate::id::{ClusterName, Mode, cluster_name_of_target};
 use crate::intent::AwsCredentials;
 use crate::step::account::kube_of;
 use crate::step::ssh_address;
@@ -16,7 +16,7 @@ impl App {
         match deployment.mode {
             Mode::Local => {
                 let cluster =
-                    ClusterName::parse(&deployment.instance_id).map_err(|error| conflict(error.to_string()))?;
+                    ClusterName::parse(&deployment.target_name).map_err(|error| conflict(error.to_string()))?;
                 Ok(self.0.hosts.local().kube(&cluster, &folder).await?)
             }
             Mode::CloudLocal => {
@@ -26,7 +26,7 @@ impl App {
                 let address = ssh_address(&instance, keys, &folder).map_err(|error| conflict(error.to_string()))?;
                 let host = self.0.hosts.reach(deployment.target, &address).await;
                 let host = host.map_err(|error| conflict(error.to_string()))?;
-                Ok(host.kube(&cluster_on_instance(&deployment.instance_id), &folder).await?)
+                Ok(host.kube(&cluster_name_of_target(&deployment.target_name), &folder).await?)
             }
             Mode::CloudHosted => {
                 let target = self.0.store.target(deployment.target).await?;
@@ -60,7 +60,7 @@ impl App {
     }
 
     /// What AWS says of the instance that a deployment runs on, in one line; nothing without credentials.
-    async fn look_at_instance(&self, deployment: &Deployment, given: Option<&AwsCredentials>) -> Option<String> {
+    async fn instance_status(&self, deployment: &Deployment, given: Option<&AwsCredentials>) -> Option<String> {
         let instance = self.instance_of(deployment).await.ok()??;
         let keys = self.keys(given)?;
         let found = match Aws::connect(&instance.region, keys).await {
@@ -81,9 +81,9 @@ impl App {
     }
 
     /// How a deployment is right now, one line each.
-    pub(super) async fn look(&self, deployment: &Deployment, aws: Option<&AwsCredentials>) -> Vec<String> {
+    pub(super) async fn live_status(&self, deployment: &Deployment, aws: Option<&AwsCredentials>) -> Vec<String> {
         let mut lines = Vec::new();
-        lines.extend(self.look_at_instance(deployment, aws).await);
+        lines.extend(self.instance_status(deployment, aws).await);
         if let Ok(Some(id)) = self.0.store.running_operation(deployment.id).await {
             lines.push(format!("operation `{id}` is running on it"));
         }

@@ -15,10 +15,10 @@ async fn operations(world: &World) -> usize {
 #[tokio::test]
 async fn fifty_identical_requests_at_once_are_one_operation_with_fifty_equal_answers() {
     let world = World::start().await;
-    world.gates.hold("kind-create");
-    let sent: Vec<_> = (0..50).map(|_| world.begin(&world.ask("deploy"))).collect();
-    world.gates.reached("kind-create").await;
-    world.gates.release("kind-create");
+    world.failpoints.hold("kind-create");
+    let sent: Vec<_> = (0..50).map(|_| world.begin(&world.request_for("deploy"))).collect();
+    world.failpoints.reached("kind-create").await;
+    world.failpoints.release("kind-create");
 
     let answers = futures_util::future::join_all(sent).await;
 
@@ -32,7 +32,7 @@ async fn fifty_identical_requests_at_once_are_one_operation_with_fifty_equal_ans
 #[tokio::test]
 async fn a_key_in_the_header_gets_the_same_answer_also_after_a_restart() {
     let mut world = World::start().await;
-    let body = world.ask("deploy");
+    let body = world.request_for("deploy");
     let key = ("idempotency-key", "monday-1");
 
     let first = send(&world, &body, key).await;
@@ -50,12 +50,12 @@ async fn a_key_in_the_header_gets_the_same_answer_also_after_a_restart() {
 #[tokio::test]
 async fn a_key_attaches_to_an_operation_that_outlived_a_kill() {
     let mut world = World::start().await;
-    let body = world.ask("deploy");
-    world.gates.hold("docker-build");
+    let body = world.request_for("deploy");
+    world.failpoints.hold("docker-build");
     drop(world.begin(&body));
-    world.gates.reached("docker-build").await;
+    world.failpoints.reached("docker-build").await;
     world.kill_and_start_again().await;
-    world.gates.release("docker-build");
+    world.failpoints.release("docker-build");
 
     let attached = world.chat(&body).await;
 
@@ -66,7 +66,7 @@ async fn a_key_attaches_to_an_operation_that_outlived_a_kill() {
 #[tokio::test]
 async fn without_a_key_only_a_declared_retry_attaches_to_what_has_ended() {
     let world = World::start().await;
-    let body = world.ask("deploy");
+    let body = world.request_for("deploy");
     let first = world.chat(&body).await;
 
     let retry = send(&world, &body, ("x-stainless-retry-count", "1")).await;
@@ -80,9 +80,9 @@ async fn without_a_key_only_a_declared_retry_attaches_to_what_has_ended() {
 async fn a_retry_does_not_attach_once_a_later_operation_touched_the_deployment() {
     let world = World::start().await;
     let first = world.deployed().await;
-    world.chat(&world.ask("decommission")).await;
+    world.chat(&world.request_for("decommission")).await;
 
-    let retry = send(&world, &world.ask("deploy"), ("x-stainless-retry-count", "1")).await;
+    let retry = send(&world, &world.request_for("deploy"), ("x-stainless-retry-count", "1")).await;
 
     assert_eq!(retry.state(), "succeeded", "{}", retry.text());
     assert_ne!(retry.operation(), first.operation());
@@ -93,8 +93,8 @@ async fn a_dry_run_uses_no_key_up() {
     let world = World::start().await;
     let key = ("idempotency-key", "monday-2");
 
-    let plan = send(&world, &with(world.ask("deploy"), "dry_run", true), key).await;
-    let real = send(&world, &world.ask("deploy"), key).await;
+    let plan = send(&world, &with(world.request_for("deploy"), "dry_run", true), key).await;
+    let real = send(&world, &world.request_for("deploy"), key).await;
 
     assert!(plan.body.get("operation").is_none(), "{plan:?}");
     assert_eq!(real.state(), "succeeded", "{real:?}");
@@ -105,12 +105,12 @@ async fn a_busy_deployment_is_refused_and_the_operation_is_named() {
     let world = World::start().await;
     world.deployed().await;
     world.commit("notes", "new.txt", "new").await;
-    world.gates.hold("docker-build");
-    let running = world.begin(&world.ask("redeploy"));
-    world.gates.reached("docker-build").await;
+    world.failpoints.hold("docker-build");
+    let running = world.begin(&world.request_for("redeploy"));
+    world.failpoints.reached("docker-build").await;
 
-    let refused = world.chat(&world.ask("decommission")).await;
-    world.gates.release("docker-build");
+    let refused = world.chat(&world.request_for("decommission")).await;
+    world.failpoints.release("docker-build");
 
     let operation = running.await.unwrap().unwrap().operation();
     assert_eq!((refused.status, refused.code()), (409, "deployment_busy"));
@@ -120,13 +120,13 @@ async fn a_busy_deployment_is_refused_and_the_operation_is_named() {
 #[tokio::test]
 async fn a_client_that_hangs_up_cancels_nothing() {
     let world = World::start().await;
-    world.gates.hold("docker-build");
-    let client = world.begin(&world.ask("deploy"));
-    world.gates.reached("docker-build").await;
+    world.failpoints.hold("docker-build");
+    let client = world.begin(&world.request_for("deploy"));
+    world.failpoints.reached("docker-build").await;
     let operation = world.latest().await;
 
     client.abort();
-    world.gates.release("docker-build");
+    world.failpoints.release("docker-build");
 
     assert_eq!(world.ended(&operation).await["state"], "succeeded");
 }

@@ -14,7 +14,7 @@ const REST: Duration = Duration::from_secs(20);
 
 /// Counts failures in a row.
 #[derive(Debug)]
-pub(super) struct Circuit(Mutex<State>);
+pub(super) struct CircuitBreaker(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -22,25 +22,25 @@ struct State {
     open_until: Option<Instant>,
 }
 
-impl Circuit {
+impl CircuitBreaker {
     pub(super) fn new() -> Self {
         Self(Mutex::default())
     }
 
     /// Whether a request may be sent now. After the rest, the first who asks tries it for all.
-    pub(super) fn ask(&self) -> Result<(), LlmError> {
-        self.ask_at(Instant::now())
+    pub(super) fn acquire(&self) -> Result<(), LlmError> {
+        self.acquire_at(Instant::now())
     }
 
     /// Takes note of how a request went.
-    pub(super) fn note(&self, error: Option<&LlmError>) {
-        self.note_at(Instant::now(), error);
+    pub(super) fn record(&self, error: Option<&LlmError>) {
+        self.record_at(Instant::now(), error);
     }
 
-    fn ask_at(&self, now: Instant) -> Result<(), LlmError> {
+    fn acquire_at(&self, now: Instant) -> Result<(), LlmError> {
         let mut state = self.0.lock().expect("nobody panics while holding this lock");
         match state.open_until {
-            Some(until) if now < until => Err(LlmError::Resting(until - now)),
+            Some(until) if now < until => Err(LlmError::CircuitOpen(until - now)),
             Some(_) => {
                 state.open_until = Some(now + REST);
                 Ok(())
@@ -49,7 +49,7 @@ impl Circuit {
         }
     }
 
-    fn note_at(&self, now: Instant, error: Option<&LlmError>) {
+    fn record_at(&self, now: Instant, error: Option<&LlmError>) {
         let mut state = self.0.lock().expect("nobody panics while holding this lock");
         if error.is_some_and(LlmError::is_outage) {
             state.failures = state.failures.saturating_add(1);
@@ -59,7 +59,7 @@ impl Circuit {
             if state.failures >= FAILURES {
                 state.open_until = Some(now + REST);
             }
-        } else if !matches!(error, Some(LlmError::Resting(_))) {
+        } else if !matches!(error, Some(LlmError::CircuitOpen(_))) {
             *state = State::default();
         }
     }
@@ -71,29 +71,29 @@ mod tests {
 
     #[test]
     fn it_opens_after_failures_in_a_row_lets_one_through_and_closes_when_that_one_succeeds() {
-        let (circuit, start) = (Circuit::new(), Instant::now());
+        let (circuit, start) = (CircuitBreaker::new(), Instant::now());
         let later = start + REST + Duration::from_secs(1);
-        let down = LlmError::Failing { status: 503 };
+        let down = LlmError::ServerError { status: 503 };
 
-        (1..FAILURES).for_each(|_| circuit.note_at(start, Some(&down)));
-        assert_eq!(circuit.ask_at(start), Ok(()));
-        circuit.note_at(start, Some(&down));
-        assert_eq!(circuit.ask_at(start), Err(LlmError::Resting(REST)));
-        assert_eq!((circuit.ask_at(later), circuit.ask_at(later).is_err()), (Ok(()), true));
-        circuit.note_at(later, None);
+        (1..FAILURES).for_each(|_| circuit.record_at(start, Some(&down)));
+        assert_eq!(circuit.acquire_at(start), Ok(()));
+        circuit.record_at(start, Some(&down));
+        assert_eq!(circuit.acquire_at(start), Err(LlmError::CircuitOpen(REST)));
+        assert_eq!((circuit.acquire_at(later), circuit.acquire_at(later).is_err()), (Ok(()), true));
+        circuit.record_at(later, None);
 
-        assert_eq!(circuit.ask_at(later), Ok(()));
+        assert_eq!(circuit.acquire_at(later), Ok(()));
     }
 
     #[test]
     fn a_success_between_failures_and_refused_requests_keep_it_closed() {
-        let (circuit, now) = (Circuit::new(), Instant::now());
+        let (circuit, now) = (CircuitBreaker::new(), Instant::now());
 
         for _ in 0..FAILURES {
-            circuit.note_at(now, Some(&LlmError::Broken));
-            circuit.note_at(now, Some(&LlmError::RateLimited { retry_after: None }));
+            circuit.record_at(now, Some(&LlmError::Truncated));
+            circuit.record_at(now, Some(&LlmError::RateLimited { retry_after: None }));
         }
 
-        assert_eq!(circuit.ask_at(now), Ok(()));
+        assert_eq!(circuit.acquire_at(now), Ok(()));
     }
 }

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use secrecy::SecretString;
 
 use crate::id::{
-    Action, DeploymentName, DockerfilePath, Domain, EnvironmentName, GitRef, HostedZoneId, InstanceId, KeyPairName,
-    Mode, Namespace, Port, RepositoryUrl, SubdomainLabel,
+    Action, DeploymentName, DockerfilePath, Domain, EnvironmentName, GitRef, HostedZoneId, KeyPairName, Mode,
+    Namespace, Port, RepositoryUrl, SubdomainLabel, TargetName,
 };
 
 use super::{
@@ -20,7 +20,7 @@ pub const DEFAULT_TAIL: u32 = 100;
 
 /// The values of a request that are known so far, each checked against its own rule.
 #[derive(Debug, Clone, Default)]
-pub struct Facts {
+pub struct PartialRequest {
     /// Kind of target.
     pub mode: Option<Mode>,
     /// What to build.
@@ -30,9 +30,9 @@ pub struct Facts {
     /// Namespace on the cluster.
     pub namespace: Option<Namespace>,
     /// Name of the application.
-    pub name: Option<DeploymentName>,
+    pub application_name: Option<DeploymentName>,
     /// Name of the target, or the id of a deployment.
-    pub instance_id: Option<InstanceId>,
+    pub target_name: Option<TargetName>,
     /// Public address of the EC2 instance.
     pub public_ip: Option<IpAddr>,
     /// Key pair of the EC2 instance.
@@ -69,7 +69,7 @@ pub struct Facts {
     pub dry_run: Option<bool>,
 }
 
-impl Facts {
+impl PartialRequest {
     /// These facts, and those of `others` where these say nothing.
     #[must_use]
     pub fn or(self, others: Self) -> Self {
@@ -78,8 +78,8 @@ impl Facts {
             repository: self.repository.or(others.repository),
             git_ref: self.git_ref.or(others.git_ref),
             namespace: self.namespace.or(others.namespace),
-            name: self.name.or(others.name),
-            instance_id: self.instance_id.or(others.instance_id),
+            application_name: self.application_name.or(others.name),
+            target_name: self.target_name.or(others.target_name),
             public_ip: self.public_ip.or(others.public_ip),
             key_pair: self.key_pair.or(others.key_pair),
             aws: self.aws.or(others.aws),
@@ -107,8 +107,8 @@ impl Facts {
             mode: self.mode,
             repository: self.repository.clone(),
             namespace: self.namespace.clone(),
-            name: self.name.clone(),
-            instance_id: self.instance_id.clone(),
+            application_name: self.application_name.clone(),
+            target_name: self.target_name.clone(),
             public_ip: self.public_ip,
             key_pair: self.key_pair.clone(),
             ..Self::default()
@@ -120,9 +120,9 @@ impl Facts {
     pub fn selector(&self) -> Selector {
         Selector {
             mode: self.mode,
-            instance_id: self.instance_id.clone(),
+            target_name: self.target_name.clone(),
             namespace: self.namespace.clone(),
-            name: self.name.clone(),
+            application_name: self.application_name.clone(),
             repository: self.repository.clone(),
             public_ip: self.public_ip,
             key_pair: self.key_pair.clone(),
@@ -139,8 +139,8 @@ impl Facts {
         differ("deployment_mode", self.mode.as_ref(), fields.mode.as_ref())
             .or_else(|| differ("github_repo_url", self.repository.as_ref(), fields.repository.as_ref()))
             .or_else(|| differ("target_namespace", self.namespace.as_ref(), fields.namespace.as_ref()))
-            .or_else(|| differ("instance_name", self.name.as_ref(), fields.name.as_ref()))
-            .or_else(|| differ("instance_id", self.instance_id.as_ref(), fields.instance_id.as_ref()))
+            .or_else(|| differ("instance_name", self.application_name.as_ref(), fields.application_name.as_ref()))
+            .or_else(|| differ("instance_id", self.target_name.as_ref(), fields.target_name.as_ref()))
             .or_else(|| differ("scale_replicas", self.replicas.as_ref(), fields.replicas.as_ref()))
     }
 
@@ -148,21 +148,21 @@ impl Facts {
     ///
     /// A sentence may leave out which deployment is meant (the only one is), a request by fields must at least say the mode.
     #[must_use]
-    pub fn missing(&self, action: Action, source: Source, limits: &Limits) -> Vec<Need> {
+    pub fn missing(&self, action: Action, source: Source, limits: &Limits) -> Vec<MissingField> {
         let cloud = matches!(self.mode, Some(Mode::CloudLocal | Mode::CloudHosted));
         let by_fields = source == Source::Fields;
         let lifecycle = matches!(action, Action::Redeploy | Action::Scale | Action::Rollback | Action::Decommission);
         let deploy = action == Action::Deploy;
         let needs = [
-            (Need::Mode, (deploy || lifecycle && by_fields) && self.mode.is_none()),
-            (Need::Repository, deploy && self.repository.is_none()),
-            (Need::KeyPair, deploy && self.mode == Some(Mode::CloudLocal) && self.key_pair.is_none()),
-            (Need::Zone, deploy && self.zone.is_none() && self.label.is_some()),
-            (Need::Label, deploy && self.label.is_none() && self.zone.is_some()),
-            (Need::Instance, lifecycle && by_fields && cloud && self.instance_id.is_none()),
-            (Need::Replicas, action == Action::Scale && self.replicas.is_none()),
+            (MissingField::Mode, (deploy || lifecycle && by_fields) && self.mode.is_none()),
+            (MissingField::Repository, deploy && self.repository.is_none()),
+            (MissingField::KeyPair, deploy && self.mode == Some(Mode::CloudLocal) && self.key_pair.is_none()),
+            (MissingField::Zone, deploy && self.zone.is_none() && self.label.is_some()),
+            (MissingField::Label, deploy && self.label.is_none() && self.zone.is_some()),
+            (MissingField::Target, lifecycle && by_fields && cloud && self.target_name.is_none()),
+            (MissingField::Replicas, action == Action::Scale && self.replicas.is_none()),
             (
-                Need::Credentials,
+                MissingField::Credentials,
                 (deploy || lifecycle) && cloud && self.aws.is_none() && !limits.aws_credentials_in_settings,
             ),
         ];
@@ -173,7 +173,7 @@ impl Facts {
     ///
     /// # Errors
     /// Everything that is missing, at once.
-    pub fn request(self, action: Action, source: Source, limits: &Limits) -> Result<Request, Vec<Need>> {
+    pub fn request(self, action: Action, source: Source, limits: &Limits) -> Result<Request, Vec<MissingField>> {
         let missing = self.missing(action, source, limits);
         let dry_run = self.dry_run.unwrap_or(false);
         let confirmation = self.confirm.clone().unwrap_or_default();
@@ -198,9 +198,9 @@ impl Facts {
                 mode: self.mode?,
                 repository: self.repository?,
                 git_ref: self.git_ref,
-                instance_id: self.instance_id,
+                target_name: self.target_name,
                 namespace: self.namespace,
-                name: self.name,
+                application_name: self.application_name,
                 replicas: self.replicas,
                 container_port: self.container_port,
                 dockerfile: self.dockerfile,
@@ -235,7 +235,7 @@ impl Facts {
 
 /// A fact that an action cannot do without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Need {
+pub enum MissingField {
     /// The kind of target.
     Mode,
     /// The repository to build.
@@ -247,14 +247,14 @@ pub enum Need {
     /// The label that goes with a hosted zone.
     Label,
     /// The name of the target, or the id of the deployment.
-    Instance,
+    Target,
     /// The number of replicas.
     Replicas,
     /// AWS credentials.
     Credentials,
 }
 
-impl Need {
+impl MissingField {
     /// The body field that supplies it.
     #[must_use]
     pub const fn field(self) -> &'static str {
@@ -264,7 +264,7 @@ impl Need {
             Self::KeyPair => "ec2_key_name",
             Self::Zone => "base_hosted_zone_id",
             Self::Label => "app_subdomain_label",
-            Self::Instance => "instance_id",
+            Self::Target => "instance_id",
             Self::Replicas => "scale_replicas",
             Self::Credentials => "aws_credentials",
         }

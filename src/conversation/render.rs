@@ -6,13 +6,13 @@ use futures_util::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::{AnswerError, Ending, Listener, Opening};
+use super::{AnswerError, AnswerSink, Completion, Outcome};
 use crate::app::{App, AppError};
 use crate::event::{Event, EventKind, OperationState};
 use crate::id::OperationId;
 use crate::reply::narration::Narrator;
 use crate::reply::view::Report;
-use crate::reply::{outcome, plain, report};
+use crate::reply::{operation, report, strip_ansi};
 use crate::store::record::{Deployment, Operation};
 
 /// How often something is said about a step that is only slow.
@@ -22,93 +22,93 @@ const FENCE: &str = "````";
 
 /// How an operation stands, and what there is to say about it.
 #[derive(Debug)]
-pub(super) struct Outcome {
+pub(super) struct OperationSummary {
     pub(super) text: String,
     pub(super) operation: Operation,
     pub(super) deployment: Option<Deployment>,
 }
 
-impl Opening {
+impl Outcome {
     /// Says what there is to say, to the end.
     ///
     /// # Errors
     /// [`AnswerError`] when the answer breaks off.
-    pub async fn tell<L: Listener>(self, app: &App, listener: &mut L) -> Result<Ending, AnswerError> {
+    pub async fn render<L: AnswerSink>(self, app: &App, listener: &mut L) -> Result<Completion, AnswerError> {
         let until = Instant::now() + app.settings().server.answer_within;
         match self {
-            Self::Words(text) => {
-                listener.say(text).await;
-                Ok(Ending::default())
+            Self::Text(text) => {
+                listener.write(text).await;
+                Ok(Completion::default())
             }
             Self::Operation(id) => {
-                follow(app, id, until, listener).await?;
-                let Outcome { mut text, operation, deployment } = outcome(app, id).await?;
-                if listener.has_heard() {
+                follow_operation(app, id, until, listener).await?;
+                let OperationSummary { mut text, operation, deployment } = summarize_operation(app, id).await?;
+                if listener.has_content() {
                     text.insert(0, '\n');
                 }
                 listener.status(None).await;
-                listener.say(text).await;
-                Ok(Ending { operation: Some((id, operation.state)), deployment, ..Ending::default() })
+                listener.write(text).await;
+                Ok(Completion { operation: Some((id, operation.state)), deployment, ..Completion::default() })
             }
             Self::Plan(plan) => {
-                listener.say(report::plan(&plan)).await;
-                Ok(Ending::default())
+                listener.write(report::plan(&plan)).await;
+                Ok(Completion::default())
             }
             Self::Confirmation(plan) => {
-                listener.say(report::confirmation(&plan)).await;
-                Ok(Ending::default())
+                listener.write(report::confirmation(&plan)).await;
+                Ok(Completion::default())
             }
-            Self::Report(answer) => tell_report(app, answer, listener).await,
-            Self::Model(rounds) => rounds.run(app, until, listener).await,
+            Self::Report(answer) => render_report(app, answer, listener).await,
+            Self::ToolLoop(rounds) => rounds.run(app, until, listener).await,
         }
     }
 }
 
-async fn tell_report<L: Listener>(app: &App, answer: Report, listener: &mut L) -> Result<Ending, AnswerError> {
+async fn render_report<L: AnswerSink>(app: &App, answer: Report, listener: &mut L) -> Result<Completion, AnswerError> {
     match answer {
         Report::Deployments(deployments) => {
-            listener.say(report::deployments(&deployments)).await;
-            Ok(Ending::default())
+            listener.write(report::deployments(&deployments)).await;
+            Ok(Completion::default())
         }
-        Report::Past { operation, deployment } => {
-            listener.say(outcome::outcome(&operation, Some(&deployment), &[])).await;
+        Report::LastOperation { operation, deployment } => {
+            listener.write(operation::render(&operation, Some(&deployment), &[])).await;
             let about = Some((operation.id, operation.state));
-            Ok(Ending { operation: about, deployment: Some(*deployment), ..Ending::default() })
+            Ok(Completion { operation: about, deployment: Some(*deployment), ..Completion::default() })
         }
-        Report::Status { deployment, live, why } => {
-            listener.say(report::status(&deployment, &live, why.as_ref())).await;
-            Ok(Ending { deployment: Some(deployment), ..Ending::default() })
+        Report::Status { deployment, live, failure } => {
+            listener.write(report::status(&deployment, &live, failure.as_ref())).await;
+            Ok(Completion { deployment: Some(deployment), ..Completion::default() })
         }
         Report::Logs { deployment, follow, tail, aws } => {
-            let follow = follow && listener.is_live();
+            let follow = follow && listener.is_streaming();
             let mut lines = app.logs(&deployment, tail, follow, aws.as_ref()).await?;
             if follow {
-                listener.say(format!("{}\n\n{FENCE}text\n", report::logs_headline(&deployment))).await;
+                listener.write(format!("{}\n\n{FENCE}text\n", report::logs_headline(&deployment))).await;
                 let mut lines = std::pin::pin!(lines.take_until(app.shutdown_token().cancelled_owned()));
                 while let Some(line) = lines.next().await {
-                    listener.say(format!("{}\n", plain(&line?))).await;
+                    listener.write(format!("{}\n", strip_ansi(&line?))).await;
                 }
-                listener.say(format!("{FENCE}\n")).await;
+                listener.write(format!("{FENCE}\n")).await;
             } else {
                 let mut all = Vec::new();
                 while let Some(line) = lines.try_next().await? {
                     all.push(line);
                 }
-                listener.say(report::logs(&deployment, &all)).await;
+                listener.write(report::logs(&deployment, &all)).await;
             }
-            Ok(Ending { deployment: Some(deployment), ..Ending::default() })
+            Ok(Completion { deployment: Some(deployment), ..Completion::default() })
         }
         Report::Cancelled(id) => {
-            listener.say(report::cancelled(id)).await;
+            listener.write(report::cancelled(id)).await;
             let state = app.operation(id).await?.map(|operation| operation.state);
-            Ok(Ending { operation: state.map(|state| (id, state)), ..Ending::default() })
+            Ok(Completion { operation: state.map(|state| (id, state)), ..Completion::default() })
         }
     }
 }
 
 /// Waits until an operation has ended, or the time is up, or the server stops; who listens hears what happens, without
 /// a limit of time. The operation goes on in any case.
-pub(super) async fn follow<L: Listener>(
+pub(super) async fn follow_operation<L: AnswerSink>(
     app: &App,
     id: OperationId,
     until: Instant,
@@ -116,10 +116,10 @@ pub(super) async fn follow<L: Listener>(
 ) -> Result<(), AppError> {
     let events = app.follow(id, 0).take_until(app.shutdown_token().cancelled_owned());
     let mut events = std::pin::pin!(events);
-    if !listener.is_live() {
+    if !listener.is_streaming() {
         let ended = async {
             while let Some(event) = events.try_next().await? {
-                if waits(app, id, &event).await? {
+                if is_waiting(app, id, &event).await? {
                     break;
                 }
             }
@@ -136,17 +136,17 @@ pub(super) async fn follow<L: Listener>(
             event = events.next() => match event {
                 Some(event) => {
                     let event = event?;
-                    if waits(app, id, &event).await? {
+                    if is_waiting(app, id, &event).await? {
                         return Ok(());
                     }
-                    narrator.hear(&event)
+                    narrator.push(&event)
                 }
                 None => return Ok(()),
             },
             _ = ticks.tick() => narrator.advance(Timestamp::now()),
         };
         for line in lines {
-            listener.say(format!("{line}\n")).await;
+            listener.write(format!("{line}\n")).await;
         }
         if let Some(status) = narrator.status() {
             listener.status(Some(status)).await;
@@ -155,17 +155,17 @@ pub(super) async fn follow<L: Listener>(
 }
 
 /// Whether an operation waits on a person now: nothing more happens before that one has read what is missing.
-async fn waits(app: &App, id: OperationId, event: &Event) -> Result<bool, AppError> {
+async fn is_waiting(app: &App, id: OperationId, event: &Event) -> Result<bool, AppError> {
     let is_told = matches!(event.kind, EventKind::OperationState { state: OperationState::Waiting });
     Ok(is_told && app.operation(id).await?.is_some_and(|it| it.state == OperationState::Waiting))
 }
 
 /// What there is to say about an operation as it stands now.
-pub(super) async fn outcome(app: &App, id: OperationId) -> Result<Outcome, AppError> {
+pub(super) async fn summarize_operation(app: &App, id: OperationId) -> Result<OperationSummary, AppError> {
     let operation = app.operation(id).await?;
     let operation = operation.ok_or_else(|| AppError::NotFound { message: format!("there is no operation `{id}`") })?;
     let deployment = app.deployment(operation.deployment).await?;
     let steps = if operation.state.is_ended() { Vec::new() } else { app.steps(&operation).await? };
-    let text = outcome::outcome(&operation, deployment.as_ref(), &steps);
-    Ok(Outcome { text, operation, deployment })
+    let text = operation::render(&operation, deployment.as_ref(), &steps);
+    Ok(OperationSummary { text, operation, deployment })
 }

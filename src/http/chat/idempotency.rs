@@ -7,7 +7,7 @@ use axum::http::HeaderMap;
 use serde_json::{Map, Value};
 
 use crate::http::auth::Caller;
-use crate::http::chat::page;
+use crate::http::chat::open_webui;
 use crate::http::error::ApiError;
 use crate::id::short_hash;
 use crate::intent::Intent;
@@ -23,7 +23,7 @@ const STREAM_FIELDS: &[&str] = &["stream", "stream_options"];
 
 /// What a request is about, as far as its key goes.
 #[derive(Debug, Clone, Copy)]
-pub enum Subject<'a> {
+pub enum KeyBasis<'a> {
     /// What its explicit fields ask for.
     Fields(&'a Intent),
     /// What the person said last; what that comes to is not known yet.
@@ -34,11 +34,11 @@ pub enum Subject<'a> {
 ///
 /// # Errors
 /// [`ApiError`] when the `Idempotency-Key` header is not one.
-pub fn of(
+pub fn request_key(
     caller: &Caller,
     headers: &HeaderMap,
     body: &Map<String, Value>,
-    subject: Subject<'_>,
+    subject: KeyBasis<'_>,
 ) -> Result<RequestKey, ApiError> {
     let who = caller.principal.as_str();
     let asked = body.iter().filter(|(name, _)| !STREAM_FIELDS.contains(&name.as_str()));
@@ -53,8 +53,8 @@ pub fn of(
     if let Some(key) = chat_key(who, headers, body, subject) {
         // The page sends the whole conversation again, with what it has learnt since: what counts is what it asks for.
         let asked = match subject {
-            Subject::Fields(intent) => serde_json::to_string(intent).unwrap_or_default(),
-            Subject::Words(said) => said.trim().to_owned(),
+            KeyBasis::Fields(intent) => serde_json::to_string(intent).unwrap_or_default(),
+            KeyBasis::Words(said) => said.trim().to_owned(),
         };
         return Ok(RequestKey { key, kind: KeyKind::Chat, body_hash: hash(&[&asked]) });
     }
@@ -64,14 +64,14 @@ pub fn of(
 }
 
 /// Fields that a chat page adds to every message count once per chat; what is said counts once per message.
-fn chat_key(who: &str, headers: &HeaderMap, body: &Map<String, Value>, subject: Subject<'_>) -> Option<String> {
-    let chat = page::chat_id(headers)?;
+fn chat_key(who: &str, headers: &HeaderMap, body: &Map<String, Value>, subject: KeyBasis<'_>) -> Option<String> {
+    let chat = open_webui::chat_id(headers)?;
     match subject {
-        Subject::Fields(_) => {
+        KeyBasis::Fields(_) => {
             let ours = body.iter().filter(|(name, _)| FIELDS.iter().any(|field| field.name == name.as_str()));
             Some(hash(&["chat", who, chat, &canonical(ours)]))
         }
-        Subject::Words(_) => Some(hash(&["message", who, chat, page::message_id(headers)?])),
+        KeyBasis::Words(_) => Some(hash(&["message", who, chat, open_webui::message_id(headers)?])),
     }
 }
 
@@ -134,20 +134,20 @@ mod tests {
     fn key(principal: &str, headers: &[(&'static str, &'static str)], body: &Value) -> RequestKey {
         let limits = Limits { max_replicas: 10, aws_credentials_in_settings: false };
         let request = fields::parse(body.as_object().unwrap(), &limits).unwrap().unwrap();
-        key_of(principal, headers, body, Subject::Fields(&request.intent))
+        key_of(principal, headers, body, KeyBasis::Fields(&request.intent))
     }
 
     fn key_of(
         principal: &str,
         headers: &[(&'static str, &'static str)],
         body: &Value,
-        subject: Subject<'_>,
+        subject: KeyBasis<'_>,
     ) -> RequestKey {
         let headers = headers
             .iter()
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
             .collect();
-        of(&Caller { principal: principal.to_owned() }, &headers, body.as_object().unwrap(), subject).unwrap()
+        request_key(&Caller { principal: principal.to_owned() }, &headers, body.as_object().unwrap(), subject).unwrap()
     }
 
     fn with(name: &str, value: Value) -> Value {
@@ -208,7 +208,7 @@ mod tests {
         let first = [("x-openwebui-chat-id", "c1"), ("x-openwebui-user-message-id", "m1")];
         let second = [("x-openwebui-chat-id", "c1"), ("x-openwebui-user-message-id", "m2")];
 
-        let said = Subject::Words("go");
+        let said = KeyBasis::Words("go");
         let one = key_of("a", &first, &deploy(), said);
 
         assert_eq!(one, key_of("a", &first, &deploy(), said));

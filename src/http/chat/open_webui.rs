@@ -42,8 +42,8 @@ fn first<'a>(headers: &'a HeaderMap, names: &[&str]) -> Option<&'a str> {
 #[must_use]
 pub fn background_answer(headers: &HeaderMap, chat: &ChatRequest) -> Option<String> {
     let task = match first(headers, TASK) {
-        Some(name) => Task::named(name).or_else(|| Task::shaped(chat)).unwrap_or(Task::Other),
-        None => Task::shaped(chat)?,
+        Some(name) => Task::from_header(name).or_else(|| Task::from_prompt(chat)).unwrap_or(Task::Other),
+        None => Task::from_prompt(chat)?,
     };
     Some(task.answer(chat.last_words()))
 }
@@ -69,7 +69,7 @@ enum Task {
 }
 
 impl Task {
-    fn named(name: &str) -> Option<Self> {
+    fn from_header(name: &str) -> Option<Self> {
         Some(match name {
             "title_generation" => Self::Title,
             "tags_generation" => Self::Tags,
@@ -85,7 +85,7 @@ impl Task {
 
     /// A task is one message that begins as the page's templates begin. A question about documents begins in the same
     /// way, but asks to respond, and keeps the history as messages of their own.
-    fn shaped(chat: &ChatRequest) -> Option<Self> {
+    fn from_prompt(chat: &ChatRequest) -> Option<Self> {
         let is_tool_choice = |text: &str| {
             text.starts_with("Available Tools:")
                 && text.contains("Your task is to choose and return the correct tool(s)")
@@ -168,19 +168,19 @@ mod tests {
         ChatRequest::read(body.as_object().unwrap()).unwrap()
     }
 
-    fn shaped(instructions: &str) -> Option<String> {
+    fn from_prompt(instructions: &str) -> Option<String> {
         background_answer(&HeaderMap::new(), &chat(&format!("### Task:\n{instructions}\n{HISTORY}")))
     }
 
     #[test]
     fn each_task_is_answered_in_the_shape_that_it_asks_for() {
         let answers = [
-            shaped("Generate a concise title.\n### Output:\nJSON format: { \"title\": \"your title\" }"),
-            shaped("Generate 1-3 tags.\n### Output:\nJSON format: { \"tags\": [\"tag1\"] }"),
-            shaped("Suggest questions.\n### Output:\nJSON format: { \"follow_ups\": [\"Question 1?\"] }"),
-            shaped("Analyze the chat history for search queries.\n{ \"queries\": [\"query1\"] }"),
-            shaped("You are an autocompletion system.\n{ \"text\": \"<your_completion>\" }"),
-            shaped("Generate a detailed prompt for an image.\n{ \"prompt\": \"Your description.\" }"),
+            from_prompt("Generate a concise title.\n### Output:\nJSON format: { \"title\": \"your title\" }"),
+            from_prompt("Generate 1-3 tags.\n### Output:\nJSON format: { \"tags\": [\"tag1\"] }"),
+            from_prompt("Suggest questions.\n### Output:\nJSON format: { \"follow_ups\": [\"Question 1?\"] }"),
+            from_prompt("Analyze the chat history for search queries.\n{ \"queries\": [\"query1\"] }"),
+            from_prompt("You are an autocompletion system.\n{ \"text\": \"<your_completion>\" }"),
+            from_prompt("Generate a detailed prompt for an image.\n{ \"prompt\": \"Your description.\" }"),
         ];
 
         let answers: Vec<String> = answers.into_iter().map(Option::unwrap).collect();
@@ -215,7 +215,7 @@ mod tests {
     proptest! {
         #[test]
         fn recognising_never_panics(text in any::<String>()) {
-            let _ = shaped(&text);
+            let _ = from_prompt(&text);
             let _ = title(&text);
         }
     }

@@ -85,7 +85,7 @@ async fn explicit_fields_never_ask_the_model() {
     let world = azure.world().await;
 
     world.deployed().await;
-    world.chat(&with_own_tool(world.ask("status"))).await;
+    world.chat(&with_own_tool(world.request_for("status"))).await;
 
     assert!(azure.requests().is_empty());
 }

@@ -21,12 +21,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 /// A world in the making: what is set and what stands in for the real programs.
-pub(crate) struct World {
+pub(crate) struct Fixture {
     directory: TempDir,
     environment: BTreeMap<String, String>,
 }
 
-impl World {
+impl Fixture {
     /// A world in which no program works, Docker has nothing, and nobody waits long.
     pub(crate) fn new() -> Self {
         let world = Self { directory: tempfile::tempdir().unwrap(), environment: BTreeMap::new() };
@@ -74,7 +74,7 @@ impl World {
     }
 
     /// Starts the server.
-    pub(crate) async fn start(self) -> Server {
+    pub(crate) async fn start(self) -> TestServer {
         let docker =
             AbortOnDropHandle::new(tokio::spawn(docker(UnixListener::bind(self.path("docker.sock")).unwrap())));
         let app = App::open(self.settings()).await.unwrap();
@@ -83,7 +83,7 @@ impl World {
         let shutdown = app.shutdown_token();
         let serving = AbortOnDropHandle::new(tokio::spawn(http::serve(app.clone(), listener, shutdown.clone())));
         let client = Client::builder().no_proxy().build().unwrap();
-        Server { address, app, shutdown, serving, client, _docker: docker, _directory: self.directory }
+        TestServer { address, app, shutdown, serving, client, _docker: docker, _directory: self.directory }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -92,7 +92,7 @@ impl World {
 }
 
 /// A server that is running, and its client.
-pub(crate) struct Server {
+pub(crate) struct TestServer {
     pub(crate) address: SocketAddr,
     pub(crate) app: App,
     pub(crate) shutdown: CancellationToken,
@@ -102,7 +102,7 @@ pub(crate) struct Server {
     _directory: TempDir,
 }
 
-impl Server {
+impl TestServer {
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.client.request(method, format!("http://{}{path}", self.address))
     }

@@ -12,16 +12,16 @@ use crate::id::OperationId;
 use crate::store::Store;
 
 /// How often.
-const EVERY: Duration = Duration::from_hours(24);
+const PURGE_INTERVAL: Duration = Duration::from_hours(24);
 
 /// Looks at once and then every day, until `stop` or the loss of the store.
-pub(super) async fn forget_every_day(store: Store, workspace: PathBuf, stop: CancellationToken) {
+pub(super) async fn run_daily(store: Store, workspace: PathBuf, stop: CancellationToken) {
     let lost = store.lost().clone();
     let work = async {
-        let mut days = tokio::time::interval(EVERY);
+        let mut days = tokio::time::interval(PURGE_INTERVAL);
         loop {
             days.tick().await;
-            if let Err(error) = forget(&store, &workspace).await {
+            if let Err(error) = purge(&store, &workspace).await {
                 tracing::warn!(error = &*error as &dyn std::error::Error, "old rows and folders stay another day");
             }
         }
@@ -33,8 +33,8 @@ pub(super) async fn forget_every_day(store: Store, workspace: PathBuf, stop: Can
     }
 }
 
-async fn forget(store: &Store, workspace: &Path) -> Result<(), BoxError> {
-    let rows = store.forget_the_past(Timestamp::now()).await?;
+async fn purge(store: &Store, workspace: &Path) -> Result<(), BoxError> {
+    let rows = store.delete_expired(Timestamp::now()).await?;
     let folders = remove_folders(store, &workspace.join("operations")).await?;
     if rows > 0 || folders > 0 {
         tracing::info!(rows, folders, "what nobody needs any more is forgotten");
@@ -52,7 +52,7 @@ async fn remove_folders(store: &Store, operations: &Path) -> Result<u64, BoxErro
     let mut count = 0;
     while let Some(entry) = entries.next_entry().await? {
         let Ok(id) = OperationId::parse(&entry.file_name().to_string_lossy()) else { continue };
-        if store.is_past(id).await? {
+        if store.is_expired(id).await? {
             tokio::fs::remove_dir_all(entry.path()).await?;
             count += 1;
         }

@@ -122,7 +122,7 @@ async fn why_it_fails_is_answered_from_the_store_and_the_diagnosis() {
     let azure = Azure::start().await;
     let world = azure.world().await;
     world.kube.crash_new_images(true);
-    world.chat(&world.ask("deploy")).await;
+    world.chat(&world.request_for("deploy")).await;
     azure.will([call("status", json!({"instance_name": "notes"})), say("It crashes.")]);
 
     let answer = world.chat(&talk(&["why does it not run?"])).await;

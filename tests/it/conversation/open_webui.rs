@@ -10,7 +10,7 @@ const TITLE: &str = "### Task:\nGenerate a concise title.\n### Output:\nJSON for
 
 /// A request as the page makes it, with parameters that stick to every one.
 fn sticky(world: &World, text: &str) -> Value {
-    let mut body = with(world.ask("deploy"), "messages", json!([{"role": "user", "content": text}]));
+    let mut body = with(world.request_for("deploy"), "messages", json!([{"role": "user", "content": text}]));
     body["user"] = json!({"id": "u1", "name": "Ann", "email": "ann@example.test", "role": "user"});
     body["metadata"] = json!({"chat_id": "c1"});
     body

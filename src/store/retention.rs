@@ -2,15 +2,15 @@
 
 use jiff::Timestamp;
 
-use super::operations::KEY_VALID_MS;
+use super::operations::KEY_TTL_MS;
 use super::{Store, StoreError};
 use crate::event::OperationState;
 use crate::id::OperationId;
 
 /// How long after the end of an operation its history tells every detail.
-const DETAILS_MS: i64 = 30 * 24 * 60 * 60 * 1000;
+const DETAIL_RETENTION_MS: i64 = 30 * 24 * 60 * 60 * 1000;
 /// How many rows are deleted at once: others wait for their turn to write meanwhile.
-const AT_ONCE: i64 = 500;
+const BATCH_ROWS: i64 = 500;
 
 impl Store {
     /// Forgets what is too old: progress and retries of operations that ended a month ago, keys of requests that are no
@@ -18,29 +18,29 @@ impl Store {
     ///
     /// # Errors
     /// What the database says.
-    pub async fn forget_the_past(&self, now: Timestamp) -> Result<u64, StoreError> {
+    pub async fn delete_expired(&self, now: Timestamp) -> Result<u64, StoreError> {
         let now_ms = now.as_millisecond();
         let details = self
-            .delete_in_parts(
+            .delete_in_batches(
                 "DELETE FROM operation_events WHERE (operation_id, sequence) IN (
                      SELECT e.operation_id, e.sequence FROM operation_events e JOIN operations o ON o.id = e.operation_id
                      WHERE o.ended_ms < $1
                          AND (e.event LIKE '{\"type\":\"step_progress\"%' OR e.event LIKE '{\"type\":\"step_retrying\"%')
                      LIMIT $2)",
-                now_ms - DETAILS_MS,
+                now_ms - DETAIL_RETENTION_MS,
             )
             .await?;
         let keys = self
-            .delete_in_parts(
+            .delete_in_batches(
                 "DELETE FROM request_keys WHERE created_ms < $1 AND (principal, request_key) IN (
                      SELECT k.principal, k.request_key FROM request_keys k JOIN operations o ON o.id = k.operation_id
                      WHERE k.created_ms < $1 AND o.ended_ms < $1
                      LIMIT $2)",
-                now_ms - KEY_VALID_MS,
+                now_ms - KEY_TTL_MS,
             )
             .await?;
         let logs = self
-            .delete_in_parts(
+            .delete_in_batches(
                 "DELETE FROM saga_log WHERE (operation_id, position) IN (
                      SELECT l.operation_id, l.position FROM saga_log l JOIN operations o ON o.id = l.operation_id
                          JOIN deployments d ON d.id = o.deployment_id
@@ -56,7 +56,7 @@ impl Store {
     ///
     /// # Errors
     /// What the database says.
-    pub async fn is_past(&self, id: OperationId) -> Result<bool, StoreError> {
+    pub async fn is_expired(&self, id: OperationId) -> Result<bool, StoreError> {
         let Some(operation) = self.operation(id).await? else { return Ok(false) };
         let latest = self.deployment(operation.deployment).await?.map(|it| it.operation);
         Ok(match operation.state {
@@ -69,10 +69,10 @@ impl Store {
     }
 
     /// Runs a deletion of limited size until it finds nothing more.
-    async fn delete_in_parts(&self, statement: &'static str, before_ms: i64) -> Result<u64, StoreError> {
+    async fn delete_in_batches(&self, statement: &'static str, before_ms: i64) -> Result<u64, StoreError> {
         let mut all = 0;
         loop {
-            let deleted = sqlx::query(statement).bind(before_ms).bind(AT_ONCE).execute(&self.pool).await?;
+            let deleted = sqlx::query(statement).bind(before_ms).bind(BATCH_ROWS).execute(&self.pool).await?;
             all += deleted.rows_affected();
             if deleted.rows_affected() == 0 {
                 return Ok(all);

@@ -4,15 +4,15 @@ use std::net::IpAddr;
 
 use crate::id::{Action, EnvironmentName};
 use crate::intent::Limits;
-use crate::intent::facts::Facts;
+use crate::intent::partial::PartialRequest;
 use crate::intent::question::Unclear;
 
-use super::phrase::{
-    ADVICE, CONDITIONS, EARLIER, FILLERS, NEGATIONS, NEWER, NOUNS, OPENERS, Opener, PLAN_ONLY, PLURALS, POINTERS,
-    SECOND_THOUGHTS, TROUBLE, WORK,
-};
-use super::reader::Reader;
+use super::extractor::Extractor;
 use super::verb::{AFTER_NOUN, VERBS, Verb};
+use super::vocabulary::{
+    ADVICE, CONDITIONS, EARLIER, FAILURE_WORDS, FILLERS, NEGATIONS, NEWER, NOUNS, OPENERS, Opener, PLAN_ONLY, PLURALS,
+    PRONOUNS, SECOND_THOUGHTS, WORK,
+};
 use super::word::{Sentence, sentences};
 
 /// A longer message tells a story; only its first sentence, or one with a "please", is a command.
@@ -20,15 +20,15 @@ const LONG: usize = 40;
 
 /// What one message says.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Heard {
+pub(super) struct Utterance {
     /// What to do.
     pub action: Option<Action>,
     /// The facts in it.
-    pub facts: Facts,
+    pub facts: PartialRequest,
     /// The facts say at least one thing.
-    pub informs: bool,
+    pub has_values: bool,
     /// Why nothing may be done, although there is an action.
-    pub forbidden: Option<Unclear>,
+    pub refusal: Option<Unclear>,
     /// A value that cannot be right.
     pub problem: Option<String>,
     /// What else the manner of speaking says.
@@ -41,7 +41,7 @@ pub(super) struct Heard {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cue {
     /// Asks about the server, or for advice.
-    Advice,
+    AsksForHelp,
     /// Wants the last action once more.
     Again,
     /// Takes back what was asked for.
@@ -52,7 +52,7 @@ pub(super) enum Cue {
     SecondThought,
 }
 
-impl Heard {
+impl Utterance {
     pub(super) fn has(&self, cue: Cue) -> bool {
         self.cues.contains(&cue)
     }
@@ -60,55 +60,55 @@ impl Heard {
 
 /// What one sentence says.
 #[derive(Debug, Default)]
-struct Said {
+struct ParsedSentence {
     actions: Vec<Action>,
-    heard: Heard,
+    heard: Utterance,
     polite: bool,
 }
 
 /// Reads one message.
-pub(super) fn hear(text: &str, limits: Limits) -> Heard {
+pub(super) fn parse_utterance(text: &str, limits: Limits) -> Utterance {
     let sentences = sentences(text);
     let long = sentences.iter().map(|it| it.words.len()).sum::<usize>() > LONG;
-    let mut whole = Heard::default();
+    let mut whole = Utterance::default();
     let mut actions: Vec<Action> = Vec::new();
     for (index, sentence) in sentences.iter().enumerate() {
-        let said = say(sentence, limits);
+        let said = parse_sentence(sentence, limits);
         if long && (said.actions.is_empty() || index > 0 && !said.polite) {
             continue;
         }
-        let Said { actions: found, heard, .. } = said;
+        let ParsedSentence { actions: found, heard, .. } = said;
         actions.extend(found);
         if whole.facts.repository.is_some()
             && heard.facts.repository.is_some()
             && whole.facts.repository != heard.facts.repository
         {
-            whole.forbidden = whole.forbidden.or(Some(Unclear::Several));
+            whole.refusal = whole.refusal.or(Some(Unclear::Several));
         }
         whole.facts = whole.facts.or(heard.facts);
-        whole.informs |= heard.informs;
-        whole.forbidden = whole.forbidden.or(heard.forbidden);
+        whole.has_values |= heard.has_values;
+        whole.refusal = whole.refusal.or(heard.refusal);
         whole.problem = whole.problem.or(heard.problem);
         whole.cues.extend(heard.cues);
         whole.words.extend(heard.words);
     }
-    if let Ok(action) = one(&actions) {
+    if let Ok(action) = single_action(&actions) {
         whole.action = action;
     } else {
         whole.action = actions.first().copied();
-        whole.forbidden = Some(Unclear::Several);
+        whole.refusal = Some(Unclear::Several);
     }
     if whole.has(Cue::SecondThought) && whole.action.is_some_and(Action::changes) {
-        whole.forbidden = whole.forbidden.or(Some(Unclear::Negated));
+        whole.refusal = whole.refusal.or(Some(Unclear::Negated));
     }
     if !whole.action.is_some_and(Action::changes) {
-        whole.forbidden = whole.forbidden.filter(|_| whole.action.is_none());
+        whole.refusal = whole.refusal.filter(|_| whole.action.is_none());
     }
     whole
 }
 
 /// The one action of several mentions. Looking comes with a change for free, and a first count belongs to a deploy.
-fn one(actions: &[Action]) -> Result<Option<Action>, ()> {
+fn single_action(actions: &[Action]) -> Result<Option<Action>, ()> {
     let mut changing: Vec<Action> = actions.iter().copied().filter(|it| it.changes()).collect();
     changing.dedup_by(|a, b| *a == Action::Deploy && *b == Action::Deploy);
     match changing.as_slice() {
@@ -120,20 +120,20 @@ fn one(actions: &[Action]) -> Result<Option<Action>, ()> {
 }
 
 /// Reads one sentence.
-fn say(sentence: &Sentence, limits: Limits) -> Said {
-    let mut reader = Reader::new(&sentence.words);
+fn parse_sentence(sentence: &Sentence, limits: Limits) -> ParsedSentence {
+    let mut reader = Extractor::new(&sentence.words);
     let commands = commands(&mut reader);
-    let mut said = Said { polite: commands.are_polite(), ..Said::default() };
+    let mut said = ParsedSentence { polite: commands.are_polite(), ..ParsedSentence::default() };
     said.actions = commands.found.iter().map(|(verb, _)| verb.action).collect();
     let main = said.actions.first().copied();
     if main.is_none() {
-        said.actions.extend(reading_action(&reader, commands.start));
+        said.actions.extend(query_action(&reader, commands.start));
         if ADVICE.iter().any(|phrase| reader.at(commands.start, phrase)) {
-            said.heard.cues.push(Cue::Advice);
+            said.heard.cues.push(Cue::AsksForHelp);
             said.actions.retain(|action| *action == Action::Logs);
         }
     }
-    reader.facts(main, said.actions.contains(&Action::Scale), limits);
+    reader.extract(main, said.actions.contains(&Action::Scale), limits);
     for (verb, after) in &commands.found {
         reader.name_after(*after, verb.action);
     }
@@ -148,7 +148,10 @@ fn say(sentence: &Sentence, limits: Limits) -> Said {
     if commands.dry_run || reader.has_any(PLAN_ONLY) {
         reader.facts.dry_run = Some(true);
     }
-    if commands.found.iter().any(|(verb, _)| verb.weak) && reader.facts.repository.is_none() && !reader.points() {
+    if commands.found.iter().any(|(verb, _)| verb.needs_object)
+        && reader.facts.repository.is_none()
+        && !reader.has_pronoun()
+    {
         said.actions.clear();
     }
     said.heard.cues.extend(cues(&reader));
@@ -156,17 +159,17 @@ fn say(sentence: &Sentence, limits: Limits) -> Said {
     if is_short && (reader.has_any(SECOND_THOUGHTS) || reader.len() <= 3 && reader.is_negated()) {
         said.heard.cues.push(Cue::SecondThought);
     }
-    said.heard.forbidden = forbidden(&reader, &commands, sentence);
+    said.heard.refusal = refusal(&reader, &commands, sentence);
     let is_question = sentence.question && commands.can_you && !commands.please && !reader.is_concrete();
     if is_question && said.actions.iter().copied().any(Action::changes) {
         said.actions.clear();
-        said.heard.cues.push(Cue::Advice);
+        said.heard.cues.push(Cue::AsksForHelp);
     }
-    if said.actions.is_empty() && said.heard.forbidden.is_none() && reader.is_negated() {
+    if said.actions.is_empty() && said.heard.refusal.is_none() && reader.is_negated() {
         return said; // facts that are said not to be so
     }
     said.heard.words = reader.unused().map(|word| word.text.clone()).collect();
-    said.heard.informs = reader.informs;
+    said.heard.has_values = reader.has_values;
     said.heard.problem = reader.problem.take();
     said.heard.facts = reader.facts;
     said
@@ -190,7 +193,7 @@ impl Commands {
 }
 
 /// "Again", "never mind" and "yes" in a sentence of few words.
-fn cues(reader: &Reader<'_>) -> Vec<Cue> {
+fn cues(reader: &Extractor<'_>) -> Vec<Cue> {
     let table: [(Cue, usize, &[&str]); 3] = [
         (Cue::Again, usize::MAX, &["again", "retry", "once more"]),
         (Cue::Withdrawal, 3, &["no", "nope", "nothing", "nevermind"]),
@@ -204,7 +207,7 @@ fn cues(reader: &Reader<'_>) -> Vec<Cue> {
 }
 
 /// Finds the verbs that stand where a command has its verb: at the beginning of a clause, after fillers.
-fn commands(reader: &mut Reader<'_>) -> Commands {
+fn commands(reader: &mut Extractor<'_>) -> Commands {
     let mut commands = Commands::default();
     for start in 0..reader.len() {
         if !reader.begins_clause(start) {
@@ -212,7 +215,7 @@ fn commands(reader: &mut Reader<'_>) -> Commands {
         }
         let mut at = start;
         while let Some((phrase, opener)) = OPENERS.iter().find(|(phrase, _)| reader.at(at, phrase)) {
-            reader.use_words(at, phrase);
+            reader.mark_phrase_used(at, phrase);
             at += phrase.split(' ').count();
             match opener {
                 Opener::Filler => {}
@@ -221,7 +224,7 @@ fn commands(reader: &mut Reader<'_>) -> Commands {
                 Opener::DryRun => {
                     commands.dry_run = true;
                     if phrase.starts_with("what") && (["i", "we", "you"].iter().any(|it| reader.at(at, it))) {
-                        reader.use_words(at, "i");
+                        reader.mark_phrase_used(at, "i");
                         at += 1;
                     }
                 }
@@ -231,7 +234,7 @@ fn commands(reader: &mut Reader<'_>) -> Commands {
             commands.start = at;
         }
         if let Some(verb) = VERBS.iter().find(|verb| is_verb(reader, at, verb)) {
-            reader.use_words(at, verb.words);
+            reader.mark_phrase_used(at, verb.words);
             let after = at + verb.words.split(' ').count();
             if commands.found.last().is_none_or(|(_, last)| *last != after) {
                 commands.found.push((verb, after));
@@ -243,7 +246,7 @@ fn commands(reader: &mut Reader<'_>) -> Commands {
 }
 
 /// Whether a verb stands at a place, with its particle and without the signs that it is a noun there.
-fn is_verb(reader: &Reader<'_>, at: usize, verb: &Verb) -> bool {
+fn is_verb(reader: &Extractor<'_>, at: usize, verb: &Verb) -> bool {
     let after = at + verb.words.split(' ').count();
     reader.at(at, verb.words)
         && !AFTER_NOUN.iter().any(|noun| reader.at(after, noun))
@@ -257,7 +260,7 @@ fn is_verb(reader: &Reader<'_>, at: usize, verb: &Verb) -> bool {
 }
 
 /// Why a sentence must not be acted on, although it may hold a verb.
-fn forbidden(reader: &Reader<'_>, commands: &Commands, sentence: &Sentence) -> Option<Unclear> {
+fn refusal(reader: &Extractor<'_>, commands: &Commands, sentence: &Sentence) -> Option<Unclear> {
     let main = commands.found.first().map(|(verb, _)| verb.action);
     let has_verb = (0..reader.len()).any(|index| VERBS.iter().any(|verb| is_verb(reader, index, verb)));
     if !has_verb {
@@ -279,10 +282,10 @@ fn forbidden(reader: &Reader<'_>, commands: &Commands, sentence: &Sentence) -> O
         return Some(Unclear::Conditional);
     }
     if sentence.question && !commands.are_polite() && !commands.dry_run {
-        return Some(Unclear::Asked);
+        return Some(Unclear::IsQuestion);
     }
     let names_several = main != Action::Deploy && PLURALS.iter().any(|it| reader.find(it).is_some());
-    if names_several || reader.several {
+    if names_several || reader.is_ambiguous {
         return Some(Unclear::Several);
     }
     let strict = match main {
@@ -297,7 +300,7 @@ fn forbidden(reader: &Reader<'_>, commands: &Commands, sentence: &Sentence) -> O
 }
 
 /// The action of a sentence that only looks: what runs, how it is, what it printed.
-fn reading_action(reader: &Reader<'_>, start: usize) -> Option<Action> {
+fn query_action(reader: &Extractor<'_>, start: usize) -> Option<Action> {
     let starts = |phrases: &[&str]| phrases.iter().any(|phrase| reader.at(start, phrase));
     let asks = starts(&[
         "what", "what's", "whats", "which", "is", "are", "was", "anything", "list", "show", "tell me", "give me",
@@ -342,7 +345,8 @@ fn reading_action(reader: &Reader<'_>, start: usize) -> Option<Action> {
             "succeed",
             "work",
         ]);
-    let trouble = reader.has_any(TROUBLE) || reader.find("not work").is_some() || reader.find("not working").is_some();
+    let trouble =
+        reader.has_any(FAILURE_WORDS) || reader.find("not work").is_some() || reader.find("not working").is_some();
     let broken = trouble || reader.find("doesn't work").is_some() || reader.find("isn't working").is_some();
     if (reader.len() <= 15 && reader.has_any(&state)) || starts(&how) || is_it || broken {
         return Some(Action::Status);
@@ -350,14 +354,14 @@ fn reading_action(reader: &Reader<'_>, start: usize) -> Option<Action> {
     None
 }
 
-impl Reader<'_> {
+impl Extractor<'_> {
     /// Whether the sentence names what it is about, or points to it.
     fn is_concrete(&self) -> bool {
         self.facts.repository.is_some()
-            || self.facts.name.is_some()
+            || self.facts.application_name.is_some()
             || self.facts.replicas.is_some()
-            || self.facts.instance_id.is_some()
-            || self.points()
+            || self.facts.target_name.is_some()
+            || self.has_pronoun()
     }
 
     /// Facts about a part of a deployment, such as a port: the deployment as a whole was not meant then.
@@ -373,14 +377,14 @@ impl Reader<'_> {
             || facts.zone.is_some()
     }
 
-    fn points(&self) -> bool {
-        self.has_any(POINTERS)
+    fn has_pronoun(&self) -> bool {
+        self.has_any(PRONOUNS)
     }
 }
 
 /// A word that may stand for a value: not one of the vocabulary.
-pub(super) fn is_noise(low: &str) -> bool {
-    [FILLERS, NOUNS, NEGATIONS, CONDITIONS, TROUBLE, PLURALS].iter().any(|words| words.contains(&low))
+pub(super) fn is_vocabulary(low: &str) -> bool {
+    [FILLERS, NOUNS, NEGATIONS, CONDITIONS, FAILURE_WORDS, PLURALS].iter().any(|words| words.contains(&low))
 }
 
 /// A word that is an IP address of another machine.

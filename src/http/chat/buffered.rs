@@ -1,24 +1,24 @@
 //! An answer in one piece: what was said, put together.
 
-use crate::conversation::Listener;
+use crate::conversation::AnswerSink;
 
 /// Hears an answer to its end.
 #[derive(Debug, Default)]
-pub struct Whole {
+pub struct Buffered {
     /// What was said.
     pub text: String,
 }
 
-impl Listener for Whole {
-    fn is_live(&self) -> bool {
+impl AnswerSink for Buffered {
+    fn is_streaming(&self) -> bool {
         false
     }
 
-    fn has_heard(&self) -> bool {
+    fn has_content(&self) -> bool {
         !self.text.is_empty()
     }
 
-    async fn say(&mut self, text: String) {
+    async fn write(&mut self, text: String) {
         self.text.push_str(&text);
     }
 

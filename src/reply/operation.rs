@@ -7,14 +7,14 @@ use crate::id::{Action, Mode};
 use crate::store::record::{Deployment, Operation, Version};
 
 use super::view::{StepState, StepView};
-use super::{bullets, code_block, elapsed, plain, replicas, sentence};
+use super::{bullets, code_block, elapsed, replicas, strip_ansi, to_sentence};
 
 /// How many of the last lines of output an answer shows.
 const OUTPUT_LINES: usize = 20;
 
 /// The answer to a request that started (or attached to) an operation.
 #[must_use]
-pub fn outcome(operation: &Operation, deployment: Option<&Deployment>, steps: &[StepView]) -> String {
+pub fn render(operation: &Operation, deployment: Option<&Deployment>, steps: &[StepView]) -> String {
     let paragraphs = match operation.state {
         OperationState::Queued | OperationState::Running | OperationState::Waiting => {
             unfinished(operation, deployment, steps)
@@ -39,7 +39,7 @@ pub fn outcome(operation: &Operation, deployment: Option<&Deployment>, steps: &[
                 the_action(operation, deployment)
             )),
             bullets("Taken back:", &operation.receipt),
-            deployment.filter(|it| is_live(Some(it))).map(place),
+            deployment.filter(|it| is_live(Some(it))).map(location),
         ],
         OperationState::Stuck => stuck(operation, deployment),
     };
@@ -56,7 +56,7 @@ fn succeeded(operation: &Operation, deployment: Option<&Deployment>) -> Vec<Opti
     let running = |headline: String| {
         vec![
             Some(headline),
-            Some(place(deployment)),
+            Some(location(deployment)),
             bullets("Worth knowing:", &warnings(operation, deployment)),
             Some(next(deployment)),
         ]
@@ -106,9 +106,9 @@ fn failed(operation: &Operation, headline: &str, deployment: Option<&Deployment>
     let failure = operation.failure.as_ref();
     vec![
         Some(headline.to_owned()),
-        failure.map(cause),
+        failure.map(failure_reason),
         bullets("Taken back:", &operation.receipt),
-        deployment.filter(|it| is_live(Some(it))).map(place),
+        deployment.filter(|it| is_live(Some(it))).map(location),
         bullets("Worth knowing:", &operation.warnings),
         Some(format!("(operation `{}`)", operation.id)),
     ]
@@ -160,8 +160,8 @@ fn unfinished(operation: &Operation, deployment: Option<&Deployment>, steps: &[S
 }
 
 fn step(step: &StepView) -> Option<String> {
-    let text = step.text.as_deref().filter(|text| !text.is_empty()).map(plain);
-    let title = plain(&step.title);
+    let text = step.text.as_deref().filter(|text| !text.is_empty()).map(strip_ansi);
+    let title = strip_ansi(&step.title);
     if title.is_empty() {
         return None;
     }
@@ -182,12 +182,12 @@ fn step(step: &StepView) -> Option<String> {
 }
 
 /// Where it runs and how to reach it.
-pub(super) fn place(deployment: &Deployment) -> String {
+pub(super) fn location(deployment: &Deployment) -> String {
     let facts = &deployment.facts;
     let target = match deployment.mode {
-        Mode::Local => format!("the kind cluster `{}`", deployment.instance_id),
-        Mode::CloudLocal => format!("the EC2 instance `{}`", deployment.instance_id),
-        Mode::CloudHosted => format!("the EKS cluster `{}`", deployment.instance_id),
+        Mode::Local => format!("the kind cluster `{}`", deployment.target_name),
+        Mode::CloudLocal => format!("the EC2 instance `{}`", deployment.target_name),
+        Mode::CloudHosted => format!("the EKS cluster `{}`", deployment.target_name),
     };
     let mut lines = vec![format!(
         "- Where: namespace `{}` on {target}{}",
@@ -227,11 +227,11 @@ pub(super) fn place(deployment: &Deployment) -> String {
 
 /// A cluster without port mappings is reached through the Kubernetes API.
 fn port_forward(deployment: &Deployment, version: &Version) -> String {
-    let Deployment { instance_id, namespace, name, .. } = deployment;
+    let Deployment { target_name, namespace, name, .. } = deployment;
     let port = version.main_port;
     let here = if port.get() < 1024 { 8080 } else { port.get() };
     format!(
-        "- Address: the cluster maps no port to this machine. Run `kubectl --context kind-{instance_id} --namespace \
+        "- Address: the cluster maps no port to this machine. Run `kubectl --context kind-{target_name} --namespace \
          {namespace} port-forward service/{name} {here}:{port}` and open http://localhost:{here}"
     )
 }
@@ -266,11 +266,11 @@ fn warnings(operation: &Operation, deployment: &Deployment) -> Vec<String> {
 }
 
 /// Why something is not well, and what to do about it.
-pub(super) fn cause(failure: &Failure) -> String {
+pub(super) fn failure_reason(failure: &Failure) -> String {
     let paragraphs = [
-        Some(format!("Why: {}", sentence(&failure.message))),
+        Some(format!("Why: {}", to_sentence(&failure.message))),
         output(failure),
-        (!failure.next_step.is_empty()).then(|| format!("What to do: {}", sentence(&failure.next_step))),
+        (!failure.next_step.is_empty()).then(|| format!("What to do: {}", to_sentence(&failure.next_step))),
     ];
     paragraphs.into_iter().flatten().collect::<Vec<_>>().join("\n\n")
 }
@@ -323,13 +323,13 @@ pub(crate) mod tests {
             mode: Mode::Local,
             state: DeploymentState::Running,
             target: crate::id::TargetId::parse("tgt_018bcfe568007000800000000000000c").unwrap(),
-            instance_id: "on-demand-infra".to_owned(),
+            target_name: "on-demand-infra".to_owned(),
             name: DeploymentName::parse("notes").unwrap(),
             namespace: Namespace::parse("demo").unwrap(),
             repository: RepositoryUrl::parse("https://git.example.test/team/notes.git").unwrap(),
             git_ref: None,
             operation: operation_id(),
-            facts: Facts {
+            facts: DeploymentFacts {
                 version: Some(Version {
                     revision: 1,
                     commit: CommitId::parse("3f2a1b9c0d1e4f5a6b7c8d9e0f1a2b3c4d5e6f70").unwrap(),
@@ -350,7 +350,7 @@ pub(crate) mod tests {
                 node_port: Some(30001),
                 http_status: Some(200),
                 warnings: vec!["the image runs as root".to_owned()],
-                ..Facts::default()
+                ..DeploymentFacts::default()
             },
             created_at: at(0),
             updated_at: at(30),
@@ -387,7 +387,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_deploy_that_succeeded_says_where_it_runs() {
-        let text = outcome(&an_operation(Action::Deploy, OperationState::Succeeded), Some(&a_deployment()), &[]);
+        let text = render(&an_operation(Action::Deploy, OperationState::Succeeded), Some(&a_deployment()), &[]);
 
         insta::assert_snapshot!(text);
     }
@@ -397,7 +397,7 @@ pub(crate) mod tests {
         let mut deployment = a_deployment();
         deployment.facts.app_url = None;
 
-        let text = outcome(&an_operation(Action::Deploy, OperationState::Succeeded), Some(&deployment), &[]);
+        let text = render(&an_operation(Action::Deploy, OperationState::Succeeded), Some(&deployment), &[]);
 
         assert!(text.contains(
             "`kubectl --context kind-on-demand-infra --namespace demo port-forward service/notes 8000:8000`"
@@ -409,7 +409,7 @@ pub(crate) mod tests {
         let mut operation = an_operation(Action::Redeploy, OperationState::Succeeded);
         operation.id = OperationId::new();
 
-        insta::assert_snapshot!(outcome(&operation, Some(&a_deployment()), &[]));
+        insta::assert_snapshot!(render(&operation, Some(&a_deployment()), &[]));
     }
 
     #[test]
@@ -417,14 +417,14 @@ pub(crate) mod tests {
         let mut deployment = a_deployment();
         deployment.facts.replicas = Some(0);
 
-        let text = outcome(&an_operation(Action::Scale, OperationState::Succeeded), Some(&deployment), &[]);
+        let text = render(&an_operation(Action::Scale, OperationState::Succeeded), Some(&deployment), &[]);
 
         insta::assert_snapshot!(text);
     }
 
     #[test]
     fn a_rollback_names_the_version_it_went_back_to() {
-        let text = outcome(&an_operation(Action::Rollback, OperationState::Succeeded), Some(&a_deployment()), &[]);
+        let text = render(&an_operation(Action::Rollback, OperationState::Succeeded), Some(&a_deployment()), &[]);
 
         assert!(text.starts_with("**`notes` is back on commit `3f2a1b9c0d1e`** (version 1)."));
     }
@@ -434,7 +434,7 @@ pub(crate) mod tests {
         let mut operation = an_operation(Action::Decommission, OperationState::Succeeded);
         operation.receipt = vec!["namespace `demo`".to_owned(), "image `notes:3f2a1b9c0d1e`".to_owned()];
 
-        insta::assert_snapshot!(outcome(&operation, Some(&a_deployment()), &[]));
+        insta::assert_snapshot!(render(&operation, Some(&a_deployment()), &[]));
     }
 
     #[test]
@@ -445,7 +445,7 @@ pub(crate) mod tests {
         let mut deployment = a_deployment();
         deployment.state = DeploymentState::Removed;
 
-        insta::assert_snapshot!(outcome(&operation, Some(&deployment), &[]));
+        insta::assert_snapshot!(render(&operation, Some(&deployment), &[]));
     }
 
     #[test]
@@ -453,7 +453,7 @@ pub(crate) mod tests {
         let mut operation = an_operation(Action::Redeploy, OperationState::Failed);
         operation.failure = Some(a_failure());
 
-        insta::assert_snapshot!(outcome(&operation, Some(&a_deployment()), &[]));
+        insta::assert_snapshot!(render(&operation, Some(&a_deployment()), &[]));
     }
 
     #[test]
@@ -461,7 +461,7 @@ pub(crate) mod tests {
         let mut operation = an_operation(Action::Deploy, OperationState::Cancelled);
         operation.receipt = vec!["namespace `demo`".to_owned()];
 
-        insta::assert_snapshot!(outcome(&operation, Some(&a_deployment()), &[]));
+        insta::assert_snapshot!(render(&operation, Some(&a_deployment()), &[]));
     }
 
     #[test]
@@ -474,7 +474,7 @@ pub(crate) mod tests {
             output: Vec::new(),
         });
 
-        insta::assert_snapshot!(outcome(&operation, Some(&a_deployment()), &[]));
+        insta::assert_snapshot!(render(&operation, Some(&a_deployment()), &[]));
     }
 
     #[test]
@@ -500,6 +500,6 @@ pub(crate) mod tests {
             view("apply", "Apply the manifests", StepState::Pending, None, None),
         ];
 
-        insta::assert_snapshot!(outcome(&operation, Some(&a_deployment()), &steps));
+        insta::assert_snapshot!(render(&operation, Some(&a_deployment()), &steps));
     }
 }

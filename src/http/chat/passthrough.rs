@@ -3,8 +3,8 @@
 use futures_util::Stream;
 use serde_json::{Map, Value, json};
 
-use crate::conversation::passing;
-use crate::http::chat::wire::{ChatCompletion, Head};
+use crate::conversation::passthrough_prompt;
+use crate::http::chat::wire::{ChatCompletion, CompletionMeta};
 use crate::http::error::ApiError;
 use crate::llm::{Answer, Chunk, LlmError, Model};
 
@@ -15,34 +15,39 @@ const AZURE_FIELDS: &[&str] = &["content_filter_results", "content_filter_offset
 ///
 /// # Errors
 /// [`ApiError`] when it gives none.
-pub async fn whole(model: &Model, body: &Map<String, Value>, head: &Head) -> Result<ChatCompletion, ApiError> {
-    let Answer { mut message, finish_reason, logprobs, usage } = model.complete(&passing(model, body)).await?;
+pub async fn buffered(
+    model: &Model,
+    body: &Map<String, Value>,
+    head: &CompletionMeta,
+) -> Result<ChatCompletion, ApiError> {
+    let Answer { mut message, finish_reason, logprobs, usage } =
+        model.complete(&passthrough_prompt(model, body)).await?;
     message.retain(|name, _| !AZURE_FIELDS.contains(&name.as_str()));
     for (name, default) in [("role", json!("assistant")), ("content", Value::Null), ("refusal", Value::Null)] {
         message.entry(name).or_insert(default);
     }
-    Ok(ChatCompletion::of_model(head, message, finish_reason, logprobs, usage.as_ref()))
+    Ok(ChatCompletion::forwarded(head, message, finish_reason, logprobs, usage.as_ref()))
 }
 
 /// Asks the model for an answer in chunks, and waits until it begins.
 ///
 /// # Errors
 /// [`ApiError`] when it gives none.
-pub async fn chunks(
+pub async fn streamed(
     model: &Model,
     body: &Map<String, Value>,
     include_usage: bool,
 ) -> Result<impl Stream<Item = Result<Chunk, LlmError>> + Send + use<>, ApiError> {
-    let mut prompt = passing(model, body);
+    let mut prompt = passthrough_prompt(model, body);
     if include_usage {
-        prompt.set("stream_options", crate::conversation::options::with_usage());
+        prompt.set("stream_options", crate::conversation::model_options::include_usage());
     }
     Ok(model.stream(&prompt).await?)
 }
 
 /// The delta as the caller gets it; `None` when nothing of it is left. The role is said already.
 #[must_use]
-pub fn delta(mut delta: Map<String, Value>) -> Option<Map<String, Value>> {
+pub fn forwarded_delta(mut delta: Map<String, Value>) -> Option<Map<String, Value>> {
     delta.retain(|name, _| name != "role" && !AZURE_FIELDS.contains(&name.as_str()));
     let says_something = |(name, value): (&String, &Value)| match value {
         Value::Null => false,

@@ -3,12 +3,12 @@
 
 use serde_json::Value;
 
-use super::{Before, Cluster, Ground, Instance, NamedCluster, Plan, ThisMachine, begin};
+use super::{Before, Ec2, Eks, EksWithDomain, LocalKind, Plan, TargetKind, begin};
 use crate::world::{World, eventually};
 
 /// Runs a plan through as many lives as its log has lines; gives the operation as it ended, and the number of lives.
 async fn crash_at_every_line(plan: Plan, world: &mut World) -> (Value, usize) {
-    world.lose_store_at("INSERT ON saga_log").await;
+    world.fail_store_at("INSERT ON saga_log").await;
     let operation = begin(plan, world).await;
     let mut lives = 0;
     loop {
@@ -18,7 +18,7 @@ async fn crash_at_every_line(plan: Plan, world: &mut World) -> (Value, usize) {
         let rows = world.texts("SELECT CAST(position AS TEXT) FROM saga_log ORDER BY position").await.len();
         assert!(lives > rows, "a life without progress: {lives} lives, {rows} lines");
         assert!(lives < 300, "no end after {lives} lives");
-        world.lose_store_at(&format!("INSERT ON saga_log WHEN NEW.position > {}", rows + 1)).await;
+        world.fail_store_at(&format!("INSERT ON saga_log WHEN NEW.position > {}", rows + 1)).await;
         world.start_again().await;
         let mut has_ended = false;
         eventually("the store to be lost again, or the end", async || {
@@ -31,29 +31,29 @@ async fn crash_at_every_line(plan: Plan, world: &mut World) -> (Value, usize) {
             break;
         }
     }
-    world.find_store().await;
+    world.restore_store().await;
     (world.ended(&operation).await, lives)
 }
 
-async fn forwards(ground: Ground, plan: Plan) {
+async fn forwards(target_kind: TargetKind, plan: Plan) {
     let mut world = plan.world(ground).await;
 
     let (operation, lives) = crash_at_every_line(plan, &mut world).await;
 
     plan.is_done(&world, &operation).await;
     assert!(lives >= 4 * operation["steps"].as_array().unwrap().len(), "{lives}");
-    let on_eks = matches!(ground, Cluster | NamedCluster);
+    let on_eks = matches!(target_kind, Eks | EksWithDomain);
     let made = if on_eks { world.count("made", "cluster") } else { world.count("kind", "create cluster") };
     assert!(plan != Plan::Deploy || made == 1, "the cluster was made {made} times");
 }
 
-async fn backwards(ground: Ground, plan: Plan) {
+async fn backwards(target_kind: TargetKind, plan: Plan) {
     let mut world = plan.world(ground).await;
     let before = Before::of(&world).await;
     match ground {
-        ThisMachine | Instance => world.gates.hold("docker-unmapped"),
-        Cluster => world.kube.crash_new_images(true),
-        NamedCluster => world.gates.fail("terraform-apply-alias", "InvalidChangeBatch"),
+        LocalKind | Ec2 => world.failpoints.hold("docker-unmapped"),
+        Eks => world.kube.crash_new_images(true),
+        EksWithDomain => world.failpoints.fail("terraform-apply-alias", "InvalidChangeBatch"),
     }
 
     let (operation, _) = crash_at_every_line(plan, &mut world).await;
@@ -63,100 +63,100 @@ async fn backwards(ground: Ground, plan: Plan) {
 
 #[tokio::test]
 async fn a_deploy_is_done_although_the_server_dies_at_every_line() {
-    forwards(ThisMachine, Plan::Deploy).await;
+    forwards(LocalKind, Plan::Deploy).await;
 }
 
 #[tokio::test]
 async fn a_redeploy_is_done_although_the_server_dies_at_every_line() {
-    forwards(ThisMachine, Plan::Redeploy).await;
+    forwards(LocalKind, Plan::Redeploy).await;
 }
 
 #[tokio::test]
 async fn a_scale_is_done_although_the_server_dies_at_every_line() {
-    forwards(ThisMachine, Plan::Scale).await;
+    forwards(LocalKind, Plan::Scale).await;
 }
 
 #[tokio::test]
 async fn a_rollback_is_done_although_the_server_dies_at_every_line() {
-    forwards(ThisMachine, Plan::Rollback).await;
+    forwards(LocalKind, Plan::Rollback).await;
 }
 
 #[tokio::test]
 async fn a_decommission_is_done_although_the_server_dies_at_every_line() {
-    forwards(ThisMachine, Plan::Decommission).await;
+    forwards(LocalKind, Plan::Decommission).await;
 }
 
 #[tokio::test]
 async fn a_deploy_that_fails_at_its_end_is_taken_back_although_the_server_dies_at_every_line() {
-    backwards(ThisMachine, Plan::Deploy).await;
+    backwards(LocalKind, Plan::Deploy).await;
 }
 
 #[tokio::test]
 async fn a_redeploy_that_fails_at_its_end_is_taken_back_although_the_server_dies_at_every_line() {
-    backwards(ThisMachine, Plan::Redeploy).await;
+    backwards(LocalKind, Plan::Redeploy).await;
 }
 
 #[tokio::test]
 async fn a_rollback_that_fails_at_its_end_is_taken_back_although_the_server_dies_at_every_line() {
-    backwards(ThisMachine, Plan::Rollback).await;
+    backwards(LocalKind, Plan::Rollback).await;
 }
 
 #[tokio::test]
 async fn a_deploy_on_an_instance_is_done_although_the_server_dies_at_every_line() {
-    forwards(Instance, Plan::Deploy).await;
+    forwards(Ec2, Plan::Deploy).await;
 }
 
 #[tokio::test]
 async fn a_redeploy_on_an_instance_is_done_although_the_server_dies_at_every_line() {
-    forwards(Instance, Plan::Redeploy).await;
+    forwards(Ec2, Plan::Redeploy).await;
 }
 
 #[tokio::test]
 async fn a_decommission_of_an_instance_is_done_although_the_server_dies_at_every_line() {
-    forwards(Instance, Plan::Decommission).await;
+    forwards(Ec2, Plan::Decommission).await;
 }
 
 #[tokio::test]
 async fn a_deploy_on_an_instance_that_fails_at_its_end_is_taken_back_although_the_server_dies_at_every_line() {
-    backwards(Instance, Plan::Deploy).await;
+    backwards(Ec2, Plan::Deploy).await;
 }
 
 #[tokio::test]
 async fn a_deploy_on_eks_is_done_although_the_server_dies_at_every_line() {
-    forwards(NamedCluster, Plan::Deploy).await;
+    forwards(EksWithDomain, Plan::Deploy).await;
 }
 
 #[tokio::test]
 async fn a_redeploy_on_eks_is_done_although_the_server_dies_at_every_line() {
-    forwards(Cluster, Plan::Redeploy).await;
+    forwards(Eks, Plan::Redeploy).await;
 }
 
 #[tokio::test]
 async fn a_scale_on_eks_is_done_although_the_server_dies_at_every_line() {
-    forwards(Cluster, Plan::Scale).await;
+    forwards(Eks, Plan::Scale).await;
 }
 
 #[tokio::test]
 async fn a_rollback_on_eks_is_done_although_the_server_dies_at_every_line() {
-    forwards(Cluster, Plan::Rollback).await;
+    forwards(Eks, Plan::Rollback).await;
 }
 
 #[tokio::test]
 async fn a_decommission_of_an_eks_cluster_is_done_although_the_server_dies_at_every_line() {
-    forwards(NamedCluster, Plan::Decommission).await;
+    forwards(EksWithDomain, Plan::Decommission).await;
 }
 
 #[tokio::test]
 async fn a_deploy_on_eks_that_fails_at_its_end_is_taken_back_although_the_server_dies_at_every_line() {
-    backwards(Cluster, Plan::Deploy).await;
+    backwards(Eks, Plan::Deploy).await;
 }
 
 #[tokio::test]
 async fn a_named_deploy_on_eks_that_gets_no_name_is_taken_back_although_the_server_dies_at_every_line() {
-    backwards(NamedCluster, Plan::Deploy).await;
+    backwards(EksWithDomain, Plan::Deploy).await;
 }
 
 #[tokio::test]
 async fn a_redeploy_on_eks_that_fails_at_its_end_is_taken_back_although_the_server_dies_at_every_line() {
-    backwards(Cluster, Plan::Redeploy).await;
+    backwards(Eks, Plan::Redeploy).await;
 }

@@ -5,9 +5,9 @@ use serde_json::{Map, Number, Value, json};
 use crate::intent::fields::OPENAI_FIELDS;
 
 /// Set by us: what is asked of the model is not always what was asked of us.
-const OURS: &[&str] = &["messages", "model", "n", "stream", "stream_options"];
+const FIELDS_SET_BY_SERVER: &[&str] = &["messages", "model", "n", "stream", "stream_options"];
 /// How the caller lets the model call tools of the caller.
-const TOOLS: &[&str] =
+const TOOL_FIELDS: &[&str] =
     &["tools", "tool_choice", "parallel_tool_calls", "functions", "function_call", "response_format"];
 /// Numbers, which may come as strings.
 const NUMBERS: &[&str] = &[
@@ -26,7 +26,7 @@ const BOOLEANS: &[&str] = &["logprobs", "parallel_tool_calls", "store"];
 /// Whether the caller uses the model for something of its own: with its own tools, or for an answer in a format that a
 /// program reads. Such a request passes through as it is, and nothing of ours is offered to the model.
 #[must_use]
-pub fn is_own_use(body: &Map<String, Value>) -> bool {
+pub fn is_passthrough(body: &Map<String, Value>) -> bool {
     let is_filled = |name: &str| body.get(name).and_then(Value::as_array).is_some_and(|it| !it.is_empty());
     let is_there = |name: &str| body.get(name).is_some_and(|it| !matches!(it, Value::Null | Value::Bool(false)));
     let is_format = body.get("response_format").is_some_and(|it| it["type"].as_str().is_some_and(|it| it != "text"));
@@ -37,19 +37,19 @@ pub fn is_own_use(body: &Map<String, Value>) -> bool {
 
 /// The fields for the model of a request that passes through.
 #[must_use]
-pub fn of_own_use(body: &Map<String, Value>) -> Map<String, Value> {
-    picked(body, |name| !OURS.contains(&name))
+pub fn for_passthrough(body: &Map<String, Value>) -> Map<String, Value> {
+    picked(body, |name| !FIELDS_SET_BY_SERVER.contains(&name))
 }
 
 /// The fields for the model of a request that we answer with its help: the manner of speaking, no tools.
 #[must_use]
-pub fn of_conversation(body: &Map<String, Value>) -> Map<String, Value> {
-    picked(body, |name| !OURS.contains(&name) && !TOOLS.contains(&name))
+pub fn for_conversation(body: &Map<String, Value>) -> Map<String, Value> {
+    picked(body, |name| !FIELDS_SET_BY_SERVER.contains(&name) && !TOOL_FIELDS.contains(&name))
 }
 
 /// What asks the model to tell its usage at the end of a stream.
 #[must_use]
-pub fn with_usage() -> Value {
+pub fn include_usage() -> Value {
     json!({"include_usage": true})
 }
 
@@ -98,8 +98,8 @@ mod tests {
             json!({"response_format": {"type": "text"}, "logprobs": false, "temperature": 1}),
         ];
 
-        assert!(own.iter().all(|it| is_own_use(&body(it))));
-        assert!(!plain.iter().any(|it| is_own_use(&body(it))));
+        assert!(own.iter().all(|it| is_passthrough(&body(it))));
+        assert!(!plain.iter().any(|it| is_passthrough(&body(it))));
     }
 
     #[test]
@@ -108,9 +108,9 @@ mod tests {
             "user": {"id": 1}, "stop": ["a"], "tools": [1], "max_tokens": null, "action": "deploy", "store": "False"}));
 
         assert_eq!(
-            Value::Object(of_own_use(&request)),
+            Value::Object(for_passthrough(&request)),
             json!({"seed": 3, "temperature": 0.5, "stop": ["a"], "tools": [1], "store": false})
         );
-        assert!(!of_conversation(&request).contains_key("tools"));
+        assert!(!for_conversation(&request).contains_key("tools"));
     }
 }

@@ -4,39 +4,39 @@
 use serde_json::{Map, Value};
 
 use crate::app::App;
-use crate::conversation::options;
+use crate::conversation::model_options;
 use crate::http::error::ApiError;
-use crate::intent::facts::Facts;
+use crate::intent::partial::PartialRequest;
 use crate::intent::{Limits, Request, fields};
 use crate::llm::Model;
 
 /// What a chat request asks for.
-pub enum Asked {
+pub enum Dispatch {
     /// Something to do or to look up, by explicit fields.
     Request(Box<Request>),
     /// An answer of the model, with the caller's own tools or format.
-    Model(Model),
+    Passthrough(Model),
     /// What the conversation comes to; explicit fields complete it.
-    Conversation(Box<Facts>, Limits),
+    Conversation(Box<PartialRequest>, Limits),
 }
 
 /// Reads a chat request.
 ///
 /// # Errors
 /// [`ApiError`] when a field of ours is wrong or missing.
-pub fn read(body: &Map<String, Value>, app: &App) -> Result<Asked, ApiError> {
+pub fn dispatch(body: &Map<String, Value>, app: &App) -> Result<Dispatch, ApiError> {
     let settings = app.settings();
     let limits = Limits {
         max_replicas: u16::try_from(settings.kubernetes.max_replicas).unwrap_or(u16::MAX),
         aws_credentials_in_settings: settings.aws.credentials.is_some() || settings.aws.default_credentials,
     };
     if let Some(request) = fields::parse(body, &limits)? {
-        return Ok(Asked::Request(Box::new(request)));
+        return Ok(Dispatch::Request(Box::new(request)));
     }
     if let Some(model) = app.model()
-        && options::is_own_use(body)
+        && model_options::is_passthrough(body)
     {
-        return Ok(Asked::Model(model.clone()));
+        return Ok(Dispatch::Passthrough(model.clone()));
     }
-    Ok(Asked::Conversation(Box::new(fields::facts(body, &limits)?), limits))
+    Ok(Dispatch::Conversation(Box::new(fields::parse_partial(body, &limits)?), limits))
 }

@@ -11,15 +11,15 @@ use super::eventually;
 
 /// The points of one world. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct Gates(PathBuf);
+pub(crate) struct Failpoints(PathBuf);
 
-impl Gates {
+impl Failpoints {
     pub(super) fn new(folder: PathBuf) -> Self {
         fs::create_dir_all(&folder).unwrap();
         Self(folder)
     }
 
-    /// Holds every call at the point until [`Gates::release`].
+    /// Holds every call at the point until [`Failpoints::release`].
     pub(crate) fn hold(&self, point: &str) {
         let _ = fs::remove_file(self.file(point, "reached"));
         fs::write(self.file(point, "hold"), "").unwrap();
@@ -49,13 +49,13 @@ impl Gates {
         }
     }
 
-    /// Ends [`Gates::fail`].
+    /// Ends [`Failpoints::fail`].
     pub(crate) fn heal(&self, point: &str) {
         let _ = fs::remove_file(self.file(point, "fail"));
     }
 
     /// What a fake in this process does at a point: goes on, waits, or fails with a text.
-    pub(super) async fn pass(&self, point: &str) -> Result<(), String> {
+    pub(super) async fn hit(&self, point: &str) -> Result<(), String> {
         while self.file(point, "hold").exists() {
             let _ = fs::write(self.file(point, "reached"), "");
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -193,7 +193,7 @@ pub(super) const CONDITIONS: &[&str] = &[
 ];
 
 /// Words that tell of something that went wrong.
-pub(super) const TROUBLE: &[&str] = &[
+pub(super) const FAILURE_WORDS: &[&str] = &[
     "why",
     "fail",
     "failed",
@@ -252,7 +252,7 @@ pub(super) enum Slot {
     Version,
     Port,
     Tail,
-    Instance,
+    Target,
     Key,
     Zone,
     Label,
@@ -284,9 +284,9 @@ pub(super) const SLOTS: &[(&str, Slot)] = &[
     ("container_port", Slot::Port),
     ("port", Slot::Port),
     ("tail", Slot::Tail),
-    ("instance_id", Slot::Instance),
-    ("instance", Slot::Instance),
-    ("cluster", Slot::Instance),
+    ("instance_id", Slot::Target),
+    ("instance", Slot::Target),
+    ("cluster", Slot::Target),
     ("ec2_key_name", Slot::Key),
     ("key name", Slot::Key),
     ("key pair", Slot::Key),
@@ -516,7 +516,7 @@ pub(super) const EARLIER: &[&str] = &[
 ];
 
 /// Words that stand for what was spoken of before, or for the one thing that is there.
-pub(super) const POINTERS: &[&str] = &["it", "this", "that", "app", "application", "deployment", "service", "repo"];
+pub(super) const PRONOUNS: &[&str] = &["it", "this", "that", "app", "application", "deployment", "service", "repo"];
 
 /// Words for more than one deployment.
 pub(super) const PLURALS: &[&str] =

@@ -52,7 +52,8 @@ struct Handles {
     engine: Engine,
     model: Option<Model>,
     shutdown: CancellationToken,
-    /// Requests that start operations are looked at one after another, so that each sees what the one before did.
+    /// Held from the planning of a request until its operation is stored, so that two requests cannot both find the
+    /// same deployment idle.
     accept_lock: tokio::sync::Mutex<()>,
 }
 
@@ -164,7 +165,8 @@ impl App {
         self.0.shutdown.is_cancelled()
     }
 
-    /// Accepts a request: a change becomes an operation that is stored before it has any effect, a question is answered.
+    /// Accepts a request: a change becomes an operation that is stored before it has any effect, a question is
+    /// answered.
     ///
     /// # Errors
     /// [`AppError`] says why it cannot be carried out.
@@ -179,7 +181,8 @@ impl App {
             Intent::Status(selector) => {
                 let aws = request.secrets.aws.as_ref();
                 let deployment = match self.selected_or_adopted(selector, aws).await {
-                    // Who asks in words asks about what was there a moment ago, too.
+                    // A sentence (unlike explicit fields, which get 404) may be about a deployment that was just undone
+                    // or removed: it is answered with the last operation on it.
                     Err(AppError::NotFound { message }) if request.source != Source::Fields => {
                         let past = self.last_operation(selector).await?;
                         return past.map(Accepted::Report).ok_or(AppError::NotFound { message });
@@ -402,7 +405,8 @@ fn candidate(deployment: &Deployment) -> Candidate {
     }
 }
 
-/// Does something to its end, also when whoever asked for it goes away: what is stored is also begun.
+/// Spawns the future as a task: hyper drops the future of a handler when its client disconnects, and an operation that
+/// is stored must be started, too.
 async fn run_to_completion<T: Send + 'static>(
     work: impl Future<Output = Result<T, AppError>> + Send + 'static,
 ) -> Result<T, AppError> {

@@ -1,12 +1,12 @@
 //! A conversation: from what is said to what is done, and to the words that answer it.
 //!
 //! Without a model, sentences are read (`intent::sentence`) and answered in the built-in words. With one, it has the
-//! word (`tool_loop`): what this server can do is offered to it as tools, its calls are checked like any other request, and
-//! what became of them goes back to it for the final wording. Whatever the model does, two things stay here: what is
-//! done at all, and what is asked first (`confirmation`). When it fails, the built-in words carry on.
+//! word (`tool_loop`): what this server can do is offered to it as tools, its calls are checked like any other request,
+//! and what became of them goes back to it for the final wording. Whatever the model does, two things stay here: what
+//! is done at all, and what is asked first (`confirmation`). When it fails, the built-in words carry on.
 //!
-//! `render` puts into words what became of a request, as it happens or at the end; `options` says which fields of a
-//! request are for the model.
+//! `render` puts into words what became of a request, as it happens or at the end; `model_options` says which fields of
+//! a request are for the model.
 
 use std::future::Future;
 
@@ -50,7 +50,7 @@ pub struct ConversationRequest {
     pub key: RequestKey,
     /// The conversation, what is said now last.
     pub messages: Vec<Message>,
-    /// The request as it came: what of it the model gets, `options` knows.
+    /// The request as it came: `model_options` says what of it the model gets.
     pub body: Map<String, Value>,
     /// Explicit fields, which complete what is said.
     pub fields: PartialRequest,
@@ -58,7 +58,7 @@ pub struct ConversationRequest {
     pub limits: Limits,
 }
 
-/// What an answer begins with.
+/// What came of a request, or who answers it.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "there is one per request, and it is taken apart at once")]
 pub enum Outcome {
@@ -76,7 +76,7 @@ pub enum Outcome {
     ToolLoop(Box<ToolLoop>),
 }
 
-/// How an answer ended, beside its words.
+/// How an answer ended, besides its words.
 #[derive(Debug, Default)]
 pub struct Completion {
     /// The operation that it is about, and where it stood.
@@ -89,13 +89,13 @@ pub struct Completion {
     pub usage: Option<Usage>,
 }
 
-/// Who hears an answer.
+/// Where an answer is written to.
 pub trait AnswerSink: Send {
-    /// Whether the answer is heard while it is given.
+    /// Whether the answer is sent while it is made.
     fn is_streaming(&self) -> bool;
-    /// Whether anything was said.
+    /// Whether anything was written.
     fn has_content(&self) -> bool;
-    /// Says the next words.
+    /// Writes the next words.
     fn write(&mut self, text: String) -> impl Future<Output = ()> + Send;
     /// Tells what is going on, for a page with a place for it; nothing any more without a text.
     fn status(&mut self, description: Option<&str>) -> impl Future<Output = ()> + Send;
@@ -116,19 +116,19 @@ pub enum AnswerError {
 ///
 /// # Errors
 /// [`AppError`] says why it cannot be carried out. With a model, that is something to talk about instead.
-pub async fn answer(app: &App, ask: ConversationRequest) -> Result<Outcome, AppError> {
-    // Once means once: who sends the same message again gets the same operation, whatever the model would say now. What
-    // is not known to be sent again attaches when it is carried out.
-    let may_be_known = app.model().is_some() && ask.key.kind != KeyKind::Hash { is_retry: false };
-    if may_be_known && let Some(id) = app.operation_for_key(&ask.principal, &ask.key).await? {
+pub async fn answer(app: &App, conversation: ConversationRequest) -> Result<Outcome, AppError> {
+    // A model may read the same message differently the second time, so the key of a header, of a chat or of a declared
+    // retry attaches before the model is asked; the hash of a body is looked up when the request is carried out.
+    let may_be_known = app.model().is_some() && conversation.key.kind != KeyKind::Hash { is_retry: false };
+    if may_be_known && let Some(id) = app.operation_for_key(&conversation.principal, &conversation.key).await? {
         return Ok(Outcome::Operation(id));
     }
-    if let Some(opening) = confirmation::confirm(app, &ask).await? {
-        return Ok(opening);
+    if let Some(outcome) = confirmation::confirm(app, &conversation).await? {
+        return Ok(outcome);
     }
     match app.model() {
-        Some(model) => Ok(Outcome::ToolLoop(Box::new(ToolLoop::new(model.clone(), ask)))),
-        None => answer_without_model(app, &ask).await,
+        Some(model) => Ok(Outcome::ToolLoop(Box::new(ToolLoop::new(model.clone(), conversation)))),
+        None => answer_without_model(app, &conversation).await,
     }
 }
 
@@ -137,7 +137,8 @@ pub async fn answer(app: &App, ask: ConversationRequest) -> Result<Outcome, AppE
 /// # Errors
 /// [`AppError`] says why it cannot be carried out.
 pub async fn execute(app: &App, principal: &str, key: RequestKey, request: Request) -> Result<Outcome, AppError> {
-    // Boxed: the future of planning is large, and whoever waits for it is copied around with it.
+    // Boxed: the future of `App::accept` holds the state of all that it awaits, and every caller that awaits it by
+    // value would hold that state in its own future.
     Ok(match Box::pin(app.accept(principal, Some(key), request)).await? {
         Accepted::Operation { id, attached: _ } => Outcome::Operation(id),
         Accepted::Plan(plan) => Outcome::Plan(plan),
@@ -147,9 +148,9 @@ pub async fn execute(app: &App, principal: &str, key: RequestKey, request: Reque
 }
 
 /// Reads what is said without a model, and carries it out.
-async fn answer_without_model(app: &App, ask: &ConversationRequest) -> Result<Outcome, AppError> {
-    match sentence::read(&turns(&ask.messages), &ask.fields, &ask.limits) {
-        Reading::Request(request) => execute(app, &ask.principal, ask.key.clone(), request).await,
+async fn answer_without_model(app: &App, conversation: &ConversationRequest) -> Result<Outcome, AppError> {
+    match sentence::read(&turns(&conversation.messages), &conversation.fields, &conversation.limits) {
+        Reading::Request(request) => execute(app, &conversation.principal, conversation.key.clone(), request).await,
         Reading::Question(question) => Ok(Outcome::Text(question.text())),
         Reading::Help => Ok(Outcome::Text(question::help())),
         Reading::Unclear(unclear) => Ok(Outcome::Text(unclear.text())),
@@ -167,8 +168,9 @@ fn turns(messages: &[Message]) -> Vec<sentence::Turn<'_>> {
 }
 
 impl Message {
-    /// What was said, without the documents that a chat page puts before it. They end at the last mark of an end, also
-    /// when they hold such marks themselves.
+    /// What was said, without the documents that Open WebUI puts before the question as `<context>...</context>`. The
+    /// last `</context>` counts, because a document may hold one itself, so that its text passes for the person's
+    /// words.
     fn without_context(&self) -> &str {
         const MARKS: (&str, &str) = ("<context>", "</context>");
         let text = self.text.as_str();

@@ -198,7 +198,8 @@ fn take_instance(facts: &mut DeploymentFacts, finished: &Finished) {
     };
     let Instance { id, public_ip, key_pair, .. } = instance;
     if facts.public_ip.as_ref().is_some_and(|it| *it != public_ip.to_string()) {
-        // It answers where the instance is now; the check of the application tells the new address.
+        // An instance that was stopped and started has another public address, so the stored URL is stale;
+        // `take_verified` stores the new one.
         facts.app_url = None;
     }
     facts.public_ip = Some(public_ip.to_string());
@@ -277,7 +278,8 @@ fn unsuccessful(finished: &Finished, unwound: &Unwound) -> OperationEnd {
     if let Some(cluster) = &finished.target.cluster {
         deployment.facts.eks_cluster_endpoint = Some(cluster.endpoint.clone());
     }
-    // Not its state: a deploy that got stuck is `failed` when it is resumed, and still has never run.
+    // The state cannot tell whether it ever ran: a first deploy that got stuck has the state `failed` when it is
+    // resumed. A deployment without a version has never run.
     let was_new = deployment.facts.version.is_none() && finished.operation.action != Action::Decommission;
     let state = match (&unwound.stuck, unwound.cancelled) {
         (Some(_), _) => OperationState::Stuck,
@@ -286,10 +288,11 @@ fn unsuccessful(finished: &Finished, unwound: &Unwound) -> OperationEnd {
         (None, false) => OperationState::Failed,
     };
     deployment.state = match (finished.operation.action, &unwound.stuck) {
-        // Somebody has to be able to say that it should go, or the instance would cost money unseen.
+        // `Removed` deployments are in no list and cannot be selected: while the instance or cluster of a failed deploy
+        // is kept (`keep_target`), its deployment stays `Failed`, so that a decommission can name it.
         (_, None) if was_new && leaves_target(finished) => DeploymentState::Failed,
         (_, None) if was_new => DeploymentState::Removed,
-        // The cluster that it ran on was gone.
+        // `create_cluster` had to make the cluster (`made`): the version that ran before went with the old one.
         (_, None) if finished.output::<CreateCluster>().is_some_and(|ready| ready.made) => DeploymentState::Failed,
         (Action::Decommission, _) | (_, Some(_)) => DeploymentState::Failed,
         (_, None) => deployment.state,
@@ -300,7 +303,8 @@ fn unsuccessful(finished: &Finished, unwound: &Unwound) -> OperationEnd {
         Mode::CloudHosted => finished.target.cluster.is_some(),
     };
     if !was_new && !is_there {
-        // What it ran on went: made anew in place of one that was gone, or by a decommission that got half way.
+        // The target no longer exists: it was made anew and then undone, or a decommission destroyed it and then
+        // failed. Addresses that pointed to it are cleared.
         deployment.state = DeploymentState::Failed;
         deployment.facts.public_ip = None;
         deployment.facts.ec2_instance_id = None;

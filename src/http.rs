@@ -52,7 +52,7 @@ pub struct HttpState {
 
 /// Every route, and what each request passes on its way there.
 pub fn router(app: App) -> Router {
-    // From the first request on, also when nobody has asked for the metrics yet.
+    // A counter that is incremented before a recorder is installed is lost.
     health::recorder();
     let settings = app.settings().clone();
     let keys = Authenticator::new(&settings);

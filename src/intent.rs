@@ -1,7 +1,7 @@
 //! The typed request: what a person wants, with every value checked.
 //!
 //! Three sources lead to it: explicit body fields (`fields`), plain sentences (`sentence`) and tool calls of the chat
-//! model (`tool_call`); all collect `facts` first.
+//! model (`tool_call`); all collect a `partial` request first.
 //! `selection` finds the deployment that is meant, `question` asks for what is missing. Nothing here does IO.
 
 use std::borrow::Cow;
@@ -203,10 +203,12 @@ pub struct Deploy {
     /// Branch, tag or commit; the default branch without one.
     pub git_ref: Option<GitRef>,
     /// Name of the target (cluster or instance).
+    #[serde(rename = "instance_id")]
     pub target_name: Option<TargetName>,
     /// Namespace on the cluster.
     pub namespace: Option<Namespace>,
     /// Name of the application.
+    #[serde(rename = "name")]
     pub application_name: Option<DeploymentName>,
     /// Initial number of replicas.
     pub replicas: Option<u16>,
@@ -228,10 +230,12 @@ pub struct Selector {
     /// Kind of target.
     pub mode: Option<Mode>,
     /// Name of the target, or the id of the deployment.
+    #[serde(rename = "instance_id")]
     pub target_name: Option<TargetName>,
     /// Namespace on the cluster.
     pub namespace: Option<Namespace>,
     /// Name of the application.
+    #[serde(rename = "name")]
     pub application_name: Option<DeploymentName>,
     /// The repository that it was built from.
     pub repository: Option<RepositoryUrl>,

@@ -1,8 +1,8 @@
 //! The chat model: Azure OpenAI, or any endpoint that speaks OpenAI's chat completions.
 //!
 //! A thin client: it sends a [`Prompt`], which cannot hold a secret, and gives back an [`Answer`], whole or chunk by
-//! chunk as it arrives. `endpoint` says where the model is, `chunk` what it sends, `circuit` when it is left alone.
-//! What to say to the model and what to make of its answer is not known here.
+//! chunk as it arrives. `endpoint` says where the model is, `chunk` what it sends, `circuit_breaker` when it is left
+//! alone. What to say to the model and what to make of its answer is not known here.
 
 use std::error::Error as _;
 use std::sync::Arc;
@@ -69,7 +69,8 @@ impl Model {
         let http = Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(settings.llm.timeout)
-            // The key goes to the address that was set and nowhere else.
+            // No redirects: on one to another host reqwest strips `Authorization`, but never Azure's `api-key` header
+            // (`remove_sensitive_headers`).
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .expect("the options of the client do not contradict each other");
@@ -169,7 +170,7 @@ impl Model {
                 *progress = Progress::Ended;
                 (!is_whole).then_some(Err(LlmError::Truncated))
             }
-            Some(Err(fault)) => Some(Err(match fault.into() {
+            Some(Err(error)) => Some(Err(match error.into() {
                 StreamError::Transport(error) => self.broken(&error),
                 StreamError::Format => LlmError::Malformed,
             })),
@@ -216,7 +217,7 @@ impl Model {
                 (_, pause) => pause,
             })
             .await;
-        // Whether it is well is known when the answer is whole.
+        // Only failures are recorded here; success is recorded by `complete` and `stream` once the whole body was read.
         if let Err(error) = &sent {
             self.0.circuit.record(Some(error));
         }
@@ -249,9 +250,9 @@ impl Model {
     async fn error_from_response(&self, response: Response) -> LlmError {
         let (status, headers) = (response.status(), response.headers().clone());
         let body = read(response, MAX_REFUSAL_BYTES).await.unwrap_or_default();
-        let told: ErrorResponse = serde_json::from_slice(&body).unwrap_or_default();
-        let error = told.error.unwrap_or_default();
-        let message = error.message.as_deref().or(told.message.as_deref()).unwrap_or("it gave no reason");
+        let response: ErrorResponse = serde_json::from_slice(&body).unwrap_or_default();
+        let error = response.error.unwrap_or_default();
+        let message = error.message.as_deref().or(response.message.as_deref()).unwrap_or("it gave no reason");
         let message = self.redact(message);
         let endpoint = &self.0.endpoint;
         match status {

@@ -15,7 +15,7 @@ const WRONG_SETTING: u8 = 2;
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     run(&arguments).unwrap_or_else(|error| {
-        // Nobody is left to tell when stderr is closed.
+        // A write to a closed stderr fails, and there is no other place for the message: the result is ignored.
         let _ = writeln!(std::io::stderr(), "error: {error:#}");
         let setting = error.is::<ConfigError>() || error.is::<LoggingError>();
         if setting { ExitCode::from(WRONG_SETTING) } else { ExitCode::FAILURE }

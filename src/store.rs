@@ -49,7 +49,7 @@ pub struct Store {
     is_postgres: bool,
     lost: CancellationToken,
     followers: Arc<Mutex<HashMap<OperationId, watch::Sender<i64>>>>,
-    /// Numbers in sequence are given out one at a time.
+    /// Held from `MAX(sequence) + 1` until the commit: two transactions would otherwise take the same number.
     append_lock: Arc<tokio::sync::Mutex<()>>,
     _lock: Arc<Option<File>>,
 }
@@ -167,7 +167,8 @@ impl Store {
 
     /// Closes all connections and frees the lock. One that hangs is left to the end of the program.
     pub async fn close(&self) {
-        // Who waits for a connection to a database that is gone holds its place in the pool until it gives up.
+        // `Pool::close` waits for every connection in use. One that waits for an answer of an unreachable database is
+        // in use until its own timeout.
         let _ = tokio::time::timeout(CLOSE_LIMIT, self.pool.close()).await;
     }
 }
@@ -232,8 +233,9 @@ async fn open_sqlite(path: &Path) -> Result<AnyPool, StoreError> {
 
 /// How PostgreSQL is connected to.
 ///
-/// For each statement and each notice sqlx asks whether it would be logged, and `tracing` then loses the next line of
-/// the same thread, whoever writes it: so there are no notices, and nothing is asked.
+/// For each statement and each notice sqlx asks `tracing::enabled!`. That evaluates the filters of tracing-subscriber's
+/// layers without an event; a refusal stays in the `FilterState` of the thread, and suppresses the thread's next event
+/// whose call site is always enabled. So notices are off (`client_min_messages`) and statements are not logged.
 fn postgres_options(url: &str) -> Result<AnyConnectOptions, StoreError> {
     let mut url = Url::parse(url).map_err(|error| sqlx::Error::Configuration(error.into()))?;
     url.query_pairs_mut().append_pair("options[client_min_messages]", "warning");

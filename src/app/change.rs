@@ -69,13 +69,14 @@ impl App {
                 settings: &self.0.settings,
             },
         )?;
-        let confirming = self.confirmation_needed(&request, &plan, &deployment, &target).await?;
-        if request.dry_run || confirming.is_some() {
-            // Looking at the world takes its time and changes nothing: nobody has to wait for it.
+        let needed = self.confirmation_needed(&request, &plan, &deployment, &target).await?;
+        if request.dry_run || needed.is_some() {
+            // The accept lock is released: a dry run calls the `check` of every step over the network, and stores
+            // nothing.
             drop(turn);
             let hash = self.plan_hash(&request.intent, &plan, &deployment, &target).await?;
             let view = self.dry_run(request.intent.action(), &plan, deployment, target, hash).await;
-            return Ok(match confirming {
+            return Ok(match needed {
                 Some(ConfirmationNeeded { plan_changed }) if !request.dry_run => {
                     Accepted::Unconfirmed(PlanView { plan_changed, ..view })
                 }
@@ -194,7 +195,8 @@ impl App {
                     param: Some("instance_name"),
                 });
             }
-            // What it is built from changes when that has succeeded.
+            // Commit, ref and version of the record are written by `executor::conclude` when the operation has
+            // succeeded; until then the record tells of the version that runs.
             let mut deployment = existing.clone();
             if deployment.facts.version.is_none() {
                 deployment.state = DeploymentState::Deploying;

@@ -55,7 +55,8 @@ impl App {
         let text = if let Some(it) = of_existing {
             serde_json::to_string(&(intent, plan, it.id, it.operation, it.state))
         } else {
-            // Ids and names of what is new were given just now, and would be others the next time.
+            // The ids of a new deployment and target (UUID v7) are made for each request: with them in the hash, the
+            // plan that the person confirms would never have the hash that was shown.
             let known = self.0.store.target(target.id).await?.map(|it| it.id);
             let steps: Vec<&str> = plan.steps().iter().map(|it| it.name()).collect();
             serde_json::to_string(&(intent, steps, known, &target.region))

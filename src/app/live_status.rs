@@ -44,8 +44,12 @@ impl App {
         }
     }
 
-    /// The keys of a request, else those of the settings; `Some(None)` lets AWS' own chain find some.
-    #[expect(clippy::option_option, reason = "none that are known here is not none at all")]
+    /// The keys of a request, else those of the settings. `None` when there are no credentials; `Some(None)` when the
+    /// default provider chain of the AWS SDK has to find them (`AWS_DEFAULT_CREDENTIALS`).
+    #[expect(
+        clippy::option_option,
+        reason = "`None` is no credentials at all, `Some(None)` leaves them to the default provider chain of the SDK"
+    )]
     fn keys(&self, given: Option<&AwsCredentials>) -> Option<Option<Keys>> {
         let aws = &self.0.settings.aws;
         match (given, &aws.credentials) {

@@ -42,7 +42,8 @@ async fn purge(store: &Store, workspace: &Path) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// Removes the folders of operations that a server which died at their very end left behind.
+/// Removes the folders of operations that have ended. They go after the end of their operation is stored; a server that
+/// is killed between the two leaves the folder behind.
 async fn remove_folders(store: &Store, operations: &Path) -> Result<u64, BoxError> {
     let mut entries = match tokio::fs::read_dir(operations).await {
         Ok(entries) => entries,

@@ -129,7 +129,8 @@ fn new_target(mode: Mode, name: String) -> Target {
     }
 }
 
-/// A key pair that is not the instance's would not get in.
+/// An EC2 instance accepts only the key pair that it was launched with: another `ec2_key_name` is refused here, before
+/// ssh fails with it.
 pub(super) fn same_key_pair(asked: &KeyPairName, instance: &Instance) -> Result<(), AppError> {
     if *asked == instance.key_pair {
         return Ok(());

@@ -13,33 +13,36 @@ use crate::reply::report;
 
 /// Takes a message for the answer to a question of ours; `None` when it is not, or when the model has to say what was
 /// meant.
-pub(super) async fn confirm(app: &App, ask: &ConversationRequest) -> Result<Option<Outcome>, AppError> {
-    let Some((shown, before)) = proposed_plan(&ask.messages) else { return Ok(None) };
-    let said = ask.messages.last().map_or("", Message::without_context);
+pub(super) async fn confirm(app: &App, conversation: &ConversationRequest) -> Result<Option<Outcome>, AppError> {
+    let Some((shown, before)) = proposed_plan(&conversation.messages) else { return Ok(None) };
+    let said = conversation.messages.last().map_or("", Message::without_context);
     let agreement = sentence::agreement(said);
     let messages = match agreement {
         Agreement::Yes => before,
-        Agreement::YesAnd => &ask.messages[..],
+        Agreement::YesAnd => &conversation.messages[..],
         Agreement::No => return Ok(Some(Outcome::Text(Unclear::Withdrawn.text()))),
         Agreement::Other => return Ok(None),
     };
-    let Reading::Request(request) = sentence::read(&turns(messages), &ask.fields, &ask.limits) else { return Ok(None) };
+    let Reading::Request(request) = sentence::read(&turns(messages), &conversation.fields, &conversation.limits) else {
+        return Ok(None);
+    };
     // A plan that was only asked for in words is now meant; the field `dry_run` goes on to say what it says.
-    let dry_run = ask.fields.dry_run.unwrap_or(false);
+    let dry_run = conversation.fields.dry_run.unwrap_or(false);
     let request = Request { confirmation: Confirmation::OfPlan(shown), dry_run, ..request };
-    let opening = execute(app, &ask.principal, ask.key.clone(), request).await;
-    match opening {
-        // More than a yes may be another wish, which then stands for itself.
+    let outcome = execute(app, &conversation.principal, conversation.key.clone(), request).await;
+    match outcome {
+        // "Yes, and scale it to 3" asks for another plan than the one that was shown; when that needs a confirmation
+        // too, the message is read as a request of its own.
         Ok(Outcome::Confirmation(_)) if agreement == Agreement::YesAnd => Ok(None),
         Ok(Outcome::Confirmation(_)) | Err(_) if app.model().is_some() => Ok(None),
-        opening => opening.map(Some),
+        outcome => outcome.map(Some),
     }
 }
 
 /// The plan that the person agrees to with their last words, if these say nothing else.
-pub(super) fn confirmed_plan(ask: &ConversationRequest) -> Option<PlanHash> {
-    let (shown, _) = proposed_plan(&ask.messages)?;
-    let said = ask.messages.last()?;
+pub(super) fn confirmed_plan(conversation: &ConversationRequest) -> Option<PlanHash> {
+    let (shown, _) = proposed_plan(&conversation.messages)?;
+    let said = conversation.messages.last()?;
     (sentence::agreement(said.without_context()) == Agreement::Yes).then_some(shown)
 }
 

@@ -4,7 +4,7 @@ use serde_json::{Map, Number, Value, json};
 
 use crate::intent::fields::OPENAI_FIELDS;
 
-/// Set by us: what is asked of the model is not always what was asked of us.
+/// Fields that the server sets in its own request to the model; the caller's values of them are not forwarded.
 const FIELDS_SET_BY_SERVER: &[&str] = &["messages", "model", "n", "stream", "stream_options"];
 /// How the caller lets the model call tools of the caller.
 const TOOL_FIELDS: &[&str] =

@@ -33,15 +33,15 @@ or `git_token`, and nowhere else.
 - Answer in the language of the person, in short Markdown. Keep addresses, ids and commands as they are.";
 
 /// The prompt of a conversation, without tools.
-pub(super) fn for_conversation(model: &Model, ask: &ConversationRequest) -> Prompt {
+pub(super) fn for_conversation(model: &Model, conversation: &ConversationRequest) -> Prompt {
     let mut prompt = model.prompt();
-    prompt.add_secrets(ask.secrets());
-    for (name, value) in model_options::for_conversation(&ask.body) {
+    prompt.add_secrets(conversation.secrets());
+    for (name, value) in model_options::for_conversation(&conversation.body) {
         prompt.set(&name, value);
     }
     prompt.push_trusted(json!({"role": "system", "content": SYSTEM_PROMPT}));
-    let messages = ask.body.get("messages").and_then(Value::as_array);
-    for (message, raw) in ask.messages.iter().zip(messages.into_iter().flatten()) {
+    let messages = conversation.body.get("messages").and_then(Value::as_array);
+    for (message, raw) in conversation.messages.iter().zip(messages.into_iter().flatten()) {
         prompt.push(model_message(message, raw));
     }
     prompt

@@ -1,4 +1,4 @@
-//! What became of a request, in words: as it happens to who listens, else at the end.
+//! What became of a request, in words: as it happens into a stream, else at the end.
 
 use std::time::Duration;
 
@@ -17,7 +17,8 @@ use crate::store::record::{Deployment, Operation};
 
 /// How often something is said about a step that is only slow.
 const TICK: Duration = Duration::from_secs(1);
-/// A fence that output rarely contains.
+/// Fences a streamed log. Its lines are not known yet, so the fence cannot be longer than the longest run of backticks
+/// in them (as `reply::code_block` makes it): four, one more than usual.
 const FENCE: &str = "````";
 
 /// How an operation stands, and what there is to say about it.
@@ -33,90 +34,90 @@ impl Outcome {
     ///
     /// # Errors
     /// [`AnswerError`] when the answer breaks off.
-    pub async fn render<L: AnswerSink>(self, app: &App, listener: &mut L) -> Result<Completion, AnswerError> {
+    pub async fn render<L: AnswerSink>(self, app: &App, sink: &mut L) -> Result<Completion, AnswerError> {
         let until = Instant::now() + app.settings().server.answer_within;
         match self {
             Self::Text(text) => {
-                listener.write(text).await;
+                sink.write(text).await;
                 Ok(Completion::default())
             }
             Self::Operation(id) => {
-                follow_operation(app, id, until, listener).await?;
+                follow_operation(app, id, until, sink).await?;
                 let OperationSummary { mut text, operation, deployment } = summarize_operation(app, id).await?;
-                if listener.has_content() {
+                if sink.has_content() {
                     text.insert(0, '\n');
                 }
-                listener.status(None).await;
-                listener.write(text).await;
+                sink.status(None).await;
+                sink.write(text).await;
                 Ok(Completion { operation: Some((id, operation.state)), deployment, ..Completion::default() })
             }
             Self::Plan(plan) => {
-                listener.write(report::plan(&plan)).await;
+                sink.write(report::plan(&plan)).await;
                 Ok(Completion::default())
             }
             Self::Confirmation(plan) => {
-                listener.write(report::confirmation(&plan)).await;
+                sink.write(report::confirmation(&plan)).await;
                 Ok(Completion::default())
             }
-            Self::Report(answer) => render_report(app, answer, listener).await,
-            Self::ToolLoop(rounds) => rounds.run(app, until, listener).await,
+            Self::Report(answer) => render_report(app, answer, sink).await,
+            Self::ToolLoop(tool_loop) => tool_loop.run(app, until, sink).await,
         }
     }
 }
 
-async fn render_report<L: AnswerSink>(app: &App, answer: Report, listener: &mut L) -> Result<Completion, AnswerError> {
+async fn render_report<L: AnswerSink>(app: &App, answer: Report, sink: &mut L) -> Result<Completion, AnswerError> {
     match answer {
         Report::Deployments(deployments) => {
-            listener.write(report::deployments(&deployments)).await;
+            sink.write(report::deployments(&deployments)).await;
             Ok(Completion::default())
         }
         Report::LastOperation { operation, deployment } => {
-            listener.write(operation::render(&operation, Some(&deployment), &[])).await;
+            sink.write(operation::render(&operation, Some(&deployment), &[])).await;
             let about = Some((operation.id, operation.state));
             Ok(Completion { operation: about, deployment: Some(*deployment), ..Completion::default() })
         }
         Report::Status { deployment, live, failure } => {
-            listener.write(report::status(&deployment, &live, failure.as_ref())).await;
+            sink.write(report::status(&deployment, &live, failure.as_ref())).await;
             Ok(Completion { deployment: Some(deployment), ..Completion::default() })
         }
         Report::Logs { deployment, follow, tail, aws } => {
-            let follow = follow && listener.is_streaming();
+            let follow = follow && sink.is_streaming();
             let mut lines = app.logs(&deployment, tail, follow, aws.as_ref()).await?;
             if follow {
-                listener.write(format!("{}\n\n{FENCE}text\n", report::logs_headline(&deployment))).await;
+                sink.write(format!("{}\n\n{FENCE}text\n", report::logs_headline(&deployment))).await;
                 let mut lines = std::pin::pin!(lines.take_until(app.shutdown_token().cancelled_owned()));
                 while let Some(line) = lines.next().await {
-                    listener.write(format!("{}\n", strip_ansi(&line?))).await;
+                    sink.write(format!("{}\n", strip_ansi(&line?))).await;
                 }
-                listener.write(format!("{FENCE}\n")).await;
+                sink.write(format!("{FENCE}\n")).await;
             } else {
                 let mut all = Vec::new();
                 while let Some(line) = lines.try_next().await? {
                     all.push(line);
                 }
-                listener.write(report::logs(&deployment, &all)).await;
+                sink.write(report::logs(&deployment, &all)).await;
             }
             Ok(Completion { deployment: Some(deployment), ..Completion::default() })
         }
         Report::Cancelled(id) => {
-            listener.write(report::cancelled(id)).await;
+            sink.write(report::cancelled(id)).await;
             let state = app.operation(id).await?.map(|operation| operation.state);
             Ok(Completion { operation: state.map(|state| (id, state)), ..Completion::default() })
         }
     }
 }
 
-/// Waits until an operation has ended, or the time is up, or the server stops; who listens hears what happens, without
-/// a limit of time. The operation goes on in any case.
+/// Waits until an operation has ended, or the time is up, or the server stops; a stream gets what happens, without a
+/// limit of time. The operation goes on in any case.
 pub(super) async fn follow_operation<L: AnswerSink>(
     app: &App,
     id: OperationId,
     until: Instant,
-    listener: &mut L,
+    sink: &mut L,
 ) -> Result<(), AppError> {
     let events = app.follow(id, 0).take_until(app.shutdown_token().cancelled_owned());
     let mut events = std::pin::pin!(events);
-    if !listener.is_streaming() {
+    if !sink.is_streaming() {
         let ended = async {
             while let Some(event) = events.try_next().await? {
                 if is_waiting(app, id, &event).await? {
@@ -146,10 +147,10 @@ pub(super) async fn follow_operation<L: AnswerSink>(
             _ = ticks.tick() => narrator.advance(Timestamp::now()),
         };
         for line in lines {
-            listener.write(format!("{line}\n")).await;
+            sink.write(format!("{line}\n")).await;
         }
         if let Some(status) = narrator.status() {
-            listener.status(Some(status)).await;
+            sink.status(Some(status)).await;
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The model has the word: it says something, or calls tools and hears what became of them, a few rounds at most.
+//! The model has the word: it says something, or calls tools and reads what became of them, a few rounds at most.
 //!
 //! A call is checked like any other request; what is wrong with it goes back to the model. One change is made for one
 //! message of a person. What has to be confirmed is put to the person at once, in our own words. When the model fails,
@@ -21,9 +21,8 @@ use crate::intent::tool_call::{self, Tool};
 use crate::intent::{AwsCredentials, Confirmation, Intent, Request};
 use crate::llm::chunk::ChunkAssembler;
 use crate::llm::{Answer, LlmError, Model, Prompt, ToolCall, Usage};
-use crate::reply::operation::render as outcome_of;
-use crate::reply::report;
 use crate::reply::view::Report;
+use crate::reply::{operation, report};
 use crate::store::record::Deployment;
 
 /// So many rounds at most; in the last one there is nothing to call any more.
@@ -35,11 +34,11 @@ const MAX_CALLS: usize = 8;
 /// How many lines of each pod the model reads.
 const MAX_LINES: u32 = 100;
 
-/// The rounds of one answer.
+/// The rounds of one answer: requests to the model, and calls of tools between them.
 #[derive(Debug)]
 pub struct ToolLoop {
     model: Model,
-    ask: ConversationRequest,
+    conversation: ConversationRequest,
     prompt: Prompt,
     tools: Vec<Tool>,
     /// The plan that the person says yes to.
@@ -50,7 +49,7 @@ pub struct ToolLoop {
     quotes_output: bool,
     failed_calls: usize,
     /// What was changed.
-    outcome: Option<OperationSummary>,
+    summary: Option<OperationSummary>,
     usage: Option<Usage>,
 }
 
@@ -63,18 +62,18 @@ enum CallResult {
 }
 
 impl ToolLoop {
-    pub(super) fn new(model: Model, ask: ConversationRequest) -> Self {
-        let prompt = prompt::for_conversation(&model, &ask);
+    pub(super) fn new(model: Model, conversation: ConversationRequest) -> Self {
+        let prompt = prompt::for_conversation(&model, &conversation);
         Self {
-            confirmed_plan: confirmation::confirmed_plan(&ask),
-            has_untrusted_input: prompt::has_untrusted_text(&ask.messages),
-            tools: tool_call::tools(&ask.fields, &ask.limits),
+            confirmed_plan: confirmation::confirmed_plan(&conversation),
+            has_untrusted_input: prompt::has_untrusted_text(&conversation.messages),
+            tools: tool_call::tools(&conversation.fields, &conversation.limits),
             quotes_output: false,
             failed_calls: 0,
-            outcome: None,
+            summary: None,
             usage: None,
             model,
-            ask,
+            conversation,
             prompt,
         }
     }
@@ -84,27 +83,28 @@ impl ToolLoop {
         mut self,
         app: &App,
         until: Instant,
-        listener: &mut L,
+        sink: &mut L,
     ) -> Result<Completion, AnswerError> {
-        if listener.is_streaming() && self.ask.body.get("stream_options").is_some_and(|it| it["include_usage"] == true)
+        if sink.is_streaming()
+            && self.conversation.body.get("stream_options").is_some_and(|it| it["include_usage"] == true)
         {
             self.prompt.set_trusted("stream_options", model_options::include_usage());
         }
         for round in 1..=MAX_ROUNDS {
             let may_call = round < MAX_ROUNDS && self.failed_calls < MAX_FAILED_CALLS;
             self.set_tools(may_call);
-            let answer = match self.request_answer(until, listener).await {
+            let answer = match self.request_answer(until, sink).await {
                 Ok(answer) => answer,
                 Err(error) if self.lacks_tool_support(&error) && self.is_small_talk() => {
                     self.tools.clear();
                     continue;
                 }
-                Err(error) => return self.handle_model_error(app, error, listener).await,
+                Err(error) => return self.handle_model_error(app, error, sink).await,
             };
             self.add_usage(answer.usage.as_ref());
             let calls = answer.tool_calls();
             if calls.is_empty() || !may_call {
-                return self.finish(app, &answer, listener).await;
+                return self.finish(app, &answer, sink).await;
             }
             self.prompt.push(json!({
                 "role": "assistant",
@@ -112,12 +112,12 @@ impl ToolLoop {
                 "tool_calls": calls.iter().take(MAX_CALLS).map(ToolCall::to_value).collect::<Vec<_>>(),
             }));
             for call in calls.iter().take(MAX_CALLS) {
-                match self.execute_call(app, call, until, listener).await? {
+                match self.execute_call(app, call, until, sink).await? {
                     CallResult::ToolMessage(message) => self.prompt.push(message),
-                    CallResult::Final(opening) => {
-                        paragraph_break(listener).await;
-                        let ending = Box::pin(opening.render(app, listener)).await?;
-                        return Ok(Completion { usage: self.usage, ..ending });
+                    CallResult::Final(outcome) => {
+                        paragraph_break(sink).await;
+                        let completion = Box::pin(outcome.render(app, sink)).await?;
+                        return Ok(Completion { usage: self.usage, ..completion });
                     }
                 }
             }
@@ -133,7 +133,8 @@ impl ToolLoop {
 
     /// Whether what is said has no meaning without the model.
     fn is_small_talk(&self) -> bool {
-        match sentence::read(&turns(&self.ask.messages), &self.ask.fields, &self.ask.limits) {
+        match sentence::read(&turns(&self.conversation.messages), &self.conversation.fields, &self.conversation.limits)
+        {
             Reading::Help | Reading::Unclear(Unclear::NotUnderstood) => true,
             Reading::Request(_) | Reading::Question(_) | Reading::Unclear(_) => false,
         }
@@ -141,7 +142,7 @@ impl ToolLoop {
 
     /// Sets the tools of the next round.
     fn set_tools(&mut self, may_call: bool) {
-        let only_looks = self.has_untrusted_input || self.outcome.is_some();
+        let only_looks = self.has_untrusted_input || self.summary.is_some();
         let tools: Vec<Value> = self
             .tools
             .iter()
@@ -158,27 +159,27 @@ impl ToolLoop {
         }
     }
 
-    /// Hears one answer of the model; who listens hears its words as they come.
-    async fn request_answer<L: AnswerSink>(&self, until: Instant, listener: &mut L) -> Result<Answer, LlmError> {
+    /// Requests one answer of the model; a stream gets its words as they come.
+    async fn request_answer<L: AnswerSink>(&self, until: Instant, sink: &mut L) -> Result<Answer, LlmError> {
         let began = Instant::now();
         let late = |_| LlmError::TimedOut(began.elapsed());
-        if !listener.is_streaming() {
+        if !sink.is_streaming() {
             return timeout_at(until, self.model.complete(&self.prompt)).await.map_err(late)?;
         }
         let mut chunks = std::pin::pin!(self.model.stream(&self.prompt).await?);
-        let mut assembly = ChunkAssembler::default();
+        let mut assembler = ChunkAssembler::default();
         let mut is_first = true;
         while let Some(chunk) = chunks.next().await {
-            let text = assembly.take(&chunk?);
+            let text = assembler.take(&chunk?);
             if !text.is_empty() {
                 if std::mem::take(&mut is_first) {
-                    paragraph_break(listener).await;
-                    listener.status(None).await;
+                    paragraph_break(sink).await;
+                    sink.status(None).await;
                 }
-                listener.write(text).await;
+                sink.write(text).await;
             }
         }
-        Ok(assembly.finish())
+        Ok(assembler.finish())
     }
 
     fn add_usage(&mut self, usage: Option<&Usage>) {
@@ -193,10 +194,10 @@ impl ToolLoop {
         app: &App,
         call: &ToolCall,
         until: Instant,
-        listener: &mut L,
+        sink: &mut L,
     ) -> Result<CallResult, AnswerError> {
-        let (fields, limits) = (&self.ask.fields, &self.ask.limits);
-        let parsed = tool_call::parse(&call.name, &call.arguments, facts, limits, |it| self.prompt.restore(it));
+        let (fields, limits) = (&self.conversation.fields, &self.conversation.limits);
+        let parsed = tool_call::parse(&call.name, &call.arguments, fields, limits, |it| self.prompt.restore(it));
         let mut request = match parsed {
             Ok(request) => request,
             Err(error) => {
@@ -205,7 +206,7 @@ impl ToolLoop {
             }
         };
         if request.intent.action().changes() {
-            if self.outcome.is_some() {
+            if self.summary.is_some() {
                 return Ok(tool_message(
                     call,
                     "not done: one change was made already, and one message makes one change",
@@ -224,9 +225,9 @@ impl ToolLoop {
         }
         self.prompt.add_secrets(request.secrets.git_token.iter());
         let follows = request.intent.action();
-        listener.status(Some(doing(follows))).await;
-        match execute(app, &self.ask.principal, self.ask.key.clone(), without_follow(request)).await {
-            Ok(opening) => self.apply_outcome(app, call, opening, until, listener).await,
+        sink.status(Some(doing(follows))).await;
+        match execute(app, &self.conversation.principal, self.conversation.key.clone(), without_follow(request)).await {
+            Ok(outcome) => self.apply_outcome(app, call, outcome, until, sink).await,
             Err(AppError::Internal(source)) => Err(AppError::Internal(source).into()),
             Err(error) => {
                 self.failed_calls += 1;
@@ -240,20 +241,20 @@ impl ToolLoop {
         &mut self,
         app: &App,
         call: &ToolCall,
-        opening: Outcome,
+        outcome: Outcome,
         until: Instant,
-        listener: &mut L,
+        sink: &mut L,
     ) -> Result<CallResult, AnswerError> {
-        match opening {
+        match outcome {
             Outcome::Operation(id) => {
-                paragraph_break(listener).await;
-                follow_operation(app, id, until, listener).await?;
-                let outcome = summarize_operation(app, id).await?;
-                let failed = outcome.operation.failure.as_ref().is_some_and(|it| !it.output.is_empty());
+                paragraph_break(sink).await;
+                follow_operation(app, id, until, sink).await?;
+                let summary = summarize_operation(app, id).await?;
+                let failed = summary.operation.failure.as_ref().is_some_and(|it| !it.output.is_empty());
                 self.quotes_output |= failed;
                 self.has_untrusted_input = true;
-                let message = prompt::untrusted_tool_result(&call.id, &outcome.text);
-                self.outcome = Some(outcome);
+                let message = prompt::untrusted_tool_result(&call.id, &summary.text);
+                self.summary = Some(summary);
                 Ok(CallResult::ToolMessage(message))
             }
             Outcome::Report(Report::Deployments(deployments)) => {
@@ -270,7 +271,7 @@ impl ToolLoop {
                 self.mark_untrusted_output();
                 Ok(CallResult::ToolMessage(prompt::untrusted_tool_result(
                     &call.id,
-                    &outcome_of(&operation, Some(&deployment), &[]),
+                    &operation::render(&operation, Some(&deployment), &[]),
                 )))
             }
             Outcome::Report(Report::Logs { deployment, follow: _, tail, aws }) => {
@@ -281,11 +282,11 @@ impl ToolLoop {
                 };
                 Ok(CallResult::ToolMessage(prompt::untrusted_tool_result(&call.id, &text)))
             }
-            opening @ (Outcome::Text(_)
+            outcome @ (Outcome::Text(_)
             | Outcome::Plan(_)
             | Outcome::Confirmation(_)
             | Outcome::Report(Report::Cancelled(_))
-            | Outcome::ToolLoop(_)) => Ok(CallResult::Final(Box::new(opening))),
+            | Outcome::ToolLoop(_)) => Ok(CallResult::Final(Box::new(outcome))),
         }
     }
 
@@ -295,34 +296,31 @@ impl ToolLoop {
     }
 
     /// The model has said its last word.
-    async fn finish<L: AnswerSink>(
-        self,
-        app: &App,
-        answer: &Answer,
-        listener: &mut L,
-    ) -> Result<Completion, AnswerError> {
+    async fn finish<L: AnswerSink>(self, app: &App, answer: &Answer, sink: &mut L) -> Result<Completion, AnswerError> {
         let text = answer.text();
         if text.trim().is_empty() && answer.finish_reason == "tool_calls" {
-            return self.finish_without_model(app, "the chat model came to no end", listener).await;
+            return self.finish_without_model(app, "the chat model came to no end", sink).await;
         }
-        if text.trim().is_empty() && self.outcome.is_some() {
-            return self.finish_without_model(app, "the chat model said nothing", listener).await;
+        if text.trim().is_empty() && self.summary.is_some() {
+            return self.finish_without_model(app, "the chat model said nothing", sink).await;
         }
-        if !listener.is_streaming() {
-            listener.write(text.to_owned()).await;
+        if !sink.is_streaming() {
+            sink.write(text.to_owned()).await;
         }
         if answer.finish_reason == "content_filter" {
-            paragraph_break(listener).await;
-            listener.write("The content filter of the chat model ended this answer.".to_owned()).await;
+            paragraph_break(sink).await;
+            sink.write("The content filter of the chat model ended this answer.".to_owned()).await;
         }
         if self.quotes_output {
-            listener.write(format!("\n\n{}", prompt::QUOTED_OUTPUT_NOTE)).await;
+            sink.write(format!("\n\n{}", prompt::QUOTED_OUTPUT_NOTE)).await;
         }
-        let (operation, deployment) = match self.outcome {
+        let (operation, deployment) = match self.summary {
             Some(it) => (Some((it.operation.id, it.operation.state)), it.deployment),
             None => (None, None),
         };
-        // The calls were ours, or came when there was nothing to call: the caller has none to answer.
+        // A `finish_reason` of `tool_calls` or `function_call` is dropped: the calls were to the server's tools (or
+        // came in the last round, which offers none), and the client would look for `tool_calls` in a message that has
+        // none.
         let finish_reason = Some(answer.finish_reason.clone()).filter(|it| !it.ends_with("_calls"));
         Ok(Completion { operation, deployment, finish_reason, usage: self.usage })
     }
@@ -332,25 +330,26 @@ impl ToolLoop {
         self,
         app: &App,
         error: LlmError,
-        listener: &mut L,
+        sink: &mut L,
     ) -> Result<Completion, AnswerError> {
         tracing::warn!(error = %error, "an answer goes on without the chat model");
-        let nothing_done = self.outcome.is_none();
+        let nothing_done = self.summary.is_none();
         if nothing_done && let LlmError::Filtered { .. } = &error {
-            paragraph_break(listener).await;
-            listener.write(format!("I cannot answer that: {error}.")).await;
+            paragraph_break(sink).await;
+            sink.write(format!("I cannot answer that: {error}.")).await;
             let finish_reason = Some("content_filter".to_owned());
             return Ok(Completion { finish_reason, usage: self.usage, ..Completion::default() });
         }
-        // What the caller asked of the model is the caller's to correct.
+        // The model refused (4xx) what the caller sent, such as `temperature`, before anything was written: the caller
+        // gets that error instead of an answer without the model.
         if nothing_done
-            && !listener.has_content()
+            && !sink.has_content()
             && !self.lacks_tool_support(&error)
             && let LlmError::Refused { .. } = error
         {
             return Err(error.into());
         }
-        self.finish_without_model(app, &error.to_string(), listener).await
+        self.finish_without_model(app, &error.to_string(), sink).await
     }
 
     /// Goes on without the model: tells what has begun, else reads the sentence.
@@ -358,29 +357,29 @@ impl ToolLoop {
         self,
         app: &App,
         why: &str,
-        listener: &mut L,
+        sink: &mut L,
     ) -> Result<Completion, AnswerError> {
-        if let Some(OperationSummary { text, operation, deployment }) = self.outcome {
-            paragraph_break(listener).await;
-            listener.write(text).await;
+        if let Some(OperationSummary { text, operation, deployment }) = self.summary {
+            paragraph_break(sink).await;
+            sink.write(text).await;
             let operation = Some((operation.id, operation.state));
             return Ok(Completion { operation, deployment, usage: self.usage, finish_reason: None });
         }
-        if listener.has_content() {
-            listener.write(format!("\n\n*({}. Please ask again.)*", capital(why))).await;
+        if sink.has_content() {
+            sink.write(format!("\n\n*({}. Please ask again.)*", capital(why))).await;
             return Ok(Completion { usage: self.usage, ..Completion::default() });
         }
-        let opening = if self.is_small_talk() {
+        let outcome = if self.is_small_talk() {
             let help = question::help();
             Outcome::Text(format!("{}, so I read plain sentences only.\n\n{help}", capital(why)))
         } else {
-            match answer_without_model(app, &self.ask).await {
+            match answer_without_model(app, &self.conversation).await {
                 Err(AppError::Internal(source)) => return Err(AppError::Internal(source).into()),
                 Err(error) => Outcome::Text(format!("Nothing was done: {error}.")),
-                Ok(opening) => opening,
+                Ok(outcome) => outcome,
             }
         };
-        Ok(Completion { usage: self.usage, ..Box::pin(opening.render(app, listener)).await? })
+        Ok(Completion { usage: self.usage, ..Box::pin(outcome.render(app, sink)).await? })
     }
 }
 
@@ -388,7 +387,7 @@ fn tool_message(call: &ToolCall, text: &str) -> CallResult {
     CallResult::ToolMessage(prompt::tool_result(&call.id, text))
 }
 
-/// A model that follows a log would never get to say anything.
+/// Switches `follow` off: the result of a tool has to end before the model can answer, and a followed log does not end.
 fn without_follow(mut request: Request) -> Request {
     if let Intent::Logs(logs) = &mut request.intent {
         logs.follow = false;
@@ -411,9 +410,9 @@ async fn log_lines(
 }
 
 /// What comes next is a paragraph of its own.
-async fn paragraph_break<L: AnswerSink>(listener: &mut L) {
-    if listener.has_content() {
-        listener.write("\n\n".to_owned()).await;
+async fn paragraph_break<L: AnswerSink>(sink: &mut L) {
+    if sink.has_content() {
+        sink.write("\n\n".to_owned()).await;
     }
 }
 

@@ -1,7 +1,7 @@
 //! Cloud-hosted mode: an EKS cluster behind an NLB, images in ECR, and a host name of one's own.
 //!
-//! The image is built and pushed, and the certificate is asked for, while the cluster comes up. The last application takes
-//! the cluster with it; the ingress controller goes before the cluster, because its NLB would outlive it.
+//! The image is built and pushed, and the certificate is asked for, while the cluster comes up. The last application
+//! takes the cluster with it; the ingress controller goes before the cluster, because its NLB would outlive it.
 
 use crate::id::{ClusterName, DeploymentName, Domain, Region, cluster_name_of_target};
 use crate::intent::{Decommission, Deploy, Intent};
@@ -32,7 +32,8 @@ use super::application::{RollOut, not_a_change, scale};
 use super::{PlanError, PlanInput};
 
 pub(super) fn plan(intent: &Intent, situation: &PlanInput<'_>) -> Result<Plan, PlanError> {
-    // Of this only the name is used: where the cluster's API is, the record of the target says.
+    // Steps take the name of a kind cluster; in this mode only its text is used, and the endpoint comes from the
+    // target's `EksCluster` (`StepContext::kube`).
     let cluster = cluster_name_of_target(&situation.deployment.target_name);
     let region = region(situation)?;
     match intent {
@@ -119,7 +120,8 @@ fn decommission_plan(
     } else {
         Plan::step(ReleaseIngress { region: region.clone() })
     });
-    // The network goes slowly: what has nothing to do with it goes at the same time.
+    // Destroying the EKS cluster and its VPC takes many minutes; alias, certificate, registry, images and workspace do
+    // not depend on it and are removed in parallel.
     let mut at_once = vec![
         Plan::step(RemoveAlias { region: region.clone() }),
         Plan::step(RemoveCertificate { region: region.clone() }),

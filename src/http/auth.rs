@@ -94,7 +94,8 @@ pub fn address(extensions: &Extensions) -> String {
     }
 }
 
-/// Whether a `Host` header names this machine. Another name that leads here is a page that rebinds its DNS name.
+/// Whether a `Host` header names this machine. Against DNS rebinding: a web page whose name was re-resolved to
+/// 127.0.0.1 reaches this server from the person's browser, with that name as `Host`.
 fn is_this_machine(host: &str) -> bool {
     let name = match host.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or_default(),

@@ -53,97 +53,97 @@ pub async fn complete(
 ) -> Result<Response, ApiError> {
     let chat = ChatRequest::read(&body)?;
     models::find(&chat.model)?.preset(&mut body);
-    let writer = if chat.stream { Some(StreamResponder::open(&streams, &chat, &headers, request_id)?) } else { None };
-    let reply = Responder { chat, writer };
-    if let Some(text) = open_webui::background_answer(&headers, &reply.chat) {
-        return reply.background_task(&app, &body, text).await;
+    let stream = if chat.stream { Some(StreamResponder::open(&streams, &chat, &headers, request_id)?) } else { None };
+    let responder = Responder { chat, stream };
+    if let Some(text) = open_webui::background_answer(&headers, &responder.chat) {
+        return responder.background_task(&app, &body, text).await;
     }
     let principal = caller.principal.clone();
-    let opening = match dispatch::dispatch(&body, &app)? {
-        Dispatch::Passthrough(model) => return reply.passthrough(&model, &body).await,
+    let outcome = match dispatch::dispatch(&body, &app)? {
+        Dispatch::Passthrough(model) => return responder.passthrough(&model, &body).await,
         Dispatch::Request(request) => {
             let key =
                 idempotency::request_key(&caller, &headers, &body, idempotency::KeyBasis::Fields(&request.intent))?;
             conversation::execute(&app, &principal, key, *request).await?
         }
         Dispatch::Conversation(fields, limits) => {
-            let messages = reply.chat.messages.clone();
+            let messages = responder.chat.messages.clone();
             let key = idempotency::request_key(
                 &caller,
                 &headers,
                 &body,
-                idempotency::KeyBasis::Words(reply.chat.last_words()),
+                idempotency::KeyBasis::Words(responder.chat.last_words()),
             )?;
-            conversation::answer(&app, ConversationRequest { principal, key, messages, body, fields: *facts, limits })
+            conversation::answer(&app, ConversationRequest { principal, key, messages, body, fields: *fields, limits })
                 .await?
         }
     };
-    reply.respond(app, opening).await
+    responder.respond(app, outcome).await
 }
 
-/// How the answer is given: whole, or through a writer.
+/// How the answer is given: in one piece, or as a stream.
 struct Responder {
     chat: ChatRequest,
-    writer: Option<StreamResponder>,
+    stream: Option<StreamResponder>,
 }
 
 impl Responder {
-    async fn respond(self, app: App, opening: Outcome) -> Result<Response, ApiError> {
-        let head = match &opening {
+    async fn respond(self, app: App, outcome: Outcome) -> Result<Response, ApiError> {
+        let meta = match &outcome {
             // Every answer about one operation has the same head, so that those who attach get the same answer.
             Outcome::Operation(id) => {
                 let began = id.uuid().get_timestamp().map_or(0, |it| it.to_unix().0);
-                self.head(id.uuid(), i64::try_from(began).unwrap_or(0))
+                self.meta(id.uuid(), i64::try_from(began).unwrap_or(0))
             }
             Outcome::Text(_)
             | Outcome::Plan(_)
             | Outcome::Confirmation(_)
             | Outcome::Report(_)
-            | Outcome::ToolLoop(_) => self.new_head(),
+            | Outcome::ToolLoop(_) => self.new_meta(),
         };
-        if let Some(writer) = self.writer {
-            return Ok(writer.respond(head, app, opening));
+        if let Some(stream) = self.stream {
+            return Ok(stream.respond(meta, app, outcome));
         }
-        let mut whole = Buffered::default();
-        // Boxed: the future is large, and the handler is copied around with it.
-        let ending = Box::pin(opening.render(&app, &mut whole)).await?;
-        Ok(Json(ChatCompletion::new(&head, whole.text, ending)).into_response())
+        let mut buffered = Buffered::default();
+        // Boxed: axum moves the future of a handler several times, and this part of it is large.
+        let completion = Box::pin(outcome.render(&app, &mut buffered)).await?;
+        Ok(Json(ChatCompletion::new(&meta, buffered.text, completion)).into_response())
     }
 
     /// The answer of the model, as it gives it.
     async fn passthrough(self, model: &Model, body: &Map<String, Value>) -> Result<Response, ApiError> {
-        let head = self.new_head();
-        match self.writer {
-            None => Ok(Json(passthrough::buffered(model, body, &head).await?).into_response()),
-            Some(writer) => {
+        let meta = self.new_meta();
+        match self.stream {
+            None => Ok(Json(passthrough::buffered(model, body, &meta).await?).into_response()),
+            Some(stream) => {
                 let chunks = passthrough::streamed(model, body, self.chat.include_usage).await?;
-                Ok(writer.passthrough(head, chunks))
+                Ok(stream.passthrough(meta, chunks))
             }
         }
     }
 
     /// What a chat page asks by itself: the model answers it, without any tool; `text` does when it cannot.
     async fn background_task(self, app: &App, body: &Map<String, Value>, text: String) -> Result<Response, ApiError> {
-        let head = self.new_head();
+        let meta = self.new_meta();
         let answered = match app.model() {
-            Some(model) => passthrough::buffered(model, &open_webui::without_tools(body), &head).await.ok(),
+            Some(model) => passthrough::buffered(model, &open_webui::without_tools(body), &meta).await.ok(),
             None => None,
         };
-        match (answered, self.writer) {
+        match (answered, self.stream) {
             (Some(answer), None) => Ok(Json(answer).into_response()),
-            (None, None) => Ok(Json(ChatCompletion::new(&head, text, Completion::default())).into_response()),
-            (answer, Some(writer)) => {
+            (None, None) => Ok(Json(ChatCompletion::new(&meta, text, Completion::default())).into_response()),
+            (answer, Some(stream)) => {
                 let text = answer.and_then(ChatCompletion::into_text).unwrap_or(text);
-                Ok(writer.respond(head, app.clone(), Outcome::Text(text)))
+                Ok(stream.respond(meta, app.clone(), Outcome::Text(text)))
             }
         }
     }
 
-    fn new_head(&self) -> CompletionMeta {
-        self.head(Uuid::now_v7(), Timestamp::now().as_second())
+    fn new_meta(&self) -> CompletionMeta {
+        self.meta(Uuid::now_v7(), Timestamp::now().as_second())
     }
 
-    fn head(&self, id: Uuid, created: i64) -> CompletionMeta {
+    fn meta(&self, id: Uuid, created: i64) -> CompletionMeta {
         let chat = &self.chat;
         CompletionMeta {
             id: format!("chatcmpl-{}", id.simple()),

@@ -39,7 +39,7 @@ pub struct DeploymentObject {
     /// Where it stands.
     pub state: DeploymentState,
     /// Name of the target: cluster or instance.
-    pub target_name: String,
+    pub instance_id: String,
     /// Name of the application.
     pub instance_name: String,
     /// Its namespace.
@@ -234,7 +234,7 @@ async fn find(app: &App, id: &str) -> Result<Deployment, ApiError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reply::outcome::tests::a_deployment;
+    use crate::reply::operation::tests::a_deployment;
 
     #[test]
     fn a_deployment_is_one_flat_object() {

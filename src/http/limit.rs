@@ -20,7 +20,8 @@ use crate::http::error::ApiError;
 
 /// The largest header (request line included) that is accepted.
 pub const HEADER_BYTES: usize = 16 * 1024;
-/// Where a connection is cut because its header does not end: above the limit, so that most get a readable answer.
+/// `max_buf_size` of hyper, which closes a connection without an answer when its header is longer. It is above
+/// `HEADER_BYTES`, so that a header between the two is parsed and refused with 431.
 pub const HEADER_BUFFER_BYTES: usize = 64 * 1024;
 
 /// Counts requests per key, and per address of those who have none.

@@ -1,5 +1,5 @@
-//! `GET /v1/models`: the model that this server is, under four names. Three of them preset the mode, for chat pages that
-//! can choose nothing but a model.
+//! `GET /v1/models`: the model that this server is, under four names. Three of them preset the mode, for chat pages
+//! that can choose nothing but a model.
 
 use axum::Json;
 use serde::Serialize;
@@ -19,6 +19,7 @@ const CREATED: i64 = 1_767_225_600;
 
 /// A model, as OpenAI's SDKs know it.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+#[schema(as = Model)]
 pub struct ModelObject {
     /// Its name.
     #[schema(value_type = String)]

@@ -56,6 +56,7 @@ pub struct OperationObject {
 
 /// Why an operation failed and what to do about it.
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+#[schema(as = OperationFault)]
 pub struct FailureObject {
     /// OpenAI's class of errors.
     #[serde(rename = "type")]

@@ -87,7 +87,7 @@ fn ms(began: Instant) -> u64 {
     u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Methods are the client's words; only those that exist here become labels.
+/// A client may send any method; only known ones become a label, because Prometheus keeps a time series for each value.
 fn method_label(method: &axum::http::Method) -> &'static str {
     match method.as_str() {
         "GET" => "GET",

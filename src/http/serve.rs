@@ -59,7 +59,7 @@ fn raise_open_files() {
 }
 
 async fn answer(router: Router, stream: TcpStream, peer: SocketAddr, shutdown: CancellationToken) {
-    // Without it small chunks of a stream wait for the acknowledgement of the one before.
+    // TCP_NODELAY: Nagle's algorithm would hold back a small chunk until the one before is acknowledged.
     let _ = stream.set_nodelay(true);
     let service = router.map_request(move |mut request: Request<_>| {
         request.extensions_mut().insert(ConnectInfo(peer));

@@ -149,48 +149,48 @@ pub const FIELDS: &[Field] = &[
         FieldType::Choice(MODES),
         Action::ALL,
         "Where it runs: a kind cluster here, a kind cluster on an EC2 instance, or EKS.",
-        |cx, facts| cx.word(MODES, Mode::parse).map(|it| facts.mode = Some(it)),
+        |cx, values| cx.word(MODES, Mode::parse).map(|it| values.mode = Some(it)),
     ),
     field(
         "github_repo_url",
         FieldType::Text,
         Action::ALL,
         "Git repository (https, ssh or `user@host:path`), without credentials.",
-        |cx, facts| cx.parse(crate::id::RepositoryUrl::parse).map(|it| facts.repository = Some(it)),
+        |cx, values| cx.parse(crate::id::RepositoryUrl::parse).map(|it| values.repository = Some(it)),
     ),
-    field("git_ref", FieldType::Text, BUILD, "Branch, tag or commit; the default branch without it.", |cx, facts| {
-        cx.parse(crate::id::GitRef::parse).map(|it| facts.git_ref = Some(it))
+    field("git_ref", FieldType::Text, BUILD, "Branch, tag or commit; the default branch without it.", |cx, values| {
+        cx.parse(crate::id::GitRef::parse).map(|it| values.git_ref = Some(it))
     }),
     field(
         "target_namespace",
         FieldType::Text,
         Action::ALL,
         "Kubernetes namespace (DNS label, not `kube-...`); `default` without it.",
-        |cx, facts| cx.parse(crate::id::Namespace::parse).map(|it| facts.namespace = Some(it)),
+        |cx, values| cx.parse(crate::id::Namespace::parse).map(|it| values.namespace = Some(it)),
     ),
     field(
         "instance_name",
         FieldType::Text,
         Action::ALL,
         "Name of the application (DNS label that starts with a letter); derived from the repository without it.",
-        |cx, facts| cx.parse(crate::id::DeploymentName::parse).map(|it| facts.application_name = Some(it)),
+        |cx, values| cx.parse(crate::id::DeploymentName::parse).map(|it| values.application_name = Some(it)),
     ),
     field(
         "instance_id",
         FieldType::Text,
         Action::ALL,
         "Name of the cluster or EC2 instance, or the id of a deployment.",
-        |cx, facts| cx.parse(crate::id::TargetName::parse).map(|it| facts.target_name = Some(it)),
+        |cx, values| cx.parse(crate::id::TargetName::parse).map(|it| values.target_name = Some(it)),
     ),
-    field("public_ip", FieldType::Text, Action::ALL, "Public address of the EC2 instance.", |cx, facts| {
-        cx.address().map(|it| facts.public_ip = Some(it))
+    field("public_ip", FieldType::Text, Action::ALL, "Public address of the EC2 instance.", |cx, values| {
+        cx.address().map(|it| values.public_ip = Some(it))
     }),
     field(
         "ec2_key_name",
         FieldType::Text,
         Action::ALL,
         "EC2 key pair; its private key is the file of that name below `EC2_PRIVATE_KEY_BASE_PATH`.",
-        |cx, facts| cx.parse(crate::id::KeyPairName::parse).map(|it| facts.key_pair = Some(it)),
+        |cx, values| cx.parse(crate::id::KeyPairName::parse).map(|it| values.key_pair = Some(it)),
     ),
     Field {
         secret: true,
@@ -199,7 +199,7 @@ pub const FIELDS: &[Field] = &[
             FieldType::Object(AWS_CREDENTIAL_FIELDS),
             Action::ALL,
             "AWS credentials for the cloud modes; the settings' own without it.",
-            |cx, facts| cx.aws_credentials().map(|it| facts.aws = Some(it)),
+            |cx, values| cx.aws_credentials().map(|it| values.aws = Some(it)),
         )
     },
     field(
@@ -207,28 +207,28 @@ pub const FIELDS: &[Field] = &[
         FieldType::Text,
         DEPLOY,
         "Route53 hosted zone of the application's own host name; goes with `app_subdomain_label`.",
-        |cx, facts| cx.parse(crate::id::HostedZoneId::parse).map(|it| facts.zone = Some(it)),
+        |cx, values| cx.parse(crate::id::HostedZoneId::parse).map(|it| values.zone = Some(it)),
     ),
     field(
         "app_subdomain_label",
         FieldType::Text,
         DEPLOY,
         "First part of the application's own host name; goes with `base_hosted_zone_id`.",
-        |cx, facts| cx.parse(crate::id::SubdomainLabel::parse).map(|it| facts.label = Some(it)),
+        |cx, values| cx.parse(crate::id::SubdomainLabel::parse).map(|it| values.label = Some(it)),
     ),
     field(
         "scale_replicas",
         FieldType::Integer { min: 0, max: u16::MAX as u32 },
         &[Action::Deploy, Action::Scale],
         "Number of replicas from 0 to `MAX_REPLICAS`; on deploy the initial count.",
-        |cx, facts| cx.number(0, u32::from(cx.limits.max_replicas)).map(|it| facts.replicas = u16::try_from(it).ok()),
+        |cx, values| cx.number(0, u32::from(cx.limits.max_replicas)).map(|it| values.replicas = u16::try_from(it).ok()),
     ),
     field(
         "container_port",
         FieldType::Integer { min: 1, max: u16::MAX as u32 },
         BUILD,
         "TCP port that the application listens on; the first of EXPOSE without it.",
-        |cx, facts| cx.port().map(|it| facts.container_port = Some(it)),
+        |cx, values| cx.port().map(|it| values.container_port = Some(it)),
     ),
     Field {
         secret: true,
@@ -237,7 +237,7 @@ pub const FIELDS: &[Field] = &[
             FieldType::Variables,
             BUILD,
             "Environment variables of the application (at most 100, 64 KiB in all); `{}` removes them.",
-            |cx, facts| cx.environment().map(|it| facts.environment = Some(it)),
+            |cx, values| cx.environment().map(|it| values.environment = Some(it)),
         )
     },
     field(
@@ -245,12 +245,12 @@ pub const FIELDS: &[Field] = &[
         FieldType::Text,
         BUILD,
         "Path of the Dockerfile inside the repository; found without it.",
-        |cx, facts| cx.parse(crate::id::DockerfilePath::parse).map(|it| facts.dockerfile = Some(it)),
+        |cx, values| cx.parse(crate::id::DockerfilePath::parse).map(|it| values.dockerfile = Some(it)),
     ),
     Field {
         secret: true,
-        ..field("git_token", FieldType::Text, BUILD, "Access token of a private repository.", |cx, facts| {
-            cx.secret(4096).map(|it| facts.git_token = Some(it))
+        ..field("git_token", FieldType::Text, BUILD, "Access token of a private repository.", |cx, values| {
+            cx.secret(4096).map(|it| values.git_token = Some(it))
         })
     },
     field(
@@ -258,41 +258,41 @@ pub const FIELDS: &[Field] = &[
         FieldType::Version,
         &[Action::Rollback],
         "Revision number, or the first 7 digits or more of a commit; the version before without it.",
-        |cx, facts| cx.version().map(|it| facts.rollback_to = Some(it)),
+        |cx, values| cx.version().map(|it| values.rollback_to = Some(it)),
     ),
     field(
         "keep_target",
         FieldType::Boolean,
         &[Action::Deploy, Action::Decommission],
         "Keeps the cluster or instance: of a deploy that failed, or after the last decommission.",
-        |cx, facts| cx.flag().map(|it| facts.keep_target = Some(it)),
+        |cx, values| cx.flag().map(|it| values.keep_target = Some(it)),
     ),
     field(
         "delete_cluster",
         FieldType::Boolean,
         &[Action::Decommission],
         "Deletes the local cluster too, when nothing else runs on it.",
-        |cx, facts| cx.flag().map(|it| facts.delete_cluster = Some(it)),
+        |cx, values| cx.flag().map(|it| values.delete_cluster = Some(it)),
     ),
-    field("follow", FieldType::Boolean, &[Action::Logs], "Goes on with new lines (streams only).", |cx, facts| {
-        cx.flag().map(|it| facts.follow = Some(it))
+    field("follow", FieldType::Boolean, &[Action::Logs], "Goes on with new lines (streams only).", |cx, values| {
+        cx.flag().map(|it| values.follow = Some(it))
     }),
     field(
         "tail",
         FieldType::Integer { min: 1, max: 5000 },
         &[Action::Logs],
         "How many of the last lines of each pod; 100 without it.",
-        |cx, facts| cx.number(1, 5000).map(|it| facts.tail = Some(it)),
+        |cx, values| cx.number(1, 5000).map(|it| values.tail = Some(it)),
     ),
     field(
         "confirm",
         FieldType::Confirmation,
         CHANGE,
         "Confirms what the request leads to: `true`, or the hash of the plan that was shown, and then only that plan.",
-        |cx, facts| cx.confirmation().map(|it| facts.confirm = it),
+        |cx, values| cx.confirmation().map(|it| values.confirm = it),
     ),
-    field("dry_run", FieldType::Boolean, CHANGE, "Only shows the plan.", |cx, facts| {
-        cx.flag().map(|it| facts.dry_run = Some(it))
+    field("dry_run", FieldType::Boolean, CHANGE, "Only shows the plan.", |cx, values| {
+        cx.flag().map(|it| values.dry_run = Some(it))
     }),
 ];
 
@@ -342,12 +342,12 @@ pub const OPENAI_FIELDS: &[&str] = &[
 /// # Errors
 /// The first field with a wrong value; else a field that is nearly one of ours; else all that are missing.
 pub fn parse(body: &Map<String, Value>, limits: &Limits) -> Result<Option<Request>, IntentError> {
-    let facts = parse_partial(body, limits)?;
+    let values = parse_partial(body, limits)?;
     let Some(action) = present(body, ACTION).and_then(Value::as_str).and_then(|text| Action::parse(text).ok()) else {
         return Ok(None);
     };
     near_miss(body)?;
-    facts.request(action, Source::Fields, limits).map(Some).map_err(|needs| missing(action, &needs))
+    values.request(action, Source::Fields, limits).map(Some).map_err(|needs| missing(action, &needs))
 }
 
 /// Reads the fields of ours that are present, so that they complete a sentence; `action` is checked and not used.
@@ -355,14 +355,14 @@ pub fn parse(body: &Map<String, Value>, limits: &Limits) -> Result<Option<Reques
 /// # Errors
 /// The first field, in the order of [`FIELDS`], with a wrong value.
 pub fn parse_partial(body: &Map<String, Value>, limits: &Limits) -> Result<PartialRequest, IntentError> {
-    let mut facts = PartialRequest::default();
+    let mut values = PartialRequest::default();
     for field in FIELDS {
         if let Some(value) = present(body, field.name) {
             let cx = FieldContext { value, limits, name: field.name };
-            (field.read)(&cx, &mut facts).map_err(|wrong| wrong.into_error(field))?;
+            (field.read)(&cx, &mut values).map_err(|wrong| wrong.into_error(field))?;
         }
     }
-    Ok(facts)
+    Ok(values)
 }
 
 /// The value of a field, unless it is null; an empty `action`, as forms send it, is none either.

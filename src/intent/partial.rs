@@ -70,7 +70,7 @@ pub struct PartialRequest {
 }
 
 impl PartialRequest {
-    /// These facts, and those of `others` where these say nothing.
+    /// These values, and those of `others` where these say nothing.
     #[must_use]
     pub fn or(self, others: Self) -> Self {
         Self {
@@ -78,7 +78,7 @@ impl PartialRequest {
             repository: self.repository.or(others.repository),
             git_ref: self.git_ref.or(others.git_ref),
             namespace: self.namespace.or(others.namespace),
-            application_name: self.application_name.or(others.name),
+            application_name: self.application_name.or(others.application_name),
             target_name: self.target_name.or(others.target_name),
             public_ip: self.public_ip.or(others.public_ip),
             key_pair: self.key_pair.or(others.key_pair),
@@ -100,7 +100,7 @@ impl PartialRequest {
         }
     }
 
-    /// Only the facts that say which deployment is meant: what a conversation carries from one action to the next.
+    /// Only the values that say which deployment is meant: what a conversation carries from one action to the next.
     #[must_use]
     pub fn identifying(&self) -> Self {
         Self {
@@ -115,7 +115,7 @@ impl PartialRequest {
         }
     }
 
-    /// The facts that say which deployment is meant.
+    /// The values that say which deployment is meant.
     #[must_use]
     pub fn selector(&self) -> Selector {
         Selector {
@@ -144,9 +144,10 @@ impl PartialRequest {
             .or_else(|| differ("scale_replicas", self.replicas.as_ref(), fields.replicas.as_ref()))
     }
 
-    /// What `action` needs and these facts lack, in the order in which a person would say it.
+    /// What `action` needs and these values lack, in the order in which a person would say it.
     ///
-    /// A sentence may leave out which deployment is meant (the only one is), a request by fields must at least say the mode.
+    /// A sentence may leave out which deployment is meant (the only one is), a request by fields must at least say the
+    /// mode.
     #[must_use]
     pub fn missing(&self, action: Action, source: Source, limits: &Limits) -> Vec<MissingField> {
         let cloud = matches!(self.mode, Some(Mode::CloudLocal | Mode::CloudHosted));
@@ -169,7 +170,7 @@ impl PartialRequest {
         needs.into_iter().filter_map(|(need, is_missing)| is_missing.then_some(need)).collect()
     }
 
-    /// Makes the request of these facts.
+    /// Makes the request of these values.
     ///
     /// # Errors
     /// Everything that is missing, at once.
@@ -233,7 +234,7 @@ impl PartialRequest {
     }
 }
 
-/// A fact that an action cannot do without.
+/// A value that an action cannot do without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MissingField {
     /// The kind of target.

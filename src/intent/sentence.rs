@@ -62,14 +62,14 @@ pub enum Reading {
     Unclear(Unclear),
 }
 
-/// Reads a conversation; `facts` are the explicit fields of the request, which complete what is said.
+/// Reads a conversation; `fields` are the explicit ones of the request, which complete what is said.
 #[must_use]
-pub fn read(turns: &[Turn<'_>], facts: &PartialRequest, limits: &Limits) -> Reading {
+pub fn read(turns: &[Turn<'_>], fields: &PartialRequest, limits: &Limits) -> Reading {
     let said: Vec<&str> = turns.iter().filter(|turn| turn.role == Role::User).map(|turn| turn.text).collect();
-    let mut talk = DialogueState::new(facts, limits);
+    let mut dialogue = DialogueState::new(fields, limits);
     let mut reading = Reading::Help;
     for text in &said[said.len().saturating_sub(MAX_TURNS)..] {
-        reading = talk.next_utterance(parse_utterance(text, *limits));
+        reading = dialogue.next_utterance(parse_utterance(text, *limits));
     }
     reading
 }
@@ -96,7 +96,7 @@ struct DialogueState<'a> {
 #[derive(Debug, Clone)]
 struct Pending {
     action: Action,
-    facts: PartialRequest,
+    values: PartialRequest,
     /// What could not be right; it stays until something else is said.
     problem: Option<String>,
 }
@@ -116,70 +116,70 @@ impl<'a> DialogueState<'a> {
     }
 
     /// Takes the next message of the person.
-    fn next_utterance(&mut self, heard: Utterance) -> Reading {
-        if self.pending.is_some() && (heard.has(Cue::Withdrawal) || heard.action == Some(Action::Cancel)) {
+    fn next_utterance(&mut self, utterance: Utterance) -> Reading {
+        if self.pending.is_some() && (utterance.has(Cue::Withdrawal) || utterance.action == Some(Action::Cancel)) {
             self.pending = None;
             return Reading::Unclear(Unclear::Withdrawn);
         }
-        if let Some(refusal) = heard.refusal {
+        if let Some(refusal) = utterance.refusal {
             // "Delete web?" does nothing, but a later "it" is web.
-            if heard.facts.application_name.is_some()
-                || heard.facts.target_name.is_some()
-                || heard.facts.repository.is_some()
+            if utterance.values.application_name.is_some()
+                || utterance.values.target_name.is_some()
+                || utterance.values.repository.is_some()
             {
-                self.known = self.resolve(Action::Status, heard.facts).identifying();
+                self.known = self.resolve(Action::Status, utterance.values).identifying();
             }
             return Reading::Unclear(refusal);
         }
-        match heard.action {
-            Some(action) => self.act(action, heard),
-            None => self.follow_up(heard),
+        match utterance.action {
+            Some(action) => self.act(action, utterance),
+            None => self.follow_up(utterance),
         }
     }
 
     /// A message with an action.
-    fn act(&mut self, action: Action, heard: Utterance) -> Reading {
-        let Utterance { facts, problem, .. } = heard;
-        let problem = problem.filter(|_| action.changes()).or_else(|| facts.contradiction(self.fields));
+    fn act(&mut self, action: Action, utterance: Utterance) -> Reading {
+        let Utterance { values, problem, .. } = utterance;
+        let problem = problem.filter(|_| action.changes()).or_else(|| values.contradiction(self.fields));
         if let Some(before) = self.pending.take_if(|pending| pending.action == action) {
-            return self.complete(action, facts.or(before.facts), problem);
+            return self.complete(action, values.or(before.values), problem);
         }
-        let facts = self.resolve(action, facts);
+        let values = self.resolve(action, values);
         if action == Action::Redeploy
             && self.removed
             && let Some(deploy) = self.deploy.clone()
         {
-            return self.complete(Action::Deploy, facts.or(deploy), problem);
+            return self.complete(Action::Deploy, values.or(deploy), problem);
         }
-        self.complete(action, facts, problem)
+        self.complete(action, values, problem)
     }
 
-    /// Adds what was said before to the facts of a new action, as far as they speak of the same thing.
-    fn resolve(&mut self, action: Action, mut facts: PartialRequest) -> PartialRequest {
+    /// Adds what was said before to the values of a new action, as far as they speak of the same thing.
+    fn resolve(&mut self, action: Action, mut values: PartialRequest) -> PartialRequest {
         let known = self.known.clone();
         let calls_by_repository = known.application_name.is_none()
             && known
                 .repository
                 .as_ref()
-                .zip(facts.application_name.as_ref())
+                .zip(values.application_name.as_ref())
                 .is_some_and(|(it, name)| it.name() == name.as_str());
         if calls_by_repository && action != Action::Deploy {
-            facts.application_name = None;
+            values.application_name = None;
         }
         let differs = |a: Option<String>, b: Option<String>| a.is_some() && a != b;
         let other_repository = differs(
-            facts.repository.as_ref().map(RepositoryUrl::identity),
+            values.repository.as_ref().map(RepositoryUrl::identity),
             known.repository.as_ref().map(RepositoryUrl::identity),
         );
         let other_name = differs(
-            facts.application_name.as_ref().map(ToString::to_string),
+            values.application_name.as_ref().map(ToString::to_string),
             known.application_name.map(|it| it.to_string()),
         ) || differs(
-            facts.target_name.as_ref().map(ToString::to_string),
+            values.target_name.as_ref().map(ToString::to_string),
             known.target_name.as_ref().map(ToString::to_string),
         );
         match action {
-            Action::List => facts,
+            Action::List => values,
             Action::Deploy => {
                 let unattached = std::mem::take(&mut self.unattached);
                 let same = self.known.clone();
@@ -188,7 +188,7 @@ impl<'a> DialogueState<'a> {
                 } else {
                     same
                 };
-                facts.or(unattached).or(rest)
+                values.or(unattached).or(rest)
             }
             Action::Redeploy
             | Action::Scale
@@ -198,48 +198,48 @@ impl<'a> DialogueState<'a> {
             | Action::Logs
             | Action::Cancel => {
                 if other_repository || other_name {
-                    facts
+                    values
                 } else {
-                    let asked = self.pending.as_ref().map(|pending| pending.facts.identifying()).unwrap_or_default();
-                    facts.or(self.unattached.identifying()).or(asked).or(self.known.clone())
+                    let asked = self.pending.as_ref().map(|pending| pending.values.identifying()).unwrap_or_default();
+                    values.or(self.unattached.identifying()).or(asked).or(self.known.clone())
                 }
             }
         }
     }
 
     /// A message without an action: an answer, "again", or something said in passing.
-    fn follow_up(&mut self, heard: Utterance) -> Reading {
-        if heard.has(Cue::AsksForHelp) {
+    fn follow_up(&mut self, utterance: Utterance) -> Reading {
+        if utterance.has(Cue::AsksForHelp) {
             return Reading::Help;
         }
-        if let Some(Pending { action, facts: before, problem }) = self.pending.clone() {
+        if let Some(Pending { action, values: before, problem }) = self.pending.clone() {
             let missing = self.missing(action, &before);
-            let agrees = heard.has(Cue::Yes);
-            let answers = slot_answers(&missing, &heard.words, *self.limits).or(heard.facts).or(before);
-            let is_answered = heard.has_values || self.missing(action, &answers).len() < missing.len();
+            let agrees = utterance.has(Cue::Yes);
+            let answers = slot_answers(&missing, &utterance.words, *self.limits).or(utterance.values).or(before);
+            let is_answered = utterance.has_values || self.missing(action, &answers).len() < missing.len();
             let is_agreed = missing.is_empty() && problem.is_none() && agrees;
-            let problem = heard.problem.or(problem.filter(|_| !is_answered));
+            let problem = utterance.problem.or(problem.filter(|_| !is_answered));
             if !is_answered && !is_agreed {
                 return self.ask(action, answers, problem);
             }
             return self.complete(action, answers, problem);
         }
-        if heard.has(Cue::Again)
-            && let Some((action, facts)) = self.last.clone()
+        if utterance.has(Cue::Again)
+            && let Some((action, values)) = self.last.clone()
         {
-            return self.complete(action, heard.facts.or(facts), heard.problem);
+            return self.complete(action, utterance.values.or(values), utterance.problem);
         }
-        if heard.has(Cue::Yes)
-            && let Some((action, facts)) = self.last.clone().filter(|(_, facts)| facts.dry_run == Some(true))
+        if utterance.has(Cue::Yes)
+            && let Some((action, values)) = self.last.clone().filter(|(_, values)| values.dry_run == Some(true))
         {
-            return self.complete(action, PartialRequest { dry_run: None, ..facts }, None);
+            return self.complete(action, PartialRequest { dry_run: None, ..values }, None);
         }
-        if heard.facts.repository.is_some() && heard.words.is_empty() {
-            let facts = self.resolve(Action::Deploy, heard.facts);
-            return self.ask(Action::Deploy, facts, heard.problem);
+        if utterance.values.repository.is_some() && utterance.words.is_empty() {
+            let values = self.resolve(Action::Deploy, utterance.values);
+            return self.ask(Action::Deploy, values, utterance.problem);
         }
-        self.unattached = heard.facts.or(std::mem::take(&mut self.unattached));
-        if heard.words.is_empty() && !heard.has_values {
+        self.unattached = utterance.values.or(std::mem::take(&mut self.unattached));
+        if utterance.words.is_empty() && !utterance.has_values {
             Reading::Help
         } else {
             Reading::Unclear(Unclear::NotUnderstood)
@@ -247,29 +247,29 @@ impl<'a> DialogueState<'a> {
     }
 
     /// Makes the request, or the question for what is missing.
-    fn complete(&mut self, action: Action, facts: PartialRequest, problem: Option<String>) -> Reading {
-        let whole = self.fields.clone().or(facts.clone());
+    fn complete(&mut self, action: Action, values: PartialRequest, problem: Option<String>) -> Reading {
+        let whole = self.fields.clone().or(values.clone());
         match whole.request(action, Source::Sentence, self.limits) {
             Ok(request) if problem.is_none() => {
-                self.remember(action, facts);
+                self.remember(action, values);
                 Reading::Request(request)
             }
-            Ok(_) | Err(_) => self.ask(action, facts, problem),
+            Ok(_) | Err(_) => self.ask(action, values, problem),
         }
     }
 
     /// Asks for what is missing, and keeps what is known until the answer.
-    fn ask(&mut self, action: Action, facts: PartialRequest, problem: Option<String>) -> Reading {
-        let missing = self.missing(action, &facts);
-        self.pending = Some(Pending { action, facts, problem: problem.clone() });
+    fn ask(&mut self, action: Action, values: PartialRequest, problem: Option<String>) -> Reading {
+        let missing = self.missing(action, &values);
+        self.pending = Some(Pending { action, values, problem: problem.clone() });
         Reading::Question(Question { action, missing, problem })
     }
 
-    fn missing(&self, action: Action, facts: &PartialRequest) -> Vec<MissingField> {
-        self.fields.clone().or(facts.clone()).missing(action, Source::Sentence, self.limits)
+    fn missing(&self, action: Action, values: &PartialRequest) -> Vec<MissingField> {
+        self.fields.clone().or(values.clone()).missing(action, Source::Sentence, self.limits)
     }
 
-    fn remember(&mut self, action: Action, facts: PartialRequest) {
+    fn remember(&mut self, action: Action, values: PartialRequest) {
         if action.changes() {
             self.pending = None;
         }
@@ -277,34 +277,36 @@ impl<'a> DialogueState<'a> {
             Action::List => {}
             Action::Deploy => {
                 self.removed = false;
-                self.deploy = Some(facts.clone());
-                self.known = facts.identifying();
+                self.deploy = Some(values.clone());
+                self.known = values.identifying();
             }
             Action::Decommission => {
                 self.removed = true;
-                self.known = facts.identifying();
+                self.known = values.identifying();
             }
             Action::Redeploy | Action::Scale | Action::Rollback | Action::Status | Action::Logs | Action::Cancel => {
-                self.known = facts.identifying();
+                self.known = values.identifying();
             }
         }
-        self.last = Some((action, facts));
+        self.last = Some((action, values));
     }
 }
 
 /// Lone words as the answers to what was asked, in the order of the question.
 fn slot_answers(missing: &[MissingField], words: &[String], limits: Limits) -> PartialRequest {
-    let mut facts = PartialRequest::default();
+    let mut values = PartialRequest::default();
     let mut words = words.iter();
     for need in missing {
         match need {
             MissingField::Mode | MissingField::Repository | MissingField::Credentials => {}
-            MissingField::KeyPair => facts.key_pair = words.next().and_then(|it| KeyPairName::parse(it.as_str()).ok()),
-            MissingField::Zone => facts.zone = words.next().and_then(|it| HostedZoneId::parse(it.as_str()).ok()),
-            MissingField::Label => facts.label = words.next().and_then(|it| SubdomainLabel::parse(it.as_str()).ok()),
-            MissingField::Target => facts.target_name = words.next().and_then(|it| TargetName::parse(it.as_str()).ok()),
+            MissingField::KeyPair => values.key_pair = words.next().and_then(|it| KeyPairName::parse(it.as_str()).ok()),
+            MissingField::Zone => values.zone = words.next().and_then(|it| HostedZoneId::parse(it.as_str()).ok()),
+            MissingField::Label => values.label = words.next().and_then(|it| SubdomainLabel::parse(it.as_str()).ok()),
+            MissingField::Target => {
+                values.target_name = words.next().and_then(|it| TargetName::parse(it.as_str()).ok())
+            }
             MissingField::Replicas => {
-                facts.replicas = words
+                values.replicas = words
                     .next()
                     .and_then(|it| extractor::number(&it.to_lowercase()))
                     .and_then(|it| u16::try_from(it).ok())
@@ -312,5 +314,5 @@ fn slot_answers(missing: &[MissingField], words: &[String], limits: Limits) -> P
             }
         }
     }
-    facts
+    values
 }

@@ -79,8 +79,8 @@ pub fn parse(
     if let Some(message) = said.contradiction(given) {
         return Err(wrong(None, message));
     }
-    let facts = given.clone().or(said);
-    facts.request(action, Source::Model, limits).map_err(|needs| fields::missing(action, &needs))
+    let request = given.clone().or(said);
+    request.request(action, Source::Model, limits).map_err(|needs| fields::missing(action, &needs))
 }
 
 fn offered(action: Action) -> impl Iterator<Item = &'static Field> + Clone {

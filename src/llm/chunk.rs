@@ -68,7 +68,8 @@ impl AddAssign<&Usage> for Usage {
         self.prompt_tokens += other.prompt_tokens;
         self.completion_tokens += other.completion_tokens;
         self.total_tokens += other.total_tokens;
-        // Details of several answers do not add up to anything that a client expects.
+        // Kept only while there is one answer (then the sums equal its own counts): nested counts such as
+        // `prompt_tokens_details` are not summed.
         self.details = if self.prompt_tokens == other.prompt_tokens { other.details.clone() } else { Map::new() };
     }
 }

@@ -27,7 +27,8 @@ impl CircuitBreaker {
         Self(Mutex::default())
     }
 
-    /// Whether a request may be sent now. After the rest, the first who asks tries it for all.
+    /// Whether a request may be sent now. Half-open: the first request after the pause is let through, and the pause
+    /// begins anew for all others until its result closes or reopens the circuit.
     pub(super) fn acquire(&self) -> Result<(), LlmError> {
         self.acquire_at(Instant::now())
     }

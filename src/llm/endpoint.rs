@@ -69,7 +69,8 @@ impl Endpoint {
     pub(super) fn display_url(&self) -> String {
         let mut url = self.url.clone();
         url.set_query(None);
-        // It may hold a login; a model without a host is none.
+        // User and password are removed. Both fail only for an address without a host, which the settings refuse
+        // (`value::http_url`).
         let _ = (url.set_username(""), url.set_password(None));
         url.to_string()
     }

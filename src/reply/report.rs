@@ -14,7 +14,7 @@ pub fn deployments(deployments: &[Deployment]) -> String {
     if deployments.is_empty() {
         return "Nothing is deployed. Say for example `deploy https://github.com/owner/name to local`.".to_owned();
     }
-    // On a machine of one's own nothing costs anything.
+    // The cost column is there only when a deployment has a cost; those of local mode have none.
     let costs = deployments.iter().any(|it| it.facts.cost.is_some());
     let (head, rule) = if costs { (" cost |", " --- |") } else { ("", "") };
     let mut lines =
@@ -146,7 +146,7 @@ pub fn cancelled(operation: OperationId) -> String {
 mod tests {
     use super::*;
     use crate::id::Action;
-    use crate::reply::outcome::tests::a_deployment;
+    use crate::reply::operation::tests::a_deployment;
     use crate::reply::view::PlannedStep;
 
     #[test]

@@ -154,23 +154,24 @@ impl EventFollower {
             if self.ended {
                 return Ok(None);
             }
-            let heard = *self.news.borrow_and_update();
+            let newest = *self.news.borrow_and_update();
             // Thousands may follow one operation: nobody asks the database for what the channel would have told.
-            if self.caught_up && heard <= self.after {
+            if self.caught_up && newest <= self.after {
                 if self.news.changed().await.is_err() {
                     self.news = self.store.subscribe(self.id);
                     self.caught_up = false;
                 }
                 continue;
             }
-            // On a task of its own: while a slow client does not ask on, this future waits, and no connection with it.
+            // Spawned: this stream is polled only when the client reads, and a query that is suspended meanwhile would
+            // keep its connection of the pool for as long.
             let (store, id, after) = (self.store.clone(), self.id, self.after);
             let look = tokio::spawn(async move { store.poll_events(id, after).await });
             (self.pending, self.ended) =
                 look.await.map_err(|error| StoreError::corrupt("operation_events.event", error))??;
             if self.pending.is_empty() {
                 self.caught_up = true;
-                self.after = self.after.max(heard);
+                self.after = self.after.max(newest);
             }
             self.pending.reverse();
         }

@@ -349,7 +349,7 @@ impl Store {
     ///
     /// # Errors
     /// What the database says.
-    pub async fn end_operation(&self, id: OperationId, ending: &OperationEnd) -> Result<(), StoreError> {
+    pub async fn end_operation(&self, id: OperationId, end: &OperationEnd) -> Result<(), StoreError> {
         let appending = self.append_lock.lock().await;
         let mut transaction = self.pool.begin().await?;
         let now = Timestamp::now();
@@ -358,35 +358,35 @@ impl Store {
              WHERE id = $1",
         )
         .bind(id.to_string())
-        .bind(ending.state.as_str())
-        .bind(ending.failure.as_ref().map(to_json))
-        .bind(to_json(&ending.receipt))
-        .bind(to_json(&ending.warnings))
+        .bind(end.state.as_str())
+        .bind(end.failure.as_ref().map(to_json))
+        .bind(to_json(&end.receipt))
+        .bind(to_json(&end.warnings))
         .bind(now.as_millisecond())
         .bind(100_i64)
         .execute(&mut *transaction)
         .await?;
-        super::deployments::upsert(&mut transaction, &ending.deployment).await?;
-        if let Some(version) = &ending.version {
+        super::deployments::upsert(&mut transaction, &end.deployment).await?;
+        if let Some(version) = &end.version {
             sqlx::query(
                 "INSERT INTO versions (deployment_id, revision, image, version) VALUES ($1, $2, $3, $4)
                  ON CONFLICT (deployment_id, revision) DO UPDATE SET image = excluded.image, version = excluded.version",
             )
-            .bind(ending.deployment.id.to_string())
+            .bind(end.deployment.id.to_string())
             .bind(i64::from(version.revision))
             .bind(version.image.as_str())
             .bind(to_json(version))
             .execute(&mut *transaction)
             .await?;
         }
-        if ending.target_gone {
+        if end.target_gone {
             sqlx::query("UPDATE targets SET made_here = 0 WHERE id = $1")
-                .bind(ending.deployment.target.to_string())
+                .bind(end.deployment.target.to_string())
                 .execute(&mut *transaction)
                 .await?;
         }
-        release(&mut transaction, id, ending.state).await?;
-        let event = EventKind::OperationState { state: ending.state };
+        release(&mut transaction, id, end.state).await?;
+        let event = EventKind::OperationState { state: end.state };
         let sequence = append(&mut transaction, id, &event).await?;
         transaction.commit().await?;
         drop(appending);

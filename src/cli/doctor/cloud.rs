@@ -40,7 +40,7 @@ async fn ssh(settings: &Settings) -> Verdict {
     warned(probe::version(&settings.ssh.program, &["-V"], remedy).await, |_| None)
 }
 
-/// What these modes lack stops no other one.
+/// Makes a missing program of a cloud mode a warning: only what local mode needs decides the exit code.
 fn warned(version: Result<String, Verdict>, advice: impl Fn(&str) -> Option<String>) -> Verdict {
     match version {
         Ok(text) => match advice(&text) {

@@ -38,7 +38,7 @@ pub fn request_key(
     caller: &Caller,
     headers: &HeaderMap,
     body: &Map<String, Value>,
-    subject: KeyBasis<'_>,
+    basis: KeyBasis<'_>,
 ) -> Result<RequestKey, ApiError> {
     let who = caller.principal.as_str();
     let asked = body.iter().filter(|(name, _)| !STREAM_FIELDS.contains(&name.as_str()));
@@ -50,9 +50,10 @@ pub fn request_key(
         })?;
         return Ok(RequestKey { key: hash(&["header", who, value]), kind: KeyKind::Header, body_hash });
     }
-    if let Some(key) = chat_key(who, headers, body, subject) {
-        // The page sends the whole conversation again, with what it has learnt since: what counts is what it asks for.
-        let asked = match subject {
+    if let Some(key) = chat_key(who, headers, body, basis) {
+        // Open WebUI sends the whole conversation with every message, with the answers since: the body hash of a chat
+        // key covers only the intent, or the last message.
+        let asked = match basis {
             KeyBasis::Fields(intent) => serde_json::to_string(intent).unwrap_or_default(),
             KeyBasis::Words(said) => said.trim().to_owned(),
         };
@@ -63,10 +64,11 @@ pub fn request_key(
     Ok(RequestKey { key: hash(&["body", who, &body_hash]), kind: KeyKind::Hash { is_retry }, body_hash })
 }
 
-/// Fields that a chat page adds to every message count once per chat; what is said counts once per message.
-fn chat_key(who: &str, headers: &HeaderMap, body: &Map<String, Value>, subject: KeyBasis<'_>) -> Option<String> {
+/// Custom parameters of a chat page come with every message: their key is the chat and our fields, so that an unchanged
+/// `action` attaches. Words have the key of chat and message id.
+fn chat_key(who: &str, headers: &HeaderMap, body: &Map<String, Value>, basis: KeyBasis<'_>) -> Option<String> {
     let chat = open_webui::chat_id(headers)?;
-    match subject {
+    match basis {
         KeyBasis::Fields(_) => {
             let ours = body.iter().filter(|(name, _)| FIELDS.iter().any(|field| field.name == name.as_str()));
             Some(hash(&["chat", who, chat, &canonical(ours)]))
@@ -141,13 +143,13 @@ mod tests {
         principal: &str,
         headers: &[(&'static str, &'static str)],
         body: &Value,
-        subject: KeyBasis<'_>,
+        basis: KeyBasis<'_>,
     ) -> RequestKey {
         let headers = headers
             .iter()
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
             .collect();
-        request_key(&Caller { principal: principal.to_owned() }, &headers, body.as_object().unwrap(), subject).unwrap()
+        request_key(&Caller { principal: principal.to_owned() }, &headers, body.as_object().unwrap(), basis).unwrap()
     }
 
     fn with(name: &str, value: Value) -> Value {

@@ -18,7 +18,7 @@ const AZURE_FIELDS: &[&str] = &["content_filter_results", "content_filter_offset
 pub async fn buffered(
     model: &Model,
     body: &Map<String, Value>,
-    head: &CompletionMeta,
+    meta: &CompletionMeta,
 ) -> Result<ChatCompletion, ApiError> {
     let Answer { mut message, finish_reason, logprobs, usage } =
         model.complete(&passthrough_prompt(model, body)).await?;
@@ -26,7 +26,7 @@ pub async fn buffered(
     for (name, default) in [("role", json!("assistant")), ("content", Value::Null), ("refusal", Value::Null)] {
         message.entry(name).or_insert(default);
     }
-    Ok(ChatCompletion::forwarded(head, message, finish_reason, logprobs, usage.as_ref()))
+    Ok(ChatCompletion::forwarded(meta, message, finish_reason, logprobs, usage.as_ref()))
 }
 
 /// Asks the model for an answer in chunks, and waits until it begins.

@@ -50,11 +50,11 @@ impl StreamResponder {
 
     /// Answers with what there is to say, as it is said.
     #[must_use]
-    pub fn respond(self, head: CompletionMeta, app: App, opening: Outcome) -> Response {
-        self.stream_response(head, move |mut chunks| async move {
-            let ending = Box::pin(opening.render(&app, &mut chunks)).await?;
-            chunks.status(None).await;
-            chunks.finish(ending).await;
+    pub fn respond(self, meta: CompletionMeta, app: App, outcome: Outcome) -> Response {
+        self.stream_response(meta, move |mut sink| async move {
+            let completion = Box::pin(outcome.render(&app, &mut sink)).await?;
+            sink.status(None).await;
+            sink.finish(completion).await;
             Ok(())
         })
     }
@@ -63,36 +63,36 @@ impl StreamResponder {
     #[must_use]
     pub fn passthrough(
         self,
-        head: CompletionMeta,
+        meta: CompletionMeta,
         answer: impl Stream<Item = Result<LlmChunk, LlmError>> + Send + 'static,
     ) -> Response {
-        self.stream_response(head, move |mut chunks| async move {
+        self.stream_response(meta, move |mut sink| async move {
             let mut answer = std::pin::pin!(answer);
-            let mut ending = Completion::default();
+            let mut completion = Completion::default();
             while let Some(chunk) = answer.next().await {
                 let LlmChunk { delta, finish_reason, logprobs, usage } = chunk?;
-                ending.usage = usage.or(ending.usage);
-                ending.finish_reason = finish_reason.or(ending.finish_reason);
+                completion.usage = usage.or(completion.usage);
+                completion.finish_reason = finish_reason.or(completion.finish_reason);
                 if let Some(delta) = passthrough::forwarded_delta(delta) {
-                    chunks.forward(delta, logprobs).await;
+                    sink.forward(delta, logprobs).await;
                 }
             }
-            chunks.finish(ending).await;
+            sink.finish(completion).await;
             Ok(())
         })
     }
 
     /// Runs the work inside the body. A fault in mid-stream becomes a frame with the error object.
-    fn stream_response<W, F>(self, head: CompletionMeta, work: W) -> Response
+    fn stream_response<W, F>(self, meta: CompletionMeta, work: W) -> Response
     where
         W: FnOnce(ChunkSink) -> F + Send + 'static,
         F: Future<Output = Result<(), ApiError>> + Send + 'static,
     {
         let (frames, received) = mpsc::channel(16);
         let request_id = self.request_id;
-        let chunks = ChunkSink {
+        let sink = ChunkSink {
             frames: frames.clone(),
-            head,
+            meta,
             include_usage: self.include_usage,
             shows_status: self.shows_status,
             has_content: false,
@@ -100,8 +100,8 @@ impl StreamResponder {
             status: None,
         };
         let work = async move {
-            chunks.send(&ChatCompletionChunk::role(&chunks.head, chunks.include_usage)).await;
-            let failed = match AssertUnwindSafe(work(chunks)).catch_unwind().await {
+            sink.send(&ChatCompletionChunk::role(&sink.meta, sink.include_usage)).await;
+            let failed = match AssertUnwindSafe(work(sink)).catch_unwind().await {
                 Ok(Ok(())) => None,
                 Ok(Err(error)) => Some(error),
                 Err(_) => Some(ApiError::Internal("panicked in mid-stream".into())),
@@ -121,7 +121,7 @@ impl StreamResponder {
 /// Writes the chunks of one answer.
 struct ChunkSink {
     frames: mpsc::Sender<SseEvent>,
-    head: CompletionMeta,
+    meta: CompletionMeta,
     include_usage: bool,
     shows_status: bool,
     has_content: bool,
@@ -138,14 +138,14 @@ impl ChunkSink {
     /// Passes on what the model said.
     async fn forward(&mut self, delta: Map<String, Value>, logprobs: Value) {
         self.length += delta.get("content").and_then(Value::as_str).map_or(4, str::len);
-        self.send(&ChatCompletionChunk::forwarded(&self.head, self.include_usage, delta, logprobs)).await;
+        self.send(&ChatCompletionChunk::forwarded(&self.meta, self.include_usage, delta, logprobs)).await;
     }
 
-    async fn finish(&mut self, ending: Completion) {
-        let usage = UsageObject::counted(ending.usage.as_ref(), self.head.prompt_tokens, self.length);
-        self.send(&ChatCompletionChunk::stop(&self.head, self.include_usage, ending)).await;
+    async fn finish(&mut self, completion: Completion) {
+        let usage = UsageObject::counted(completion.usage.as_ref(), self.meta.prompt_tokens, self.length);
+        self.send(&ChatCompletionChunk::stop(&self.meta, self.include_usage, completion)).await;
         if self.include_usage {
-            self.send(&ChatCompletionChunk::usage(&self.head, usage)).await;
+            self.send(&ChatCompletionChunk::usage(&self.meta, usage)).await;
         }
     }
 }
@@ -162,7 +162,7 @@ impl AnswerSink for ChunkSink {
     async fn write(&mut self, text: String) {
         self.has_content = true;
         self.length += text.len();
-        self.send(&ChatCompletionChunk::content(&self.head, self.include_usage, text)).await;
+        self.send(&ChatCompletionChunk::content(&self.meta, self.include_usage, text)).await;
     }
 
     async fn status(&mut self, description: Option<&str>) {
@@ -174,7 +174,7 @@ impl AnswerSink for ChunkSink {
             (Some(text), _) => (text.to_owned(), false),
             (None, before) => (before.unwrap_or_default(), true),
         };
-        self.send(&ChatCompletionChunk::status(&self.head, self.include_usage, text, is_done)).await;
+        self.send(&ChatCompletionChunk::status(&self.meta, self.include_usage, text, is_done)).await;
     }
 }
 
@@ -194,10 +194,10 @@ mod tests {
         let chat = ChatRequest::read(body.as_object().unwrap()).unwrap();
         let streams = Streams::new(NonZeroU32::MIN);
         let request_id = RequestId::of(&HeaderMap::new());
-        let writer = StreamResponder::open(&streams, &chat, &HeaderMap::new(), request_id).unwrap();
-        let head = CompletionMeta { id: "chatcmpl-1".to_owned(), created: 1, model: "m".to_owned(), prompt_tokens: 1 };
+        let responder = StreamResponder::open(&streams, &chat, &HeaderMap::new(), request_id).unwrap();
+        let meta = CompletionMeta { id: "chatcmpl-1".to_owned(), created: 1, model: "m".to_owned(), prompt_tokens: 1 };
 
-        let response = writer.stream_response(head, work);
+        let response = responder.stream_response(meta, work);
 
         let bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
         let text = String::from_utf8(bytes.to_vec()).unwrap();
@@ -207,8 +207,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_fault_in_mid_stream_is_a_frame_with_the_error() {
-        let last = last_frame(|mut chunks| async move {
-            chunks.say("so far so good".to_owned()).await;
+        let last = last_frame(|mut sink| async move {
+            sink.write("so far so good".to_owned()).await;
             Err(ApiError::Internal("the store is gone".into()))
         })
         .await;

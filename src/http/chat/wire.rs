@@ -69,43 +69,43 @@ pub struct ChatCompletion {
 impl ChatCompletion {
     /// The answer that says this and ended so.
     #[must_use]
-    pub fn new(head: &CompletionMeta, content: String, ending: Completion) -> Self {
-        let usage = UsageObject::counted(ending.usage.as_ref(), head.prompt_tokens, content.len());
+    pub fn new(meta: &CompletionMeta, content: String, completion: Completion) -> Self {
+        let usage = UsageObject::counted(completion.usage.as_ref(), meta.prompt_tokens, content.len());
         let message = CompletionMessage::Own(AssistantMessage { role: "assistant", content, refusal: None });
-        let finish_reason = ending.finish_reason.unwrap_or_else(|| STOP.to_owned());
+        let finish_reason = completion.finish_reason.unwrap_or_else(|| STOP.to_owned());
         Self {
-            operation: ending.operation.map(|(id, state)| OperationLink::new(id, state)),
-            deployment: ending.deployment.as_ref().map(DeploymentObject::from),
-            ..Self::of_message(head, message, finish_reason, Value::Null, usage)
+            operation: completion.operation.map(|(id, state)| OperationLink::new(id, state)),
+            deployment: completion.deployment.as_ref().map(DeploymentObject::from),
+            ..Self::of_message(meta, message, finish_reason, Value::Null, usage)
         }
     }
 
     /// The answer of the model, as it gave it.
     #[must_use]
     pub fn forwarded(
-        head: &CompletionMeta,
+        meta: &CompletionMeta,
         message: Map<String, Value>,
         finish_reason: String,
         logprobs: Value,
         usage: Option<&llm::Usage>,
     ) -> Self {
         let length = message.get("content").and_then(Value::as_str).map_or(4, str::len);
-        let usage = UsageObject::counted(usage, head.prompt_tokens, length);
-        Self::of_message(head, CompletionMessage::Forwarded(message), finish_reason, logprobs, usage)
+        let usage = UsageObject::counted(usage, meta.prompt_tokens, length);
+        Self::of_message(meta, CompletionMessage::Forwarded(message), finish_reason, logprobs, usage)
     }
 
     fn of_message(
-        head: &CompletionMeta,
+        meta: &CompletionMeta,
         message: CompletionMessage,
         finish_reason: String,
         logprobs: Value,
         usage: UsageObject,
     ) -> Self {
         Self {
-            id: head.id.clone(),
+            id: meta.id.clone(),
             object: "chat.completion",
-            created: head.created,
-            model: head.model.clone(),
+            created: meta.created,
+            model: meta.model.clone(),
             choices: [Choice { index: 0, message, logprobs, finish_reason }],
             usage,
             system_fingerprint: FINGERPRINT,
@@ -143,6 +143,7 @@ enum CompletionMessage {
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Answer)]
 struct AssistantMessage {
     #[schema(value_type = String)]
     role: &'static str,
@@ -153,6 +154,7 @@ struct AssistantMessage {
 
 /// Tokens: as the model counts them, else an estimate.
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+#[schema(as = Usage)]
 pub struct UsageObject {
     prompt_tokens: u64,
     completion_tokens: u64,
@@ -247,14 +249,14 @@ struct StatusEventData {
 }
 
 impl<'a> ChatCompletionChunk<'a> {
-    fn new(head: &'a CompletionMeta, include_usage: bool, delta: Option<ChunkChoice>) -> Self {
+    fn new(meta: &'a CompletionMeta, include_usage: bool, choice: Option<ChunkChoice>) -> Self {
         Self {
-            id: &head.id,
+            id: &meta.id,
             object: "chat.completion.chunk",
-            created: head.created,
-            model: &head.model,
+            created: meta.created,
+            model: &meta.model,
             system_fingerprint: FINGERPRINT,
-            choices: delta.into_iter().collect(),
+            choices: choice.into_iter().collect(),
             usage: if include_usage { UsageField::Null } else { UsageField::Absent },
             operation: None,
             deployment: None,
@@ -262,9 +264,9 @@ impl<'a> ChatCompletionChunk<'a> {
         }
     }
 
-    fn with(head: &'a CompletionMeta, include_usage: bool, delta: Delta) -> Self {
+    fn with(meta: &'a CompletionMeta, include_usage: bool, delta: Delta) -> Self {
         Self::new(
-            head,
+            meta,
             include_usage,
             Some(ChunkChoice { index: 0, delta, logprobs: Value::Null, finish_reason: None }),
         )
@@ -272,51 +274,51 @@ impl<'a> ChatCompletionChunk<'a> {
 
     /// The first one.
     #[must_use]
-    pub fn role(head: &'a CompletionMeta, include_usage: bool) -> Self {
-        Self::with(head, include_usage, Delta::Role { role: "assistant", content: "" })
+    pub fn role(meta: &'a CompletionMeta, include_usage: bool) -> Self {
+        Self::with(meta, include_usage, Delta::Role { role: "assistant", content: "" })
     }
 
     /// One with words.
     #[must_use]
-    pub fn content(head: &'a CompletionMeta, include_usage: bool, text: String) -> Self {
-        Self::with(head, include_usage, Delta::Content { content: text })
+    pub fn content(meta: &'a CompletionMeta, include_usage: bool, text: String) -> Self {
+        Self::with(meta, include_usage, Delta::Content { content: text })
     }
 
     /// One of the model, as it came.
     #[must_use]
     pub fn forwarded(
-        head: &'a CompletionMeta,
+        meta: &'a CompletionMeta,
         include_usage: bool,
         delta: Map<String, Value>,
         logprobs: Value,
     ) -> Self {
-        let delta = ChunkChoice { index: 0, delta: Delta::Forwarded(delta), logprobs, finish_reason: None };
-        Self::new(head, include_usage, Some(delta))
+        let choice = ChunkChoice { index: 0, delta: Delta::Forwarded(delta), logprobs, finish_reason: None };
+        Self::new(meta, include_usage, Some(choice))
     }
 
     /// The one that ends the answer.
     #[must_use]
-    pub fn stop(head: &'a CompletionMeta, include_usage: bool, ending: Completion) -> Self {
-        let finish_reason = Some(ending.finish_reason.unwrap_or_else(|| STOP.to_owned()));
-        let delta = ChunkChoice { index: 0, delta: Delta::Nothing {}, logprobs: Value::Null, finish_reason };
+    pub fn stop(meta: &'a CompletionMeta, include_usage: bool, completion: Completion) -> Self {
+        let finish_reason = Some(completion.finish_reason.unwrap_or_else(|| STOP.to_owned()));
+        let choice = ChunkChoice { index: 0, delta: Delta::Nothing {}, logprobs: Value::Null, finish_reason };
         Self {
-            operation: ending.operation.map(|(id, state)| OperationLink::new(id, state)),
-            deployment: ending.deployment.as_ref().map(DeploymentObject::from),
-            ..Self::new(head, include_usage, Some(delta))
+            operation: completion.operation.map(|(id, state)| OperationLink::new(id, state)),
+            deployment: completion.deployment.as_ref().map(DeploymentObject::from),
+            ..Self::new(meta, include_usage, Some(choice))
         }
     }
 
     /// The one with the usage.
     #[must_use]
-    pub fn usage(head: &'a CompletionMeta, usage: UsageObject) -> Self {
-        Self { usage: UsageField::Present(usage), ..Self::new(head, true, None) }
+    pub fn usage(meta: &'a CompletionMeta, usage: UsageObject) -> Self {
+        Self { usage: UsageField::Present(usage), ..Self::new(meta, true, None) }
     }
 
     /// One for Open WebUI's status line.
     #[must_use]
-    pub fn status(head: &'a CompletionMeta, include_usage: bool, description: String, done: bool) -> Self {
+    pub fn status(meta: &'a CompletionMeta, include_usage: bool, description: String, done: bool) -> Self {
         let event = StatusEvent { kind: "status", data: StatusEventData { description, done } };
-        Self { event: Some(event), ..Self::new(head, include_usage, None) }
+        Self { event: Some(event), ..Self::new(meta, include_usage, None) }
     }
 }
 
@@ -329,24 +331,24 @@ pub(super) fn tokens(length: usize) -> u64 {
 mod tests {
     use super::*;
 
-    fn head() -> CompletionMeta {
+    fn meta() -> CompletionMeta {
         CompletionMeta { id: "chatcmpl-1".to_owned(), created: 1, model: "m".to_owned(), prompt_tokens: 5 }
     }
 
     #[test]
     fn an_answer_has_the_shape_that_sdks_expect() {
-        insta::assert_json_snapshot!(ChatCompletion::new(&head(), "hello".to_owned(), Completion::default()));
+        insta::assert_json_snapshot!(ChatCompletion::new(&meta(), "hello".to_owned(), Completion::default()));
     }
 
     #[test]
     fn chunks_have_the_shape_that_sdks_expect() {
-        let head = head();
+        let meta = meta();
         insta::assert_json_snapshot!([
-            ChatCompletionChunk::role(&head, true),
-            ChatCompletionChunk::content(&head, false, "hello".to_owned()),
-            ChatCompletionChunk::status(&head, false, "Building".to_owned(), false),
-            ChatCompletionChunk::stop(&head, true, Completion::default()),
-            ChatCompletionChunk::usage(&head, UsageObject::counted(None, 5, 5)),
+            ChatCompletionChunk::role(&meta, true),
+            ChatCompletionChunk::content(&meta, false, "hello".to_owned()),
+            ChatCompletionChunk::status(&meta, false, "Building".to_owned(), false),
+            ChatCompletionChunk::stop(&meta, true, Completion::default()),
+            ChatCompletionChunk::usage(&meta, UsageObject::counted(None, 5, 5)),
         ]);
     }
 }

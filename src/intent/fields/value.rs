@@ -1,4 +1,4 @@
-//! One JSON value to one checked fact, lenient about numbers and booleans that come as strings.
+//! One JSON value to one checked value of a request, lenient about numbers and booleans that come as strings.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -16,13 +16,13 @@ use super::word::Word;
 /// Words that may stand between the name of a fact and its value.
 const LINKS: &[&str] = &["is", "to", "of", "named", "called", "the", "should", "will", "be"];
 
-/// Reads facts out of a sentence and keeps account of the words that are understood.
+/// Reads values out of a sentence and keeps account of the words that are understood.
 #[derive(Debug)]
 pub(super) struct Extractor<'a> {
     words: &'a [Word],
     used: Vec<bool>,
     /// What was read so far.
-    pub facts: PartialRequest,
+    pub values: PartialRequest,
     /// At least one fact was read.
     pub has_values: bool,
     /// The first value that cannot be right.
@@ -34,7 +34,7 @@ pub(super) struct Extractor<'a> {
 impl<'a> Extractor<'a> {
     pub(super) fn new(words: &'a [Word]) -> Self {
         let used = vec![false; words.len()];
-        Self { words, used, facts: PartialRequest::default(), has_values: false, problem: None, is_ambiguous: false }
+        Self { words, used, values: PartialRequest::default(), has_values: false, problem: None, is_ambiguous: false }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -101,7 +101,7 @@ impl<'a> Extractor<'a> {
 
     /// Whether a word may change the meaning: it is neither understood, nor a filler, nor one of `known`.
     pub(super) fn is_doubtful(&self, known: &[&str]) -> bool {
-        let is_known = |low: &str| FILLERS.contains(&low) || known.contains(&low);
+        let is_known = |word: &str| FILLERS.contains(&word) || known.contains(&word);
         self.words.iter().zip(&self.used).any(|(word, used)| !used && !is_known(&word.lower))
     }
 
@@ -125,7 +125,7 @@ impl<'a> Extractor<'a> {
         self.places(action);
         for index in 0..self.len() {
             if ["follow", "following", "stream", "live", "continuously"].iter().any(|word| self.at(index, word)) {
-                self.facts.follow = Some(true);
+                self.values.follow = Some(true);
                 self.used[index] = true;
             }
         }
@@ -135,19 +135,19 @@ impl<'a> Extractor<'a> {
         for index in 0..self.len() {
             let text = &self.words[index].text;
             if let Some((name, value)) = variable(text) {
-                self.facts.environment.get_or_insert_default().insert(name, SecretString::from(value));
+                self.values.environment.get_or_insert_default().insert(name, SecretString::from(value));
             } else if let Some(text) = repository_text(text) {
                 let (text, git_ref) = without_tree(&text);
                 let repository = self.checked(RepositoryUrl::parse(text));
-                self.is_ambiguous |= self.facts.repository.is_some() && self.facts.repository != repository;
-                self.facts.repository = self.facts.repository.take().or(repository);
+                self.is_ambiguous |= self.values.repository.is_some() && self.values.repository != repository;
+                self.values.repository = self.values.repository.take().or(repository);
                 if let Some(git_ref) = git_ref {
-                    self.facts.git_ref = self.checked(GitRef::parse(git_ref));
+                    self.values.git_ref = self.checked(GitRef::parse(git_ref));
                 }
             } else if text.len() > 10 && text.to_lowercase().ends_with("dockerfile") {
-                self.facts.dockerfile = self.checked(DockerfilePath::parse(text.as_str()));
+                self.values.dockerfile = self.checked(DockerfilePath::parse(text.as_str()));
             } else if let Some(ip) = address(text) {
-                self.facts.public_ip = Some(ip);
+                self.values.public_ip = Some(ip);
             } else {
                 continue;
             }
@@ -167,15 +167,15 @@ impl<'a> Extractor<'a> {
             if self.used[index] || is_noun {
                 continue;
             }
-            self.is_ambiguous |= self.facts.mode.is_some_and(|known| known != *mode);
-            self.facts.mode = Some(*mode);
+            self.is_ambiguous |= self.values.mode.is_some_and(|known| known != *mode);
+            self.values.mode = Some(*mode);
             self.mark_phrase_used(index, phrase);
             self.has_values = true;
         }
         let cloud = (0..self.len()).find(|it| !self.used[*it] && CLOUDS.iter().any(|cloud| self.at(*it, cloud)));
         if let Some(index) = cloud {
             self.used[index] = true;
-            if !matches!(self.facts.mode, Some(Mode::CloudLocal | Mode::CloudHosted)) {
+            if !matches!(self.values.mode, Some(Mode::CloudLocal | Mode::CloudHosted)) {
                 let text = &self.words[index].text;
                 let problem = format!("`{text}` may mean `cloud-local` (EC2) or `cloud-hosted` (EKS), say which");
                 self.problem.get_or_insert(problem);
@@ -198,7 +198,7 @@ impl<'a> Extractor<'a> {
                 || self.at(*it, "without deleting")
                 || self.at(*it, "without")
         }) {
-            self.facts.keep_target = Some(true);
+            self.values.keep_target = Some(true);
             for index in keep..=noun {
                 self.mark_used(index);
             }
@@ -206,7 +206,7 @@ impl<'a> Extractor<'a> {
                 self.mark_used(but);
             }
         } else if action == Some(Action::Decommission) && self.at(noun, "cluster") && !named && self.adds(noun) {
-            self.facts.delete_cluster = Some(true);
+            self.values.delete_cluster = Some(true);
             for index in from..noun {
                 if self.at(index, "including") || self.at(index, "plus") || self.at(index, "whole") {
                     self.mark_used(index);
@@ -241,12 +241,12 @@ impl<'a> Extractor<'a> {
             let to = before == "to" || (before == "replicas" || before == "at");
             let scales = scales && (to || index + 1 == self.len());
             if matches!(after, "lines" | "line") || before == "tail" {
-                self.facts.tail = self.in_range(count, 1, 5000, "lines");
+                self.values.tail = self.in_range(count, 1, 5000, "lines");
             } else if of_replicas || scales {
                 let max = u32::from(limits.max_replicas);
                 let replicas = self.in_range(count, 0, max, "replicas").and_then(|it| u16::try_from(it).ok());
-                self.is_ambiguous |= self.facts.replicas.is_some() && self.facts.replicas != replicas;
-                self.facts.replicas = replicas;
+                self.is_ambiguous |= self.values.replicas.is_some() && self.values.replicas != replicas;
+                self.values.replicas = replicas;
             } else {
                 continue;
             }
@@ -285,28 +285,28 @@ impl<'a> Extractor<'a> {
     /// Takes a value for a fact; false when the word cannot have been meant as one.
     fn fill(&mut self, slot: Slot, text: &str, action: Option<Action>) -> bool {
         match slot {
-            Slot::Namespace => self.facts.namespace = self.checked(Namespace::parse(text)),
-            Slot::Name => self.facts.application_name = self.checked(DeploymentName::parse(text)),
-            Slot::Ref if action == Some(Action::Rollback) => self.facts.rollback_to = VersionRef::parse(text),
+            Slot::Namespace => self.values.namespace = self.checked(Namespace::parse(text)),
+            Slot::Name => self.values.application_name = self.checked(DeploymentName::parse(text)),
+            Slot::Ref if action == Some(Action::Rollback) => self.values.rollback_to = VersionRef::parse(text),
             Slot::Version if action == Some(Action::Rollback) => {
-                self.facts.rollback_to = VersionRef::parse(text);
-                return self.facts.rollback_to.is_some();
+                self.values.rollback_to = VersionRef::parse(text);
+                return self.values.rollback_to.is_some();
             }
-            Slot::Ref | Slot::Version => self.facts.git_ref = self.checked(GitRef::parse(text)),
+            Slot::Ref | Slot::Version => self.values.git_ref = self.checked(GitRef::parse(text)),
             Slot::Port => {
-                self.facts.container_port = text.parse::<Port>().ok();
-                if self.facts.container_port.is_none() {
+                self.values.container_port = text.parse::<Port>().ok();
+                if self.values.container_port.is_none() {
                     self.problem.get_or_insert_with(|| format!("`{text}` is not a port from 1 to 65535"));
                 }
             }
             Slot::Target if text.chars().all(|c| c.is_ascii_digit()) => return false,
-            Slot::Target => self.facts.target_name = self.checked(TargetName::parse(text)),
-            Slot::Key => self.facts.key_pair = self.checked(KeyPairName::parse(text)),
-            Slot::Zone => self.facts.zone = self.checked(HostedZoneId::parse(text)),
-            Slot::Label => self.facts.label = self.checked(SubdomainLabel::parse(text)),
-            Slot::Dockerfile => self.facts.dockerfile = self.checked(DockerfilePath::parse(text)),
-            Slot::Token => self.facts.git_token = Some(SecretString::from(text)),
-            Slot::Address => self.facts.public_ip = text.parse().ok(),
+            Slot::Target => self.values.target_name = self.checked(TargetName::parse(text)),
+            Slot::Key => self.values.key_pair = self.checked(KeyPairName::parse(text)),
+            Slot::Zone => self.values.zone = self.checked(HostedZoneId::parse(text)),
+            Slot::Label => self.values.label = self.checked(SubdomainLabel::parse(text)),
+            Slot::Dockerfile => self.values.dockerfile = self.checked(DockerfilePath::parse(text)),
+            Slot::Token => self.values.git_token = Some(SecretString::from(text)),
+            Slot::Address => self.values.public_ip = text.parse().ok(),
             Slot::Tail => return false,
         }
         true
@@ -317,20 +317,20 @@ impl<'a> Extractor<'a> {
         for index in 1..self.len() {
             let Some(place) = self.value_at(index) else { continue };
             let text = self.words[place].text.clone();
-            if self.at(index - 1, "in") && self.facts.namespace.is_none() {
+            if self.at(index - 1, "in") && self.values.namespace.is_none() {
                 if let Ok(namespace) = Namespace::parse(text.to_lowercase()) {
-                    self.facts.namespace = Some(namespace);
+                    self.values.namespace = Some(namespace);
                     self.mark_used(place);
                 }
             } else if self.at(index - 1, "to") {
                 match action {
-                    Some(Action::Redeploy) if self.facts.git_ref.is_none() => {
-                        self.facts.git_ref = self.checked(GitRef::parse(text));
+                    Some(Action::Redeploy) if self.values.git_ref.is_none() => {
+                        self.values.git_ref = self.checked(GitRef::parse(text));
                         self.mark_used(place);
                     }
-                    Some(Action::Rollback) if self.facts.rollback_to.is_none() => {
-                        self.facts.rollback_to = VersionRef::parse(&text);
-                        if self.facts.rollback_to.is_some() {
+                    Some(Action::Rollback) if self.values.rollback_to.is_none() => {
+                        self.values.rollback_to = VersionRef::parse(&text);
+                        if self.values.rollback_to.is_some() {
                             self.mark_used(place);
                         }
                     }
@@ -396,16 +396,16 @@ impl<'a> Extractor<'a> {
     }
 
     /// Takes a word as the name of a deployment that is there, so upper case is only the beginning of a sentence.
-    fn name(&mut self, place: usize) {
-        if self.facts.application_name.is_some() || self.facts.target_name.is_some() {
+    fn application_name(&mut self, place: usize) {
+        if self.values.application_name.is_some() || self.values.target_name.is_some() {
             return;
         }
-        let low = self.words[place].lower.clone();
-        let own = ["dep_", "appcl-", "appeks-"].iter().any(|prefix| low.starts_with(prefix));
-        if let Some(name) = DeploymentName::parse(low.as_str()).ok().filter(|_| !own) {
-            self.facts.application_name = Some(name);
+        let lower = self.words[place].lower.clone();
+        let own = ["dep_", "appcl-", "appeks-"].iter().any(|prefix| lower.starts_with(prefix));
+        if let Some(name) = DeploymentName::parse(lower.as_str()).ok().filter(|_| !own) {
+            self.values.application_name = Some(name);
         } else if let Ok(id) = TargetName::parse(self.words[place].text.as_str()) {
-            self.facts.target_name = Some(id);
+            self.values.target_name = Some(id);
         } else {
             return;
         }
@@ -429,12 +429,12 @@ impl<'a> Extractor<'a> {
 }
 
 /// A number in digits or in words.
-pub(super) fn number(low: &str) -> Option<u32> {
-    let digits = !low.is_empty() && low.bytes().all(|b| b.is_ascii_digit());
+pub(super) fn number(word: &str) -> Option<u32> {
+    let digits = !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit());
     if digits {
-        return Some(low.parse().unwrap_or(u32::MAX));
+        return Some(word.parse().unwrap_or(u32::MAX));
     }
-    NUMBERS.iter().find(|(word, _)| *word == low).map(|(_, number)| *number)
+    NUMBERS.iter().find(|(it, _)| *it == word).map(|(_, number)| *number)
 }
 
 /// The text of an address of a repository, with the scheme that people leave out.
@@ -442,13 +442,14 @@ fn repository_text(text: &str) -> Option<String> {
     let known = ["github.com/", "gitlab.com/", "bitbucket.org/", "www.github.com/"];
     let lower = text.to_lowercase();
     let short = || text.split_once('@').is_some_and(|(user, rest)| !user.is_empty() && rest.contains(':'));
-    if known.iter().any(|host| low.starts_with(host)) {
+    if known.iter().any(|host| lower.starts_with(host)) {
         return Some(format!("https://{text}"));
     }
-    (low.contains("://") || (short() && text.contains('/'))).then(|| text.to_owned())
+    (lower.contains("://") || (short() && text.contains('/'))).then(|| text.to_owned())
 }
 
-/// A page of a branch (`.../tree/main`) is the repository and the branch; which part of a page was looked at is nothing.
+/// A page of a branch (`.../tree/main`) is the repository and the branch; which part of a page was looked at is
+/// nothing.
 fn without_tree(text: &str) -> (String, Option<String>) {
     let is_page = text.to_lowercase().starts_with("https://");
     let text = text.split(['?', '#']).next().filter(|_| is_page).unwrap_or(text).to_owned();

@@ -1,4 +1,4 @@
-//! One message to what it says: the action, the facts, and whatever forbids to act on it.
+//! One message to what it says: the action, the values, and whatever forbids to act on it.
 
 use std::net::IpAddr;
 
@@ -23,9 +23,9 @@ const LONG: usize = 40;
 pub(super) struct Utterance {
     /// What to do.
     pub action: Option<Action>,
-    /// The facts in it.
-    pub facts: PartialRequest,
-    /// The facts say at least one thing.
+    /// The values in it.
+    pub values: PartialRequest,
+    /// Whether it holds at least one value.
     pub has_values: bool,
     /// Why nothing may be done, although there is an action.
     pub refusal: Option<Unclear>,
@@ -37,7 +37,7 @@ pub(super) struct Utterance {
     pub words: Vec<String>,
 }
 
-/// What a message says besides actions and facts.
+/// What a message says besides actions and values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cue {
     /// Asks about the server, or for advice.
@@ -62,7 +62,7 @@ impl Utterance {
 #[derive(Debug, Default)]
 struct ParsedSentence {
     actions: Vec<Action>,
-    heard: Utterance,
+    utterance: Utterance,
     polite: bool,
 }
 
@@ -73,24 +73,24 @@ pub(super) fn parse_utterance(text: &str, limits: Limits) -> Utterance {
     let mut whole = Utterance::default();
     let mut actions: Vec<Action> = Vec::new();
     for (index, sentence) in sentences.iter().enumerate() {
-        let said = parse_sentence(sentence, limits);
-        if long && (said.actions.is_empty() || index > 0 && !said.polite) {
+        let parsed = parse_sentence(sentence, limits);
+        if long && (parsed.actions.is_empty() || index > 0 && !parsed.polite) {
             continue;
         }
-        let ParsedSentence { actions: found, heard, .. } = said;
+        let ParsedSentence { actions: found, utterance, .. } = parsed;
         actions.extend(found);
-        if whole.facts.repository.is_some()
-            && heard.facts.repository.is_some()
-            && whole.facts.repository != heard.facts.repository
+        if whole.values.repository.is_some()
+            && utterance.values.repository.is_some()
+            && whole.values.repository != utterance.values.repository
         {
             whole.refusal = whole.refusal.or(Some(Unclear::Several));
         }
-        whole.facts = whole.facts.or(heard.facts);
-        whole.has_values |= heard.has_values;
-        whole.refusal = whole.refusal.or(heard.refusal);
-        whole.problem = whole.problem.or(heard.problem);
-        whole.cues.extend(heard.cues);
-        whole.words.extend(heard.words);
+        whole.values = whole.values.or(utterance.values);
+        whole.has_values |= utterance.has_values;
+        whole.refusal = whole.refusal.or(utterance.refusal);
+        whole.problem = whole.problem.or(utterance.problem);
+        whole.cues.extend(utterance.cues);
+        whole.words.extend(utterance.words);
     }
     if let Ok(action) = single_action(&actions) {
         whole.action = action;
@@ -107,7 +107,8 @@ pub(super) fn parse_utterance(text: &str, limits: Limits) -> Utterance {
     whole
 }
 
-/// The one action of several mentions. Looking comes with a change for free, and a first count belongs to a deploy.
+/// The one action of several mentions. Actions that only read are dropped beside one that changes; a deploy with a
+/// scale is a deploy with that number of replicas; any other two changes are an error.
 fn single_action(actions: &[Action]) -> Result<Option<Action>, ()> {
     let mut changing: Vec<Action> = actions.iter().copied().filter(|it| it.changes()).collect();
     changing.dedup_by(|a, b| *a == Action::Deploy && *b == Action::Deploy);
@@ -121,58 +122,58 @@ fn single_action(actions: &[Action]) -> Result<Option<Action>, ()> {
 
 /// Reads one sentence.
 fn parse_sentence(sentence: &Sentence, limits: Limits) -> ParsedSentence {
-    let mut reader = Extractor::new(&sentence.words);
-    let commands = commands(&mut reader);
-    let mut said = ParsedSentence { polite: commands.are_polite(), ..ParsedSentence::default() };
-    said.actions = commands.found.iter().map(|(verb, _)| verb.action).collect();
-    let main = said.actions.first().copied();
+    let mut extractor = Extractor::new(&sentence.words);
+    let commands = commands(&mut extractor);
+    let mut parsed = ParsedSentence { polite: commands.are_polite(), ..ParsedSentence::default() };
+    parsed.actions = commands.found.iter().map(|(verb, _)| verb.action).collect();
+    let main = parsed.actions.first().copied();
     if main.is_none() {
-        said.actions.extend(query_action(&reader, commands.start));
-        if ADVICE.iter().any(|phrase| reader.at(commands.start, phrase)) {
-            said.heard.cues.push(Cue::AsksForHelp);
-            said.actions.retain(|action| *action == Action::Logs);
+        parsed.actions.extend(query_action(&extractor, commands.start));
+        if ADVICE.iter().any(|phrase| extractor.at(commands.start, phrase)) {
+            parsed.utterance.cues.push(Cue::AsksForHelp);
+            parsed.actions.retain(|action| *action == Action::Logs);
         }
     }
-    reader.extract(main, said.actions.contains(&Action::Scale), limits);
+    extractor.extract(main, parsed.actions.contains(&Action::Scale), limits);
     for (verb, after) in &commands.found {
-        reader.name_after(*after, verb.action);
+        extractor.name_after(*after, verb.action);
     }
     if main != Some(Action::Deploy) {
-        if !said.actions.is_empty() {
-            reader.names_after_prepositions();
+        if !parsed.actions.is_empty() {
+            extractor.names_after_prepositions();
         }
-        if main.is_none() && matches!(said.actions.first(), Some(Action::Status | Action::Logs)) {
-            reader.lone_name(commands.start);
+        if main.is_none() && matches!(parsed.actions.first(), Some(Action::Status | Action::Logs)) {
+            extractor.lone_name(commands.start);
         }
     }
-    if commands.dry_run || reader.has_any(PLAN_ONLY) {
-        reader.facts.dry_run = Some(true);
+    if commands.dry_run || extractor.has_any(PLAN_ONLY) {
+        extractor.values.dry_run = Some(true);
     }
     if commands.found.iter().any(|(verb, _)| verb.needs_object)
-        && reader.facts.repository.is_none()
-        && !reader.has_pronoun()
+        && extractor.values.repository.is_none()
+        && !extractor.has_pronoun()
     {
-        said.actions.clear();
+        parsed.actions.clear();
     }
-    said.heard.cues.extend(cues(&reader));
-    let is_short = reader.len() <= 4 && commands.found.is_empty();
-    if is_short && (reader.has_any(SECOND_THOUGHTS) || reader.len() <= 3 && reader.is_negated()) {
-        said.heard.cues.push(Cue::SecondThought);
+    parsed.utterance.cues.extend(cues(&extractor));
+    let is_short = extractor.len() <= 4 && commands.found.is_empty();
+    if is_short && (extractor.has_any(SECOND_THOUGHTS) || extractor.len() <= 3 && extractor.is_negated()) {
+        parsed.utterance.cues.push(Cue::SecondThought);
     }
-    said.heard.refusal = refusal(&reader, &commands, sentence);
-    let is_question = sentence.question && commands.can_you && !commands.please && !reader.is_concrete();
-    if is_question && said.actions.iter().copied().any(Action::changes) {
-        said.actions.clear();
-        said.heard.cues.push(Cue::AsksForHelp);
+    parsed.utterance.refusal = refusal(&extractor, &commands, sentence);
+    let is_question = sentence.question && commands.can_you && !commands.please && !extractor.is_concrete();
+    if is_question && parsed.actions.iter().copied().any(Action::changes) {
+        parsed.actions.clear();
+        parsed.utterance.cues.push(Cue::AsksForHelp);
     }
-    if said.actions.is_empty() && said.heard.refusal.is_none() && reader.is_negated() {
-        return said; // facts that are said not to be so
+    if parsed.actions.is_empty() && parsed.utterance.refusal.is_none() && extractor.is_negated() {
+        return parsed; // values that are said not to be so
     }
-    said.heard.words = reader.unused().map(|word| word.text.clone()).collect();
-    said.heard.has_values = reader.has_values;
-    said.heard.problem = reader.problem.take();
-    said.heard.facts = reader.facts;
-    said
+    parsed.utterance.words = extractor.unused().map(|word| word.text.clone()).collect();
+    parsed.utterance.has_values = extractor.has_values;
+    parsed.utterance.problem = extractor.problem.take();
+    parsed.utterance.values = extractor.values;
+    parsed
 }
 
 /// The commands of a sentence and the manner in which they are given.
@@ -193,7 +194,7 @@ impl Commands {
 }
 
 /// "Again", "never mind" and "yes" in a sentence of few words.
-fn cues(reader: &Extractor<'_>) -> Vec<Cue> {
+fn cues(extractor: &Extractor<'_>) -> Vec<Cue> {
     let table: [(Cue, usize, &[&str]); 3] = [
         (Cue::Again, usize::MAX, &["again", "retry", "once more"]),
         (Cue::Withdrawal, 3, &["no", "nope", "nothing", "nevermind"]),
@@ -201,21 +202,21 @@ fn cues(reader: &Extractor<'_>) -> Vec<Cue> {
     ];
     table
         .into_iter()
-        .filter(|(_, longest, phrases)| reader.len() <= *longest && reader.has_any(phrases))
+        .filter(|(_, longest, phrases)| extractor.len() <= *longest && extractor.has_any(phrases))
         .map(|(cue, ..)| cue)
         .collect()
 }
 
 /// Finds the verbs that stand where a command has its verb: at the beginning of a clause, after fillers.
-fn commands(reader: &mut Extractor<'_>) -> Commands {
+fn commands(extractor: &mut Extractor<'_>) -> Commands {
     let mut commands = Commands::default();
-    for start in 0..reader.len() {
-        if !reader.begins_clause(start) {
+    for start in 0..extractor.len() {
+        if !extractor.begins_clause(start) {
             continue;
         }
         let mut at = start;
-        while let Some((phrase, opener)) = OPENERS.iter().find(|(phrase, _)| reader.at(at, phrase)) {
-            reader.mark_phrase_used(at, phrase);
+        while let Some((phrase, opener)) = OPENERS.iter().find(|(phrase, _)| extractor.at(at, phrase)) {
+            extractor.mark_phrase_used(at, phrase);
             at += phrase.split(' ').count();
             match opener {
                 Opener::Filler => {}
@@ -223,8 +224,8 @@ fn commands(reader: &mut Extractor<'_>) -> Commands {
                 Opener::CanYou => commands.can_you = true,
                 Opener::DryRun => {
                     commands.dry_run = true;
-                    if phrase.starts_with("what") && (["i", "we", "you"].iter().any(|it| reader.at(at, it))) {
-                        reader.mark_phrase_used(at, "i");
+                    if phrase.starts_with("what") && (["i", "we", "you"].iter().any(|it| extractor.at(at, it))) {
+                        extractor.mark_phrase_used(at, "i");
                         at += 1;
                     }
                 }
@@ -233,50 +234,50 @@ fn commands(reader: &mut Extractor<'_>) -> Commands {
         if start == 0 {
             commands.start = at;
         }
-        if let Some(verb) = VERBS.iter().find(|verb| is_verb(reader, at, verb)) {
-            reader.mark_phrase_used(at, verb.words);
+        if let Some(verb) = VERBS.iter().find(|verb| is_verb(extractor, at, verb)) {
+            extractor.mark_phrase_used(at, verb.words);
             let after = at + verb.words.split(' ').count();
             if commands.found.last().is_none_or(|(_, last)| *last != after) {
                 commands.found.push((verb, after));
             }
         }
     }
-    commands.please |= reader.has_any(&["please", "pls"]);
+    commands.please |= extractor.has_any(&["please", "pls"]);
     commands
 }
 
 /// Whether a verb stands at a place, with its particle and without the signs that it is a noun there.
-fn is_verb(reader: &Extractor<'_>, at: usize, verb: &Verb) -> bool {
+fn is_verb(extractor: &Extractor<'_>, at: usize, verb: &Verb) -> bool {
     let after = at + verb.words.split(' ').count();
-    reader.at(at, verb.words)
-        && !AFTER_NOUN.iter().any(|noun| reader.at(after, noun))
+    extractor.at(at, verb.words)
+        && !AFTER_NOUN.iter().any(|noun| extractor.at(after, noun))
         && verb.particle.is_none_or(|particles| {
-            let end = reader.clause_end(after);
-            let has_address = (after..end).any(|index| reader.is_address(index));
+            let end = extractor.clause_end(after);
+            let has_address = (after..end).any(|index| extractor.is_address(index));
             let of_known = matches!(verb.action, Action::Redeploy | Action::Scale);
             !(has_address && of_known)
-                && (after..end).any(|index| particles.iter().any(|particle| reader.at(index, particle)))
+                && (after..end).any(|index| particles.iter().any(|particle| extractor.at(index, particle)))
         })
 }
 
 /// Why a sentence must not be acted on, although it may hold a verb.
-fn refusal(reader: &Extractor<'_>, commands: &Commands, sentence: &Sentence) -> Option<Unclear> {
+fn refusal(extractor: &Extractor<'_>, commands: &Commands, sentence: &Sentence) -> Option<Unclear> {
     let main = commands.found.first().map(|(verb, _)| verb.action);
-    let has_verb = (0..reader.len()).any(|index| VERBS.iter().any(|verb| is_verb(reader, index, verb)));
+    let has_verb = (0..extractor.len()).any(|index| VERBS.iter().any(|verb| is_verb(extractor, index, verb)));
     if !has_verb {
         return None;
     }
-    let keeps = reader.facts.keep_target == Some(true);
-    if reader.is_negated() && !(keeps && reader.find("without").is_some()) {
+    let keeps = extractor.values.keep_target == Some(true);
+    if extractor.is_negated() && !(keeps && extractor.find("without").is_some()) {
         return Some(Unclear::Negated);
     }
     let main = main?;
-    let last = reader.len().saturating_sub(1);
-    let conditional = (0..reader.len()).any(|index| {
-        let is_version = index == last && reader.at(index, "before");
-        let is_repeat = reader.at(index, "once more");
-        let is_open = !(reader.is_used(index) || is_version || is_repeat);
-        is_open && CONDITIONS.iter().any(|it| reader.at(index, it))
+    let last = extractor.len().saturating_sub(1);
+    let conditional = (0..extractor.len()).any(|index| {
+        let is_version = index == last && extractor.at(index, "before");
+        let is_repeat = extractor.at(index, "once more");
+        let is_open = !(extractor.is_used(index) || is_version || is_repeat);
+        is_open && CONDITIONS.iter().any(|it| extractor.at(index, it))
     });
     if conditional {
         return Some(Unclear::Conditional);
@@ -284,49 +285,50 @@ fn refusal(reader: &Extractor<'_>, commands: &Commands, sentence: &Sentence) -> 
     if sentence.question && !commands.are_polite() && !commands.dry_run {
         return Some(Unclear::IsQuestion);
     }
-    let names_several = main != Action::Deploy && PLURALS.iter().any(|it| reader.find(it).is_some());
-    if names_several || reader.is_ambiguous {
+    let names_several = main != Action::Deploy && PLURALS.iter().any(|it| extractor.find(it).is_some());
+    if names_several || extractor.is_ambiguous {
         return Some(Unclear::Several);
     }
     let strict = match main {
-        Action::Decommission => reader.is_doubtful(&[]) || reader.has_details(),
-        Action::Rollback => reader.is_doubtful(EARLIER) || reader.has_details(),
-        Action::Redeploy => reader.is_doubtful(NEWER),
-        Action::Cancel => reader.is_doubtful(WORK),
-        Action::Scale => reader.unused_after_and(),
+        Action::Decommission => extractor.is_doubtful(&[]) || extractor.has_details(),
+        Action::Rollback => extractor.is_doubtful(EARLIER) || extractor.has_details(),
+        Action::Redeploy => extractor.is_doubtful(NEWER),
+        Action::Cancel => extractor.is_doubtful(WORK),
+        Action::Scale => extractor.unused_after_and(),
         Action::Deploy | Action::Status | Action::List | Action::Logs => false,
     };
     strict.then_some(Unclear::Doubtful(main))
 }
 
 /// The action of a sentence that only looks: what runs, how it is, what it printed.
-fn query_action(reader: &Extractor<'_>, start: usize) -> Option<Action> {
-    let starts = |phrases: &[&str]| phrases.iter().any(|phrase| reader.at(start, phrase));
+fn query_action(extractor: &Extractor<'_>, start: usize) -> Option<Action> {
+    let starts = |phrases: &[&str]| phrases.iter().any(|phrase| extractor.at(start, phrase));
     let asks = starts(&[
         "what", "what's", "whats", "which", "is", "are", "was", "anything", "list", "show", "tell me", "give me",
         "get", "see", "display", "who", "how many",
     ]);
-    let lines = reader.has_any(&["lines"]) && reader.has_number();
-    if lines || starts(&["tail", "follow"]) || (reader.len() <= 15 && reader.has_any(&["log", "logs", "output"])) {
+    let lines = extractor.has_any(&["lines"]) && extractor.has_number();
+    if lines || starts(&["tail", "follow"]) || (extractor.len() <= 15 && extractor.has_any(&["log", "logs", "output"]))
+    {
         return Some(Action::Logs);
     }
-    let plural = reader.has_any(&["deployments", "apps", "applications", "services", "everything", "all"]);
+    let plural = extractor.has_any(&["deployments", "apps", "applications", "services", "everything", "all"]);
     if starts(&["list", "ls"]) || asks && plural {
         return Some(Action::List);
     }
     let what = starts(&["what", "what's", "whats", "which", "anything", "is anything", "tell me what", "show me what"])
         || starts(&["show what", "show me which", "show running", "how many"]);
-    if what && reader.has_any(&["running", "deployed", "runs", "up", "live", "there", "have"]) {
+    if what && extractor.has_any(&["running", "deployed", "runs", "up", "live", "there", "have"]) {
         return Some(Action::List);
     }
-    // The list says what each costs.
-    if (what || starts(&["how much"])) && reader.has_any(&["pay", "paying", "cost", "costs", "bill", "spend"]) {
+    // A question about costs becomes the action `list`, because its table has a column for the cost.
+    if (what || starts(&["how much"])) && extractor.has_any(&["pay", "paying", "cost", "costs", "bill", "spend"]) {
         return Some(Action::List);
     }
     let state = ["status", "state", "health", "healthy", "progress", "url", "address"];
     let how = ["how is", "how's", "hows", "where is", "where's", "describe", "check", "inspect", "show"];
     let is_it = starts(&["is", "are", "was", "did", "has"])
-        && reader.has_any(&[
+        && extractor.has_any(&[
             "running",
             "up",
             "ok",
@@ -345,10 +347,11 @@ fn query_action(reader: &Extractor<'_>, start: usize) -> Option<Action> {
             "succeed",
             "work",
         ]);
-    let trouble =
-        reader.has_any(FAILURE_WORDS) || reader.find("not work").is_some() || reader.find("not working").is_some();
-    let broken = trouble || reader.find("doesn't work").is_some() || reader.find("isn't working").is_some();
-    if (reader.len() <= 15 && reader.has_any(&state)) || starts(&how) || is_it || broken {
+    let trouble = extractor.has_any(FAILURE_WORDS)
+        || extractor.find("not work").is_some()
+        || extractor.find("not working").is_some();
+    let broken = trouble || extractor.find("doesn't work").is_some() || extractor.find("isn't working").is_some();
+    if (extractor.len() <= 15 && extractor.has_any(&state)) || starts(&how) || is_it || broken {
         return Some(Action::Status);
     }
     None
@@ -357,24 +360,24 @@ fn query_action(reader: &Extractor<'_>, start: usize) -> Option<Action> {
 impl Extractor<'_> {
     /// Whether the sentence names what it is about, or points to it.
     fn is_concrete(&self) -> bool {
-        self.facts.repository.is_some()
-            || self.facts.application_name.is_some()
-            || self.facts.replicas.is_some()
-            || self.facts.target_name.is_some()
+        self.values.repository.is_some()
+            || self.values.application_name.is_some()
+            || self.values.replicas.is_some()
+            || self.values.target_name.is_some()
             || self.has_pronoun()
     }
 
-    /// Facts about a part of a deployment, such as a port: the deployment as a whole was not meant then.
+    /// Values for a part of a deployment, such as a port: the deployment as a whole was not meant then.
     fn has_details(&self) -> bool {
-        let facts = &self.facts;
-        facts.git_ref.is_some()
-            || facts.container_port.is_some()
-            || facts.dockerfile.is_some()
-            || facts.environment.is_some()
-            || facts.replicas.is_some()
-            || (facts.key_pair.is_some() && !self.is_concrete())
-            || facts.label.is_some()
-            || facts.zone.is_some()
+        let values = &self.values;
+        values.git_ref.is_some()
+            || values.container_port.is_some()
+            || values.dockerfile.is_some()
+            || values.environment.is_some()
+            || values.replicas.is_some()
+            || (values.key_pair.is_some() && !self.is_concrete())
+            || values.label.is_some()
+            || values.zone.is_some()
     }
 
     fn has_pronoun(&self) -> bool {
@@ -382,7 +385,7 @@ impl Extractor<'_> {
     }
 }
 
-/// A word that may stand for a value: not one of the vocabulary.
+/// Whether a word is one of the vocabulary, and therefore cannot be a value.
 pub(super) fn is_vocabulary(low: &str) -> bool {
     [FILLERS, NOUNS, NEGATIONS, CONDITIONS, FAILURE_WORDS, PLURALS].iter().any(|words| words.contains(&low))
 }

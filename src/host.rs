@@ -257,7 +257,7 @@ impl Hosts {
     /// [`HostError`] says why it cannot be reached.
     pub async fn reach(&self, target: TargetId, address: &SshAddress) -> Result<Host, HostError> {
         let Entry { ssh, host } = self.entry(target, address)?;
-        Ok(host.get_or_try_init(|| Host::there(&self.settings, ssh)).await?.clone())
+        Ok(host.get_or_try_init(|| Host::remote(&self.settings, ssh)).await?.clone())
     }
 
     fn entry(&self, target: TargetId, address: &SshAddress) -> Result<Entry, SshError> {

@@ -80,7 +80,7 @@ impl Candidate {
         fits(mode.as_ref(), |it| *it == self.mode)
             && fits(target_name.as_ref(), |it| it.as_str() == self.target_name || it.as_str() == self.id.to_string())
             && fits(namespace.as_ref(), |it| *it == self.namespace)
-            && fits(name.as_ref(), |it| *it == self.application_name || names_cluster(it))
+            && fits(application_name.as_ref(), |it| *it == self.application_name || names_cluster(it))
             && fits(repository.as_ref(), |it| it.identity() == self.repository.identity())
             && fits(public_ip.as_ref(), |it| Some(*it) == self.public_ip)
     }
@@ -105,7 +105,7 @@ fn wanted(selector: &Selector) -> String {
         ("deployment_mode", mode.map(|it| it.to_string())),
         ("instance_id", target_name.as_ref().map(ToString::to_string)),
         ("target_namespace", namespace.as_ref().map(ToString::to_string)),
-        ("instance_name", name.as_ref().map(ToString::to_string)),
+        ("instance_name", application_name.as_ref().map(ToString::to_string)),
         ("github_repo_url", repository.as_ref().map(ToString::to_string)),
         ("public_ip", public_ip.map(|it| it.to_string())),
     ]

@@ -22,7 +22,7 @@ pub struct CreateAlias {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct AliasCreated {
     /// The name.
-    pub host: Host,
+    pub host: ApplicationHost,
 }
 
 impl StepAction for CreateAlias {

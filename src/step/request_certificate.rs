@@ -25,7 +25,7 @@ pub struct CertificateRequested {
     /// Its ARN.
     pub arn: String,
     /// The name that it is for.
-    pub host: Host,
+    pub host: ApplicationHost,
 }
 
 /// What the module puts out.
@@ -83,7 +83,7 @@ impl StepAction for RequestCertificate {
 }
 
 /// The host name, as the look ahead made it of label and zone.
-pub(super) fn host(cx: &StepContext) -> Result<Host, StepError> {
+pub(super) fn host(cx: &StepContext) -> Result<ApplicationHost, StepError> {
     let checked = cx.try_output::<CheckHostedAccount>()?.and_then(|it| it.host);
     checked.or_else(|| cx.deployment.facts.host.clone()).ok_or_else(|| {
         StepError::Permanent(Failure {

@@ -4,6 +4,7 @@
 //! them into place, `config/value.rs` holds the types that are peculiar to settings. The environment of the process is read in [`Sources::read`] and nowhere else.
 
 pub mod catalog;
+pub mod error;
 pub mod section;
 pub mod source;
 pub mod value;
@@ -12,7 +13,9 @@ use crate::config::section::{
     Aws, Bootstrap, Docker, Ec2, Eks, Engine, Git, Helm, Ingress, Kind, Kubernetes, Llm, Logging, Rollout, Secret,
     Server, Ssh, Store, Terraform,
 };
-use crate::config::source::{InvalidSetting, Values};
+use crate::config::source::Values;
+
+pub use crate::config::error::ConfigError;
 pub use crate::config::source::{Sources, Warning};
 
 /// Every setting of the program, checked.
@@ -58,33 +61,6 @@ pub struct Settings {
     pub ingress: Ingress,
 }
 
-/// Why the settings cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// A settings file is there and cannot be read.
-    #[error("cannot read `{file}`")]
-    Unreadable {
-        /// The file's name.
-        file: String,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// A settings file breaks the rules of its format. The line itself is not shown, it may hold a secret.
-    #[error("`{file}`, line {line}: {message}")]
-    Malformed {
-        /// The file's name.
-        file: String,
-        /// Counted from 1.
-        line: usize,
-        /// What is wrong there.
-        message: String,
-    },
-    /// Values that are not allowed: all of them, in the order of the catalog.
-    #[error("{}", wrong_list(.0))]
-    Invalid(Vec<InvalidSetting>),
-}
-
 impl Settings {
     /// Merges defaults, `on-demand-infra.toml`, `.env` and environment (later ones win), and checks every value.
     ///
@@ -120,17 +96,6 @@ impl Settings {
             eks: Eks::from_values(values),
             helm: Helm::from_values(values),
             ingress: Ingress::from_values(values),
-        }
-    }
-}
-
-/// One sentence for one wrong value, a list for several.
-fn wrong_list(wrong: &[InvalidSetting]) -> String {
-    match wrong {
-        [one] => one.to_string(),
-        several => {
-            let lines: Vec<String> = several.iter().map(ToString::to_string).collect();
-            format!("{} settings are wrong:\n  {}", several.len(), lines.join("\n  "))
         }
     }
 }

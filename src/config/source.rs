@@ -10,8 +10,8 @@ use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 use secrecy::SecretString;
 
-use crate::config::ConfigError;
 use crate::config::catalog::{self, SETTINGS, Setting};
+use crate::config::error::{ConfigError, InvalidSetting};
 
 /// Name of the settings file.
 pub const TOML_FILE: &str = "on-demand-infra.toml";
@@ -61,28 +61,6 @@ impl fmt::Debug for Sources {
     }
 }
 
-/// One value that is not allowed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InvalidSetting {
-    /// Name of the setting.
-    pub name: String,
-    /// The value, cut to a length that fits a message; `None` when it is a secret or there is nothing to show.
-    pub value: Option<String>,
-    /// `.env`, `on-demand-infra.toml`, `the environment`.
-    pub source: String,
-    /// What is allowed, as the end of the sentence "it must be ...".
-    pub allowed: String,
-}
-
-impl fmt::Display for InvalidSetting {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.value {
-            Some(value) => write!(f, "`{}` is `{value}` in {}; it must be {}", self.name, self.source, self.allowed),
-            None => write!(f, "`{}` in {} must be {}", self.name, self.source, self.allowed),
-        }
-    }
-}
-
 /// Something that does not stop the start and that a person should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning(pub String);
@@ -94,7 +72,7 @@ impl fmt::Display for Warning {
 }
 
 /// The merged values, and what was found wrong with them so far.
-pub(super) struct Values {
+pub(crate) struct Values {
     figment: Figment,
     directory: PathBuf,
     home: Option<PathBuf>,

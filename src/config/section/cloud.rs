@@ -20,7 +20,7 @@ pub struct Terraform {
 }
 
 impl Terraform {
-    pub(in crate::config) fn from_values(values: &mut Values) -> Self {
+    pub(crate) fn from_values(values: &mut Values) -> Self {
         Self {
             program: values.program("TERRAFORM_PROGRAM"),
             timeout: values.take("TERRAFORM_TIMEOUT_S", value::seconds),
@@ -52,7 +52,7 @@ pub struct Ec2 {
 }
 
 impl Ec2 {
-    pub(in crate::config) fn from_values(values: &mut Values) -> Self {
+    pub(crate) fn from_values(values: &mut Values) -> Self {
         Self {
             instance_type: values.take("EC2_INSTANCE_TYPE", instance_type),
             image_id: values.optional("EC2_AMI_ID", |text| resource_id(text, "ami-")),
@@ -99,7 +99,7 @@ pub struct Eks {
 }
 
 impl Eks {
-    pub(in crate::config) fn from_values(values: &mut Values) -> Self {
+    pub(crate) fn from_values(values: &mut Values) -> Self {
         let nodes = |text: &str| value::number(text, 1..=100_u16);
         let eks = Self {
             version: values.take("EKS_VERSION", kubernetes_version),
@@ -175,7 +175,7 @@ pub struct Helm {
 }
 
 impl Helm {
-    pub(in crate::config) fn from_values(values: &mut Values) -> Self {
+    pub(crate) fn from_values(values: &mut Values) -> Self {
         Self {
             program: values.program("HELM_PROGRAM"),
             timeout: values.take("HELM_TIMEOUT_S", |text| value::number(text, 1..=840_u64).map(Duration::from_secs)),
@@ -205,7 +205,7 @@ pub struct Ingress {
 }
 
 impl Ingress {
-    pub(in crate::config) fn from_values(values: &mut Values) -> Self {
+    pub(crate) fn from_values(values: &mut Values) -> Self {
         Self {
             chart: values.take("INGRESS_CHART", value::word),
             chart_version: values.take("INGRESS_CHART_VERSION", value::word),

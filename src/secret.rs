@@ -3,12 +3,12 @@
 //! A sealed text is `v1.<key id>.<base64>` of AES-256-GCM over a random nonce. The key id tells a wrong key from a damaged
 //! text; the context (an operation's id and the name of the secret) is authenticated, so that a text cannot be moved.
 
+pub mod error;
 pub mod key_file;
 pub mod private_key;
 pub mod redactor;
 
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
@@ -20,6 +20,7 @@ use sha2::{Digest, Sha256};
 
 use crate::config::Settings;
 use crate::config::value::EncryptionKey;
+pub use crate::secret::error::{KeyOrigin, SecretError};
 pub use crate::secret::redactor::Redactor;
 
 const VERSION: &str = "v1";
@@ -33,51 +34,6 @@ struct Inner {
     mac_key: hmac::Key,
     key_id: String,
     origin: KeyOrigin,
-}
-
-/// Where the key came from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KeyOrigin {
-    /// The setting `ENCRYPTION_KEY`.
-    Setting,
-    /// A file in the workspace.
-    File(PathBuf),
-}
-
-/// Why a secret cannot be sealed, unsealed or kept.
-#[derive(Debug, thiserror::Error)]
-pub enum SecretError {
-    /// The text was sealed with a key that is not the one in use.
-    #[error("this secret was sealed with another key; put back the earlier {0}, or send the request again")]
-    WrongKey(KeyOrigin),
-    /// The text is damaged, or was sealed for another context.
-    #[error("this sealed secret is damaged; send the request again")]
-    Damaged,
-    /// A key file can be read by others than its owner.
-    #[error(
-        "`{path}` can be read by others (mode {mode:o}); run `chmod 600` on it, and replace the key if others may have seen it"
-    )]
-    Exposed {
-        /// The file.
-        path: String,
-        /// Its permission bits.
-        mode: u32,
-    },
-    /// A key file holds something else.
-    #[error("`{0}` does not hold a key; restore it, or remove it to have a new one made")]
-    NotAKey(String),
-    /// A key file cannot be read or made.
-    #[error("cannot read or make the key file `{path}`; check that the workspace can be written to")]
-    File {
-        /// The file.
-        path: String,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The system gave no random bytes.
-    #[error("the system gives no random numbers")]
-    NoRandomness,
 }
 
 impl Sealer {
@@ -163,15 +119,6 @@ impl Sealer {
 impl fmt::Debug for Sealer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sealer").field("origin", &self.0.origin).finish_non_exhaustive()
-    }
-}
-
-impl fmt::Display for KeyOrigin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Setting => f.write_str("`ENCRYPTION_KEY`"),
-            Self::File(path) => write!(f, "key file `{}`", path.display()),
-        }
     }
 }
 

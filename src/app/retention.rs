@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use super::BoxError;
+use super::error::BoxError;
 use crate::id::OperationId;
 use crate::store::Store;
 

@@ -5,7 +5,7 @@
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use super::LlmError;
+use super::error::LlmError;
 
 /// So many failures in a row open the circuit.
 const FAILURES: u32 = 5;

@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::config::Settings;
 use crate::config::value::EncryptionKey;
-use crate::secret::SecretError;
+use crate::secret::error::SecretError;
 
 /// Name of the file with the key that seals secrets.
 pub const ENCRYPTION_KEY_FILE: &str = "encryption.key";

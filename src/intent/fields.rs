@@ -6,13 +6,17 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-use crate::id::{Action, IdError, Mode};
+use crate::id::{Action, Mode};
 
 use super::partial::{MissingField, PartialRequest};
 use super::{IntentError, IntentErrorCode, Limits, Request, Source};
 
+pub mod aws_credentials;
+pub(super) mod near_miss;
 mod value;
 
+use aws_credentials::{AWS_CREDENTIAL_FIELDS, Subfield};
+use near_miss::{nearest, unknown};
 use value::{FieldContext, FieldError};
 
 /// One field of ours in the body of a chat request.
@@ -57,21 +61,6 @@ pub enum FieldType {
     Variables,
 }
 
-/// One field of an object that is itself a field.
-#[derive(Debug, Clone, Copy)]
-pub struct Subfield {
-    /// Its name in the object.
-    pub name: &'static str,
-    /// Its full name in errors.
-    pub path: &'static str,
-    /// What it means and what is allowed, as one sentence.
-    pub about: &'static str,
-    /// The object is incomplete without it.
-    pub required: bool,
-    /// The value must not be shown.
-    pub secret: bool,
-}
-
 const ACTIONS: &[&str] = &[
     Action::Deploy.as_str(),
     Action::Redeploy.as_str(),
@@ -88,38 +77,6 @@ const MODES: &[&str] = &[Mode::Local.as_str(), Mode::CloudLocal.as_str(), Mode::
 const DEPLOY: &[Action] = &[Action::Deploy];
 const BUILD: &[Action] = &[Action::Deploy, Action::Redeploy];
 const CHANGE: &[Action] = &[Action::Deploy, Action::Redeploy, Action::Scale, Action::Rollback, Action::Decommission];
-
-/// The fields of AWS credentials.
-pub const AWS_CREDENTIAL_FIELDS: &[Subfield] = &[
-    Subfield {
-        name: "aws_access_key_id",
-        path: "aws_credentials.aws_access_key_id",
-        about: "Access key id.",
-        required: true,
-        secret: true,
-    },
-    Subfield {
-        name: "aws_secret_access_key",
-        path: "aws_credentials.aws_secret_access_key",
-        about: "Secret access key.",
-        required: true,
-        secret: true,
-    },
-    Subfield {
-        name: "aws_session_token",
-        path: "aws_credentials.aws_session_token",
-        about: "Session token of temporary credentials.",
-        required: false,
-        secret: true,
-    },
-    Subfield {
-        name: "aws_region",
-        path: "aws_credentials.aws_region",
-        about: "Region such as `eu-central-1`; the setting `AWS_REGION` without it.",
-        required: false,
-        secret: false,
-    },
-];
 
 /// Declares one row of [`FIELDS`].
 const fn field(
@@ -199,7 +156,7 @@ pub const FIELDS: &[Field] = &[
             FieldType::Object(AWS_CREDENTIAL_FIELDS),
             Action::ALL,
             "AWS credentials for the cloud modes; the settings' own without it.",
-            |cx, values| cx.aws_credentials().map(|it| values.aws = Some(it)),
+            |cx, values| aws_credentials::read(cx).map(|it| values.aws = Some(it)),
         )
     },
     field(
@@ -359,7 +316,7 @@ pub fn parse_partial(body: &Map<String, Value>, limits: &Limits) -> Result<Parti
     for field in FIELDS {
         if let Some(value) = present(body, field.name) {
             let cx = FieldContext { value, limits, name: field.name };
-            (field.read)(&cx, &mut values).map_err(|wrong| wrong.into_error(field))?;
+            (field.read)(&cx, &mut values).map_err(|error| error.into_error(field.name))?;
         }
     }
     Ok(values)
@@ -382,43 +339,6 @@ fn near_miss(body: &Map<String, Value>) -> Result<(), IntentError> {
     Ok(())
 }
 
-/// The error for a name that is nearly another.
-pub(super) fn unknown(param: String, meant: &str) -> IntentError {
-    let shown: String = param.chars().take(80).collect();
-    IntentError {
-        message: format!("`{shown}` is not a field, did you mean `{meant}`?"),
-        param: Some(Cow::Owned(param)),
-        code: IntentErrorCode::UnknownParameter,
-    }
-}
-
-/// The one of `names` that `name` is a misspelling of; `None` when it is one of them or like none.
-pub(super) fn nearest(name: &str, names: impl Iterator<Item = &'static str> + Clone) -> Option<&'static str> {
-    if name.len() > 64 || names.clone().any(|it| it == name) {
-        return None;
-    }
-    let plain = plain(name);
-    names
-        .map(|it| (strsim::osa_distance(&plain, it), it))
-        .filter(|(distance, it)| *distance <= (it.len() / 5).min(2))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, it)| it)
-}
-
-/// A name in snake case: `instanceId` and `Instance-ID` are spellings of `instance_id`.
-fn plain(name: &str) -> String {
-    let mut plain = String::with_capacity(name.len() + 4);
-    let mut after_small = false;
-    for c in name.chars() {
-        if c.is_uppercase() && after_small {
-            plain.push('_');
-        }
-        after_small = c.is_lowercase() || c.is_numeric();
-        plain.extend(if matches!(c, '-' | ' ' | '.') { '_' } else { c }.to_lowercase());
-    }
-    plain
-}
-
 /// The one error that names every missing field.
 pub(super) fn missing(action: Action, needs: &[MissingField]) -> IntentError {
     let names: Vec<String> = needs.iter().map(|need| format!("`{}`", need.field())).collect();
@@ -436,12 +356,6 @@ pub(super) fn missing(action: Action, needs: &[MissingField]) -> IntentError {
         param: needs.first().map(|need| Cow::Borrowed(need.field())),
         message: format!("`{action}` also needs {list}{hint}"),
         code: IntentErrorCode::MissingRequiredParameter,
-    }
-}
-
-impl From<IdError> for FieldError {
-    fn from(error: IdError) -> Self {
-        Self::value(error.to_string())
     }
 }
 

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value, json};
 
-use super::fields::{self, FIELDS, Field, FieldType};
+use super::fields::{self, FIELDS, Field, FieldType, near_miss};
 use super::partial::PartialRequest;
 use super::{IntentError, IntentErrorCode, Limits, Request, Source};
 use crate::id::Action;
@@ -64,8 +64,8 @@ pub fn parse(
     arguments.retain(|_, value| !value.is_null() && value.as_str() != Some(""));
     for (name, value) in &mut arguments {
         let Some(field) = offered(action).find(|field| field.name == name) else {
-            if let Some(meant) = fields::nearest(name, offered(action).map(|it| it.name)) {
-                return Err(fields::unknown(name.clone(), meant));
+            if let Some(meant) = near_miss::nearest(name, offered(action).map(|it| it.name)) {
+                return Err(near_miss::unknown(name.clone(), meant));
             }
             let names: Vec<String> = offered(action).map(|it| format!("`{}`", it.name)).collect();
             let (name, names) = (cut(name), names.join(", "));

@@ -7,10 +7,8 @@ use std::net::IpAddr;
 use secrecy::SecretString;
 use serde_json::Value;
 
-use crate::id::{EnvironmentName, IdError, PlanHash, Port, Region};
-use crate::intent::{AwsCredentials, Confirmation, IntentError, IntentErrorCode, Limits, VersionRef};
-
-use super::{AWS_CREDENTIAL_FIELDS, Field, nearest, unknown};
+use crate::id::{EnvironmentName, IdError, PlanHash, Port};
+use crate::intent::{Confirmation, IntentError, IntentErrorCode, Limits, VersionRef};
 
 /// At most so many environment variables.
 const MAX_VARIABLES: usize = 100;
@@ -30,7 +28,7 @@ pub(super) struct FieldContext<'a> {
 pub(super) enum FieldError {
     /// The value of the field.
     Value(String),
-    /// A part of an object.
+    /// A field of an object.
     Subfield(IntentError),
 }
 
@@ -41,19 +39,26 @@ impl FieldError {
     }
 
     /// The error for the field.
-    pub(super) fn into_error(self, field: &Field) -> IntentError {
+    pub(super) fn into_error(self, field: &'static str) -> IntentError {
         match self {
             Self::Subfield(error) => error,
             Self::Value(message) => IntentError {
-                param: Some(Cow::Borrowed(field.name)),
-                message: format!("`{}`: {message}", field.name),
+                param: Some(Cow::Borrowed(field)),
+                message: format!("`{field}`: {message}"),
                 code: IntentErrorCode::InvalidValue,
             },
         }
     }
 
-    fn part(path: &'static str, message: &str, code: IntentErrorCode) -> Self {
+    /// The error for a field of an object.
+    pub(super) fn subfield(path: &'static str, message: &str, code: IntentErrorCode) -> Self {
         Self::Subfield(IntentError { param: Some(Cow::Borrowed(path)), message: format!("`{path}`: {message}"), code })
+    }
+}
+
+impl From<IdError> for FieldError {
+    fn from(error: IdError) -> Self {
+        Self::value(error.to_string())
     }
 }
 
@@ -199,60 +204,6 @@ impl<'a> FieldContext<'a> {
         }
         Ok(variables)
     }
-
-    /// AWS credentials, field by field.
-    pub(super) fn aws_credentials(&self) -> Result<AwsCredentials, FieldError> {
-        let Value::Object(object) = self.value else {
-            return Err(FieldError::value(format!("an object is wanted, {} was given", json_type(self.value))));
-        };
-        let part = |index: usize| {
-            let part = &AWS_CREDENTIAL_FIELDS[index];
-            match object.get(part.name) {
-                None | Some(Value::Null) => Ok(None),
-                Some(Value::String(text)) => Ok(Some(text.as_str()).filter(|text| !text.is_empty())),
-                Some(other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_))) => {
-                    let message = format!("a text is wanted, {} was given", json_type(other));
-                    Err(FieldError::part(part.path, &message, IntentErrorCode::InvalidValue))
-                }
-            }
-        };
-        let hidden = |index: usize, longest: usize| {
-            let text: Option<&str> = part(index)?;
-            text.map(|text| {
-                secret(text, longest).ok_or_else(|| {
-                    FieldError::part(
-                        AWS_CREDENTIAL_FIELDS[index].path,
-                        &secret_rule(longest),
-                        IntentErrorCode::InvalidValue,
-                    )
-                })
-            })
-            .transpose()
-        };
-        let (access_key_id, secret_access_key, session_token) = (hidden(0, 128)?, hidden(1, 256)?, hidden(2, 8192)?);
-        let region = part(3)?
-            .map(|text| {
-                Region::parse(text).map_err(|error| {
-                    FieldError::part(AWS_CREDENTIAL_FIELDS[3].path, &error.to_string(), IntentErrorCode::InvalidValue)
-                })
-            })
-            .transpose()?;
-        let names = AWS_CREDENTIAL_FIELDS.iter().map(|part| part.name);
-        for name in object.keys() {
-            if let Some(meant) = nearest(name, names.clone()) {
-                return Err(FieldError::Subfield(unknown(format!("{}.{name}", self.name), meant)));
-            }
-        }
-        let absent = |index: usize| {
-            FieldError::part(AWS_CREDENTIAL_FIELDS[index].path, "is missing", IntentErrorCode::MissingRequiredParameter)
-        };
-        Ok(AwsCredentials {
-            access_key_id: access_key_id.ok_or_else(|| absent(0))?,
-            secret_access_key: secret_access_key.ok_or_else(|| absent(1))?,
-            session_token,
-            region,
-        })
-    }
 }
 
 impl VersionRef {
@@ -278,17 +229,17 @@ fn integer(number: &serde_json::Number) -> Option<u32> {
 }
 
 /// A text without spaces and control characters that is not too long.
-fn secret(text: &str, longest: usize) -> Option<SecretString> {
+pub(super) fn secret(text: &str, longest: usize) -> Option<SecretString> {
     let fits = text.len() <= longest && text.bytes().all(|b| b.is_ascii_graphic());
     fits.then(|| SecretString::from(text))
 }
 
-fn secret_rule(longest: usize) -> String {
+pub(super) fn secret_rule(longest: usize) -> String {
     format!("at most {longest} printable characters without spaces are wanted (the value is not shown)")
 }
 
 /// What a value is, for a message that must not repeat it.
-fn json_type(value: &Value) -> &'static str {
+pub(super) fn json_type(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",

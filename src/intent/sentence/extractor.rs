@@ -1,16 +1,17 @@
 //! The words of one sentence, and which of them are already understood.
 
+use std::net::IpAddr;
+
 use secrecy::SecretString;
 
 use crate::id::{
-    Action, DeploymentName, DockerfilePath, GitRef, HostedZoneId, IdError, KeyPairName, Mode, Namespace, Port,
-    RepositoryUrl, SubdomainLabel, TargetName,
+    Action, DeploymentName, DockerfilePath, EnvironmentName, GitRef, HostedZoneId, IdError, KeyPairName, Mode,
+    Namespace, Port, RepositoryUrl, SubdomainLabel, TargetName,
 };
 use crate::intent::partial::PartialRequest;
 use crate::intent::{Limits, VersionRef};
 
-use super::utterance::{address, is_vocabulary, variable};
-use super::vocabulary::{CLOUDS, FILLERS, MODES, NEGATIONS, NUMBERS, REPLICAS, SLOTS, Slot};
+use super::vocabulary::{CLOUDS, FILLERS, MODES, NEGATIONS, NUMBERS, REPLICAS, SLOTS, Slot, is_vocabulary};
 use super::word::Word;
 
 /// Words that may stand between the name of a fact and its value.
@@ -459,4 +460,16 @@ fn without_tree(text: &str) -> (String, Option<String>) {
         }
         _ => (text, None),
     }
+}
+
+/// A word that is an IP address of another machine.
+fn address(text: &str) -> Option<IpAddr> {
+    text.parse::<IpAddr>().ok().filter(|ip| !ip.is_loopback() && !ip.is_unspecified())
+}
+
+/// `NAME=value` with a name in capitals.
+fn variable(text: &str) -> Option<(EnvironmentName, &str)> {
+    let (name, value) = text.split_once('=')?;
+    let in_capitals = name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
+    EnvironmentName::parse(name).ok().filter(|_| in_capitals).map(|name| (name, value))
 }

@@ -1,8 +1,6 @@
 //! One message to what it says: the action, the values, and whatever forbids to act on it.
 
-use std::net::IpAddr;
-
-use crate::id::{Action, EnvironmentName};
+use crate::id::Action;
 use crate::intent::Limits;
 use crate::intent::partial::PartialRequest;
 use crate::intent::question::Unclear;
@@ -10,8 +8,8 @@ use crate::intent::question::Unclear;
 use super::extractor::Extractor;
 use super::verb::{AFTER_NOUN, VERBS, Verb};
 use super::vocabulary::{
-    ADVICE, CONDITIONS, EARLIER, FAILURE_WORDS, FILLERS, NEGATIONS, NEWER, NOUNS, OPENERS, Opener, PLAN_ONLY, PLURALS,
-    PRONOUNS, SECOND_THOUGHTS, WORK,
+    ADVICE, CONDITIONS, EARLIER, FAILURE_WORDS, NEWER, OPENERS, Opener, PLAN_ONLY, PLURALS, PRONOUNS, SECOND_THOUGHTS,
+    WORK,
 };
 use super::word::{Sentence, sentences};
 
@@ -383,21 +381,4 @@ impl Extractor<'_> {
     fn has_pronoun(&self) -> bool {
         self.has_any(PRONOUNS)
     }
-}
-
-/// Whether a word is one of the vocabulary, and therefore cannot be a value.
-pub(super) fn is_vocabulary(low: &str) -> bool {
-    [FILLERS, NOUNS, NEGATIONS, CONDITIONS, FAILURE_WORDS, PLURALS].iter().any(|words| words.contains(&low))
-}
-
-/// A word that is an IP address of another machine.
-pub(super) fn address(text: &str) -> Option<IpAddr> {
-    text.parse::<IpAddr>().ok().filter(|ip| !ip.is_loopback() && !ip.is_unspecified())
-}
-
-/// `NAME=value` with a name in capitals.
-pub(super) fn variable(text: &str) -> Option<(EnvironmentName, &str)> {
-    let (name, value) = text.split_once('=')?;
-    let in_capitals = name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
-    EnvironmentName::parse(name).ok().filter(|_| in_capitals).map(|name| (name, value))
 }

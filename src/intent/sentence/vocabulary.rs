@@ -543,3 +543,8 @@ pub(super) const NUMBERS: &[(&str, u32)] = &[
     ("fifty", 50),
     ("hundred", 100),
 ];
+
+/// Whether a word is one of the vocabulary, and therefore cannot be a value.
+pub(super) fn is_vocabulary(word: &str) -> bool {
+    [FILLERS, NOUNS, NEGATIONS, CONDITIONS, FAILURE_WORDS, PLURALS].iter().any(|words| words.contains(&word))
+}

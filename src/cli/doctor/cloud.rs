@@ -1,6 +1,7 @@
 //! What the cloud modes and the chat model need. None of it stops local mode.
 
-use super::{Area, Check, Status, Verdict, probe};
+use super::finding::{Area, Check, Status, Verdict};
+use super::probe;
 use crate::cloud::price::{self, Cost};
 use crate::config::Settings;
 use crate::id::Region;

@@ -10,7 +10,8 @@ use bollard::query_parameters::{ListContainersOptionsBuilder, ListImagesOptionsB
 use bollard::{API_DEFAULT_VERSION, Docker};
 use tokio::net::{TcpStream, UnixStream};
 
-use super::{Area, Check, PATIENCE, Verdict, probe};
+use super::finding::{Area, Check, PATIENCE, Verdict};
+use super::probe;
 use crate::config::Settings;
 use crate::config::value::{DockerHost, KindNetwork};
 

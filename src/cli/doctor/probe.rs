@@ -4,7 +4,7 @@ use std::path::Path;
 
 use tokio_util::sync::CancellationToken;
 
-use super::Verdict;
+use super::finding::Verdict;
 use crate::event::Lines;
 use crate::tool::{Call, ToolError};
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use secrecy::ExposeSecret as _;
 use sqlx::Connection as _;
 
-use super::{Area, Check, Verdict};
+use super::finding::{Area, Check, Verdict};
 use crate::config::Settings;
 use crate::config::source::DOTENV_FILE;
 use crate::config::value::Database;

@@ -1,0 +1,104 @@
+//! What a check finds, and who needs what it checks.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// How long one check may take.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What one check found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// Who needs it.
+    pub area: Area,
+    /// What was looked at, in a word or two.
+    pub name: &'static str,
+    /// How it is.
+    pub status: Status,
+    /// What was found, in one line.
+    pub found: String,
+    /// What to do; empty when there is nothing to do.
+    pub advice: String,
+}
+
+/// Who needs what is checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Area {
+    /// The server itself.
+    Common,
+    /// Mode `local`.
+    Local,
+    /// Mode `cloud-local`.
+    CloudLocal,
+    /// Mode `cloud-hosted`.
+    CloudHosted,
+    /// The chat model.
+    ChatModel,
+}
+
+/// How something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// As it should be.
+    Ok,
+    /// It works without, or differently.
+    Warn,
+    /// What needs it does not work.
+    Fail,
+}
+
+/// What a check says, before it is known where it belongs.
+pub(super) struct Verdict {
+    pub(super) status: Status,
+    pub(super) found: String,
+    pub(super) advice: String,
+}
+
+/// One check: who needs it, its name, and its work.
+pub(super) type Check<'a> = (Area, &'static str, Pin<Box<dyn Future<Output = Verdict> + Send + 'a>>);
+
+impl fmt::Display for Area {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Common => "common",
+            Self::Local => "local",
+            Self::CloudLocal => "cloud-local",
+            Self::CloudHosted => "cloud-hosted",
+            Self::ChatModel => "chat model",
+        })
+    }
+}
+
+impl Status {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warn => "warn",
+            Self::Fail => "fail",
+        }
+    }
+}
+
+impl Verdict {
+    pub(super) fn ok(found: impl Into<String>) -> Self {
+        Self { status: Status::Ok, found: found.into(), advice: String::new() }
+    }
+
+    pub(super) fn warn(found: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { status: Status::Warn, found: found.into(), advice: advice.into() }
+    }
+
+    pub(super) fn fail(found: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { status: Status::Fail, found: found.into(), advice: advice.into() }
+    }
+
+    pub(super) fn of(self, area: Area, name: &'static str) -> Finding {
+        Finding { area, name, status: self.status, found: self.found, advice: self.advice }
+    }
+}

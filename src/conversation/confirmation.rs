@@ -3,7 +3,8 @@
 //! The answer names the plan by its hash, and the hash is made again before anything is done: what is confirmed is what
 //! is done, also when something has changed in the meantime or another server answers. Nothing is kept for it.
 
-use super::{ConversationRequest, Message, Outcome, execute, turns};
+use super::outcome::{Outcome, execute};
+use super::request::{ConversationRequest, Message, turns};
 use crate::app::{App, AppError};
 use crate::id::PlanHash;
 use crate::intent::question::Unclear;

@@ -5,7 +5,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{ConversationRequest, Message, model_options};
+use super::model_options;
+use super::request::{ConversationRequest, Message};
 use crate::intent::sentence::Role;
 use crate::llm::{Model, Prompt};
 

@@ -6,7 +6,8 @@ use futures_util::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::{AnswerError, AnswerSink, Completion, Outcome};
+use super::answer::{AnswerError, AnswerSink, Completion};
+use super::outcome::Outcome;
 use crate::app::{App, AppError};
 use crate::event::{Event, EventKind, OperationState};
 use crate::id::OperationId;
@@ -30,11 +31,11 @@ pub(super) struct OperationSummary {
 }
 
 impl Outcome {
-    /// Says what there is to say, to the end.
+    /// Writes what there is to say, to the end.
     ///
     /// # Errors
     /// [`AnswerError`] when the answer breaks off.
-    pub async fn render<L: AnswerSink>(self, app: &App, sink: &mut L) -> Result<Completion, AnswerError> {
+    pub(super) async fn render<S: AnswerSink>(self, app: &App, sink: &mut S) -> Result<Completion, AnswerError> {
         let until = Instant::now() + app.settings().server.answer_within;
         match self {
             Self::Text(text) => {
@@ -60,12 +61,11 @@ impl Outcome {
                 Ok(Completion::default())
             }
             Self::Report(answer) => render_report(app, answer, sink).await,
-            Self::ToolLoop(tool_loop) => tool_loop.run(app, until, sink).await,
         }
     }
 }
 
-async fn render_report<L: AnswerSink>(app: &App, answer: Report, sink: &mut L) -> Result<Completion, AnswerError> {
+async fn render_report<S: AnswerSink>(app: &App, answer: Report, sink: &mut S) -> Result<Completion, AnswerError> {
     match answer {
         Report::Deployments(deployments) => {
             sink.write(report::deployments(&deployments)).await;
@@ -109,11 +109,11 @@ async fn render_report<L: AnswerSink>(app: &App, answer: Report, sink: &mut L) -
 
 /// Waits until an operation has ended, or the time is up, or the server stops; a stream gets what happens, without a
 /// limit of time. The operation goes on in any case.
-pub(super) async fn follow_operation<L: AnswerSink>(
+pub(super) async fn follow_operation<S: AnswerSink>(
     app: &App,
     id: OperationId,
     until: Instant,
-    sink: &mut L,
+    sink: &mut S,
 ) -> Result<(), AppError> {
     let events = app.follow(id, 0).take_until(app.shutdown_token().cancelled_owned());
     let mut events = std::pin::pin!(events);

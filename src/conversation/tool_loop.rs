@@ -8,11 +8,11 @@ use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
+use super::answer::{AnswerError, AnswerSink, Completion};
+use super::outcome::{Outcome, answer_without_model, execute};
 use super::render::{OperationSummary, follow_operation, summarize_operation};
-use super::{
-    AnswerError, AnswerSink, Completion, ConversationRequest, Outcome, answer_without_model, confirmation, execute,
-    model_options, prompt, turns,
-};
+use super::request::{ConversationRequest, turns};
+use super::{confirmation, model_options, prompt};
 use crate::app::{App, AppError};
 use crate::id::{Action, PlanHash};
 use crate::intent::question::{self, Unclear};
@@ -79,11 +79,11 @@ impl ToolLoop {
     }
 
     /// Lets the model answer.
-    pub(super) async fn run<L: AnswerSink>(
+    pub(super) async fn run<S: AnswerSink>(
         mut self,
         app: &App,
         until: Instant,
-        sink: &mut L,
+        sink: &mut S,
     ) -> Result<Completion, AnswerError> {
         if sink.is_streaming()
             && self.conversation.body.get("stream_options").is_some_and(|it| it["include_usage"] == true)
@@ -160,7 +160,7 @@ impl ToolLoop {
     }
 
     /// Requests one answer of the model; a stream gets its words as they come.
-    async fn request_answer<L: AnswerSink>(&self, until: Instant, sink: &mut L) -> Result<Answer, LlmError> {
+    async fn request_answer<S: AnswerSink>(&self, until: Instant, sink: &mut S) -> Result<Answer, LlmError> {
         let began = Instant::now();
         let late = |_| LlmError::TimedOut(began.elapsed());
         if !sink.is_streaming() {
@@ -189,12 +189,12 @@ impl ToolLoop {
     }
 
     /// Checks a call and does what it wants.
-    async fn execute_call<L: AnswerSink>(
+    async fn execute_call<S: AnswerSink>(
         &mut self,
         app: &App,
         call: &ToolCall,
         until: Instant,
-        sink: &mut L,
+        sink: &mut S,
     ) -> Result<CallResult, AnswerError> {
         let (fields, limits) = (&self.conversation.fields, &self.conversation.limits);
         let parsed = tool_call::parse(&call.name, &call.arguments, fields, limits, |it| self.prompt.restore(it));
@@ -237,13 +237,13 @@ impl ToolLoop {
     }
 
     /// Takes what a request came to, for the model or as the end of the answer.
-    async fn apply_outcome<L: AnswerSink>(
+    async fn apply_outcome<S: AnswerSink>(
         &mut self,
         app: &App,
         call: &ToolCall,
         outcome: Outcome,
         until: Instant,
-        sink: &mut L,
+        sink: &mut S,
     ) -> Result<CallResult, AnswerError> {
         match outcome {
             Outcome::Operation(id) => {
@@ -285,8 +285,7 @@ impl ToolLoop {
             outcome @ (Outcome::Text(_)
             | Outcome::Plan(_)
             | Outcome::Confirmation(_)
-            | Outcome::Report(Report::Cancelled(_))
-            | Outcome::ToolLoop(_)) => Ok(CallResult::Final(Box::new(outcome))),
+            | Outcome::Report(Report::Cancelled(_))) => Ok(CallResult::Final(Box::new(outcome))),
         }
     }
 
@@ -296,7 +295,7 @@ impl ToolLoop {
     }
 
     /// The model has said its last word.
-    async fn finish<L: AnswerSink>(self, app: &App, answer: &Answer, sink: &mut L) -> Result<Completion, AnswerError> {
+    async fn finish<S: AnswerSink>(self, app: &App, answer: &Answer, sink: &mut S) -> Result<Completion, AnswerError> {
         let text = answer.text();
         if text.trim().is_empty() && answer.finish_reason == "tool_calls" {
             return self.finish_without_model(app, "the chat model came to no end", sink).await;
@@ -326,11 +325,11 @@ impl ToolLoop {
     }
 
     /// The model failed.
-    async fn handle_model_error<L: AnswerSink>(
+    async fn handle_model_error<S: AnswerSink>(
         self,
         app: &App,
         error: LlmError,
-        sink: &mut L,
+        sink: &mut S,
     ) -> Result<Completion, AnswerError> {
         tracing::warn!(error = %error, "an answer goes on without the chat model");
         let nothing_done = self.summary.is_none();
@@ -353,11 +352,11 @@ impl ToolLoop {
     }
 
     /// Goes on without the model: tells what has begun, else reads the sentence.
-    async fn finish_without_model<L: AnswerSink>(
+    async fn finish_without_model<S: AnswerSink>(
         self,
         app: &App,
         why: &str,
-        sink: &mut L,
+        sink: &mut S,
     ) -> Result<Completion, AnswerError> {
         if let Some(OperationSummary { text, operation, deployment }) = self.summary {
             paragraph_break(sink).await;
@@ -410,7 +409,7 @@ async fn log_lines(
 }
 
 /// What comes next is a paragraph of its own.
-async fn paragraph_break<L: AnswerSink>(sink: &mut L) {
+async fn paragraph_break<S: AnswerSink>(sink: &mut S) {
     if sink.has_content() {
         sink.write("\n\n".to_owned()).await;
     }

@@ -9,22 +9,24 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::conversation::{self, Completion, ConversationRequest, Outcome};
+use crate::conversation::{self, Completion, ConversationRequest, Outcome, PendingAnswer};
 use crate::http::auth::Caller;
 use crate::http::body::JsonObject;
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::limit::Streams;
 use crate::http::models;
 use crate::http::request_id::RequestId;
+use crate::http::sse;
 use crate::llm::Model;
 
+pub mod buffered;
 pub mod dispatch;
 pub mod idempotency;
 pub mod open_webui;
 pub mod passthrough;
 pub mod request;
+pub mod schema;
 pub mod stream;
-pub mod buffered;
 pub mod wire;
 
 use buffered::Buffered;
@@ -37,8 +39,8 @@ use wire::{ChatCompletion, CompletionMeta};
 ///
 /// # Errors
 /// [`ApiError`] when the request cannot be accepted. Work that fails is an answer.
-#[utoipa::path(post, path = "/v1/chat/completions", tag = "chat", request_body = super::openapi::ChatBody,
-    responses((status = 200, content((ChatCompletion = "application/json"), (super::openapi::Frame = "text/event-stream")),
+#[utoipa::path(post, path = "/v1/chat/completions", tag = "chat", request_body = schema::ChatBody,
+    responses((status = 200, content((ChatCompletion = "application/json"), (sse::Frame = "text/event-stream")),
             description = "The answer; with `stream` in chunks, one in the data of each event, and `[DONE]` in the last"),
         (status = 400, body = ErrorBody), (status = 404, body = ErrorBody), (status = 408, body = ErrorBody),
         (status = 409, body = ErrorBody), (status = 413, body = ErrorBody), (status = 415, body = ErrorBody),
@@ -59,12 +61,12 @@ pub async fn complete(
         return responder.background_task(&app, &body, text).await;
     }
     let principal = caller.principal.clone();
-    let outcome = match dispatch::dispatch(&body, &app)? {
+    let answer = match dispatch::dispatch(&body, &app)? {
         Dispatch::Passthrough(model) => return responder.passthrough(&model, &body).await,
         Dispatch::Request(request) => {
             let key =
                 idempotency::request_key(&caller, &headers, &body, idempotency::KeyBasis::Fields(&request.intent))?;
-            conversation::execute(&app, &principal, key, *request).await?
+            PendingAnswer::Outcome(conversation::execute(&app, &principal, key, *request).await?)
         }
         Dispatch::Conversation(fields, limits) => {
             let messages = responder.chat.messages.clone();
@@ -78,7 +80,7 @@ pub async fn complete(
                 .await?
         }
     };
-    responder.respond(app, outcome).await
+    responder.respond(app, answer).await
 }
 
 /// How the answer is given: in one piece, or as a stream.
@@ -88,25 +90,24 @@ struct Responder {
 }
 
 impl Responder {
-    async fn respond(self, app: App, outcome: Outcome) -> Result<Response, ApiError> {
-        let meta = match &outcome {
+    async fn respond(self, app: App, answer: PendingAnswer) -> Result<Response, ApiError> {
+        let meta = match &answer {
             // Every answer about one operation has the same head, so that those who attach get the same answer.
-            Outcome::Operation(id) => {
+            PendingAnswer::Outcome(Outcome::Operation(id)) => {
                 let began = id.uuid().get_timestamp().map_or(0, |it| it.to_unix().0);
                 self.meta(id.uuid(), i64::try_from(began).unwrap_or(0))
             }
-            Outcome::Text(_)
-            | Outcome::Plan(_)
-            | Outcome::Confirmation(_)
-            | Outcome::Report(_)
-            | Outcome::ToolLoop(_) => self.new_meta(),
+            PendingAnswer::Outcome(
+                Outcome::Text(_) | Outcome::Plan(_) | Outcome::Confirmation(_) | Outcome::Report(_),
+            )
+            | PendingAnswer::ToolLoop(_) => self.new_meta(),
         };
         if let Some(stream) = self.stream {
-            return Ok(stream.respond(meta, app, outcome));
+            return Ok(stream.respond(meta, app, answer));
         }
         let mut buffered = Buffered::default();
         // Boxed: axum moves the future of a handler several times, and this part of it is large.
-        let completion = Box::pin(outcome.render(&app, &mut buffered)).await?;
+        let completion = Box::pin(answer.render(&app, &mut buffered)).await?;
         Ok(Json(ChatCompletion::new(&meta, buffered.text, completion)).into_response())
     }
 
@@ -134,7 +135,7 @@ impl Responder {
             (None, None) => Ok(Json(ChatCompletion::new(&meta, text, Completion::default())).into_response()),
             (answer, Some(stream)) => {
                 let text = answer.and_then(ChatCompletion::into_text).unwrap_or(text);
-                Ok(stream.respond(meta, app.clone(), Outcome::Text(text)))
+                Ok(stream.respond(meta, app.clone(), PendingAnswer::Outcome(Outcome::Text(text))))
             }
         }
     }

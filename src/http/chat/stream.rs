@@ -15,7 +15,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tracing::Instrument;
 
 use crate::app::App;
-use crate::conversation::{AnswerSink, Completion, Outcome};
+use crate::conversation::{AnswerSink, Completion, PendingAnswer};
 use crate::http::chat::request::ChatRequest;
 use crate::http::chat::wire::{ChatCompletionChunk, CompletionMeta, UsageObject};
 use crate::http::chat::{open_webui, passthrough};
@@ -50,9 +50,9 @@ impl StreamResponder {
 
     /// Answers with what there is to say, as it is said.
     #[must_use]
-    pub fn respond(self, meta: CompletionMeta, app: App, outcome: Outcome) -> Response {
+    pub fn respond(self, meta: CompletionMeta, app: App, answer: PendingAnswer) -> Response {
         self.stream_response(meta, move |mut sink| async move {
-            let completion = Box::pin(outcome.render(&app, &mut sink)).await?;
+            let completion = Box::pin(answer.render(&app, &mut sink)).await?;
             sink.status(None).await;
             sink.finish(completion).await;
             Ok(())

@@ -90,7 +90,7 @@ async fn serve(mut settings: Settings) -> anyhow::Result<ExitCode> {
     let app = App::open(settings).await?;
     tracing::info!(address = %listener.local_addr()?, version = env!("CARGO_PKG_VERSION"), "the server is ready");
     let stop = CancellationToken::new();
-    let server = tokio::spawn(http::serve(app.clone(), listener, stop.clone()));
+    let server = tokio::spawn(http::serve(http::router(app.clone()), listener, stop.clone()));
     let mut terminate = signal(SignalKind::terminate())?;
     let lost = app.lost_token();
     tokio::select! {
@@ -123,10 +123,10 @@ pub async fn doctor(
     directory: &Path,
     json: bool,
 ) -> anyhow::Result<ExitCode> {
-    let report = doctor::examine(loaded, directory).await;
-    let text = if json { report.to_json() } else { report.to_string() };
+    let findings = doctor::examine(loaded, directory).await;
+    let text = if json { findings.to_json() } else { findings.to_string() };
     std::io::stdout().write_all(text.as_bytes())?;
-    Ok(if report.local_works() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if findings.local_works() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 const LONG_ABOUT: &str = "Turns a chat request into a running application.\n\n\

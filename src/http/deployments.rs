@@ -174,7 +174,7 @@ pub async fn show(State(app): State<App>, _: Caller, PathId(id): PathId) -> Resu
     params(("id" = String, Path, description = "Id of the deployment"),
         ("tail" = Option<u32>, Query, description = "How many of the last lines of each pod, from 1 to 5000"),
         ("follow" = Option<bool>, Query, description = "Answer with a stream of events and go on with new lines")),
-    responses((status = 200, content((LogLines = "application/json"), (super::openapi::Frame = "text/event-stream")),
+    responses((status = 200, content((LogLines = "application/json"), (sse::Frame = "text/event-stream")),
             description = "The lines; with `follow` one in the data of each event"), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
 pub async fn logs(
     State(app): State<App>,

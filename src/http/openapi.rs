@@ -2,15 +2,12 @@
 
 use axum::Json;
 use utoipa::openapi::response::ResponseBuilder;
-use utoipa::openapi::schema::{AdditionalProperties, ArrayBuilder, Object, ObjectBuilder, Schema, SchemaType, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{Content, OneOfBuilder, OpenApi as Document, Ref, RefOr};
-use utoipa::{Modify, OpenApi, PartialSchema, ToSchema};
+use utoipa::openapi::{Content, OpenApi as Document, Ref};
+use utoipa::{Modify, OpenApi};
 
 use crate::event::Event;
-use crate::http::models::DEFAULT_MODEL;
 use crate::http::{chat, deployments, health, models, operations};
-use crate::intent::fields::{FIELDS, Field, FieldType, OPENAI_FIELDS, Subfield};
 
 /// The document.
 #[derive(OpenApi)]
@@ -87,99 +84,10 @@ pub async fn show() -> Json<Document> {
     Json(document())
 }
 
-/// The body of a chat request: OpenAI's fields, and ours from the table that requests are read by.
-#[derive(Debug)]
-pub struct ChatBody;
-
-impl ToSchema for ChatBody {}
-
-impl PartialSchema for ChatBody {
-    fn schema() -> RefOr<Schema> {
-        let message = ObjectBuilder::new()
-            .property("role", one_of_texts(&["system", "developer", "user", "assistant", "tool", "function"]))
-            .property("content", Object::builder().description(Some("A string, an array of parts, or null.")))
-            .required("role");
-        let mut body = ObjectBuilder::new()
-            .description(Some(
-                "OpenAI's request with our fields at the top level. Numbers and booleans may come as strings.",
-            ))
-            .property("model", text().default(Some(DEFAULT_MODEL.into())))
-            .property("messages", ArrayBuilder::new().items(message).min_items(Some(1)))
-            .property("stream", kind(Type::Boolean))
-            .property("n", kind(Type::Integer).maximum(Some(1)).minimum(Some(1)))
-            .required("messages");
-        for name in OPENAI_FIELDS.iter().filter(|name| !["model", "messages", "stream", "n"].contains(name)) {
-            body = body.property(*name, Object::builder().description(Some("Accepted, as in OpenAI's API.")));
-        }
-        for field in FIELDS {
-            body = body.property(field.name, of_field(field));
-        }
-        body.build().into()
-    }
-}
-
-/// One event of a stream.
-#[derive(Debug)]
-pub struct Frame;
-
-impl ToSchema for Frame {}
-
-impl PartialSchema for Frame {
-    fn schema() -> RefOr<Schema> {
-        let data = text().content_media_type("application/json").description(Some("An object as JSON."));
-        ObjectBuilder::new().property("data", data).required("data").build().into()
-    }
-}
-
-fn of_field(field: &Field) -> Schema {
-    let about = field.about;
-    let schema = match field.kind {
-        FieldType::Text => text().description(Some(about)),
-        FieldType::Choice(words) => one_of_texts(words).description(Some(about)),
-        FieldType::Integer { min, max } => {
-            kind(Type::Integer).minimum(Some(min)).maximum(Some(max)).description(Some(about))
-        }
-        FieldType::Boolean => kind(Type::Boolean).description(Some(about)),
-        FieldType::Version => {
-            let either = OneOfBuilder::new().item(text()).item(kind(Type::Integer).minimum(Some(1)));
-            return either.description(Some(about)).build().into();
-        }
-        FieldType::Confirmation => {
-            let either = OneOfBuilder::new().item(kind(Type::Boolean)).item(text());
-            return either.description(Some(about)).build().into();
-        }
-        FieldType::Object(parts) => of_parts(parts).description(Some(about)),
-        FieldType::Variables => ObjectBuilder::new()
-            .schema_type(SchemaType::Type(Type::Object))
-            .additional_properties(Some(AdditionalProperties::<Schema>::RefOr(text().build().into())))
-            .description(Some(about)),
-    };
-    schema.write_only(field.secret).build().into()
-}
-
-fn of_parts(parts: &[Subfield]) -> ObjectBuilder {
-    parts.iter().fold(ObjectBuilder::new(), |object, part| {
-        let schema = text().description(Some(part.about)).write_only(part.secret);
-        let object = object.property(part.name, schema);
-        if part.required { object.required(part.name) } else { object }
-    })
-}
-
-fn one_of_texts(words: &[&str]) -> ObjectBuilder {
-    text().enum_values(Some(words.iter().copied()))
-}
-
-fn text() -> ObjectBuilder {
-    kind(Type::String)
-}
-
-fn kind(kind: Type) -> ObjectBuilder {
-    ObjectBuilder::new().schema_type(SchemaType::Type(kind))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::intent::fields::FIELDS;
 
     #[test]
     fn every_field_of_ours_is_documented() {

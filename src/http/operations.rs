@@ -154,7 +154,7 @@ pub async fn show(State(app): State<App>, _: Caller, PathId(id): PathId) -> Resu
     params(("id" = String, Path, description = "Id of the operation"),
         ("Last-Event-ID" = Option<i64>, Header, description = "Only events after this one"),
         ("after" = Option<i64>, Query, description = "The same, for clients that cannot set headers")),
-    responses((status = 200, content_type = "text/event-stream", body = super::openapi::Frame), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
+    responses((status = 200, content_type = "text/event-stream", body = sse::Frame), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
 pub async fn events(
     State(app): State<App>,
     State(streams): State<Streams>,

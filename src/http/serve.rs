@@ -16,7 +16,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-use crate::app::App;
 use crate::http::{health, limit};
 
 /// A header has to arrive within this; a connection that is kept alive may be silent for as long.
@@ -27,9 +26,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Answers requests until `shutdown`, then ends: no new connections, open requests are answered, streams say goodbye.
 ///
 /// The caller bounds how long that may take.
-pub async fn serve(app: App, listener: TcpListener, shutdown: CancellationToken) {
+pub async fn serve(router: Router, listener: TcpListener, shutdown: CancellationToken) {
     raise_open_files();
-    let router = super::router(app);
     let connections = TaskTracker::new();
     connections.spawn(health::upkeep(shutdown.clone()));
     while let Some(accepted) = shutdown.run_until_cancelled(listener.accept()).await {

@@ -8,11 +8,30 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, StreamExt};
 use serde::Serialize;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 use crate::http::limit::OpenStream;
 
 /// A silent stream has a comment this often; clients and proxies wait for at least 15 s.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+/// One event of a stream, for the API document.
+#[derive(Debug)]
+pub struct Frame;
+
+impl ToSchema for Frame {}
+
+impl PartialSchema for Frame {
+    fn schema() -> RefOr<Schema> {
+        let data = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .content_media_type("application/json")
+            .description(Some("An object as JSON."));
+        ObjectBuilder::new().property("data", data).required("data").build().into()
+    }
+}
 
 /// One event with nothing but data.
 pub(super) fn data(value: &impl Serialize) -> Event {

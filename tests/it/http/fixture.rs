@@ -81,7 +81,8 @@ impl Fixture {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = app.shutdown_token();
-        let serving = AbortOnDropHandle::new(tokio::spawn(http::serve(app.clone(), listener, shutdown.clone())));
+        let serving =
+            AbortOnDropHandle::new(tokio::spawn(http::serve(http::router(app.clone()), listener, shutdown.clone())));
         let client = Client::builder().no_proxy().build().unwrap();
         TestServer { address, app, shutdown, serving, client, _docker: docker, _directory: self.directory }
     }

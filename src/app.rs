@@ -21,21 +21,22 @@ use crate::llm::Model;
 use crate::plan::Plan;
 use crate::reply::view::{PlanView, Report, StepView};
 use crate::secret::Sealer;
+use crate::store::Store;
 use crate::store::deployments::DeploymentFilter;
 use crate::store::operations::{KeyReused, OperationFilter, RequestKey};
+use crate::store::page::{Page, PageRequest};
 use crate::store::record::{Deployment, Operation};
-use crate::store::{Page, Store};
 use crate::tool;
 
 mod adopt;
 mod change;
+mod dry_run;
 mod error;
+mod explain;
 mod live_status;
 mod retention;
-mod dry_run;
 mod steps;
 mod target;
-mod explain;
 
 pub use error::{AppError, BoxError, OpenError};
 
@@ -254,8 +255,12 @@ impl App {
     ///
     /// # Errors
     /// [`AppError::Internal`] when the store fails.
-    pub async fn operations(&self, filter: &OperationFilter) -> Result<Page<Operation>, AppError> {
-        Ok(self.0.store.operations(filter).await?)
+    pub async fn operations(
+        &self,
+        filter: &OperationFilter,
+        wanted: &PageRequest<OperationId>,
+    ) -> Result<Page<Operation>, AppError> {
+        Ok(self.0.store.operations(filter, wanted).await?)
     }
 
     /// One deployment.
@@ -270,8 +275,12 @@ impl App {
     ///
     /// # Errors
     /// [`AppError::Internal`] when the store fails.
-    pub async fn deployments(&self, filter: &DeploymentFilter) -> Result<Page<Deployment>, AppError> {
-        Ok(self.0.store.deployments(filter).await?)
+    pub async fn deployments(
+        &self,
+        filter: &DeploymentFilter,
+        wanted: &PageRequest<DeploymentId>,
+    ) -> Result<Page<Deployment>, AppError> {
+        Ok(self.0.store.deployments(filter, wanted).await?)
     }
 
     /// Replays the events after `after`, then follows; ends when the operation has ended.

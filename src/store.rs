@@ -25,8 +25,9 @@ use crate::id::OperationId;
 pub mod deployments;
 pub mod events;
 pub mod operations;
-pub mod retention;
+pub mod page;
 pub mod record;
+pub mod retention;
 pub mod saga;
 
 /// Number of the PostgreSQL advisory lock that marks a store as owned ("odi" in ASCII).
@@ -283,24 +284,6 @@ fn parse_json<T: serde::de::DeserializeOwned>(row: &AnyRow, column: &'static str
 
 fn to_json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).expect("records hold only what JSON can say")
-}
-
-/// One page of a list, newest first.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Page<T> {
-    /// The entries.
-    pub items: Vec<T>,
-    /// True when older ones follow.
-    pub has_more: bool,
-}
-
-impl<T> Page<T> {
-    /// Cuts a page from a query that asked for one entry more than `limit`.
-    fn cut(mut items: Vec<T>, limit: usize) -> Self {
-        let has_more = items.len() > limit;
-        items.truncate(limit);
-        Self { items, has_more }
-    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use crate::intent::{AwsCredentials, Selector, selection};
 use crate::reply::view::Report;
 use crate::secret::Redactor;
 use crate::store::operations::OperationFilter;
+use crate::store::page::PageRequest;
 use crate::store::record::Deployment;
 
 /// How many of the last operations are looked at for one on a deployment that is gone.
@@ -53,8 +54,8 @@ impl App {
 
     /// What the last operation on a deployment came to that is not there, or not any more.
     pub(super) async fn last_operation(&self, selector: &Selector) -> Result<Option<Report>, AppError> {
-        let filter = OperationFilter { state: None, deployment: None, after: None, limit: LOOKED_AT };
-        for operation in self.0.store.operations(&filter).await?.items {
+        let newest = PageRequest { after: None, limit: LOOKED_AT };
+        for operation in self.0.store.operations(&OperationFilter::default(), &newest).await?.items {
             let Some(deployment) = self.0.store.deployment(operation.deployment).await? else { continue };
             if operation.state.is_ended() && !selection::matching(&[candidate(&deployment)], selector).is_empty() {
                 return Ok(Some(Report::LastOperation {

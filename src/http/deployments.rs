@@ -11,7 +11,7 @@ use crate::app::App;
 use crate::http::auth::Caller;
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::limit::Streams;
-use crate::http::list::{List, ListQuery};
+use crate::http::list::{List, ListQuery, PageParams};
 use crate::http::path::PathId;
 use crate::http::request_id::RequestId;
 use crate::http::sse;
@@ -130,9 +130,7 @@ impl From<&Deployment> for DeploymentObject {
 /// # Errors
 /// [`ApiError`] when the query is wrong or the store fails.
 #[utoipa::path(get, path = "/v1/deployments", tag = "deployments",
-    params(("limit" = Option<u32>, Query, description = "How many, from 1 to 100"),
-        ("after" = Option<String>, Query, description = "`last_id` of the page before"),
-        ("state" = Option<DeploymentState>, Query, description = "Only in this state"),
+    params(PageParams, ("state" = Option<DeploymentState>, Query, description = "Only in this state"),
         ("mode" = Option<Mode>, Query, description = "Only of this mode")),
     responses((status = 200, body = List<DeploymentObject>), (status = 400, body = ErrorBody)))]
 pub async fn list(
@@ -147,10 +145,8 @@ pub async fn list(
             DeploymentState::parse,
         )?,
         mode: query.read("mode", "`local`, `cloud-local` or `cloud-hosted`", |text| Mode::parse(text).ok())?,
-        after: query.read("after", "the id of a deployment", |text| DeploymentId::parse(text).ok())?,
-        limit: query.limit()?,
     };
-    let page = app.deployments(&filter).await?;
+    let page = app.deployments(&filter, &query.page("the id of a deployment", DeploymentId::parse)?).await?;
     let data = page.items.iter().map(DeploymentObject::from).collect();
     Ok(Json(List::new(data, page.has_more, |it| it.id.to_string())))
 }

@@ -7,6 +7,8 @@ use axum::http::request::Parts;
 use serde::Serialize;
 
 use crate::http::error::ApiError;
+use crate::id::IdError;
+use crate::store::page::PageRequest;
 
 /// How many entries a page has when nobody says.
 const DEFAULT_LIMIT: u32 = 20;
@@ -37,16 +39,35 @@ impl<T> List<T> {
     }
 }
 
+/// What every list takes in its query, for the API document.
+#[derive(Debug, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "`ListQuery` reads the values, with errors of our own")]
+pub struct PageParams {
+    /// How many, from 1 to 100
+    limit: Option<u32>,
+    /// `last_id` of the page before
+    after: Option<String>,
+}
+
 /// The query of a list; an empty value is the same as none.
 #[derive(Debug)]
 pub struct ListQuery(BTreeMap<String, String>);
 
 impl ListQuery {
-    /// How many entries are wanted.
+    /// Which page is wanted: `after`, an id that `parse` reads, and `limit`.
     ///
     /// # Errors
-    /// [`ApiError`] when it is no number from 1 to 100.
-    pub fn limit(&self) -> Result<u32, ApiError> {
+    /// [`ApiError`] when `after` is not such an id, or `limit` is no number from 1 to 100.
+    pub fn page<I>(
+        &self,
+        rule: &str,
+        parse: impl FnOnce(&str) -> Result<I, IdError>,
+    ) -> Result<PageRequest<I>, ApiError> {
+        Ok(PageRequest { after: self.read("after", rule, |text| parse(text).ok())?, limit: self.limit()? })
+    }
+
+    fn limit(&self) -> Result<u32, ApiError> {
         let parse = |text: &str| text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
         Ok(self.read("limit", "a whole number from 1 to 100", parse)?.unwrap_or(DEFAULT_LIMIT))
     }

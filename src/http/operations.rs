@@ -18,7 +18,7 @@ use crate::http::auth::Caller;
 use crate::http::deployments::DeploymentObject;
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::limit::Streams;
-use crate::http::list::{List, ListQuery};
+use crate::http::list::{List, ListQuery, PageParams};
 use crate::http::path::PathId;
 use crate::http::request_id::RequestId;
 use crate::http::sse;
@@ -100,9 +100,7 @@ impl OperationObject {
 /// # Errors
 /// [`ApiError`] when the query is wrong or the store fails.
 #[utoipa::path(get, path = "/v1/operations", tag = "operations",
-    params(("limit" = Option<u32>, Query, description = "How many, from 1 to 100"),
-        ("after" = Option<String>, Query, description = "`last_id` of the page before"),
-        ("state" = Option<OperationState>, Query, description = "Only in this state"),
+    params(PageParams, ("state" = Option<OperationState>, Query, description = "Only in this state"),
         ("deployment" = Option<String>, Query, description = "Only on the deployment with this id")),
     responses((status = 200, body = List<OperationObject>), (status = 400, body = ErrorBody)))]
 pub async fn list(
@@ -114,10 +112,8 @@ pub async fn list(
     let filter = OperationFilter {
         state: query.read("state", states, OperationState::parse)?,
         deployment: query.read("deployment", "the id of a deployment", |text| DeploymentId::parse(text).ok())?,
-        after: query.read("after", "the id of an operation", |text| OperationId::parse(text).ok())?,
-        limit: query.limit()?,
     };
-    let page = app.operations(&filter).await?;
+    let page = app.operations(&filter, &query.page("the id of an operation", OperationId::parse)?).await?;
     let mut deployments = BTreeMap::new();
     let mut data = Vec::with_capacity(page.items.len());
     for operation in page.items {

@@ -4,8 +4,9 @@ use jiff::Timestamp;
 use sqlx::any::AnyRow;
 use sqlx::{Any, Row, Transaction};
 
+use super::page::{Page, PageRequest};
 use super::record::{Deployment, DeploymentState, EksCluster, Instance, Target, Version};
-use super::{Page, Store, StoreError, parse, parse_json, timestamp, to_json};
+use super::{Store, StoreError, parse, parse_json, timestamp, to_json};
 use crate::id::{
     DeploymentId, DeploymentName, GitRef, ImageRef, Mode, Namespace, OperationId, Region, RepositoryUrl, TargetId,
 };
@@ -17,10 +18,6 @@ pub struct DeploymentFilter {
     pub state: Option<DeploymentState>,
     /// Only those of this mode.
     pub mode: Option<Mode>,
-    /// Only those older than this one.
-    pub after: Option<DeploymentId>,
-    /// How many at the most.
-    pub limit: u32,
 }
 
 impl Store {
@@ -41,20 +38,17 @@ impl Store {
     ///
     /// # Errors
     /// What the database says.
-    pub async fn deployments(&self, filter: &DeploymentFilter) -> Result<Page<Deployment>, StoreError> {
-        let limit = usize::try_from(filter.limit).unwrap_or(usize::MAX);
-        let rows = sqlx::query(
-            "SELECT * FROM deployments
-             WHERE (($1 = '' AND state <> 'removed') OR state = $1) AND ($2 = '' OR mode = $2) AND ($3 = '' OR id < $3)
-             ORDER BY id DESC LIMIT $4",
-        )
-        .bind(filter.state.map_or("", DeploymentState::as_str))
-        .bind(filter.mode.map_or("", Mode::as_str))
-        .bind(filter.after.map(|id| id.to_string()).unwrap_or_default())
-        .bind(i64::from(filter.limit) + 1)
-        .fetch_all(&self.pool)
-        .await?;
-        Ok(Page::cut(rows.iter().map(read).collect::<Result<_, _>>()?, limit))
+    pub async fn deployments(
+        &self,
+        filter: &DeploymentFilter,
+        wanted: &PageRequest<DeploymentId>,
+    ) -> Result<Page<Deployment>, StoreError> {
+        let filters = [
+            filter.state.map_or("", DeploymentState::as_str).to_owned(),
+            filter.mode.map_or("", Mode::as_str).to_owned(),
+        ];
+        let condition = "(($1 = '' AND state <> 'removed') OR state = $1) AND ($2 = '' OR mode = $2)";
+        self.page(("deployments", condition), filters, wanted, read).await
     }
 
     /// All deployments that are not removed.

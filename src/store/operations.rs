@@ -5,8 +5,9 @@ use sqlx::any::AnyRow;
 use sqlx::{Any, Row, Transaction};
 
 use super::events::append;
+use super::page::{Page, PageRequest};
 use super::record::{Deployment, Operation, Target, Version};
-use super::{Page, Store, StoreError, parse, parse_json, timestamp, to_json};
+use super::{Store, StoreError, parse, parse_json, timestamp, to_json};
 use crate::event::{EventKind, Failure, OperationState};
 use crate::id::{Action, DeploymentId, OperationId, TargetId};
 
@@ -81,10 +82,6 @@ pub struct OperationFilter {
     pub state: Option<OperationState>,
     /// Only those of this deployment.
     pub deployment: Option<DeploymentId>,
-    /// Only those older than this one.
-    pub after: Option<OperationId>,
-    /// How many at the most.
-    pub limit: u32,
 }
 
 /// How an operation ended, all that is stored in one transaction.
@@ -249,20 +246,17 @@ impl Store {
     ///
     /// # Errors
     /// What the database says.
-    pub async fn operations(&self, filter: &OperationFilter) -> Result<Page<Operation>, StoreError> {
-        let limit = usize::try_from(filter.limit).unwrap_or(usize::MAX);
-        let rows = sqlx::query(
-            "SELECT * FROM operations
-             WHERE ($1 = '' OR state = $1) AND ($2 = '' OR deployment_id = $2) AND ($3 = '' OR id < $3)
-             ORDER BY id DESC LIMIT $4",
-        )
-        .bind(filter.state.map_or("", OperationState::as_str))
-        .bind(filter.deployment.map(|id| id.to_string()).unwrap_or_default())
-        .bind(filter.after.map(|id| id.to_string()).unwrap_or_default())
-        .bind(i64::from(filter.limit) + 1)
-        .fetch_all(&self.pool)
-        .await?;
-        Ok(Page::cut(rows.iter().map(read).collect::<Result<_, _>>()?, limit))
+    pub async fn operations(
+        &self,
+        filter: &OperationFilter,
+        wanted: &PageRequest<OperationId>,
+    ) -> Result<Page<Operation>, StoreError> {
+        let filters = [
+            filter.state.map_or("", OperationState::as_str).to_owned(),
+            filter.deployment.map(|id| id.to_string()).unwrap_or_default(),
+        ];
+        let condition = "($1 = '' OR state = $1) AND ($2 = '' OR deployment_id = $2)";
+        self.page(("operations", condition), filters, wanted, read).await
     }
 
     /// All operations that have not ended, oldest first.

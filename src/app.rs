@@ -19,7 +19,7 @@ use crate::intent::selection::{self, Candidate};
 use crate::intent::{AwsCredentials, Intent, Request, Selector, Source};
 use crate::llm::Model;
 use crate::plan::Plan;
-use crate::reply::view::{PlanView, Report, StepView};
+use crate::reply::view::{PlanView, Report, Resumed, StepView};
 use crate::secret::Sealer;
 use crate::store::Store;
 use crate::store::deployments::DeploymentFilter;
@@ -336,22 +336,22 @@ impl App {
         Ok(Accepted::Report(Report::Cancelled(id)))
     }
 
-    /// Tries again what a stuck operation could not take back.
+    /// Looks again at once for what a waiting operation waits for; tries the undo of a stuck one again.
     ///
     /// # Errors
-    /// [`AppError::Conflict`] when it is not stuck, or something else has changed the deployment since.
-    pub async fn resume(&self, id: OperationId) -> Result<Operation, AppError> {
+    /// [`AppError::Conflict`] when it is neither waiting nor stuck, or something else has changed the deployment since.
+    pub async fn resume(&self, id: OperationId) -> Result<(Operation, Resumed), AppError> {
         let app = self.clone();
-        run_to_completion(async move { app.resume_stuck(id).await }).await
+        run_to_completion(async move { app.resume_in_turn(id).await }).await
     }
 
-    async fn resume_stuck(&self, id: OperationId) -> Result<Operation, AppError> {
+    async fn resume_in_turn(&self, id: OperationId) -> Result<(Operation, Resumed), AppError> {
         let _turn = self.0.accept_lock.lock().await;
         let operation = self.existing_operation(id).await?;
         let conflict = |message: String| AppError::Conflict { message, param: None };
         if operation.state == OperationState::Waiting {
             self.0.engine.look_again(id);
-            return Ok(operation);
+            return Ok((operation, Resumed::Check));
         }
         if operation.state != OperationState::Stuck {
             let state = operation.state.as_str();
@@ -362,7 +362,7 @@ impl App {
             return Err(conflict("a later operation has changed the deployment since".to_owned()));
         }
         self.0.engine.resume(operation).await?;
-        self.existing_operation(id).await
+        Ok((self.existing_operation(id).await?, Resumed::Undo))
     }
 
     async fn existing_operation(&self, id: OperationId) -> Result<Operation, AppError> {

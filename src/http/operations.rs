@@ -23,7 +23,7 @@ use crate::http::path::PathId;
 use crate::http::request_id::RequestId;
 use crate::http::sse;
 use crate::id::{Action, DeploymentId, OperationId};
-use crate::reply::view::StepView;
+use crate::reply::view::{Resumed, StepView};
 use crate::store::operations::OperationFilter;
 use crate::store::record::Operation;
 
@@ -76,6 +76,16 @@ impl From<Failure> for FailureObject {
     fn from(Failure { code, message, next_step, output }: Failure) -> Self {
         Self { kind: "server_error", code, message, next_step, output }
     }
+}
+
+/// An operation that was resumed, and what it does again.
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct ResumedOperation {
+    /// The operation.
+    #[serde(flatten)]
+    pub operation: OperationObject,
+    /// What it does again: `check` looks for what it waits for, `undo` takes back what could not be taken back.
+    pub resumed: Resumed,
 }
 
 impl OperationObject {
@@ -186,17 +196,17 @@ pub async fn cancel(State(app): State<App>, _: Caller, PathId(id): PathId) -> Re
     object(&app, operation).await.map(Json)
 }
 
-/// Goes on with an operation that is stuck or waiting.
+/// Goes on with an operation: looks again for what a waiting one waits for, or tries the undo of a stuck one again.
 ///
 /// # Errors
 /// [`ApiError`] when there is no such operation or nothing to resume.
 #[utoipa::path(post, path = "/v1/operations/{id}/resume", tag = "operations",
     params(("id" = String, Path, description = "Id of the operation")),
-    responses((status = 200, body = OperationObject), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
-pub async fn resume(State(app): State<App>, _: Caller, PathId(id): PathId) -> Result<Json<OperationObject>, ApiError> {
+    responses((status = 200, body = ResumedOperation), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
+pub async fn resume(State(app): State<App>, _: Caller, PathId(id): PathId) -> Result<Json<ResumedOperation>, ApiError> {
     let operation = find(&app, &id).await?;
-    let operation = app.resume(operation.id).await?;
-    object(&app, operation).await.map(Json)
+    let (operation, resumed) = app.resume(operation.id).await?;
+    Ok(Json(ResumedOperation { operation: object(&app, operation).await?, resumed }))
 }
 
 async fn find(app: &App, id: &str) -> Result<Operation, ApiError> {

@@ -44,6 +44,16 @@ pub enum StepState {
     UndoFailed,
 }
 
+/// What an operation does again when it is resumed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Resumed {
+    /// The check of the step that waits: whether what it waits for has come.
+    Check,
+    /// The undo that failed.
+    Undo,
+}
+
 /// A plan that was only asked for (`dry_run`), or that has to be confirmed first.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PlanView {

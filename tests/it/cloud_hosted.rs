@@ -181,9 +181,11 @@ async fn an_operation_that_waits_for_a_certificate_looks_again_when_it_is_resume
     let (world, operation) = waiting().await;
 
     world.failpoints.release("certificate");
-    world.post(&format!("/v1/operations/{operation}/resume")).await;
+    let resumed = world.post(&format!("/v1/operations/{operation}/resume")).await;
 
+    assert_eq!((resumed.status, &resumed.body["resumed"]), (200, &json!("check")), "{resumed:?}");
     assert_eq!(world.ended(&operation).await["state"], "succeeded");
+    assert_eq!(world.get(&format!("/v1/operations/{operation}")).await.body.get("resumed"), None);
 }
 
 #[tokio::test]

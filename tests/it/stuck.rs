@@ -1,5 +1,7 @@
 //! An undo that fails stops the operation as stuck; `resume` tries again.
 
+use serde_json::json;
+
 use crate::world::World;
 
 /// A deploy whose pods crash and whose Deployment may not be deleted; gives its operation.
@@ -20,7 +22,8 @@ async fn a_stuck_deploy_is_taken_back_once_the_cause_is_gone() {
 
     let resumed = world.post(&format!("/v1/operations/{operation}/resume")).await;
 
-    assert_eq!(resumed.status, 200, "{resumed:?}");
+    assert_eq!((resumed.status, &resumed.body["resumed"]), (200, &json!("undo")), "{resumed:?}");
+    assert_eq!(resumed.body["id"], operation);
     let operation = world.ended(&operation).await;
     assert_eq!(operation["state"], "undone", "{operation:#}");
     assert_eq!(operation["deployment"]["state"], "removed");

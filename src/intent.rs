@@ -16,8 +16,8 @@ use crate::id::{
     Port, Region, RepositoryUrl, TargetName,
 };
 
-pub mod partial;
 pub mod fields;
+pub mod partial;
 pub mod question;
 pub mod selection;
 pub mod sentence;

@@ -12,12 +12,12 @@ use super::question::{Question, Unclear};
 use super::{Limits, Request, Source};
 
 mod agreement;
-mod utterance;
-mod vocabulary;
 mod extractor;
 #[cfg(test)]
 mod tests;
+mod utterance;
 mod verb;
+mod vocabulary;
 mod word;
 
 pub use agreement::{Agreement, agreement};

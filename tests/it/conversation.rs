@@ -9,8 +9,8 @@ mod faults;
 mod injection;
 mod open_webui;
 mod passthrough;
-mod tool_loop;
 mod secrets;
+mod tool_loop;
 
 /// A conversation of these turns, the person first.
 fn talk(turns: &[&str]) -> Value {

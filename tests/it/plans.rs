@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use crate::world::TargetKind::{self, Ec2, Eks, EksWithDomain, LocalKind};
 use crate::world::{World, eventually, with};
 
-mod step_failures;
 mod kills;
 mod log_lines;
+mod step_failures;
 
 /// How many worlds of one test exist at the same time.
 const AT_ONCE: usize = 3;

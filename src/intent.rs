@@ -224,7 +224,7 @@ pub struct Deploy {
     pub domain: Option<Domain>,
 }
 
-/// Facts that say which deployment is meant; all that are given must fit.
+/// Values that say which deployment is meant; all that are given must fit.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Selector {
     /// Kind of target.

@@ -33,7 +33,7 @@ pub enum SelectionError {
     /// None fits (404 `deployment_not_found`).
     #[error("no deployment {wanted}; {existing}")]
     NotFound {
-        /// The facts that were given, as the end of the sentence "no deployment ...".
+        /// The values that were given, as the end of the sentence "no deployment ...".
         wanted: String,
         /// What exists instead.
         existing: String,
@@ -64,7 +64,7 @@ pub fn select<'a>(candidates: &'a [Candidate], selector: &Selector) -> Result<&'
     }
 }
 
-/// Every deployment that fits all facts of `selector`; all of them when it has none.
+/// Every deployment that fits all values of `selector`; all of them when it has none.
 #[must_use]
 pub fn matching<'a>(candidates: &'a [Candidate], selector: &Selector) -> Vec<&'a Candidate> {
     candidates.iter().filter(|it| it.fits(selector)).collect()
@@ -98,7 +98,7 @@ fn fits<T>(given: Option<&T>, is: impl Fn(&T) -> bool) -> bool {
     given.is_none_or(is)
 }
 
-/// The given facts as the end of the sentence "no deployment ...".
+/// The given values as the end of the sentence "no deployment ...".
 fn wanted(selector: &Selector) -> String {
     let Selector { mode, target_name, namespace, application_name, repository, public_ip, key_pair: _ } = selector;
     let facts: Vec<String> = [
@@ -160,12 +160,12 @@ mod tests {
     use super::*;
     use crate::id::TargetName;
 
-    fn candidate(mode: Mode, instance_id: &str, namespace: &str, name: &str, repository: &str) -> Candidate {
+    fn candidate(mode: Mode, target_name: &str, namespace: &str, name: &str, repository: &str) -> Candidate {
         Candidate {
             id: DeploymentId::new(),
             mode,
-            target_name: instance_id.to_owned(),
-            name: DeploymentName::parse(name).unwrap(),
+            target_name: target_name.to_owned(),
+            application_name: DeploymentName::parse(name).unwrap(),
             namespace: Namespace::parse(namespace).unwrap(),
             repository: RepositoryUrl::parse(repository).unwrap(),
             public_ip: None,
@@ -221,7 +221,7 @@ mod tests {
     #[test]
     fn in_cloud_hosted_the_name_may_be_the_cluster() {
         let all = three();
-        let selector = Selector { name: DeploymentName::parse("shop").ok(), ..Selector::default() };
+        let selector = Selector { application_name: DeploymentName::parse("shop").ok(), ..Selector::default() };
 
         assert_eq!(select(&all, &selector).unwrap().id, all[2].id);
     }
@@ -238,7 +238,7 @@ mod tests {
     #[test]
     fn none_says_what_was_wanted_and_what_exists() {
         let all = three();
-        let selector = Selector { name: DeploymentName::parse("nope").ok(), ..Selector::default() };
+        let selector = Selector { application_name: DeploymentName::parse("nope").ok(), ..Selector::default() };
 
         let text = select(&all, &selector).unwrap_err().to_string();
 

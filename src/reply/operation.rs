@@ -307,7 +307,7 @@ pub(crate) mod tests {
 
     use super::*;
     use crate::id::{CommitId, DeploymentName, ImageRef, Namespace, OperationId, Port, RepositoryUrl};
-    use crate::store::record::{DeploymentState, Facts};
+    use crate::store::record::{DeploymentFacts, DeploymentState};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_700_000_000 + second).unwrap()

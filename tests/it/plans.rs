@@ -27,7 +27,7 @@ enum Plan {
 impl Plan {
     /// A world in which the plan can begin.
     async fn world(self, target_kind: TargetKind) -> World {
-        let world = match ground {
+        let world = match target_kind {
             LocalKind => World::start().await,
             Ec2 => World::on_instance().await,
             Eks => World::on_cluster().await,

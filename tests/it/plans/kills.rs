@@ -73,7 +73,7 @@ async fn kill_in_the_middle(plan: Plan, (step, point): KillPoint, world: &mut Wo
 }
 
 async fn forwards(target_kind: TargetKind, plan: Plan, middle: KillPoint) {
-    let mut world = plan.world(ground).await;
+    let mut world = plan.world(target_kind).await;
 
     let operation = kill_in_the_middle(plan, middle, &mut world).await;
 

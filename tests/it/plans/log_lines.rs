@@ -36,7 +36,7 @@ async fn crash_at_every_line(plan: Plan, world: &mut World) -> (Value, usize) {
 }
 
 async fn forwards(target_kind: TargetKind, plan: Plan) {
-    let mut world = plan.world(ground).await;
+    let mut world = plan.world(target_kind).await;
 
     let (operation, lives) = crash_at_every_line(plan, &mut world).await;
 
@@ -48,9 +48,9 @@ async fn forwards(target_kind: TargetKind, plan: Plan) {
 }
 
 async fn backwards(target_kind: TargetKind, plan: Plan) {
-    let mut world = plan.world(ground).await;
+    let mut world = plan.world(target_kind).await;
     let before = Before::of(&world).await;
-    match ground {
+    match target_kind {
         LocalKind | Ec2 => world.failpoints.hold("docker-unmapped"),
         Eks => world.kube.crash_new_images(true),
         EksWithDomain => world.failpoints.fail("terraform-apply-alias", "InvalidChangeBatch"),

@@ -79,7 +79,7 @@ fn heal(world: &World) {
 }
 
 async fn break_and_heal(target_kind: TargetKind, plan: Plan, (step, break_it): StepFailure) {
-    let world = plan.world(ground).await;
+    let world = plan.world(target_kind).await;
     let before = Before::of(&world).await;
     break_it(&world);
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 
-use crate::account::{Account, calls, credentials, nothing_is_left, order, relent, secrets};
+use crate::account::{Account, calls, clear_fault, credentials, inject_fault, nothing_is_left, secrets};
 use crate::answer::Answer;
 use crate::bed::{Repository, must, variable};
 use crate::environment::files_with;

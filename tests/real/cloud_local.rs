@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 
-use crate::account::{self, Account, calls, credentials, nothing_is_left, order, secrets};
+use crate::account::{self, Account, calls, credentials, inject_fault, nothing_is_left, secrets};
 use crate::answer::Answer;
 use crate::bed::{bed, run};
 use crate::cluster::page_with;

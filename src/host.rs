@@ -15,9 +15,9 @@ use crate::cloud::kube::error::KubeError;
 use crate::config::Settings;
 use crate::config::value::KindNetwork;
 use crate::id::{ClusterName, DeploymentId, OperationId, TargetId};
+use crate::tool::connection::Connection;
 use crate::tool::git::Git;
 use crate::tool::kind::{Kind, KindError};
-use crate::tool::connection::Connection;
 use crate::tool::ssh::{Forward, Ssh, SshAddress, SshError};
 
 pub mod outline;
@@ -56,7 +56,10 @@ struct Remote {
 
 impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Host").field("connection", &self.connection).field("docker", &self.docker.host()).finish_non_exhaustive()
+        f.debug_struct("Host")
+            .field("connection", &self.connection)
+            .field("docker", &self.docker.host())
+            .finish_non_exhaustive()
     }
 }
 
@@ -254,7 +257,7 @@ impl Hosts {
     /// [`HostError`] says why it cannot be reached.
     pub async fn reach(&self, target: TargetId, address: &SshAddress) -> Result<Host, HostError> {
         let Entry { ssh, host } = self.entry(target, address)?;
-        Ok(host.get_or_try_init(|| Host::there(&self.settings, ssh)).await?.clone())
+        Ok(host.get_or_try_init(|| Host::remote(&self.settings, ssh)).await?.clone())
     }
 
     fn entry(&self, target: TargetId, address: &SshAddress) -> Result<Entry, SshError> {

@@ -4,120 +4,36 @@
 //! plan is unwound including the step that failed; when the store is lost nothing more is done.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use jiff::Timestamp;
-use serde_json::Value;
-use tokio::sync::Notify;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use crate::config::Settings;
-use crate::event::{EventKind, Failure, OperationState};
+use crate::event::OperationState;
 use crate::host::Hosts;
 use crate::id::OperationId;
 use crate::plan::Plan;
 use crate::secret::Sealer;
-use crate::step::StepAction;
-use crate::store::operations::Ending;
-use crate::store::record::{Deployment, DeploymentState, Operation, Target};
-use crate::store::{Store, StoreError};
+use crate::store::Store;
+use crate::store::record::Operation;
 
-mod embedded;
-mod look_ahead;
-mod run;
-
+use finished::{Conclude, EngineError};
 use run::Run;
+use shared::{RunHandle, Shared};
+
+mod dry_run;
+mod embedded;
+pub mod finished;
+mod run;
+mod shared;
 
 /// Runs operations. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Engine(Arc<Shared>);
-
-/// What all runs share.
-#[derive(Debug)]
-struct Shared {
-    settings: Arc<Settings>,
-    store: Store,
-    sealer: Sealer,
-    hosts: Hosts,
-    conclude: Conclude,
-    /// Running operations and what reaches each.
-    running: Mutex<HashMap<OperationId, Reach>>,
-    tasks: TaskTracker,
-    /// Cancelled when no further step may begin.
-    stopping: CancellationToken,
-    /// Steps that are at work right now.
-    working: tokio::sync::watch::Sender<usize>,
-}
-
-/// What reaches a running operation from outside.
-#[derive(Debug, Clone)]
-struct Reach {
-    /// Cancels it.
-    cancel: CancellationToken,
-    /// Lets it look again at what it waits for.
-    resumed: Arc<Notify>,
-}
-
-/// Turns what happened into what is stored at the end; pure.
-pub type Conclude = fn(&Finished) -> Ending;
-
-/// What an engine hands over when a plan has come to its end.
-#[derive(Debug)]
-pub struct Finished {
-    /// The operation.
-    pub operation: Operation,
-    /// Its deployment, as it was when the operation was accepted.
-    pub deployment: Deployment,
-    /// Its target.
-    pub target: Target,
-    /// How it ended.
-    pub result: Result<(), Unwound>,
-    /// What the steps left behind, by step name (of those that succeeded).
-    pub outputs: BTreeMap<String, Value>,
-    /// What was removed or restored while unwinding.
-    pub removed: Vec<String>,
-    /// Warnings of all steps.
-    pub warnings: Vec<String>,
-}
-
-/// How a plan that did not succeed was taken back.
-#[derive(Debug, Clone)]
-pub struct Unwound {
-    /// Why it did not succeed.
-    pub failure: Failure,
-    /// A person asked for it.
-    pub cancelled: bool,
-    /// An undo failed, for this reason.
-    pub stuck: Option<Failure>,
-}
-
-impl Finished {
-    /// What a step left behind.
-    #[must_use]
-    pub fn output<A: StepAction>(&self) -> Option<A::Output> {
-        self.outputs.get(A::NAME).and_then(|value| serde_json::from_value(value.clone()).ok())
-    }
-}
-
-/// Says why an operation cannot be run, cancelled or resumed.
-#[derive(Debug, thiserror::Error)]
-pub enum EngineError {
-    /// The store does not answer.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// What is stored of the operation cannot be understood.
-    #[error("the operation `{operation}` cannot be read: {what}")]
-    Unreadable {
-        /// The operation.
-        operation: OperationId,
-        /// What is wrong.
-        what: String,
-    },
-}
 
 impl Engine {
     /// An engine that does nothing yet.
@@ -132,7 +48,7 @@ impl Engine {
             running: Mutex::default(),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
-            working: tokio::sync::watch::Sender::new(0),
+            working: watch::Sender::new(0),
         }))
     }
 
@@ -169,7 +85,7 @@ impl Engine {
         let target = store.target(operation.target).await?.ok_or_else(|| unreadable("no target"))?;
         // Whoever loses the store stops; whoever cancels from here on finds the token, whoever did before left word.
         let cancel = store.lost().child_token();
-        let reach = Reach { cancel: cancel.clone(), resumed: Arc::default() };
+        let reach = RunHandle { cancel: cancel.clone(), resumed: Arc::default() };
         match self.0.running().entry(id) {
             Entry::Occupied(_) => return Ok(()),
             Entry::Vacant(entry) => entry.insert(reach.clone()),
@@ -198,7 +114,7 @@ impl Engine {
                 };
                 match result {
                     // Without an end on record it would count as running until the next start.
-                    Err(EngineError::Store(error)) => shared.lose_store(&error).await,
+                    Err(EngineError::Store(error)) => shared.fence(&error).await,
                     Err(error @ EngineError::Unreadable { .. }) => {
                         tracing::error!(
                             error = &error as &dyn std::error::Error,
@@ -260,84 +176,5 @@ impl Engine {
     #[must_use]
     pub fn running(&self) -> Vec<OperationId> {
         self.0.running().keys().copied().collect()
-    }
-}
-
-impl Shared {
-    fn running(&self) -> MutexGuard<'_, HashMap<OperationId, Reach>> {
-        self.running.lock().expect("nobody panics while holding this lock")
-    }
-
-    /// Takes an operation off the list of those that run here.
-    fn is_over(&self, id: OperationId) {
-        self.running().remove(&id);
-        self.count_running();
-    }
-
-    fn count_running(&self) {
-        let count = u32::try_from(self.running().len()).unwrap_or(u32::MAX);
-        metrics::gauge!("operations_running").set(count);
-    }
-
-    /// Stores the end of an operation and counts it.
-    async fn end(&self, operation: &Operation, ending: &Ending) -> Result<(), StoreError> {
-        self.store.end_operation(operation.id, ending).await?;
-        let labels = [("action", operation.action.as_str()), ("state", ending.state.as_str())];
-        metrics::counter!("operations_total", &labels).increment(1);
-        let duration = Timestamp::now().duration_since(operation.created_at).as_secs_f64();
-        metrics::histogram!("operation_duration_seconds", &labels).record(duration);
-        Ok(())
-    }
-
-    /// Publishes an event; when that fails the store is lost, and nothing more is done.
-    async fn publish(&self, id: OperationId, kind: EventKind) {
-        self.hold_on_when_lost().await;
-        if let Err(error) = self.store.publish(id, kind).await {
-            self.lose_store(&error).await;
-        }
-    }
-
-    /// Ends an operation that cannot be understood as `stuck`: a person has to look, and its deployment is free again.
-    async fn give_up(&self, id: OperationId, what: String) -> Result<(), EngineError> {
-        tracing::error!(op.id = %id, what, "the operation cannot be read and is given up");
-        let Some(operation) = self.store.operation(id).await? else { return Ok(()) };
-        let Some(deployment) = self.store.deployment(operation.deployment).await? else { return Ok(()) };
-        let failure = Failure {
-            code: "operation_unreadable".into(),
-            message: format!("the server cannot read what it stored of this operation: {what}"),
-            next_step:
-                "Was the server updated in between? Resume the operation with the version that began it, or send \
-                        the request again"
-                    .into(),
-            output: Vec::new(),
-        };
-        let ending = Ending {
-            state: OperationState::Stuck,
-            failure: Some(failure),
-            receipt: Vec::new(),
-            warnings: Vec::new(),
-            deployment: Deployment { state: DeploymentState::Failed, ..deployment },
-            version: None,
-            target_gone: false,
-        };
-        self.hold_on_when_lost().await;
-        Ok(self.end(&operation, &ending).await?)
-    }
-
-    /// Another server may own the store by now: nothing of ours may be written to it any more.
-    async fn hold_on_when_lost(&self) {
-        if self.store.lost().is_cancelled() {
-            std::future::pending::<()>().await;
-        }
-    }
-
-    /// Marks the store as lost and holds on: whoever called this never goes on.
-    async fn lose_store(&self, error: &StoreError) {
-        // A server that stops closes its store itself: what was not recorded is looked at again at the next start.
-        if !self.stopping.is_cancelled() {
-            tracing::error!(error = error as &dyn std::error::Error, "the store is lost: nothing more is done");
-            self.store.lost().cancel();
-        }
-        std::future::pending::<()>().await;
     }
 }

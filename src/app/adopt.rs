@@ -14,7 +14,7 @@ use crate::id::{
     RepositoryUrl, TargetId, cluster_on_instance,
 };
 use crate::intent::{AwsCredentials, Selector};
-use crate::step::ssh_address;
+use crate::step::context::ssh_address;
 use crate::store::record::{Deployment, DeploymentState, Facts, Instance, Target, Version};
 
 impl App {

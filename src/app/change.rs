@@ -7,7 +7,7 @@ use super::target::same_key_pair;
 use super::{Accepted, App, AppError};
 use crate::cloud::aws::Keys;
 use crate::event::OperationState;
-use crate::executor::{self, Situation};
+use crate::executor::{self, input::PlanInput};
 use crate::id::{DeploymentId, Mode, OperationId, derived_deployment_name};
 use crate::intent::{AwsCredentials, Confirmation, Deploy, Intent, Request, Secrets, Source, wants_confirmation};
 use crate::plan::Plan;
@@ -15,7 +15,7 @@ use crate::reply::view::PlanView;
 use crate::step::account::AWS_KEYS;
 use crate::step::apply_application::ENVIRONMENT;
 use crate::step::clone_repository::TOKEN;
-use crate::step::secret_context;
+use crate::step::context::secret_context;
 use crate::store::operations::{Acceptance, KeyReused, NewOperation, RequestKey};
 use crate::store::record::{Deployment, DeploymentState, Facts, Operation, Target};
 
@@ -59,12 +59,12 @@ impl App {
         let versions = store.versions(deployment.id).await?;
         let plan = executor::plan(
             &request.intent,
-            &Situation {
+            &PlanInput {
                 deployment: &deployment,
                 versions: &versions,
                 target: &target,
                 shares_target: store.is_target_used_by_others(target.id, deployment.id).await?,
-                neighbours: &self.neighbours(&deployment, &target).await?,
+                other_deployments: &self.other_deployments(&deployment, &target).await?,
                 replaces_environment: request.secrets.environment.is_some(),
                 settings: &self.0.settings,
             },
@@ -222,7 +222,7 @@ impl App {
     }
 
     /// The other deployments on the target.
-    async fn neighbours(&self, deployment: &Deployment, target: &Target) -> Result<Vec<Deployment>, AppError> {
+    async fn other_deployments(&self, deployment: &Deployment, target: &Target) -> Result<Vec<Deployment>, AppError> {
         let mut present = self.0.store.present_deployments().await?;
         present.retain(|it| it.target == target.id && it.id != deployment.id);
         Ok(present)

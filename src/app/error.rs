@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use crate::cloud::docker::DockerError;
-use crate::engine::EngineError;
-use crate::executor::PlanError;
+use crate::engine::finished::EngineError;
+use crate::executor::input::PlanError;
 use crate::host::ClusterError;
 use crate::id::OperationId;
 use crate::intent::selection::SelectionError;
@@ -131,7 +131,7 @@ impl From<SelectionError> for AppError {
 impl From<PlanError> for AppError {
     fn from(error: PlanError) -> Self {
         match error {
-            PlanError::NothingToDo { message, param } => Self::Conflict { message, param },
+            PlanError::NotPossible { message, param } => Self::Conflict { message, param },
         }
     }
 }

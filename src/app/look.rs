@@ -5,8 +5,8 @@ use crate::cloud::aws::{Aws, Keys};
 use crate::cloud::kube::Kube;
 use crate::id::{ClusterName, Mode, cluster_on_instance};
 use crate::intent::AwsCredentials;
-use crate::step::account::kube_of;
-use crate::step::ssh_address;
+use crate::step::cluster::kube_of;
+use crate::step::context::ssh_address;
 use crate::store::record::{Deployment, Instance};
 
 impl App {

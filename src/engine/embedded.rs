@@ -19,8 +19,8 @@ use steno::{
 };
 use tracing::Instrument;
 
+use super::finished::{EngineError, Finished, Unwound};
 use super::run::{CANCELLED, Run};
-use super::{EngineError, Finished, Unwound};
 use crate::event::{EventKind, Failure, OperationState};
 use crate::id::OperationId;
 use crate::plan::Plan;
@@ -82,7 +82,7 @@ pub(super) async fn run(run: Run) -> Result<(), EngineError> {
         warnings,
     };
     let ending = (run.shared.conclude)(&finished);
-    run.shared.hold_on_when_lost().await;
+    run.shared.fenced().await;
     if ending.state != OperationState::Stuck {
         // Before the end is stored: afterwards nobody would come back for it.
         let folder = run.shared.settings.store.workspace.join("operations").join(id.to_string());
@@ -221,7 +221,7 @@ impl Action<Ours> for Guard {
             let (outputs, begun) = match (outputs(run).await, was_begun(run, &name).await) {
                 (Ok(outputs), Ok(begun)) => (outputs, begun),
                 (Err(error), _) | (_, Err(error)) => {
-                    run.shared.lose_store(&error).await;
+                    run.shared.fence(&error).await;
                     return Ok(());
                 }
             };
@@ -251,7 +251,7 @@ impl Action<Ours> for Forward {
             let outputs = match outputs(run).await {
                 Ok(outputs) => outputs,
                 Err(error) => {
-                    run.shared.lose_store(&error).await;
+                    run.shared.fence(&error).await;
                     return Ok(Arc::new(Value::Null));
                 }
             };
@@ -333,9 +333,9 @@ impl SecStore for Log {
     async fn record_event(&self, event: SagaNodeEvent) {
         let node = event.node_id.to_string().parse().expect("a node id prints as its number");
         let store = &self.0.shared.store;
-        self.0.shared.hold_on_when_lost().await;
+        self.0.shared.fenced().await;
         if let Err(error) = store.append_saga_event(self.0.operation.id, node, &event.event_type).await {
-            self.0.shared.lose_store(&error).await;
+            self.0.shared.fence(&error).await;
         }
     }
 

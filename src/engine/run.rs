@@ -10,11 +10,13 @@ use serde_json::Value;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{Reach, Shared};
+use super::shared::{RunHandle, Shared};
 use crate::event::{EventKind, Failure, Line, Lines};
 use crate::plan::Plan;
 use crate::secret::Redactor;
-use crate::step::{Step, StepContext, StepError, secret_context};
+use crate::step::Step;
+use crate::step::context::{StepContext, secret_context};
+use crate::step::error::StepError;
 use crate::store::record::{Deployment, Operation, Target};
 
 /// Progress of one step is published at most this often.
@@ -55,7 +57,7 @@ impl Run {
         deployment: Deployment,
         target: Target,
         plan: Plan,
-        reach: Reach,
+        reach: RunHandle,
     ) -> Self {
         Self {
             shared,
@@ -84,7 +86,7 @@ impl Run {
 
     /// Does one step, from its first look to its last retry.
     pub(super) async fn forward(&self, name: &str, outputs: BTreeMap<String, Value>) -> Result<Value, Failure> {
-        self.hold_on_when_stopping().await;
+        self.block_when_stopping().await;
         if self.cancel.is_cancelled() {
             return Err(self.fail(cancelled()));
         }
@@ -141,7 +143,7 @@ impl Run {
 
     /// Takes one step back.
     pub(super) async fn backward(&self, name: &str, outputs: BTreeMap<String, Value>) -> Result<(), Failure> {
-        self.hold_on_when_stopping().await;
+        self.block_when_stopping().await;
         let Some(step) = self.plan.find(name) else { return Err(unknown_step(name)) };
         let _working = Working::new(&self.shared.working);
         self.publish(EventKind::StepUndoing { step: name.to_owned() }).await;
@@ -317,7 +319,7 @@ impl Run {
         let names = match store.secret_names(self.operation.id).await {
             Ok(names) => names,
             Err(error) => {
-                self.shared.lose_store(&error).await;
+                self.shared.fence(&error).await;
                 Vec::new()
             }
         };
@@ -366,7 +368,7 @@ impl Run {
             u8::try_from(u64::from(*done) * 100 / u64::from(self.plan.weight().max(1))).unwrap_or(100).min(99)
         };
         if let Err(error) = self.shared.store.set_progress(self.operation.id, percent).await {
-            self.shared.lose_store(&error).await;
+            self.shared.fence(&error).await;
         }
     }
 
@@ -377,7 +379,7 @@ impl Run {
     }
 
     /// No step begins any more once the server stops: the next start carries on.
-    async fn hold_on_when_stopping(&self) {
+    async fn block_when_stopping(&self) {
         if self.shared.stopping.is_cancelled() || self.shared.store.lost().is_cancelled() {
             std::future::pending::<()>().await;
         }

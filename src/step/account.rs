@@ -4,16 +4,12 @@ use std::path::PathBuf;
 
 use secrecy::SecretString;
 
-use super::find_cluster::FindCluster;
-use super::provision_cluster::ProvisionCluster;
-use super::{StepContext, StepError};
+use super::cloud_target::CloudTarget;
+use super::context::StepContext;
+use super::error::StepError;
 use crate::cloud::aws::{Aws, Keys};
-use crate::cloud::kube::Kube;
-use crate::cloud::kube::error::KubeError;
 use crate::config::value::Database;
-use crate::event::Failure;
-use crate::id::{ClusterName, Mode, Region};
-use crate::store::record::{EksCluster, Instance};
+use crate::id::{Region, short_hash};
 use crate::tool::terraform::{Backend, Terraform, TerraformError, Workspace, module};
 
 /// Name of the sealed AWS credentials (a JSON object).
@@ -31,12 +27,11 @@ impl StepContext {
             (None, Some(it)) => Some(Keys::from(it)),
             (None, None) if self.settings.aws.default_credentials => None,
             (None, None) => {
-                return Err(StepError::Permanent(Failure {
-                    code: "aws_credentials_missing".into(),
-                    message: "there are no AWS credentials for this operation".into(),
-                    next_step: "Send the request again with `aws_credentials`, or set `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`".into(),
-                    output: Vec::new(),
-                }));
+                return Err(StepError::permanent(
+                    "aws_credentials_missing",
+                    "there are no AWS credentials for this operation",
+                    "Send the request again with `aws_credentials`, or set `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`",
+                ));
             }
         };
         Ok(Aws::connect(region, keys).await?)
@@ -124,109 +119,45 @@ impl StepContext {
         Ok(())
     }
 
-    /// The EKS cluster that the application runs on: as an earlier step of this plan made or found it, else as the record
-    /// of the target has it.
+    /// Clients of AWS for the region of an instance or a cluster on record, with credentials of its account.
     ///
     /// # Errors
-    /// A permanent failure when there is none, or what is stored cannot be read.
-    pub fn cluster(&self) -> Result<EksCluster, StepError> {
-        if let Some(provisioned) = self.try_output::<ProvisionCluster>()? {
-            return Ok(provisioned.cluster);
-        }
-        if let Some(found) = self.try_output::<FindCluster>()? {
-            return Ok(found.cluster);
-        }
-        self.target.cluster.clone().ok_or_else(|| cluster_gone(&self.target.name))
+    /// When the credentials are those of another account, or AWS does not answer.
+    pub(super) async fn aws_of<T: CloudTarget>(&self, known: &T) -> Result<Aws, StepError> {
+        let aws = self.aws(known.region()).await?;
+        expect_owner(&aws, known).await?;
+        Ok(aws)
     }
 
-    /// Whether the cluster of the application is gone: then there is nothing on it to look at or to take back.
-    ///
-    /// # Errors
-    /// When it is not known.
-    pub(super) async fn is_cluster_gone(&self, cluster: &ClusterName) -> Result<bool, StepError> {
-        match self.target.mode {
-            Mode::Local | Mode::CloudLocal => {
-                Ok(self.host().await?.docker.nodes_of_cluster(cluster.as_str()).await?.is_empty())
-            }
-            Mode::CloudHosted => {
-                let Ok(known) = self.cluster() else { return Ok(true) };
-                Ok(self.aws(&known.region).await?.cluster(&known.name).await?.is_none())
-            }
-        }
-    }
-
-    /// Whether the target is gone, or goes when the operation that made it is taken back: what is on it goes with it.
-    pub(super) async fn target_goes(&self) -> Result<bool, StepError> {
-        if self.try_output::<super::DestroyInstance>()?.is_some() {
-            return Ok(true);
-        }
-        let provisioned = self.try_output::<super::ProvisionInstance>()?;
-        Ok(provisioned.is_some_and(|it| it.made && !it.kept) && !self.is_target_shared().await?)
-    }
-
-    /// Whether the EKS cluster goes when the operation that made it is taken back. What was built for it is here.
-    pub(super) async fn cluster_goes(&self) -> Result<bool, StepError> {
-        let provisioned = self.try_output::<ProvisionCluster>()?;
-        Ok(provisioned.is_some_and(|it| it.made && !it.kept) && !self.is_target_shared().await?)
-    }
-
-    /// Whether other deployments are on the target, or about to be.
-    pub(super) async fn is_target_shared(&self) -> Result<bool, StepError> {
-        Ok(self.store.is_target_used_by_others(self.target.id, self.deployment.id).await?)
+    /// Name of the application's ECR repository: where the application runs. What ECR would not take of a cluster's name
+    /// is hashed.
+    pub(super) fn repository_name(&self) -> String {
+        let cluster = &self.target.name;
+        // "repositoryName" of CreateRepository in the API reference.
+        let fits = cluster
+            .split(['-', '_'])
+            .all(|word| !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()));
+        let cluster = if fits { cluster.clone() } else { format!("cluster-{}", short_hash(&[cluster], 12)) };
+        format!("{cluster}/{}/{}", self.deployment.namespace, self.deployment.name)
     }
 }
 
-/// A client of an EKS cluster's API.
-///
-/// # Errors
-/// When what is on record of it cannot be used.
-pub async fn kube_of(aws: &Aws, cluster: &EksCluster) -> Result<Kube, KubeError> {
-    let tokens = aws.tokens(&cluster.name);
-    Kube::with_tokens(&cluster.endpoint, &cluster.authority, move || tokens.sign().ok()).await
-}
-
-/// Makes sure that the credentials are those of the account where the instance is.
-pub(super) async fn expect_owner(aws: &Aws, instance: &Instance) -> Result<(), StepError> {
+/// Makes sure that the credentials are those of the account where the instance or the cluster is.
+pub(super) async fn expect_owner<T: CloudTarget>(aws: &Aws, known: &T) -> Result<(), StepError> {
     let identity = aws.who_am_i().await?;
-    if identity.account == instance.account {
+    if identity.account == known.account() {
         return Ok(());
     }
-    Err(StepError::Permanent(Failure {
-        code: "aws_other_account".into(),
-        message: format!(
-            "the instance `{}` belongs to the account {}, and the credentials to {}",
-            instance.name, instance.account, identity.account
+    Err(StepError::permanent(
+        "aws_other_account",
+        format!(
+            "the {} belongs to the account {}, and the credentials to {}",
+            known.described(),
+            known.account(),
+            identity.account
         ),
-        next_step: "Send the credentials of that account".into(),
-        output: Vec::new(),
-    }))
-}
-
-/// Makes sure that the credentials are those of the account where the cluster is.
-pub(super) async fn expect_owner_of_cluster(aws: &Aws, cluster: &EksCluster) -> Result<(), StepError> {
-    let identity = aws.who_am_i().await?;
-    if identity.account == cluster.account {
-        return Ok(());
-    }
-    Err(StepError::Permanent(Failure {
-        code: "aws_other_account".into(),
-        message: format!(
-            "the EKS cluster `{}` belongs to the account {}, and the credentials to {}",
-            cluster.name, cluster.account, identity.account
-        ),
-        next_step: "Send the credentials of that account".into(),
-        output: Vec::new(),
-    }))
-}
-
-/// The target has no EKS cluster, or has none any more.
-pub(super) fn cluster_gone(name: &str) -> StepError {
-    StepError::Permanent(Failure {
-        code: "cluster_gone".into(),
-        message: format!("the EKS cluster `{name}` is gone"),
-        next_step: "Send `deploy` to have it on a new one, or `decommission` to remove what is left of it".into(),
-        output: Vec::new(),
-    })
+        "Send the credentials of that account",
+    ))
 }
 
 /// Terraform's client insists on encryption unless it is told; ours takes what there is.

@@ -6,21 +6,21 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
+use super::action::{StepAction, StepUndo};
 use super::build_image::{BuildImage, Built};
 use super::check_hosted_account::CheckHostedAccount;
+use super::context::StepContext;
 use super::create_cluster::CreateCluster;
+use super::error::StepError;
 use super::install_ingress::InstallIngress;
 use super::load_image::load_on_nodes;
-use super::provision_repository::repository_name;
 use super::push_image::PushImage;
-use super::{StepAction, StepContext, StepError};
 use crate::cloud::kube::Kube;
 use crate::cloud::kube::application::{Application, EnvironmentSecret, Expose, Resources};
 use crate::cloud::kube::delete::NamespaceFate;
 use crate::cloud::kube::node_port::NodePortRange;
-use crate::event::Failure;
 use crate::id::{ClusterName, CommitId, EnvironmentName, ExposedPort, ImageRef, Mode, OperationId, Port};
-use crate::store::record::Version;
+use crate::store::record::{Deployment, Version};
 
 /// Name of the sealed environment variables (a JSON object).
 pub const ENVIRONMENT: &str = "environment";
@@ -111,6 +111,12 @@ impl StepAction for ApplyApplication {
         }
     }
 
+    fn record(&self, output: &Applied, deployment: &mut Deployment) {
+        deployment.facts.replicas = Some(self.replicas);
+        deployment.facts.node_port = output.node_port;
+        deployment.facts.owns_namespace |= output.created_namespace;
+    }
+
     async fn check(&self, cx: &StepContext) -> Result<Option<Applied>, StepError> {
         let Some(applied) = self.wanted(cx).await? else { return Ok(None) };
         let kube = cx.kube(&self.cluster).await?;
@@ -123,12 +129,11 @@ impl StepAction for ApplyApplication {
 
     async fn run(&self, cx: &StepContext) -> Result<Applied, StepError> {
         let applied = self.wanted(cx).await?.ok_or_else(|| {
-            StepError::Permanent(Failure {
-                code: "internal_error".into(),
-                message: "there is neither a built image nor an earlier version to apply".into(),
-                next_step: "Report this with the operation's id".into(),
-                output: Vec::new(),
-            })
+            StepError::permanent(
+                "internal_error",
+                "there is neither a built image nor an earlier version to apply",
+                "Report this with the operation's id",
+            )
         })?;
         let environment = self.environment(cx).await?;
         let kube = cx.kube(&self.cluster).await?;
@@ -142,7 +147,9 @@ impl StepAction for ApplyApplication {
         let done = kube.apply(&application, environment.as_ref(), node_ports(cx)).await?;
         Ok(Applied { node_port: done.node_port, created_namespace: done.created_namespace, changed: true, ..applied })
     }
+}
 
+impl StepUndo for ApplyApplication {
     async fn undo(&self, cx: &StepContext, _: Option<Applied>) -> Result<Vec<String>, StepError> {
         let name = &cx.deployment.name;
         let kube = match cx.kube(&self.cluster).await {
@@ -210,12 +217,11 @@ impl ApplyApplication {
     async fn environment_values(&self, cx: &StepContext) -> Result<BTreeMap<EnvironmentName, SecretString>, StepError> {
         let Some(sealed) = cx.secret(ENVIRONMENT).await? else { return Ok(BTreeMap::new()) };
         let values: BTreeMap<EnvironmentName, String> = serde_json::from_str(sealed.expose_secret()).map_err(|_| {
-            StepError::Permanent(Failure {
-                code: "secret_unreadable".into(),
-                message: "the environment variables of this operation cannot be read".into(),
-                next_step: "Send the request again".into(),
-                output: Vec::new(),
-            })
+            StepError::permanent(
+                "secret_unreadable",
+                "the environment variables of this operation cannot be read",
+                "Send the request again",
+            )
         })?;
         Ok(values.into_iter().map(|(name, value)| (name, SecretString::from(value))).collect())
     }
@@ -338,19 +344,18 @@ fn expose(cx: &StepContext) -> Expose {
 /// Why an image in ECR cannot run again; `None` when it can.
 async fn why_not_in_ecr(cx: &StepContext, image: &ImageRef) -> Result<Option<&'static str>, StepError> {
     let (Some((_, digest)), known) = (image.as_str().split_once('@'), cx.cluster()?) else { return Ok(None) };
-    let found = cx.aws(&known.region).await?.image_with_digest(&repository_name(cx), digest).await?;
+    let found = cx.aws(&known.region).await?.image_with_digest(&cx.repository_name(), digest).await?;
     Ok(if found.is_some() { None } else { Some("its image is no longer in ECR") })
 }
 
 fn environment_missing(names: &[EnvironmentName]) -> StepError {
     let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
     let names = names.join(", ");
-    StepError::Permanent(Failure {
-        code: "environment_missing".into(),
-        message: format!("the environment variables of this version ({names}) are no longer on the cluster"),
-        next_step: format!("Send the request again with `environment`, which has to name all of {names}"),
-        output: Vec::new(),
-    })
+    StepError::permanent(
+        "environment_missing",
+        format!("the environment variables of this version ({names}) are no longer on the cluster"),
+        format!("Send the request again with `environment`, which has to name all of {names}"),
+    )
 }
 
 fn applied_of(version: &Version) -> Applied {

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{StepAction, StepContext, StepError};
+use super::action::StepAction;
+use super::context::StepContext;
+use super::error::StepError;
 use crate::event::{Failure, Line, Lines};
 use crate::tool::ToolError;
 
@@ -18,7 +20,8 @@ const REASON: &str = "error: ";
 /// How long it may take.
 const LIMIT: Duration = Duration::from_mins(15);
 
-/// Makes the instance ready for applications: Docker, kind, kubectl and git.
+/// Makes the instance ready for applications: Docker, kind, kubectl and git. Asking for everything that it takes is what
+/// the program does first. What was installed goes with the instance, or serves the next deployment.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct BootstrapHost {}
 
@@ -43,11 +46,6 @@ impl StepAction for BootstrapHost {
 
     fn summary(&self, output: &Bootstrapped) -> String {
         if output.done.is_empty() { "everything is there".to_owned() } else { output.done.join(", ") }
-    }
-
-    async fn check(&self, _: &StepContext) -> Result<Option<Bootstrapped>, StepError> {
-        // Asking for everything that it takes is what the program does first.
-        Ok(None)
     }
 
     async fn run(&self, cx: &StepContext) -> Result<Bootstrapped, StepError> {
@@ -85,11 +83,6 @@ impl StepAction for BootstrapHost {
             Err(ToolError::Failed { lines, .. }) => Err(failed(lines)),
             Err(error) => Err(error.into()),
         }
-    }
-
-    async fn undo(&self, _: &StepContext, _: Option<Bootstrapped>) -> Result<Vec<String>, StepError> {
-        // What was installed goes with the instance, or serves the next deployment.
-        Ok(Vec::new())
     }
 }
 

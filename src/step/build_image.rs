@@ -9,12 +9,13 @@ use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 use tokio_util::io::{ReaderStream, SyncIoBridge};
 
+use super::action::{StepAction, StepUndo};
 use super::analyse_repository::AnalyseRepository;
 use super::clone_repository::{CloneRepository, Cloned, FOLDER, clone_here};
-use super::{StepAction, StepContext, StepError};
+use super::context::StepContext;
+use super::error::StepError;
 use crate::cloud::docker::build::BuildRequest;
 use crate::cloud::docker::image::ImageInfo;
-use crate::event::Failure;
 use crate::host::Host;
 use crate::host::work::{ListedContext, context_folder};
 use crate::id::{CommitId, ExposedPort, ImageRef, Port, Protocol, RepositoryUrl};
@@ -158,16 +159,17 @@ impl StepAction for BuildImage {
             build_there(cx, &host, &request, root, &analysis).await?;
         }
         let info = host.docker.image(&image).await?.ok_or_else(|| {
-            StepError::Transient(Failure {
-                code: "image_vanished".into(),
-                message: format!("Docker built `{image}` but does not have it"),
-                next_step: "Is a clean-up of images running at the same time? Try again".into(),
-                output: Vec::new(),
-            })
+            StepError::transient(
+                "image_vanished",
+                format!("Docker built `{image}` but does not have it"),
+                "Is a clean-up of images running at the same time? Try again",
+            )
         })?;
         Ok(self.built(cx, commit, &analysis, image, &info))
     }
+}
 
+impl StepUndo for BuildImage {
     async fn undo(&self, cx: &StepContext, left: Option<Built>) -> Result<Vec<String>, StepError> {
         let image = match left {
             Some(built) => built.image,
@@ -229,12 +231,11 @@ async fn build_there(
     let (limit, for_context) = (cx.settings.docker.build_context_max_bytes, analysis.clone());
     let work = move || repository::context_paths(&root, &for_context, limit);
     let listed = tokio::task::spawn_blocking(work).await.map_err(|error| {
-        StepError::Permanent(Failure {
-            code: "internal_error".into(),
-            message: format!("the build context could not be listed: {error}"),
-            next_step: "Report this with the address of the repository".into(),
-            output: Vec::new(),
-        })
+        StepError::permanent(
+            "internal_error",
+            format!("the build context could not be listed: {error}"),
+            "Report this with the address of the repository",
+        )
     })??;
     let clone = host.deployment_folder(cx.deployment.id).join(FOLDER);
     let folder = context_folder(&clone, &analysis.context);

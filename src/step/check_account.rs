@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::action::StepAction;
+use super::context::StepContext;
+use super::error::StepError;
 use super::problems::Problems;
-use super::{StepAction, StepContext, StepError};
 use crate::cloud::aws::offer::{self, Image};
 use crate::cloud::aws::permission::Wanted;
 use crate::cloud::aws::quota::STANDARD_VCPUS;
@@ -15,7 +17,7 @@ use crate::cloud::price::{self, Cost};
 use crate::config::section::Cidr;
 use crate::id::{KeyPairName, Region};
 use crate::secret::private_key::private_key;
-use crate::store::record::Instance;
+use crate::store::record::{Deployment, Instance};
 
 /// How long the service that tells our address may take.
 const ADDRESS_LIMIT: Duration = Duration::from_secs(10);
@@ -63,8 +65,8 @@ impl StepAction for CheckAccount {
         format!("account {} as {}{cost}", output.account, output.identity)
     }
 
-    async fn check(&self, _: &StepContext) -> Result<Option<Checked>, StepError> {
-        Ok(None)
+    fn record(&self, output: &Checked, deployment: &mut Deployment) {
+        deployment.facts.cost = output.cost.as_ref().map(ToString::to_string);
     }
 
     async fn run(&self, cx: &StepContext) -> Result<Checked, StepError> {
@@ -107,10 +109,6 @@ impl StepAction for CheckAccount {
         }
         checked.cost = price::instance(&self.region, &cx.settings.ec2.instance_type, cx.settings.ec2.volume_gib);
         problems.into_result().map(|()| checked)
-    }
-
-    async fn undo(&self, _: &StepContext, _: Option<Checked>) -> Result<Vec<String>, StepError> {
-        Ok(Vec::new())
     }
 }
 

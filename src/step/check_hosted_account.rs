@@ -2,12 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::action::StepAction;
+use super::context::StepContext;
+use super::error::StepError;
 use super::problems::Problems;
-use super::{StepAction, StepContext, StepError};
 use crate::cloud::aws::{Aws, Fault};
 use crate::cloud::price::{self, Cost};
 use crate::id::{Domain, Region};
-use crate::store::record::Host;
+use crate::store::record::{Deployment, Host};
 
 /// Looks before anything is made whether all that an application on EKS takes is there. All problems come in one answer.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -46,8 +48,8 @@ impl StepAction for CheckHostedAccount {
         format!("account {} as {}{cost}", output.account, output.identity)
     }
 
-    async fn check(&self, _: &StepContext) -> Result<Option<HostedChecked>, StepError> {
-        Ok(None)
+    fn record(&self, output: &HostedChecked, deployment: &mut Deployment) {
+        deployment.facts.cost = output.cost.as_ref().map(ToString::to_string);
     }
 
     async fn run(&self, cx: &StepContext) -> Result<HostedChecked, StepError> {
@@ -90,10 +92,6 @@ impl StepAction for CheckHostedAccount {
             }
         }
         problems.into_result().map(|()| checked)
-    }
-
-    async fn undo(&self, _: &StepContext, _: Option<HostedChecked>) -> Result<Vec<String>, StepError> {
-        Ok(Vec::new())
     }
 }
 

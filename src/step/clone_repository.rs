@@ -4,15 +4,19 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{StepAction, StepContext, StepError};
+use super::action::{StepAction, StepUndo};
+use super::context::StepContext;
+use super::error::StepError;
 use crate::host::outline;
 use crate::id::{CommitId, DockerfilePath, GitRef, RepositoryUrl};
+use crate::store::record::Deployment;
 use crate::tool::git::Source;
 
 /// Name of the sealed token for a private repository.
 pub const TOKEN: &str = "git_token";
 
-/// Brings the wanted commit of the repository into the workspace.
+/// Brings the wanted commit of the repository into the workspace. Which one is the newest is asked every time; only what is
+/// not there is fetched.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct CloneRepository {
     /// The repository.
@@ -43,9 +47,8 @@ impl StepAction for CloneRepository {
         format!("commit {}", output.commit.short())
     }
 
-    async fn check(&self, _: &StepContext) -> Result<Option<Cloned>, StepError> {
-        // Which commit is the newest is asked every time; `run` fetches only what is not there.
-        Ok(None)
+    fn record(&self, _: &Cloned, deployment: &mut Deployment) {
+        deployment.git_ref.clone_from(&self.git_ref);
     }
 
     async fn run(&self, cx: &StepContext) -> Result<Cloned, StepError> {
@@ -59,7 +62,9 @@ impl StepAction for CloneRepository {
         let checkout = git.clone(&source, &resolved, &folder, &cx.calls_on(&host), &cx.lines, &cx.cancel).await?;
         Ok(Cloned { commit: checkout.commit })
     }
+}
 
+impl StepUndo for CloneRepository {
     async fn undo(&self, cx: &StepContext, _: Option<Cloned>) -> Result<Vec<String>, StepError> {
         // One that has run keeps its clone: the next build fetches only what is new.
         if cx.deployment.facts.version.is_some() {

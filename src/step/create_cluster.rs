@@ -2,9 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{StepAction, StepContext, StepError};
+use super::action::{StepAction, StepUndo};
+use super::context::StepContext;
+use super::error::StepError;
 use crate::event::Failure;
 use crate::id::ClusterName;
+use crate::store::record::Instance;
 use crate::tool::connection::Connection;
 
 /// File in the target's folder with the container ids of the nodes that this server made.
@@ -57,15 +60,11 @@ impl StepAction for CreateCluster {
     }
 
     async fn run(&self, cx: &StepContext) -> Result<Ready, StepError> {
-        cx.lock_target().await?;
-        let was_begun = self.is_ours(cx).await?;
-        let result = self.create(cx, was_begun).await;
-        if result.is_ok() {
-            cx.store.unlock_target(cx.target.id, cx.operation).await?;
-        }
-        result
+        cx.with_target_locked(async { self.create(cx, self.is_ours(cx).await?).await }).await
     }
+}
 
+impl StepUndo for CreateCluster {
     async fn undo(&self, cx: &StepContext, left: Option<Ready>) -> Result<Vec<String>, StepError> {
         // What this operation did not begin to make is not touched, however broken it looks.
         let is_half_made = left.is_none() && self.is_ours(cx).await?;
@@ -79,7 +78,7 @@ impl StepAction for CreateCluster {
             forget(cx).await?;
             removed.push(format!("half-made cluster `{}`", self.cluster));
         }
-        cx.store.unlock_target(cx.target.id, cx.operation).await?;
+        cx.unlock_target().await?;
         Ok(removed)
     }
 }
@@ -143,24 +142,22 @@ impl CreateCluster {
         let nodes = cx.host().await?.docker.nodes_of_cluster(self.cluster.as_str()).await?;
         if nodes.is_empty() {
             // Its API is not asked: whoever listens where it was is somebody else.
-            return Err(StepError::Transient(Failure {
-                code: "cluster_broken".into(),
-                message: format!("the cluster `{}` is not there", self.cluster),
-                next_step: "Was it deleted just now? Try again".into(),
-                output: Vec::new(),
-            }));
+            return Err(StepError::transient(
+                "cluster_broken",
+                format!("the cluster `{}` is not there", self.cluster),
+                "Was it deleted just now? Try again",
+            ));
         }
         if let Some(node) = nodes.iter().find(|node| !node.is_running) {
             let (is, start) = if node.is_paused { ("paused", "unpause") } else { ("stopped", "start") };
-            return Err(StepError::Permanent(Failure {
-                code: "cluster_broken".into(),
-                message: format!("the cluster `{}` is there, but its node `{}` is {is}", self.cluster, node.container),
-                next_step: format!(
+            return Err(StepError::permanent(
+                "cluster_broken",
+                format!("the cluster `{}` is there, but its node `{}` is {is}", self.cluster, node.container),
+                format!(
                     "Start it with `docker {start} {}`, or delete the cluster with `kind delete cluster --name {}`, and try again",
                     node.container, self.cluster
                 ),
-                output: Vec::new(),
-            }));
+            ));
         }
         let kube = cx.kube(&self.cluster).await.map_err(|error| self.broken(error))?;
         kube.ready().await.map(drop).map_err(|error| self.broken(error.into()))
@@ -185,7 +182,7 @@ impl CreateCluster {
 
 /// The record forgets a cluster that is the target itself; on an instance it is only a part of it.
 async fn forget(cx: &StepContext) -> Result<(), StepError> {
-    if cx.target.instance.is_none() && cx.instance()?.is_none() {
+    if cx.target.instance.is_none() && cx.cloud_target::<Instance>()?.is_none() {
         cx.store.set_target_made_here(cx.target.id, false).await?;
     }
     Ok(())

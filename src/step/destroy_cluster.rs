@@ -2,12 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::account::expect_owner_of_cluster;
-use super::remove_application::Removed;
+use super::account::expect_owner;
+use super::cloud_target::CloudTarget;
+use super::context::StepContext;
+use super::error::StepError;
+use super::provision::destroy_unshared;
+use super::removal::Removal;
 use super::uninstall_ingress::clear_balancers;
-use super::{StepAction, StepContext, StepError};
-use crate::event::Failure;
 use crate::id::Region;
+use crate::store::record::EksCluster;
 use crate::tool::terraform::{Terraform, module};
 
 /// Destroys the EKS cluster of a target, when this server made it and nothing else uses it.
@@ -17,9 +20,8 @@ pub struct DestroyCluster {
     pub region: Region,
 }
 
-impl StepAction for DestroyCluster {
-    const NAME: &'static str = "destroy_cluster";
-    type Output = Removed;
+impl Removal for DestroyCluster {
+    const NAME: &'static str = EksCluster::DESTROYED_BY;
 
     fn title(&self) -> String {
         "Destroy the EKS cluster and its network".to_owned()
@@ -29,33 +31,8 @@ impl StepAction for DestroyCluster {
         60
     }
 
-    fn summary(&self, output: &Removed) -> String {
-        output.summary()
-    }
-
-    async fn check(&self, _: &StepContext) -> Result<Option<Removed>, StepError> {
-        Ok(None)
-    }
-
-    async fn run(&self, cx: &StepContext) -> Result<Removed, StepError> {
-        cx.lock_target().await?;
-        if cx.is_target_shared().await? {
-            cx.store.unlock_target(cx.target.id, cx.operation).await?;
-            return Err(StepError::Permanent(Failure {
-                code: "target_in_use".into(),
-                message: format!("another deployment has come onto `{}` meanwhile", cx.target.name),
-                next_step: "Send `decommission` again: it then removes only this application".into(),
-                output: Vec::new(),
-            }));
-        }
-        let removed = Box::pin(destroy(cx, &self.region)).await?;
-        cx.store.unlock_target(cx.target.id, cx.operation).await?;
-        Ok(Removed { removed })
-    }
-
-    async fn undo(&self, cx: &StepContext, _: Option<Removed>) -> Result<Vec<String>, StepError> {
-        cx.store.unlock_target(cx.target.id, cx.operation).await?;
-        Ok(Vec::new())
+    async fn remove(&self, cx: &StepContext) -> Result<Vec<String>, StepError> {
+        destroy_unshared(cx, destroy(cx, &self.region)).await
     }
 }
 
@@ -65,7 +42,7 @@ pub(super) async fn destroy(cx: &StepContext, region: &Region) -> Result<Vec<Str
     let name = &cx.target.name;
     let known = cx.store.target(cx.target.id).await?.and_then(|it| it.cluster);
     if let Some(known) = &known {
-        expect_owner_of_cluster(&aws, known).await?;
+        expect_owner(&aws, known).await?;
     }
     let there = Box::pin(aws.network_of(cx.target.id, name)).await?;
     // A load balancer that outlived its Service, or its cluster, would keep the network from going.

@@ -3,12 +3,15 @@
 use serde::{Deserialize, Serialize};
 
 use super::account::expect_owner;
-use super::remove_application::Removed;
-use super::{StepAction, StepContext, StepError};
+use super::cloud_target::CloudTarget;
+use super::context::StepContext;
+use super::error::StepError;
+use super::provision::destroy_unshared;
+use super::removal::Removal;
 use crate::cloud::aws::Aws;
 use crate::cloud::aws::leftover::{Kind, Resource};
-use crate::event::Failure;
 use crate::id::Region;
+use crate::store::record::Instance;
 use crate::tool::terraform::{Terraform, module};
 
 /// Destroys the EC2 instance of a target, when this server made it and nothing else uses it.
@@ -18,9 +21,8 @@ pub struct DestroyInstance {
     pub region: Region,
 }
 
-impl StepAction for DestroyInstance {
-    const NAME: &'static str = "destroy_instance";
-    type Output = Removed;
+impl Removal for DestroyInstance {
+    const NAME: &'static str = Instance::DESTROYED_BY;
 
     fn title(&self) -> String {
         "Destroy the EC2 instance".to_owned()
@@ -30,33 +32,8 @@ impl StepAction for DestroyInstance {
         30
     }
 
-    fn summary(&self, output: &Removed) -> String {
-        output.summary()
-    }
-
-    async fn check(&self, _: &StepContext) -> Result<Option<Removed>, StepError> {
-        Ok(None)
-    }
-
-    async fn run(&self, cx: &StepContext) -> Result<Removed, StepError> {
-        cx.lock_target().await?;
-        if cx.is_target_shared().await? {
-            cx.store.unlock_target(cx.target.id, cx.operation).await?;
-            return Err(StepError::Permanent(Failure {
-                code: "target_in_use".into(),
-                message: format!("another deployment has come onto `{}` meanwhile", cx.target.name),
-                next_step: "Send `decommission` again: it then removes only this application".into(),
-                output: Vec::new(),
-            }));
-        }
-        let removed = destroy(cx, &self.region).await?;
-        cx.store.unlock_target(cx.target.id, cx.operation).await?;
-        Ok(Removed { removed })
-    }
-
-    async fn undo(&self, cx: &StepContext, _: Option<Removed>) -> Result<Vec<String>, StepError> {
-        cx.store.unlock_target(cx.target.id, cx.operation).await?;
-        Ok(Vec::new())
+    async fn remove(&self, cx: &StepContext) -> Result<Vec<String>, StepError> {
+        destroy_unshared(cx, destroy(cx, &self.region)).await
     }
 }
 

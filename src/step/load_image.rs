@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::action::{StepAction, StepUndo};
 use super::build_image::BuildImage;
-use super::{StepAction, StepContext, StepError};
+use super::context::StepContext;
+use super::error::StepError;
 use crate::cloud::docker::{self, DockerError};
-use crate::event::Failure;
 use crate::host::Host;
 use crate::host::work::WorkError;
 use crate::id::{ClusterName, ImageRef};
@@ -88,7 +89,9 @@ impl StepAction for LoadImage {
         }
         load_on_nodes(cx, &self.cluster, &image).await
     }
+}
 
+impl StepUndo for LoadImage {
     async fn undo(&self, cx: &StepContext, _: Option<Loaded>) -> Result<Vec<String>, StepError> {
         let Some(image) = self.image(cx)? else { return Ok(Vec::new()) };
         if !cx.is_image_free(&image, None).await? {
@@ -161,10 +164,9 @@ async fn load_on_node(cx: &StepContext, host: &Host, image: &ImageRef, node: &st
 }
 
 fn missing(image: &dyn std::fmt::Display) -> StepError {
-    StepError::Permanent(Failure {
-        code: "image_missing".into(),
-        message: format!("the image {image} is no longer on this machine"),
-        next_step: "Send `redeploy` with that commit as `git_ref`, which builds it again".into(),
-        output: Vec::new(),
-    })
+    StepError::permanent(
+        "image_missing",
+        format!("the image {image} is no longer on this machine"),
+        "Send `redeploy` with that commit as `git_ref`, which builds it again",
+    )
 }

@@ -2,13 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::action::StepAction;
 use super::analyse_repository::AnalyseRepository;
 use super::build_image::BuildImage;
+use super::context::StepContext;
+use super::error::StepError;
 use super::load_image::{Loaded, load_on_nodes};
-use super::{StepAction, StepContext, StepError};
 use crate::id::{ClusterName, ImageRef};
 
 /// Brings the base image onto the cluster's nodes while the build still runs. Only a shortcut: it never fails a plan.
+/// A public image on the node is a cache, which the kubelet clears when space gets short.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PreloadBaseImage {
     /// The cluster.
@@ -55,11 +58,6 @@ impl StepAction for PreloadBaseImage {
                 Ok(Loaded::default())
             }
         }
-    }
-
-    async fn undo(&self, _: &StepContext, _: Option<Loaded>) -> Result<Vec<String>, StepError> {
-        // A public image on the node is a cache, which the kubelet clears when space gets short.
-        Ok(Vec::new())
     }
 }
 

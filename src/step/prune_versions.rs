@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::apply_application::{Applied, ApplyApplication};
-use super::remove_application::Removed;
+use super::context::StepContext;
+use super::error::StepError;
+use super::removal::{Removal, Removed};
 use super::remove_images::remove_image;
-use super::{StepAction, StepContext, StepError};
 use crate::id::{ClusterName, ImageRef, Mode};
 use crate::store::record::Version;
 
@@ -18,9 +19,8 @@ pub struct PruneVersions {
     pub cluster: ClusterName,
 }
 
-impl StepAction for PruneVersions {
+impl Removal for PruneVersions {
     const NAME: &'static str = "prune_versions";
-    type Output = Removed;
 
     fn title(&self) -> String {
         "Remove versions that are too old".to_owned()
@@ -34,20 +34,17 @@ impl StepAction for PruneVersions {
         if output.removed.is_empty() { "all are kept".to_owned() } else { output.summary() }
     }
 
-    async fn check(&self, _: &StepContext) -> Result<Option<Removed>, StepError> {
-        Ok(None)
+    /// What is too old is not what the person asked about.
+    fn receipt(&self, _: &Removed) -> Vec<String> {
+        Vec::new()
     }
 
-    async fn run(&self, cx: &StepContext) -> Result<Removed, StepError> {
+    async fn remove(&self, cx: &StepContext) -> Result<Vec<String>, StepError> {
         let mut removed = Vec::new();
         if let Err(error) = self.prune(cx, &mut removed).await {
             cx.lines.output(format!("old versions stay until the next roll-out: {error}"));
         }
-        Ok(Removed { removed })
-    }
-
-    async fn undo(&self, _: &StepContext, _: Option<Removed>) -> Result<Vec<String>, StepError> {
-        Ok(Vec::new())
+        Ok(removed)
     }
 }
 

@@ -2,13 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::action::StepAction;
 use super::build_image::BuildImage;
-use super::provision_repository::{ProvisionRepository, repository_name};
-use super::{StepAction, StepContext, StepError};
-use crate::event::Failure;
+use super::context::StepContext;
+use super::error::StepError;
+use super::provision_repository::ProvisionRepository;
 use crate::id::{ImageRef, Region};
 
-/// Sends the image to ECR: only the layers that it lacks.
+/// Sends the image to ECR: only the layers that it lacks. It goes with its repository, or when the repository has too many.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PushImage {
     /// Where.
@@ -48,7 +49,7 @@ impl StepAction for PushImage {
 
     async fn check(&self, cx: &StepContext) -> Result<Option<Pushed>, StepError> {
         let built = cx.output::<BuildImage>()?;
-        let stored = cx.aws(&self.region).await?.image_with_tag(&repository_name(cx), tag(&built.image)).await?;
+        let stored = cx.aws(&self.region).await?.image_with_tag(&cx.repository_name(), tag(&built.image)).await?;
         // A builder that keeps images as they are pushed calls an image by the digest of its manifest.
         let same = stored.filter(|it| it.config.as_ref() == Some(&built.image_id) || it.digest == built.image_id);
         let (Some(stored), url) = (same, url(cx)?) else { return Ok(None) };
@@ -58,19 +59,18 @@ impl StepAction for PushImage {
 
     async fn run(&self, cx: &StepContext) -> Result<Pushed, StepError> {
         let built = cx.output::<BuildImage>()?;
-        let (name, url, tag) = (repository_name(cx), url(cx)?, tag(&built.image));
+        let (name, url, tag) = (cx.repository_name(), url(cx)?, tag(&built.image));
         let aws = cx.aws(&self.region).await?;
         let login = aws.registry_login().await?;
         cx.lines.progress("sending the layers that ECR lacks");
         let docker = &cx.hosts.local().docker;
         let pushed = docker.push_to_registry(&built.image, &url, tag, &login, &cx.lines, &cx.cancel).await?;
         let stored = aws.image_with_tag(&name, tag).await?.ok_or_else(|| {
-            StepError::Transient(Failure {
-                code: "image_vanished".into(),
-                message: format!("the image `{url}:{tag}` was pushed, but ECR does not have it"),
-                next_step: "Is a clean-up of images running at the same time? Try again".into(),
-                output: Vec::new(),
-            })
+            StepError::transient(
+                "image_vanished",
+                format!("the image `{url}:{tag}` was pushed, but ECR does not have it"),
+                "Is a clean-up of images running at the same time? Try again",
+            )
         })?;
         Ok(Pushed {
             image: pinned(&url, &stored.digest)?,
@@ -78,23 +78,17 @@ impl StepAction for PushImage {
             layers_present: pushed.layers_present,
         })
     }
-
-    async fn undo(&self, _: &StepContext, _: Option<Pushed>) -> Result<Vec<String>, StepError> {
-        // It goes with its repository, or when the repository has too many.
-        Ok(Vec::new())
-    }
 }
 
 /// Address of the repository: of one that was just made, or on record.
 fn url(cx: &StepContext) -> Result<String, StepError> {
     let provisioned = cx.try_output::<ProvisionRepository>()?.map(|it| it.url);
     provisioned.or_else(|| cx.deployment.facts.ecr_repository_url.clone()).ok_or_else(|| {
-        StepError::Permanent(Failure {
-            code: "repository_gone".into(),
-            message: "the application has no ECR repository on record".into(),
-            next_step: "Send `deploy`, which makes one".into(),
-            output: Vec::new(),
-        })
+        StepError::permanent(
+            "repository_gone",
+            "the application has no ECR repository on record",
+            "Send `deploy`, which makes one",
+        )
     })
 }
 
@@ -106,11 +100,10 @@ fn tag(image: &ImageRef) -> &str {
 fn pinned(url: &str, digest: &str) -> Result<ImageRef, StepError> {
     let name = format!("{url}@{digest}");
     ImageRef::parse(&name).map_err(|error| {
-        StepError::Permanent(Failure {
-            code: "aws_refused".into(),
-            message: format!("ECR calls the image `{name}`: {error}"),
-            next_step: "Report this with the operation's id".into(),
-            output: Vec::new(),
-        })
+        StepError::permanent(
+            "aws_refused",
+            format!("ECR calls the image `{name}`: {error}"),
+            "Report this with the operation's id",
+        )
     })
 }

@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::install_ingress::{Front, install, own_certificate, service_of_ours, until_served};
-use super::remove_application::Removed;
-use super::{StepAction, StepContext, StepError};
+use super::context::StepContext;
+use super::error::StepError;
+use super::ingress::{Front, install, own_certificate, service_of_ours, until_served};
+use super::removal::Removal;
 use crate::id::{Region, cluster_on_instance};
 
 /// Takes the application's certificate off the load balancer that it shares with others.
@@ -14,9 +15,8 @@ pub struct ReleaseIngress {
     pub region: Region,
 }
 
-impl StepAction for ReleaseIngress {
+impl Removal for ReleaseIngress {
     const NAME: &'static str = "release_ingress";
-    type Output = Removed;
 
     fn title(&self) -> String {
         "Release its share of the load balancer".to_owned()
@@ -26,24 +26,11 @@ impl StepAction for ReleaseIngress {
         4
     }
 
-    fn summary(&self, output: &Removed) -> String {
-        output.summary()
-    }
-
-    async fn check(&self, _: &StepContext) -> Result<Option<Removed>, StepError> {
-        Ok(None)
-    }
-
-    async fn run(&self, cx: &StepContext) -> Result<Removed, StepError> {
+    async fn remove(&self, cx: &StepContext) -> Result<Vec<String>, StepError> {
         cx.lock_target().await?;
         let result = release(cx, &self.region).await;
-        cx.store.unlock_target(cx.target.id, cx.operation).await?;
-        Ok(Removed { removed: result? })
-    }
-
-    async fn undo(&self, cx: &StepContext, _: Option<Removed>) -> Result<Vec<String>, StepError> {
-        cx.store.unlock_target(cx.target.id, cx.operation).await?;
-        Ok(Vec::new())
+        cx.unlock_target().await?;
+        result
     }
 }
 

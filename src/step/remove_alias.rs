@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::remove_application::Removed;
-use super::{StepAction, StepContext, StepError};
+use super::context::StepContext;
+use super::error::StepError;
+use super::removal::Removal;
 use crate::id::Region;
 use crate::tool::terraform::{Terraform, module};
 
@@ -14,9 +15,8 @@ pub struct RemoveAlias {
     pub region: Region,
 }
 
-impl StepAction for RemoveAlias {
+impl Removal for RemoveAlias {
     const NAME: &'static str = "remove_alias";
-    type Output = Removed;
 
     fn title(&self) -> String {
         "Remove its host name".to_owned()
@@ -26,20 +26,8 @@ impl StepAction for RemoveAlias {
         8
     }
 
-    fn summary(&self, output: &Removed) -> String {
-        output.summary()
-    }
-
-    async fn check(&self, _: &StepContext) -> Result<Option<Removed>, StepError> {
-        Ok(None)
-    }
-
-    async fn run(&self, cx: &StepContext) -> Result<Removed, StepError> {
-        Ok(Removed { removed: remove(cx, &self.region).await? })
-    }
-
-    async fn undo(&self, _: &StepContext, _: Option<Removed>) -> Result<Vec<String>, StepError> {
-        Ok(Vec::new())
+    async fn remove(&self, cx: &StepContext) -> Result<Vec<String>, StepError> {
+        remove(cx, &self.region).await
     }
 }
 

@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::build_image::{PREFIX, REVISION, SOURCE};
 use super::clone_repository::FOLDER;
-use super::remove_application::Removed;
-use super::{StepAction, StepContext, StepError};
+use super::context::StepContext;
+use super::error::StepError;
+use super::removal::Removal;
 use crate::id::{ClusterName, CommitId, ImageRef, Mode};
 use crate::store::record::Version;
 
@@ -18,29 +19,15 @@ pub struct RemoveImages {
     pub cluster: ClusterName,
 }
 
-impl StepAction for RemoveImages {
+impl Removal for RemoveImages {
     const NAME: &'static str = "remove_images";
-    type Output = Removed;
 
     fn title(&self) -> String {
         "Remove its images".to_owned()
     }
 
-    fn summary(&self, output: &Removed) -> String {
-        output.summary()
-    }
-
-    async fn check(&self, _: &StepContext) -> Result<Option<Removed>, StepError> {
-        Ok(None)
-    }
-
-    async fn run(&self, cx: &StepContext) -> Result<Removed, StepError> {
-        let removed = remove_free(cx, &self.cluster).await?;
-        Ok(Removed { removed })
-    }
-
-    async fn undo(&self, _: &StepContext, _: Option<Removed>) -> Result<Vec<String>, StepError> {
-        Ok(Vec::new())
+    async fn remove(&self, cx: &StepContext) -> Result<Vec<String>, StepError> {
+        remove_free(cx, &self.cluster).await
     }
 }
 

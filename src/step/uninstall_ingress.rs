@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::install_ingress::{NAMESPACE, RELEASE, helm};
-use super::remove_application::Removed;
-use super::{StepAction, StepContext, StepError};
+use super::context::StepContext;
+use super::error::StepError;
+use super::ingress::{NAMESPACE, RELEASE, helm};
+use super::release_ingress::release;
+use super::removal::Removal;
 use crate::cloud::aws::{Aws, balancer::Balancer};
-use crate::event::Failure;
 use crate::id::{Region, cluster_on_instance};
 
 /// Pause between two looks.
@@ -25,9 +26,8 @@ pub struct UninstallIngress {
     pub whole_cluster: bool,
 }
 
-impl StepAction for UninstallIngress {
+impl Removal for UninstallIngress {
     const NAME: &'static str = "uninstall_ingress";
-    type Output = Removed;
 
     fn title(&self) -> String {
         "Release the load balancer".to_owned()
@@ -37,28 +37,15 @@ impl StepAction for UninstallIngress {
         20
     }
 
-    fn summary(&self, output: &Removed) -> String {
-        output.summary()
-    }
-
-    async fn check(&self, _: &StepContext) -> Result<Option<Removed>, StepError> {
-        Ok(None)
-    }
-
-    async fn run(&self, cx: &StepContext) -> Result<Removed, StepError> {
+    async fn remove(&self, cx: &StepContext) -> Result<Vec<String>, StepError> {
         cx.lock_target().await?;
         let result = if cx.is_target_shared().await? {
-            super::release_ingress::release(cx, &self.region).await
+            release(cx, &self.region).await
         } else {
             uninstall(cx, &self.region, self.whole_cluster).await
         };
-        cx.store.unlock_target(cx.target.id, cx.operation).await?;
-        Ok(Removed { removed: result? })
-    }
-
-    async fn undo(&self, cx: &StepContext, _: Option<Removed>) -> Result<Vec<String>, StepError> {
-        cx.store.unlock_target(cx.target.id, cx.operation).await?;
-        Ok(Vec::new())
+        cx.unlock_target().await?;
+        result
     }
 }
 
@@ -132,12 +119,11 @@ async fn until_gone(cx: &StepContext, aws: &Aws, going: &[Balancer], vpc: Option
         }
         let left = left.join(", ");
         if start.elapsed() > limit {
-            return Err(StepError::Transient(Failure {
-                code: "load_balancer_stays".into(),
-                message: format!("still there after {} s: {left}", limit.as_secs()),
-                next_step: "Look at it in the EC2 console, or raise `LOAD_BALANCER_TIMEOUT_S`".into(),
-                output: Vec::new(),
-            }));
+            return Err(StepError::transient(
+                "load_balancer_stays",
+                format!("still there after {} s: {left}", limit.as_secs()),
+                "Look at it in the EC2 console, or raise `LOAD_BALANCER_TIMEOUT_S`",
+            ));
         }
         cx.lines.progress(format!("waiting until it is gone: {left}, {} s", start.elapsed().as_secs()));
         tokio::select! {

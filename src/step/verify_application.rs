@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::action::StepAction;
 use super::apply_application::ApplyApplication;
+use super::context::StepContext;
 use super::create_alias::CreateAlias;
+use super::error::StepError;
 use super::install_ingress::InstallIngress;
-use super::{StepAction, StepContext, StepError};
 use crate::config::value::KindNetwork;
-use crate::event::Failure;
 use crate::id::{ClusterName, Mode};
+use crate::store::record::Deployment;
 
 /// How long the first answer may take after the pods are ready.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
@@ -56,8 +58,11 @@ impl StepAction for VerifyApplication {
         }
     }
 
-    async fn check(&self, _: &StepContext) -> Result<Option<Verified>, StepError> {
-        Ok(None)
+    fn record(&self, output: &Verified, deployment: &mut Deployment) {
+        if output.app_url.is_some() {
+            deployment.facts.app_url.clone_from(&output.app_url);
+        }
+        deployment.facts.http_status = output.http_status;
     }
 
     async fn run(&self, cx: &StepContext) -> Result<Verified, StepError> {
@@ -74,10 +79,6 @@ impl StepAction for VerifyApplication {
         }
         let http_status = fetch(cx, &address.from_here, &Way::default()).await?;
         Ok(Verified { app_url: Some(address.for_people), http_status })
-    }
-
-    async fn undo(&self, _: &StepContext, _: Option<Verified>) -> Result<Vec<String>, StepError> {
-        Ok(Vec::new())
     }
 }
 
@@ -155,12 +156,11 @@ impl VerifyApplication {
                 on_node.clone()
             }
             (None, None) => {
-                return Err(StepError::Transient(Failure {
-                    code: "cluster_broken".into(),
-                    message: format!("the cluster `{}` has no node with an address", self.cluster),
-                    next_step: "Look at it with `docker ps` and `kubectl get nodes`".into(),
-                    output: Vec::new(),
-                }));
+                return Err(StepError::transient(
+                    "cluster_broken",
+                    format!("the cluster `{}` has no node with an address", self.cluster),
+                    "Look at it with `docker ps` and `kubectl get nodes`",
+                ));
             }
         };
         let from_here = match (cx.settings.kind.network, published, on_node) {
@@ -244,13 +244,9 @@ fn is_untrusted(error: &reqwest::Error) -> bool {
 fn unreachable_page(url: &str, error: &reqwest::Error) -> StepError {
     use std::error::Error;
     let cause = std::iter::successors(error.source(), |&it| it.source()).last().map(ToString::to_string);
-    StepError::Permanent(Failure {
-        code: "application_unreachable".into(),
-        message: format!(
-            "the pods are ready, but {url} does not answer: {}",
-            cause.unwrap_or_else(|| error.to_string())
-        ),
-        next_step: "Does the application listen on 0.0.0.0 at the port that it exposes? Send `container_port` when it is another one".into(),
-        output: Vec::new(),
-    })
+    StepError::permanent(
+        "application_unreachable",
+        format!("the pods are ready, but {url} does not answer: {}", cause.unwrap_or_else(|| error.to_string())),
+        "Does the application listen on 0.0.0.0 at the port that it exposes? Send `container_port` when it is another one",
+    )
 }

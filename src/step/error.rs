@@ -1,6 +1,5 @@
-//! From what tools and APIs report to what a step reports: is it worth another try, and what can a person do.
+//! How a step fails: from what tools and APIs report to whether it is worth another try, and what a person can do.
 
-use super::StepError;
 use crate::cloud::aws::AwsError;
 use crate::cloud::docker::DockerError;
 use crate::cloud::docker::build::BuildError;
@@ -11,7 +10,9 @@ use crate::host::outline::OutlineError;
 use crate::host::work::WorkError;
 use crate::host::{ClusterError, HostError};
 use crate::repository::RepositoryError;
+use crate::secret::SecretError;
 use crate::secret::private_key::PrivateKeyError;
+use crate::store::StoreError;
 use crate::tool::ToolError;
 use crate::tool::git::GitError;
 use crate::tool::helm::HelmError;
@@ -19,11 +20,48 @@ use crate::tool::kind::KindError;
 use crate::tool::ssh::SshError;
 use crate::tool::terraform::TerraformError;
 
+/// Says how a step failed, and so what the engine does: try again, unwind, or just stop.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StepError {
+    /// It may work in a moment.
+    #[error("{}", .0.message)]
+    Transient(Failure),
+    /// It will not work.
+    #[error("{}", .0.message)]
+    Permanent(Failure),
+    /// Somebody asked to stop.
+    #[error("cancelled")]
+    Cancelled,
+}
+
 impl StepError {
+    /// A failure that may pass.
+    pub(super) fn transient(code: &str, message: impl Into<String>, next_step: impl Into<String>) -> Self {
+        Self::Transient(plain(code, message, next_step))
+    }
+
+    /// A failure that stays.
+    pub(super) fn permanent(code: &str, message: impl Into<String>, next_step: impl Into<String>) -> Self {
+        Self::Permanent(plain(code, message, next_step))
+    }
+
+    /// What a step left behind cannot be read or written.
+    pub(super) fn unreadable(name: &str, error: &serde_json::Error) -> Self {
+        Self::permanent(
+            "internal_error",
+            format!("what the step `{name}` left behind cannot be read: {error}"),
+            "Was the server updated in between? Cancel the operation and start it again",
+        )
+    }
+
     /// Sorts a failure by whether it may pass.
     fn sorted(is_transient: bool, failure: Failure) -> Self {
         if is_transient { Self::Transient(failure) } else { Self::Permanent(failure) }
     }
+}
+
+fn plain(code: &str, message: impl Into<String>, next_step: impl Into<String>) -> Failure {
+    Failure { code: code.to_owned(), message: message.into(), next_step: next_step.into(), output: Vec::new() }
 }
 
 fn failure(code: &str, error: &dyn std::error::Error, next_step: &str, output: Vec<String>) -> Failure {
@@ -250,5 +288,25 @@ impl From<BuildError> for StepError {
                 failure("build_interrupted", &error, "Check the network and the registry, then try again", Vec::new()),
             ),
         }
+    }
+}
+
+impl From<StoreError> for StepError {
+    fn from(error: StoreError) -> Self {
+        Self::transient(
+            "store_unavailable",
+            error.to_string(),
+            "Check that the database is up and the disk is not full",
+        )
+    }
+}
+
+impl From<SecretError> for StepError {
+    fn from(error: SecretError) -> Self {
+        Self::permanent(
+            "secret_unreadable",
+            error.to_string(),
+            "Start the server with the `ENCRYPTION_KEY` that it had, or send the request again",
+        )
     }
 }

@@ -1,11 +1,14 @@
 //! What a failure of a step has to do with the machine that it worked on: gone, stopped, at another address, full.
 
+use super::action::StepAction;
 use super::check_account::CheckAccount;
+use super::cloud_target::instance_gone;
+use super::context::StepContext;
 use super::destroy_instance::DestroyInstance;
+use super::error::StepError;
 use super::find_instance::FindInstance;
-use super::provision_instance::{Fate, ProvisionInstance, fate, gone};
+use super::provision_instance::{ProvisionInstance, live};
 use super::verify_account::VerifyAccount;
-use super::{StepAction, StepContext, StepError};
 use crate::event::Failure;
 use crate::id::Mode;
 use crate::store::record::Instance;
@@ -29,7 +32,7 @@ impl StepContext {
 
     async fn of_machine(&self, error: StepError) -> StepError {
         let (StepError::Transient(failure) | StepError::Permanent(failure)) = &error else { return error };
-        let Ok(Some(instance)) = self.instance() else { return error };
+        let Ok(Some(instance)) = self.cloud_target::<Instance>() else { return error };
         if is_full(failure) {
             return StepError::Permanent(full(failure, &instance));
         }
@@ -38,13 +41,13 @@ impl StepContext {
         }
         // Without credentials, or when AWS does not answer either, what ssh said is all there is.
         let Ok(aws) = self.aws(&instance.region).await else { return error };
-        match fate(self, &aws, &instance).await {
-            Ok(Fate::Gone) => gone(&instance.id),
-            Ok(Fate::Runs(now)) if now.public_ip != instance.public_ip => StepError::Permanent(moved(&instance, &now)),
+        match live(self, &aws, &instance).await {
+            Ok(None) => instance_gone(&instance.id),
+            Ok(Some(now)) if now.public_ip != instance.public_ip => StepError::Permanent(moved(&instance, &now)),
             Err(StepError::Permanent(failure)) if failure.code.starts_with("instance_") => {
                 StepError::Permanent(failure)
             }
-            Ok(Fate::Runs(_)) | Err(_) => error,
+            Ok(Some(_)) | Err(_) => error,
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{StepContext, StepError};
+use super::context::StepContext;
+use super::error::StepError;
 use crate::cloud::kube::Kube;
 use crate::id::Region;
 

@@ -100,7 +100,7 @@ impl App {
         let hosts = Hosts::new(Host::local(&settings)?, Arc::clone(&settings));
         let engine =
             Engine::new(Arc::clone(&settings), store.clone(), sealer.clone(), hosts.clone(), executor::conclude);
-        engine.carry_on().await?;
+        engine.recover().await?;
         let model = Model::of_settings(&settings);
         let shutdown = CancellationToken::new();
         tokio::spawn(past::forget_every_day(store.clone(), settings.store.workspace.clone(), shutdown.clone()));
@@ -338,7 +338,7 @@ impl App {
         let operation = self.existing_operation(id).await?;
         let conflict = |message: String| AppError::Conflict { message, param: None };
         if operation.state == OperationState::Waiting {
-            self.0.engine.look_again(id);
+            self.0.engine.wake(id);
             return Ok(operation);
         }
         if operation.state != OperationState::Stuck {
@@ -349,7 +349,7 @@ impl App {
         if deployment.is_none_or(|it| it.operation != id) {
             return Err(conflict("a later operation has changed the deployment since".to_owned()));
         }
-        self.0.engine.resume(operation).await?;
+        self.0.engine.retry_undo(operation).await?;
         self.existing_operation(id).await
     }
 

@@ -48,7 +48,7 @@ impl Engine {
             running: Mutex::default(),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
-            working: watch::Sender::new(0),
+            steps_in_flight: watch::Sender::new(0),
         }))
     }
 
@@ -56,7 +56,7 @@ impl Engine {
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn carry_on(&self) -> Result<usize, EngineError> {
+    pub async fn recover(&self) -> Result<usize, EngineError> {
         let unfinished = self.0.store.unfinished_operations().await?;
         let count = unfinished.len();
         for operation in unfinished {
@@ -65,7 +65,7 @@ impl Engine {
             match self.start(operation).await {
                 Ok(()) => (),
                 // One of an earlier version, say: it must not keep the server from everything else.
-                Err(EngineError::Unreadable { what, .. }) => self.0.give_up(id, what).await?,
+                Err(EngineError::Unreadable { what, .. }) => self.0.mark_stuck(id, what).await?,
                 Err(error @ EngineError::Store(_)) => return Err(error),
             }
         }
@@ -83,44 +83,48 @@ impl Engine {
         let store = &self.0.store;
         let deployment = store.deployment(operation.deployment).await?.ok_or_else(|| unreadable("no deployment"))?;
         let target = store.target(operation.target).await?.ok_or_else(|| unreadable("no target"))?;
-        // Whoever loses the store stops; whoever cancels from here on finds the token, whoever did before left word.
+        // The token is a child of the store's fence, so losing the store cancels the run. It is registered in `running`
+        // before the stored cancel flag is read: a cancel request either finds the token here or has already set the
+        // flag, so none is missed between the two.
         let cancel = store.lost().child_token();
-        let reach = RunHandle { cancel: cancel.clone(), resumed: Arc::default() };
+        let handle = RunHandle { cancel: cancel.clone(), wake: Arc::default() };
         match self.0.running().entry(id) {
             Entry::Occupied(_) => return Ok(()),
-            Entry::Vacant(entry) => entry.insert(reach.clone()),
+            Entry::Vacant(entry) => entry.insert(handle.clone()),
         };
         self.0.count_running();
         match store.is_cancel_asked(id).await {
             Ok(false) => (),
             Ok(true) => cancel.cancel(),
             Err(error) => {
-                self.0.is_over(id);
+                self.0.deregister(id);
                 return Err(error.into());
             }
         }
         let span = tracing::info_span!("operation", op.id = %id, op.action = %operation.action, deployment.name = %deployment.name);
-        let run = span.in_scope(|| Run::new(Arc::clone(&self.0), operation, deployment, target, plan, reach));
+        let run = span.in_scope(|| Run::new(Arc::clone(&self.0), operation, deployment, target, plan, handle));
         let shared = Arc::clone(&self.0);
         self.0.tasks.spawn(
             async move {
-                // One that has ended is taken off the list before that is stored: it may be resumed at once.
+                // The run leaves the list before its end is stored, because a client may resume the operation as soon
+                // as it reads the end, and `start` ignores an operation that is still on the list.
                 let result = match embedded::run(run).await {
                     Err(EngineError::Unreadable { what, .. }) => {
-                        shared.is_over(id);
-                        shared.give_up(id, what).await
+                        shared.deregister(id);
+                        shared.mark_stuck(id, what).await
                     }
                     result => result,
                 };
                 match result {
-                    // Without an end on record it would count as running until the next start.
+                    // The end could not be stored: the operation is still `running` in the database, so this server
+                    // must stop writing (fence) and the next start recovers it.
                     Err(EngineError::Store(error)) => shared.fence(&error).await,
                     Err(error @ EngineError::Unreadable { .. }) => {
                         tracing::error!(
                             error = &error as &dyn std::error::Error,
                             "the operation cannot go on; the next start tries again"
                         );
-                        shared.is_over(id);
+                        shared.deregister(id);
                     }
                     Ok(()) => (),
                 }
@@ -136,16 +140,16 @@ impl Engine {
     /// When the store does not answer.
     pub async fn cancel(&self, id: OperationId) -> Result<bool, EngineError> {
         let asked = self.0.store.ask_to_cancel(id).await?;
-        if let Some(reach) = self.0.running().get(&id) {
-            reach.cancel.cancel();
+        if let Some(handle) = self.0.running().get(&id) {
+            handle.cancel.cancel();
         }
         Ok(asked)
     }
 
     /// Lets an operation that waits on something outside look again at once.
-    pub fn look_again(&self, id: OperationId) {
-        if let Some(reach) = self.0.running().get(&id) {
-            reach.resumed.notify_one();
+    pub fn wake(&self, id: OperationId) {
+        if let Some(handle) = self.0.running().get(&id) {
+            handle.wake.notify_one();
         }
     }
 
@@ -153,8 +157,8 @@ impl Engine {
     ///
     /// # Errors
     /// When the store does not answer or the operation cannot be read.
-    pub async fn resume(&self, operation: Operation) -> Result<(), EngineError> {
-        embedded::forget_failed_undos(&self.0.store, operation.id).await?;
+    pub async fn retry_undo(&self, operation: Operation) -> Result<(), EngineError> {
+        embedded::clear_failed_undos(&self.0.store, operation.id).await?;
         self.0.store.set_operation_state(operation.id, OperationState::Running).await?;
         self.start(Operation { state: OperationState::Running, ..operation }).await
     }
@@ -163,7 +167,7 @@ impl Engine {
     pub async fn stop(&self, grace: Duration) {
         self.0.stopping.cancel();
         self.0.tasks.close();
-        let mut working = self.0.working.subscribe();
+        let mut working = self.0.steps_in_flight.subscribe();
         let rest = async {
             let _ = working.wait_for(|&steps| steps == 0).await;
         };

@@ -22,7 +22,7 @@ use crate::step::destroy_instance::DestroyInstance;
 use crate::step::find_instance::FindInstance;
 use crate::step::provision_cluster::ProvisionCluster;
 use crate::step::provision_instance::ProvisionInstance;
-use crate::store::operations::Ending;
+use crate::store::operations::OperationEnd;
 use crate::store::record::{DeploymentState, Facts, Version};
 
 use input::{PlanError, PlanInput};
@@ -47,14 +47,14 @@ pub fn plan(intent: &Intent, input: &PlanInput<'_>) -> Result<Plan, PlanError> {
 
 /// Says what is stored when an operation has ended.
 #[must_use]
-pub fn conclude(finished: &Finished) -> Ending {
+pub fn conclude(finished: &Finished) -> OperationEnd {
     match &finished.result {
         Ok(()) => succeeded(finished),
         Err(unwound) => unsuccessful(finished, unwound),
     }
 }
 
-fn succeeded(finished: &Finished) -> Ending {
+fn succeeded(finished: &Finished) -> OperationEnd {
     let plan = plan_of(finished);
     let mut deployment = finished.deployment.clone();
     deployment.operation = finished.operation.id;
@@ -81,7 +81,7 @@ fn succeeded(finished: &Finished) -> Ending {
         }
         Action::Status | Action::List | Action::Logs | Action::Cancel => (),
     }
-    Ending {
+    OperationEnd {
         state: OperationState::Succeeded,
         failure: None,
         receipt: done(&plan, finished).flat_map(|(step, output)| step.receipt(output)).collect(),
@@ -97,7 +97,7 @@ fn new_version(plan: &Plan, finished: &Finished) -> Option<Version> {
     let applied = finished.output::<ApplyApplication>()?;
     let apply = plan.parameters::<ApplyApplication>()?;
     let before = finished.deployment.facts.version.as_ref();
-    if before.is_some_and(|before| applied.runs_the_same_as(before)) {
+    if before.is_some_and(|before| applied.is_same_version(before)) {
         return None;
     }
     let again = apply.version.as_ref();
@@ -124,7 +124,7 @@ fn new_version(plan: &Plan, finished: &Finished) -> Option<Version> {
     })
 }
 
-fn unsuccessful(finished: &Finished, unwound: &Unwound) -> Ending {
+fn unsuccessful(finished: &Finished, unwound: &Unwound) -> OperationEnd {
     let mut deployment = finished.deployment.clone();
     deployment.operation = finished.operation.id;
     if finished.target.instance.is_some() && INSTANCE_STEPS.iter().any(|name| finished.outputs.contains_key(*name)) {
@@ -137,7 +137,8 @@ fn unsuccessful(finished: &Finished, unwound: &Unwound) -> Ending {
     if let Some(cluster) = &finished.target.cluster {
         deployment.facts.eks_cluster_endpoint = Some(cluster.endpoint.clone());
     }
-    // Not its state: a deploy that got stuck is `failed` when it is resumed, and still has never run.
+    // The state cannot tell whether it ever ran: a first deploy that got stuck has the state `failed` when it is
+    // resumed. A deployment without a version has never run.
     let was_new = deployment.facts.version.is_none() && finished.operation.action != Action::Decommission;
     let state = match (&unwound.stuck, unwound.cancelled) {
         (Some(_), _) => OperationState::Stuck,
@@ -146,10 +147,11 @@ fn unsuccessful(finished: &Finished, unwound: &Unwound) -> Ending {
         (None, false) => OperationState::Failed,
     };
     deployment.state = match (finished.operation.action, &unwound.stuck) {
-        // Somebody has to be able to say that it should go, or the instance would cost money unseen.
+        // `Removed` deployments are in no list and cannot be selected: while the instance or cluster of a failed deploy
+        // is kept (`keep_target`), its deployment stays `Failed`, so that a decommission can name it.
         (_, None) if was_new && leaves_target(finished) => DeploymentState::Failed,
         (_, None) if was_new => DeploymentState::Removed,
-        // The cluster that it ran on was gone.
+        // `create_cluster` had to make the cluster (`made`), so the version that ran before is gone with the old one.
         (_, None) if finished.output::<CreateCluster>().is_some_and(|ready| ready.made) => DeploymentState::Failed,
         (Action::Decommission, _) | (_, Some(_)) => DeploymentState::Failed,
         (_, None) => deployment.state,
@@ -160,7 +162,8 @@ fn unsuccessful(finished: &Finished, unwound: &Unwound) -> Ending {
         Mode::CloudHosted => finished.target.cluster.is_some(),
     };
     if !was_new && !is_there {
-        // What it ran on went: made anew in place of one that was gone, or by a decommission that got half way.
+        // The target no longer exists: it was made anew and then undone, or a decommission destroyed it and then
+        // failed. Addresses that pointed to it are cleared.
         deployment.state = DeploymentState::Failed;
         deployment.facts.public_ip = None;
         deployment.facts.ec2_instance_id = None;
@@ -170,7 +173,7 @@ fn unsuccessful(finished: &Finished, unwound: &Unwound) -> Ending {
     }
     // What the person is told first is what needs them: the undo that failed, else the cause.
     let failure = unwound.stuck.clone().unwrap_or_else(|| unwound.failure.clone());
-    Ending {
+    OperationEnd {
         state,
         failure: Some(failure),
         receipt: finished.removed.clone(),

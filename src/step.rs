@@ -10,7 +10,7 @@ use error::StepError;
 use crate::store::record::Deployment;
 
 // What steps have in common.
-pub mod account;
+pub mod aws_access;
 pub mod action;
 pub mod cloud_target;
 pub mod cluster;
@@ -159,7 +159,7 @@ macro_rules! steps {
                     let found = Box::pin(step.check(cx)).await;
                     found.and_then(|it| it.map(|output| to_value(self.name(), output)).transpose())
                 })+ };
-                cx.explained(found).await
+                cx.explain_failure(found).await
             }
 
             /// Does the work.
@@ -170,7 +170,7 @@ macro_rules! steps {
                 let done = match self { $(Self::$step(step) => {
                     Box::pin(step.run(cx)).await.and_then(|output| to_value(self.name(), output))
                 })+ };
-                cx.explained(done).await
+                cx.explain_failure(done).await
             }
 
             /// Takes the work back.
@@ -178,16 +178,17 @@ macro_rules! steps {
             /// # Errors
             /// What the step says.
             pub async fn undo(&self, cx: &StepContext, left: Option<Value>) -> Result<Vec<String>, StepError> {
-                if self.is_on_target() && cx.target_goes().await? {
+                if self.is_on_target() && cx.will_destroy_target().await? {
                     return Ok(Vec::new());
                 }
                 let undone = match self { $(Self::$step(step) => {
                     let left = left.map(serde_json::from_value).transpose().map_err(|error| StepError::unreadable(self.name(), &error))?;
                     Box::pin(step.undo(cx, left)).await
                 })+ };
-                match cx.explained(undone).await {
-                    // What was on it is gone with it.
-                    Err(error) if instance_failure::is_gone(&error) => Ok(Vec::new()),
+                match cx.explain_failure(undone).await {
+                    // The instance is terminated: whatever the step had made on it no longer exists, so the undo counts
+                    // as done.
+                    Err(error) if instance_failure::is_instance_gone(&error) => Ok(Vec::new()),
                     undone => undone,
                 }
             }

@@ -5,7 +5,7 @@ use crate::cloud::aws::{Aws, Keys};
 use crate::cloud::kube::Kube;
 use crate::id::{ClusterName, Mode, cluster_on_instance};
 use crate::intent::AwsCredentials;
-use crate::step::cluster::kube_of;
+use crate::step::cluster::eks_client;
 use crate::step::context::ssh_address;
 use crate::store::record::{Deployment, Instance};
 
@@ -39,7 +39,7 @@ impl App {
                     });
                 };
                 let aws = Aws::connect(&cluster.region, keys).await.map_err(|error| conflict(error.to_string()))?;
-                kube_of(&aws, &cluster).await.map_err(|error| conflict(error.to_string()))
+                eks_client(&aws, &cluster).await.map_err(|error| conflict(error.to_string()))
             }
         }
     }

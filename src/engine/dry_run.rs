@@ -42,9 +42,9 @@ impl Engine {
                 cancel: shared.stopping.child_token(),
                 outputs: Arc::new(outputs.clone()),
                 step: step.name(),
-                has_orphans: Arc::default(),
-                resumed: Arc::default(),
-                working: tokio::sync::watch::Sender::default(),
+                may_have_orphans: Arc::default(),
+                wake: Arc::default(),
+                steps_in_flight: tokio::sync::watch::Sender::default(),
             };
             let found = match if known { step.check(&cx).await } else { Ok(None) } {
                 Ok(Some(output)) => {

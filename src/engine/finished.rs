@@ -8,11 +8,11 @@ use crate::event::Failure;
 use crate::id::OperationId;
 use crate::step::action::StepAction;
 use crate::store::StoreError;
-use crate::store::operations::Ending;
+use crate::store::operations::OperationEnd;
 use crate::store::record::{Deployment, Operation, Target};
 
 /// Turns what happened into what is stored at the end; pure.
-pub type Conclude = fn(&Finished) -> Ending;
+pub type Conclude = fn(&Finished) -> OperationEnd;
 
 /// What an engine hands over when a plan has come to its end.
 #[derive(Debug)]

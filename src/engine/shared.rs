@@ -14,7 +14,7 @@ use crate::event::{EventKind, Failure, OperationState};
 use crate::host::Hosts;
 use crate::id::OperationId;
 use crate::secret::Sealer;
-use crate::store::operations::Ending;
+use crate::store::operations::OperationEnd;
 use crate::store::record::{Deployment, DeploymentState, Operation};
 use crate::store::{Store, StoreError};
 
@@ -32,7 +32,7 @@ pub(super) struct Shared {
     /// Cancelled when no further step may begin.
     pub(super) stopping: CancellationToken,
     /// Steps that are at work right now.
-    pub(super) working: watch::Sender<usize>,
+    pub(super) steps_in_flight: watch::Sender<usize>,
 }
 
 /// What reaches a running operation from outside.
@@ -41,7 +41,7 @@ pub(super) struct RunHandle {
     /// Cancels it.
     pub(super) cancel: CancellationToken,
     /// Lets it look again at what it waits for.
-    pub(super) resumed: Arc<Notify>,
+    pub(super) wake: Arc<Notify>,
 }
 
 impl Shared {
@@ -50,7 +50,7 @@ impl Shared {
     }
 
     /// Takes an operation off the list of those that run here.
-    pub(super) fn is_over(&self, id: OperationId) {
+    pub(super) fn deregister(&self, id: OperationId) {
         self.running().remove(&id);
         self.count_running();
     }
@@ -61,7 +61,7 @@ impl Shared {
     }
 
     /// Stores the end of an operation and counts it.
-    pub(super) async fn end(&self, operation: &Operation, ending: &Ending) -> Result<(), StoreError> {
+    pub(super) async fn end(&self, operation: &Operation, ending: &OperationEnd) -> Result<(), StoreError> {
         self.store.end_operation(operation.id, ending).await?;
         let labels = [("action", operation.action.as_str()), ("state", ending.state.as_str())];
         metrics::counter!("operations_total", &labels).increment(1);
@@ -79,7 +79,7 @@ impl Shared {
     }
 
     /// Ends an operation that cannot be understood as `stuck`: a person has to look, and its deployment is free again.
-    pub(super) async fn give_up(&self, id: OperationId, what: String) -> Result<(), EngineError> {
+    pub(super) async fn mark_stuck(&self, id: OperationId, what: String) -> Result<(), EngineError> {
         tracing::error!(op.id = %id, what, "the operation cannot be read and is given up");
         let Some(operation) = self.store.operation(id).await? else { return Ok(()) };
         let Some(deployment) = self.store.deployment(operation.deployment).await? else { return Ok(()) };
@@ -92,7 +92,7 @@ impl Shared {
                     .into(),
             output: Vec::new(),
         };
-        let ending = Ending {
+        let ending = OperationEnd {
             state: OperationState::Stuck,
             failure: Some(failure),
             receipt: Vec::new(),
@@ -112,9 +112,10 @@ impl Shared {
         }
     }
 
-    /// Marks the store as lost and holds on: whoever called this never goes on.
+    /// Marks the store as lost and never returns, so that the caller cannot act on a step that is not on record.
     pub(super) async fn fence(&self, error: &StoreError) {
-        // A server that stops closes its store itself: what was not recorded is looked at again at the next start.
+        // While the server stops, the store is closed by us and its errors are expected: no alarm; the next start
+        // repeats what was not recorded.
         if !self.stopping.is_cancelled() {
             tracing::error!(error = error as &dyn std::error::Error, "the store is lost: nothing more is done");
             self.store.lost().cancel();

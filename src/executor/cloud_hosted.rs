@@ -32,7 +32,8 @@ use super::application::{RollOut, not_a_change, scale};
 use super::input::{PlanError, PlanInput};
 
 pub(super) fn plan(intent: &Intent, input: &PlanInput<'_>) -> Result<Plan, PlanError> {
-    // Of this only the name is used: where the cluster's API is, the record of the target says.
+    // Steps take a kind cluster's name; in this mode only the text is used, and the endpoint comes from the target's
+    // `EksCluster` record (`StepContext::kube`).
     let cluster = cluster_on_instance(&input.deployment.instance_id);
     let region = input.region("cluster")?;
     match intent {
@@ -118,7 +119,8 @@ fn decommission_plan(
     } else {
         Plan::step(ReleaseIngress { region: region.clone() })
     });
-    // The network goes slowly: what has nothing to do with it goes at the same time.
+    // Destroying the EKS cluster and its VPC takes many minutes; alias, certificate, registry, images and workspace do
+    // not depend on it and are removed in parallel.
     let mut at_once = vec![
         Plan::step(RemoveAlias { region: region.clone() }),
         Plan::step(RemoveCertificate { region: region.clone() }),

@@ -85,7 +85,8 @@ fn decommission_plan(decommission: &Decommission, cluster: &ClusterName, input: 
 fn removal(cluster: &ClusterName) -> Vec<Plan> {
     vec![
         Plan::step(RemoveApplication { cluster: cluster.clone() }),
-        // The clone tells which images a deploy that got stuck has built.
+        // `remove_images` reads the commit from the clone when no version was stored (a deploy that got stuck), so it
+        // comes before `remove_workspace`, which deletes the clone.
         Plan::step(RemoveImages { cluster: cluster.clone() }),
         Plan::step(RemoveWorkspace {}),
         Plan::step(VerifyRemoval { cluster: cluster.clone() }),

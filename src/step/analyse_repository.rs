@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::action::StepAction;
-use super::clone_repository::clone_here;
+use super::clone_repository::fetch_local_tree;
 use super::context::StepContext;
 use super::error::StepError;
 use crate::id::DockerfilePath;
@@ -34,7 +34,7 @@ impl StepAction for AnalyseRepository {
     }
 
     async fn run(&self, cx: &StepContext) -> Result<Analysis, StepError> {
-        let (root, dockerfile) = (clone_here(cx, self.dockerfile.as_ref()).await?, self.dockerfile.clone());
+        let (root, dockerfile) = (fetch_local_tree(cx, self.dockerfile.as_ref()).await?, self.dockerfile.clone());
         let default_port = cx.settings.kubernetes.default_container_port;
         let work = move || repository::analyse(&root, dockerfile.as_ref(), default_port);
         let analysis = tokio::task::spawn_blocking(work).await.map_err(|error| {

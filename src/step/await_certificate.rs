@@ -17,9 +17,9 @@ use crate::id::Region;
 use crate::store::record::Deployment;
 
 /// Pause between two looks at first.
-const PAUSE: Duration = Duration::from_secs(2);
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
 /// Pause between two looks of an operation that waits.
-const LONG_PAUSE: Duration = Duration::from_secs(30);
+const SUSPENDED_POLL_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Waits until the certificate is issued.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -98,11 +98,11 @@ impl AwaitCertificate {
             if start.elapsed() < settings.certificate_patience {
                 cx.lines.progress(format!("ACM says {}, {} s", found.status, found.age.as_secs()));
                 tokio::select! {
-                    () = tokio::time::sleep(PAUSE) => (),
+                    () = tokio::time::sleep(POLL_INTERVAL) => (),
                     () = cx.cancel.cancelled() => return Err(StepError::Cancelled),
                 }
             } else {
-                cx.suspend(&missing, LONG_PAUSE).await?;
+                cx.suspend(&missing, SUSPENDED_POLL_INTERVAL).await?;
             }
         }
     }

@@ -11,7 +11,7 @@ use tokio_util::io::{ReaderStream, SyncIoBridge};
 
 use super::action::{StepAction, StepUndo};
 use super::analyse_repository::AnalyseRepository;
-use super::clone_repository::{CloneRepository, Cloned, FOLDER, clone_here};
+use super::clone_repository::{CLONE_FOLDER, CloneRepository, Cloned, fetch_local_tree};
 use super::context::StepContext;
 use super::error::StepError;
 use crate::cloud::docker::build::BuildRequest;
@@ -25,11 +25,11 @@ use crate::repository::{self, Analysis};
 const PIPE_BYTES: usize = 256 * 1024;
 
 /// How the names of all images begin.
-pub(super) const PREFIX: &str = "on-demand-infra/";
+pub(super) const IMAGE_PREFIX: &str = "on-demand-infra/";
 /// Label with the address of the repository.
-pub(super) const SOURCE: &str = "org.opencontainers.image.source";
+pub(super) const SOURCE_LABEL: &str = "org.opencontainers.image.source";
 /// Label with the commit.
-pub(super) const REVISION: &str = "org.opencontainers.image.revision";
+pub(super) const REVISION_LABEL: &str = "org.opencontainers.image.revision";
 
 /// Builds the image of the commit, unless it is there already.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -61,11 +61,12 @@ impl BuildImage {
     fn tag(&self, commit: &CommitId, analysis: &Analysis) -> ImageRef {
         let key = analysis.build_key();
         let name: String = self.repository.name().chars().take(100).collect();
-        ImageRef::parse(format!("{PREFIX}{}:{}-{}", name.trim_matches('-'), commit.short(), &key[..8]))
+        ImageRef::parse(format!("{IMAGE_PREFIX}{}:{}-{}", name.trim_matches('-'), commit.short(), &key[..8]))
             .expect("a label, hexadecimal digits and fixed characters keep the rule")
     }
 
-    /// Decides which port is served (DESIGN.md, "Which port"), and tells where nothing says so.
+    /// Decides which port is served (DESIGN.md, "Which port"), and warns when the default port is assumed because
+    /// neither the request, EXPOSE nor the README names one.
     fn built(
         &self,
         cx: &StepContext,
@@ -126,10 +127,10 @@ impl StepAction for BuildImage {
         let analysis = cx.output::<AnalyseRepository>()?;
         let image = self.tag(&commit, &analysis);
         let host = cx.host().await?;
-        let mut root = cx.deployment_folder().join(FOLDER);
+        let mut root = cx.deployment_folder().join(CLONE_FOLDER);
         if !root.exists() {
-            // Another server has analysed it.
-            root = clone_here(cx, None).await?;
+            // The tree is not in this workspace: another server on the same store ran the analysis.
+            root = fetch_local_tree(cx, None).await?;
         }
         let dockerfile_text = match &analysis.generated {
             Some(generated) => generated.dockerfile.clone(),
@@ -140,8 +141,8 @@ impl StepAction for BuildImage {
             dockerfile: analysis.dockerfile_in_context.clone(),
             dockerfile_text,
             labels: BTreeMap::from([
-                (SOURCE.to_owned(), self.repository.to_string()),
-                (REVISION.to_owned(), commit.to_string()),
+                (SOURCE_LABEL.to_owned(), self.repository.to_string()),
+                (REVISION_LABEL.to_owned(), commit.to_string()),
                 ("on-demand-infra.managed".to_owned(), "true".to_owned()),
             ]),
             build_args: BTreeMap::new(),
@@ -154,9 +155,9 @@ impl StepAction for BuildImage {
         };
 
         if host.connection.is_local() {
-            build_here(cx, &host, &request, root, &analysis).await?;
+            build_local(cx, &host, &request, root, &analysis).await?;
         } else {
-            build_there(cx, &host, &request, root, &analysis).await?;
+            build_remote(cx, &host, &request, root, &analysis).await?;
         }
         let info = host.docker.image(&image).await?.ok_or_else(|| {
             StepError::transient(
@@ -179,7 +180,7 @@ impl StepUndo for BuildImage {
             },
         };
         let docker = cx.host().await?.docker;
-        if !cx.is_image_free(&image, None).await? || docker.image(&image).await?.is_none() {
+        if !cx.is_image_unused(&image, None).await? || docker.image(&image).await?.is_none() {
             return Ok(Vec::new());
         }
         docker.remove_image(&image).await?;
@@ -193,7 +194,7 @@ fn inputs(cx: &StepContext) -> Result<Option<(CommitId, Analysis)>, StepError> {
 }
 
 /// Builds with a context that is read here and sent to Docker.
-async fn build_here(
+async fn build_local(
     cx: &StepContext,
     host: &Host,
     request: &BuildRequest,
@@ -221,7 +222,7 @@ async fn build_here(
 }
 
 /// Builds where the clone is; here is its outline, which tells what belongs to the context.
-async fn build_there(
+async fn build_remote(
     cx: &StepContext,
     host: &Host,
     request: &BuildRequest,
@@ -237,9 +238,9 @@ async fn build_there(
             "Report this with the address of the repository",
         )
     })??;
-    let clone = host.deployment_folder(cx.deployment.id).join(FOLDER);
+    let clone = host.deployment_folder(cx.deployment.id).join(CLONE_FOLDER);
     let folder = context_folder(&clone, &analysis.context);
     let context = ListedContext { folder, paths: listed.paths, inlined: listed.inlined };
-    host.build(request, &context, &cx.calls_on(host), &cx.lines, &cx.cancel).await?;
+    host.build(request, &context, &cx.calls_folder_on(host), &cx.lines, &cx.cancel).await?;
     Ok(())
 }

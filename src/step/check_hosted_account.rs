@@ -22,7 +22,7 @@ pub struct CheckHostedAccount {
 
 /// All is there.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct HostedChecked {
+pub struct HostedAccountChecked {
     /// Number of the account.
     pub account: String,
     /// Whose credentials these are.
@@ -37,36 +37,36 @@ pub struct HostedChecked {
 
 impl StepAction for CheckHostedAccount {
     const NAME: &'static str = "check_hosted_account";
-    type Output = HostedChecked;
+    type Output = HostedAccountChecked;
 
     fn title(&self) -> String {
         format!("Check the AWS account in {}", self.region)
     }
 
-    fn summary(&self, output: &HostedChecked) -> String {
+    fn summary(&self, output: &HostedAccountChecked) -> String {
         let cost = output.cost.as_ref().map(|cost| format!("; {cost}")).unwrap_or_default();
         format!("account {} as {}{cost}", output.account, output.identity)
     }
 
-    fn record(&self, output: &HostedChecked, deployment: &mut Deployment) {
+    fn record(&self, output: &HostedAccountChecked, deployment: &mut Deployment) {
         deployment.facts.cost = output.cost.as_ref().map(ToString::to_string);
     }
 
-    async fn run(&self, cx: &StepContext) -> Result<HostedChecked, StepError> {
+    async fn run(&self, cx: &StepContext) -> Result<HostedAccountChecked, StepError> {
         cx.lines.progress("asking AWS what is there");
         let aws = cx.aws(&self.region).await?;
         let mut problems = Problems::default();
-        let Some(identity) = problems.take(aws.who_am_i().await)? else {
+        let Some(identity) = problems.collect(aws.who_am_i().await)? else {
             return problems.into_result().map(|()| unreachable!("a refusal is a problem"));
         };
-        let mut checked = HostedChecked {
+        let mut checked = HostedAccountChecked {
             account: identity.account,
             identity: identity.arn,
             host: cx.deployment.facts.host.clone(),
             zones: Vec::new(),
             cost: None,
         };
-        if problems.take(aws.has_region().await)? == Some(false) {
+        if problems.collect(aws.has_region().await)? == Some(false) {
             problems.add(
                 "aws_region_unavailable",
                 format!("this account cannot use the region `{}`", self.region),
@@ -74,7 +74,7 @@ impl StepAction for CheckHostedAccount {
             );
         } else {
             let known = cx.store.target(cx.target.id).await?.and_then(|it| it.cluster);
-            let is_there = problems.take(aws.cluster(&cx.target.name).await)?.flatten().is_some();
+            let is_there = problems.collect(aws.cluster(&cx.target.name).await)?.flatten().is_some();
             if let Some(known) = known.filter(|known| known.account != checked.account) {
                 problems.add(
                     "aws_other_account",
@@ -101,7 +101,7 @@ impl CheckHostedAccount {
         &self,
         cx: &StepContext,
         aws: &Aws,
-        checked: &mut HostedChecked,
+        checked: &mut HostedAccountChecked,
         problems: &mut Problems,
     ) -> Result<(), StepError> {
         let eks = &cx.settings.eks;
@@ -111,7 +111,7 @@ impl CheckHostedAccount {
             aws.vcpus_left(&eks.instance_type),
             aws.offer(&eks.instance_type),
         );
-        let (zones, offer) = (problems.take(zones)?.unwrap_or_default(), problems.take(offer)?);
+        let (zones, offer) = (problems.collect(zones)?.unwrap_or_default(), problems.collect(offer)?);
         let wanted = usize::from(eks.zones);
         if zones.len() < wanted {
             problems.add(
@@ -125,7 +125,8 @@ impl CheckHostedAccount {
                 "Set `EKS_NODE_INSTANCE_TYPE` to a type that is, or `EKS_ZONES` to less",
             );
         }
-        // The same ones each time: what was begun in one zone is not made again in another.
+        // Sorted before it is cut: AWS lists zones in any order, and other zones in the variables of a retry would make
+        // Terraform replace the subnets that an earlier attempt created.
         let mut zones = zones;
         zones.sort();
         zones.truncate(wanted);
@@ -170,7 +171,7 @@ impl CheckHostedAccount {
         domain: &Domain,
         problems: &mut Problems,
     ) -> Result<Option<Host>, StepError> {
-        let Some(zone) = problems.take(aws.zone(&domain.zone).await)? else { return Ok(None) };
+        let Some(zone) = problems.collect(aws.zone(&domain.zone).await)? else { return Ok(None) };
         let Some(zone) = zone else {
             problems.add(
                 "zone_missing",
@@ -201,7 +202,7 @@ impl CheckHostedAccount {
         }
         let host = Host { name: format!("{}.{base}", domain.label), zone: domain.zone.clone() };
         let is_ours = cx.deployment.facts.host.as_ref() == Some(&host) || cx.has_state_of_alias();
-        let taken = problems.take(aws.address_in_zone(&host.zone, &host.name).await)?.flatten();
+        let taken = problems.collect(aws.address_in_zone(&host.zone, &host.name).await)?.flatten();
         if let Some(leads_to) = taken.filter(|_| !is_ours) {
             problems.add(
                 "host_name_taken",

@@ -13,7 +13,7 @@ use crate::store::record::Deployment;
 use crate::tool::git::Source;
 
 /// Name of the sealed token for a private repository.
-pub const TOKEN: &str = "git_token";
+pub const GIT_TOKEN_SECRET: &str = "git_token";
 
 /// Brings the wanted commit of the repository into the workspace. Which one is the newest is asked every time; only what is
 /// not there is fetched.
@@ -33,7 +33,7 @@ pub struct Cloned {
 }
 
 /// Folder of the clone below the deployment's.
-pub const FOLDER: &str = "clone";
+pub const CLONE_FOLDER: &str = "clone";
 
 impl StepAction for CloneRepository {
     const NAME: &'static str = "clone_repository";
@@ -54,12 +54,13 @@ impl StepAction for CloneRepository {
     async fn run(&self, cx: &StepContext) -> Result<Cloned, StepError> {
         let host = cx.host().await?;
         let git = &host.git;
-        let token = cx.secret(TOKEN).await?;
+        let token = cx.secret(GIT_TOKEN_SECRET).await?;
         let source = Source { url: &self.repository, git_ref: self.git_ref.as_ref(), token: token.as_ref() };
         cx.lines.progress("asking for the newest commit");
         let resolved = git.resolve(&source, &cx.lines, &cx.cancel).await?;
-        let folder = host.deployment_folder(cx.deployment.id).join(FOLDER);
-        let checkout = git.clone(&source, &resolved, &folder, &cx.calls_on(&host), &cx.lines, &cx.cancel).await?;
+        let folder = host.deployment_folder(cx.deployment.id).join(CLONE_FOLDER);
+        let checkout =
+            git.clone(&source, &resolved, &folder, &cx.calls_folder_on(&host), &cx.lines, &cx.cancel).await?;
         Ok(Cloned { commit: checkout.commit })
     }
 }
@@ -75,11 +76,11 @@ impl StepUndo for CloneRepository {
 }
 
 /// The clone, or the outline of one that is on another machine, in a folder here. It is fetched anew each time.
-pub(super) async fn clone_here(cx: &StepContext, also: Option<&DockerfilePath>) -> Result<PathBuf, StepError> {
+pub(super) async fn fetch_local_tree(cx: &StepContext, also: Option<&DockerfilePath>) -> Result<PathBuf, StepError> {
     let host = cx.host().await?;
-    let folder = cx.deployment_folder().join(FOLDER);
+    let folder = cx.deployment_folder().join(CLONE_FOLDER);
     if !host.connection.is_local() {
-        let clone = host.deployment_folder(cx.deployment.id).join(FOLDER);
+        let clone = host.deployment_folder(cx.deployment.id).join(CLONE_FOLDER);
         outline::fetch(&host.connection, &clone, also.map(DockerfilePath::as_str), &folder, &cx.cancel).await?;
     }
     Ok(folder)

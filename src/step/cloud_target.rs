@@ -56,7 +56,8 @@ impl InstanceFound {
         let Instance { id, public_ip, key_pair, .. } = &self.instance;
         let public_ip = public_ip.to_string();
         if facts.public_ip.as_ref().is_some_and(|it| *it != public_ip) {
-            // It answers where the instance is now; the check of the application tells the new address.
+            // A stopped and started instance has another public address, so the stored URL is stale; the check of the
+            // application stores the new one.
             facts.app_url = None;
         }
         facts.public_ip = Some(public_ip);
@@ -166,7 +167,7 @@ impl From<ClusterFound> for EksCluster {
 }
 
 /// The target has no instance, or has none any more.
-pub(super) fn instance_unrecorded(name: &str) -> StepError {
+pub(super) fn no_instance_on_record(name: &str) -> StepError {
     StepError::permanent(
         "instance_gone",
         format!("there is no EC2 instance on record for `{name}`"),
@@ -175,7 +176,7 @@ pub(super) fn instance_unrecorded(name: &str) -> StepError {
 }
 
 /// Somebody terminated the instance.
-pub(super) fn instance_gone(id: &str) -> StepError {
+pub(super) fn instance_terminated(id: &str) -> StepError {
     StepError::permanent(
         "instance_gone",
         format!("the EC2 instance `{id}` is gone: somebody terminated it"),

@@ -28,7 +28,7 @@ impl StepContext {
             Mode::Local | Mode::CloudLocal => Ok(self.host().await?.kube(cluster, &self.target_folder()).await?),
             Mode::CloudHosted => {
                 let known = self.cluster()?;
-                Ok(kube_of(&self.aws(&known.region).await?, &known).await?)
+                Ok(eks_client(&self.aws(&known.region).await?, &known).await?)
             }
         }
     }
@@ -54,7 +54,7 @@ impl StepContext {
 ///
 /// # Errors
 /// When what is on record of it cannot be used.
-pub async fn kube_of(aws: &Aws, cluster: &EksCluster) -> Result<Kube, KubeError> {
+pub async fn eks_client(aws: &Aws, cluster: &EksCluster) -> Result<Kube, KubeError> {
     let tokens = aws.tokens(&cluster.name);
     Kube::with_tokens(&cluster.endpoint, &cluster.authority, move || tokens.sign().ok()).await
 }

@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::cloud_target::{CloudTarget, Provisioned, instance_unrecorded};
+use super::cloud_target::{CloudTarget, Provisioned, no_instance_on_record};
 use super::error::StepError;
 use crate::config::Settings;
 use crate::event::{EventKind, Lines, OperationState};
@@ -27,9 +27,9 @@ use crate::tool::connection::Connection;
 use crate::tool::ssh::SshAddress;
 
 /// How long a program that an earlier server left behind may go on before it is interrupted.
-const LEFT_BEHIND_LIMIT: Duration = Duration::from_mins(10);
+const ORPHAN_TIMEOUT: Duration = Duration::from_mins(10);
 /// How often a lock that another operation holds is tried again.
-const LOCK_RETRY: Duration = Duration::from_millis(200);
+const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// What a step may use while it works.
 #[derive(Debug, Clone)]
@@ -59,11 +59,11 @@ pub struct StepContext {
     /// Name of the step.
     pub step: &'static str,
     /// Whether programs of an earlier attempt may still work on the host.
-    pub has_orphans: Arc<AtomicBool>,
+    pub may_have_orphans: Arc<AtomicBool>,
     /// Told when somebody resumes the operation.
-    pub resumed: Arc<Notify>,
+    pub wake: Arc<Notify>,
     /// How many steps of this server are at work: a stop waits for them, but not for those that are suspended.
-    pub working: watch::Sender<usize>,
+    pub steps_in_flight: watch::Sender<usize>,
 }
 
 /// A step that is not at work for a while.
@@ -108,12 +108,13 @@ impl StepContext {
     }
 
     /// Whether the target is gone, or goes when the operation that made it is taken back: what is on it goes with it.
-    pub(super) async fn target_goes(&self) -> Result<bool, StepError> {
+    pub(super) async fn will_destroy_target(&self) -> Result<bool, StepError> {
         Ok(self.outputs.contains_key(Instance::DESTROYED_BY) || self.goes_when_undone::<Instance>().await?)
     }
 
-    /// Whether the EKS cluster goes when the operation that made it is taken back. What was built for it is here.
-    pub(super) async fn cluster_goes(&self) -> Result<bool, StepError> {
+    /// Whether the EKS cluster goes when the operation that made it is taken back. Images for an EKS cluster are built
+    /// in this machine's Docker, so (unlike on an instance) they do not vanish with the cluster.
+    pub(super) async fn will_destroy_cluster(&self) -> Result<bool, StepError> {
         self.goes_when_undone::<EksCluster>().await
     }
 
@@ -144,8 +145,10 @@ impl StepContext {
     pub async fn host(&self) -> Result<Host, StepError> {
         let Some(address) = self.ssh_address()? else { return Ok(self.hosts.local().clone()) };
         let host = self.hosts.reach(self.target.id, &address).await?;
-        if self.has_orphans.swap(false, Ordering::Relaxed) {
-            host.connection.await_orphans(&self.calls_on(&host), LEFT_BEHIND_LIMIT, &self.lines, &self.cancel).await?;
+        if self.may_have_orphans.swap(false, Ordering::Relaxed) {
+            host.connection
+                .await_orphans(&self.calls_folder_on(&host), ORPHAN_TIMEOUT, &self.lines, &self.cancel)
+                .await?;
         }
         Ok(host)
     }
@@ -158,7 +161,7 @@ impl StepContext {
         if self.target.mode != Mode::CloudLocal {
             return Ok(None);
         }
-        let instance = self.cloud_target::<Instance>()?.ok_or_else(|| instance_unrecorded(&self.target.name))?;
+        let instance = self.cloud_target::<Instance>()?.ok_or_else(|| no_instance_on_record(&self.target.name))?;
         let folder = self.target_folder();
         Ok(Some(ssh_address(&instance, self.settings.ssh.private_key_base_path.as_deref(), &folder)?))
     }
@@ -169,8 +172,8 @@ impl StepContext {
     /// # Errors
     /// When the workspace cannot be read.
     pub async fn await_orphans(&self) -> Result<(), StepError> {
-        self.has_orphans.store(true, Ordering::Relaxed);
-        Connection::Local.await_orphans(&self.calls_folder(), LEFT_BEHIND_LIMIT, &self.lines, &self.cancel).await?;
+        self.may_have_orphans.store(true, Ordering::Relaxed);
+        Connection::Local.await_orphans(&self.calls_folder(), ORPHAN_TIMEOUT, &self.lines, &self.cancel).await?;
         Ok(())
     }
 
@@ -179,7 +182,7 @@ impl StepContext {
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn is_image_free(&self, image: &ImageRef, but_for: Option<DeploymentId>) -> Result<bool, StepError> {
+    pub async fn is_image_unused(&self, image: &ImageRef, but_for: Option<DeploymentId>) -> Result<bool, StepError> {
         Ok(!self.store.is_image_used(image, but_for).await?
             && !self.store.is_image_awaited(image, &self.deployment.repository, self.deployment.id).await?)
     }
@@ -192,7 +195,7 @@ impl StepContext {
         while !self.store.lock_target(self.target.id, self.operation).await? {
             self.lines.progress("another operation works on the cluster; waiting for it");
             tokio::select! {
-                () = tokio::time::sleep(LOCK_RETRY) => (),
+                () = tokio::time::sleep(LOCK_POLL_INTERVAL) => (),
                 () = self.cancel.cancelled() => return Err(StepError::Cancelled),
             }
         }
@@ -228,15 +231,16 @@ impl StepContext {
     /// When the step is cancelled meanwhile or the store does not answer.
     pub async fn suspend(&self, missing: &str, pause: Duration) -> Result<(), StepError> {
         if !self.is_suspended().await? {
-            // Not by way of its lines: whoever hears that the operation waits asks at once for what.
+            // The text is stored directly and before the state changes: lines are published asynchronously, and a
+            // client that sees `waiting` reads the last progress text at once.
             let text = self.redactor.redact(missing).into_owned();
             self.store.publish(self.operation, EventKind::StepProgress { step: self.step.to_owned(), text }).await?;
             self.store.set_operation_state(self.operation, OperationState::Waiting).await?;
         }
-        let _suspended = Suspended::new(&self.working);
+        let _suspended = Suspended::new(&self.steps_in_flight);
         tokio::select! {
             () = tokio::time::sleep(pause) => Ok(()),
-            () = self.resumed.notified() => Ok(()),
+            () = self.wake.notified() => Ok(()),
             () = self.cancel.cancelled() => Err(StepError::Cancelled),
         }
     }
@@ -271,7 +275,7 @@ impl StepContext {
 
     /// The folder where this step's programs write on a host, so that the next start finds those that still run.
     #[must_use]
-    pub fn calls_on(&self, host: &Host) -> PathBuf {
+    pub fn calls_folder_on(&self, host: &Host) -> PathBuf {
         host.operation_folder(self.operation).join(self.step)
     }
 

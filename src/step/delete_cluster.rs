@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::context::StepContext;
-use super::create_cluster::is_made_anew;
+use super::create_cluster::was_recreated;
 use super::error::StepError;
 use super::removal::{Removal, Removed};
 use crate::id::ClusterName;
@@ -42,7 +42,7 @@ impl Removal for DeleteCluster {
     async fn remove(&self, cx: &StepContext) -> Result<Vec<String>, StepError> {
         cx.lock_target().await?;
         let on_record = cx.store.target(cx.target.id).await?.is_some_and(|target| target.made_here);
-        let made_here = on_record && !is_made_anew(cx, &self.cluster).await?;
+        let made_here = on_record && !was_recreated(cx, &self.cluster).await?;
         if on_record && !made_here {
             cx.store.set_target_made_here(cx.target.id, false).await?;
         }
@@ -50,7 +50,7 @@ impl Removal for DeleteCluster {
         let reason = match (made_here, used) {
             (true, false) => {
                 let host = cx.host().await?;
-                host.kind.delete_cluster(&self.cluster, &cx.calls_on(&host), &cx.lines, &cx.cancel).await?;
+                host.kind.delete_cluster(&self.cluster, &cx.calls_folder_on(&host), &cx.lines, &cx.cancel).await?;
                 cx.store.set_target_made_here(cx.target.id, false).await?;
                 let _ = tokio::fs::remove_dir_all(cx.target_folder()).await;
                 cx.unlock_target().await?;

@@ -2,13 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::account::expect_owner;
+use super::aws_access::require_same_account;
 use super::cloud_target::CloudTarget;
 use super::context::StepContext;
 use super::error::StepError;
 use super::provision::destroy_unshared;
 use super::removal::Removal;
-use super::uninstall_ingress::clear_balancers;
+use super::uninstall_ingress::delete_load_balancers;
 use crate::id::Region;
 use crate::store::record::EksCluster;
 use crate::tool::terraform::{Terraform, module};
@@ -42,20 +42,20 @@ pub(super) async fn destroy(cx: &StepContext, region: &Region) -> Result<Vec<Str
     let name = &cx.target.name;
     let known = cx.store.target(cx.target.id).await?.and_then(|it| it.cluster);
     if let Some(known) = &known {
-        expect_owner(&aws, known).await?;
+        require_same_account(&aws, known).await?;
     }
     let there = Box::pin(aws.network_of(cx.target.id, name)).await?;
     // A load balancer that outlived its Service, or its cluster, would keep the network from going.
-    clear_balancers(cx, &aws, known.as_ref().map(|it| it.vpc.as_str())).await?;
+    delete_load_balancers(cx, &aws, known.as_ref().map(|it| it.vpc.as_str())).await?;
     let terraform = Terraform::new(&cx.settings);
     let workspace = cx.workspace(module::CLOUD_HOSTED, &terraform, &aws).await?;
-    cx.unmake(&workspace).await?;
+    cx.destroy_best_effort(&workspace).await?;
     tokio::select! {
         result = aws.remove_network(cx.target.id, name, &cx.lines) => result?,
         () = cx.cancel.cancelled() => return Err(StepError::Cancelled),
     }
     cx.store.set_target_cluster(cx.target.id, None).await?;
     cx.store.set_target_made_here(cx.target.id, false).await?;
-    cx.forget(&workspace).await?;
+    cx.remove_workspace_state(&workspace).await?;
     Ok(there.iter().map(ToString::to_string).collect())
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::account::expect_owner;
+use super::aws_access::require_same_account;
 use super::cloud_target::CloudTarget;
 use super::context::StepContext;
 use super::error::StepError;
@@ -42,27 +42,28 @@ pub(super) async fn destroy(cx: &StepContext, region: &Region) -> Result<Vec<Str
     let aws = cx.aws(region).await?;
     let known = cx.store.target(cx.target.id).await?.and_then(|it| it.instance);
     if let Some(known) = &known {
-        expect_owner(&aws, known).await?;
+        require_same_account(&aws, known).await?;
     }
     let mut there = aws.tagged(cx.target.id).await?;
     if let Some(known) = known.filter(|known| !there.iter().any(|it| it.id == known.id)) {
-        // A call that a killed server left at work has removed it by now.
+        // AWS no longer lists the recorded instance: a `terraform destroy` that outlived a killed server has terminated
+        // it. It still belongs in the receipt.
         there.insert(0, Resource { kind: Kind::Instance, id: known.id });
     }
     let terraform = Terraform::new(&cx.settings);
     let workspace = cx.workspace(module::CLOUD_LOCAL, &terraform, &aws).await?;
-    cx.unmake(&workspace).await?;
+    cx.destroy_best_effort(&workspace).await?;
     let rest = aws.tagged(cx.target.id).await?;
-    remove_tagged(&aws, &rest, cx).await?;
+    delete_resources(&aws, &rest, cx).await?;
     cx.store.set_target_instance(cx.target.id, None).await?;
     cx.store.set_target_made_here(cx.target.id, false).await?;
-    cx.forget(&workspace).await?;
+    cx.remove_workspace_state(&workspace).await?;
     let _ = tokio::fs::remove_dir_all(cx.target_folder()).await;
     Ok(there.iter().map(ToString::to_string).collect())
 }
 
 /// Removes resources without Terraform.
-pub(super) async fn remove_tagged(aws: &Aws, resources: &[Resource], cx: &StepContext) -> Result<(), StepError> {
+pub(super) async fn delete_resources(aws: &Aws, resources: &[Resource], cx: &StepContext) -> Result<(), StepError> {
     tokio::select! {
         result = aws.remove(resources, &cx.lines) => Ok(result?),
         () = cx.cancel.cancelled() => Err(StepError::Cancelled),

@@ -45,9 +45,10 @@ pub(super) async fn destroy(cx: &StepContext, region: &Region) -> Result<Vec<Str
         cx.lines.progress("removing the images");
         aws.empty_repository(&name).await?;
     }
-    cx.unmake(&workspace).await?;
-    // A call that died before it wrote that down left it out of the state.
+    cx.destroy_best_effort(&workspace).await?;
+    // Terraform may have been killed between creating the resource and saving its state; such a resource is deleted
+    // through the API.
     aws.delete_repository(&name).await?;
-    cx.forget(&workspace).await?;
+    cx.remove_workspace_state(&workspace).await?;
     Ok(if is_there { vec![format!("ECR repository `{name}` with its images")] } else { Vec::new() })
 }

@@ -55,7 +55,7 @@ impl StepError {
     }
 
     /// Sorts a failure by whether it may pass.
-    fn sorted(is_transient: bool, failure: Failure) -> Self {
+    fn classified(is_transient: bool, failure: Failure) -> Self {
         if is_transient { Self::Transient(failure) } else { Self::Permanent(failure) }
     }
 }
@@ -78,7 +78,7 @@ impl From<GitError> for StepError {
         if error.is_cancelled() {
             return Self::Cancelled;
         }
-        Self::sorted(error.is_transient(), error.failure())
+        Self::classified(error.is_transient(), error.failure())
     }
 }
 
@@ -87,7 +87,7 @@ impl From<KindError> for StepError {
         if error.is_cancelled() {
             return Self::Cancelled;
         }
-        Self::sorted(error.is_transient(), error.failure())
+        Self::classified(error.is_transient(), error.failure())
     }
 }
 
@@ -96,7 +96,7 @@ impl From<TerraformError> for StepError {
         if error.is_cancelled() {
             return Self::Cancelled;
         }
-        Self::sorted(error.is_transient(), error.failure())
+        Self::classified(error.is_transient(), error.failure())
     }
 }
 
@@ -105,13 +105,13 @@ impl From<HelmError> for StepError {
         if error.is_cancelled() {
             return Self::Cancelled;
         }
-        Self::sorted(error.is_transient(), error.failure())
+        Self::classified(error.is_transient(), error.failure())
     }
 }
 
 impl From<AwsError> for StepError {
     fn from(error: AwsError) -> Self {
-        Self::sorted(error.fault.is_transient(), error.failure())
+        Self::classified(error.fault.is_transient(), error.failure())
     }
 }
 
@@ -157,7 +157,7 @@ impl From<SshError> for StepError {
         if matches!(error, SshError::Cancelled) {
             return Self::Cancelled;
         }
-        Self::sorted(error.is_transient(), error.failure())
+        Self::classified(error.is_transient(), error.failure())
     }
 }
 
@@ -202,7 +202,7 @@ impl From<KubeError> for StepError {
             return Self::Cancelled;
         }
         let diagnosis = Diagnosis::of_error(&error);
-        Self::sorted(
+        Self::classified(
             error.is_transient(),
             failure(diagnosis.cause.code(), &error, &diagnosis.next_step, diagnosis.last_log_lines),
         )
@@ -263,7 +263,7 @@ impl From<DockerError> for StepError {
             | DockerError::Permanent { .. }
             | DockerError::NodeRefused { .. } => ("docker_failed", "Look at Docker's own log, then try again"),
         };
-        Self::sorted(error.is_transient(), failure(code, &error, next_step, Vec::new()))
+        Self::classified(error.is_transient(), failure(code, &error, next_step, Vec::new()))
     }
 }
 
@@ -283,7 +283,7 @@ impl From<BuildError> for StepError {
                 "Make the build quicker, or raise `BUILD_TIMEOUT_S`",
                 Vec::new(),
             )),
-            error @ (BuildError::Transient { .. } | BuildError::Context(_)) => Self::sorted(
+            error @ (BuildError::Transient { .. } | BuildError::Context(_)) => Self::classified(
                 error.is_transient(),
                 failure("build_interrupted", &error, "Check the network and the registry, then try again", Vec::new()),
             ),

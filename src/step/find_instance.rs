@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::action::StepAction;
-use super::cloud_target::{CloudTarget, InstanceFound, instance_gone, instance_unrecorded};
+use super::cloud_target::{CloudTarget, InstanceFound, instance_terminated, no_instance_on_record};
 use super::context::StepContext;
 use super::error::StepError;
-use super::provision_instance::live;
+use super::provision_instance::refresh;
 use crate::secret::private_key::private_key;
 use crate::store::record::{Deployment, Instance};
 
@@ -32,10 +32,10 @@ impl StepAction for FindInstance {
 
     async fn run(&self, cx: &StepContext) -> Result<InstanceFound, StepError> {
         let target = cx.store.target(cx.target.id).await?;
-        let known = target.and_then(|it| it.instance).ok_or_else(|| instance_unrecorded(&cx.target.name))?;
+        let known = target.and_then(|it| it.instance).ok_or_else(|| no_instance_on_record(&cx.target.name))?;
         private_key(cx.settings.ssh.private_key_base_path.as_deref(), &known.key_pair)?;
         let aws = cx.aws_of(&known).await?;
-        let instance = live(cx, &aws, &known).await?.ok_or_else(|| instance_gone(&known.id))?;
+        let instance = refresh(cx, &aws, &known).await?.ok_or_else(|| instance_terminated(&known.id))?;
         Ok(InstanceFound { instance })
     }
 }

@@ -25,17 +25,17 @@ pub(super) const RELEASE: &str = "nginx-ingress";
 /// Its namespace, in which nothing else lives.
 pub(super) const NAMESPACE: &str = "on-demand-infra-ingress";
 /// Annotation of the controller's Service with a hash of the values that it was installed with.
-const VALUES: &str = "on-demand-infra/values";
+const VALUES_HASH_ANNOTATION: &str = "on-demand-infra/values";
 /// How the annotations for a load balancer begin ("Service annotations" of the AWS cloud provider).
-const BALANCER: &str = "service.beta.kubernetes.io/aws-load-balancer-";
+const ANNOTATION_PREFIX: &str = "service.beta.kubernetes.io/aws-load-balancer-";
 /// Port of the controller's server that sends people to https.
 const REDIRECT_PORT: u16 = 8080;
 /// Pause between two looks.
-const PAUSE: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The load balancer in front of a cluster, as it is.
 #[derive(Debug, Default)]
-pub(super) struct Front {
+pub(super) struct IngressLoadBalancer {
     /// The load balancer.
     pub(super) balancer: Option<Balancer>,
     /// The certificate that its Service names.
@@ -43,26 +43,28 @@ pub(super) struct Front {
     /// Its listener that ends TLS.
     pub(super) listener: Option<String>,
     /// The certificates that the listener serves beside that.
-    pub(super) further: Vec<String>,
+    pub(super) additional_certificates: Vec<String>,
 }
 
-impl Front {
-    pub(super) async fn look(aws: &Aws, service: &BalancedService) -> Result<Self, StepError> {
-        let mut front =
-            Self { certificate: service.annotations.get(&format!("{BALANCER}ssl-cert")).cloned(), ..Self::default() };
+impl IngressLoadBalancer {
+    pub(super) async fn describe(aws: &Aws, service: &BalancedService) -> Result<Self, StepError> {
+        let mut front = Self {
+            certificate: service.annotations.get(&format!("{ANNOTATION_PREFIX}ssl-cert")).cloned(),
+            ..Self::default()
+        };
         let Some(hostname) = &service.hostname else { return Ok(front) };
         front.balancer = aws.balancer(hostname).await?;
         let Some(balancer) = &front.balancer else { return Ok(front) };
         front.listener = aws.tls_listener(&balancer.arn).await?;
         if let Some(listener) = &front.listener {
-            front.further = aws.further_certificates(listener).await?;
-            front.further.retain(|it| Some(it) != front.certificate.as_ref());
+            front.additional_certificates = aws.further_certificates(listener).await?;
+            front.additional_certificates.retain(|it| Some(it) != front.certificate.as_ref());
         }
         Ok(front)
     }
 
     /// Lets the listener serve these certificates too: it has many, and serves the one that a client asks for by name.
-    pub(super) async fn serve(&self, aws: &Aws, certificates: &[String]) -> Result<(), StepError> {
+    pub(super) async fn add_certificates(&self, aws: &Aws, certificates: &[String]) -> Result<(), StepError> {
         let Some(listener) = &self.listener else { return Ok(()) };
         for certificate in certificates.iter().filter(|it| !self.serves(it)) {
             aws.add_certificate(listener, certificate).await?;
@@ -72,7 +74,7 @@ impl Front {
 
     pub(super) fn serves(&self, certificate: &String) -> bool {
         self.listener.is_some()
-            && (self.certificate.as_ref() == Some(certificate) || self.further.contains(certificate))
+            && (self.certificate.as_ref() == Some(certificate) || self.additional_certificates.contains(certificate))
     }
 }
 
@@ -83,7 +85,7 @@ pub(super) fn own_certificate(cx: &StepContext) -> Result<Option<String>, StepEr
 }
 
 /// The Service of our ingress controller.
-pub(super) async fn service_of_ours(kube: &Kube) -> Result<Option<BalancedService>, StepError> {
+pub(super) async fn ingress_service(kube: &Kube) -> Result<Option<BalancedService>, StepError> {
     Ok(kube.balanced_services(Some(NAMESPACE)).await?.into_iter().next())
 }
 
@@ -114,18 +116,18 @@ pub(super) async fn install(
 }
 
 /// Waits until the load balancer takes requests, with TLS when there is a certificate.
-pub(super) async fn until_served(
+pub(super) async fn wait_until_serving(
     cx: &StepContext,
     aws: &Aws,
     kube: &Kube,
     certificate: Option<&str>,
-) -> Result<Front, StepError> {
+) -> Result<IngressLoadBalancer, StepError> {
     let start = tokio::time::Instant::now();
     loop {
-        let service = service_of_ours(kube).await?;
+        let service = ingress_service(kube).await?;
         let front = match &service {
-            Some(service) => Front::look(aws, service).await?,
-            None => Front::default(),
+            Some(service) => IngressLoadBalancer::describe(aws, service).await?,
+            None => IngressLoadBalancer::default(),
         };
         let state = match &front.balancer {
             None => "it is not there yet".to_owned(),
@@ -142,17 +144,17 @@ pub(super) async fn until_served(
                 Some(service) => kube.warning_about(service).await?,
                 None => None,
             };
-            return Err(late(cx, &warning.unwrap_or(state)));
+            return Err(load_balancer_timed_out(cx, &warning.unwrap_or(state)));
         }
         tokio::select! {
-            () = tokio::time::sleep(PAUSE) => (),
+            () = tokio::time::sleep(POLL_INTERVAL) => (),
             () = cx.cancel.cancelled() => return Err(StepError::Cancelled),
         }
     }
 }
 
 /// The load balancer is not ready in time.
-pub(super) fn late(cx: &StepContext, state: &str) -> StepError {
+pub(super) fn load_balancer_timed_out(cx: &StepContext, state: &str) -> StepError {
     StepError::permanent(
         "load_balancer_timed_out",
         format!(
@@ -167,19 +169,19 @@ pub(super) fn late(cx: &StepContext, state: &str) -> StepError {
 pub(super) fn has_current_values(
     cx: &StepContext,
     service: &BalancedService,
-    front: &Front,
+    front: &IngressLoadBalancer,
 ) -> Result<bool, StepError> {
     let (_, hash) = values(cx, front.certificate.as_deref())?;
-    Ok(service.annotations.get(VALUES) == Some(&hash))
+    Ok(service.annotations.get(VALUES_HASH_ANNOTATION) == Some(&hash))
 }
 
 /// Values of the chart, and a hash of all that decides what is installed.
 fn values(cx: &StepContext, certificate: Option<&str>) -> Result<(String, String), StepError> {
     let mut annotations = json!({
-        format!("{BALANCER}type"): "nlb",
-        format!("{BALANCER}scheme"): "internet-facing",
-        format!("{BALANCER}cross-zone-load-balancing-enabled"): "true",
-        format!("{BALANCER}additional-resource-tags"): format!("{TARGET_TAG}={}", cx.target.id),
+        format!("{ANNOTATION_PREFIX}type"): "nlb",
+        format!("{ANNOTATION_PREFIX}scheme"): "internet-facing",
+        format!("{ANNOTATION_PREFIX}cross-zone-load-balancing-enabled"): "true",
+        format!("{ANNOTATION_PREFIX}additional-resource-tags"): format!("{TARGET_TAG}={}", cx.target.id),
     });
     let mut service = json!({
         "httpPort": {"enable": true, "port": 80, "targetPort": 80},
@@ -187,9 +189,10 @@ fn values(cx: &StepContext, certificate: Option<&str>) -> Result<(String, String
     });
     let mut entries = json!({});
     if let Some(certificate) = certificate {
-        annotations[format!("{BALANCER}ssl-cert")] = certificate.into();
-        annotations[format!("{BALANCER}ssl-ports")] = "443".into();
-        annotations[format!("{BALANCER}ssl-negotiation-policy")] = "ELBSecurityPolicy-TLS13-1-2-2021-06".into();
+        annotations[format!("{ANNOTATION_PREFIX}ssl-cert")] = certificate.into();
+        annotations[format!("{ANNOTATION_PREFIX}ssl-ports")] = "443".into();
+        annotations[format!("{ANNOTATION_PREFIX}ssl-negotiation-policy")] =
+            "ELBSecurityPolicy-TLS13-1-2-2021-06".into();
         service["httpPort"]["targetPort"] = REDIRECT_PORT.into();
         service["httpsPort"] = json!({"enable": true, "port": 443, "targetPort": 80});
         entries = json!({"http-snippets": redirects()});
@@ -201,7 +204,7 @@ fn values(cx: &StepContext, certificate: Option<&str>) -> Result<(String, String
     };
     let text = json!([annotations, service, entries]).to_string();
     let hash = short_hash(&[&text, &ingress.chart, &ingress.chart_version, &own], 16);
-    annotations[VALUES] = Value::from(hash.clone());
+    annotations[VALUES_HASH_ANNOTATION] = Value::from(hash.clone());
     service["annotations"] = annotations;
     let values = json!({"controller": {"service": service, "config": {"entries": entries}}});
     Ok((values.to_string(), hash))

@@ -5,7 +5,10 @@ use serde::{Deserialize, Serialize};
 use super::action::{StepAction, StepUndo};
 use super::context::StepContext;
 use super::error::StepError;
-use super::ingress::{Front, has_current_values, install, late, own_certificate, service_of_ours, until_served};
+use super::ingress::{
+    IngressLoadBalancer, has_current_values, ingress_service, install, load_balancer_timed_out, own_certificate,
+    wait_until_serving,
+};
 use super::release_ingress::release;
 use super::uninstall_ingress::uninstall;
 use crate::cloud::aws::balancer::Balancer;
@@ -53,8 +56,8 @@ impl StepAction for InstallIngress {
 
     async fn check(&self, cx: &StepContext) -> Result<Option<IngressInstalled>, StepError> {
         let kube = cx.kube(&cluster_on_instance(&cx.deployment.instance_id)).await?;
-        let Some(service) = service_of_ours(&kube).await? else { return Ok(None) };
-        let front = Front::look(&cx.aws(&self.region).await?, &service).await?;
+        let Some(service) = ingress_service(&kube).await? else { return Ok(None) };
+        let front = IngressLoadBalancer::describe(&cx.aws(&self.region).await?, &service).await?;
         let own = own_certificate(cx)?;
         let is_served = own.as_ref().is_none_or(|own| front.serves(own));
         let is_current = has_current_values(cx, &service, &front)? && is_served;
@@ -65,13 +68,13 @@ impl StepAction for InstallIngress {
     }
 
     async fn run(&self, cx: &StepContext) -> Result<IngressInstalled, StepError> {
-        cx.with_target_locked(self.provide(cx)).await
+        cx.with_target_locked(self.ensure(cx)).await
     }
 }
 
 impl StepUndo for InstallIngress {
     async fn undo(&self, cx: &StepContext, left: Option<IngressInstalled>) -> Result<Vec<String>, StepError> {
-        let goes = cx.cluster_goes().await?;
+        let goes = cx.will_destroy_cluster().await?;
         let made = match &left {
             Some(installed) => installed.made,
             None => self.has_begun(cx).await?,
@@ -92,23 +95,23 @@ impl StepUndo for InstallIngress {
 }
 
 impl InstallIngress {
-    async fn provide(&self, cx: &StepContext) -> Result<IngressInstalled, StepError> {
+    async fn ensure(&self, cx: &StepContext) -> Result<IngressInstalled, StepError> {
         let (aws, known) = (cx.aws(&self.region).await?, cx.cluster()?);
         let kube = cx.kube(&cluster_on_instance(&cx.deployment.instance_id)).await?;
         let own = own_certificate(cx)?;
-        let before = match service_of_ours(&kube).await? {
-            Some(service) => Front::look(&aws, &service).await?,
-            None => Front::default(),
+        let before = match ingress_service(&kube).await? {
+            Some(service) => IngressLoadBalancer::describe(&aws, &service).await?,
+            None => IngressLoadBalancer::default(),
         };
         let certificate = before.certificate.clone().or_else(|| own.clone());
         cx.lines.progress("installing the ingress controller");
         install(cx, &aws, &known, certificate.as_deref()).await?;
-        let front = until_served(cx, &aws, &kube, certificate.as_deref()).await?;
-        let others: Vec<String> = before.further.into_iter().chain(own).collect();
-        front.serve(&aws, &others).await?;
+        let front = wait_until_serving(cx, &aws, &kube, certificate.as_deref()).await?;
+        let others: Vec<String> = before.additional_certificates.into_iter().chain(own).collect();
+        front.add_certificates(&aws, &others).await?;
         match front.balancer {
             Some(balancer) => self.installed(cx, balancer).await,
-            None => Err(late(cx, "there is no load balancer")),
+            None => Err(load_balancer_timed_out(cx, "there is no load balancer")),
         }
     }
 

@@ -14,14 +14,14 @@ impl Problems {
     }
 
     /// Takes an answer of AWS: a passing fault ends the look, another one is a problem like all.
-    pub(super) fn take<T>(&mut self, answer: Result<T, AwsError>) -> Result<Option<T>, StepError> {
+    pub(super) fn collect<T>(&mut self, answer: Result<T, AwsError>) -> Result<Option<T>, StepError> {
         match answer {
             Ok(value) => Ok(Some(value)),
-            Err(error) => self.of(error),
+            Err(error) => self.add_error(error),
         }
     }
 
-    pub(super) fn of<T>(&mut self, error: AwsError) -> Result<Option<T>, StepError> {
+    pub(super) fn add_error<T>(&mut self, error: AwsError) -> Result<Option<T>, StepError> {
         if error.fault.is_transient() {
             return Err(error.into());
         }

@@ -22,7 +22,7 @@ pub(super) trait Provision: StepAction<Output = Provisioned<Self::Target>> {
     fn keep(&self) -> bool;
 
     /// One on record as it is now; `None` when it is gone and may be made anew.
-    fn live(
+    fn refresh(
         &self,
         cx: &StepContext,
         aws: &Aws,
@@ -51,7 +51,7 @@ pub(super) async fn find<P: Provision>(step: &P, cx: &StepContext) -> Result<Opt
 }
 
 /// Finds it, or makes it.
-pub(super) async fn provide<P: Provision>(step: &P, cx: &StepContext) -> Result<P::Output, StepError> {
+pub(super) async fn ensure<P: Provision>(step: &P, cx: &StepContext) -> Result<P::Output, StepError> {
     cx.with_target_locked(async {
         let aws = cx.aws(step.region()).await?;
         let target = cx.store.target(cx.target.id).await?.unwrap_or_else(|| cx.target.clone());
@@ -104,7 +104,7 @@ async fn on_record<P: Provision>(
     target: &Target,
 ) -> Result<Option<P::Output>, StepError> {
     let Some(known) = P::Target::of(target) else { return Ok(None) };
-    let Some(it) = step.live(cx, aws, known).await? else { return Ok(None) };
+    let Some(it) = step.refresh(cx, aws, known).await? else { return Ok(None) };
     let made = has_begun(cx, target).await?;
     Ok(Some(provisioned(step, cx, it, made).await?))
 }
@@ -119,8 +119,9 @@ async fn provisioned<P: Provision>(
     Ok(Provisioned { found: it.into(), made, kept: step.keep() || !made, alone })
 }
 
-/// Whether an earlier attempt or server of this operation began to make something. The lock does not tell: it may have
-/// been given back by one whose success did not get on record any more.
+/// Whether an earlier attempt or server of this operation began to make something. The call's record decides, not the
+/// target's lock: an attempt may have released the lock after it succeeded and been killed before its output was
+/// stored.
 async fn has_begun(cx: &StepContext, target: &Target) -> Result<bool, StepError> {
     Ok(target.made_here && Connection::Local.has_begun(&cx.calls_folder(), "terraform-init").await?)
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::account::expect_owner;
 use super::action::StepAction;
+use super::aws_access::require_same_account;
 use super::check_hosted_account::CheckHostedAccount;
 use super::cloud_target::{CloudTarget, Provisioned, cluster_gone};
 use super::context::StepContext;
@@ -22,7 +22,7 @@ use crate::tool::connection::Connection;
 use crate::tool::terraform::{Terraform, module};
 
 /// How often EKS is asked while the cluster comes up.
-const ASK_EVERY: Duration = Duration::from_secs(10);
+const POLL_INTERVAL: Duration = Duration::from_secs(10);
 /// The person's way to the cluster, in the target's folder.
 const KUBECONFIG: &str = "kubeconfig";
 
@@ -62,7 +62,7 @@ impl StepAction for ProvisionCluster {
     }
 
     async fn run(&self, cx: &StepContext) -> Result<Self::Output, StepError> {
-        provision::provide(self, cx).await
+        provision::ensure(self, cx).await
     }
 }
 
@@ -77,10 +77,10 @@ impl Provision for ProvisionCluster {
         self.keep
     }
 
-    async fn live(&self, cx: &StepContext, aws: &Aws, known: &EksCluster) -> Result<Option<EksCluster>, StepError> {
+    async fn refresh(&self, cx: &StepContext, aws: &Aws, known: &EksCluster) -> Result<Option<EksCluster>, StepError> {
         let Some(found) = aws.cluster(&known.name).await? else { return Ok(None) };
-        expect_owner(aws, known).await?;
-        let cluster = in_use(cx, &self.region, &found)?;
+        require_same_account(aws, known).await?;
+        let cluster = cluster_record(cx, &self.region, &found)?;
         if cluster != *known {
             cx.store.set_target_cluster(cx.target.id, Some(&cluster)).await?;
         }
@@ -92,7 +92,7 @@ impl Provision for ProvisionCluster {
         let stranger = aws.cluster(&target.name).await?.filter(|it| it.target.as_ref() != Some(&ours));
         let (cluster, made) = match stranger {
             // A person's own: it is used, and nothing of it is changed.
-            Some(found) => (in_use(cx, &self.region, &found)?, false),
+            Some(found) => (cluster_record(cx, &self.region, &found)?, false),
             None => (self.create(cx, aws).await?, true),
         };
         cx.store.set_target_cluster(cx.target.id, Some(&cluster)).await?;
@@ -115,10 +115,10 @@ impl ProvisionCluster {
         workspace.plan().await?;
         tokio::select! {
             applied = workspace.apply() => applied?,
-            () = tell(cx, aws) => (),
+            () = report_progress(cx, aws) => (),
         }
         let found = aws.cluster(&cx.target.name).await?.ok_or_else(|| cluster_gone(&cx.target.name))?;
-        in_use(cx, &self.region, &found)
+        cluster_record(cx, &self.region, &found)
     }
 
     fn variables(&self, cx: &StepContext) -> Result<serde_json::Value, StepError> {
@@ -143,9 +143,9 @@ impl ProvisionCluster {
 }
 
 /// Tells what EKS says of the cluster and its nodes while they come up; never ends.
-async fn tell(cx: &StepContext, aws: &Aws) {
+async fn report_progress(cx: &StepContext, aws: &Aws) {
     loop {
-        tokio::time::sleep(ASK_EVERY).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
         let name = &cx.target.name;
         let (Ok(Some(cluster)), Ok(groups)) = tokio::join!(aws.cluster(name), aws.node_groups(name)) else { continue };
         let mut parts = vec![format!("EKS says: cluster {}", cluster.status)];
@@ -156,7 +156,7 @@ async fn tell(cx: &StepContext, aws: &Aws) {
 }
 
 /// A cluster that works, as it goes on record.
-fn in_use(cx: &StepContext, region: &Region, found: &DescribedCluster) -> Result<EksCluster, StepError> {
+fn cluster_record(cx: &StepContext, region: &Region, found: &DescribedCluster) -> Result<EksCluster, StepError> {
     let name = &cx.target.name;
     let failure = |message: String, next_step: &str| Failure {
         code: "cluster_not_ready".into(),

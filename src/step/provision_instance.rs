@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::action::StepAction;
-use super::check_account::{CheckAccount, Checked};
-use super::cloud_target::{CloudTarget, Provisioned, instance_gone};
+use super::check_account::{AccountChecked, CheckAccount};
+use super::cloud_target::{CloudTarget, Provisioned, instance_terminated};
 use super::context::StepContext;
-use super::destroy_instance::{destroy, remove_tagged};
+use super::destroy_instance::{delete_resources, destroy};
 use super::error::StepError;
 use super::provision::{self, Provision};
 use crate::cloud::aws::instance::Described;
@@ -60,7 +60,7 @@ impl StepAction for ProvisionInstance {
     }
 
     async fn run(&self, cx: &StepContext) -> Result<Self::Output, StepError> {
-        provision::provide(self, cx).await
+        provision::ensure(self, cx).await
     }
 }
 
@@ -75,13 +75,13 @@ impl Provision for ProvisionInstance {
         self.keep
     }
 
-    async fn live(&self, cx: &StepContext, aws: &Aws, known: &Instance) -> Result<Option<Instance>, StepError> {
-        live(cx, aws, known).await
+    async fn refresh(&self, cx: &StepContext, aws: &Aws, known: &Instance) -> Result<Option<Instance>, StepError> {
+        refresh(cx, aws, known).await
     }
 
     async fn make(&self, cx: &StepContext, aws: &Aws, target: &Target) -> Result<(Instance, bool), StepError> {
         if !target.made_here {
-            self.refuse_namesake(cx, aws).await?;
+            self.check_name_unused(cx, aws).await?;
         }
         let instance = self.create(cx, aws).await?;
         cx.store.set_target_instance(cx.target.id, Some(&instance)).await?;
@@ -102,13 +102,14 @@ impl ProvisionInstance {
         let workspace = cx.workspace(module::CLOUD_LOCAL, &terraform, aws).await?;
         let mut subnets = checked.subnets.clone();
         if let Some(used) = workspace.variable("subnet_id") {
-            // What was begun in one subnet is not made again in another.
+            // The subnet of an earlier attempt comes first: another value would make Terraform replace the instance
+            // that this attempt may already have created.
             subnets.sort_by_key(|it| *it != used);
         }
         let mut rest = subnets.iter();
         let first = self.variables(cx, &checked, rest.next());
         workspace.prepare(&first).await?;
-        remove_strays(cx, aws, &workspace).await?;
+        remove_orphaned_resources(cx, aws, &workspace).await?;
         loop {
             workspace.plan().await?;
             match (workspace.apply().await, rest.next()) {
@@ -123,14 +124,15 @@ impl ProvisionInstance {
             }
         }
         let outputs: Outputs = workspace.outputs().await?;
-        let found = aws.instance(&outputs.instance_id).await?.ok_or_else(|| instance_gone(&outputs.instance_id))?;
+        let found =
+            aws.instance(&outputs.instance_id).await?.ok_or_else(|| instance_terminated(&outputs.instance_id))?;
         // Often the console is still empty: then the first contact pins the key.
         let host_keys = aws.host_keys(&found.id).await.unwrap_or_default();
         instance(cx, found, host_keys, &checked, &self.region, &self.key_pair)
     }
 
     /// A Name tag is how people name an instance: a second one of that name would be mistaken for it.
-    async fn refuse_namesake(&self, cx: &StepContext, aws: &Aws) -> Result<(), StepError> {
+    async fn check_name_unused(&self, cx: &StepContext, aws: &Aws) -> Result<(), StepError> {
         let ours = cx.target.id.to_string();
         let namesake =
             aws.instances_named(&cx.target.name).await?.into_iter().find(|it| it.target.as_ref() != Some(&ours));
@@ -142,7 +144,7 @@ impl ProvisionInstance {
         ))
     }
 
-    fn variables(&self, cx: &StepContext, checked: &Checked, subnet: Option<&String>) -> serde_json::Value {
+    fn variables(&self, cx: &StepContext, checked: &AccountChecked, subnet: Option<&String>) -> serde_json::Value {
         let ports = cx.settings.kind.node_port_range;
         json!({
             "region": self.region,
@@ -160,19 +162,19 @@ impl ProvisionInstance {
 }
 
 /// Removes what carries the target's tag and is not in the state: made by a call that died before it wrote that down.
-async fn remove_strays(cx: &StepContext, aws: &Aws, workspace: &Workspace<'_>) -> Result<(), StepError> {
+async fn remove_orphaned_resources(cx: &StepContext, aws: &Aws, workspace: &Workspace<'_>) -> Result<(), StepError> {
     let known = workspace.resource_ids().await?;
     let is_stray = |it: &Resource| matches!(it.kind, Kind::Instance | Kind::SecurityGroup) && !known.contains(&it.id);
     let strays: Vec<Resource> = aws.tagged(cx.target.id).await?.into_iter().filter(is_stray).collect();
     if !strays.is_empty() {
         cx.lines.progress("removing what an interrupted call left");
-        remove_tagged(aws, &strays, cx).await?;
+        delete_resources(aws, &strays, cx).await?;
     }
     Ok(())
 }
 
 /// An instance on record as it runs now, `None` when it is gone; one with a new address is kept on record with it.
-pub(super) async fn live(cx: &StepContext, aws: &Aws, known: &Instance) -> Result<Option<Instance>, StepError> {
+pub(super) async fn refresh(cx: &StepContext, aws: &Aws, known: &Instance) -> Result<Option<Instance>, StepError> {
     let Some(found) = aws.instance(&known.id).await? else { return Ok(None) };
     let id = &known.id;
     match found.state.as_str() {
@@ -212,7 +214,7 @@ fn instance(
     cx: &StepContext,
     found: Described,
     host_keys: Vec<String>,
-    checked: &Checked,
+    checked: &AccountChecked,
     region: &Region,
     key_pair: &KeyPairName,
 ) -> Result<Instance, StepError> {

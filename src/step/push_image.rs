@@ -18,7 +18,7 @@ pub struct PushImage {
 
 /// The image is in ECR.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Pushed {
+pub struct ImagePushed {
     /// Its name with its digest, which is what runs.
     pub image: ImageRef,
     /// Layers that were sent.
@@ -29,7 +29,7 @@ pub struct Pushed {
 
 impl StepAction for PushImage {
     const NAME: &'static str = "push_image";
-    type Output = Pushed;
+    type Output = ImagePushed;
 
     fn title(&self) -> String {
         "Push the image to ECR".to_owned()
@@ -39,7 +39,7 @@ impl StepAction for PushImage {
         10
     }
 
-    fn summary(&self, output: &Pushed) -> String {
+    fn summary(&self, output: &ImagePushed) -> String {
         let layers = output.layers_sent + output.layers_present;
         if output.layers_sent == 0 {
             return "it is there".to_owned();
@@ -47,17 +47,18 @@ impl StepAction for PushImage {
         format!("{} of {layers} layers", output.layers_sent)
     }
 
-    async fn check(&self, cx: &StepContext) -> Result<Option<Pushed>, StepError> {
+    async fn check(&self, cx: &StepContext) -> Result<Option<ImagePushed>, StepError> {
         let built = cx.output::<BuildImage>()?;
         let stored = cx.aws(&self.region).await?.image_with_tag(&cx.repository_name(), tag(&built.image)).await?;
-        // A builder that keeps images as they are pushed calls an image by the digest of its manifest.
+        // With Docker's containerd image store an image's id is the digest of its manifest; with the classic store it
+        // is the digest of its configuration. Either may match.
         let same = stored.filter(|it| it.config.as_ref() == Some(&built.image_id) || it.digest == built.image_id);
         let (Some(stored), url) = (same, url(cx)?) else { return Ok(None) };
         cx.hosts.local().docker.forget_pushed(&url, tag(&built.image)).await?;
-        Ok(Some(Pushed { image: pinned(&url, &stored.digest)?, layers_sent: 0, layers_present: 0 }))
+        Ok(Some(ImagePushed { image: pinned(&url, &stored.digest)?, layers_sent: 0, layers_present: 0 }))
     }
 
-    async fn run(&self, cx: &StepContext) -> Result<Pushed, StepError> {
+    async fn run(&self, cx: &StepContext) -> Result<ImagePushed, StepError> {
         let built = cx.output::<BuildImage>()?;
         let (name, url, tag) = (cx.repository_name(), url(cx)?, tag(&built.image));
         let aws = cx.aws(&self.region).await?;
@@ -72,7 +73,7 @@ impl StepAction for PushImage {
                 "Is a clean-up of images running at the same time? Try again",
             )
         })?;
-        Ok(Pushed {
+        Ok(ImagePushed {
             image: pinned(&url, &stored.digest)?,
             layers_sent: pushed.layers_sent,
             layers_present: pushed.layers_present,

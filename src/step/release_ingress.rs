@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::context::StepContext;
 use super::error::StepError;
-use super::ingress::{Front, install, own_certificate, service_of_ours, until_served};
+use super::ingress::{IngressLoadBalancer, ingress_service, install, own_certificate, wait_until_serving};
 use super::removal::Removal;
 use crate::id::{Region, cluster_on_instance};
 
@@ -43,21 +43,23 @@ pub(super) async fn release(cx: &StepContext, region: &Region) -> Result<Vec<Str
     }
     let (aws, known) = (cx.aws(region).await?, cx.cluster()?);
     let kube = cx.kube(&cluster).await?;
-    let Some(service) = service_of_ours(&kube).await? else { return Ok(Vec::new()) };
-    let front = Front::look(&aws, &service).await?;
-    if front.further.contains(&own) {
+    let Some(service) = ingress_service(&kube).await? else { return Ok(Vec::new()) };
+    let front = IngressLoadBalancer::describe(&aws, &service).await?;
+    if front.additional_certificates.contains(&own) {
         if let Some(listener) = &front.listener {
             aws.remove_certificate(listener, &own).await?;
         }
     } else if front.certificate.as_ref() == Some(&own) {
-        let next = front.further.first().cloned();
+        let next = front.additional_certificates.first().cloned();
         cx.lines.progress("serving the load balancer without its certificate");
         install(cx, &aws, &known, next.as_deref()).await?;
-        let now = until_served(cx, &aws, &kube, next.as_deref()).await?;
-        if let (Some(listener), Some(next)) = (&now.listener, next.filter(|next| now.further.contains(next))) {
+        let now = wait_until_serving(cx, &aws, &kube, next.as_deref()).await?;
+        if let (Some(listener), Some(next)) =
+            (&now.listener, next.filter(|next| now.additional_certificates.contains(next)))
+        {
             aws.remove_certificate(listener, &next).await?;
         }
-        now.serve(&aws, front.further.get(1..).unwrap_or_default()).await?;
+        now.add_certificates(&aws, front.additional_certificates.get(1..).unwrap_or_default()).await?;
     }
     Ok(Vec::new())
 }

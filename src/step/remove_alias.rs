@@ -37,8 +37,9 @@ pub(super) async fn remove(cx: &StepContext, region: &Region) -> Result<Vec<Stri
     let terraform = Terraform::new(&cx.settings);
     let workspace = cx.workspace(module::ALIAS, &terraform, &aws).await?;
     let Some(host) = workspace.variable("host") else { return Ok(Vec::new()) };
-    // Records carry no tags: nobody else would find them.
-    cx.destroy_known(&workspace).await?;
-    cx.forget(&workspace).await?;
+    // Route 53 records cannot be tagged, so there is no second search by tag: an error of Terraform is passed on
+    // instead of tolerated.
+    cx.destroy_workspace(&workspace).await?;
+    cx.remove_workspace_state(&workspace).await?;
     Ok(vec![format!("host name `{host}`")])
 }

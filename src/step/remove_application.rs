@@ -11,7 +11,7 @@ use crate::cloud::kube::delete::NamespaceFate;
 use crate::id::ClusterName;
 
 /// How long its pods and its namespace may take to go.
-const LIMIT: Duration = Duration::from_mins(3);
+const TIMEOUT: Duration = Duration::from_mins(3);
 
 /// Takes the application off the cluster.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -38,7 +38,8 @@ impl Removal for RemoveApplication {
     async fn remove(&self, cx: &StepContext) -> Result<Vec<String>, StepError> {
         let kube = cx.kube(&self.cluster).await?;
         let fate = NamespaceFate::DeleteIfEmpty;
-        let gone = kube.delete_application(&cx.deployment.namespace, cx.deployment.id, fate, LIMIT, &cx.lines).await?;
+        let gone =
+            kube.delete_application(&cx.deployment.namespace, cx.deployment.id, fate, TIMEOUT, &cx.lines).await?;
         Ok(gone.iter().map(ToString::to_string).collect())
     }
 }

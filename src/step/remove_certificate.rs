@@ -37,11 +37,12 @@ pub(super) async fn remove(cx: &StepContext, region: &Region) -> Result<Vec<Stri
     let terraform = Terraform::new(&cx.settings);
     let workspace = cx.workspace(module::CERTIFICATE, &terraform, &aws).await?;
     let Some(host) = workspace.variable("host") else { return Ok(Vec::new()) };
-    cx.destroy_known(&workspace).await?;
-    // A call that died before it wrote that down left it out of the state.
+    cx.destroy_workspace(&workspace).await?;
+    // Terraform may have been killed between creating the resource and saving its state; such a resource is deleted
+    // through the API.
     for arn in aws.certificates_of(cx.target.id, &host).await? {
         aws.delete_certificate(&arn).await?;
     }
-    cx.forget(&workspace).await?;
+    cx.remove_workspace_state(&workspace).await?;
     Ok(vec![format!("certificate of `{host}`")])
 }

@@ -26,13 +26,14 @@ impl Removal for RemoveWorkspace {
 
 /// Removes a deployment's folders; one that is not there is no error.
 pub(super) async fn remove_folders(cx: &StepContext) -> Result<Vec<String>, StepError> {
-    let there = if cx.target_goes().await? {
+    let there = if cx.will_destroy_target().await? {
         Ok(false)
     } else {
         let host = cx.host().await?;
         host.connection.remove_folder(&host.deployment_folder(cx.deployment.id)).await
     };
-    // Of a clone on another machine an outline is here.
+    // For a clone on an instance this machine holds its tree manifest in the folder of the same name; it is removed
+    // too.
     let here = Connection::Local.remove_folder(&cx.deployment_folder()).await;
     match (there, here) {
         (Ok(there), Ok(here)) => {

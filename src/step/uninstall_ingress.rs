@@ -13,9 +13,9 @@ use crate::cloud::aws::{Aws, balancer::Balancer};
 use crate::id::{Region, cluster_on_instance};
 
 /// Pause between two looks.
-const PAUSE: Duration = Duration::from_secs(2);
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
 /// How long a namespace may take to go.
-const NAMESPACE_LIMIT: Duration = Duration::from_mins(3);
+const NAMESPACE_TIMEOUT: Duration = Duration::from_mins(3);
 
 /// Takes the ingress controller off the cluster, and waits until its load balancer is gone.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -72,35 +72,40 @@ pub(super) async fn uninstall(
         let names: Vec<&String> = services.iter().filter_map(|it| it.hostname.as_ref()).collect();
         going.extend(before.iter().filter(|it| names.contains(&&it.dns_name)).cloned());
         if !whole_cluster {
-            kube.delete_whole_namespace(NAMESPACE, NAMESPACE_LIMIT).await?;
+            kube.delete_whole_namespace(NAMESPACE, NAMESPACE_TIMEOUT).await?;
         }
     }
     if whole_cluster {
         going = before;
-        clear_balancers(cx, &aws, Some(&known.vpc)).await?;
+        delete_load_balancers(cx, &aws, Some(&known.vpc)).await?;
     } else {
-        until_gone(cx, &aws, &going, None).await?;
+        wait_until_deleted(cx, &aws, &going, None).await?;
     }
     Ok(going.iter().map(|it| format!("load balancer `{}`", it.dns_name)).collect())
 }
 
 /// Waits until a cluster's load balancers are gone; those that nobody removes any more are deleted.
-pub(super) async fn clear_balancers(cx: &StepContext, aws: &Aws, vpc: Option<&str>) -> Result<(), StepError> {
+pub(super) async fn delete_load_balancers(cx: &StepContext, aws: &Aws, vpc: Option<&str>) -> Result<(), StepError> {
     let cluster = &cx.target.name;
     let left = aws.balancers_of_cluster(cluster).await?;
     if !left.is_empty() {
         let has_controller = cx.target.cluster.is_some() && aws.cluster(cluster).await?.is_some();
-        if has_controller && until_gone(cx, aws, &left, None).await.is_ok() {
-            return until_gone(cx, aws, &[], vpc).await;
+        if has_controller && wait_until_deleted(cx, aws, &left, None).await.is_ok() {
+            return wait_until_deleted(cx, aws, &[], vpc).await;
         }
         for balancer in aws.balancers_of_cluster(cluster).await? {
             aws.delete_balancer(&balancer.arn).await?;
         }
     }
-    until_gone(cx, aws, &left, vpc).await
+    wait_until_deleted(cx, aws, &left, vpc).await
 }
 
-async fn until_gone(cx: &StepContext, aws: &Aws, going: &[Balancer], vpc: Option<&str>) -> Result<(), StepError> {
+async fn wait_until_deleted(
+    cx: &StepContext,
+    aws: &Aws,
+    going: &[Balancer],
+    vpc: Option<&str>,
+) -> Result<(), StepError> {
     let limit = cx.settings.ingress.load_balancer_timeout;
     let start = tokio::time::Instant::now();
     loop {
@@ -127,7 +132,7 @@ async fn until_gone(cx: &StepContext, aws: &Aws, going: &[Balancer], vpc: Option
         }
         cx.lines.progress(format!("waiting until it is gone: {left}, {} s", start.elapsed().as_secs()));
         tokio::select! {
-            () = tokio::time::sleep(PAUSE) => (),
+            () = tokio::time::sleep(POLL_INTERVAL) => (),
             () = cx.cancel.cancelled() => return Err(StepError::Cancelled),
         }
     }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::context::StepContext;
 use super::error::StepError;
 use super::removal::{Removal, Removed};
-use super::remove_images::remove_free;
+use super::remove_images::remove_unused_images;
 use crate::event::Failure;
 use crate::id::ClusterName;
 
@@ -28,8 +28,9 @@ impl Removal for VerifyRemoval {
     }
 
     async fn remove(&self, cx: &StepContext) -> Result<Vec<String>, StepError> {
-        // What another operation might have needed a moment ago may be free by now.
-        let removed = remove_free(cx, &self.cluster).await?;
+        // Images that `remove_images` kept because another operation referred to them are tried again: that operation
+        // may have ended since.
+        let removed = remove_unused_images(cx, &self.cluster).await?;
         let mut left = Vec::new();
         let host = cx.host().await?;
         if !cx.is_cluster_gone(&self.cluster).await? {
@@ -38,7 +39,7 @@ impl Removal for VerifyRemoval {
         }
         for version in cx.store.versions(cx.deployment.id).await? {
             let is_there = host.docker.image(&version.image).await?.is_some();
-            if is_there && cx.is_image_free(&version.image, Some(cx.deployment.id)).await? {
+            if is_there && cx.is_image_unused(&version.image, Some(cx.deployment.id)).await? {
                 left.push(format!("image `{}`", version.image));
             }
         }

@@ -5,13 +5,14 @@ use serde::{Deserialize, Serialize};
 use super::action::StepAction;
 use super::context::StepContext;
 use super::error::StepError;
-use super::scale_node_group::grow;
+use super::scale_node_group::add_node;
 use crate::cloud::kube::exec::RunningContainer;
 use crate::cloud::kube::rollout::RolloutFailure;
 use crate::diagnosis;
 use crate::id::ClusterName;
 
-/// Waits until the application serves, and finds out why when it does not. Waiting for what is so already takes one look.
+/// Waits until the application serves, and finds out why when it does not. No check: for a finished rollout `run`
+/// returns after the first list of the watch.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct WaitForRollout {
     /// The cluster.
@@ -50,7 +51,7 @@ impl StepAction for WaitForRollout {
         let kube = cx.kube(&self.cluster).await?;
         let timeout = cx.settings.rollout.timeout;
         let mut waited = kube.wait_for_rollout(name, namespace, timeout, &cx.lines, &cx.cancel).await;
-        while matches!(waited, Err(RolloutFailure::Unschedulable { .. })) && grow(cx, &kube).await? {
+        while matches!(waited, Err(RolloutFailure::Unschedulable { .. })) && add_node(cx, &kube).await? {
             waited = kube.wait_for_rollout(name, namespace, timeout, &cx.lines, &cx.cancel).await;
         }
         match waited {

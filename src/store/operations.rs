@@ -89,7 +89,7 @@ pub struct OperationFilter {
 
 /// How an operation ended, all that is stored in one transaction.
 #[derive(Debug)]
-pub struct Ending {
+pub struct OperationEnd {
     /// The final state.
     pub state: OperationState,
     /// Why it failed.
@@ -349,7 +349,7 @@ impl Store {
     ///
     /// # Errors
     /// What the database says.
-    pub async fn end_operation(&self, id: OperationId, ending: &Ending) -> Result<(), StoreError> {
+    pub async fn end_operation(&self, id: OperationId, ending: &OperationEnd) -> Result<(), StoreError> {
         let appending = self.appending.lock().await;
         let mut transaction = self.pool.begin().await?;
         let now = Timestamp::now();

@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
 use tempfile::TempDir;
 
-use super::operations::{Acceptance, Ending, KeyKind, KeyReused, NewOperation, RequestKey};
+use super::operations::{Acceptance, OperationEnd, KeyKind, KeyReused, NewOperation, RequestKey};
 use super::record::{Deployment, DeploymentState, Facts, Operation, Target, Version};
 use super::*;
 use crate::event::{EventKind, OperationState};
@@ -93,7 +93,7 @@ impl World {
     }
 
     async fn end(&self, id: OperationId, deployment: &Deployment, state: OperationState, version: Option<Version>) {
-        let ending = Ending {
+        let ending = OperationEnd {
             state,
             failure: None,
             receipt: vec!["all".to_owned()],

@@ -13,7 +13,7 @@ use crate::id::{Region, short_hash};
 use crate::tool::terraform::{Backend, Terraform, TerraformError, Workspace, module};
 
 /// Name of the sealed AWS credentials (a JSON object).
-pub const AWS_KEYS: &str = "aws_credentials";
+pub const AWS_CREDENTIALS_SECRET: &str = "aws_credentials";
 
 impl StepContext {
     /// Clients of AWS for a region, with the credentials of the request, else those of the settings.
@@ -21,7 +21,7 @@ impl StepContext {
     /// # Errors
     /// When there are no credentials or they cannot be opened.
     pub async fn aws(&self, region: &Region) -> Result<Aws, StepError> {
-        let sealed = self.secret(AWS_KEYS).await?;
+        let sealed = self.secret(AWS_CREDENTIALS_SECRET).await?;
         let keys = match (sealed.as_ref().and_then(Keys::from_json), &self.settings.aws.credentials) {
             (Some(keys), _) => Some(keys),
             (None, Some(it)) => Some(Keys::from(it)),
@@ -89,7 +89,7 @@ impl StepContext {
     }
 
     /// Destroys by Terraform what a workspace's state knows.
-    pub(super) async fn destroy_known(&self, workspace: &Workspace<'_>) -> Result<(), TerraformError> {
+    pub(super) async fn destroy_workspace(&self, workspace: &Workspace<'_>) -> Result<(), TerraformError> {
         if !workspace.exists() {
             return Ok(());
         }
@@ -97,9 +97,10 @@ impl StepContext {
         workspace.destroy().await
     }
 
-    /// The same, where somebody looks by tag afterwards: what Terraform cannot do is left to them.
-    pub(super) async fn unmake(&self, workspace: &Workspace<'_>) -> Result<(), StepError> {
-        match self.destroy_known(workspace).await {
+    /// Like `destroy_workspace`, but a permanent failure of Terraform is only logged: the caller deletes afterwards
+    /// whatever still carries the target's tag. Transient failures and cancellation are passed on.
+    pub(super) async fn destroy_best_effort(&self, workspace: &Workspace<'_>) -> Result<(), StepError> {
+        match self.destroy_workspace(workspace).await {
             Ok(()) => Ok(()),
             Err(error) if error.is_transient() || error.is_cancelled() => Err(error.into()),
             Err(error) => {
@@ -113,7 +114,7 @@ impl StepContext {
     }
 
     /// Forgets the state of a workspace of which nothing is left.
-    pub(super) async fn forget(&self, workspace: &Workspace<'_>) -> Result<(), StepError> {
+    pub(super) async fn remove_workspace_state(&self, workspace: &Workspace<'_>) -> Result<(), StepError> {
         self.store.drop_schema(&self.schema(workspace.module)).await?;
         let _ = tokio::fs::remove_dir_all(&workspace.folder).await;
         Ok(())
@@ -125,7 +126,7 @@ impl StepContext {
     /// When the credentials are those of another account, or AWS does not answer.
     pub(super) async fn aws_of<T: CloudTarget>(&self, known: &T) -> Result<Aws, StepError> {
         let aws = self.aws(known.region()).await?;
-        expect_owner(&aws, known).await?;
+        require_same_account(&aws, known).await?;
         Ok(aws)
     }
 
@@ -143,7 +144,7 @@ impl StepContext {
 }
 
 /// Makes sure that the credentials are those of the account where the instance or the cluster is.
-pub(super) async fn expect_owner<T: CloudTarget>(aws: &Aws, known: &T) -> Result<(), StepError> {
+pub(super) async fn require_same_account<T: CloudTarget>(aws: &Aws, known: &T) -> Result<(), StepError> {
     let identity = aws.who_am_i().await?;
     if identity.account == known.account() {
         return Ok(());
@@ -160,7 +161,8 @@ pub(super) async fn expect_owner<T: CloudTarget>(aws: &Aws, known: &T) -> Result
     ))
 }
 
-/// Terraform's client insists on encryption unless it is told; ours takes what there is.
+/// Terraform's `pg` backend (lib/pq) defaults to `sslmode=require`, while our client falls back to plain text
+/// (`prefer`): the mode that our connection ended up with is written into the address, unless the setting names a mode.
 fn with_sslmode(url: &SecretString, is_encrypted: bool) -> SecretString {
     use secrecy::ExposeSecret;
     let text = url.expose_secret();

@@ -102,7 +102,7 @@ impl App {
         let hosts = Hosts::new(Host::local(&settings)?, Arc::clone(&settings));
         let engine =
             Engine::new(Arc::clone(&settings), store.clone(), sealer.clone(), hosts.clone(), executor::conclude);
-        engine.carry_on().await?;
+        engine.recover().await?;
         let model = Model::from_settings(&settings);
         let shutdown = CancellationToken::new();
         tokio::spawn(retention::run_daily(store.clone(), settings.store.workspace.clone(), shutdown.clone()));
@@ -361,7 +361,7 @@ impl App {
         if deployment.is_none_or(|it| it.operation != id) {
             return Err(conflict("a later operation has changed the deployment since".to_owned()));
         }
-        self.0.engine.resume(operation).await?;
+        self.0.engine.retry_undo(operation).await?;
         Ok((self.existing_operation(id).await?, Resumed::Undo))
     }
 

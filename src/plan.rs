@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::step::{Step, StepAction};
+use crate::step::Step;
+use crate::step::action::StepAction;
 
 /// A graph of steps, made of parts that run one after another and parts that run at the same time.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -7,15 +7,15 @@ use super::target::same_key_pair;
 use super::{Accepted, App, AppError};
 use crate::cloud::aws::Keys;
 use crate::event::OperationState;
-use crate::executor::{self, PlanInput};
+use crate::executor::{self, input::PlanInput};
 use crate::id::{DeploymentId, Mode, OperationId, derived_deployment_name};
 use crate::intent::{AwsCredentials, Confirmation, Deploy, Intent, Request, Secrets, Source, wants_confirmation};
 use crate::plan::Plan;
 use crate::reply::view::PlanView;
-use crate::step::account::AWS_KEYS;
-use crate::step::apply_application::ENVIRONMENT;
-use crate::step::clone_repository::TOKEN;
-use crate::step::secret_context;
+use crate::step::aws_access::AWS_CREDENTIALS_SECRET;
+use crate::step::apply_application::ENVIRONMENT_SECRET;
+use crate::step::clone_repository::GIT_TOKEN_SECRET;
+use crate::step::context::secret_context;
 use crate::store::operations::{Acceptance, KeyReused, NewOperation, RequestKey};
 use crate::store::record::{Deployment, DeploymentFacts, DeploymentState, Operation, Target};
 
@@ -238,18 +238,18 @@ impl App {
     fn seal(&self, id: OperationId, secrets: &Secrets) -> Result<Vec<(String, String)>, AppError> {
         let mut sealed = Vec::new();
         if let Some(token) = &secrets.git_token {
-            sealed.push((TOKEN.to_owned(), self.0.sealer.seal(&secret_context(id, TOKEN), token)?));
+            sealed.push((GIT_TOKEN_SECRET.to_owned(), self.0.sealer.seal(&secret_context(id, GIT_TOKEN_SECRET), token)?));
         }
         if let Some(environment) = &secrets.environment {
             let values: std::collections::BTreeMap<_, _> =
                 environment.iter().map(|(name, value)| (name, value.expose_secret())).collect();
             let json = serde_json::to_string(&values).map_err(|error| AppError::Internal(error.into()))?;
-            let context = secret_context(id, ENVIRONMENT);
-            sealed.push((ENVIRONMENT.to_owned(), self.0.sealer.seal(&context, &SecretString::from(json))?));
+            let context = secret_context(id, ENVIRONMENT_SECRET);
+            sealed.push((ENVIRONMENT_SECRET.to_owned(), self.0.sealer.seal(&context, &SecretString::from(json))?));
         }
         if let Some(aws) = &secrets.aws {
             let keys = Keys::from(aws).to_json();
-            sealed.push((AWS_KEYS.to_owned(), self.0.sealer.seal(&secret_context(id, AWS_KEYS), &keys)?));
+            sealed.push((AWS_CREDENTIALS_SECRET.to_owned(), self.0.sealer.seal(&secret_context(id, AWS_CREDENTIALS_SECRET), &keys)?));
         }
         Ok(sealed)
     }

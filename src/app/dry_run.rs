@@ -22,7 +22,7 @@ impl App {
     ) -> PlanView {
         let name = deployment.name.to_string();
         let cost = self.cost_of(plan, &target);
-        let looked = self.0.engine.look_ahead(plan, deployment, target).await;
+        let looked = self.0.engine.dry_run(plan, deployment, target).await;
         let steps: Vec<PlannedStep> = plan
             .dependencies()
             .into_iter()

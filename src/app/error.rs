@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use crate::cloud::docker::DockerError;
-use crate::engine::EngineError;
-use crate::executor::PlanError;
+use crate::engine::finished::EngineError;
+use crate::executor::input::PlanError;
 use crate::host::ClusterError;
 use crate::id::OperationId;
 use crate::intent::selection::SelectionError;

@@ -5,8 +5,8 @@ use crate::cloud::aws::{Aws, Keys};
 use crate::cloud::kube::Kube;
 use crate::id::{ClusterName, Mode, cluster_name_of_target};
 use crate::intent::AwsCredentials;
-use crate::step::account::kube_of;
-use crate::step::ssh_address;
+use crate::step::cluster::eks_client;
+use crate::step::context::ssh_address;
 use crate::store::record::{Deployment, Instance};
 
 impl App {
@@ -39,7 +39,7 @@ impl App {
                     });
                 };
                 let aws = Aws::connect(&cluster.region, keys).await.map_err(|error| conflict(error.to_string()))?;
-                kube_of(&aws, &cluster).await.map_err(|error| conflict(error.to_string()))
+                eks_client(&aws, &cluster).await.map_err(|error| conflict(error.to_string()))
             }
         }
     }

@@ -19,8 +19,8 @@ use steno::{
 };
 use tracing::Instrument;
 
+use super::finished::{EngineError, Finished, Unwound};
 use super::run::{CANCELLED, Run};
-use super::{EngineError, Finished, Unwound};
 use crate::event::{EventKind, Failure, OperationState};
 use crate::id::OperationId;
 use crate::plan::Plan;
@@ -36,7 +36,7 @@ pub(super) async fn run(run: Run) -> Result<(), EngineError> {
     }
     let unreadable = |what: String| EngineError::Unreadable { operation: id, what };
     let registry = registry();
-    let sec = steno::sec(slog::Logger::root(slog::Discard, slog::o!()), Arc::new(Log(Arc::clone(&run))));
+    let sec = steno::sec(slog::Logger::root(slog::Discard, slog::o!()), Arc::new(SagaLog(Arc::clone(&run))));
     let result = match store.saga_dag(id).await? {
         None => {
             let dag = Arc::new(dag(&run.plan));
@@ -45,8 +45,8 @@ pub(super) async fn run(run: Run) -> Result<(), EngineError> {
         Some(dag) => {
             let log = store.saga_events::<SagaNodeEventType>(id).await?;
             run.count_as_done(outputs(&run).await?.into_keys());
-            if let Some(failure) = cause(&log) {
-                run.fail(failure);
+            if let Some(failure) = first_failure(&log) {
+                run.record_failure(failure);
             }
             let events = log
                 .into_iter()
@@ -71,7 +71,7 @@ pub(super) async fn run(run: Run) -> Result<(), EngineError> {
             Err(Unwound { failure, cancelled, stuck })
         }
     };
-    let (removed, warnings) = told(store, id).await?;
+    let (removed, warnings) = removed_and_warnings(store, id).await?;
     let finished = Finished {
         operation: run.operation.clone(),
         deployment: run.deployment.clone(),
@@ -82,13 +82,14 @@ pub(super) async fn run(run: Run) -> Result<(), EngineError> {
         warnings,
     };
     let ending = (run.shared.conclude)(&finished);
-    run.shared.hold_on_when_lost().await;
+    run.shared.fenced().await;
     if ending.state != OperationState::Stuck {
-        // Before the end is stored: afterwards nobody would come back for it.
+        // The folder with the operation's process records goes before the end is stored: recovery only visits
+        // operations that have not ended, so a crash in between would leave the folder for ever.
         let folder = run.shared.settings.store.workspace.join("operations").join(id.to_string());
         let _ = tokio::fs::remove_dir_all(folder).await;
     }
-    run.shared.is_over(id);
+    run.shared.deregister(id);
     run.shared.end(&run.operation, &ending).await?;
     tracing::info!(state = ending.state.as_str(), "operation has ended");
     sec.shutdown().await;
@@ -96,7 +97,7 @@ pub(super) async fn run(run: Run) -> Result<(), EngineError> {
 }
 
 /// Removes from the log that undos failed, so that they are tried again.
-pub(super) async fn forget_failed_undos(store: &Store, id: OperationId) -> Result<(), StoreError> {
+pub(super) async fn clear_failed_undos(store: &Store, id: OperationId) -> Result<(), StoreError> {
     for (node, event) in store.saga_events::<Value>(id).await? {
         if event.get("undo_failed").is_some() {
             store.remove_saga_event(id, node, &event).await?;
@@ -106,7 +107,7 @@ pub(super) async fn forget_failed_undos(store: &Store, id: OperationId) -> Resul
 }
 
 /// What the events tell of an operation's life, also of the part before a restart: what was removed, and warnings.
-async fn told(store: &Store, id: OperationId) -> Result<(Vec<String>, Vec<String>), StoreError> {
+async fn removed_and_warnings(store: &Store, id: OperationId) -> Result<(Vec<String>, Vec<String>), StoreError> {
     let (mut removed, mut warnings) = (Vec::new(), Vec::new());
     for event in store.events(id, 0).await? {
         match event.kind {
@@ -152,13 +153,13 @@ async fn outputs(run: &Run) -> Result<BTreeMap<String, Value>, StoreError> {
 }
 
 /// Whether a step was ever begun.
-async fn was_begun(run: &Run, name: &str) -> Result<bool, StoreError> {
+async fn has_started(run: &Run, name: &str) -> Result<bool, StoreError> {
     let events = run.shared.store.events(run.operation.id, 0).await?;
     Ok(events.iter().any(|event| matches!(&event.kind, EventKind::StepStarted { step, .. } if step == name)))
 }
 
 /// Why an earlier server began to unwind: the first failure that is not just a step that was stopped with the others.
-fn cause(log: &[(u32, SagaNodeEventType)]) -> Option<Failure> {
+fn first_failure(log: &[(u32, SagaNodeEventType)]) -> Option<Failure> {
     let failures: Vec<Failure> = log
         .iter()
         .filter_map(|(_, event)| match event {
@@ -193,9 +194,9 @@ fn internal(message: String) -> Failure {
 
 /// Our types, as steno asks for them.
 #[derive(Debug)]
-struct Ours;
+struct OperationSaga;
 
-impl SagaType for Ours {
+impl SagaType for OperationSaga {
     type ExecContextType = Context;
 }
 
@@ -205,30 +206,30 @@ struct Context(Arc<Run>);
 
 /// Carries the undo of the step that comes after it.
 #[derive(Debug)]
-struct Guard;
+struct UndoAction;
 
-impl Action<Ours> for Guard {
-    fn do_it(&self, _: ActionContext<Ours>) -> BoxFuture<'_, ActionResult> {
+impl Action<OperationSaga> for UndoAction {
+    fn do_it(&self, _: ActionContext<OperationSaga>) -> BoxFuture<'_, ActionResult> {
         futures_util::future::ok(Arc::new(Value::Null)).boxed()
     }
 
-    fn undo_it(&self, context: ActionContext<Ours>) -> BoxFuture<'_, UndoResult> {
+    fn undo_it(&self, context: ActionContext<OperationSaga>) -> BoxFuture<'_, UndoResult> {
         // steno runs its nodes on tasks of its own, which know nothing of the operation that the log should name.
         let span = context.user_data().0.span.clone();
         async move {
             let run = &context.user_data().0;
             let name = context.node_label();
-            let (outputs, begun) = match (outputs(run).await, was_begun(run, &name).await) {
+            let (outputs, begun) = match (outputs(run).await, has_started(run, &name).await) {
                 (Ok(outputs), Ok(begun)) => (outputs, begun),
                 (Err(error), _) | (_, Err(error)) => {
-                    run.shared.lose_store(&error).await;
+                    run.shared.fence(&error).await;
                     return Ok(());
                 }
             };
             if !begun {
                 return Ok(());
             }
-            run.backward(&name, outputs).await.map_err(|failure| anyhow::anyhow!(failure.message))
+            run.undo_step(&name, outputs).await.map_err(|failure| anyhow::anyhow!(failure.message))
         }
         .instrument(span)
         .boxed()
@@ -241,27 +242,27 @@ impl Action<Ours> for Guard {
 
 /// Runs the step that its label names.
 #[derive(Debug)]
-struct Forward;
+struct RunAction;
 
-impl Action<Ours> for Forward {
-    fn do_it(&self, context: ActionContext<Ours>) -> BoxFuture<'_, ActionResult> {
+impl Action<OperationSaga> for RunAction {
+    fn do_it(&self, context: ActionContext<OperationSaga>) -> BoxFuture<'_, ActionResult> {
         let span = context.user_data().0.span.clone();
         async move {
             let run = &context.user_data().0;
             let outputs = match outputs(run).await {
                 Ok(outputs) => outputs,
                 Err(error) => {
-                    run.shared.lose_store(&error).await;
+                    run.shared.fence(&error).await;
                     return Ok(Arc::new(Value::Null));
                 }
             };
-            run.forward(&context.node_label(), outputs).await.map(Arc::new).map_err(ActionError::action_failed)
+            run.run_step(&context.node_label(), outputs).await.map(Arc::new).map_err(ActionError::action_failed)
         }
         .instrument(span)
         .boxed()
     }
 
-    fn undo_it(&self, _: ActionContext<Ours>) -> BoxFuture<'_, UndoResult> {
+    fn undo_it(&self, _: ActionContext<OperationSaga>) -> BoxFuture<'_, UndoResult> {
         futures_util::future::ok(()).boxed()
     }
 
@@ -270,20 +271,20 @@ impl Action<Ours> for Forward {
     }
 }
 
-fn registry() -> Arc<ActionRegistry<Ours>> {
+fn registry() -> Arc<ActionRegistry<OperationSaga>> {
     let mut registry = ActionRegistry::new();
-    registry.register(Arc::new(Guard));
-    registry.register(Arc::new(Forward));
+    registry.register(Arc::new(UndoAction));
+    registry.register(Arc::new(RunAction));
     Arc::new(registry)
 }
 
 /// Makes steno's graph of a plan.
 fn dag(plan: &Plan) -> SagaDag {
-    SagaDag::new(part(plan, &mut 0), Value::Null)
+    SagaDag::new(subgraph(plan, &mut 0), Value::Null)
 }
 
 /// One part of a plan as a graph that begins and ends with one node, as steno wants it.
-fn part(plan: &Plan, count: &mut u32) -> Dag {
+fn subgraph(plan: &Plan, count: &mut u32) -> Dag {
     *count += 1;
     let mut builder = DagBuilder::new(SagaName::new("plan"));
     builder.append(Node::constant("begin", Value::Null));
@@ -296,15 +297,15 @@ fn append(builder: &mut DagBuilder, plan: &Plan, count: &mut u32) {
     match plan {
         Plan::Step(step) => {
             let name = step.name();
-            builder.append(Node::action(format!("guard of {name}"), name, &Guard));
-            builder.append(Node::action(name, name, &Forward));
+            builder.append(Node::action(format!("guard of {name}"), name, &UndoAction));
+            builder.append(Node::action(name, name, &RunAction));
         }
         Plan::Sequence(parts) => parts.iter().for_each(|it| append(builder, it, count)),
         Plan::Parallel(parts) => {
             let branches: Vec<Node> = parts
                 .iter()
                 .map(|it| {
-                    let dag = part(it, count);
+                    let dag = subgraph(it, count);
                     Node::subsaga(format!("branch {count}"), dag, "begin")
                 })
                 .collect();
@@ -316,16 +317,16 @@ fn append(builder: &mut DagBuilder, plan: &Plan, count: &mut u32) {
 }
 
 /// steno's log, in our store. steno cannot hear of an error: when the store is gone this holds on for ever.
-struct Log(Arc<Run>);
+struct SagaLog(Arc<Run>);
 
-impl fmt::Debug for Log {
+impl fmt::Debug for SagaLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Log({})", self.0.operation.id)
+        write!(f, "SagaLog({})", self.0.operation.id)
     }
 }
 
 #[async_trait]
-impl SecStore for Log {
+impl SecStore for SagaLog {
     async fn saga_create(&self, params: SagaCreateParams) -> Result<(), anyhow::Error> {
         Ok(self.0.shared.store.set_saga_dag(self.0.operation.id, &params.dag).await?)
     }
@@ -333,9 +334,9 @@ impl SecStore for Log {
     async fn record_event(&self, event: SagaNodeEvent) {
         let node = event.node_id.to_string().parse().expect("a node id prints as its number");
         let store = &self.0.shared.store;
-        self.0.shared.hold_on_when_lost().await;
+        self.0.shared.fenced().await;
         if let Err(error) = store.append_saga_event(self.0.operation.id, node, &event.event_type).await {
-            self.0.shared.lose_store(&error).await;
+            self.0.shared.fence(&error).await;
         }
     }
 

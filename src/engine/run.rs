@@ -10,17 +10,19 @@ use serde_json::Value;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{Reach, Shared};
+use super::shared::{RunHandle, Shared};
 use crate::event::{EventKind, Failure, Line, Lines};
 use crate::plan::Plan;
 use crate::secret::Redactor;
-use crate::step::{Step, StepContext, StepError, secret_context};
+use crate::step::Step;
+use crate::step::context::{StepContext, secret_context};
+use crate::step::error::StepError;
 use crate::store::record::{Deployment, Operation, Target};
 
 /// Progress of one step is published at most this often.
-const PROGRESS_EVERY: Duration = Duration::from_millis(250);
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 /// The longest pause between two attempts.
-const MAX_PAUSE: Duration = Duration::from_secs(15);
+const MAX_BACKOFF: Duration = Duration::from_secs(15);
 
 /// Code of the failure of a step that was stopped, by a person or because another one failed.
 pub(super) const CANCELLED: &str = "cancelled";
@@ -38,9 +40,9 @@ pub(super) struct Run {
     /// Cancelled when a person asks for it or the store is lost.
     pub(super) cancel: CancellationToken,
     /// Told when somebody resumes the operation.
-    resumed: Arc<Notify>,
+    wake: Arc<Notify>,
     /// Cancelled when a step has failed: the others stop, but for those that outlast failures.
-    failing: CancellationToken,
+    has_failed: CancellationToken,
     /// Why the plan does not succeed: the first failure.
     failure: OnceLock<Failure>,
     stuck: OnceLock<Failure>,
@@ -55,7 +57,7 @@ impl Run {
         deployment: Deployment,
         target: Target,
         plan: Plan,
-        reach: Reach,
+        handle: RunHandle,
     ) -> Self {
         Self {
             shared,
@@ -64,9 +66,9 @@ impl Run {
             target,
             plan,
             span: tracing::Span::current(),
-            cancel: reach.cancel,
-            resumed: reach.resumed,
-            failing: CancellationToken::new(),
+            cancel: handle.cancel,
+            wake: handle.wake,
+            has_failed: CancellationToken::new(),
             failure: OnceLock::new(),
             stuck: OnceLock::new(),
             redactor: OnceLock::new(),
@@ -83,27 +85,27 @@ impl Run {
     }
 
     /// Does one step, from its first look to its last retry.
-    pub(super) async fn forward(&self, name: &str, outputs: BTreeMap<String, Value>) -> Result<Value, Failure> {
-        self.hold_on_when_stopping().await;
+    pub(super) async fn run_step(&self, name: &str, outputs: BTreeMap<String, Value>) -> Result<Value, Failure> {
+        self.block_when_stopping().await;
         if self.cancel.is_cancelled() {
-            return Err(self.fail(cancelled()));
+            return Err(self.record_failure(cancelled()));
         }
-        let Some(step) = self.plan.find(name) else { return Err(self.fail(unknown_step(name))) };
-        if self.failing.is_cancelled() && !step.outlasts_failures() {
+        let Some(step) = self.plan.find(name) else { return Err(self.record_failure(unknown_step(name))) };
+        if self.has_failed.is_cancelled() && !step.outlasts_failures() {
             return Err(cancelled());
         }
-        let _working = Working::new(&self.shared.working);
+        let _working = InFlight::new(&self.shared.steps_in_flight);
         let begun = Instant::now();
         self.publish(EventKind::StepStarted { step: name.to_owned(), title: step.title() }).await;
         tracing::info!(step.name = name, "step begins");
         let cancel = self.cancel.child_token();
-        let (cx, mut report) = self.context(step, outputs, cancel.clone()).await;
-        let work = self.attempts(step, &cx, &mut report);
+        let (cx, mut receiver) = self.context(step, outputs, cancel.clone()).await;
+        let work = self.run_with_retries(step, &cx, &mut receiver);
         let stop_with_others = async {
             if step.outlasts_failures() {
                 std::future::pending::<()>().await;
             }
-            self.failing.cancelled().await;
+            self.has_failed.cancelled().await;
             cancel.cancel();
             std::future::pending::<()>().await;
         };
@@ -122,7 +124,7 @@ impl Run {
             }
             Err(error) => {
                 let failure = match error {
-                    StepError::Transient(failure) | StepError::Permanent(failure) => self.clean(failure).await,
+                    StepError::Transient(failure) | StepError::Permanent(failure) => self.redact_failure(failure).await,
                     StepError::Cancelled => cancelled(),
                 };
                 let failure = if self.cancel.is_cancelled() { cancelled() } else { failure };
@@ -134,27 +136,27 @@ impl Run {
                     "step failed"
                 );
                 self.publish(EventKind::StepFailed { step: name.to_owned(), failure: failure.clone() }).await;
-                Err(self.fail(failure))
+                Err(self.record_failure(failure))
             }
         }
     }
 
     /// Takes one step back.
-    pub(super) async fn backward(&self, name: &str, outputs: BTreeMap<String, Value>) -> Result<(), Failure> {
-        self.hold_on_when_stopping().await;
+    pub(super) async fn undo_step(&self, name: &str, outputs: BTreeMap<String, Value>) -> Result<(), Failure> {
+        self.block_when_stopping().await;
         let Some(step) = self.plan.find(name) else { return Err(unknown_step(name)) };
-        let _working = Working::new(&self.shared.working);
+        let _working = InFlight::new(&self.shared.steps_in_flight);
         self.publish(EventKind::StepUndoing { step: name.to_owned() }).await;
         let left = outputs.get(name).cloned();
         // A cancelled operation still has to be taken back: only the loss of the store stops an undo.
-        let (cx, mut report) = self.context(step, outputs, self.shared.store.lost().child_token()).await;
-        let mut pauses = self.pauses();
+        let (cx, mut receiver) = self.context(step, outputs, self.shared.store.lost().child_token()).await;
+        let mut backoff = self.backoff();
         let result = loop {
-            let attempt = self.drive(name, &mut report, async {
+            let attempt = self.run_publishing(name, &mut receiver, async {
                 cx.await_orphans().await?;
                 step.undo(&cx, left.clone()).await
             });
-            match (attempt.await, pauses.next()) {
+            match (attempt.await, backoff.next()) {
                 (Err(StepError::Transient(failure)), Some(pause)) => {
                     tracing::warn!(step.name = name, reason = failure.message, "taking back is tried again");
                     tokio::time::sleep(pause).await;
@@ -169,7 +171,7 @@ impl Run {
                 Ok(())
             }
             Err(StepError::Transient(failure) | StepError::Permanent(failure)) => {
-                let failure = self.clean(failure).await;
+                let failure = self.redact_failure(failure).await;
                 tracing::error!(step.name = name, reason = failure.message, "step could not be taken back");
                 let _ = self.stuck.set(failure.clone());
                 self.publish(EventKind::StepUndoFailed { step: name.to_owned(), failure: failure.clone() }).await;
@@ -180,13 +182,18 @@ impl Run {
     }
 
     /// Looks, works, and tries again after transient failures. True beside the output means that nothing was to do.
-    async fn attempts(&self, step: &Step, cx: &StepContext, report: &mut Report) -> Result<(Value, bool), StepError> {
-        let mut pauses = self.pauses();
+    async fn run_with_retries(
+        &self,
+        step: &Step,
+        cx: &StepContext,
+        receiver: &mut LineReceiver,
+    ) -> Result<(Value, bool), StepError> {
+        let mut backoff = self.backoff();
         let mut attempt = 0;
         loop {
             attempt += 1;
             let result = self
-                .drive(step.name(), report, async {
+                .run_publishing(step.name(), receiver, async {
                     cx.await_orphans().await?;
                     match step.check(cx).await? {
                         Some(output) => Ok((output, true)),
@@ -198,7 +205,7 @@ impl Run {
                 Err(StepError::Transient(failure)) if !cx.cancel.is_cancelled() => failure,
                 other => return other,
             };
-            let Some(pause) = pauses.next() else { return Err(StepError::Transient(failure)) };
+            let Some(pause) = backoff.next() else { return Err(StepError::Transient(failure)) };
             let reason = self.redactor().await.redact(&failure.message).into_owned();
             tracing::warn!(step.name = step.name(), attempt, reason, "step is tried again");
             let delay_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
@@ -210,11 +217,11 @@ impl Run {
         }
     }
 
-    fn pauses(&self) -> impl Iterator<Item = Duration> + use<> {
+    fn backoff(&self) -> impl Iterator<Item = Duration> + use<> {
         let engine = &self.shared.settings.engine;
         ExponentialBuilder::default()
             .with_min_delay(engine.retry_base)
-            .with_max_delay(MAX_PAUSE)
+            .with_max_delay(MAX_BACKOFF)
             .with_max_times(usize::try_from(engine.retry_attempts).unwrap_or(usize::MAX).saturating_sub(1))
             .with_jitter()
             .build()
@@ -222,12 +229,12 @@ impl Run {
 
     /// Runs work while its lines are published, in order, before whatever comes after it.
     ///
-    /// Both are driven all the time: work that waits unasked while a line is stored may hold the very connection that
-    /// storing it needs.
-    async fn drive<T>(
+    /// Work and publishing are polled together (`join!`): were the work not polled while a line is being stored, it
+    /// could sit on the pooled database connection that storing the line waits for, and both would hang.
+    async fn run_publishing<T>(
         &self,
         name: &str,
-        report: &mut Report,
+        receiver: &mut LineReceiver,
         work: impl Future<Output = Result<T, StepError>>,
     ) -> Result<T, StepError> {
         let ended = CancellationToken::new();
@@ -236,41 +243,43 @@ impl Run {
             ended.cancel();
             result
         };
-        let (result, ()) = tokio::join!(work, self.tell(name, report, &ended));
+        let (result, ()) = tokio::join!(work, self.publish_lines(name, receiver, &ended));
         result
     }
 
     /// Publishes the lines of a step until it has ended, and then those that are left.
-    async fn tell(&self, name: &str, report: &mut Report, ended: &CancellationToken) {
-        let mut tick = tokio::time::interval(PROGRESS_EVERY);
+    async fn publish_lines(&self, name: &str, receiver: &mut LineReceiver, ended: &CancellationToken) {
+        let mut tick = tokio::time::interval(PROGRESS_INTERVAL);
         loop {
             tokio::select! {
-                Some(line) = report.lines.recv() => self.take(name, line, report).await,
+                Some(line) = receiver.lines.recv() => self.publish_line(name, line, receiver).await,
                 _ = tick.tick() => {
-                    if let Some(text) = report.pending.take() {
+                    if let Some(text) = receiver.pending.take() {
                         self.publish(EventKind::StepProgress { step: name.to_owned(), text }).await;
-                        report.published = Instant::now();
+                        receiver.published = Instant::now();
                     }
                 }
                 () = ended.cancelled() => break,
             }
         }
-        while let Ok(line) = report.lines.try_recv() {
-            self.take(name, line, report).await;
+        while let Ok(line) = receiver.lines.try_recv() {
+            self.publish_line(name, line, receiver).await;
         }
-        report.pending = None;
+        receiver.pending = None;
     }
 
-    async fn take(&self, name: &str, line: Line, report: &mut Report) {
-        let redact = |text: &str| report.redactor.redact(text).into_owned();
+    async fn publish_line(&self, name: &str, line: Line, receiver: &mut LineReceiver) {
+        let redact = |text: &str| receiver.redactor.redact(text).into_owned();
         match line {
             Line::Output(text) => tracing::debug!(step.name = name, "{}", redact(&text)),
             Line::Warning(text) => self.publish(EventKind::Warning { text: redact(&text) }).await,
-            Line::Progress(text) if report.published.elapsed() < PROGRESS_EVERY => report.pending = Some(redact(&text)),
+            Line::Progress(text) if receiver.published.elapsed() < PROGRESS_INTERVAL => {
+                receiver.pending = Some(redact(&text))
+            }
             Line::Progress(text) => {
                 self.publish(EventKind::StepProgress { step: name.to_owned(), text: redact(&text) }).await;
-                report.published = Instant::now();
-                report.pending = None;
+                receiver.published = Instant::now();
+                receiver.pending = None;
             }
         }
     }
@@ -280,7 +289,7 @@ impl Run {
         step: &Step,
         outputs: BTreeMap<String, Value>,
         cancel: CancellationToken,
-    ) -> (StepContext, Report) {
+    ) -> (StepContext, LineReceiver) {
         let (sender, lines) = mpsc::unbounded_channel();
         let redactor = self.redactor().await;
         let cx = StepContext {
@@ -299,12 +308,12 @@ impl Run {
             cancel,
             outputs: Arc::new(outputs),
             step: step.name(),
-            has_orphans: Arc::default(),
-            resumed: Arc::clone(&self.resumed),
-            working: self.shared.working.clone(),
+            may_have_orphans: Arc::default(),
+            wake: Arc::clone(&self.wake),
+            steps_in_flight: self.shared.steps_in_flight.clone(),
         };
-        let long_ago = Instant::now().checked_sub(PROGRESS_EVERY).unwrap_or_else(Instant::now);
-        (cx, Report { lines, redactor, pending: None, published: long_ago })
+        let long_ago = Instant::now().checked_sub(PROGRESS_INTERVAL).unwrap_or_else(Instant::now);
+        (cx, LineReceiver { lines, redactor, pending: None, published: long_ago })
     }
 
     /// Knows all secrets of the operation.
@@ -317,7 +326,7 @@ impl Run {
         let names = match store.secret_names(self.operation.id).await {
             Ok(names) => names,
             Err(error) => {
-                self.shared.lose_store(&error).await;
+                self.shared.fence(&error).await;
                 Vec::new()
             }
         };
@@ -329,19 +338,19 @@ impl Run {
             // An environment is sealed as one object; what an application may print are its values.
             let values: BTreeMap<String, SecretString> =
                 serde_json::from_str(secret.expose_secret()).unwrap_or_default();
-            let hidden = values.values().filter(|value| !self.is_open(value.expose_secret()));
+            let hidden = values.values().filter(|value| !self.is_public(value.expose_secret()));
             redactor = redactor.with(hidden.chain([&secret]));
         }
         self.redactor.get_or_init(|| redactor).clone()
     }
 
     /// Whether a value is part of what every answer names: it is no secret, and hiding it would make names unreadable.
-    fn is_open(&self, value: &str) -> bool {
+    fn is_public(&self, value: &str) -> bool {
         let Deployment { name, namespace, repository, target_name, .. } = &self.deployment;
         [name.as_str(), namespace.as_str(), repository.as_str(), target_name].iter().any(|it| it.contains(value))
     }
 
-    async fn clean(&self, failure: Failure) -> Failure {
+    async fn redact_failure(&self, failure: Failure) -> Failure {
         let redactor = self.redactor().await;
         let redact = |text: String| redactor.redact(&text).into_owned();
         Failure {
@@ -353,9 +362,9 @@ impl Run {
     }
 
     /// Keeps the first failure and stops the other steps.
-    pub(super) fn fail(&self, failure: Failure) -> Failure {
+    pub(super) fn record_failure(&self, failure: Failure) -> Failure {
         let _ = self.failure.set(failure.clone());
-        self.failing.cancel();
+        self.has_failed.cancel();
         failure
     }
 
@@ -366,7 +375,7 @@ impl Run {
             u8::try_from(u64::from(*done) * 100 / u64::from(self.plan.weight().max(1))).unwrap_or(100).min(99)
         };
         if let Err(error) = self.shared.store.set_progress(self.operation.id, percent).await {
-            self.shared.lose_store(&error).await;
+            self.shared.fence(&error).await;
         }
     }
 
@@ -377,7 +386,7 @@ impl Run {
     }
 
     /// No step begins any more once the server stops: the next start carries on.
-    async fn hold_on_when_stopping(&self) {
+    async fn block_when_stopping(&self) {
         if self.shared.stopping.is_cancelled() || self.shared.store.lost().is_cancelled() {
             std::future::pending::<()>().await;
         }
@@ -389,7 +398,7 @@ impl Run {
 }
 
 /// The lines of one step on their way to the events.
-struct Report {
+struct LineReceiver {
     lines: mpsc::UnboundedReceiver<Line>,
     redactor: Redactor,
     pending: Option<String>,
@@ -397,16 +406,16 @@ struct Report {
 }
 
 /// Counts a step as being at work for as long as it lives.
-struct Working<'a>(&'a watch::Sender<usize>);
+struct InFlight<'a>(&'a watch::Sender<usize>);
 
-impl<'a> Working<'a> {
+impl<'a> InFlight<'a> {
     fn new(steps: &'a watch::Sender<usize>) -> Self {
         steps.send_modify(|count| *count += 1);
         Self(steps)
     }
 }
 
-impl Drop for Working<'_> {
+impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         self.0.send_modify(|count| *count -= 1);
     }

@@ -13,7 +13,7 @@ use crate::step::verify_application::VerifyApplication;
 use crate::step::wait_for_rollout::WaitForRollout;
 use crate::store::record::Version;
 
-use super::{PlanError, PlanInput};
+use super::input::{PlanError, PlanInput};
 
 /// What a roll-out is made of, whichever action asks for it.
 pub(super) struct RollOut {
@@ -27,11 +27,11 @@ pub(super) struct RollOut {
 
 impl RollOut {
     /// What the person does not say again stays as it was.
-    pub(super) fn of_deploy(deploy: &Deploy, situation: &PlanInput<'_>) -> Self {
-        let facts = &situation.deployment.facts;
+    pub(super) fn of_deploy(deploy: &Deploy, input: &PlanInput<'_>) -> Self {
+        let facts = &input.deployment.facts;
         let version = facts.version.as_ref();
         Self {
-            git_ref: deploy.git_ref.clone().or_else(|| situation.deployment.git_ref.clone()),
+            git_ref: deploy.git_ref.clone().or_else(|| input.deployment.git_ref.clone()),
             dockerfile: deploy.dockerfile.clone().or_else(|| version.and_then(|it| it.dockerfile.clone())),
             container_port: deploy.container_port.or_else(|| version.and_then(|it| it.container_port)),
             replicas: deploy.replicas.or(facts.replicas).unwrap_or(1),
@@ -39,49 +39,49 @@ impl RollOut {
         }
     }
 
-    pub(super) fn of_redeploy(redeploy: &Redeploy, situation: &PlanInput<'_>) -> Result<Self, PlanError> {
-        let version = running(situation)?;
+    pub(super) fn of_redeploy(redeploy: &Redeploy, input: &PlanInput<'_>) -> Result<Self, PlanError> {
+        let version = running(input)?;
         Ok(Self {
-            git_ref: redeploy.git_ref.clone().or_else(|| situation.deployment.git_ref.clone()),
+            git_ref: redeploy.git_ref.clone().or_else(|| input.deployment.git_ref.clone()),
             dockerfile: redeploy.dockerfile.clone().or_else(|| version.dockerfile.clone()),
             container_port: redeploy.container_port.or(version.container_port),
-            replicas: situation.deployment.facts.replicas.unwrap_or(1),
+            replicas: input.deployment.facts.replicas.unwrap_or(1),
             version: None,
         })
     }
 
-    pub(super) fn of_rollback(rollback: &Rollback, situation: &PlanInput<'_>) -> Result<Self, PlanError> {
+    pub(super) fn of_rollback(rollback: &Rollback, input: &PlanInput<'_>) -> Result<Self, PlanError> {
         Ok(Self {
             git_ref: None,
             dockerfile: None,
             container_port: None,
-            replicas: situation.deployment.facts.replicas.unwrap_or(1),
-            version: Some(earlier_version(rollback, situation)?.clone()),
+            replicas: input.deployment.facts.replicas.unwrap_or(1),
+            version: Some(earlier_version(rollback, input)?.clone()),
         })
     }
 
     /// From the repository to what the build needs.
-    pub(super) fn source(&self, situation: &PlanInput<'_>) -> Vec<Plan> {
-        let repository = situation.deployment.repository.clone();
+    pub(super) fn source(&self, input: &PlanInput<'_>) -> Vec<Plan> {
+        let repository = input.deployment.repository.clone();
         vec![
             Plan::step(CloneRepository { repository, git_ref: self.git_ref.clone() }),
             Plan::step(AnalyseRepository { dockerfile: self.dockerfile.clone() }),
         ]
     }
 
-    pub(super) fn build(&self, situation: &PlanInput<'_>) -> BuildImage {
-        BuildImage { repository: situation.deployment.repository.clone(), container_port: self.container_port }
+    pub(super) fn build(&self, input: &PlanInput<'_>) -> BuildImage {
+        BuildImage { repository: input.deployment.repository.clone(), container_port: self.container_port }
     }
 
     /// Puts it on the cluster and waits until it runs.
-    pub(super) fn apply(&self, cluster: &ClusterName, situation: &PlanInput<'_>) -> Vec<Plan> {
+    pub(super) fn apply(&self, cluster: &ClusterName, input: &PlanInput<'_>) -> Vec<Plan> {
         vec![
             Plan::step(ApplyApplication {
                 cluster: cluster.clone(),
                 replicas: self.replicas,
-                replaces_environment: situation.replaces_environment && self.version.is_none(),
+                replaces_environment: input.replaces_environment && self.version.is_none(),
                 version: self.version.clone(),
-                previous: situation.previous(),
+                previous: input.previous(),
             }),
             Plan::step(WaitForRollout { cluster: cluster.clone() }),
         ]
@@ -97,9 +97,9 @@ impl RollOut {
 }
 
 /// Sets the number of replicas.
-pub(super) fn scale(scale: &Scale, cluster: &ClusterName, situation: &PlanInput<'_>) -> Result<Vec<Plan>, PlanError> {
-    running(situation)?;
-    let facts = &situation.deployment.facts;
+pub(super) fn scale(scale: &Scale, cluster: &ClusterName, input: &PlanInput<'_>) -> Result<Vec<Plan>, PlanError> {
+    running(input)?;
+    let facts = &input.deployment.facts;
     Ok(vec![
         Plan::step(ScaleApplication {
             cluster: cluster.clone(),
@@ -120,9 +120,9 @@ pub(super) fn not_a_change() -> PlanError {
     PlanError::NotPossible { message: "this action changes nothing".to_owned(), param: Some("action") }
 }
 
-fn earlier_version<'a>(rollback: &Rollback, situation: &PlanInput<'a>) -> Result<&'a Version, PlanError> {
-    let present = running(situation)?;
-    let versions = situation.versions;
+fn earlier_version<'a>(rollback: &Rollback, input: &PlanInput<'a>) -> Result<&'a Version, PlanError> {
+    let present = running(input)?;
+    let versions = input.versions;
     let found = match &rollback.to {
         None => versions.iter().rev().find(|it| it.revision < present.revision && it.image_id != present.image_id),
         Some(VersionRef::Revision(revision)) => versions.iter().find(|it| it.revision == *revision),
@@ -141,9 +141,9 @@ fn earlier_version<'a>(rollback: &Rollback, situation: &PlanInput<'a>) -> Result
     })
 }
 
-fn running<'a>(situation: &PlanInput<'a>) -> Result<&'a Version, PlanError> {
-    situation.deployment.facts.version.as_ref().ok_or_else(|| PlanError::NotPossible {
-        message: format!("`{}` has never run; deploy it first", situation.deployment.name),
+fn running<'a>(input: &PlanInput<'a>) -> Result<&'a Version, PlanError> {
+    input.deployment.facts.version.as_ref().ok_or_else(|| PlanError::NotPossible {
+        message: format!("`{}` has never run; deploy it first", input.deployment.name),
         param: None,
     })
 }

@@ -1,7 +1,7 @@
 //! Cloud-hosted mode: an EKS cluster behind an NLB, images in ECR, and a host name of one's own.
 //!
-//! The image is built and pushed, and the certificate is asked for, while the cluster comes up. The last application
-//! takes the cluster with it; the ingress controller goes before the cluster, because its NLB would outlive it.
+//! The image is built and pushed, and the certificate is asked for, while the cluster comes up. The last application takes
+//! the cluster with it; the ingress controller goes before the cluster, because its NLB would outlive it.
 
 use crate::id::{ClusterName, DeploymentName, Domain, Region, cluster_name_of_target};
 use crate::intent::{Decommission, Deploy, Intent};
@@ -29,31 +29,30 @@ use crate::step::verify_removal::VerifyRemoval;
 use crate::store::record::Deployment;
 
 use super::application::{RollOut, not_a_change, scale};
-use super::{PlanError, PlanInput};
+use super::input::{PlanError, PlanInput};
 
-pub(super) fn plan(intent: &Intent, situation: &PlanInput<'_>) -> Result<Plan, PlanError> {
-    // Steps take the name of a kind cluster; in this mode only its text is used, and the endpoint comes from the
-    // target's `EksCluster` (`StepContext::kube`).
-    let cluster = cluster_name_of_target(&situation.deployment.target_name);
-    let region = region(situation)?;
+pub(super) fn plan(intent: &Intent, input: &PlanInput<'_>) -> Result<Plan, PlanError> {
+    // Steps take a kind cluster's name; in this mode only the text is used, and the endpoint comes from the target's
+    // `EksCluster` record (`StepContext::kube`).
+    let cluster = cluster_name_of_target(&input.deployment.instance_id);
+    let region = input.region("cluster")?;
     match intent {
-        Intent::Deploy(deploy) => deploy_plan(deploy, region, &cluster, situation),
+        Intent::Deploy(deploy) => deploy_plan(deploy, region, &cluster, input),
         Intent::Redeploy(redeploy) => {
-            let wanted = RollOut::of_redeploy(redeploy, situation)?;
-            let image =
-                Plan::Sequence([wanted.source(situation), built_and_pushed(&wanted, &region, situation)].concat());
+            let wanted = RollOut::of_redeploy(redeploy, input)?;
+            let image = Plan::Sequence([wanted.source(input), built_and_pushed(&wanted, &region, input)].concat());
             let ready = Plan::Parallel(vec![Plan::step(FindCluster {}), image]);
-            Ok(Plan::Sequence([vec![ready], wanted.apply(&cluster, situation), wanted.verify(&cluster)].concat()))
+            Ok(Plan::Sequence([vec![ready], wanted.apply(&cluster, input), wanted.verify(&cluster)].concat()))
         }
         Intent::Rollback(rollback) => {
-            let wanted = RollOut::of_rollback(rollback, situation)?;
+            let wanted = RollOut::of_rollback(rollback, input)?;
             let found = vec![Plan::step(FindCluster {})];
-            Ok(Plan::Sequence([found, wanted.apply(&cluster, situation), wanted.verify(&cluster)].concat()))
+            Ok(Plan::Sequence([found, wanted.apply(&cluster, input), wanted.verify(&cluster)].concat()))
         }
         Intent::Scale(it) => {
-            Ok(Plan::Sequence([vec![Plan::step(FindCluster {})], scale(it, &cluster, situation)?].concat()))
+            Ok(Plan::Sequence([vec![Plan::step(FindCluster {})], scale(it, &cluster, input)?].concat()))
         }
-        Intent::Decommission(decommission) => Ok(decommission_plan(decommission, region, &cluster, situation)),
+        Intent::Decommission(decommission) => Ok(decommission_plan(decommission, region, &cluster, input)),
         Intent::Status(_) | Intent::List(_) | Intent::Logs(_) | Intent::Cancel(_) => Err(not_a_change()),
     }
 }
@@ -62,19 +61,19 @@ fn deploy_plan(
     deploy: &Deploy,
     region: Region,
     cluster: &ClusterName,
-    situation: &PlanInput<'_>,
+    input: &PlanInput<'_>,
 ) -> Result<Plan, PlanError> {
     let domain = deploy.domain.clone();
-    let has_host = domain.is_some() || situation.deployment.facts.host.is_some();
+    let has_host = domain.is_some() || input.deployment.facts.host.is_some();
     if !has_host {
-        require_load_balancer_name_free(situation)?;
+        require_load_balancer_name_free(input)?;
     }
-    require_same_host(domain.as_ref(), situation)?;
-    let wanted = RollOut::of_deploy(deploy, situation);
+    require_same_host(domain.as_ref(), input)?;
+    let wanted = RollOut::of_deploy(deploy, input);
     let image = Plan::Sequence(vec![
         Plan::Parallel(vec![
             Plan::step(ProvisionRepository { region: region.clone() }),
-            Plan::Sequence([wanted.source(situation), vec![Plan::step(wanted.build(situation))]].concat()),
+            Plan::Sequence([wanted.source(input), vec![Plan::step(wanted.build(input))]].concat()),
         ]),
         Plan::step(PushImage { region: region.clone() }),
     ]);
@@ -91,7 +90,7 @@ fn deploy_plan(
         made
     };
     let reachable = Plan::Sequence(vec![ready, Plan::step(InstallIngress { region: region.clone() })]);
-    let applied = Plan::Sequence(wanted.apply(cluster, situation));
+    let applied = Plan::Sequence(wanted.apply(cluster, input));
     let applied = if has_host {
         Plan::Parallel(vec![Plan::step(CreateAlias { region: region.clone() }), applied])
     } else {
@@ -102,18 +101,18 @@ fn deploy_plan(
     Ok(Plan::Sequence([parts, wanted.verify(cluster)].concat()))
 }
 
-fn built_and_pushed(wanted: &RollOut, region: &Region, situation: &PlanInput<'_>) -> Vec<Plan> {
-    vec![Plan::step(wanted.build(situation)), Plan::step(PushImage { region: region.clone() })]
+fn built_and_pushed(wanted: &RollOut, region: &Region, input: &PlanInput<'_>) -> Vec<Plan> {
+    vec![Plan::step(wanted.build(input)), Plan::step(PushImage { region: region.clone() })]
 }
 
 fn decommission_plan(
     decommission: &Decommission,
     region: Region,
     cluster: &ClusterName,
-    situation: &PlanInput<'_>,
+    input: &PlanInput<'_>,
 ) -> Plan {
-    let is_last = !situation.shares_target && !decommission.keep_target;
-    let takes_cluster = is_last && situation.target.made_here;
+    let is_last = !input.shares_target && !decommission.keep_target;
+    let takes_cluster = is_last && input.target.made_here;
     let mut parts = vec![Plan::step(RemoveApplication { cluster: cluster.clone() })];
     parts.push(if is_last {
         Plan::step(UninstallIngress { region: region.clone(), whole_cluster: takes_cluster })
@@ -125,15 +124,15 @@ fn decommission_plan(
     let mut at_once = vec![
         Plan::step(RemoveAlias { region: region.clone() }),
         Plan::step(RemoveCertificate { region: region.clone() }),
-        Plan::Sequence(vec![
-            Plan::step(DestroyRepository { region: region.clone() }),
-            Plan::step(RemoveImages { cluster: cluster.clone() }),
-            Plan::step(RemoveWorkspace {}),
-        ]),
     ];
     if takes_cluster {
         at_once.push(Plan::step(DestroyCluster { region: region.clone() }));
     }
+    at_once.push(Plan::Sequence(vec![
+        Plan::step(DestroyRepository { region: region.clone() }),
+        Plan::step(RemoveImages { cluster: cluster.clone() }),
+        Plan::step(RemoveWorkspace {}),
+    ]));
     parts.push(Plan::Parallel(at_once));
     parts.push(if takes_cluster {
         Plan::step(VerifyAccount { region })
@@ -144,15 +143,15 @@ fn decommission_plan(
 }
 
 /// Without a host name of its own one application per cluster answers, at the load balancer's name.
-fn require_load_balancer_name_free(situation: &PlanInput<'_>) -> Result<(), PlanError> {
-    let bare = situation.other_deployments.iter().find(|it| it.facts.host.is_none());
+fn require_load_balancer_name_free(input: &PlanInput<'_>) -> Result<(), PlanError> {
+    let bare = input.other_deployments.iter().find(|it| it.facts.host.is_none());
     bare.map_or(Ok(()), |other: &Deployment| {
         let name: &DeploymentName = &other.name;
         Err(PlanError::NotPossible {
             message: format!(
                 "`{name}` has the load balancer's name on `{}`; another application there needs a host name of its own: \
                  send `base_hosted_zone_id` and `app_subdomain_label`",
-                situation.target.name
+                input.target.name
             ),
             param: Some("app_subdomain_label"),
         })
@@ -160,8 +159,8 @@ fn require_load_balancer_name_free(situation: &PlanInput<'_>) -> Result<(), Plan
 }
 
 /// A deployment keeps its host name: under another one it would be another deployment.
-fn require_same_host(domain: Option<&Domain>, situation: &PlanInput<'_>) -> Result<(), PlanError> {
-    let (Some(domain), Some(host)) = (domain, &situation.deployment.facts.host) else { return Ok(()) };
+fn require_same_host(domain: Option<&Domain>, input: &PlanInput<'_>) -> Result<(), PlanError> {
+    let (Some(domain), Some(host)) = (domain, &input.deployment.facts.host) else { return Ok(()) };
     let label = host.name.split('.').next().unwrap_or_default();
     if host.zone == domain.zone && label == domain.label.as_str() {
         return Ok(());
@@ -169,15 +168,8 @@ fn require_same_host(domain: Option<&Domain>, situation: &PlanInput<'_>) -> Resu
     Err(PlanError::NotPossible {
         message: format!(
             "`{}` answers at `{}`; decommission it first, or send another `instance_name`",
-            situation.deployment.name, host.name
+            input.deployment.name, host.name
         ),
         param: Some("app_subdomain_label"),
-    })
-}
-
-fn region(situation: &PlanInput<'_>) -> Result<Region, PlanError> {
-    situation.target.region.clone().ok_or_else(|| PlanError::NotPossible {
-        message: "it is not known in which region the cluster is".to_owned(),
-        param: Some("aws_credentials.aws_region"),
     })
 }

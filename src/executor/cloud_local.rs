@@ -2,7 +2,7 @@
 //!
 //! Decommission of the last application destroys the instance and leaves it at that: what was on it is gone with it.
 
-use crate::id::{KeyPairName, Region, cluster_name_of_target};
+use crate::id::{KeyPairName, cluster_name_of_target};
 use crate::intent::{Decommission, Deploy, Intent};
 use crate::plan::Plan;
 use crate::step::bootstrap_host::BootstrapHost;
@@ -13,15 +13,16 @@ use crate::step::provision_instance::ProvisionInstance;
 use crate::step::remove_workspace::RemoveWorkspace;
 use crate::step::verify_account::VerifyAccount;
 
-use super::{PlanError, PlanInput, local};
+use super::input::{PlanError, PlanInput};
+use super::local;
 
-pub(super) fn plan(intent: &Intent, situation: &PlanInput<'_>) -> Result<Plan, PlanError> {
-    let cluster = cluster_name_of_target(&situation.deployment.target_name);
-    let application = || local::application_plan(intent, &cluster, situation);
+pub(super) fn plan(intent: &Intent, input: &PlanInput<'_>) -> Result<Plan, PlanError> {
+    let cluster = cluster_name_of_target(&input.deployment.instance_id);
+    let application = || local::application_plan(intent, &cluster, input);
     match intent {
-        Intent::Deploy(deploy) => deploy_plan(deploy, application()?, situation),
-        Intent::Decommission(decommission) if is_last(decommission, situation) => {
-            let region = region(situation)?;
+        Intent::Deploy(deploy) => deploy_plan(deploy, application()?, input),
+        Intent::Decommission(decommission) if is_last(decommission, input) => {
+            let region = input.region("instance")?;
             Ok(Plan::Sequence(vec![
                 Plan::step(DestroyInstance { region: region.clone() }),
                 Plan::step(RemoveWorkspace {}),
@@ -35,9 +36,9 @@ pub(super) fn plan(intent: &Intent, situation: &PlanInput<'_>) -> Result<Plan, P
     }
 }
 
-fn deploy_plan(deploy: &Deploy, application: Plan, situation: &PlanInput<'_>) -> Result<Plan, PlanError> {
-    let region = region(situation)?;
-    let key_pair = key_pair(deploy, situation)?;
+fn deploy_plan(deploy: &Deploy, application: Plan, input: &PlanInput<'_>) -> Result<Plan, PlanError> {
+    let region = input.region("instance")?;
+    let key_pair = key_pair(deploy, input)?;
     Ok(Plan::Sequence(vec![
         Plan::step(CheckAccount { region: region.clone(), key_pair: key_pair.clone() }),
         Plan::step(ProvisionInstance { region, key_pair, keep: deploy.keep_target }),
@@ -47,19 +48,12 @@ fn deploy_plan(deploy: &Deploy, application: Plan, situation: &PlanInput<'_>) ->
 }
 
 /// Whether the instance goes with the application.
-fn is_last(decommission: &Decommission, situation: &PlanInput<'_>) -> bool {
-    situation.target.made_here && !situation.shares_target && !decommission.keep_target
+fn is_last(decommission: &Decommission, input: &PlanInput<'_>) -> bool {
+    input.target.made_here && !input.shares_target && !decommission.keep_target
 }
 
-fn region(situation: &PlanInput<'_>) -> Result<Region, PlanError> {
-    situation.target.region.clone().ok_or_else(|| PlanError::NotPossible {
-        message: "it is not known in which region the instance is".to_owned(),
-        param: Some("aws_credentials.aws_region"),
-    })
-}
-
-fn key_pair(deploy: &Deploy, situation: &PlanInput<'_>) -> Result<KeyPairName, PlanError> {
-    let on_record = || situation.target.instance.as_ref().map(|it| it.key_pair.clone());
+fn key_pair(deploy: &Deploy, input: &PlanInput<'_>) -> Result<KeyPairName, PlanError> {
+    let on_record = || input.target.instance.as_ref().map(|it| it.key_pair.clone());
     deploy.key_pair.clone().or_else(on_record).ok_or_else(|| PlanError::NotPossible {
         message: "the key pair of the instance is missing".to_owned(),
         param: Some("ec2_key_name"),

@@ -16,13 +16,13 @@ use crate::step::remove_workspace::RemoveWorkspace;
 use crate::step::verify_removal::VerifyRemoval;
 
 use super::application::{RollOut, not_a_change, scale};
-use super::{PlanError, PlanInput};
+use super::input::{PlanError, PlanInput};
 
-pub(super) fn plan(intent: &Intent, situation: &PlanInput<'_>) -> Result<Plan, PlanError> {
-    let cluster = ClusterName::parse(&situation.deployment.target_name)
+pub(super) fn plan(intent: &Intent, input: &PlanInput<'_>) -> Result<Plan, PlanError> {
+    let cluster = ClusterName::parse(&input.deployment.instance_id)
         .map_err(|error| PlanError::NotPossible { message: error.to_string(), param: Some("instance_id") })?;
     match intent {
-        Intent::Decommission(decommission) => Ok(decommission_plan(decommission, &cluster, situation)),
+        Intent::Decommission(decommission) => Ok(decommission_plan(decommission, &cluster, input)),
         Intent::Deploy(_)
         | Intent::Redeploy(_)
         | Intent::Scale(_)
@@ -30,7 +30,7 @@ pub(super) fn plan(intent: &Intent, situation: &PlanInput<'_>) -> Result<Plan, P
         | Intent::Status(_)
         | Intent::List(_)
         | Intent::Logs(_)
-        | Intent::Cancel(_) => application_plan(intent, &cluster, situation),
+        | Intent::Cancel(_) => application_plan(intent, &cluster, input),
     }
 }
 
@@ -38,31 +38,31 @@ pub(super) fn plan(intent: &Intent, situation: &PlanInput<'_>) -> Result<Plan, P
 pub(super) fn application_plan(
     intent: &Intent,
     cluster: &ClusterName,
-    situation: &PlanInput<'_>,
+    input: &PlanInput<'_>,
 ) -> Result<Plan, PlanError> {
     match intent {
-        Intent::Deploy(deploy) => Ok(roll_out(&RollOut::of_deploy(deploy, situation), cluster, situation)),
-        Intent::Redeploy(redeploy) => Ok(roll_out(&RollOut::of_redeploy(redeploy, situation)?, cluster, situation)),
-        Intent::Scale(it) => Ok(Plan::Sequence(scale(it, cluster, situation)?)),
-        Intent::Rollback(rollback) => Ok(roll_out(&RollOut::of_rollback(rollback, situation)?, cluster, situation)),
+        Intent::Deploy(deploy) => Ok(roll_out(&RollOut::of_deploy(deploy, input), cluster, input)),
+        Intent::Redeploy(redeploy) => Ok(roll_out(&RollOut::of_redeploy(redeploy, input)?, cluster, input)),
+        Intent::Scale(it) => Ok(Plan::Sequence(scale(it, cluster, input)?)),
+        Intent::Rollback(rollback) => Ok(roll_out(&RollOut::of_rollback(rollback, input)?, cluster, input)),
         Intent::Decommission(_) => Ok(Plan::Sequence(removal(cluster))),
         Intent::Status(_) | Intent::List(_) | Intent::Logs(_) | Intent::Cancel(_) => Err(not_a_change()),
     }
 }
 
-fn roll_out(wanted: &RollOut, cluster: &ClusterName, situation: &PlanInput<'_>) -> Plan {
+fn roll_out(wanted: &RollOut, cluster: &ClusterName, input: &PlanInput<'_>) -> Plan {
     let image = match &wanted.version {
         Some(version) => Plan::step(LoadImage { cluster: cluster.clone(), image: Some(version.image.clone()) }),
         None => Plan::Parallel(vec![
             Plan::step(CreateCluster { cluster: cluster.clone() }),
-            Plan::Sequence([wanted.source(situation), load_built(wanted, cluster, situation)].concat()),
+            Plan::Sequence([wanted.source(input), load_built(wanted, cluster, input)].concat()),
         ]),
     };
-    Plan::Sequence([vec![image], wanted.apply(cluster, situation), wanted.verify(cluster)].concat())
+    Plan::Sequence([vec![image], wanted.apply(cluster, input), wanted.verify(cluster)].concat())
 }
 
-fn load_built(wanted: &RollOut, cluster: &ClusterName, situation: &PlanInput<'_>) -> Vec<Plan> {
-    let build = wanted.build(situation);
+fn load_built(wanted: &RollOut, cluster: &ClusterName, input: &PlanInput<'_>) -> Vec<Plan> {
+    let build = wanted.build(input);
     vec![
         Plan::Parallel(vec![
             Plan::step(build.clone()),
@@ -72,9 +72,9 @@ fn load_built(wanted: &RollOut, cluster: &ClusterName, situation: &PlanInput<'_>
     ]
 }
 
-fn decommission_plan(decommission: &Decommission, cluster: &ClusterName, situation: &PlanInput<'_>) -> Plan {
+fn decommission_plan(decommission: &Decommission, cluster: &ClusterName, input: &PlanInput<'_>) -> Plan {
     let mut parts = removal(cluster);
-    let by_setting = situation.settings.kind.delete_empty_cluster && !decommission.keep_target;
+    let by_setting = input.settings.kind.delete_empty_cluster && !decommission.keep_target;
     if decommission.delete_cluster || by_setting {
         parts.push(Plan::step(DeleteCluster { cluster: cluster.clone(), asked: decommission.delete_cluster }));
     }
@@ -85,7 +85,7 @@ fn decommission_plan(decommission: &Decommission, cluster: &ClusterName, situati
 fn removal(cluster: &ClusterName) -> Vec<Plan> {
     vec![
         Plan::step(RemoveApplication { cluster: cluster.clone() }),
-        // `remove_images` reads the commit from the clone when no version is stored (a deploy that got stuck), so it
+        // `remove_images` reads the commit from the clone when no version was stored (a deploy that got stuck), so it
         // comes before `remove_workspace`, which deletes the clone.
         Plan::step(RemoveImages { cluster: cluster.clone() }),
         Plan::step(RemoveWorkspace {}),

@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::clone_repository::clone_here;
-use super::{StepAction, StepContext, StepError};
-use crate::event::Failure;
+use super::action::StepAction;
+use super::clone_repository::fetch_local_tree;
+use super::context::StepContext;
+use super::error::StepError;
 use crate::id::DockerfilePath;
 use crate::repository::{self, Analysis};
 
@@ -32,29 +33,20 @@ impl StepAction for AnalyseRepository {
         }
     }
 
-    async fn check(&self, _: &StepContext) -> Result<Option<Analysis>, StepError> {
-        Ok(None)
-    }
-
     async fn run(&self, cx: &StepContext) -> Result<Analysis, StepError> {
-        let (root, dockerfile) = (clone_here(cx, self.dockerfile.as_ref()).await?, self.dockerfile.clone());
+        let (root, dockerfile) = (fetch_local_tree(cx, self.dockerfile.as_ref()).await?, self.dockerfile.clone());
         let default_port = cx.settings.kubernetes.default_container_port;
         let work = move || repository::analyse(&root, dockerfile.as_ref(), default_port);
         let analysis = tokio::task::spawn_blocking(work).await.map_err(|error| {
-            StepError::Permanent(Failure {
-                code: "internal_error".into(),
-                message: format!("the analysis of the repository broke off: {error}"),
-                next_step: "Report this with the address of the repository".into(),
-                output: Vec::new(),
-            })
+            StepError::permanent(
+                "internal_error",
+                format!("the analysis of the repository broke off: {error}"),
+                "Report this with the address of the repository",
+            )
         })??;
         for warning in &analysis.warnings {
             cx.lines.warning(warning);
         }
         Ok(analysis)
-    }
-
-    async fn undo(&self, _: &StepContext, _: Option<Analysis>) -> Result<Vec<String>, StepError> {
-        Ok(Vec::new())
     }
 }

@@ -6,27 +6,27 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
+use super::action::{StepAction, StepUndo};
 use super::build_image::{BuildImage, Built};
 use super::check_hosted_account::CheckHostedAccount;
+use super::context::StepContext;
 use super::create_cluster::CreateCluster;
+use super::error::StepError;
 use super::install_ingress::InstallIngress;
 use super::load_image::load_on_nodes;
-use super::provision_repository::repository_name;
 use super::push_image::PushImage;
-use super::{StepAction, StepContext, StepError};
 use crate::cloud::kube::Kube;
 use crate::cloud::kube::application::{Application, EnvironmentSecret, Expose, Resources};
 use crate::cloud::kube::delete::NamespaceFate;
 use crate::cloud::kube::node_port::NodePortRange;
-use crate::event::Failure;
 use crate::id::{ClusterName, CommitId, EnvironmentName, ExposedPort, ImageRef, Mode, OperationId, Port};
-use crate::store::record::Version;
+use crate::store::record::{Deployment, Version};
 
 /// Name of the sealed environment variables (a JSON object).
-pub const ENVIRONMENT: &str = "environment";
+pub const ENVIRONMENT_SECRET: &str = "environment";
 
 /// How long removing a half-made application may take.
-const REMOVAL_LIMIT: Duration = Duration::from_mins(2);
+const REMOVAL_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// Puts the application on the cluster, or changes what runs there.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -56,7 +56,7 @@ pub struct Previous {
 
 /// The application as it was applied.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Applied {
+pub struct ApplicationApplied {
     /// What runs.
     pub commit: CommitId,
     /// Its image.
@@ -79,10 +79,10 @@ pub struct Applied {
     pub changed: bool,
 }
 
-impl Applied {
+impl ApplicationApplied {
     /// Whether this is the version that ran before: nothing new to go back to.
     #[must_use]
-    pub fn runs_the_same_as(&self, version: &Version) -> bool {
+    pub fn is_same_version(&self, version: &Version) -> bool {
         self.image_id == version.image_id
             && self.commit == version.commit
             && self.main_port == version.main_port
@@ -93,7 +93,7 @@ impl Applied {
 
 impl StepAction for ApplyApplication {
     const NAME: &'static str = "apply_application";
-    type Output = Applied;
+    type Output = ApplicationApplied;
 
     fn title(&self) -> String {
         "Apply it to the cluster".to_owned()
@@ -103,7 +103,7 @@ impl StepAction for ApplyApplication {
         true
     }
 
-    fn summary(&self, output: &Applied) -> String {
+    fn summary(&self, output: &ApplicationApplied) -> String {
         if output.changed {
             output.node_port.map_or_else(|| "applied".to_owned(), |port| format!("node port {port}"))
         } else {
@@ -111,24 +111,29 @@ impl StepAction for ApplyApplication {
         }
     }
 
-    async fn check(&self, cx: &StepContext) -> Result<Option<Applied>, StepError> {
-        let Some(applied) = self.wanted(cx).await? else { return Ok(None) };
+    fn record(&self, output: &ApplicationApplied, deployment: &mut Deployment) {
+        deployment.facts.replicas = Some(self.replicas);
+        deployment.facts.node_port = output.node_port;
+        deployment.facts.owns_namespace |= output.created_namespace;
+    }
+
+    async fn check(&self, cx: &StepContext) -> Result<Option<ApplicationApplied>, StepError> {
+        let Some(applied) = self.desired(cx).await? else { return Ok(None) };
         let kube = cx.kube(&self.cluster).await?;
         let Some(live) = kube.current(&cx.deployment.name, &cx.deployment.namespace).await? else { return Ok(None) };
         let application = self.application(cx, &applied, live.node_port);
         let current = kube.is_current(&application).await?;
         let by_us = live.operation.as_deref() == Some(cx.operation.to_string().as_str());
-        Ok(current.then_some(Applied { node_port: live.node_port, changed: by_us, ..applied }))
+        Ok(current.then_some(ApplicationApplied { node_port: live.node_port, changed: by_us, ..applied }))
     }
 
-    async fn run(&self, cx: &StepContext) -> Result<Applied, StepError> {
-        let applied = self.wanted(cx).await?.ok_or_else(|| {
-            StepError::Permanent(Failure {
-                code: "internal_error".into(),
-                message: "there is neither a built image nor an earlier version to apply".into(),
-                next_step: "Report this with the operation's id".into(),
-                output: Vec::new(),
-            })
+    async fn run(&self, cx: &StepContext) -> Result<ApplicationApplied, StepError> {
+        let applied = self.desired(cx).await?.ok_or_else(|| {
+            StepError::permanent(
+                "internal_error",
+                "there is neither a built image nor an earlier version to apply",
+                "Report this with the operation's id",
+            )
         })?;
         let environment = self.environment(cx).await?;
         let kube = cx.kube(&self.cluster).await?;
@@ -140,10 +145,17 @@ impl StepAction for ApplyApplication {
         }
         let application = self.application(cx, &applied, None);
         let done = kube.apply(&application, environment.as_ref(), node_ports(cx)).await?;
-        Ok(Applied { node_port: done.node_port, created_namespace: done.created_namespace, changed: true, ..applied })
+        Ok(ApplicationApplied {
+            node_port: done.node_port,
+            created_namespace: done.created_namespace,
+            changed: true,
+            ..applied
+        })
     }
+}
 
-    async fn undo(&self, cx: &StepContext, _: Option<Applied>) -> Result<Vec<String>, StepError> {
+impl StepUndo for ApplyApplication {
+    async fn undo(&self, cx: &StepContext, _: Option<ApplicationApplied>) -> Result<Vec<String>, StepError> {
         let name = &cx.deployment.name;
         let kube = match cx.kube(&self.cluster).await {
             Ok(kube) => kube,
@@ -152,8 +164,8 @@ impl StepAction for ApplyApplication {
             Err(error) => return Err(error),
         };
         if let Some(previous) = &self.previous {
-            let Some(reason) = self.why_not_back(cx, previous).await? else {
-                return self.go_back(cx, &kube, previous).await;
+            let Some(reason) = self.rollback_blocker(cx, previous).await? else {
+                return self.roll_back(cx, &kube, previous).await;
             };
             let revision = previous.version.revision;
             cx.lines
@@ -164,16 +176,16 @@ impl StepAction for ApplyApplication {
             return Ok(Vec::new());
         }
         let (namespace, fate) = (&cx.deployment.namespace, NamespaceFate::DeleteIfEmpty);
-        let gone = kube.delete_application(namespace, cx.deployment.id, fate, REMOVAL_LIMIT, &cx.lines).await?;
+        let gone = kube.delete_application(namespace, cx.deployment.id, fate, REMOVAL_TIMEOUT, &cx.lines).await?;
         Ok(gone.iter().map(ToString::to_string).collect())
     }
 }
 
 impl ApplyApplication {
     /// What is to run; `None` while the image is not built.
-    async fn wanted(&self, cx: &StepContext) -> Result<Option<Applied>, StepError> {
+    async fn desired(&self, cx: &StepContext) -> Result<Option<ApplicationApplied>, StepError> {
         let built: Option<Built> = cx.try_output::<BuildImage>()?;
-        let (secret, names) = self.environment_facts(cx).await?;
+        let (secret, names) = self.environment_secret_and_names(cx).await?;
         let version = self.version.as_ref();
         let (commit, image, image_id, main_port, ports) = match (version, built) {
             (Some(it), _) => (it.commit.clone(), it.image.clone(), it.image_id.clone(), it.main_port, it.ports.clone()),
@@ -184,7 +196,7 @@ impl ApplyApplication {
             }
             (None, None) => return Ok(None),
         };
-        Ok(Some(Applied {
+        Ok(Some(ApplicationApplied {
             commit,
             image,
             image_id,
@@ -198,7 +210,10 @@ impl ApplyApplication {
         }))
     }
 
-    async fn environment_facts(&self, cx: &StepContext) -> Result<(Option<String>, Vec<EnvironmentName>), StepError> {
+    async fn environment_secret_and_names(
+        &self,
+        cx: &StepContext,
+    ) -> Result<(Option<String>, Vec<EnvironmentName>), StepError> {
         if self.replaces_environment {
             let names = self.environment_values(cx).await?.into_keys().collect();
             return Ok((self.environment(cx).await?.map(|secret| secret.name().to_owned()), names));
@@ -208,14 +223,13 @@ impl ApplyApplication {
     }
 
     async fn environment_values(&self, cx: &StepContext) -> Result<BTreeMap<EnvironmentName, SecretString>, StepError> {
-        let Some(sealed) = cx.secret(ENVIRONMENT).await? else { return Ok(BTreeMap::new()) };
+        let Some(sealed) = cx.secret(ENVIRONMENT_SECRET).await? else { return Ok(BTreeMap::new()) };
         let values: BTreeMap<EnvironmentName, String> = serde_json::from_str(sealed.expose_secret()).map_err(|_| {
-            StepError::Permanent(Failure {
-                code: "secret_unreadable".into(),
-                message: "the environment variables of this operation cannot be read".into(),
-                next_step: "Send the request again".into(),
-                output: Vec::new(),
-            })
+            StepError::permanent(
+                "secret_unreadable",
+                "the environment variables of this operation cannot be read",
+                "Send the request again",
+            )
         })?;
         Ok(values.into_iter().map(|(name, value)| (name, SecretString::from(value))).collect())
     }
@@ -230,7 +244,7 @@ impl ApplyApplication {
             .then(|| EnvironmentSecret::new(&deployment.name, &deployment.namespace, deployment.id, &values)))
     }
 
-    fn application(&self, cx: &StepContext, it: &Applied, node_port: Option<u16>) -> Application {
+    fn application(&self, cx: &StepContext, it: &ApplicationApplied, node_port: Option<u16>) -> Application {
         Application {
             name: cx.deployment.name.clone(),
             namespace: cx.deployment.namespace.clone(),
@@ -251,12 +265,12 @@ impl ApplyApplication {
     }
 
     /// Makes sure that the image of what ran before is there, and says why it cannot run again; `None` when it can.
-    async fn why_not_back(&self, cx: &StepContext, previous: &Previous) -> Result<Option<&'static str>, StepError> {
+    async fn rollback_blocker(&self, cx: &StepContext, previous: &Previous) -> Result<Option<&'static str>, StepError> {
         if cx.try_output::<CreateCluster>()?.is_some_and(|ready| ready.made) {
             return Ok(Some("its cluster was gone and was made anew"));
         }
         if cx.target.mode == Mode::CloudHosted {
-            return why_not_in_ecr(cx, &previous.version.image).await;
+            return ecr_rollback_blocker(cx, &previous.version.image).await;
         }
         let (docker, image) = (cx.host().await?.docker, &previous.version.image);
         for node in docker.nodes_of_cluster(self.cluster.as_str()).await?.iter().filter(|node| node.runs_pods()) {
@@ -275,7 +289,7 @@ impl ApplyApplication {
         }
     }
 
-    async fn go_back(&self, cx: &StepContext, kube: &Kube, previous: &Previous) -> Result<Vec<String>, StepError> {
+    async fn roll_back(&self, cx: &StepContext, kube: &Kube, previous: &Previous) -> Result<Vec<String>, StepError> {
         let Previous { version, replicas, node_port } = previous;
         cx.lines.progress(format!("going back to version {}", version.revision));
         let application = Application {
@@ -287,10 +301,10 @@ impl ApplyApplication {
             node_port: *node_port,
             environment_secret: version.environment_secret.clone(),
             commit: version.commit.clone(),
-            ..self.application(cx, &applied_of(version), *node_port)
+            ..self.application(cx, &applied_from_version(version), *node_port)
         };
         if kube.is_current(&application).await? {
-            self.forget_environment(cx, kube, version).await?;
+            self.prune_environments(cx, kube, version).await?;
             return Ok(Vec::new());
         }
         kube.apply(&application, None, node_ports(cx)).await?;
@@ -305,12 +319,12 @@ impl ApplyApplication {
         if let Err(error) = wait.await {
             cx.lines.warning(format!("Version {} is applied again, but does not run yet: {error}.", version.revision));
         }
-        self.forget_environment(cx, kube, version).await?;
+        self.prune_environments(cx, kube, version).await?;
         Ok(vec![format!("the change: version {} (commit {}) runs again", version.revision, version.commit.short())])
     }
 
     /// Removes the environment that came with the change: only those of versions that may run again stay.
-    async fn forget_environment(&self, cx: &StepContext, kube: &Kube, runs: &Version) -> Result<(), StepError> {
+    async fn prune_environments(&self, cx: &StepContext, kube: &Kube, runs: &Version) -> Result<(), StepError> {
         if self.replaces_environment {
             let versions = cx.store.versions(cx.deployment.id).await?;
             let keep: Vec<String> =
@@ -336,25 +350,24 @@ fn expose(cx: &StepContext) -> Expose {
 }
 
 /// Why an image in ECR cannot run again; `None` when it can.
-async fn why_not_in_ecr(cx: &StepContext, image: &ImageRef) -> Result<Option<&'static str>, StepError> {
+async fn ecr_rollback_blocker(cx: &StepContext, image: &ImageRef) -> Result<Option<&'static str>, StepError> {
     let (Some((_, digest)), known) = (image.as_str().split_once('@'), cx.cluster()?) else { return Ok(None) };
-    let found = cx.aws(&known.region).await?.image_with_digest(&repository_name(cx), digest).await?;
+    let found = cx.aws(&known.region).await?.image_with_digest(&cx.repository_name(), digest).await?;
     Ok(if found.is_some() { None } else { Some("its image is no longer in ECR") })
 }
 
 fn environment_missing(names: &[EnvironmentName]) -> StepError {
     let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
     let names = names.join(", ");
-    StepError::Permanent(Failure {
-        code: "environment_missing".into(),
-        message: format!("the environment variables of this version ({names}) are no longer on the cluster"),
-        next_step: format!("Send the request again with `environment`, which has to name all of {names}"),
-        output: Vec::new(),
-    })
+    StepError::permanent(
+        "environment_missing",
+        format!("the environment variables of this version ({names}) are no longer on the cluster"),
+        format!("Send the request again with `environment`, which has to name all of {names}"),
+    )
 }
 
-fn applied_of(version: &Version) -> Applied {
-    Applied {
+fn applied_from_version(version: &Version) -> ApplicationApplied {
+    ApplicationApplied {
         commit: version.commit.clone(),
         image: version.image.clone(),
         image_id: version.image_id.clone(),

@@ -1,23 +1,25 @@
 //! Waits until the certificate is issued.
 //!
 //! That takes a minute when the zone is in use, and for ever when no domain names its name servers. So after a while the
-//! operation says what is missing and parks: `resume` looks again at once, and from time to time it looks by itself.
+//! operation says what is missing and is suspended: `resume` looks again at once, and from time to time it looks by itself.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::action::StepAction;
+use super::context::StepContext;
+use super::error::StepError;
 use super::request_certificate::RequestCertificate;
-use super::{StepAction, StepContext, StepError};
 use crate::cloud::aws::Aws;
 use crate::cloud::aws::domain::DescribedCertificate;
-use crate::event::Failure;
 use crate::id::Region;
+use crate::store::record::Deployment;
 
 /// Pause between two looks at first.
-const PAUSE: Duration = Duration::from_secs(2);
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
 /// Pause between two looks of an operation that waits.
-const LONG_PAUSE: Duration = Duration::from_secs(30);
+const SUSPENDED_POLL_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Waits until the certificate is issued.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -49,6 +51,10 @@ impl StepAction for AwaitCertificate {
         "issued".to_owned()
     }
 
+    fn record(&self, output: &CertificateIssued, deployment: &mut Deployment) {
+        deployment.facts.acm_certificate_arn = Some(output.arn.clone());
+    }
+
     async fn check(&self, cx: &StepContext) -> Result<Option<CertificateIssued>, StepError> {
         let arn = cx.output::<RequestCertificate>()?.arn;
         let found = cx.aws(&self.region).await?.certificate(&arn).await?;
@@ -57,12 +63,8 @@ impl StepAction for AwaitCertificate {
 
     async fn run(&self, cx: &StepContext) -> Result<CertificateIssued, StepError> {
         let result = self.wait(cx).await;
-        cx.go_on().await?;
+        cx.resume().await?;
         result
-    }
-
-    async fn undo(&self, _: &StepContext, _: Option<CertificateIssued>) -> Result<Vec<String>, StepError> {
-        Ok(Vec::new())
     }
 }
 
@@ -83,26 +85,24 @@ impl AwaitCertificate {
             }
             let missing = self.missing(cx, &aws, &found).await?;
             if found.age > settings.certificate_timeout {
-                return Err(StepError::Permanent(Failure {
-                    code: "certificate_not_validated".into(),
-                    message: format!(
+                return Err(StepError::permanent(
+                    "certificate_not_validated",
+                    format!(
                         "the certificate for `{}` was not issued within {} s: {missing}",
                         requested.host.name,
                         settings.certificate_timeout.as_secs()
                     ),
-                    next_step: "Add what is missing, then send the request again; or raise `CERTIFICATE_TIMEOUT_S`"
-                        .into(),
-                    output: Vec::new(),
-                }));
+                    "Add what is missing, then send the request again; or raise `CERTIFICATE_TIMEOUT_S`",
+                ));
             }
             if start.elapsed() < settings.certificate_patience {
                 cx.lines.progress(format!("ACM says {}, {} s", found.status, found.age.as_secs()));
                 tokio::select! {
-                    () = tokio::time::sleep(PAUSE) => (),
+                    () = tokio::time::sleep(POLL_INTERVAL) => (),
                     () = cx.cancel.cancelled() => return Err(StepError::Cancelled),
                 }
             } else {
-                cx.park(&missing, LONG_PAUSE).await?;
+                cx.suspend(&missing, SUSPENDED_POLL_INTERVAL).await?;
             }
         }
     }
@@ -124,10 +124,9 @@ impl AwaitCertificate {
 }
 
 fn refused(reason: &str, arn: &str) -> StepError {
-    StepError::Permanent(Failure {
-        code: "certificate_refused".into(),
-        message: format!("the certificate `{arn}` will not be issued: {reason}"),
-        next_step: "Look at it in the ACM console, then send the request again".into(),
-        output: Vec::new(),
-    })
+    StepError::permanent(
+        "certificate_refused",
+        format!("the certificate `{arn}` will not be issued: {reason}"),
+        "Look at it in the ACM console, then send the request again",
+    )
 }

@@ -5,20 +5,24 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{StepAction, StepContext, StepError};
+use super::action::StepAction;
+use super::context::StepContext;
+use super::error::StepError;
 use crate::event::{Failure, Line, Lines};
 use crate::tool::ToolError;
 
 /// The fixed program that does it.
 const SCRIPT: &str = include_str!("../../templates/host/bootstrap");
 /// How its lines for a person begin.
-const SAID: &str = "=> ";
+const PROGRESS_PREFIX: &str = "=> ";
 /// How the line begins that tells why it ended.
-const REASON: &str = "error: ";
+const ERROR_PREFIX: &str = "error: ";
 /// How long it may take.
-const LIMIT: Duration = Duration::from_mins(15);
+const TIMEOUT: Duration = Duration::from_mins(15);
 
-/// Makes the instance ready for applications: Docker, kind, kubectl and git.
+/// Makes the instance ready for applications: Docker, kind, kubectl and git. No check here: the script tests each
+/// prerequisite itself and skips what is installed. What was installed goes with the instance, or serves the next
+/// deployment.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct BootstrapHost {}
 
@@ -45,11 +49,6 @@ impl StepAction for BootstrapHost {
         if output.done.is_empty() { "everything is there".to_owned() } else { output.done.join(", ") }
     }
 
-    async fn check(&self, _: &StepContext) -> Result<Option<Bootstrapped>, StepError> {
-        // Asking for everything that it takes is what the program does first.
-        Ok(None)
-    }
-
     async fn run(&self, cx: &StepContext) -> Result<Bootstrapped, StepError> {
         if let Some(address) = cx.ssh_address()? {
             let ssh = cx.hosts.ssh(cx.target.id, &address)?;
@@ -57,7 +56,7 @@ impl StepAction for BootstrapHost {
         }
         let host = cx.host().await?;
         let settings = &cx.settings.bootstrap;
-        let mut call = host.connection.call("bash").args(["-c", SCRIPT, "bootstrap"]).timeout(LIMIT);
+        let mut call = host.connection.call("bash").args(["-c", SCRIPT, "bootstrap"]).timeout(TIMEOUT);
         if let Some(proxy) = &settings.proxy {
             call = call.secret_env("PROXY", proxy);
         }
@@ -71,34 +70,30 @@ impl StepAction for BootstrapHost {
             }
         }
         let done = Arc::new(Mutex::new(Vec::new()));
-        let lines = told(&cx.lines, Arc::clone(&done));
-        let result = call.run_durably(&cx.calls_on(&host), "bootstrap", &lines, &cx.cancel).await;
+        let lines = with_progress(&cx.lines, Arc::clone(&done));
+        let result = call.run_durably(&cx.calls_folder_on(&host), "bootstrap", &lines, &cx.cancel).await;
         let done = std::mem::take(&mut *done.lock().expect("nobody panics while holding this lock"));
         match result {
             Ok(_) => {
                 if let (Some(ssh), false) = (host.ssh(), done.is_empty()) {
-                    // Only who logs in anew belongs to the group that may use Docker.
+                    // The script adds the user to the group `docker`; groups are read at login, so the connection is
+                    // closed and the next use logs in again.
                     ssh.disconnect().await;
                 }
                 Ok(Bootstrapped { done })
             }
-            Err(ToolError::Failed { lines, .. }) => Err(failed(lines)),
+            Err(ToolError::Failed { lines, .. }) => Err(bootstrap_error(lines)),
             Err(error) => Err(error.into()),
         }
-    }
-
-    async fn undo(&self, _: &StepContext, _: Option<Bootstrapped>) -> Result<Vec<String>, StepError> {
-        // What was installed goes with the instance, or serves the next deployment.
-        Ok(Vec::new())
     }
 }
 
 /// Lines in which those for a person are told, and kept.
-fn told(lines: &Lines, done: Arc<Mutex<Vec<String>>>) -> Lines {
+fn with_progress(lines: &Lines, done: Arc<Mutex<Vec<String>>>) -> Lines {
     let lines = lines.clone();
     Lines::new(move |line| match line {
         Line::Output(text) => {
-            if let Some(said) = text.strip_prefix(SAID) {
+            if let Some(said) = text.strip_prefix(PROGRESS_PREFIX) {
                 lines.progress(said);
                 if said.starts_with("installing ") || said.starts_with("starting ") {
                     done.lock().expect("nobody panics while holding this lock").push(said.to_owned());
@@ -112,9 +107,9 @@ fn told(lines: &Lines, done: Arc<Mutex<Vec<String>>>) -> Lines {
 }
 
 /// Why the instance could not be prepared.
-fn failed(output: Vec<String>) -> StepError {
-    let reason = output.iter().rev().find_map(|line| line.strip_prefix(REASON));
-    let last = || output.iter().rev().find(|line| !line.trim().is_empty() && !line.starts_with(SAID));
+fn bootstrap_error(output: Vec<String>) -> StepError {
+    let reason = output.iter().rev().find_map(|line| line.strip_prefix(ERROR_PREFIX));
+    let last = || output.iter().rev().find(|line| !line.trim().is_empty() && !line.starts_with(PROGRESS_PREFIX));
     let reason = reason.or_else(|| last().map(String::as_str)).unwrap_or("it does not say why").to_owned();
     let is_full = output.iter().any(|line| line.to_ascii_lowercase().contains("no space left on device"));
     let is_network = ["could not resolve", "failed to download", "cannot be downloaded", "unable to fetch", "curl: ("];
@@ -143,7 +138,7 @@ mod tests {
     use super::*;
 
     fn failure(lines: &[&str]) -> (bool, Failure) {
-        match failed(lines.iter().map(|&line| line.to_owned()).collect()) {
+        match bootstrap_error(lines.iter().map(|&line| line.to_owned()).collect()) {
             StepError::Transient(failure) => (true, failure),
             StepError::Permanent(failure) => (false, failure),
             StepError::Cancelled => panic!("nobody cancelled"),

@@ -9,12 +9,13 @@ use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 use tokio_util::io::{ReaderStream, SyncIoBridge};
 
+use super::action::{StepAction, StepUndo};
 use super::analyse_repository::AnalyseRepository;
-use super::clone_repository::{CloneRepository, Cloned, FOLDER, clone_here};
-use super::{StepAction, StepContext, StepError};
+use super::clone_repository::{CLONE_FOLDER, CloneRepository, Cloned, fetch_local_tree};
+use super::context::StepContext;
+use super::error::StepError;
 use crate::cloud::docker::build::BuildRequest;
 use crate::cloud::docker::image::ImageInfo;
-use crate::event::Failure;
 use crate::host::Host;
 use crate::host::work::{ListedContext, context_folder};
 use crate::id::{CommitId, ExposedPort, ImageRef, Port, Protocol, RepositoryUrl};
@@ -24,11 +25,11 @@ use crate::repository::{self, Analysis};
 const PIPE_BYTES: usize = 256 * 1024;
 
 /// How the names of all images begin.
-pub(super) const PREFIX: &str = "on-demand-infra/";
+pub(super) const IMAGE_PREFIX: &str = "on-demand-infra/";
 /// Label with the address of the repository.
-pub(super) const SOURCE: &str = "org.opencontainers.image.source";
+pub(super) const SOURCE_LABEL: &str = "org.opencontainers.image.source";
 /// Label with the commit.
-pub(super) const REVISION: &str = "org.opencontainers.image.revision";
+pub(super) const REVISION_LABEL: &str = "org.opencontainers.image.revision";
 
 /// Builds the image of the commit, unless it is there already.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -60,11 +61,12 @@ impl BuildImage {
     fn tag(&self, commit: &CommitId, analysis: &Analysis) -> ImageRef {
         let key = analysis.build_key();
         let name: String = self.repository.name().chars().take(100).collect();
-        ImageRef::parse(format!("{PREFIX}{}:{}-{}", name.trim_matches('-'), commit.short(), &key[..8]))
+        ImageRef::parse(format!("{IMAGE_PREFIX}{}:{}-{}", name.trim_matches('-'), commit.short(), &key[..8]))
             .expect("a label, hexadecimal digits and fixed characters keep the rule")
     }
 
-    /// Decides which port is served (DESIGN.md, "Which port"), and tells where nothing says so.
+    /// Decides which port is served (DESIGN.md, "Which port"), and warns when the default port is assumed because
+    /// neither the request, EXPOSE nor the README names one.
     fn built(
         &self,
         cx: &StepContext,
@@ -125,10 +127,10 @@ impl StepAction for BuildImage {
         let analysis = cx.output::<AnalyseRepository>()?;
         let image = self.tag(&commit, &analysis);
         let host = cx.host().await?;
-        let mut root = cx.deployment_folder().join(FOLDER);
+        let mut root = cx.deployment_folder().join(CLONE_FOLDER);
         if !root.exists() {
-            // Another server has analysed it.
-            root = clone_here(cx, None).await?;
+            // The tree is not in this workspace: another server on the same store ran the analysis.
+            root = fetch_local_tree(cx, None).await?;
         }
         let dockerfile_text = match &analysis.generated {
             Some(generated) => generated.dockerfile.clone(),
@@ -139,8 +141,8 @@ impl StepAction for BuildImage {
             dockerfile: analysis.dockerfile_in_context.clone(),
             dockerfile_text,
             labels: BTreeMap::from([
-                (SOURCE.to_owned(), self.repository.to_string()),
-                (REVISION.to_owned(), commit.to_string()),
+                (SOURCE_LABEL.to_owned(), self.repository.to_string()),
+                (REVISION_LABEL.to_owned(), commit.to_string()),
                 ("on-demand-infra.managed".to_owned(), "true".to_owned()),
             ]),
             build_args: BTreeMap::new(),
@@ -153,21 +155,22 @@ impl StepAction for BuildImage {
         };
 
         if host.connection.is_local() {
-            build_here(cx, &host, &request, root, &analysis).await?;
+            build_local(cx, &host, &request, root, &analysis).await?;
         } else {
-            build_there(cx, &host, &request, root, &analysis).await?;
+            build_remote(cx, &host, &request, root, &analysis).await?;
         }
         let info = host.docker.image(&image).await?.ok_or_else(|| {
-            StepError::Transient(Failure {
-                code: "image_vanished".into(),
-                message: format!("Docker built `{image}` but does not have it"),
-                next_step: "Is a clean-up of images running at the same time? Try again".into(),
-                output: Vec::new(),
-            })
+            StepError::transient(
+                "image_vanished",
+                format!("Docker built `{image}` but does not have it"),
+                "Is a clean-up of images running at the same time? Try again",
+            )
         })?;
         Ok(self.built(cx, commit, &analysis, image, &info))
     }
+}
 
+impl StepUndo for BuildImage {
     async fn undo(&self, cx: &StepContext, left: Option<Built>) -> Result<Vec<String>, StepError> {
         let image = match left {
             Some(built) => built.image,
@@ -177,7 +180,7 @@ impl StepAction for BuildImage {
             },
         };
         let docker = cx.host().await?.docker;
-        if !cx.is_image_free(&image, None).await? || docker.image(&image).await?.is_none() {
+        if !cx.is_image_unused(&image, None).await? || docker.image(&image).await?.is_none() {
             return Ok(Vec::new());
         }
         docker.remove_image(&image).await?;
@@ -191,7 +194,7 @@ fn inputs(cx: &StepContext) -> Result<Option<(CommitId, Analysis)>, StepError> {
 }
 
 /// Builds with a context that is read here and sent to Docker.
-async fn build_here(
+async fn build_local(
     cx: &StepContext,
     host: &Host,
     request: &BuildRequest,
@@ -219,7 +222,7 @@ async fn build_here(
 }
 
 /// Builds where the clone is; here is its outline, which tells what belongs to the context.
-async fn build_there(
+async fn build_remote(
     cx: &StepContext,
     host: &Host,
     request: &BuildRequest,
@@ -229,16 +232,15 @@ async fn build_there(
     let (limit, for_context) = (cx.settings.docker.build_context_max_bytes, analysis.clone());
     let work = move || repository::context_paths(&root, &for_context, limit);
     let listed = tokio::task::spawn_blocking(work).await.map_err(|error| {
-        StepError::Permanent(Failure {
-            code: "internal_error".into(),
-            message: format!("the build context could not be listed: {error}"),
-            next_step: "Report this with the address of the repository".into(),
-            output: Vec::new(),
-        })
+        StepError::permanent(
+            "internal_error",
+            format!("the build context could not be listed: {error}"),
+            "Report this with the address of the repository",
+        )
     })??;
-    let clone = host.deployment_folder(cx.deployment.id).join(FOLDER);
+    let clone = host.deployment_folder(cx.deployment.id).join(CLONE_FOLDER);
     let folder = context_folder(&clone, &analysis.context);
     let context = ListedContext { folder, paths: listed.paths, inlined: listed.inlined };
-    host.build(request, &context, &cx.calls_on(host), &cx.lines, &cx.cancel).await?;
+    host.build(request, &context, &cx.calls_folder_on(host), &cx.lines, &cx.cancel).await?;
     Ok(())
 }

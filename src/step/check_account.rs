@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::action::StepAction;
+use super::context::StepContext;
+use super::error::StepError;
 use super::problems::Problems;
-use super::{StepAction, StepContext, StepError};
 use crate::cloud::aws::offer::{self, Image};
 use crate::cloud::aws::permission::Wanted;
 use crate::cloud::aws::quota::STANDARD_VCPUS;
@@ -15,12 +17,12 @@ use crate::cloud::price::{self, Cost};
 use crate::config::section::Cidr;
 use crate::id::{KeyPairName, Region};
 use crate::secret::private_key::private_key;
-use crate::store::record::Instance;
+use crate::store::record::{Deployment, Instance};
 
 /// How long the service that tells our address may take.
-const ADDRESS_LIMIT: Duration = Duration::from_secs(10);
+const ADDRESS_TIMEOUT: Duration = Duration::from_secs(10);
 /// Less memory than this is not enough for a cluster.
-const LITTLE_MEMORY_MIB: i64 = 2000;
+const MIN_MEMORY_MIB: i64 = 2000;
 
 /// Looks before anything is made whether all that an EC2 instance takes is there. All problems come in one answer.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -33,7 +35,7 @@ pub struct CheckAccount {
 
 /// All is there.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Checked {
+pub struct AccountChecked {
     /// Number of the account.
     pub account: String,
     /// Whose credentials these are.
@@ -52,22 +54,22 @@ pub struct Checked {
 
 impl StepAction for CheckAccount {
     const NAME: &'static str = "check_account";
-    type Output = Checked;
+    type Output = AccountChecked;
 
     fn title(&self) -> String {
         format!("Check the AWS account in {}", self.region)
     }
 
-    fn summary(&self, output: &Checked) -> String {
+    fn summary(&self, output: &AccountChecked) -> String {
         let cost = output.cost.as_ref().map(|cost| format!("; {cost}")).unwrap_or_default();
         format!("account {} as {}{cost}", output.account, output.identity)
     }
 
-    async fn check(&self, _: &StepContext) -> Result<Option<Checked>, StepError> {
-        Ok(None)
+    fn record(&self, output: &AccountChecked, deployment: &mut Deployment) {
+        deployment.facts.cost = output.cost.as_ref().map(ToString::to_string);
     }
 
-    async fn run(&self, cx: &StepContext) -> Result<Checked, StepError> {
+    async fn run(&self, cx: &StepContext) -> Result<AccountChecked, StepError> {
         cx.lines.progress("asking AWS what is there");
         let aws = cx.aws(&self.region).await?;
         let mut problems = Problems::default();
@@ -76,10 +78,10 @@ impl StepAction for CheckAccount {
         }
         let identity = match aws.who_am_i().await {
             Ok(identity) => Some(identity),
-            Err(error) => problems.of(error)?,
+            Err(error) => problems.add_error(error)?,
         };
         let there = cx.store.target(cx.target.id).await?.and_then(|it| it.instance);
-        let mut checked = Checked {
+        let mut checked = AccountChecked {
             account: identity.as_ref().map(|it| it.account.clone()).unwrap_or_default(),
             identity: identity.as_ref().map(|it| it.arn.clone()).unwrap_or_default(),
             image: None,
@@ -90,7 +92,7 @@ impl StepAction for CheckAccount {
         };
         let is_new = there.is_none();
         if let Some(instance) = there {
-            self.check_fit(&instance, &checked, &mut problems);
+            self.check_existing_instance(&instance, &checked, &mut problems);
             checked.user = instance.user;
         }
         // What is there may be gone by now: then a new one is made, so all of it is looked at every time.
@@ -108,15 +110,11 @@ impl StepAction for CheckAccount {
         checked.cost = price::instance(&self.region, &cx.settings.ec2.instance_type, cx.settings.ec2.volume_gib);
         problems.into_result().map(|()| checked)
     }
-
-    async fn undo(&self, _: &StepContext, _: Option<Checked>) -> Result<Vec<String>, StepError> {
-        Ok(Vec::new())
-    }
 }
 
 impl CheckAccount {
     /// An instance that is there already must be of this account and key pair.
-    fn check_fit(&self, instance: &Instance, checked: &Checked, problems: &mut Problems) {
+    fn check_existing_instance(&self, instance: &Instance, checked: &AccountChecked, problems: &mut Problems) {
         if !checked.account.is_empty() && checked.account != instance.account {
             problems.add(
                 "aws_other_account",
@@ -144,12 +142,12 @@ impl CheckAccount {
         cx: &StepContext,
         aws: &Aws,
         is_new: bool,
-        checked: &mut Checked,
+        checked: &mut AccountChecked,
         problems: &mut Problems,
     ) -> Result<(), StepError> {
         let ec2 = &cx.settings.ec2;
         let region = &self.region;
-        if problems.take(aws.has_region().await)? == Some(false) {
+        if problems.collect(aws.has_region().await)? == Some(false) {
             problems.add(
                 "aws_region_unavailable",
                 format!("this account cannot use the region `{region}`"),
@@ -164,16 +162,16 @@ impl CheckAccount {
             aws.subnets(ec2.subnet_id.as_deref()),
             async { if is_new { aws.vcpus_left(&ec2.instance_type).await } else { None } },
         );
-        if problems.take(key_pair)? == Some(false) {
+        if problems.collect(key_pair)? == Some(false) {
             problems.add(
                 "key_pair_missing",
                 format!("there is no key pair `{}` in {region}", self.key_pair),
                 "Create or import it there, or correct `ec2_key_name`",
             );
         }
-        let offer = problems.take(offer)?;
+        let offer = problems.collect(offer)?;
         let memory_mib = offer.as_ref().and_then(Option::as_ref).map(|it| it.memory_mib);
-        if let Some(memory_mib) = memory_mib.filter(|&it| it > 0 && it < LITTLE_MEMORY_MIB) {
+        if let Some(memory_mib) = memory_mib.filter(|&it| it > 0 && it < MIN_MEMORY_MIB) {
             cx.lines.warning(format!(
                 "`{}` has {memory_mib} MiB of memory, which is little for a cluster.",
                 ec2.instance_type
@@ -192,7 +190,7 @@ impl CheckAccount {
                 ),
             );
         }
-        let zones = problems.take(zones)?;
+        let zones = problems.collect(zones)?;
         if offer == Some(None) || zones.as_ref().is_some_and(Vec::is_empty) {
             problems.add(
                 "instance_type_not_offered",
@@ -201,7 +199,7 @@ impl CheckAccount {
             );
         }
         let image = self.image(cx, aws, offer::architecture(offer.as_ref().and_then(Option::as_ref)), problems).await?;
-        if let Some(subnets) = problems.take(subnets)? {
+        if let Some(subnets) = problems.collect(subnets)? {
             let offered = |zone: &String| zones.as_ref().is_none_or(|zones| zones.is_empty() || zones.contains(zone));
             checked.subnets = subnets.iter().filter(|it| offered(&it.zone)).map(|it| it.id.clone()).collect();
             if checked.subnets.is_empty() {
@@ -220,8 +218,8 @@ impl CheckAccount {
         }
         if let (Some(image), Some(subnet)) = (&image, checked.subnets.first()) {
             let wanted = Wanted { instance_type: &ec2.instance_type, image: &image.id, subnet };
-            for error in problems.take(aws.forbidden(wanted).await)?.unwrap_or_default() {
-                problems.of::<()>(error)?;
+            for error in problems.collect(aws.forbidden(wanted).await)?.unwrap_or_default() {
+                problems.add_error::<()>(error)?;
             }
         }
         if let Some(image) = image {
@@ -248,7 +246,7 @@ impl CheckAccount {
                 format!("`{}` of `{}` for {architecture}", ec2.image_name, ec2.image_owner),
             ),
         };
-        match problems.take(found)? {
+        match problems.collect(found)? {
             Some(Some(image)) if image.architecture != architecture => {
                 problems.add(
                     "image_does_not_fit",
@@ -281,7 +279,7 @@ async fn ssh_cidr(cx: &StepContext) -> Result<Cidr, String> {
     let url = &cx.settings.ec2.public_ip_url;
     let failed = |why: String| format!("it is not known from where ssh should be accepted: {url} {why}");
     let asked = async {
-        let client = reqwest::Client::builder().timeout(ADDRESS_LIMIT).build()?;
+        let client = reqwest::Client::builder().timeout(ADDRESS_TIMEOUT).build()?;
         client.get(url.clone()).send().await?.error_for_status()?.text().await
     };
     let text = asked.await.map_err(|error| failed(format!("does not tell it ({error})")))?;

@@ -2,12 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::action::StepAction;
+use super::context::StepContext;
+use super::error::StepError;
 use super::problems::Problems;
-use super::{StepAction, StepContext, StepError};
 use crate::cloud::aws::{Aws, Fault};
 use crate::cloud::price::{self, Cost};
 use crate::id::{Domain, Region};
-use crate::store::record::ApplicationHost;
+use crate::store::record::{ApplicationHost, Deployment};
 
 /// Looks before anything is made whether all that an application on EKS takes is there. All problems come in one answer.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -20,7 +22,7 @@ pub struct CheckHostedAccount {
 
 /// All is there.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct HostedChecked {
+pub struct HostedAccountChecked {
     /// Number of the account.
     pub account: String,
     /// Whose credentials these are.
@@ -35,36 +37,36 @@ pub struct HostedChecked {
 
 impl StepAction for CheckHostedAccount {
     const NAME: &'static str = "check_hosted_account";
-    type Output = HostedChecked;
+    type Output = HostedAccountChecked;
 
     fn title(&self) -> String {
         format!("Check the AWS account in {}", self.region)
     }
 
-    fn summary(&self, output: &HostedChecked) -> String {
+    fn summary(&self, output: &HostedAccountChecked) -> String {
         let cost = output.cost.as_ref().map(|cost| format!("; {cost}")).unwrap_or_default();
         format!("account {} as {}{cost}", output.account, output.identity)
     }
 
-    async fn check(&self, _: &StepContext) -> Result<Option<HostedChecked>, StepError> {
-        Ok(None)
+    fn record(&self, output: &HostedAccountChecked, deployment: &mut Deployment) {
+        deployment.facts.cost = output.cost.as_ref().map(ToString::to_string);
     }
 
-    async fn run(&self, cx: &StepContext) -> Result<HostedChecked, StepError> {
+    async fn run(&self, cx: &StepContext) -> Result<HostedAccountChecked, StepError> {
         cx.lines.progress("asking AWS what is there");
         let aws = cx.aws(&self.region).await?;
         let mut problems = Problems::default();
-        let Some(identity) = problems.take(aws.who_am_i().await)? else {
+        let Some(identity) = problems.collect(aws.who_am_i().await)? else {
             return problems.into_result().map(|()| unreachable!("a refusal is a problem"));
         };
-        let mut checked = HostedChecked {
+        let mut checked = HostedAccountChecked {
             account: identity.account,
             identity: identity.arn,
             host: cx.deployment.facts.host.clone(),
             zones: Vec::new(),
             cost: None,
         };
-        if problems.take(aws.has_region().await)? == Some(false) {
+        if problems.collect(aws.has_region().await)? == Some(false) {
             problems.add(
                 "aws_region_unavailable",
                 format!("this account cannot use the region `{}`", self.region),
@@ -72,7 +74,7 @@ impl StepAction for CheckHostedAccount {
             );
         } else {
             let known = cx.store.target(cx.target.id).await?.and_then(|it| it.cluster);
-            let is_there = problems.take(aws.cluster(&cx.target.name).await)?.flatten().is_some();
+            let is_there = problems.collect(aws.cluster(&cx.target.name).await)?.flatten().is_some();
             if let Some(known) = known.filter(|known| known.account != checked.account) {
                 problems.add(
                     "aws_other_account",
@@ -91,10 +93,6 @@ impl StepAction for CheckHostedAccount {
         }
         problems.into_result().map(|()| checked)
     }
-
-    async fn undo(&self, _: &StepContext, _: Option<HostedChecked>) -> Result<Vec<String>, StepError> {
-        Ok(Vec::new())
-    }
 }
 
 impl CheckHostedAccount {
@@ -103,7 +101,7 @@ impl CheckHostedAccount {
         &self,
         cx: &StepContext,
         aws: &Aws,
-        checked: &mut HostedChecked,
+        checked: &mut HostedAccountChecked,
         problems: &mut Problems,
     ) -> Result<(), StepError> {
         let eks = &cx.settings.eks;
@@ -113,7 +111,7 @@ impl CheckHostedAccount {
             aws.vcpus_left(&eks.instance_type),
             aws.offer(&eks.instance_type),
         );
-        let (zones, offer) = (problems.take(zones)?.unwrap_or_default(), problems.take(offer)?);
+        let (zones, offer) = (problems.collect(zones)?.unwrap_or_default(), problems.collect(offer)?);
         let wanted = usize::from(eks.zones);
         if zones.len() < wanted {
             problems.add(
@@ -127,7 +125,8 @@ impl CheckHostedAccount {
                 "Set `EKS_NODE_INSTANCE_TYPE` to a type that is, or `EKS_ZONES` to less",
             );
         }
-        // The same ones each time: what was begun in one zone is not made again in another.
+        // Sorted before it is cut: AWS lists zones in any order, and other zones in the variables of a retry would make
+        // Terraform replace the subnets that an earlier attempt created.
         let mut zones = zones;
         zones.sort();
         zones.truncate(wanted);
@@ -172,7 +171,7 @@ impl CheckHostedAccount {
         domain: &Domain,
         problems: &mut Problems,
     ) -> Result<Option<ApplicationHost>, StepError> {
-        let Some(zone) = problems.take(aws.zone(&domain.zone).await)? else { return Ok(None) };
+        let Some(zone) = problems.collect(aws.zone(&domain.zone).await)? else { return Ok(None) };
         let Some(zone) = zone else {
             problems.add(
                 "zone_missing",
@@ -203,7 +202,7 @@ impl CheckHostedAccount {
         }
         let host = ApplicationHost { name: format!("{}.{base}", domain.label), zone: domain.zone.clone() };
         let is_ours = cx.deployment.facts.host.as_ref() == Some(&host) || cx.has_state_of_alias();
-        let taken = problems.take(aws.address_in_zone(&host.zone, &host.name).await)?.flatten();
+        let taken = problems.collect(aws.address_in_zone(&host.zone, &host.name).await)?.flatten();
         if let Some(leads_to) = taken.filter(|_| !is_ours) {
             problems.add(
                 "host_name_taken",

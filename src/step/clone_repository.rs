@@ -4,15 +4,19 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{StepAction, StepContext, StepError};
+use super::action::{StepAction, StepUndo};
+use super::context::StepContext;
+use super::error::StepError;
 use crate::host::outline;
 use crate::id::{CommitId, DockerfilePath, GitRef, RepositoryUrl};
+use crate::store::record::Deployment;
 use crate::tool::git::Source;
 
 /// Name of the sealed token for a private repository.
-pub const TOKEN: &str = "git_token";
+pub const GIT_TOKEN_SECRET: &str = "git_token";
 
-/// Brings the wanted commit of the repository into the workspace.
+/// Brings the wanted commit of the repository into the workspace. Which one is the newest is asked every time; only what is
+/// not there is fetched.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct CloneRepository {
     /// The repository.
@@ -29,7 +33,7 @@ pub struct Cloned {
 }
 
 /// Folder of the clone below the deployment's.
-pub const FOLDER: &str = "clone";
+pub const CLONE_FOLDER: &str = "clone";
 
 impl StepAction for CloneRepository {
     const NAME: &'static str = "clone_repository";
@@ -43,23 +47,25 @@ impl StepAction for CloneRepository {
         format!("commit {}", output.commit.short())
     }
 
-    async fn check(&self, _: &StepContext) -> Result<Option<Cloned>, StepError> {
-        // Which commit is the newest is asked every time; `run` fetches only what is not there.
-        Ok(None)
+    fn record(&self, _: &Cloned, deployment: &mut Deployment) {
+        deployment.git_ref.clone_from(&self.git_ref);
     }
 
     async fn run(&self, cx: &StepContext) -> Result<Cloned, StepError> {
         let host = cx.host().await?;
         let git = &host.git;
-        let token = cx.secret(TOKEN).await?;
+        let token = cx.secret(GIT_TOKEN_SECRET).await?;
         let source = Source { url: &self.repository, git_ref: self.git_ref.as_ref(), token: token.as_ref() };
         cx.lines.progress("asking for the newest commit");
         let resolved = git.resolve(&source, &cx.lines, &cx.cancel).await?;
-        let folder = host.deployment_folder(cx.deployment.id).join(FOLDER);
-        let checkout = git.clone(&source, &resolved, &folder, &cx.calls_on(&host), &cx.lines, &cx.cancel).await?;
+        let folder = host.deployment_folder(cx.deployment.id).join(CLONE_FOLDER);
+        let checkout =
+            git.clone(&source, &resolved, &folder, &cx.calls_folder_on(&host), &cx.lines, &cx.cancel).await?;
         Ok(Cloned { commit: checkout.commit })
     }
+}
 
+impl StepUndo for CloneRepository {
     async fn undo(&self, cx: &StepContext, _: Option<Cloned>) -> Result<Vec<String>, StepError> {
         // One that has run keeps its clone: the next build fetches only what is new.
         if cx.deployment.facts.version.is_some() {
@@ -70,11 +76,11 @@ impl StepAction for CloneRepository {
 }
 
 /// The clone, or the outline of one that is on another machine, in a folder here. It is fetched anew each time.
-pub(super) async fn clone_here(cx: &StepContext, also: Option<&DockerfilePath>) -> Result<PathBuf, StepError> {
+pub(super) async fn fetch_local_tree(cx: &StepContext, also: Option<&DockerfilePath>) -> Result<PathBuf, StepError> {
     let host = cx.host().await?;
-    let folder = cx.deployment_folder().join(FOLDER);
+    let folder = cx.deployment_folder().join(CLONE_FOLDER);
     if !host.connection.is_local() {
-        let clone = host.deployment_folder(cx.deployment.id).join(FOLDER);
+        let clone = host.deployment_folder(cx.deployment.id).join(CLONE_FOLDER);
         outline::fetch(&host.connection, &clone, also.map(DockerfilePath::as_str), &folder, &cx.cancel).await?;
     }
     Ok(folder)

@@ -3,12 +3,14 @@
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::action::{StepAction, StepUndo};
+use super::context::StepContext;
+use super::error::StepError;
 use super::install_ingress::InstallIngress;
 use super::remove_alias;
 use super::request_certificate::host;
-use super::{StepAction, StepContext, StepError};
 use crate::id::Region;
-use crate::store::record::ApplicationHost;
+use crate::store::record::{ApplicationHost, Deployment};
 use crate::tool::terraform::{Terraform, module};
 
 /// Lets the application's host name lead to the load balancer.
@@ -41,6 +43,10 @@ impl StepAction for CreateAlias {
         format!("`{}`", output.host.name)
     }
 
+    fn record(&self, output: &AliasCreated, deployment: &mut Deployment) {
+        deployment.facts.host = Some(output.host.clone());
+    }
+
     async fn check(&self, cx: &StepContext) -> Result<Option<AliasCreated>, StepError> {
         let Some(host) = cx.deployment.facts.host.clone() else { return Ok(None) };
         let ingress = cx.output::<InstallIngress>()?;
@@ -66,7 +72,9 @@ impl StepAction for CreateAlias {
         workspace.apply().await?;
         Ok(AliasCreated { host })
     }
+}
 
+impl StepUndo for CreateAlias {
     async fn undo(&self, cx: &StepContext, _: Option<AliasCreated>) -> Result<Vec<String>, StepError> {
         if cx.deployment.facts.host.is_some() {
             return Ok(Vec::new());

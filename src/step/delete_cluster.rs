@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::create_cluster::is_made_anew;
-use super::remove_application::Removed;
-use super::{StepAction, StepContext, StepError};
+use super::context::StepContext;
+use super::create_cluster::was_recreated;
+use super::error::StepError;
+use super::removal::{Removal, Removed};
 use crate::id::ClusterName;
 
 /// Deletes the local cluster, when this server made it and nothing else uses it.
@@ -16,9 +17,8 @@ pub struct DeleteCluster {
     pub asked: bool,
 }
 
-impl StepAction for DeleteCluster {
+impl Removal for DeleteCluster {
     const NAME: &'static str = "delete_cluster";
-    type Output = Removed;
 
     fn title(&self) -> String {
         format!("Delete the cluster `{}`", self.cluster)
@@ -32,17 +32,17 @@ impl StepAction for DeleteCluster {
         if output.removed.is_empty() { "it stays".to_owned() } else { output.summary() }
     }
 
-    async fn check(&self, cx: &StepContext) -> Result<Option<Removed>, StepError> {
+    async fn is_gone(&self, cx: &StepContext) -> Result<bool, StepError> {
         let nodes = cx.host().await?.docker.nodes_of_cluster(self.cluster.as_str()).await?;
         // One that is gone and still on record as ours was deleted a moment ago, or by hand: the record goes too.
         let on_record = cx.store.target(cx.target.id).await?.is_some_and(|target| target.made_here);
-        Ok((nodes.is_empty() && !on_record).then(Removed::default))
+        Ok(nodes.is_empty() && !on_record)
     }
 
-    async fn run(&self, cx: &StepContext) -> Result<Removed, StepError> {
+    async fn remove(&self, cx: &StepContext) -> Result<Vec<String>, StepError> {
         cx.lock_target().await?;
         let on_record = cx.store.target(cx.target.id).await?.is_some_and(|target| target.made_here);
-        let made_here = on_record && !is_made_anew(cx, &self.cluster).await?;
+        let made_here = on_record && !was_recreated(cx, &self.cluster).await?;
         if on_record && !made_here {
             cx.store.set_target_made_here(cx.target.id, false).await?;
         }
@@ -50,26 +50,22 @@ impl StepAction for DeleteCluster {
         let reason = match (made_here, used) {
             (true, false) => {
                 let host = cx.host().await?;
-                host.kind.delete_cluster(&self.cluster, &cx.calls_on(&host), &cx.lines, &cx.cancel).await?;
+                host.kind.delete_cluster(&self.cluster, &cx.calls_folder_on(&host), &cx.lines, &cx.cancel).await?;
                 cx.store.set_target_made_here(cx.target.id, false).await?;
                 let _ = tokio::fs::remove_dir_all(cx.target_folder()).await;
-                cx.store.unlock_target(cx.target.id, cx.operation).await?;
-                return Ok(Removed { removed: vec![format!("kind cluster `{}`", self.cluster)] });
+                cx.unlock_target().await?;
+                return Ok(vec![format!("kind cluster `{}`", self.cluster)]);
             }
             (_, true) => "other deployments run on it",
             (false, false) => "this server did not make it",
         };
-        cx.store.unlock_target(cx.target.id, cx.operation).await?;
+        cx.unlock_target().await?;
         if self.asked {
             cx.lines.warning(format!(
                 "The cluster `{}` stays: {reason}. Delete it with `kind delete cluster --name {}` when you are sure.",
                 self.cluster, self.cluster
             ));
         }
-        Ok(Removed::default())
-    }
-
-    async fn undo(&self, _: &StepContext, _: Option<Removed>) -> Result<Vec<String>, StepError> {
         Ok(Vec::new())
     }
 }

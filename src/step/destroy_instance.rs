@@ -2,13 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::account::expect_owner;
-use super::remove_application::Removed;
-use super::{StepAction, StepContext, StepError};
+use super::aws_access::require_same_account;
+use super::cloud_target::CloudTarget;
+use super::context::StepContext;
+use super::error::StepError;
+use super::provision::destroy_unshared;
+use super::removal::Removal;
 use crate::cloud::aws::Aws;
 use crate::cloud::aws::leftover::{Kind, Resource};
-use crate::event::Failure;
 use crate::id::Region;
+use crate::store::record::Instance;
 use crate::tool::terraform::{Terraform, module};
 
 /// Destroys the EC2 instance of a target, when this server made it and nothing else uses it.
@@ -18,9 +21,8 @@ pub struct DestroyInstance {
     pub region: Region,
 }
 
-impl StepAction for DestroyInstance {
-    const NAME: &'static str = "destroy_instance";
-    type Output = Removed;
+impl Removal for DestroyInstance {
+    const NAME: &'static str = Instance::DESTROYED_BY;
 
     fn title(&self) -> String {
         "Destroy the EC2 instance".to_owned()
@@ -30,33 +32,8 @@ impl StepAction for DestroyInstance {
         30
     }
 
-    fn summary(&self, output: &Removed) -> String {
-        output.summary()
-    }
-
-    async fn check(&self, _: &StepContext) -> Result<Option<Removed>, StepError> {
-        Ok(None)
-    }
-
-    async fn run(&self, cx: &StepContext) -> Result<Removed, StepError> {
-        cx.lock_target().await?;
-        if cx.is_target_shared().await? {
-            cx.store.unlock_target(cx.target.id, cx.operation).await?;
-            return Err(StepError::Permanent(Failure {
-                code: "target_in_use".into(),
-                message: format!("another deployment has come onto `{}` meanwhile", cx.target.name),
-                next_step: "Send `decommission` again: it then removes only this application".into(),
-                output: Vec::new(),
-            }));
-        }
-        let removed = destroy(cx, &self.region).await?;
-        cx.store.unlock_target(cx.target.id, cx.operation).await?;
-        Ok(Removed { removed })
-    }
-
-    async fn undo(&self, cx: &StepContext, _: Option<Removed>) -> Result<Vec<String>, StepError> {
-        cx.store.unlock_target(cx.target.id, cx.operation).await?;
-        Ok(Vec::new())
+    async fn remove(&self, cx: &StepContext) -> Result<Vec<String>, StepError> {
+        destroy_unshared(cx, destroy(cx, &self.region)).await
     }
 }
 
@@ -65,27 +42,28 @@ pub(super) async fn destroy(cx: &StepContext, region: &Region) -> Result<Vec<Str
     let aws = cx.aws(region).await?;
     let known = cx.store.target(cx.target.id).await?.and_then(|it| it.instance);
     if let Some(known) = &known {
-        expect_owner(&aws, known).await?;
+        require_same_account(&aws, known).await?;
     }
     let mut there = aws.tagged(cx.target.id).await?;
     if let Some(known) = known.filter(|known| !there.iter().any(|it| it.id == known.id)) {
-        // A call that a killed server left at work has removed it by now.
+        // AWS no longer lists the recorded instance: a `terraform destroy` that outlived a killed server has terminated
+        // it. It still belongs in the receipt.
         there.insert(0, Resource { kind: Kind::Instance, id: known.id });
     }
     let terraform = Terraform::new(&cx.settings);
     let workspace = cx.workspace(module::CLOUD_LOCAL, &terraform, &aws).await?;
-    cx.unmake(&workspace).await?;
+    cx.destroy_best_effort(&workspace).await?;
     let rest = aws.tagged(cx.target.id).await?;
-    remove_tagged(&aws, &rest, cx).await?;
+    delete_resources(&aws, &rest, cx).await?;
     cx.store.set_target_instance(cx.target.id, None).await?;
     cx.store.set_target_made_here(cx.target.id, false).await?;
-    cx.forget(&workspace).await?;
+    cx.remove_workspace_state(&workspace).await?;
     let _ = tokio::fs::remove_dir_all(cx.target_folder()).await;
     Ok(there.iter().map(ToString::to_string).collect())
 }
 
 /// Removes resources without Terraform.
-pub(super) async fn remove_tagged(aws: &Aws, resources: &[Resource], cx: &StepContext) -> Result<(), StepError> {
+pub(super) async fn delete_resources(aws: &Aws, resources: &[Resource], cx: &StepContext) -> Result<(), StepError> {
     tokio::select! {
         result = aws.remove(resources, &cx.lines) => Ok(result?),
         () = cx.cancel.cancelled() => Err(StepError::Cancelled),

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::provision_repository::repository_name;
-use super::remove_application::Removed;
-use super::{StepAction, StepContext, StepError};
+use super::context::StepContext;
+use super::error::StepError;
+use super::removal::Removal;
 use crate::id::Region;
 use crate::tool::terraform::{Terraform, module};
 
@@ -15,9 +15,8 @@ pub struct DestroyRepository {
     pub region: Region,
 }
 
-impl StepAction for DestroyRepository {
+impl Removal for DestroyRepository {
     const NAME: &'static str = "destroy_repository";
-    type Output = Removed;
 
     fn title(&self) -> String {
         "Remove its images from ECR".to_owned()
@@ -27,27 +26,15 @@ impl StepAction for DestroyRepository {
         5
     }
 
-    fn summary(&self, output: &Removed) -> String {
-        output.summary()
-    }
-
-    async fn check(&self, _: &StepContext) -> Result<Option<Removed>, StepError> {
-        Ok(None)
-    }
-
-    async fn run(&self, cx: &StepContext) -> Result<Removed, StepError> {
-        Ok(Removed { removed: destroy(cx, &self.region).await? })
-    }
-
-    async fn undo(&self, _: &StepContext, _: Option<Removed>) -> Result<Vec<String>, StepError> {
-        Ok(Vec::new())
+    async fn remove(&self, cx: &StepContext) -> Result<Vec<String>, StepError> {
+        destroy(cx, &self.region).await
     }
 }
 
 /// Removes the repository, by Terraform where it has a state.
 pub(super) async fn destroy(cx: &StepContext, region: &Region) -> Result<Vec<String>, StepError> {
     let aws = cx.aws(region).await?;
-    let name = repository_name(cx);
+    let name = cx.repository_name();
     let terraform = Terraform::new(&cx.settings);
     let workspace = cx.workspace(module::ECR, &terraform, &aws).await?;
     if !workspace.exists() {
@@ -58,9 +45,10 @@ pub(super) async fn destroy(cx: &StepContext, region: &Region) -> Result<Vec<Str
         cx.lines.progress("removing the images");
         aws.empty_repository(&name).await?;
     }
-    cx.unmake(&workspace).await?;
-    // A call that died before it wrote that down left it out of the state.
+    cx.destroy_best_effort(&workspace).await?;
+    // Terraform may have been killed between creating the resource and saving its state; such a resource is deleted
+    // through the API.
     aws.delete_repository(&name).await?;
-    cx.forget(&workspace).await?;
+    cx.remove_workspace_state(&workspace).await?;
     Ok(if is_there { vec![format!("ECR repository `{name}` with its images")] } else { Vec::new() })
 }

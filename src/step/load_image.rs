@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::action::{StepAction, StepUndo};
 use super::build_image::BuildImage;
-use super::{StepAction, StepContext, StepError};
+use super::context::StepContext;
+use super::error::StepError;
 use crate::cloud::docker::{self, DockerError};
-use crate::event::Failure;
 use crate::host::Host;
 use crate::host::work::WorkError;
 use crate::id::{ClusterName, ImageRef};
@@ -21,7 +22,7 @@ pub struct LoadImage {
 
 /// What went onto the nodes.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct Loaded {
+pub struct ImageLoaded {
     /// Bytes that were sent.
     pub bytes_sent: u64,
     /// Layers that a node lacked.
@@ -30,7 +31,7 @@ pub struct Loaded {
     pub layers_present: usize,
 }
 
-impl Loaded {
+impl ImageLoaded {
     /// In one line.
     #[must_use]
     pub fn summary(&self) -> String {
@@ -44,7 +45,7 @@ impl Loaded {
 
 impl StepAction for LoadImage {
     const NAME: &'static str = "load_image";
-    type Output = Loaded;
+    type Output = ImageLoaded;
 
     fn title(&self) -> String {
         "Load the image into the cluster".to_owned()
@@ -58,11 +59,11 @@ impl StepAction for LoadImage {
         true
     }
 
-    fn summary(&self, output: &Loaded) -> String {
+    fn summary(&self, output: &ImageLoaded) -> String {
         output.summary()
     }
 
-    async fn check(&self, cx: &StepContext) -> Result<Option<Loaded>, StepError> {
+    async fn check(&self, cx: &StepContext) -> Result<Option<ImageLoaded>, StepError> {
         let Some(image) = self.image(cx)? else { return Ok(None) };
         let docker = cx.host().await?.docker;
         let Some(info) = docker.image(&image).await? else { return Ok(None) };
@@ -77,10 +78,10 @@ impl StepAction for LoadImage {
                 Ok(false) | Err(_) => return Ok(None),
             }
         }
-        Ok(Some(Loaded { layers_present: info.diff_ids.len(), ..Loaded::default() }))
+        Ok(Some(ImageLoaded { layers_present: info.diff_ids.len(), ..ImageLoaded::default() }))
     }
 
-    async fn run(&self, cx: &StepContext) -> Result<Loaded, StepError> {
+    async fn run(&self, cx: &StepContext) -> Result<ImageLoaded, StepError> {
         let docker = cx.host().await?.docker;
         let image = self.image(cx)?.ok_or_else(|| missing(&"of the build"))?;
         if docker.image(&image).await?.is_none() {
@@ -88,10 +89,12 @@ impl StepAction for LoadImage {
         }
         load_on_nodes(cx, &self.cluster, &image).await
     }
+}
 
-    async fn undo(&self, cx: &StepContext, _: Option<Loaded>) -> Result<Vec<String>, StepError> {
+impl StepUndo for LoadImage {
+    async fn undo(&self, cx: &StepContext, _: Option<ImageLoaded>) -> Result<Vec<String>, StepError> {
         let Some(image) = self.image(cx)? else { return Ok(Vec::new()) };
-        if !cx.is_image_free(&image, None).await? {
+        if !cx.is_image_unused(&image, None).await? {
             return Ok(Vec::new());
         }
         let docker = cx.host().await?.docker;
@@ -122,12 +125,12 @@ pub(super) async fn load_on_nodes(
     cx: &StepContext,
     cluster: &ClusterName,
     image: &ImageRef,
-) -> Result<Loaded, StepError> {
+) -> Result<ImageLoaded, StepError> {
     let host = cx.host().await?;
     let docker = &host.docker;
     let first = format!("{cluster}-control-plane");
     docker.wait_for_node(&first, cx.settings.kind.cluster_timeout, &cx.lines, &cx.cancel).await?;
-    let mut all = Loaded::default();
+    let mut all = ImageLoaded::default();
     for node in docker.nodes_of_cluster(cluster.as_str()).await?.iter().filter(|node| node.runs_pods()) {
         match load_on_node(cx, &host, image, &node.container).await {
             Ok(loaded) => {
@@ -138,7 +141,7 @@ pub(super) async fn load_on_nodes(
             Err(WorkError::Docker(DockerError::NodeRefused { reason, .. })) => {
                 cx.lines.output(format!("the node refused the layers alone ({reason}); `kind load` sends all of them"));
                 cx.lines.progress("sending the whole image with kind");
-                host.kind.load_image(cluster, image, &cx.calls_on(&host), &cx.lines, &cx.cancel).await?;
+                host.kind.load_image(cluster, image, &cx.calls_folder_on(&host), &cx.lines, &cx.cancel).await?;
             }
             Err(error) => return Err(error.into()),
         }
@@ -146,25 +149,24 @@ pub(super) async fn load_on_nodes(
     Ok(all)
 }
 
-async fn load_on_node(cx: &StepContext, host: &Host, image: &ImageRef, node: &str) -> Result<Loaded, WorkError> {
+async fn load_on_node(cx: &StepContext, host: &Host, image: &ImageRef, node: &str) -> Result<ImageLoaded, WorkError> {
     if host.connection.is_local() {
         let loaded = host.docker.load_into_node(image, node, &cx.lines, &cx.cancel).await?;
         let docker::load::Loaded { bytes_sent, layers_sent, layers_present } = loaded;
-        return Ok(Loaded { bytes_sent, layers_sent, layers_present });
+        return Ok(ImageLoaded { bytes_sent, layers_sent, layers_present });
     }
     // The image would come here and go back: over there it goes from Docker to the node as a whole, which is quicker.
     let info = host.docker.image(image).await?;
-    host.load(image, node, &cx.calls_on(host), &cx.lines, &cx.cancel).await?;
+    host.load(image, node, &cx.calls_folder_on(host), &cx.lines, &cx.cancel).await?;
     let info = info.map(|info| (info.size_bytes, info.diff_ids.len()));
     let (bytes_sent, layers_sent) = info.unwrap_or_default();
-    Ok(Loaded { bytes_sent, layers_sent, layers_present: 0 })
+    Ok(ImageLoaded { bytes_sent, layers_sent, layers_present: 0 })
 }
 
 fn missing(image: &dyn std::fmt::Display) -> StepError {
-    StepError::Permanent(Failure {
-        code: "image_missing".into(),
-        message: format!("the image {image} is no longer on this machine"),
-        next_step: "Send `redeploy` with that commit as `git_ref`, which builds it again".into(),
-        output: Vec::new(),
-    })
+    StepError::permanent(
+        "image_missing",
+        format!("the image {image} is no longer on this machine"),
+        "Send `redeploy` with that commit as `git_ref`, which builds it again",
+    )
 }

@@ -2,13 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::action::StepAction;
 use super::analyse_repository::AnalyseRepository;
 use super::build_image::BuildImage;
-use super::load_image::{Loaded, load_on_nodes};
-use super::{StepAction, StepContext, StepError};
+use super::context::StepContext;
+use super::error::StepError;
+use super::load_image::{ImageLoaded, load_on_nodes};
 use crate::id::{ClusterName, ImageRef};
 
 /// Brings the base image onto the cluster's nodes while the build still runs. Only a shortcut: it never fails a plan.
+/// A public image on the node is a cache, which the kubelet clears when space gets short.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PreloadBaseImage {
     /// The cluster.
@@ -19,7 +22,7 @@ pub struct PreloadBaseImage {
 
 impl StepAction for PreloadBaseImage {
     const NAME: &'static str = "preload_base_image";
-    type Output = Loaded;
+    type Output = ImageLoaded;
 
     fn title(&self) -> String {
         "Load the base image meanwhile".to_owned()
@@ -29,37 +32,32 @@ impl StepAction for PreloadBaseImage {
         true
     }
 
-    fn summary(&self, output: &Loaded) -> String {
+    fn summary(&self, output: &ImageLoaded) -> String {
         output.summary()
     }
 
-    async fn check(&self, cx: &StepContext) -> Result<Option<Loaded>, StepError> {
+    async fn check(&self, cx: &StepContext) -> Result<Option<ImageLoaded>, StepError> {
         // On another machine an image goes to the node as a whole: its base would go there twice.
         if !cx.host().await?.connection.is_local() {
-            return Ok(Some(Loaded::default()));
+            return Ok(Some(ImageLoaded::default()));
         }
         // An image that is built already is loaded as a whole, or is there.
         if self.build.check(cx).await?.is_some() {
-            return Ok(Some(Loaded::default()));
+            return Ok(Some(ImageLoaded::default()));
         }
-        Ok(self.base(cx).await?.is_none().then(Loaded::default))
+        Ok(self.base(cx).await?.is_none().then(ImageLoaded::default))
     }
 
-    async fn run(&self, cx: &StepContext) -> Result<Loaded, StepError> {
-        let Some(base) = self.base(cx).await? else { return Ok(Loaded::default()) };
+    async fn run(&self, cx: &StepContext) -> Result<ImageLoaded, StepError> {
+        let Some(base) = self.base(cx).await? else { return Ok(ImageLoaded::default()) };
         match load_on_nodes(cx, &self.cluster, &base).await {
             Ok(loaded) => Ok(loaded),
             Err(StepError::Cancelled) => Err(StepError::Cancelled),
             Err(error) => {
                 cx.lines.output(format!("the base image was not loaded ahead: {error}"));
-                Ok(Loaded::default())
+                Ok(ImageLoaded::default())
             }
         }
-    }
-
-    async fn undo(&self, _: &StepContext, _: Option<Loaded>) -> Result<Vec<String>, StepError> {
-        // A public image on the node is a cache, which the kubelet clears when space gets short.
-        Ok(Vec::new())
     }
 }
 

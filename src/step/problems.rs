@@ -1,6 +1,6 @@
 //! What a look ahead finds wrong, all of it in one answer.
 
-use super::StepError;
+use super::error::StepError;
 use crate::cloud::aws::{AwsError, Fault};
 use crate::event::Failure;
 
@@ -14,14 +14,14 @@ impl Problems {
     }
 
     /// Takes an answer of AWS: a passing fault ends the look, another one is a problem like all.
-    pub(super) fn take<T>(&mut self, answer: Result<T, AwsError>) -> Result<Option<T>, StepError> {
+    pub(super) fn collect<T>(&mut self, answer: Result<T, AwsError>) -> Result<Option<T>, StepError> {
         match answer {
             Ok(value) => Ok(Some(value)),
-            Err(error) => self.of(error),
+            Err(error) => self.add_error(error),
         }
     }
 
-    pub(super) fn of<T>(&mut self, error: AwsError) -> Result<Option<T>, StepError> {
+    pub(super) fn add_error<T>(&mut self, error: AwsError) -> Result<Option<T>, StepError> {
         if error.fault.is_transient() {
             return Err(error.into());
         }
@@ -37,15 +37,14 @@ impl Problems {
         match self.0.len() {
             0 => Ok(()),
             1 => Err(StepError::Permanent(self.0.remove(0))),
-            count => Err(StepError::Permanent(Failure {
-                code: "preflight_failed".into(),
-                message: format!(
+            count => Err(StepError::permanent(
+                "preflight_failed",
+                format!(
                     "{count} things are not as they must be, and nothing was made: {}",
                     joined(&self.0, |it| &it.message)
                 ),
-                next_step: joined(&self.0, |it| &it.next_step),
-                output: Vec::new(),
-            })),
+                joined(&self.0, |it| &it.next_step),
+            )),
         }
     }
 }

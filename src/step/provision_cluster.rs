@@ -5,20 +5,24 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::account::expect_owner_of_cluster;
+use super::action::StepAction;
+use super::aws_access::require_same_account;
 use super::check_hosted_account::CheckHostedAccount;
+use super::cloud_target::{CloudTarget, Provisioned, cluster_gone};
+use super::context::StepContext;
 use super::destroy_cluster::destroy;
-use super::{StepAction, StepContext, StepError};
+use super::error::StepError;
+use super::provision::{self, Provision};
 use crate::cloud::aws::eks::DescribedCluster;
 use crate::cloud::aws::{Aws, OPERATION_TAG, TARGET_TAG};
 use crate::event::Failure;
 use crate::id::Region;
-use crate::store::record::{EksCluster, Target};
+use crate::store::record::{Deployment, EksCluster, Target};
 use crate::tool::connection::Connection;
 use crate::tool::terraform::{Terraform, module};
 
 /// How often EKS is asked while the cluster comes up.
-const ASK_EVERY: Duration = Duration::from_secs(10);
+const POLL_INTERVAL: Duration = Duration::from_secs(10);
 /// The person's way to the cluster, in the target's folder.
 const KUBECONFIG: &str = "kubeconfig";
 
@@ -31,22 +35,9 @@ pub struct ProvisionCluster {
     pub keep: bool,
 }
 
-/// The cluster is there.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ClusterProvisioned {
-    /// The cluster.
-    pub cluster: EksCluster,
-    /// True when this operation made it.
-    pub made: bool,
-    /// True when it stays although the operation fails.
-    pub kept: bool,
-    /// True when no other deployment runs on it.
-    pub alone: bool,
-}
-
 impl StepAction for ProvisionCluster {
-    const NAME: &'static str = "provision_cluster";
-    type Output = ClusterProvisioned;
+    const NAME: &'static str = EksCluster::PROVISIONED_BY;
+    type Output = Provisioned<EksCluster>;
 
     fn title(&self) -> String {
         format!("Prepare the EKS cluster in {}", self.region)
@@ -56,103 +47,66 @@ impl StepAction for ProvisionCluster {
         60
     }
 
-    fn summary(&self, output: &ClusterProvisioned) -> String {
-        let EksCluster { name, version, .. } = &output.cluster;
+    fn summary(&self, output: &Self::Output) -> String {
+        let EksCluster { name, version, .. } = &output.found.cluster;
         let is = if output.made { "runs" } else { "is there" };
         format!("`{name}` {is}, Kubernetes {version}")
     }
 
-    async fn check(&self, cx: &StepContext) -> Result<Option<ClusterProvisioned>, StepError> {
-        let Some(target) = cx.store.target(cx.target.id).await? else { return Ok(None) };
-        if target.locked_by.is_some() {
-            return Ok(None);
-        }
-        let Some(known) = &target.cluster else { return Ok(None) };
-        match self.live(cx, &cx.aws(&self.region).await?, known).await? {
-            Some(cluster) => Ok(Some(self.found(cx, &target, cluster).await?)),
-            None => Ok(None),
-        }
+    fn record(&self, output: &Self::Output, deployment: &mut Deployment) {
+        output.found.record(&mut deployment.facts);
     }
 
-    async fn run(&self, cx: &StepContext) -> Result<ClusterProvisioned, StepError> {
-        cx.lock_target().await?;
-        let result = self.provide(cx).await;
-        if result.is_ok() {
-            cx.store.unlock_target(cx.target.id, cx.operation).await?;
-        }
-        result
+    async fn check(&self, cx: &StepContext) -> Result<Option<Self::Output>, StepError> {
+        provision::find(self, cx).await
     }
 
-    async fn undo(&self, cx: &StepContext, left: Option<ClusterProvisioned>) -> Result<Vec<String>, StepError> {
-        let made = match &left {
-            Some(provisioned) => provisioned.made,
-            // What this operation did not begin to make is not touched.
-            None => match cx.store.target(cx.target.id).await? {
-                Some(target) => has_begun(cx, &target).await?,
-                None => false,
-            },
-        };
-        let used = cx.is_target_shared().await?;
-        let mut removed = Vec::new();
-        match (made, left) {
-            (true, Some(provisioned)) if self.keep => cx.lines.warning(format!(
-                "The EKS cluster `{}` stays, as `keep_target` asks, and costs money until it is decommissioned.",
-                provisioned.cluster.name
-            )),
-            (true, _) if !used => {
-                cx.lock_target().await?;
-                removed = Box::pin(destroy(cx, &self.region)).await?;
-            }
-            (true | false, _) => (),
-        }
-        cx.store.unlock_target(cx.target.id, cx.operation).await?;
-        Ok(removed)
+    async fn run(&self, cx: &StepContext) -> Result<Self::Output, StepError> {
+        provision::ensure(self, cx).await
     }
 }
 
-impl ProvisionCluster {
-    async fn found(
-        &self,
-        cx: &StepContext,
-        target: &Target,
-        cluster: EksCluster,
-    ) -> Result<ClusterProvisioned, StepError> {
-        let made = has_begun(cx, target).await?;
-        Ok(ClusterProvisioned { cluster, made, kept: self.keep || !made, alone: is_alone(cx).await? })
+impl Provision for ProvisionCluster {
+    type Target = EksCluster;
+
+    fn region(&self) -> &Region {
+        &self.region
     }
 
-    /// A cluster on record as it is now; `None` when it is gone and may be made anew.
-    async fn live(&self, cx: &StepContext, aws: &Aws, known: &EksCluster) -> Result<Option<EksCluster>, StepError> {
+    fn keep(&self) -> bool {
+        self.keep
+    }
+
+    async fn refresh(&self, cx: &StepContext, aws: &Aws, known: &EksCluster) -> Result<Option<EksCluster>, StepError> {
         let Some(found) = aws.cluster(&known.name).await? else { return Ok(None) };
-        expect_owner_of_cluster(aws, known).await?;
-        let cluster = in_use(cx, &self.region, &found)?;
+        require_same_account(aws, known).await?;
+        let cluster = cluster_record(cx, &self.region, &found)?;
         if cluster != *known {
             cx.store.set_target_cluster(cx.target.id, Some(&cluster)).await?;
         }
         Ok(Some(cluster))
     }
 
-    async fn provide(&self, cx: &StepContext) -> Result<ClusterProvisioned, StepError> {
-        let aws = cx.aws(&self.region).await?;
-        let target = cx.store.target(cx.target.id).await?.unwrap_or_else(|| cx.target.clone());
-        if let Some(known) = &target.cluster
-            && let Some(cluster) = self.live(cx, &aws, known).await?
-        {
-            return self.found(cx, &target, cluster).await;
-        }
+    async fn make(&self, cx: &StepContext, aws: &Aws, target: &Target) -> Result<(EksCluster, bool), StepError> {
         let ours = cx.target.id.to_string();
         let stranger = aws.cluster(&target.name).await?.filter(|it| it.target.as_ref() != Some(&ours));
         let (cluster, made) = match stranger {
             // A person's own: it is used, and nothing of it is changed.
-            Some(found) => (in_use(cx, &self.region, &found)?, false),
-            None => (self.make(cx, &aws).await?, true),
+            Some(found) => (cluster_record(cx, &self.region, &found)?, false),
+            None => (self.create(cx, aws).await?, true),
         };
         cx.store.set_target_cluster(cx.target.id, Some(&cluster)).await?;
         write_kubeconfig(cx, &cluster).await?;
-        Ok(ClusterProvisioned { cluster, made, kept: self.keep || !made, alone: is_alone(cx).await? })
+        Ok((cluster, made))
     }
 
-    async fn make(&self, cx: &StepContext, aws: &Aws) -> Result<EksCluster, StepError> {
+    async fn destroy(&self, cx: &StepContext) -> Result<Vec<String>, StepError> {
+        destroy(cx, &self.region).await
+    }
+}
+
+impl ProvisionCluster {
+    async fn create(&self, cx: &StepContext, aws: &Aws) -> Result<EksCluster, StepError> {
         // On record first: whoever finds the cluster after a crash knows whose it is.
         cx.store.set_target_made_here(cx.target.id, true).await?;
         let terraform = Terraform::new(&cx.settings);
@@ -161,10 +115,10 @@ impl ProvisionCluster {
         workspace.plan().await?;
         tokio::select! {
             applied = workspace.apply() => applied?,
-            () = tell(cx, aws) => (),
+            () = report_progress(cx, aws) => (),
         }
-        let found = aws.cluster(&cx.target.name).await?.ok_or_else(|| super::account::cluster_gone(&cx.target.name))?;
-        in_use(cx, &self.region, &found)
+        let found = aws.cluster(&cx.target.name).await?.ok_or_else(|| cluster_gone(&cx.target.name))?;
+        cluster_record(cx, &self.region, &found)
     }
 
     fn variables(&self, cx: &StepContext) -> Result<serde_json::Value, StepError> {
@@ -189,9 +143,9 @@ impl ProvisionCluster {
 }
 
 /// Tells what EKS says of the cluster and its nodes while they come up; never ends.
-async fn tell(cx: &StepContext, aws: &Aws) {
+async fn report_progress(cx: &StepContext, aws: &Aws) {
     loop {
-        tokio::time::sleep(ASK_EVERY).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
         let name = &cx.target.name;
         let (Ok(Some(cluster)), Ok(groups)) = tokio::join!(aws.cluster(name), aws.node_groups(name)) else { continue };
         let mut parts = vec![format!("EKS says: cluster {}", cluster.status)];
@@ -202,7 +156,7 @@ async fn tell(cx: &StepContext, aws: &Aws) {
 }
 
 /// A cluster that works, as it goes on record.
-fn in_use(cx: &StepContext, region: &Region, found: &DescribedCluster) -> Result<EksCluster, StepError> {
+fn cluster_record(cx: &StepContext, region: &Region, found: &DescribedCluster) -> Result<EksCluster, StepError> {
     let name = &cx.target.name;
     let failure = |message: String, next_step: &str| Failure {
         code: "cluster_not_ready".into(),
@@ -229,15 +183,6 @@ fn in_use(cx: &StepContext, region: &Region, found: &DescribedCluster) -> Result
             "Look at it in the EKS console, or send another `instance_id`",
         ))),
     }
-}
-
-/// Whether an earlier attempt or server of this operation began to make something.
-async fn has_begun(cx: &StepContext, target: &Target) -> Result<bool, StepError> {
-    Ok(target.made_here && Connection::Local.has_begun(&cx.calls_folder(), "terraform-init").await?)
-}
-
-async fn is_alone(cx: &StepContext) -> Result<bool, StepError> {
-    Ok(!cx.is_target_shared().await?)
 }
 
 /// Writes a kubeconfig for the person, who gets tokens from AWS' own program: it holds no secret.

@@ -3,16 +3,18 @@
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::check_account::{CheckAccount, Checked};
-use super::destroy_instance::{destroy, remove_tagged};
-use super::{StepAction, StepContext, StepError};
+use super::action::StepAction;
+use super::check_account::{AccountChecked, CheckAccount};
+use super::cloud_target::{CloudTarget, Provisioned, instance_terminated};
+use super::context::StepContext;
+use super::destroy_instance::{delete_resources, destroy};
+use super::error::StepError;
+use super::provision::{self, Provision};
 use crate::cloud::aws::instance::Described;
 use crate::cloud::aws::leftover::{Kind, Resource};
 use crate::cloud::aws::{Aws, OPERATION_TAG, TARGET_TAG};
-use crate::event::Failure;
 use crate::id::{KeyPairName, Region};
-use crate::store::record::{Instance, Target};
-use crate::tool::connection::Connection;
+use crate::store::record::{Deployment, Instance, Target};
 use crate::tool::terraform::{Terraform, Workspace, module};
 
 /// Makes sure that the EC2 instance is there and runs. Deployments that arrive together make one.
@@ -26,34 +28,15 @@ pub struct ProvisionInstance {
     pub keep: bool,
 }
 
-/// The instance runs.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Provisioned {
-    /// The instance.
-    pub instance: Instance,
-    /// True when this operation made it.
-    pub made: bool,
-    /// True when it stays although the operation fails.
-    pub kept: bool,
-    /// True when no other deployment runs on it.
-    pub alone: bool,
-}
-
 /// What the module puts out.
 #[derive(Debug, Deserialize)]
 struct Outputs {
     instance_id: String,
 }
 
-/// What has become of an instance on record.
-pub(super) enum Fate {
-    Runs(Box<Instance>),
-    Gone,
-}
-
 impl StepAction for ProvisionInstance {
-    const NAME: &'static str = "provision_instance";
-    type Output = Provisioned;
+    const NAME: &'static str = Instance::PROVISIONED_BY;
+    type Output = Provisioned<Instance>;
 
     fn title(&self) -> String {
         format!("Prepare the EC2 instance in {}", self.region)
@@ -63,98 +46,70 @@ impl StepAction for ProvisionInstance {
         25
     }
 
-    fn summary(&self, output: &Provisioned) -> String {
-        let Instance { id, public_ip, .. } = &output.instance;
+    fn summary(&self, output: &Self::Output) -> String {
+        let Instance { id, public_ip, .. } = &output.found.instance;
         if output.made { format!("`{id}` runs at {public_ip}") } else { format!("`{id}` is there, at {public_ip}") }
     }
 
-    async fn check(&self, cx: &StepContext) -> Result<Option<Provisioned>, StepError> {
-        let Some(target) = cx.store.target(cx.target.id).await? else { return Ok(None) };
-        if target.locked_by.is_some() {
-            return Ok(None);
-        }
-        let Some(instance) = &target.instance else { return Ok(None) };
-        match fate(cx, &cx.aws(&self.region).await?, instance).await? {
-            Fate::Runs(instance) => Ok(Some(self.found(cx, &target, *instance).await?)),
-            Fate::Gone => Ok(None),
-        }
+    fn record(&self, output: &Self::Output, deployment: &mut Deployment) {
+        output.found.record(&mut deployment.facts);
     }
 
-    async fn run(&self, cx: &StepContext) -> Result<Provisioned, StepError> {
-        cx.lock_target().await?;
-        let result = self.provide(cx).await;
-        if result.is_ok() {
-            cx.store.unlock_target(cx.target.id, cx.operation).await?;
-        }
-        result
+    async fn check(&self, cx: &StepContext) -> Result<Option<Self::Output>, StepError> {
+        provision::find(self, cx).await
     }
 
-    async fn undo(&self, cx: &StepContext, left: Option<Provisioned>) -> Result<Vec<String>, StepError> {
-        let made = match &left {
-            Some(provisioned) => provisioned.made,
-            // What this operation did not begin to make is not touched.
-            None => match cx.store.target(cx.target.id).await? {
-                Some(target) => has_begun(cx, &target).await?,
-                None => false,
-            },
-        };
-        let used = cx.is_target_shared().await?;
-        let mut removed = Vec::new();
-        match (made, left) {
-            (true, Some(provisioned)) if self.keep => cx.lines.warning(format!(
-                "The EC2 instance `{}` stays, as `keep_target` asks, and costs money until it is decommissioned.",
-                provisioned.instance.id
-            )),
-            (true, _) if !used => {
-                cx.lock_target().await?;
-                removed = destroy(cx, &self.region).await?;
-            }
-            (true | false, _) => (),
+    async fn run(&self, cx: &StepContext) -> Result<Self::Output, StepError> {
+        provision::ensure(self, cx).await
+    }
+}
+
+impl Provision for ProvisionInstance {
+    type Target = Instance;
+
+    fn region(&self) -> &Region {
+        &self.region
+    }
+
+    fn keep(&self) -> bool {
+        self.keep
+    }
+
+    async fn refresh(&self, cx: &StepContext, aws: &Aws, known: &Instance) -> Result<Option<Instance>, StepError> {
+        refresh(cx, aws, known).await
+    }
+
+    async fn make(&self, cx: &StepContext, aws: &Aws, target: &Target) -> Result<(Instance, bool), StepError> {
+        if !target.made_here {
+            self.check_name_unused(cx, aws).await?;
         }
-        cx.store.unlock_target(cx.target.id, cx.operation).await?;
-        Ok(removed)
+        let instance = self.create(cx, aws).await?;
+        cx.store.set_target_instance(cx.target.id, Some(&instance)).await?;
+        Ok((instance, true))
+    }
+
+    async fn destroy(&self, cx: &StepContext) -> Result<Vec<String>, StepError> {
+        destroy(cx, &self.region).await
     }
 }
 
 impl ProvisionInstance {
-    /// An instance that is there already.
-    async fn found(&self, cx: &StepContext, target: &Target, instance: Instance) -> Result<Provisioned, StepError> {
-        let made = has_begun(cx, target).await?;
-        Ok(Provisioned { instance, made, kept: self.keep || !made, alone: is_alone(cx).await? })
-    }
-
-    async fn provide(&self, cx: &StepContext) -> Result<Provisioned, StepError> {
-        let aws = cx.aws(&self.region).await?;
-        let target = cx.store.target(cx.target.id).await?;
-        if let Some(target) = &target
-            && let Some(instance) = &target.instance
-            && let Fate::Runs(instance) = fate(cx, &aws, instance).await?
-        {
-            return self.found(cx, target, *instance).await;
-        }
-        let instance = self.make(cx, &aws, target.as_ref()).await?;
-        cx.store.set_target_instance(cx.target.id, Some(&instance)).await?;
-        Ok(Provisioned { instance, made: true, kept: self.keep, alone: is_alone(cx).await? })
-    }
-
-    async fn make(&self, cx: &StepContext, aws: &Aws, target: Option<&Target>) -> Result<Instance, StepError> {
+    async fn create(&self, cx: &StepContext, aws: &Aws) -> Result<Instance, StepError> {
         let checked = cx.output::<CheckAccount>()?;
-        if target.is_none_or(|it| !it.made_here) {
-            self.refuse_namesake(cx, aws).await?;
-        }
         // On record first: whoever finds the instance after a crash knows whose it is.
         cx.store.set_target_made_here(cx.target.id, true).await?;
         let terraform = Terraform::new(&cx.settings);
         let workspace = cx.workspace(module::CLOUD_LOCAL, &terraform, aws).await?;
         let mut subnets = checked.subnets.clone();
         if let Some(used) = workspace.variable("subnet_id") {
-            // What was begun in one subnet is not made again in another.
+            // The subnet of an earlier attempt comes first: another value would make Terraform replace the instance
+            // that this attempt may already have created.
             subnets.sort_by_key(|it| *it != used);
         }
         let mut rest = subnets.iter();
         let first = self.variables(cx, &checked, rest.next());
         workspace.prepare(&first).await?;
-        remove_strays(cx, aws, &workspace).await?;
+        remove_orphaned_resources(cx, aws, &workspace).await?;
         loop {
             workspace.plan().await?;
             match (workspace.apply().await, rest.next()) {
@@ -169,27 +124,27 @@ impl ProvisionInstance {
             }
         }
         let outputs: Outputs = workspace.outputs().await?;
-        let found = aws.instance(&outputs.instance_id).await?.ok_or_else(|| gone(&outputs.instance_id))?;
+        let found =
+            aws.instance(&outputs.instance_id).await?.ok_or_else(|| instance_terminated(&outputs.instance_id))?;
         // Often the console is still empty: then the first contact pins the key.
         let host_keys = aws.host_keys(&found.id).await.unwrap_or_default();
         instance(cx, found, host_keys, &checked, &self.region, &self.key_pair)
     }
 
     /// A Name tag is how people name an instance: a second one of that name would be mistaken for it.
-    async fn refuse_namesake(&self, cx: &StepContext, aws: &Aws) -> Result<(), StepError> {
+    async fn check_name_unused(&self, cx: &StepContext, aws: &Aws) -> Result<(), StepError> {
         let ours = cx.target.id.to_string();
         let namesake =
             aws.instances_named(&cx.target.name).await?.into_iter().find(|it| it.target.as_ref() != Some(&ours));
         let Some(namesake) = namesake else { return Ok(()) };
-        Err(StepError::Permanent(Failure {
-            code: "instance_name_in_use".into(),
-            message: format!("there is another EC2 instance with the name `{}`: `{}`", cx.target.name, namesake.id),
-            next_step: "Send another `instance_id`, or leave it out".into(),
-            output: Vec::new(),
-        }))
+        Err(StepError::permanent(
+            "instance_name_in_use",
+            format!("there is another EC2 instance with the name `{}`: `{}`", cx.target.name, namesake.id),
+            "Send another `instance_id`, or leave it out",
+        ))
     }
 
-    fn variables(&self, cx: &StepContext, checked: &Checked, subnet: Option<&String>) -> serde_json::Value {
+    fn variables(&self, cx: &StepContext, checked: &AccountChecked, subnet: Option<&String>) -> serde_json::Value {
         let ports = cx.settings.kind.node_port_range;
         json!({
             "region": self.region,
@@ -206,59 +161,45 @@ impl ProvisionInstance {
     }
 }
 
-/// Whether an earlier attempt or server of this operation began to make something. The lock does not tell: it may have
-/// been given back by one whose success did not get on record any more.
-async fn has_begun(cx: &StepContext, target: &Target) -> Result<bool, StepError> {
-    Ok(target.made_here && Connection::Local.has_begun(&cx.calls_folder(), "terraform-init").await?)
-}
-
-async fn is_alone(cx: &StepContext) -> Result<bool, StepError> {
-    Ok(!cx.is_target_shared().await?)
-}
-
 /// Removes what carries the target's tag and is not in the state: made by a call that died before it wrote that down.
-async fn remove_strays(cx: &StepContext, aws: &Aws, workspace: &Workspace<'_>) -> Result<(), StepError> {
+async fn remove_orphaned_resources(cx: &StepContext, aws: &Aws, workspace: &Workspace<'_>) -> Result<(), StepError> {
     let known = workspace.resource_ids().await?;
     let is_stray = |it: &Resource| matches!(it.kind, Kind::Instance | Kind::SecurityGroup) && !known.contains(&it.id);
     let strays: Vec<Resource> = aws.tagged(cx.target.id).await?.into_iter().filter(is_stray).collect();
     if !strays.is_empty() {
         cx.lines.progress("removing what an interrupted call left");
-        remove_tagged(aws, &strays, cx).await?;
+        delete_resources(aws, &strays, cx).await?;
     }
     Ok(())
 }
 
-/// Looks what has become of an instance on record; one with a new address is kept on record with it.
-pub(super) async fn fate(cx: &StepContext, aws: &Aws, known: &Instance) -> Result<Fate, StepError> {
-    let Some(found) = aws.instance(&known.id).await? else { return Ok(Fate::Gone) };
+/// An instance on record as it runs now, `None` when it is gone; one with a new address is kept on record with it.
+pub(super) async fn refresh(cx: &StepContext, aws: &Aws, known: &Instance) -> Result<Option<Instance>, StepError> {
+    let Some(found) = aws.instance(&known.id).await? else { return Ok(None) };
     let id = &known.id;
-    let failure = |code: &str, message: String, next_step: String| Failure {
-        code: code.into(),
-        message,
-        next_step,
-        output: Vec::new(),
-    };
     match found.state.as_str() {
         "running" => (),
         "pending" => {
-            return Err(StepError::Transient(failure(
+            return Err(StepError::transient(
                 "instance_starting",
                 format!("the EC2 instance `{id}` is starting"),
-                "Try again in a minute".into(),
-            )));
+                "Try again in a minute",
+            ));
         }
         state => {
-            let message = format!("the EC2 instance `{id}` is {state}");
-            let next = format!(
-                "Start it with `aws ec2 start-instances --region {} --instance-ids {id}`, then try again",
-                known.region
-            );
-            return Err(StepError::Permanent(failure("instance_stopped", message, next)));
+            let region = &known.region;
+            return Err(StepError::permanent(
+                "instance_stopped",
+                format!("the EC2 instance `{id}` is {state}"),
+                format!(
+                    "Start it with `aws ec2 start-instances --region {region} --instance-ids {id}`, then try again"
+                ),
+            ));
         }
     }
     let Some(public_ip) = found.public_ip else { return Err(no_address(id)) };
     if public_ip == known.public_ip {
-        return Ok(Fate::Runs(Box::new(known.clone())));
+        return Ok(Some(known.clone()));
     }
     cx.lines.warning(format!(
         "The EC2 instance `{id}` has another public address than before: {public_ip}, it was {}. Was it stopped and started?",
@@ -266,14 +207,14 @@ pub(super) async fn fate(cx: &StepContext, aws: &Aws, known: &Instance) -> Resul
     ));
     let instance = Instance { public_ip, ..known.clone() };
     cx.store.set_target_instance(cx.target.id, Some(&instance)).await?;
-    Ok(Fate::Runs(Box::new(instance)))
+    Ok(Some(instance))
 }
 
 fn instance(
     cx: &StepContext,
     found: Described,
     host_keys: Vec<String>,
-    checked: &Checked,
+    checked: &AccountChecked,
     region: &Region,
     key_pair: &KeyPairName,
 ) -> Result<Instance, StepError> {
@@ -293,29 +234,9 @@ fn instance(
 }
 
 fn no_address(id: &str) -> StepError {
-    StepError::Permanent(Failure {
-        code: "instance_without_address".into(),
-        message: format!("the EC2 instance `{id}` has no public address"),
-        next_step: "Is its subnet a public one? Set `EC2_SUBNET_ID` to one that is".into(),
-        output: Vec::new(),
-    })
-}
-
-/// The target has no instance, or has none any more.
-pub(super) fn unrecorded(target: &Target) -> StepError {
-    StepError::Permanent(Failure {
-        code: "instance_gone".into(),
-        message: format!("there is no EC2 instance on record for `{}`", target.name),
-        next_step: "Send `deploy` to have it on a new one".into(),
-        output: Vec::new(),
-    })
-}
-
-pub(super) fn gone(id: &str) -> StepError {
-    StepError::Permanent(Failure {
-        code: "instance_gone".into(),
-        message: format!("the EC2 instance `{id}` is gone: somebody terminated it"),
-        next_step: "Send `deploy` to have it on a new one, or `decommission` to remove what is left of it".into(),
-        output: Vec::new(),
-    })
+    StepError::permanent(
+        "instance_without_address",
+        format!("the EC2 instance `{id}` has no public address"),
+        "Is its subnet a public one? Set `EC2_SUBNET_ID` to one that is",
+    )
 }

@@ -3,10 +3,13 @@
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::action::{StepAction, StepUndo};
+use super::context::StepContext;
 use super::destroy_repository::destroy;
-use super::{StepAction, StepContext, StepError};
+use super::error::StepError;
 use crate::cloud::aws::{OPERATION_TAG, TARGET_TAG};
-use crate::id::{Region, short_hash};
+use crate::id::Region;
+use crate::store::record::Deployment;
 use crate::tool::terraform::{Terraform, module};
 
 /// Makes sure that the repository for the application's images is there.
@@ -47,9 +50,13 @@ impl StepAction for ProvisionRepository {
         format!("`{}`", output.url)
     }
 
+    fn record(&self, output: &EcrRepository, deployment: &mut Deployment) {
+        deployment.facts.ecr_repository_url = Some(output.url.clone());
+    }
+
     async fn check(&self, cx: &StepContext) -> Result<Option<EcrRepository>, StepError> {
         let Some(url) = cx.deployment.facts.ecr_repository_url.clone() else { return Ok(None) };
-        let name = repository_name(cx);
+        let name = cx.repository_name();
         let is_there = cx.aws(&self.region).await?.has_repository(&name).await?;
         Ok(is_there.then_some(EcrRepository { name, url }))
     }
@@ -58,7 +65,7 @@ impl StepAction for ProvisionRepository {
         let aws = cx.aws(&self.region).await?;
         let terraform = Terraform::new(&cx.settings);
         let workspace = cx.workspace(module::ECR, &terraform, &aws).await?;
-        let name = repository_name(cx);
+        let name = cx.repository_name();
         let variables = json!({
             "region": self.region,
             "name": name,
@@ -72,7 +79,9 @@ impl StepAction for ProvisionRepository {
         let outputs: Outputs = workspace.outputs().await?;
         Ok(EcrRepository { name, url: outputs.repository_url })
     }
+}
 
+impl StepUndo for ProvisionRepository {
     async fn undo(&self, cx: &StepContext, _: Option<EcrRepository>) -> Result<Vec<String>, StepError> {
         // One that was there before has the images that run.
         if cx.deployment.facts.ecr_repository_url.is_some() {
@@ -80,15 +89,4 @@ impl StepAction for ProvisionRepository {
         }
         destroy(cx, &self.region).await
     }
-}
-
-/// Its name: where the application runs. What ECR would not take of a cluster's name is hashed.
-pub(super) fn repository_name(cx: &StepContext) -> String {
-    let cluster = &cx.target.name;
-    // "repositoryName" of CreateRepository in the API reference.
-    let fits = cluster
-        .split(['-', '_'])
-        .all(|word| !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()));
-    let cluster = if fits { cluster.clone() } else { format!("cluster-{}", short_hash(&[cluster], 12)) };
-    format!("{cluster}/{}/{}", cx.deployment.namespace, cx.deployment.name)
 }

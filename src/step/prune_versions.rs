@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::apply_application::{Applied, ApplyApplication};
-use super::remove_application::Removed;
+use super::apply_application::{ApplicationApplied, ApplyApplication};
+use super::context::StepContext;
+use super::error::StepError;
+use super::removal::{Removal, Removed};
 use super::remove_images::remove_image;
-use super::{StepAction, StepContext, StepError};
 use crate::id::{ClusterName, ImageRef, Mode};
 use crate::store::record::Version;
 
@@ -18,9 +19,8 @@ pub struct PruneVersions {
     pub cluster: ClusterName,
 }
 
-impl StepAction for PruneVersions {
+impl Removal for PruneVersions {
     const NAME: &'static str = "prune_versions";
-    type Output = Removed;
 
     fn title(&self) -> String {
         "Remove versions that are too old".to_owned()
@@ -34,31 +34,29 @@ impl StepAction for PruneVersions {
         if output.removed.is_empty() { "all are kept".to_owned() } else { output.summary() }
     }
 
-    async fn check(&self, _: &StepContext) -> Result<Option<Removed>, StepError> {
-        Ok(None)
+    /// What is too old is not what the person asked about.
+    fn receipt(&self, _: &Removed) -> Vec<String> {
+        Vec::new()
     }
 
-    async fn run(&self, cx: &StepContext) -> Result<Removed, StepError> {
+    async fn remove(&self, cx: &StepContext) -> Result<Vec<String>, StepError> {
         let mut removed = Vec::new();
         if let Err(error) = self.prune(cx, &mut removed).await {
             cx.lines.output(format!("old versions stay until the next roll-out: {error}"));
         }
-        Ok(Removed { removed })
-    }
-
-    async fn undo(&self, _: &StepContext, _: Option<Removed>) -> Result<Vec<String>, StepError> {
-        Ok(Vec::new())
+        Ok(removed)
     }
 }
 
 impl PruneVersions {
-    /// The rows go last: whatever breaks off before is found again.
+    /// The rows of the versions are deleted after their images and Secrets: when pruning fails half way, the next run
+    /// finds the versions and tries again.
     async fn prune(&self, cx: &StepContext, removed: &mut Vec<String>) -> Result<(), StepError> {
         let (store, deployment) = (&cx.store, &cx.deployment);
         let Some(applied) = cx.try_output::<ApplyApplication>()? else { return Ok(()) };
         let versions = store.versions(deployment.id).await?;
         let ran = deployment.facts.version.as_ref();
-        let (old, kept) = split(&versions, &applied, ran, cx.settings.rollout.keep_versions);
+        let (old, kept) = partition_versions(&versions, &applied, ran, cx.settings.rollout.keep_versions);
         if old.is_empty() {
             return Ok(());
         }
@@ -66,8 +64,8 @@ impl PruneVersions {
         let needed: BTreeSet<&ImageRef> = images.chain(ran.map(|version| &version.image)).collect();
         let images: BTreeSet<&ImageRef> = old.iter().map(|version| &version.image).collect();
         for image in images.difference(&needed) {
-            // What ECR keeps is its own rule's business.
-            if cx.target.mode != Mode::CloudHosted && cx.is_image_free(image, Some(deployment.id)).await? {
+            // Old images in ECR are expired by the repository's lifecycle policy.
+            if cx.target.mode != Mode::CloudHosted && cx.is_image_unused(image, Some(deployment.id)).await? {
                 removed.extend(remove_image(cx, &self.cluster, image).await?);
             }
         }
@@ -86,14 +84,14 @@ impl PruneVersions {
 
 /// Splits the stored versions into those that go and those that stay: the newest `keep`, the one that was applied just
 /// now included, and the one that ran before it, to which a cancelled operation goes back.
-fn split<'a>(
+fn partition_versions<'a>(
     versions: &'a [Version],
-    applied: &Applied,
+    applied: &ApplicationApplied,
     ran: Option<&Version>,
     keep: usize,
 ) -> (Vec<&'a Version>, Vec<&'a Version>) {
     // A new version is stored when the operation ends.
-    let is_new = ran.is_none_or(|ran| !applied.runs_the_same_as(ran));
+    let is_new = ran.is_none_or(|ran| !applied.is_same_version(ran));
     let stay = keep.saturating_sub(usize::from(is_new));
     let first_to_stay = versions.len().saturating_sub(stay);
     let stays = |(index, version): (usize, &Version)| {
@@ -134,7 +132,7 @@ mod tests {
     fn gone(stored: u32, applied: u32, keep: usize) -> Vec<u32> {
         let versions: Vec<Version> = (1..=stored).map(version).collect();
         let it = version(applied);
-        let applied = Applied {
+        let applied = ApplicationApplied {
             commit: it.commit,
             image: it.image,
             image_id: it.image_id,
@@ -146,7 +144,11 @@ mod tests {
             created_namespace: false,
             changed: true,
         };
-        split(&versions, &applied, versions.last(), keep).0.iter().map(|version| version.revision).collect()
+        partition_versions(&versions, &applied, versions.last(), keep)
+            .0
+            .iter()
+            .map(|version| version.revision)
+            .collect()
     }
 
     #[test]

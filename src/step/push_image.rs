@@ -2,13 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::action::StepAction;
 use super::build_image::BuildImage;
-use super::provision_repository::{ProvisionRepository, repository_name};
-use super::{StepAction, StepContext, StepError};
-use crate::event::Failure;
+use super::context::StepContext;
+use super::error::StepError;
+use super::provision_repository::ProvisionRepository;
 use crate::id::{ImageRef, Region};
 
-/// Sends the image to ECR: only the layers that it lacks.
+/// Sends the image to ECR: only the layers that it lacks. It goes with its repository, or when the repository has too many.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PushImage {
     /// Where.
@@ -17,7 +18,7 @@ pub struct PushImage {
 
 /// The image is in ECR.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Pushed {
+pub struct ImagePushed {
     /// Its name with its digest, which is what runs.
     pub image: ImageRef,
     /// Layers that were sent.
@@ -28,7 +29,7 @@ pub struct Pushed {
 
 impl StepAction for PushImage {
     const NAME: &'static str = "push_image";
-    type Output = Pushed;
+    type Output = ImagePushed;
 
     fn title(&self) -> String {
         "Push the image to ECR".to_owned()
@@ -38,7 +39,7 @@ impl StepAction for PushImage {
         10
     }
 
-    fn summary(&self, output: &Pushed) -> String {
+    fn summary(&self, output: &ImagePushed) -> String {
         let layers = output.layers_sent + output.layers_present;
         if output.layers_sent == 0 {
             return "it is there".to_owned();
@@ -46,42 +47,37 @@ impl StepAction for PushImage {
         format!("{} of {layers} layers", output.layers_sent)
     }
 
-    async fn check(&self, cx: &StepContext) -> Result<Option<Pushed>, StepError> {
+    async fn check(&self, cx: &StepContext) -> Result<Option<ImagePushed>, StepError> {
         let built = cx.output::<BuildImage>()?;
-        let stored = cx.aws(&self.region).await?.image_with_tag(&repository_name(cx), tag(&built.image)).await?;
-        // A builder that keeps images as they are pushed calls an image by the digest of its manifest.
+        let stored = cx.aws(&self.region).await?.image_with_tag(&cx.repository_name(), tag(&built.image)).await?;
+        // With Docker's containerd image store an image's id is the digest of its manifest; with the classic store it
+        // is the digest of its configuration. Either may match.
         let same = stored.filter(|it| it.config.as_ref() == Some(&built.image_id) || it.digest == built.image_id);
         let (Some(stored), url) = (same, url(cx)?) else { return Ok(None) };
         cx.hosts.local().docker.forget_pushed(&url, tag(&built.image)).await?;
-        Ok(Some(Pushed { image: pinned(&url, &stored.digest)?, layers_sent: 0, layers_present: 0 }))
+        Ok(Some(ImagePushed { image: pinned(&url, &stored.digest)?, layers_sent: 0, layers_present: 0 }))
     }
 
-    async fn run(&self, cx: &StepContext) -> Result<Pushed, StepError> {
+    async fn run(&self, cx: &StepContext) -> Result<ImagePushed, StepError> {
         let built = cx.output::<BuildImage>()?;
-        let (name, url, tag) = (repository_name(cx), url(cx)?, tag(&built.image));
+        let (name, url, tag) = (cx.repository_name(), url(cx)?, tag(&built.image));
         let aws = cx.aws(&self.region).await?;
         let login = aws.registry_login().await?;
         cx.lines.progress("sending the layers that ECR lacks");
         let docker = &cx.hosts.local().docker;
         let pushed = docker.push_to_registry(&built.image, &url, tag, &login, &cx.lines, &cx.cancel).await?;
         let stored = aws.image_with_tag(&name, tag).await?.ok_or_else(|| {
-            StepError::Transient(Failure {
-                code: "image_vanished".into(),
-                message: format!("the image `{url}:{tag}` was pushed, but ECR does not have it"),
-                next_step: "Is a clean-up of images running at the same time? Try again".into(),
-                output: Vec::new(),
-            })
+            StepError::transient(
+                "image_vanished",
+                format!("the image `{url}:{tag}` was pushed, but ECR does not have it"),
+                "Is a clean-up of images running at the same time? Try again",
+            )
         })?;
-        Ok(Pushed {
+        Ok(ImagePushed {
             image: pinned(&url, &stored.digest)?,
             layers_sent: pushed.layers_sent,
             layers_present: pushed.layers_present,
         })
-    }
-
-    async fn undo(&self, _: &StepContext, _: Option<Pushed>) -> Result<Vec<String>, StepError> {
-        // It goes with its repository, or when the repository has too many.
-        Ok(Vec::new())
     }
 }
 
@@ -89,12 +85,11 @@ impl StepAction for PushImage {
 fn url(cx: &StepContext) -> Result<String, StepError> {
     let provisioned = cx.try_output::<ProvisionRepository>()?.map(|it| it.url);
     provisioned.or_else(|| cx.deployment.facts.ecr_repository_url.clone()).ok_or_else(|| {
-        StepError::Permanent(Failure {
-            code: "repository_gone".into(),
-            message: "the application has no ECR repository on record".into(),
-            next_step: "Send `deploy`, which makes one".into(),
-            output: Vec::new(),
-        })
+        StepError::permanent(
+            "repository_gone",
+            "the application has no ECR repository on record",
+            "Send `deploy`, which makes one",
+        )
     })
 }
 
@@ -106,11 +101,10 @@ fn tag(image: &ImageRef) -> &str {
 fn pinned(url: &str, digest: &str) -> Result<ImageRef, StepError> {
     let name = format!("{url}@{digest}");
     ImageRef::parse(&name).map_err(|error| {
-        StepError::Permanent(Failure {
-            code: "aws_refused".into(),
-            message: format!("ECR calls the image `{name}`: {error}"),
-            next_step: "Report this with the operation's id".into(),
-            output: Vec::new(),
-        })
+        StepError::permanent(
+            "aws_refused",
+            format!("ECR calls the image `{name}`: {error}"),
+            "Report this with the operation's id",
+        )
     })
 }

@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::install_ingress::{Front, install, own_certificate, service_of_ours, until_served};
-use super::remove_application::Removed;
-use super::{StepAction, StepContext, StepError};
+use super::context::StepContext;
+use super::error::StepError;
+use super::ingress::{IngressLoadBalancer, ingress_service, install, own_certificate, wait_until_serving};
+use super::removal::Removal;
 use crate::id::{Region, cluster_name_of_target};
 
 /// Takes the application's certificate off the load balancer that it shares with others.
@@ -14,9 +15,8 @@ pub struct ReleaseIngress {
     pub region: Region,
 }
 
-impl StepAction for ReleaseIngress {
+impl Removal for ReleaseIngress {
     const NAME: &'static str = "release_ingress";
-    type Output = Removed;
 
     fn title(&self) -> String {
         "Release its share of the load balancer".to_owned()
@@ -26,51 +26,40 @@ impl StepAction for ReleaseIngress {
         4
     }
 
-    fn summary(&self, output: &Removed) -> String {
-        output.summary()
-    }
-
-    async fn check(&self, _: &StepContext) -> Result<Option<Removed>, StepError> {
-        Ok(None)
-    }
-
-    async fn run(&self, cx: &StepContext) -> Result<Removed, StepError> {
+    async fn remove(&self, cx: &StepContext) -> Result<Vec<String>, StepError> {
         cx.lock_target().await?;
         let result = release(cx, &self.region).await;
-        cx.store.unlock_target(cx.target.id, cx.operation).await?;
-        Ok(Removed { removed: result? })
-    }
-
-    async fn undo(&self, cx: &StepContext, _: Option<Removed>) -> Result<Vec<String>, StepError> {
-        cx.store.unlock_target(cx.target.id, cx.operation).await?;
-        Ok(Vec::new())
+        cx.unlock_target().await?;
+        result
     }
 }
 
 /// Serves another certificate in place of the application's, or none.
 pub(super) async fn release(cx: &StepContext, region: &Region) -> Result<Vec<String>, StepError> {
     let Some(own) = own_certificate(cx)? else { return Ok(Vec::new()) };
-    let cluster = cluster_name_of_target(&cx.deployment.target_name);
+    let cluster = cluster_name_of_target(&cx.deployment.instance_id);
     if cx.is_cluster_gone(&cluster).await? {
         return Ok(Vec::new());
     }
     let (aws, known) = (cx.aws(region).await?, cx.cluster()?);
     let kube = cx.kube(&cluster).await?;
-    let Some(service) = service_of_ours(&kube).await? else { return Ok(Vec::new()) };
-    let front = Front::look(&aws, &service).await?;
-    if front.further.contains(&own) {
+    let Some(service) = ingress_service(&kube).await? else { return Ok(Vec::new()) };
+    let front = IngressLoadBalancer::describe(&aws, &service).await?;
+    if front.additional_certificates.contains(&own) {
         if let Some(listener) = &front.listener {
             aws.remove_certificate(listener, &own).await?;
         }
     } else if front.certificate.as_ref() == Some(&own) {
-        let next = front.further.first().cloned();
+        let next = front.additional_certificates.first().cloned();
         cx.lines.progress("serving the load balancer without its certificate");
         install(cx, &aws, &known, next.as_deref()).await?;
-        let now = until_served(cx, &aws, &kube, next.as_deref()).await?;
-        if let (Some(listener), Some(next)) = (&now.listener, next.filter(|next| now.further.contains(next))) {
+        let now = wait_until_serving(cx, &aws, &kube, next.as_deref()).await?;
+        if let (Some(listener), Some(next)) =
+            (&now.listener, next.filter(|next| now.additional_certificates.contains(next)))
+        {
             aws.remove_certificate(listener, &next).await?;
         }
-        now.serve(&aws, front.further.get(1..).unwrap_or_default()).await?;
+        now.add_certificates(&aws, front.additional_certificates.get(1..).unwrap_or_default()).await?;
     }
     Ok(Vec::new())
 }

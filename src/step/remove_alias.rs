@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::remove_application::Removed;
-use super::{StepAction, StepContext, StepError};
+use super::context::StepContext;
+use super::error::StepError;
+use super::removal::Removal;
 use crate::id::Region;
 use crate::tool::terraform::{Terraform, module};
 
@@ -14,9 +15,8 @@ pub struct RemoveAlias {
     pub region: Region,
 }
 
-impl StepAction for RemoveAlias {
+impl Removal for RemoveAlias {
     const NAME: &'static str = "remove_alias";
-    type Output = Removed;
 
     fn title(&self) -> String {
         "Remove its host name".to_owned()
@@ -26,20 +26,8 @@ impl StepAction for RemoveAlias {
         8
     }
 
-    fn summary(&self, output: &Removed) -> String {
-        output.summary()
-    }
-
-    async fn check(&self, _: &StepContext) -> Result<Option<Removed>, StepError> {
-        Ok(None)
-    }
-
-    async fn run(&self, cx: &StepContext) -> Result<Removed, StepError> {
-        Ok(Removed { removed: remove(cx, &self.region).await? })
-    }
-
-    async fn undo(&self, _: &StepContext, _: Option<Removed>) -> Result<Vec<String>, StepError> {
-        Ok(Vec::new())
+    async fn remove(&self, cx: &StepContext) -> Result<Vec<String>, StepError> {
+        remove(cx, &self.region).await
     }
 }
 
@@ -49,8 +37,9 @@ pub(super) async fn remove(cx: &StepContext, region: &Region) -> Result<Vec<Stri
     let terraform = Terraform::new(&cx.settings);
     let workspace = cx.workspace(module::ALIAS, &terraform, &aws).await?;
     let Some(host) = workspace.variable("host") else { return Ok(Vec::new()) };
-    // Records carry no tags: nobody else would find them.
-    cx.destroy_known(&workspace).await?;
-    cx.forget(&workspace).await?;
+    // Route 53 records cannot be tagged, so there is no second search by tag: an error of Terraform is passed on
+    // instead of tolerated.
+    cx.destroy_workspace(&workspace).await?;
+    cx.remove_workspace_state(&workspace).await?;
     Ok(vec![format!("host name `{host}`")])
 }

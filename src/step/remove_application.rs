@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{StepAction, StepContext, StepError};
+use super::context::StepContext;
+use super::error::StepError;
+use super::removal::Removal;
 use crate::cloud::kube::delete::NamespaceFate;
 use crate::id::ClusterName;
 
 /// How long its pods and its namespace may take to go.
-const LIMIT: Duration = Duration::from_mins(3);
+const TIMEOUT: Duration = Duration::from_mins(3);
 
 /// Takes the application off the cluster.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -18,24 +20,8 @@ pub struct RemoveApplication {
     pub cluster: ClusterName,
 }
 
-/// What a removal removed, for the receipt.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct Removed {
-    /// In words.
-    pub removed: Vec<String>,
-}
-
-impl Removed {
-    /// In one line.
-    #[must_use]
-    pub fn summary(&self) -> String {
-        if self.removed.is_empty() { "there was nothing to remove".to_owned() } else { self.removed.join(", ") }
-    }
-}
-
-impl StepAction for RemoveApplication {
+impl Removal for RemoveApplication {
     const NAME: &'static str = "remove_application";
-    type Output = Removed;
 
     fn title(&self) -> String {
         "Take it off the cluster".to_owned()
@@ -45,22 +31,15 @@ impl StepAction for RemoveApplication {
         5
     }
 
-    fn summary(&self, output: &Removed) -> String {
-        output.summary()
+    async fn is_gone(&self, cx: &StepContext) -> Result<bool, StepError> {
+        cx.is_cluster_gone(&self.cluster).await
     }
 
-    async fn check(&self, cx: &StepContext) -> Result<Option<Removed>, StepError> {
-        Ok(cx.is_cluster_gone(&self.cluster).await?.then(Removed::default))
-    }
-
-    async fn run(&self, cx: &StepContext) -> Result<Removed, StepError> {
+    async fn remove(&self, cx: &StepContext) -> Result<Vec<String>, StepError> {
         let kube = cx.kube(&self.cluster).await?;
         let fate = NamespaceFate::DeleteIfEmpty;
-        let gone = kube.delete_application(&cx.deployment.namespace, cx.deployment.id, fate, LIMIT, &cx.lines).await?;
-        Ok(Removed { removed: gone.iter().map(ToString::to_string).collect() })
-    }
-
-    async fn undo(&self, _: &StepContext, _: Option<Removed>) -> Result<Vec<String>, StepError> {
-        Ok(Vec::new())
+        let gone =
+            kube.delete_application(&cx.deployment.namespace, cx.deployment.id, fate, TIMEOUT, &cx.lines).await?;
+        Ok(gone.iter().map(ToString::to_string).collect())
     }
 }

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::remove_application::Removed;
-use super::{StepAction, StepContext, StepError};
+use super::context::StepContext;
+use super::error::StepError;
+use super::removal::Removal;
 use crate::id::Region;
 use crate::tool::terraform::{Terraform, module};
 
@@ -14,9 +15,8 @@ pub struct RemoveCertificate {
     pub region: Region,
 }
 
-impl StepAction for RemoveCertificate {
+impl Removal for RemoveCertificate {
     const NAME: &'static str = "remove_certificate";
-    type Output = Removed;
 
     fn title(&self) -> String {
         "Remove its certificate".to_owned()
@@ -26,20 +26,8 @@ impl StepAction for RemoveCertificate {
         8
     }
 
-    fn summary(&self, output: &Removed) -> String {
-        output.summary()
-    }
-
-    async fn check(&self, _: &StepContext) -> Result<Option<Removed>, StepError> {
-        Ok(None)
-    }
-
-    async fn run(&self, cx: &StepContext) -> Result<Removed, StepError> {
-        Ok(Removed { removed: remove(cx, &self.region).await? })
-    }
-
-    async fn undo(&self, _: &StepContext, _: Option<Removed>) -> Result<Vec<String>, StepError> {
-        Ok(Vec::new())
+    async fn remove(&self, cx: &StepContext) -> Result<Vec<String>, StepError> {
+        remove(cx, &self.region).await
     }
 }
 
@@ -49,11 +37,12 @@ pub(super) async fn remove(cx: &StepContext, region: &Region) -> Result<Vec<Stri
     let terraform = Terraform::new(&cx.settings);
     let workspace = cx.workspace(module::CERTIFICATE, &terraform, &aws).await?;
     let Some(host) = workspace.variable("host") else { return Ok(Vec::new()) };
-    cx.destroy_known(&workspace).await?;
-    // A call that died before it wrote that down left it out of the state.
+    cx.destroy_workspace(&workspace).await?;
+    // Terraform may have been killed between creating the resource and saving its state; such a resource is deleted
+    // through the API.
     for arn in aws.certificates_of(cx.target.id, &host).await? {
         aws.delete_certificate(&arn).await?;
     }
-    cx.forget(&workspace).await?;
+    cx.remove_workspace_state(&workspace).await?;
     Ok(vec![format!("certificate of `{host}`")])
 }

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::build_image::{PREFIX, REVISION, SOURCE};
-use super::clone_repository::FOLDER;
-use super::remove_application::Removed;
-use super::{StepAction, StepContext, StepError};
+use super::build_image::{IMAGE_PREFIX, REVISION_LABEL, SOURCE_LABEL};
+use super::clone_repository::CLONE_FOLDER;
+use super::context::StepContext;
+use super::error::StepError;
+use super::removal::Removal;
 use crate::id::{ClusterName, CommitId, ImageRef, Mode};
 use crate::store::record::Version;
 
@@ -18,45 +19,31 @@ pub struct RemoveImages {
     pub cluster: ClusterName,
 }
 
-impl StepAction for RemoveImages {
+impl Removal for RemoveImages {
     const NAME: &'static str = "remove_images";
-    type Output = Removed;
 
     fn title(&self) -> String {
         "Remove its images".to_owned()
     }
 
-    fn summary(&self, output: &Removed) -> String {
-        output.summary()
-    }
-
-    async fn check(&self, _: &StepContext) -> Result<Option<Removed>, StepError> {
-        Ok(None)
-    }
-
-    async fn run(&self, cx: &StepContext) -> Result<Removed, StepError> {
-        let removed = remove_free(cx, &self.cluster).await?;
-        Ok(Removed { removed })
-    }
-
-    async fn undo(&self, _: &StepContext, _: Option<Removed>) -> Result<Vec<String>, StepError> {
-        Ok(Vec::new())
+    async fn remove(&self, cx: &StepContext) -> Result<Vec<String>, StepError> {
+        remove_unused_images(cx, &self.cluster).await
     }
 }
 
 /// Removes the images of the deployment's versions that nothing else needs, and says which.
-pub(super) async fn remove_free(cx: &StepContext, cluster: &ClusterName) -> Result<Vec<String>, StepError> {
+pub(super) async fn remove_unused_images(cx: &StepContext, cluster: &ClusterName) -> Result<Vec<String>, StepError> {
     let versions = cx.store.versions(cx.deployment.id).await?;
     let mut images = BTreeSet::new();
     for version in versions {
-        images.extend(in_docker(cx, &version).await?);
+        images.extend(local_image_names(cx, &version).await?);
     }
     if cx.deployment.facts.version.is_none() {
-        images.extend(never_run(cx).await?);
+        images.extend(unreleased_images(cx).await?);
     }
     let mut removed = Vec::new();
     for image in images {
-        if !cx.is_image_free(&image, Some(cx.deployment.id)).await? {
+        if !cx.is_image_unused(&image, Some(cx.deployment.id)).await? {
             continue;
         }
         removed.extend(remove_image(cx, cluster, &image).await?);
@@ -65,29 +52,29 @@ pub(super) async fn remove_free(cx: &StepContext, cluster: &ClusterName) -> Resu
 }
 
 /// The images that a deploy which got stuck built of the clone's commit: no version tells of them.
-async fn never_run(cx: &StepContext) -> Result<Vec<ImageRef>, StepError> {
+async fn unreleased_images(cx: &StepContext) -> Result<Vec<ImageRef>, StepError> {
     // git writes the commit there; without a clone nothing was built.
     let host = cx.host().await?;
-    let head = host.deployment_folder(cx.deployment.id).join(FOLDER).join(".git/HEAD");
+    let head = host.deployment_folder(cx.deployment.id).join(CLONE_FOLDER).join(".git/HEAD");
     let head = host.connection.read(&head).await?.unwrap_or_default();
     let Ok(commit) = CommitId::parse(head.trim()) else { return Ok(Vec::new()) };
-    of_commit(cx, &commit).await
+    images_of_commit(cx, &commit).await
 }
 
 /// The names under which Docker may have a version's image: what runs on EKS has the one that it was built as.
-pub(super) async fn in_docker(cx: &StepContext, version: &Version) -> Result<Vec<ImageRef>, StepError> {
+pub(super) async fn local_image_names(cx: &StepContext, version: &Version) -> Result<Vec<ImageRef>, StepError> {
     match cx.target.mode {
         Mode::Local | Mode::CloudLocal => Ok(vec![version.image.clone()]),
-        Mode::CloudHosted => of_commit(cx, &version.commit).await,
+        Mode::CloudHosted => images_of_commit(cx, &version.commit).await,
     }
 }
 
 /// The images that were built of a commit of the repository.
-async fn of_commit(cx: &StepContext, commit: &CommitId) -> Result<Vec<ImageRef>, StepError> {
+async fn images_of_commit(cx: &StepContext, commit: &CommitId) -> Result<Vec<ImageRef>, StepError> {
     let docker = &cx.host().await?.docker;
-    let of_commit = docker.images_with_label(REVISION, commit.as_str()).await?;
-    let of_repository = docker.images_with_label(SOURCE, cx.deployment.repository.as_str()).await?;
-    let is_ours = |image: &ImageRef| image.as_str().starts_with(PREFIX) && of_repository.contains(image);
+    let of_commit = docker.images_with_label(REVISION_LABEL, commit.as_str()).await?;
+    let of_repository = docker.images_with_label(SOURCE_LABEL, cx.deployment.repository.as_str()).await?;
+    let is_ours = |image: &ImageRef| image.as_str().starts_with(IMAGE_PREFIX) && of_repository.contains(image);
     Ok(of_commit.into_iter().filter(is_ours).collect())
 }
 

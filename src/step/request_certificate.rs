@@ -3,11 +3,12 @@
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::action::{StepAction, StepUndo};
 use super::check_hosted_account::CheckHostedAccount;
+use super::context::StepContext;
+use super::error::StepError;
 use super::remove_certificate;
-use super::{StepAction, StepContext, StepError};
 use crate::cloud::aws::{OPERATION_TAG, TARGET_TAG};
-use crate::event::Failure;
 use crate::id::Region;
 use crate::store::record::ApplicationHost;
 use crate::tool::terraform::{Terraform, module};
@@ -73,7 +74,9 @@ impl StepAction for RequestCertificate {
         let outputs: Outputs = workspace.outputs().await?;
         Ok(CertificateRequested { arn: outputs.certificate_arn, host })
     }
+}
 
+impl StepUndo for RequestCertificate {
     async fn undo(&self, cx: &StepContext, _: Option<CertificateRequested>) -> Result<Vec<String>, StepError> {
         if cx.deployment.facts.acm_certificate_arn.is_some() {
             return Ok(Vec::new());
@@ -86,11 +89,10 @@ impl StepAction for RequestCertificate {
 pub(super) fn host(cx: &StepContext) -> Result<ApplicationHost, StepError> {
     let checked = cx.try_output::<CheckHostedAccount>()?.and_then(|it| it.host);
     checked.or_else(|| cx.deployment.facts.host.clone()).ok_or_else(|| {
-        StepError::Permanent(Failure {
-            code: "internal_error".into(),
-            message: "the application has no host name".into(),
-            next_step: "Report this with the operation's id".into(),
-            output: Vec::new(),
-        })
+        StepError::permanent(
+            "internal_error",
+            "the application has no host name",
+            "Report this with the operation's id",
+        )
     })
 }

@@ -2,8 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{StepAction, StepContext, StepError};
+use super::action::{StepAction, StepUndo};
+use super::context::StepContext;
+use super::error::StepError;
 use crate::id::ClusterName;
+use crate::store::record::Deployment;
 
 /// Sets the number of replicas.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -39,6 +42,10 @@ impl StepAction for ScaleApplication {
         }
     }
 
+    fn record(&self, _: &Scaled, deployment: &mut Deployment) {
+        deployment.facts.replicas = Some(self.replicas);
+    }
+
     async fn check(&self, cx: &StepContext) -> Result<Option<Scaled>, StepError> {
         let kube = cx.kube(&self.cluster).await?;
         let live = kube.current(&cx.deployment.name, &cx.deployment.namespace).await?;
@@ -50,7 +57,9 @@ impl StepAction for ScaleApplication {
         set(cx, &self.cluster, self.replicas).await?;
         Ok(Scaled { changed: true })
     }
+}
 
+impl StepUndo for ScaleApplication {
     async fn undo(&self, cx: &StepContext, _: Option<Scaled>) -> Result<Vec<String>, StepError> {
         // What is no longer there has no replicas to set back.
         if cx.is_cluster_gone(&self.cluster).await? {

@@ -4,17 +4,18 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::install_ingress::{NAMESPACE, RELEASE, helm};
-use super::remove_application::Removed;
-use super::{StepAction, StepContext, StepError};
+use super::context::StepContext;
+use super::error::StepError;
+use super::ingress::{NAMESPACE, RELEASE, helm};
+use super::release_ingress::release;
+use super::removal::Removal;
 use crate::cloud::aws::{Aws, balancer::Balancer};
-use crate::event::Failure;
 use crate::id::{Region, cluster_name_of_target};
 
 /// Pause between two looks.
-const PAUSE: Duration = Duration::from_secs(2);
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
 /// How long a namespace may take to go.
-const NAMESPACE_LIMIT: Duration = Duration::from_mins(3);
+const NAMESPACE_TIMEOUT: Duration = Duration::from_mins(3);
 
 /// Takes the ingress controller off the cluster, and waits until its load balancer is gone.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -25,9 +26,8 @@ pub struct UninstallIngress {
     pub whole_cluster: bool,
 }
 
-impl StepAction for UninstallIngress {
+impl Removal for UninstallIngress {
     const NAME: &'static str = "uninstall_ingress";
-    type Output = Removed;
 
     fn title(&self) -> String {
         "Release the load balancer".to_owned()
@@ -37,28 +37,15 @@ impl StepAction for UninstallIngress {
         20
     }
 
-    fn summary(&self, output: &Removed) -> String {
-        output.summary()
-    }
-
-    async fn check(&self, _: &StepContext) -> Result<Option<Removed>, StepError> {
-        Ok(None)
-    }
-
-    async fn run(&self, cx: &StepContext) -> Result<Removed, StepError> {
+    async fn remove(&self, cx: &StepContext) -> Result<Vec<String>, StepError> {
         cx.lock_target().await?;
         let result = if cx.is_target_shared().await? {
-            super::release_ingress::release(cx, &self.region).await
+            release(cx, &self.region).await
         } else {
             uninstall(cx, &self.region, self.whole_cluster).await
         };
-        cx.store.unlock_target(cx.target.id, cx.operation).await?;
-        Ok(Removed { removed: result? })
-    }
-
-    async fn undo(&self, cx: &StepContext, _: Option<Removed>) -> Result<Vec<String>, StepError> {
-        cx.store.unlock_target(cx.target.id, cx.operation).await?;
-        Ok(Vec::new())
+        cx.unlock_target().await?;
+        result
     }
 }
 
@@ -69,7 +56,7 @@ pub(super) async fn uninstall(
     whole_cluster: bool,
 ) -> Result<Vec<String>, StepError> {
     let aws = cx.aws(region).await?;
-    let cluster = cluster_name_of_target(&cx.deployment.target_name);
+    let cluster = cluster_name_of_target(&cx.deployment.instance_id);
     let Ok(known) = cx.cluster() else { return Ok(Vec::new()) };
     let before = aws.balancers_of_cluster(&known.name).await?;
     let mut going = Vec::new();
@@ -85,35 +72,40 @@ pub(super) async fn uninstall(
         let names: Vec<&String> = services.iter().filter_map(|it| it.hostname.as_ref()).collect();
         going.extend(before.iter().filter(|it| names.contains(&&it.dns_name)).cloned());
         if !whole_cluster {
-            kube.delete_whole_namespace(NAMESPACE, NAMESPACE_LIMIT).await?;
+            kube.delete_whole_namespace(NAMESPACE, NAMESPACE_TIMEOUT).await?;
         }
     }
     if whole_cluster {
         going = before;
-        clear_balancers(cx, &aws, Some(&known.vpc)).await?;
+        delete_load_balancers(cx, &aws, Some(&known.vpc)).await?;
     } else {
-        until_gone(cx, &aws, &going, None).await?;
+        wait_until_deleted(cx, &aws, &going, None).await?;
     }
     Ok(going.iter().map(|it| format!("load balancer `{}`", it.dns_name)).collect())
 }
 
 /// Waits until a cluster's load balancers are gone; those that nobody removes any more are deleted.
-pub(super) async fn clear_balancers(cx: &StepContext, aws: &Aws, vpc: Option<&str>) -> Result<(), StepError> {
+pub(super) async fn delete_load_balancers(cx: &StepContext, aws: &Aws, vpc: Option<&str>) -> Result<(), StepError> {
     let cluster = &cx.target.name;
     let left = aws.balancers_of_cluster(cluster).await?;
     if !left.is_empty() {
         let has_controller = cx.target.cluster.is_some() && aws.cluster(cluster).await?.is_some();
-        if has_controller && until_gone(cx, aws, &left, None).await.is_ok() {
-            return until_gone(cx, aws, &[], vpc).await;
+        if has_controller && wait_until_deleted(cx, aws, &left, None).await.is_ok() {
+            return wait_until_deleted(cx, aws, &[], vpc).await;
         }
         for balancer in aws.balancers_of_cluster(cluster).await? {
             aws.delete_balancer(&balancer.arn).await?;
         }
     }
-    until_gone(cx, aws, &left, vpc).await
+    wait_until_deleted(cx, aws, &left, vpc).await
 }
 
-async fn until_gone(cx: &StepContext, aws: &Aws, going: &[Balancer], vpc: Option<&str>) -> Result<(), StepError> {
+async fn wait_until_deleted(
+    cx: &StepContext,
+    aws: &Aws,
+    going: &[Balancer],
+    vpc: Option<&str>,
+) -> Result<(), StepError> {
     let limit = cx.settings.ingress.load_balancer_timeout;
     let start = tokio::time::Instant::now();
     loop {
@@ -132,16 +124,15 @@ async fn until_gone(cx: &StepContext, aws: &Aws, going: &[Balancer], vpc: Option
         }
         let left = left.join(", ");
         if start.elapsed() > limit {
-            return Err(StepError::Transient(Failure {
-                code: "load_balancer_stays".into(),
-                message: format!("still there after {} s: {left}", limit.as_secs()),
-                next_step: "Look at it in the EC2 console, or raise `LOAD_BALANCER_TIMEOUT_S`".into(),
-                output: Vec::new(),
-            }));
+            return Err(StepError::transient(
+                "load_balancer_stays",
+                format!("still there after {} s: {left}", limit.as_secs()),
+                "Look at it in the EC2 console, or raise `LOAD_BALANCER_TIMEOUT_S`",
+            ));
         }
         cx.lines.progress(format!("waiting until it is gone: {left}, {} s", start.elapsed().as_secs()));
         tokio::select! {
-            () = tokio::time::sleep(PAUSE) => (),
+            () = tokio::time::sleep(POLL_INTERVAL) => (),
             () = cx.cancel.cancelled() => return Err(StepError::Cancelled),
         }
     }

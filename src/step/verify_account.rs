@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::remove_application::Removed;
-use super::{StepAction, StepContext, StepError};
+use super::context::StepContext;
+use super::error::StepError;
+use super::removal::{Removal, Removed};
 use crate::cloud::aws::leftover::Resource;
 use crate::event::Failure;
 use crate::id::{Mode, Region};
@@ -15,9 +16,8 @@ pub struct VerifyAccount {
     pub region: Region,
 }
 
-impl StepAction for VerifyAccount {
+impl Removal for VerifyAccount {
     const NAME: &'static str = "verify_account";
-    type Output = Removed;
 
     fn title(&self) -> String {
         "Ask AWS whether anything is left".to_owned()
@@ -27,11 +27,11 @@ impl StepAction for VerifyAccount {
         "AWS knows of nothing more".to_owned()
     }
 
-    async fn check(&self, _: &StepContext) -> Result<Option<Removed>, StepError> {
-        Ok(None)
+    fn receipt(&self, _: &Removed) -> Vec<String> {
+        vec![format!("asked AWS in {}: nothing that carries the tag of this target is left", self.region)]
     }
 
-    async fn run(&self, cx: &StepContext) -> Result<Removed, StepError> {
+    async fn remove(&self, cx: &StepContext) -> Result<Vec<String>, StepError> {
         let aws = cx.aws(&self.region).await?;
         let mut left = aws.tagged(cx.target.id).await?;
         if cx.target.mode == Mode::CloudHosted {
@@ -39,7 +39,7 @@ impl StepAction for VerifyAccount {
             left.extend(aws.balancers_of_cluster(&cx.target.name).await?.into_iter().map(Resource::from));
         }
         if left.is_empty() {
-            return Ok(Removed::default());
+            return Ok(Vec::new());
         }
         let left: Vec<String> = left.iter().map(ToString::to_string).collect();
         Err(StepError::Transient(Failure {
@@ -48,9 +48,5 @@ impl StepAction for VerifyAccount {
             next_step: "Send `decommission` again, or remove them in the EC2 console".into(),
             output: left,
         }))
-    }
-
-    async fn undo(&self, _: &StepContext, _: Option<Removed>) -> Result<Vec<String>, StepError> {
-        Ok(Vec::new())
     }
 }

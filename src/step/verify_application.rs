@@ -5,20 +5,22 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::action::StepAction;
 use super::apply_application::ApplyApplication;
+use super::context::StepContext;
 use super::create_alias::CreateAlias;
+use super::error::StepError;
 use super::install_ingress::InstallIngress;
-use super::{StepAction, StepContext, StepError};
 use crate::config::value::KindNetwork;
-use crate::event::Failure;
 use crate::id::{ClusterName, Mode};
+use crate::store::record::Deployment;
 
 /// How long the first answer may take after the pods are ready.
-const ANSWER_LIMIT: Duration = Duration::from_secs(20);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long an ingress controller may take to serve an application whose pods are ready.
-const CONTROLLER_LIMIT: Duration = Duration::from_secs(5);
+const CONTROLLER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause between two tries.
-const PAUSE: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Fetches the application once, the way a person would.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -56,13 +58,16 @@ impl StepAction for VerifyApplication {
         }
     }
 
-    async fn check(&self, _: &StepContext) -> Result<Option<Verified>, StepError> {
-        Ok(None)
+    fn record(&self, output: &Verified, deployment: &mut Deployment) {
+        if output.app_url.is_some() {
+            deployment.facts.app_url.clone_from(&output.app_url);
+        }
+        deployment.facts.http_status = output.http_status;
     }
 
     async fn run(&self, cx: &StepContext) -> Result<Verified, StepError> {
         if cx.target.mode == Mode::CloudHosted {
-            return self.at_host(cx).await;
+            return self.verify_at_host(cx).await;
         }
         let applied = cx.try_output::<ApplyApplication>()?;
         let Some(node_port) = applied.and_then(|applied| applied.node_port).or(self.node_port) else {
@@ -70,26 +75,22 @@ impl StepAction for VerifyApplication {
         };
         let address = self.address(cx, node_port).await?;
         if self.replicas == 0 {
-            return Ok(Verified { app_url: Some(address.for_people), http_status: None });
+            return Ok(Verified { app_url: Some(address.public_url), http_status: None });
         }
-        let http_status = fetch(cx, &address.from_here, &Way::default()).await?;
-        Ok(Verified { app_url: Some(address.for_people), http_status })
-    }
-
-    async fn undo(&self, _: &StepContext, _: Option<Verified>) -> Result<Vec<String>, StepError> {
-        Ok(Vec::new())
+        let http_status = fetch(cx, &address.probe_url, &FetchOptions::default()).await?;
+        Ok(Verified { app_url: Some(address.public_url), http_status })
     }
 }
 
 /// Where a node port is reached.
-struct Address {
-    from_here: String,
-    for_people: String,
+struct ApplicationUrls {
+    probe_url: String,
+    public_url: String,
 }
 
 impl VerifyApplication {
     /// An application on EKS has a name of its own, or the load balancer's.
-    async fn at_host(&self, cx: &StepContext) -> Result<Verified, StepError> {
+    async fn verify_at_host(&self, cx: &StepContext) -> Result<Verified, StepError> {
         let facts = &cx.deployment.facts;
         let named = cx.try_output::<CreateAlias>()?.map(|it| it.host).or_else(|| facts.host.clone());
         let installed = cx.try_output::<InstallIngress>()?.map(|it| it.dns_name);
@@ -103,10 +104,11 @@ impl VerifyApplication {
         if self.replicas == 0 {
             return Ok(Verified { app_url: Some(url), http_status: None });
         }
-        let mut way = Way { patience: Some(cx.settings.ingress.load_balancer_timeout), ..Way::default() };
+        let mut options =
+            FetchOptions { timeout: Some(cx.settings.ingress.load_balancer_timeout), ..FetchOptions::default() };
         if let Some(file) = &cx.settings.rollout.app_ca_file {
             let pem = tokio::fs::read(file).await.unwrap_or_default();
-            way.authorities = reqwest::Certificate::from_pem_bundle(&pem).unwrap_or_default();
+            options.authorities = reqwest::Certificate::from_pem_bundle(&pem).unwrap_or_default();
         }
         if let Some(host) = named
             && tokio::net::lookup_host((host.name.as_str(), 443)).await.is_err()
@@ -115,15 +117,15 @@ impl VerifyApplication {
         {
             cx.lines
                 .warning(format!("The name `{}` is not known everywhere yet; that can take some minutes.", host.name));
-            way.at = Some((host.name, address));
+            options.resolve_to = Some((host.name, address));
         }
-        let http_status = fetch(cx, &url, &way).await?;
+        let http_status = fetch(cx, &url, &options).await?;
         Ok(Verified { app_url: Some(url), http_status })
     }
 
     /// A port that the cluster maps is on this machine's loopback, or on the public address of another machine; any other
     /// only on the node's own address.
-    async fn address(&self, cx: &StepContext, node_port: u16) -> Result<Address, StepError> {
+    async fn address(&self, cx: &StepContext, node_port: u16) -> Result<ApplicationUrls, StepError> {
         let host = cx.host().await?;
         let nodes = host.docker.nodes_of_cluster(self.cluster.as_str()).await?;
         let published = nodes.iter().flat_map(|node| &node.published).find(|it| it.node_port.number.get() == node_port);
@@ -132,9 +134,9 @@ impl VerifyApplication {
         if let (Some(address), Some(port)) = (host.public_address(), published) {
             let at = std::net::SocketAddr::new(address, port.host_port);
             let url = format!("http://{at}");
-            return Ok(Address { from_here: url.clone(), for_people: url });
+            return Ok(ApplicationUrls { probe_url: url.clone(), public_url: url });
         }
-        let for_people = match (published, &on_node) {
+        let public_url = match (published, &on_node) {
             (Some(port), _) => {
                 let host = if port.host_address == "0.0.0.0" || port.host_address == "127.0.0.1" {
                     "localhost"
@@ -155,59 +157,59 @@ impl VerifyApplication {
                 on_node.clone()
             }
             (None, None) => {
-                return Err(StepError::Transient(Failure {
-                    code: "cluster_broken".into(),
-                    message: format!("the cluster `{}` has no node with an address", self.cluster),
-                    next_step: "Look at it with `docker ps` and `kubectl get nodes`".into(),
-                    output: Vec::new(),
-                }));
+                return Err(StepError::transient(
+                    "cluster_broken",
+                    format!("the cluster `{}` has no node with an address", self.cluster),
+                    "Look at it with `docker ps` and `kubectl get nodes`",
+                ));
             }
         };
-        let from_here = match (cx.settings.kind.network, published, on_node) {
+        let probe_url = match (cx.settings.kind.network, published, on_node) {
             (KindNetwork::Kind, _, Some(on_node)) => on_node,
             (_, Some(port), _) => format!("http://127.0.0.1:{}", port.host_port),
-            (_, None, _) => for_people.clone(),
+            (_, None, _) => public_url.clone(),
         };
-        Ok(Address { from_here, for_people })
+        Ok(ApplicationUrls { probe_url, public_url })
     }
 }
 
 /// How a page is fetched.
 #[derive(Default)]
-struct Way {
+struct FetchOptions {
     /// How long what stands before the application may take to know it.
-    patience: Option<Duration>,
+    timeout: Option<Duration>,
     /// Authorities that are trusted beside the known ones.
     authorities: Vec<reqwest::Certificate>,
     /// The address of a name that is not known here yet.
-    at: Option<(String, SocketAddr)>,
+    resolve_to: Option<(String, SocketAddr)>,
 }
 
 /// What an ingress controller answers with for an application that it has not heard of, or not heard of as ready.
-const FROM_CONTROLLER: [u16; 4] = [404, 502, 503, 504];
+const CONTROLLER_STATUSES: [u16; 4] = [404, 502, 503, 504];
 
 /// Any HTTP status counts as an answer. Something that does not speak HTTP is a warning: its port is open.
-async fn fetch(cx: &StepContext, url: &str, way: &Way) -> Result<Option<u16>, StepError> {
+async fn fetch(cx: &StepContext, url: &str, options: &FetchOptions) -> Result<Option<u16>, StepError> {
     let mut client = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
-        .timeout(ANSWER_LIMIT)
+        .timeout(RESPONSE_TIMEOUT)
         .no_proxy()
-        .tls_certs_merge(way.authorities.clone());
-    if let Some((name, address)) = &way.at {
+        .tls_certs_merge(options.authorities.clone());
+    if let Some((name, address)) = &options.resolve_to {
         client = client.resolve(name, *address);
     }
     let client = client.build().map_err(|error| unreachable_page(url, &error))?;
     let start = tokio::time::Instant::now();
-    let deadline = start + way.patience.unwrap_or(ANSWER_LIMIT);
+    let deadline = start + options.timeout.unwrap_or(RESPONSE_TIMEOUT);
     loop {
         cx.lines.progress(format!("fetching {url}"));
         let error = match client.get(url).send().await {
             Ok(answer) => {
                 let status = answer.status();
-                // Only for a moment: an application may mean it.
-                let is_early = way.patience.is_some() && start.elapsed() < CONTROLLER_LIMIT;
-                if is_early && FROM_CONTROLLER.contains(&status.as_u16()) {
-                    tokio::time::sleep(PAUSE).await;
+                // 404 and 502 to 504 are taken for the controller's answer only within CONTROLLER_TIMEOUT: later they
+                // are the application's own status.
+                let is_early = options.timeout.is_some() && start.elapsed() < CONTROLLER_TIMEOUT;
+                if is_early && CONTROLLER_STATUSES.contains(&status.as_u16()) {
+                    tokio::time::sleep(POLL_INTERVAL).await;
                     continue;
                 }
                 if status.is_server_error() {
@@ -229,7 +231,7 @@ async fn fetch(cx: &StepContext, url: &str, way: &Way) -> Result<Option<u16>, St
             return Err(unreachable_page(url, &error));
         }
         tokio::select! {
-            () = tokio::time::sleep(PAUSE) => (),
+            () = tokio::time::sleep(POLL_INTERVAL) => (),
             () = cx.cancel.cancelled() => return Err(StepError::Cancelled),
         }
     }
@@ -244,13 +246,9 @@ fn is_untrusted(error: &reqwest::Error) -> bool {
 fn unreachable_page(url: &str, error: &reqwest::Error) -> StepError {
     use std::error::Error;
     let cause = std::iter::successors(error.source(), |&it| it.source()).last().map(ToString::to_string);
-    StepError::Permanent(Failure {
-        code: "application_unreachable".into(),
-        message: format!(
-            "the pods are ready, but {url} does not answer: {}",
-            cause.unwrap_or_else(|| error.to_string())
-        ),
-        next_step: "Does the application listen on 0.0.0.0 at the port that it exposes? Send `container_port` when it is another one".into(),
-        output: Vec::new(),
-    })
+    StepError::permanent(
+        "application_unreachable",
+        format!("the pods are ready, but {url} does not answer: {}", cause.unwrap_or_else(|| error.to_string())),
+        "Does the application listen on 0.0.0.0 at the port that it exposes? Send `container_port` when it is another one",
+    )
 }

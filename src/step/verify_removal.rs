@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::remove_application::Removed;
-use super::remove_images::remove_free;
-use super::{StepAction, StepContext, StepError};
+use super::context::StepContext;
+use super::error::StepError;
+use super::removal::{Removal, Removed};
+use super::remove_images::remove_unused_images;
 use crate::event::Failure;
 use crate::id::ClusterName;
 
@@ -15,9 +16,8 @@ pub struct VerifyRemoval {
     pub cluster: ClusterName,
 }
 
-impl StepAction for VerifyRemoval {
+impl Removal for VerifyRemoval {
     const NAME: &'static str = "verify_removal";
-    type Output = Removed;
 
     fn title(&self) -> String {
         "Check that nothing is left".to_owned()
@@ -27,13 +27,10 @@ impl StepAction for VerifyRemoval {
         "nothing is left".to_owned()
     }
 
-    async fn check(&self, _: &StepContext) -> Result<Option<Removed>, StepError> {
-        Ok(None)
-    }
-
-    async fn run(&self, cx: &StepContext) -> Result<Removed, StepError> {
-        // What another operation might have needed a moment ago may be free by now.
-        let removed = remove_free(cx, &self.cluster).await?;
+    async fn remove(&self, cx: &StepContext) -> Result<Vec<String>, StepError> {
+        // Images that `remove_images` kept because another operation referred to them are tried again: that operation
+        // may have ended since.
+        let removed = remove_unused_images(cx, &self.cluster).await?;
         let mut left = Vec::new();
         let host = cx.host().await?;
         if !cx.is_cluster_gone(&self.cluster).await? {
@@ -42,7 +39,7 @@ impl StepAction for VerifyRemoval {
         }
         for version in cx.store.versions(cx.deployment.id).await? {
             let is_there = host.docker.image(&version.image).await?.is_some();
-            if is_there && cx.is_image_free(&version.image, Some(cx.deployment.id)).await? {
+            if is_there && cx.is_image_unused(&version.image, Some(cx.deployment.id)).await? {
                 left.push(format!("image `{}`", version.image));
             }
         }
@@ -51,7 +48,7 @@ impl StepAction for VerifyRemoval {
             left.push("clone of the repository".to_owned());
         }
         if left.is_empty() {
-            return Ok(Removed { removed });
+            return Ok(removed);
         }
         Err(StepError::Transient(Failure {
             code: "leftovers".into(),
@@ -59,9 +56,5 @@ impl StepAction for VerifyRemoval {
             next_step: "Send `decommission` again".into(),
             output: left,
         }))
-    }
-
-    async fn undo(&self, _: &StepContext, _: Option<Removed>) -> Result<Vec<String>, StepError> {
-        Ok(Vec::new())
     }
 }

@@ -2,14 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::nodes::grow;
-use super::{StepAction, StepContext, StepError};
+use super::action::StepAction;
+use super::context::StepContext;
+use super::error::StepError;
+use super::scale_node_group::add_node;
 use crate::cloud::kube::exec::RunningContainer;
 use crate::cloud::kube::rollout::RolloutFailure;
 use crate::diagnosis;
 use crate::id::ClusterName;
 
-/// Waits until the application serves, and finds out why when it does not.
+/// Waits until the application serves, and finds out why when it does not. No check: for a finished rollout `run`
+/// returns after the first list of the watch.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct WaitForRollout {
     /// The cluster.
@@ -43,17 +46,12 @@ impl StepAction for WaitForRollout {
         }
     }
 
-    async fn check(&self, _: &StepContext) -> Result<Option<RolledOut>, StepError> {
-        // Waiting for what is so already takes one look.
-        Ok(None)
-    }
-
     async fn run(&self, cx: &StepContext) -> Result<RolledOut, StepError> {
         let (name, namespace) = (&cx.deployment.name, &cx.deployment.namespace);
         let kube = cx.kube(&self.cluster).await?;
         let timeout = cx.settings.rollout.timeout;
         let mut waited = kube.wait_for_rollout(name, namespace, timeout, &cx.lines, &cx.cancel).await;
-        while matches!(waited, Err(RolloutFailure::Unschedulable { .. })) && grow(cx, &kube).await? {
+        while matches!(waited, Err(RolloutFailure::Unschedulable { .. })) && add_node(cx, &kube).await? {
             waited = kube.wait_for_rollout(name, namespace, timeout, &cx.lines, &cx.cancel).await;
         }
         match waited {
@@ -76,9 +74,5 @@ impl StepAction for WaitForRollout {
                 Err(diagnosis.into())
             }
         }
-    }
-
-    async fn undo(&self, _: &StepContext, _: Option<RolledOut>) -> Result<Vec<String>, StepError> {
-        Ok(Vec::new())
     }
 }

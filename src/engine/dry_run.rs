@@ -7,14 +7,14 @@ use crate::event::Lines;
 use crate::id::OperationId;
 use crate::plan::Plan;
 use crate::secret::Redactor;
-use crate::step::StepContext;
+use crate::step::context::StepContext;
 use crate::store::record::{Deployment, Target};
 
 use super::Engine;
 
 /// What a step's check found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Looked {
+pub struct CheckOutcome {
     /// Whether there would be nothing to do; `None` when only running it tells.
     pub already: Option<bool>,
     /// What was found.
@@ -23,10 +23,10 @@ pub struct Looked {
 
 impl Engine {
     /// Asks every step of a plan whether its work is done already. A step after one that would work cannot be asked.
-    pub async fn look_ahead(&self, plan: &Plan, deployment: Deployment, target: Target) -> BTreeMap<String, Looked> {
+    pub async fn dry_run(&self, plan: &Plan, deployment: Deployment, target: Target) -> BTreeMap<String, CheckOutcome> {
         let shared = &self.0;
         let mut outputs = BTreeMap::new();
-        let mut looked: BTreeMap<String, Looked> = BTreeMap::new();
+        let mut looked: BTreeMap<String, CheckOutcome> = BTreeMap::new();
         for (step, after) in plan.dependencies() {
             let known = after.iter().all(|name| outputs.contains_key(*name));
             let cx = StepContext {
@@ -42,18 +42,18 @@ impl Engine {
                 cancel: shared.stopping.child_token(),
                 outputs: Arc::new(outputs.clone()),
                 step: step.name(),
-                has_orphans: Arc::default(),
-                resumed: Arc::default(),
-                working: tokio::sync::watch::Sender::default(),
+                may_have_orphans: Arc::default(),
+                wake: Arc::default(),
+                steps_in_flight: tokio::sync::watch::Sender::default(),
             };
             let found = match if known { step.check(&cx).await } else { Ok(None) } {
                 Ok(Some(output)) => {
                     let note = Some(step.summary(&output)).filter(|note| !note.is_empty());
                     outputs.insert(step.name().to_owned(), output);
-                    Looked { already: Some(true), note }
+                    CheckOutcome { already: Some(true), note }
                 }
-                Ok(None) => Looked { already: known.then_some(false), note: None },
-                Err(error) => Looked { already: None, note: Some(error.to_string()) },
+                Ok(None) => CheckOutcome { already: known.then_some(false), note: None },
+                Err(error) => CheckOutcome { already: None, note: Some(error.to_string()) },
             };
             looked.insert(step.name().to_owned(), found);
         }

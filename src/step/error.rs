@@ -1,6 +1,5 @@
-//! From what tools and APIs report to what a step reports: is it worth another try, and what can a person do.
+//! How a step fails: from what tools and APIs report to whether it is worth another try, and what a person can do.
 
-use super::StepError;
 use crate::cloud::aws::AwsError;
 use crate::cloud::docker::DockerError;
 use crate::cloud::docker::build::BuildError;
@@ -11,7 +10,9 @@ use crate::host::outline::OutlineError;
 use crate::host::work::WorkError;
 use crate::host::{ClusterError, HostError};
 use crate::repository::RepositoryError;
+use crate::secret::SecretError;
 use crate::secret::private_key::PrivateKeyError;
+use crate::store::StoreError;
 use crate::tool::ToolError;
 use crate::tool::git::GitError;
 use crate::tool::helm::HelmError;
@@ -19,11 +20,48 @@ use crate::tool::kind::KindError;
 use crate::tool::ssh::SshError;
 use crate::tool::terraform::TerraformError;
 
+/// Says how a step failed, and so what the engine does: try again, unwind, or just stop.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StepError {
+    /// It may work in a moment.
+    #[error("{}", .0.message)]
+    Transient(Failure),
+    /// It will not work.
+    #[error("{}", .0.message)]
+    Permanent(Failure),
+    /// Somebody asked to stop.
+    #[error("cancelled")]
+    Cancelled,
+}
+
 impl StepError {
+    /// A failure that may pass.
+    pub(super) fn transient(code: &str, message: impl Into<String>, next_step: impl Into<String>) -> Self {
+        Self::Transient(plain(code, message, next_step))
+    }
+
+    /// A failure that stays.
+    pub(super) fn permanent(code: &str, message: impl Into<String>, next_step: impl Into<String>) -> Self {
+        Self::Permanent(plain(code, message, next_step))
+    }
+
+    /// What a step left behind cannot be read or written.
+    pub(super) fn unreadable(name: &str, error: &serde_json::Error) -> Self {
+        Self::permanent(
+            "internal_error",
+            format!("what the step `{name}` left behind cannot be read: {error}"),
+            "Was the server updated in between? Cancel the operation and start it again",
+        )
+    }
+
     /// Sorts a failure by whether it may pass.
-    fn sorted(is_transient: bool, failure: Failure) -> Self {
+    fn classified(is_transient: bool, failure: Failure) -> Self {
         if is_transient { Self::Transient(failure) } else { Self::Permanent(failure) }
     }
+}
+
+fn plain(code: &str, message: impl Into<String>, next_step: impl Into<String>) -> Failure {
+    Failure { code: code.to_owned(), message: message.into(), next_step: next_step.into(), output: Vec::new() }
 }
 
 fn failure(code: &str, error: &dyn std::error::Error, next_step: &str, output: Vec<String>) -> Failure {
@@ -40,7 +78,7 @@ impl From<GitError> for StepError {
         if error.is_cancelled() {
             return Self::Cancelled;
         }
-        Self::sorted(error.is_transient(), error.failure())
+        Self::classified(error.is_transient(), error.failure())
     }
 }
 
@@ -49,7 +87,7 @@ impl From<KindError> for StepError {
         if error.is_cancelled() {
             return Self::Cancelled;
         }
-        Self::sorted(error.is_transient(), error.failure())
+        Self::classified(error.is_transient(), error.failure())
     }
 }
 
@@ -58,7 +96,7 @@ impl From<TerraformError> for StepError {
         if error.is_cancelled() {
             return Self::Cancelled;
         }
-        Self::sorted(error.is_transient(), error.failure())
+        Self::classified(error.is_transient(), error.failure())
     }
 }
 
@@ -67,13 +105,13 @@ impl From<HelmError> for StepError {
         if error.is_cancelled() {
             return Self::Cancelled;
         }
-        Self::sorted(error.is_transient(), error.failure())
+        Self::classified(error.is_transient(), error.failure())
     }
 }
 
 impl From<AwsError> for StepError {
     fn from(error: AwsError) -> Self {
-        Self::sorted(error.fault.is_transient(), error.failure())
+        Self::classified(error.fault.is_transient(), error.failure())
     }
 }
 
@@ -119,7 +157,7 @@ impl From<SshError> for StepError {
         if matches!(error, SshError::Cancelled) {
             return Self::Cancelled;
         }
-        Self::sorted(error.is_transient(), error.failure())
+        Self::classified(error.is_transient(), error.failure())
     }
 }
 
@@ -164,7 +202,7 @@ impl From<KubeError> for StepError {
             return Self::Cancelled;
         }
         let diagnosis = Diagnosis::of_error(&error);
-        Self::sorted(
+        Self::classified(
             error.is_transient(),
             failure(diagnosis.cause.code(), &error, &diagnosis.next_step, diagnosis.last_log_lines),
         )
@@ -225,7 +263,7 @@ impl From<DockerError> for StepError {
             | DockerError::Permanent { .. }
             | DockerError::NodeRefused { .. } => ("docker_failed", "Look at Docker's own log, then try again"),
         };
-        Self::sorted(error.is_transient(), failure(code, &error, next_step, Vec::new()))
+        Self::classified(error.is_transient(), failure(code, &error, next_step, Vec::new()))
     }
 }
 
@@ -245,10 +283,30 @@ impl From<BuildError> for StepError {
                 "Make the build quicker, or raise `BUILD_TIMEOUT_S`",
                 Vec::new(),
             )),
-            error @ (BuildError::Transient { .. } | BuildError::Context(_)) => Self::sorted(
+            error @ (BuildError::Transient { .. } | BuildError::Context(_)) => Self::classified(
                 error.is_transient(),
                 failure("build_interrupted", &error, "Check the network and the registry, then try again", Vec::new()),
             ),
         }
+    }
+}
+
+impl From<StoreError> for StepError {
+    fn from(error: StoreError) -> Self {
+        Self::transient(
+            "store_unavailable",
+            error.to_string(),
+            "Check that the database is up and the disk is not full",
+        )
+    }
+}
+
+impl From<SecretError> for StepError {
+    fn from(error: SecretError) -> Self {
+        Self::permanent(
+            "secret_unreadable",
+            error.to_string(),
+            "Start the server with the `ENCRYPTION_KEY` that it had, or send the request again",
+        )
     }
 }

@@ -1,65 +1,70 @@
 //! What a failure of a step has to do with the machine that it worked on: gone, stopped, at another address, full.
 
+use super::action::StepAction;
 use super::check_account::CheckAccount;
+use super::cloud_target::instance_terminated;
+use super::context::StepContext;
 use super::destroy_instance::DestroyInstance;
+use super::error::StepError;
 use super::find_instance::FindInstance;
-use super::provision_instance::{Fate, ProvisionInstance, fate, gone};
+use super::provision_instance::{ProvisionInstance, refresh};
 use super::verify_account::VerifyAccount;
-use super::{StepAction, StepContext, StepError};
 use crate::event::Failure;
 use crate::id::Mode;
 use crate::store::record::Instance;
 
 /// The steps that work on no machine: what they say is of AWS, or of the disk here.
-const AT_AWS: [&str; 5] =
+const STEPS_WITHOUT_HOST: [&str; 5] =
     [CheckAccount::NAME, ProvisionInstance::NAME, FindInstance::NAME, DestroyInstance::NAME, VerifyAccount::NAME];
 /// Code of the failure of a step whose machine is gone.
-const GONE: &str = "instance_gone";
+const INSTANCE_GONE: &str = "instance_gone";
 
 impl StepContext {
     /// Puts a failure that has to do with the machine in the words of what became of the machine.
-    pub(super) async fn explained<T>(&self, result: Result<T, StepError>) -> Result<T, StepError> {
+    pub(super) async fn explain_failure<T>(&self, result: Result<T, StepError>) -> Result<T, StepError> {
         match result {
-            Err(error) if self.target.mode == Mode::CloudLocal && !AT_AWS.contains(&self.step) => {
-                Err(Box::pin(self.of_machine(error)).await)
+            Err(error) if self.target.mode == Mode::CloudLocal && !STEPS_WITHOUT_HOST.contains(&self.step) => {
+                Err(Box::pin(self.diagnose_instance(error)).await)
             }
             result => result,
         }
     }
 
-    async fn of_machine(&self, error: StepError) -> StepError {
+    async fn diagnose_instance(&self, error: StepError) -> StepError {
         let (StepError::Transient(failure) | StepError::Permanent(failure)) = &error else { return error };
-        let Ok(Some(instance)) = self.instance() else { return error };
-        if is_full(failure) {
-            return StepError::Permanent(full(failure, &instance));
+        let Ok(Some(instance)) = self.cloud_target::<Instance>() else { return error };
+        if is_disk_full(failure) {
+            return StepError::Permanent(disk_full(failure, &instance));
         }
         if !["host_unreachable", "host_connection_lost", "docker_failed"].contains(&failure.code.as_str()) {
             return error;
         }
         // Without credentials, or when AWS does not answer either, what ssh said is all there is.
         let Ok(aws) = self.aws(&instance.region).await else { return error };
-        match fate(self, &aws, &instance).await {
-            Ok(Fate::Gone) => gone(&instance.id),
-            Ok(Fate::Runs(now)) if now.public_ip != instance.public_ip => StepError::Permanent(moved(&instance, &now)),
+        match refresh(self, &aws, &instance).await {
+            Ok(None) => instance_terminated(&instance.id),
+            Ok(Some(now)) if now.public_ip != instance.public_ip => {
+                StepError::Permanent(address_changed(&instance, &now))
+            }
             Err(StepError::Permanent(failure)) if failure.code.starts_with("instance_") => {
                 StepError::Permanent(failure)
             }
-            Ok(Fate::Runs(_)) | Err(_) => error,
+            Ok(Some(_)) | Err(_) => error,
         }
     }
 }
 
 /// Whether a step failed because its machine is no longer there: what it left on it is gone too.
-pub(super) fn is_gone(error: &StepError) -> bool {
-    matches!(error, StepError::Permanent(failure) if failure.code == GONE)
+pub(super) fn is_instance_gone(error: &StepError) -> bool {
+    matches!(error, StepError::Permanent(failure) if failure.code == INSTANCE_GONE)
 }
 
-fn is_full(failure: &Failure) -> bool {
+fn is_disk_full(failure: &Failure) -> bool {
     let says = |text: &str| text.to_ascii_lowercase().contains("no space left on device");
     failure.code == "disk_full" || says(&failure.message) || failure.output.iter().any(|line| says(line))
 }
 
-fn full(failure: &Failure, instance: &Instance) -> Failure {
+fn disk_full(failure: &Failure, instance: &Instance) -> Failure {
     let Instance { id, user, public_ip, .. } = instance;
     Failure {
         code: "disk_full".into(),
@@ -72,7 +77,7 @@ fn full(failure: &Failure, instance: &Instance) -> Failure {
     }
 }
 
-fn moved(before: &Instance, now: &Instance) -> Failure {
+fn address_changed(before: &Instance, now: &Instance) -> Failure {
     Failure {
         code: "instance_moved".into(),
         message: format!(
@@ -99,11 +104,11 @@ mod tests {
 
     #[test]
     fn a_full_disk_is_known_by_what_programs_say_of_it() {
-        assert!(is_full(&failure(
+        assert!(is_disk_full(&failure(
             "`git fetch` ended with exit code 128: fatal: write error: No space left on device",
             &[]
         )));
-        assert!(is_full(&failure("it failed", &["write /var/lib/docker/tmp: no space left on device", ""])));
-        assert!(!is_full(&failure("it failed", &["connection reset"])));
+        assert!(is_disk_full(&failure("it failed", &["write /var/lib/docker/tmp: no space left on device", ""])));
+        assert!(!is_disk_full(&failure("it failed", &["connection reset"])));
     }
 }

@@ -2,36 +2,37 @@
 
 use std::time::Duration;
 
-use super::{StepContext, StepError};
+use super::context::StepContext;
+use super::error::StepError;
 use crate::cloud::kube::Kube;
 use crate::id::Region;
 
 /// How long EKS may take to bring a node: some minutes are usual ("Managed node groups" in the EKS user guide).
-const LIMIT: Duration = Duration::from_mins(10);
+const TIMEOUT: Duration = Duration::from_mins(10);
 /// Pause between two looks.
-const PAUSE: Duration = Duration::from_secs(3);
+const POLL_INTERVAL: Duration = Duration::from_secs(3);
 
 /// Asks EKS for one more node, when this server made the cluster and may, and waits until it is there; false when no
 /// further node comes.
 ///
 /// # Errors
 /// When AWS or the cluster does not answer, or refuses.
-pub(super) async fn grow(cx: &StepContext, kube: &Kube) -> Result<bool, StepError> {
+pub(super) async fn add_node(cx: &StepContext, kube: &Kube) -> Result<bool, StepError> {
     let target = cx.store.target(cx.target.id).await?.unwrap_or_else(|| cx.target.clone());
     let Some(cluster) = target.cluster.filter(|_| target.made_here && cx.settings.eks.grow_nodes) else {
         return Ok(false);
     };
-    let Some(before) = ask(cx, kube, &cluster.name, &cluster.region).await? else { return Ok(false) };
+    let Some(before) = request_node(cx, kube, &cluster.name, &cluster.region).await? else { return Ok(false) };
     let start = tokio::time::Instant::now();
     while kube.ready().await?.nodes.len() <= before {
         let waited = start.elapsed();
-        if waited > LIMIT {
-            cx.lines.warning(format!("EKS has not brought another node within {} s.", LIMIT.as_secs()));
+        if waited > TIMEOUT {
+            cx.lines.warning(format!("EKS has not brought another node within {} s.", TIMEOUT.as_secs()));
             return Ok(false);
         }
         cx.lines.progress(format!("no node has room; EKS brings another one, {} s", waited.as_secs()));
         tokio::select! {
-            () = tokio::time::sleep(PAUSE) => (),
+            () = tokio::time::sleep(POLL_INTERVAL) => (),
             () = cx.cancel.cancelled() => return Err(StepError::Cancelled),
         }
     }
@@ -40,7 +41,12 @@ pub(super) async fn grow(cx: &StepContext, kube: &Kube) -> Result<bool, StepErro
 
 /// Asks for one more node unless one is on its way; gives how many are ready, or `None` when there may be no more. Those
 /// who ask together ask for the same one.
-async fn ask(cx: &StepContext, kube: &Kube, cluster: &str, region: &Region) -> Result<Option<usize>, StepError> {
+async fn request_node(
+    cx: &StepContext,
+    kube: &Kube,
+    cluster: &str,
+    region: &Region,
+) -> Result<Option<usize>, StepError> {
     let aws = cx.aws(region).await?;
     let (groups, ready) = (aws.node_groups(cluster).await?, kube.ready().await?.nodes.len());
     let wanted: usize = groups.iter().map(|it| usize::from(it.desired)).sum();

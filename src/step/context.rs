@@ -1,0 +1,310 @@
+//! What a step may use while it works: the operation that it belongs to, its host, its secrets, and what earlier steps
+//! left behind.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::cloud_target::{CloudTarget, Provisioned, no_instance_on_record};
+use super::error::StepError;
+use crate::config::Settings;
+use crate::event::{EventKind, Lines, OperationState};
+use crate::host::{Host, Hosts};
+use crate::id::{DeploymentId, ImageRef, Mode, OperationId};
+use crate::secret::private_key::{PrivateKeyError, private_key};
+use crate::secret::{Redactor, Sealer};
+use crate::store::Store;
+use crate::store::record::{Deployment, EksCluster, Instance, Target};
+use crate::tool::connection::Connection;
+use crate::tool::ssh::SshAddress;
+
+/// How long a program that an earlier server left behind may go on before it is interrupted.
+const ORPHAN_TIMEOUT: Duration = Duration::from_mins(10);
+/// How often a lock that another operation holds is tried again.
+const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(200);
+
+/// What a step may use while it works.
+#[derive(Debug, Clone)]
+pub struct StepContext {
+    /// The operation that the step belongs to.
+    pub operation: OperationId,
+    /// The deployment, as it was when the operation was accepted.
+    pub deployment: Deployment,
+    /// The target, as it was when the operation was accepted.
+    pub target: Target,
+    /// The machines that tools run on.
+    pub hosts: Hosts,
+    /// The store; steps use it for locks only.
+    pub store: Store,
+    /// The settings.
+    pub settings: Arc<Settings>,
+    /// Opens the operation's secrets.
+    pub sealer: Sealer,
+    /// Hides the operation's secrets in text.
+    pub redactor: Redactor,
+    /// Where the step says what is going on.
+    pub lines: Lines,
+    /// Cancelled when the step should stop.
+    pub cancel: CancellationToken,
+    /// What earlier steps left behind, by step name.
+    pub outputs: Arc<BTreeMap<String, Value>>,
+    /// Name of the step.
+    pub step: &'static str,
+    /// Whether programs of an earlier attempt may still work on the host.
+    pub may_have_orphans: Arc<AtomicBool>,
+    /// Told when somebody resumes the operation.
+    pub wake: Arc<Notify>,
+    /// How many steps of this server are at work: a stop waits for them, but not for those that are suspended.
+    pub steps_in_flight: watch::Sender<usize>,
+}
+
+/// A step that is not at work for a while.
+struct Suspended<'a>(&'a watch::Sender<usize>);
+
+impl<'a> Suspended<'a> {
+    fn new(working: &'a watch::Sender<usize>) -> Self {
+        working.send_modify(|count| *count -= 1);
+        Self(working)
+    }
+}
+
+impl Drop for Suspended<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count += 1);
+    }
+}
+
+impl StepContext {
+    /// What the step of this name left behind; `None` when the plan has no such step before this one.
+    ///
+    /// # Errors
+    /// A permanent failure when what is stored cannot be read.
+    pub(super) fn stored<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StepError> {
+        let Some(value) = self.outputs.get(name) else { return Ok(None) };
+        serde_json::from_value(value.clone()).map(Some).map_err(|error| StepError::unreadable(name, &error))
+    }
+
+    /// The instance or cluster that the application runs on: as an earlier step of this plan made or found it, else as
+    /// the record of the target has it. `None` for a target of another kind.
+    ///
+    /// # Errors
+    /// A permanent failure when what is stored cannot be read.
+    pub(super) fn cloud_target<T: CloudTarget>(&self) -> Result<Option<T>, StepError> {
+        if let Some(provisioned) = self.stored::<Provisioned<T>>(T::PROVISIONED_BY)? {
+            return Ok(Some(provisioned.found.into()));
+        }
+        if let Some(found) = self.stored::<T::Found>(T::FOUND_BY)? {
+            return Ok(Some(found.into()));
+        }
+        Ok(T::of(&self.target).cloned())
+    }
+
+    /// Whether the target is gone, or goes when the operation that made it is taken back: what is on it goes with it.
+    pub(super) async fn will_destroy_target(&self) -> Result<bool, StepError> {
+        Ok(self.outputs.contains_key(Instance::DESTROYED_BY) || self.goes_when_undone::<Instance>().await?)
+    }
+
+    /// Whether the EKS cluster goes when the operation that made it is taken back. Images for an EKS cluster are built
+    /// in this machine's Docker, so (unlike on an instance) they do not vanish with the cluster.
+    pub(super) async fn will_destroy_cluster(&self) -> Result<bool, StepError> {
+        self.goes_when_undone::<EksCluster>().await
+    }
+
+    async fn goes_when_undone<T: CloudTarget>(&self) -> Result<bool, StepError> {
+        let provisioned = self.stored::<Provisioned<T>>(T::PROVISIONED_BY)?;
+        Ok(provisioned.is_some_and(|it| it.made && !it.kept) && !self.is_target_shared().await?)
+    }
+
+    /// Whether other deployments are on the target, or about to be.
+    pub(super) async fn is_target_shared(&self) -> Result<bool, StepError> {
+        Ok(self.store.is_target_used_by_others(self.target.id, self.deployment.id).await?)
+    }
+
+    /// A secret of the operation, opened for as long as the caller keeps it.
+    ///
+    /// # Errors
+    /// When the store does not answer, or the key is another one than it was sealed with.
+    pub async fn secret(&self, name: &str) -> Result<Option<SecretString>, StepError> {
+        let Some(sealed) = self.store.sealed_secret(self.operation, name).await? else { return Ok(None) };
+        Ok(Some(self.sealer.unseal(&secret_context(self.operation, name), &sealed)?))
+    }
+
+    /// Where the tools of this operation run: this machine, or the target's. Connects when that is needed, and waits
+    /// for programs of this step that an earlier attempt or server left behind there.
+    ///
+    /// # Errors
+    /// When the machine cannot be reached.
+    pub async fn host(&self) -> Result<Host, StepError> {
+        let Some(address) = self.ssh_address()? else { return Ok(self.hosts.local().clone()) };
+        let host = self.hosts.reach(self.target.id, &address).await?;
+        if self.may_have_orphans.swap(false, Ordering::Relaxed) {
+            host.connection
+                .await_orphans(&self.calls_folder_on(&host), ORPHAN_TIMEOUT, &self.lines, &self.cancel)
+                .await?;
+        }
+        Ok(host)
+    }
+
+    /// How the target's machine is reached; `None` for this machine.
+    ///
+    /// # Errors
+    /// A permanent failure when there is no instance yet, or its key cannot be used.
+    pub fn ssh_address(&self) -> Result<Option<SshAddress>, StepError> {
+        if self.target.mode != Mode::CloudLocal {
+            return Ok(None);
+        }
+        let instance = self.cloud_target::<Instance>()?.ok_or_else(|| no_instance_on_record(&self.target.name))?;
+        let folder = self.target_folder();
+        Ok(Some(ssh_address(&instance, self.settings.ssh.private_key_base_path.as_deref(), &folder)?))
+    }
+
+    /// Waits for programs of this step that an earlier attempt or server left behind: here now, on another machine as
+    /// soon as it is used.
+    ///
+    /// # Errors
+    /// When the workspace cannot be read.
+    pub async fn await_orphans(&self) -> Result<(), StepError> {
+        self.may_have_orphans.store(true, Ordering::Relaxed);
+        Connection::Local.await_orphans(&self.calls_folder(), ORPHAN_TIMEOUT, &self.lines, &self.cancel).await?;
+        Ok(())
+    }
+
+    /// Whether the image may be removed: no version that may run again needs it (those of `but_for` do not count), and
+    /// no other operation can be about to load it.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn is_image_unused(&self, image: &ImageRef, but_for: Option<DeploymentId>) -> Result<bool, StepError> {
+        Ok(!self.store.is_image_used(image, but_for).await?
+            && !self.store.is_image_awaited(image, &self.deployment.repository, self.deployment.id).await?)
+    }
+
+    /// Takes the target's lock, and waits while another operation holds it.
+    ///
+    /// # Errors
+    /// When the step is cancelled meanwhile or the store does not answer.
+    pub async fn lock_target(&self) -> Result<(), StepError> {
+        while !self.store.lock_target(self.target.id, self.operation).await? {
+            self.lines.progress("another operation works on the cluster; waiting for it");
+            tokio::select! {
+                () = tokio::time::sleep(LOCK_POLL_INTERVAL) => (),
+                () = self.cancel.cancelled() => return Err(StepError::Cancelled),
+            }
+        }
+        Ok(())
+    }
+
+    /// Frees the target's lock when this operation holds it.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn unlock_target(&self) -> Result<(), StepError> {
+        Ok(self.store.unlock_target(self.target.id, self.operation).await?)
+    }
+
+    /// Works under the target's lock. After a failure it stays locked: the step is tried again, or taken back.
+    ///
+    /// # Errors
+    /// What the work says; when the step is cancelled meanwhile or the store does not answer.
+    pub(super) async fn with_target_locked<T>(
+        &self,
+        work: impl Future<Output = Result<T, StepError>>,
+    ) -> Result<T, StepError> {
+        self.lock_target().await?;
+        let done = work.await?;
+        self.unlock_target().await?;
+        Ok(done)
+    }
+
+    /// Waits on something outside of this server, for `pause` or until somebody resumes the operation, which says
+    /// meanwhile what is missing. The caller looks again, and calls [`StepContext::resume`] when it waits no more.
+    ///
+    /// # Errors
+    /// When the step is cancelled meanwhile or the store does not answer.
+    pub async fn suspend(&self, missing: &str, pause: Duration) -> Result<(), StepError> {
+        if !self.is_suspended().await? {
+            // The text is stored directly and before the state changes: lines are published asynchronously, and a
+            // client that sees `waiting` reads the last progress text at once.
+            let text = self.redactor.redact(missing).into_owned();
+            self.store.publish(self.operation, EventKind::StepProgress { step: self.step.to_owned(), text }).await?;
+            self.store.set_operation_state(self.operation, OperationState::Waiting).await?;
+        }
+        let _suspended = Suspended::new(&self.steps_in_flight);
+        tokio::select! {
+            () = tokio::time::sleep(pause) => Ok(()),
+            () = self.wake.notified() => Ok(()),
+            () = self.cancel.cancelled() => Err(StepError::Cancelled),
+        }
+    }
+
+    /// Lets an operation that waited run again.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn resume(&self) -> Result<(), StepError> {
+        if self.is_suspended().await? {
+            self.store.set_operation_state(self.operation, OperationState::Running).await?;
+        }
+        Ok(())
+    }
+
+    async fn is_suspended(&self) -> Result<bool, StepError> {
+        let operation = self.store.operation(self.operation).await?;
+        Ok(operation.is_some_and(|it| it.state == OperationState::Waiting))
+    }
+
+    /// The folder of the deployment in the workspace.
+    #[must_use]
+    pub fn deployment_folder(&self) -> PathBuf {
+        self.settings.store.workspace.join("deployments").join(self.deployment.id.to_string())
+    }
+
+    /// The folder of the target in the workspace.
+    #[must_use]
+    pub fn target_folder(&self) -> PathBuf {
+        self.settings.store.workspace.join("targets").join(self.target.id.to_string())
+    }
+
+    /// The folder where this step's programs write on a host, so that the next start finds those that still run.
+    #[must_use]
+    pub fn calls_folder_on(&self, host: &Host) -> PathBuf {
+        host.operation_folder(self.operation).join(self.step)
+    }
+
+    /// The same on this machine.
+    #[must_use]
+    pub fn calls_folder(&self) -> PathBuf {
+        let operations = self.settings.store.workspace.join("operations");
+        operations.join(self.operation.to_string()).join(self.step)
+    }
+}
+
+/// How an EC2 instance is reached; `folder` is that of its target.
+///
+/// # Errors
+/// When its private key cannot be used.
+pub fn ssh_address(instance: &Instance, keys: Option<&Path>, folder: &Path) -> Result<SshAddress, PrivateKeyError> {
+    Ok(SshAddress {
+        address: instance.public_ip,
+        port: 22,
+        user: instance.user.clone(),
+        private_key: private_key(keys, &instance.key_pair)?,
+        known_hosts: folder.join("known_hosts"),
+        alias: instance.id.clone(),
+        host_keys: instance.host_keys.clone(),
+    })
+}
+
+/// What a sealed secret is bound to.
+#[must_use]
+pub fn secret_context(operation: OperationId, name: &str) -> String {
+    format!("{operation}/{name}")
+}

@@ -20,8 +20,8 @@ use crate::tool::kind::{Kind, KindError};
 use crate::tool::connection::Connection;
 use crate::tool::ssh::{Forward, Ssh, SshAddress, SshError};
 
-pub mod outline;
-pub mod work;
+pub mod tree_manifest;
+pub mod remote_build;
 
 /// Folder below the home of the user of another machine where everything of ours is kept.
 const REMOTE_WORKSPACE: &str = ".on-demand-infra";
@@ -254,7 +254,7 @@ impl Hosts {
     /// [`HostError`] says why it cannot be reached.
     pub async fn reach(&self, target: TargetId, address: &SshAddress) -> Result<Host, HostError> {
         let Entry { ssh, host } = self.entry(target, address)?;
-        Ok(host.get_or_try_init(|| Host::there(&self.settings, ssh)).await?.clone())
+        Ok(host.get_or_try_init(|| Host::remote(&self.settings, ssh)).await?.clone())
     }
 
     fn entry(&self, target: TargetId, address: &SshAddress) -> Result<Entry, SshError> {

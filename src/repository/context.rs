@@ -12,12 +12,13 @@ use std::path::{Path, PathBuf};
 
 use tar::{Builder, EntryType, Header};
 
+use super::analysis::{Analysis, LONGEST_DOCKERFILE};
+use super::error::RepositoryError;
 use super::ignore::{Ignore, Matches};
 use super::tree::{Tree, join};
-use super::{Analysis, RepositoryError};
 
 /// Entries that a context may have.
-const MOST_ENTRIES: u64 = 200_000;
+const MAX_ENTRIES: u64 = 200_000;
 /// How deep directories may lie in one another.
 const DEEPEST: usize = 100;
 /// Bytes of an ignore file.
@@ -34,7 +35,7 @@ pub struct ContextSummary {
     pub size_bytes: u64,
 }
 
-/// What a build may see of a clone that is on another machine, of which only the outline is here.
+/// What a build may see of a clone that is on another machine, of which only the tree manifest is here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContextPaths {
     /// The paths, relative to the context's directory, each ended by a zero byte; a directory comes before what is in it.
@@ -116,7 +117,7 @@ fn inlined(tree: &Tree, analysis: &Analysis) -> Result<Option<String>, Repositor
     match &analysis.generated {
         Some(generated) => Ok(Some(generated.dockerfile.clone())),
         None if analysis.dockerfile == join(&analysis.context, &analysis.dockerfile_in_context) => Ok(None),
-        None => tree.text(&analysis.dockerfile, super::LONGEST_DOCKERFILE).map(Some),
+        None => tree.text(&analysis.dockerfile, LONGEST_DOCKERFILE).map(Some),
     }
 }
 
@@ -150,7 +151,7 @@ struct Names<'a>(&'a mut Vec<u8>);
 
 impl Names<'_> {
     fn keep(&mut self, path: &Path) {
-        // What begins with a dash is no option.
+        // `./` in front keeps a name that begins with a dash from being read as an option of `tar`.
         self.0.extend_from_slice(b"./");
         self.0.extend_from_slice(path.as_os_str().as_bytes());
         self.0.push(0);
@@ -193,7 +194,7 @@ impl<S: Sink> Writing<'_, S> {
         let mut entries: Vec<PathBuf> = Vec::new();
         for entry in fs::read_dir(full).map_err(io)? {
             self.entries += 1;
-            if self.entries > MOST_ENTRIES {
+            if self.entries > MAX_ENTRIES {
                 return Err(RepositoryError::TooManyFiles { path: path.to_owned() });
             }
             entries.push(entry.map_err(io)?.path());
@@ -292,8 +293,8 @@ mod tests {
     use std::io::Read;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
+    use super::super::analysis::{MADE_NAME, analyse};
     use super::super::tests::clone_of;
-    use super::super::{MADE_NAME, analyse};
     use super::*;
     use crate::id::Port;
 

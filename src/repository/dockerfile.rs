@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use parse_dockerfile::{Instruction, Source};
 
+use super::error::SyntaxError;
 use super::expand::{assignments, expand};
 use super::here::{Directives, directives, hide_here_documents};
 use super::lint;
-use crate::id::Port;
-use crate::id::{ExposedPort, Protocol};
+use super::stage::Stage;
+use crate::id::{ExposedPort, Port, Protocol};
 
 /// Stages that are looked at; every one may carry the variables of the one it stands on.
 const MOST_STAGES: usize = 200;
@@ -38,14 +39,6 @@ const KEYWORDS: [&str; 18] = [
     "WORKDIR",
 ];
 
-/// Where a Dockerfile is wrong, and how.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct SyntaxError {
-    /// Counted from 1; 0 when it concerns the file as a whole.
-    pub(super) line: usize,
-    pub(super) what: String,
-}
-
 /// What is known of a Dockerfile without building it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Facts {
@@ -56,30 +49,6 @@ pub(super) struct Facts {
     pub(super) warnings: Vec<String>,
     /// What COPY and ADD take from the context, as far as the names are known.
     pub(super) sources: Vec<String>,
-}
-
-/// One stage while it is read.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Stage {
-    name: Option<String>,
-    /// The image that the chain of stages starts from; `None` when a variable hides it.
-    pub(super) base: Option<String>,
-    pub(super) from_line: usize,
-    pub(super) user: Option<(usize, String)>,
-    pub(super) has_healthcheck: bool,
-    environment: BTreeMap<String, Option<String>>,
-    arguments: BTreeMap<String, Option<String>>,
-    ports: Vec<ExposedPort>,
-}
-
-impl Stage {
-    fn value(&self, name: &str) -> Option<String> {
-        self.environment.get(name).or_else(|| self.arguments.get(name)).cloned().flatten()
-    }
-
-    fn expand(&self, text: &str, escape: char) -> Option<String> {
-        expand(text, escape, &|name| self.value(name))
-    }
 }
 
 /// Reads a Dockerfile.

@@ -2,7 +2,7 @@
 //!
 //! Hiding keeps every line in its place, so that line numbers stay true.
 
-use super::dockerfile::SyntaxError;
+use super::error::SyntaxError;
 use super::expand::words;
 
 /// The parser directives at the top of a Dockerfile that matter here.

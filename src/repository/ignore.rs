@@ -2,7 +2,7 @@
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
-use super::RepositoryError;
+use super::error::RepositoryError;
 
 /// Patterns that are taken from one file.
 const MOST_PATTERNS: usize = 2_000;

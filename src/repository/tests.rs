@@ -2,12 +2,16 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::*;
+use super::analysis::{Analysis, MOST_WARNINGS, analyse};
+use super::application::ApplicationKind;
+use super::context::write_context;
+use super::error::RepositoryError;
+use crate::id::{DockerfilePath, Port};
 
 fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rig/apps/src").join(name)

@@ -4,12 +4,12 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::RepositoryError;
+use super::error::RepositoryError;
 
 /// Directories that a search opens at most.
 const MOST_DIRECTORIES: usize = 2_000;
 /// Entries of one directory that a search looks at.
-const MOST_ENTRIES: usize = 5_000;
+const MAX_ENTRIES: usize = 5_000;
 
 /// The root of a clone. All paths are relative to it, with `/`; the root itself is the empty path.
 pub(super) struct Tree {
@@ -76,7 +76,7 @@ impl Tree {
     pub(super) fn names(&self, directory: &str) -> Vec<String> {
         let Some(entries) = self.inside(directory).and_then(|full| fs::read_dir(full).ok()) else { return Vec::new() };
         let mut names: Vec<String> =
-            entries.take(MOST_ENTRIES).filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+            entries.take(MAX_ENTRIES).filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
         names.sort_unstable();
         names
     }

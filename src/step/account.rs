@@ -14,6 +14,7 @@ use crate::config::value::Database;
 use crate::event::Failure;
 use crate::id::{ClusterName, Mode, Region};
 use crate::store::record::{EksCluster, Instance};
+use crate::tool::program_error::ProgramError as _;
 use crate::tool::terraform::{Backend, Terraform, TerraformError, Workspace, module};
 
 /// Name of the sealed AWS credentials (a JSON object).

@@ -52,7 +52,7 @@ impl StepAction for PushImage {
         // A builder that keeps images as they are pushed calls an image by the digest of its manifest.
         let same = stored.filter(|it| it.config.as_ref() == Some(&built.image_id) || it.digest == built.image_id);
         let (Some(stored), url) = (same, url(cx)?) else { return Ok(None) };
-        cx.hosts.local().docker.forget_pushed(&url, tag(&built.image)).await?;
+        cx.hosts.local().docker.untag_pushed(&url, tag(&built.image)).await?;
         Ok(Some(Pushed { image: pinned(&url, &stored.digest)?, layers_sent: 0, layers_present: 0 }))
     }
 

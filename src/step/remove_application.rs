@@ -56,7 +56,9 @@ impl StepAction for RemoveApplication {
     async fn run(&self, cx: &StepContext) -> Result<Removed, StepError> {
         let kube = cx.kube(&self.cluster).await?;
         let fate = NamespaceFate::DeleteIfEmpty;
-        let gone = kube.delete_application(&cx.deployment.namespace, cx.deployment.id, fate, LIMIT, &cx.lines).await?;
+        let on_progress = |text: String| cx.lines.progress(text);
+        let gone =
+            kube.delete_application(&cx.deployment.namespace, cx.deployment.id, fate, LIMIT, &on_progress).await?;
         Ok(Removed { removed: gone.iter().map(ToString::to_string).collect() })
     }
 

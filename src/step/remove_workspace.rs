@@ -45,7 +45,7 @@ pub(super) async fn remove_folders(cx: &StepContext) -> Result<Vec<String>, Step
         let host = cx.host().await?;
         host.connection.remove_folder(&host.deployment_folder(cx.deployment.id)).await
     };
-    // Of a clone on another machine an outline is here.
+    // Of a clone on another machine only the tree manifest is here.
     let here = Connection::Local.remove_folder(&cx.deployment_folder()).await;
     match (there, here) {
         (Ok(there), Ok(here)) => {

@@ -19,9 +19,8 @@ use crate::config::Settings;
 use crate::config::value::AllowedHost;
 use crate::event::Lines;
 use crate::id::{CommitId, GitRef, RepositoryUrl};
-use crate::tool::git::clone::Clone;
-use crate::tool::git::refs::{Meaning, Refs};
 use crate::tool::connection::Connection;
+use crate::tool::git::refs::{Meaning, Refs};
 use crate::tool::{Call, Output, ToolError};
 
 mod clone;
@@ -210,37 +209,6 @@ impl Git {
             },
             Meaning::Nothing => Err(no_such_ref(source, &refs)),
         }
-    }
-
-    /// Brings the working tree of one commit into `directory`, as shallow as the host allows.
-    ///
-    /// A clone of the same repository that is there is used again; anything else in `directory` is removed.
-    /// `folder` is where the calls keep their records (see [`Call::run_durably`]); it lies outside `directory`.
-    ///
-    /// # Errors
-    /// [`GitError`] says what is wrong with the repository, its host or the commit.
-    pub async fn clone(
-        &self,
-        source: &Source<'_>,
-        resolved: &Resolved,
-        directory: &Path,
-        folder: &Path,
-        lines: &Lines,
-        cancel: &CancellationToken,
-    ) -> Result<Checkout, GitError> {
-        self.check_allowed(source.url)?;
-        self.bring_authorities().await?;
-        let clone = Clone { git: self, source, commit: &resolved.commit, directory, folder, lines, cancel };
-        if clone.is_of_this_repository().await {
-            match clone.bring(resolved).await {
-                Err(GitError::Tool(error)) if !matches!(error, ToolError::Cancelled { .. }) => {
-                    lines.output(format!("the clone is broken and is made again: {error}"));
-                }
-                ended => return ended,
-            }
-        }
-        clone.start_empty().await?;
-        clone.bring(resolved).await
     }
 
     async fn list(&self, source: &Source<'_>, lines: &Lines, cancel: &CancellationToken) -> Result<Refs, GitError> {
@@ -499,6 +467,7 @@ mod fixture {
 mod tests {
     use super::fixture::World;
     use super::*;
+    use crate::tool::program_error::ProgramError as _;
 
     #[tokio::test]
     async fn a_host_that_is_not_listed_is_refused_by_name_before_anything_runs() {

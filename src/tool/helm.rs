@@ -10,7 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Settings;
 use crate::config::section::Ingress;
-use crate::event::{Failure, Lines};
+use crate::event::Lines;
+use crate::tool::program_error::ProgramError;
 use crate::tool::{Call, Output, ToolError};
 
 /// How long looking at a release may take.
@@ -143,7 +144,7 @@ impl Helm {
         if let Some(release) = self.release(name, namespace, cancel).await?
             && release.status.starts_with("pending")
         {
-            // Helm refuses to touch it: an earlier call died in the middle.
+            // A killed call leaves the release `pending-*`; helm then refuses every call but `uninstall`.
             lines.progress("clearing away what an interrupted call of helm left");
             self.uninstall(name, namespace, calls, lines, cancel).await?;
         }
@@ -230,23 +231,9 @@ impl HelmError {
         }
     }
 
-    /// Whether somebody asked to stop.
-    #[must_use]
-    pub fn is_cancelled(&self) -> bool {
-        matches!(self, Self::Tool(ToolError::Cancelled { .. }))
-    }
-
-    /// Whether the same call may succeed a little later.
-    #[must_use]
-    pub fn is_transient(&self) -> bool {
-        let passing = ["connection refused", "i/o timeout", "TLS handshake timeout", "the server is currently unable"];
-        matches!(self, Self::Tool(error) if error.is_transient() || passing.iter().any(|text| error.says(text)))
-    }
-
-    /// The failure as it is stored and answered.
-    #[must_use]
-    pub fn failure(&self) -> Failure {
-        let (code, next_step) = match self {
+    /// Code and next step.
+    fn class(&self) -> (&'static str, &'static str) {
+        match self {
             Self::Chart { .. } => (
                 "chart_unavailable",
                 "Let this server reach the chart, or set `INGRESS_CHART` to one that it can (a path, an OCI reference, or a name in `INGRESS_CHART_REPOSITORY`)",
@@ -261,11 +248,25 @@ impl HelmError {
                 ("helm_timed_out", "Look at the pods of the ingress controller, or raise `HELM_TIMEOUT_S`")
             }
             Self::Tool(_) => ("helm_failed", "Read the output of helm, then try again"),
-        };
-        let output = match self {
-            Self::Tool(error) => error.lines().to_vec(),
-            Self::Chart { .. } | Self::InTheWay { .. } | Self::Values { .. } => Vec::new(),
-        };
-        Failure { code: code.to_owned(), message: self.to_string(), next_step: next_step.to_owned(), output }
+        }
+    }
+}
+
+impl ProgramError for HelmError {
+    fn tool_error(&self) -> Option<&ToolError> {
+        if let Self::Tool(error) = self { Some(error) } else { None }
+    }
+
+    fn code(&self) -> &'static str {
+        self.class().0
+    }
+
+    fn next_step(&self) -> String {
+        self.class().1.to_owned()
+    }
+
+    fn is_transient(&self) -> bool {
+        let passing = ["connection refused", "i/o timeout", "TLS handshake timeout", "the server is currently unable"];
+        matches!(self, Self::Tool(error) if error.is_transient() || passing.iter().any(|text| error.says(text)))
     }
 }

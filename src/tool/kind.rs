@@ -260,6 +260,7 @@ mod tests {
 
     use super::*;
     use crate::config::Sources;
+    use crate::tool::program_error::ProgramError as _;
 
     /// A kind that is a script on disk, and everything that a call of it said.
     struct World {

@@ -68,7 +68,7 @@ impl Aws {
             let answer = self.elb.describe_tags().set_resource_arns(Some(arns)).send().await;
             let answer = match answer.map_err(|error| AwsError::of("elasticloadbalancing:DescribeTags", &error)) {
                 Ok(answer) => answer,
-                // One of them went meanwhile: the next look tells.
+                // AWS refuses the whole batch when one of them was deleted meanwhile; callers ask again.
                 Err(error) if error.fault == Fault::NotFound => continue,
                 Err(error) => return Err(error),
             };

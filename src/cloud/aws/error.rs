@@ -2,8 +2,6 @@
 
 use aws_sdk_ec2::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 
-use crate::event::Failure;
-
 /// What is wrong, as far as it matters for what to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -181,17 +179,6 @@ impl AwsError {
     #[must_use]
     pub fn is(&self, code: &str) -> bool {
         self.code.as_deref() == Some(code)
-    }
-
-    /// The failure as it is stored and answered.
-    #[must_use]
-    pub fn failure(&self) -> Failure {
-        Failure {
-            code: self.fault.code().to_owned(),
-            message: self.to_string(),
-            next_step: self.fault.next_step().to_owned(),
-            output: Vec::new(),
-        }
     }
 }
 

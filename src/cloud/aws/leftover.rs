@@ -7,7 +7,7 @@ use aws_sdk_ec2::types::Filter;
 
 use super::balancer::Balancer;
 use super::{Aws, AwsError, Fault, TARGET_TAG};
-use crate::event::Lines;
+use crate::cloud::OnProgress;
 use crate::id::TargetId;
 
 /// How long instances may take to terminate.
@@ -108,14 +108,14 @@ impl Aws {
     ///
     /// # Errors
     /// [`AwsError`] when a call is refused, AWS does not answer, or something does not go.
-    pub async fn remove(&self, resources: &[Resource], lines: &Lines) -> Result<(), AwsError> {
+    pub async fn remove(&self, resources: &[Resource], on_progress: OnProgress<'_>) -> Result<(), AwsError> {
         let of = |kind: Kind| resources.iter().filter(move |it| it.kind == kind).map(|it| it.id.clone());
         let instances: Vec<String> = of(Kind::Instance).collect();
         if !instances.is_empty() {
-            lines.progress(format!("terminating {}", instances.join(", ")));
+            on_progress(format!("terminating {}", instances.join(", ")));
             let answer = self.ec2.terminate_instances().set_instance_ids(Some(instances.clone())).send().await;
             gone(answer.map(drop).map_err(|error| AwsError::of("ec2:TerminateInstances", &error)))?;
-            self.until_terminated(&instances, lines).await?;
+            self.until_terminated(&instances, on_progress).await?;
         }
         for id in of(Kind::NetworkInterface) {
             let answer = self.ec2.delete_network_interface().network_interface_id(id).send().await;
@@ -126,14 +126,14 @@ impl Aws {
             gone(answer.map(drop).map_err(|error| AwsError::of("ec2:DeleteVolume", &error)))?;
         }
         for id in of(Kind::SecurityGroup) {
-            lines.progress(format!("deleting {id}"));
+            on_progress(format!("deleting {id}"));
             let answer = self.ec2.delete_security_group().group_id(id).send().await;
             gone(answer.map(drop).map_err(|error| AwsError::of("ec2:DeleteSecurityGroup", &error)))?;
         }
         Ok(())
     }
 
-    async fn until_terminated(&self, ids: &[String], lines: &Lines) -> Result<(), AwsError> {
+    async fn until_terminated(&self, ids: &[String], on_progress: OnProgress<'_>) -> Result<(), AwsError> {
         let start = tokio::time::Instant::now();
         for id in ids {
             // A terminating instance still holds its security group.
@@ -146,7 +146,7 @@ impl Aws {
                         message: format!("`{id}` has not terminated within {} s", TERMINATION_LIMIT.as_secs()),
                     });
                 }
-                lines.progress(format!("waiting until {id} has terminated, {} s", start.elapsed().as_secs()));
+                on_progress(format!("waiting until {id} has terminated, {} s", start.elapsed().as_secs()));
                 tokio::time::sleep(PAUSE).await;
             }
         }

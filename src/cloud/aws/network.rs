@@ -6,7 +6,7 @@ use aws_sdk_ec2::types::{Filter, RouteTable};
 
 use super::leftover::{Kind, Resource, gone};
 use super::{Aws, AwsError, Fault, TARGET_TAG};
-use crate::event::Lines;
+use crate::cloud::OnProgress;
 use crate::id::TargetId;
 
 /// How long a cluster, its nodes or a gateway may take to go.
@@ -67,19 +67,24 @@ impl Aws {
     ///
     /// # Errors
     /// [`AwsError`] when a call is refused, AWS does not answer, or something does not go.
-    pub async fn remove_network(&self, target: TargetId, cluster: &str, lines: &Lines) -> Result<(), AwsError> {
+    pub async fn remove_network(
+        &self,
+        target: TargetId,
+        cluster: &str,
+        on_progress: OnProgress<'_>,
+    ) -> Result<(), AwsError> {
         let found = Box::pin(self.network_of(target, cluster)).await?;
         let of = |kind: Kind| found.iter().filter(move |it| it.kind == kind).map(|it| it.id.as_str());
         if of(Kind::Cluster).next().is_some() {
             for group in self.node_groups(cluster).await? {
                 self.delete_node_group(cluster, &group.name).await?;
             }
-            let mut wait = Wait::new(lines, "the nodes");
+            let mut wait = Wait::new(on_progress, "the nodes");
             while !self.node_groups(cluster).await?.is_empty() {
                 wait.pause().await?;
             }
             self.delete_cluster(cluster).await?;
-            let mut wait = Wait::new(lines, "the EKS cluster");
+            let mut wait = Wait::new(on_progress, "the EKS cluster");
             while self.cluster(cluster).await?.is_some() {
                 wait.pause().await?;
             }
@@ -89,7 +94,7 @@ impl Aws {
             let answer = ec2.delete_nat_gateway().nat_gateway_id(id).send().await;
             gone(answer.map(drop).map_err(|error| AwsError::of("ec2:DeleteNatGateway", &error)))?;
         }
-        let mut wait = Wait::new(lines, "the NAT gateways");
+        let mut wait = Wait::new(on_progress, "the NAT gateways");
         while of(Kind::NatGateway).next().is_some()
             && Box::pin(self.network_of(target, cluster)).await?.iter().any(|it| it.kind == Kind::NatGateway)
         {
@@ -149,14 +154,14 @@ impl Aws {
 
 /// A wait until something is gone.
 struct Wait<'a> {
-    lines: &'a Lines,
+    on_progress: OnProgress<'a>,
     what: &'static str,
     start: tokio::time::Instant,
 }
 
 impl<'a> Wait<'a> {
-    fn new(lines: &'a Lines, what: &'static str) -> Self {
-        Self { lines, what, start: tokio::time::Instant::now() }
+    fn new(on_progress: OnProgress<'a>, what: &'static str) -> Self {
+        Self { on_progress, what, start: tokio::time::Instant::now() }
     }
 
     /// Says that it is still there, and waits until the next look.
@@ -170,7 +175,7 @@ impl<'a> Wait<'a> {
                 message: format!("{} did not go within {waited_s} s", self.what),
             });
         }
-        self.lines.progress(format!("waiting until gone: {}, {waited_s} s", self.what));
+        (self.on_progress)(format!("waiting until gone: {}, {waited_s} s", self.what));
         tokio::time::sleep(PAUSE).await;
         Ok(())
     }

@@ -53,7 +53,7 @@ impl Aws {
                 Ok(()) => (),
                 Err(error) if error.is("DryRunOperation") => (),
                 Err(error) if error.fault.is_transient() => return Err(error),
-                // What is no matter of rights would stop it all the same.
+                // Other refusals, such as a limit that is reached, would stop the real call too.
                 Err(error) => forbidden.push(error),
             }
         }

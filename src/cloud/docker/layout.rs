@@ -26,9 +26,9 @@ pub(super) struct Blob {
     pub(super) is_gzip: bool,
 }
 
-/// A layer that travels.
+/// A layer in a file here, on its way into a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Travelling {
+pub(super) struct LayerBlob {
     pub(super) blob: Blob,
     pub(super) file: PathBuf,
 }

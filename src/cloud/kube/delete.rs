@@ -17,12 +17,12 @@ use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::cloud::OnProgress;
 use crate::cloud::kube::apply::is_ours;
 use crate::cloud::kube::error::KubeError;
 use crate::cloud::kube::fault::is_ready;
 use crate::cloud::kube::watched::Watched;
 use crate::cloud::kube::{DEPLOYMENT, Kube};
-use crate::event::Lines;
 use crate::id::{DeploymentId, Namespace};
 
 /// An object on the cluster, for receipts.
@@ -66,11 +66,11 @@ impl Kube {
         deployment: DeploymentId,
         fate: NamespaceFate,
         timeout: Duration,
-        lines: &Lines,
+        on_progress: OnProgress<'_>,
     ) -> Result<Vec<ObjectName>, KubeError> {
         let deadline = tokio::time::Instant::now() + timeout;
         let within = |what: String| KubeError::Timeout { what, after_s: timeout.as_secs() };
-        lines.progress("taking the application off the cluster");
+        on_progress("taking the application off the cluster".to_owned());
         let (mut receipt, services, ingresses) = tokio::try_join!(
             self.delete_kind::<Deployment>(namespace, deployment, &[]),
             self.delete_kind::<Service>(namespace, deployment, &[]),
@@ -78,7 +78,7 @@ impl Kube {
         )?;
         receipt.extend(services);
         receipt.extend(ingresses);
-        lines.progress("waiting until its pods are gone");
+        on_progress("waiting until its pods are gone".to_owned());
         tokio::time::timeout_at(deadline, async {
             self.hurry_idle_pods(namespace, deployment).await?;
             self.wait_until_gone::<Deployment>(namespace, deployment).await?;
@@ -99,7 +99,7 @@ impl Kube {
             .await
             .map_err(|_| within(format!("what belongs to the application in namespace `{namespace}` to go")))??;
         if fate == NamespaceFate::DeleteIfEmpty {
-            let gone = tokio::time::timeout_at(deadline, self.delete_namespace(namespace, lines).boxed())
+            let gone = tokio::time::timeout_at(deadline, self.delete_namespace(namespace, on_progress).boxed())
                 .await
                 .map_err(|_| within(format!("the namespace `{namespace}` to go")))??;
             receipt.extend(gone);

@@ -13,11 +13,11 @@ use kube::api::{Api, DeleteParams, ListParams, PartialObjectMeta, Preconditions}
 use kube::runtime::watcher;
 use kube::{Resource, ResourceExt};
 
+use crate::cloud::OnProgress;
 use crate::cloud::kube::Kube;
 use crate::cloud::kube::apply::is_ours;
 use crate::cloud::kube::delete::{Known, ObjectName, object_name};
 use crate::cloud::kube::error::KubeError;
-use crate::event::Lines;
 use crate::id::Namespace;
 
 impl Kube {
@@ -26,7 +26,7 @@ impl Kube {
     pub(super) async fn delete_namespace(
         &self,
         namespace: &Namespace,
-        lines: &Lines,
+        on_progress: OnProgress<'_>,
     ) -> Result<Option<ObjectName>, KubeError> {
         let api: Api<NamespaceObject> = Api::all(self.client.clone());
         let Some(live) = self.call(api.get_opt(namespace.as_str())).await? else { return Ok(None) };
@@ -45,7 +45,7 @@ impl Kube {
                 Err(error) => return Err(error),
             }
         }
-        lines.progress(format!("waiting until the namespace `{namespace}` is gone"));
+        on_progress(format!("waiting until the namespace `{namespace}` is gone"));
         let metadata: Api<PartialObjectMeta<NamespaceObject>> = Api::all(self.client.clone());
         let config = watcher::Config::default().fields(&format!("metadata.name={namespace}"));
         self.watch_until_empty(metadata, config).await?;

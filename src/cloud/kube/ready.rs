@@ -24,7 +24,8 @@ impl Kube {
     pub async fn version(&self) -> Result<String, KubeError> {
         match self.call(self.client.apiserver_version()).await {
             Ok(info) => Ok(info.git_version),
-            // Everyone may ask this, except while the API starts and does not know its own rules yet.
+            // The default role `system:discovery` lets everyone ask for the version; an API server that has just started
+            // refuses until it has loaded its roles.
             Err(KubeError::Forbidden { message }) => {
                 Err(KubeError::Unavailable { code: 403, message: format!("it is still starting ({message})") })
             }

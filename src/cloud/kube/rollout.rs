@@ -14,12 +14,12 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::cloud::OnProgress;
 use crate::cloud::kube::Kube;
 use crate::cloud::kube::error::KubeError;
 use crate::cloud::kube::fault::{Fault, activity, creation_failure, is_ready, pod_fault, template_hash, unschedulable};
 use crate::cloud::kube::live::count;
 use crate::cloud::kube::watched::Watched;
-use crate::event::Lines;
 use crate::id::{DeploymentName, Namespace};
 
 /// How long no node or no quota may have room before that is called definite: what still stops may make room.
@@ -108,7 +108,7 @@ impl Kube {
         name: &DeploymentName,
         namespace: &Namespace,
         timeout: Duration,
-        lines: &Lines,
+        on_progress: OnProgress<'_>,
         cancel: &CancellationToken,
     ) -> Result<Rollout, RolloutFailure> {
         let begun = Instant::now();
@@ -127,7 +127,7 @@ impl Kube {
                 _ = tick.tick() => (),
                 Some(change) = changes.next() => match change {
                     Ok(change) => {
-                        // A watch begins again before it knows whether the API answers.
+                        // A watcher sends `Init` before its first request: it does not prove that the API answers.
                         if !change.is_beginning() {
                             trouble = None;
                         }
@@ -165,7 +165,7 @@ impl Kube {
             };
             let text = format!("{text}, {} s", begun.elapsed().as_secs());
             if text != told {
-                lines.progress(text.clone());
+                on_progress(text.clone());
                 told = text;
             }
         }

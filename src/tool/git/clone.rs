@@ -9,18 +9,51 @@ use crate::id::{CommitId, RepositoryUrl};
 use crate::tool::git::{Checkout, Git, GitError, Resolved, Source, next_address};
 use crate::tool::{Call, Output, ToolError};
 
-/// One clone in the making.
-pub(super) struct Clone<'a> {
-    pub(super) git: &'a Git,
-    pub(super) source: &'a Source<'a>,
-    pub(super) commit: &'a CommitId,
-    pub(super) directory: &'a Path,
-    pub(super) folder: &'a Path,
-    pub(super) lines: &'a Lines,
-    pub(super) cancel: &'a CancellationToken,
+impl Git {
+    /// Brings the working tree of one commit into `directory`, as shallow as the host allows.
+    ///
+    /// A clone of the same repository that is there is used again; anything else in `directory` is removed.
+    /// `folder` is where the calls keep their records (see [`Call::run_durably`]); it lies outside `directory`.
+    ///
+    /// # Errors
+    /// [`GitError`] says what is wrong with the repository, its host or the commit.
+    pub async fn clone(
+        &self,
+        source: &Source<'_>,
+        resolved: &Resolved,
+        directory: &Path,
+        folder: &Path,
+        lines: &Lines,
+        cancel: &CancellationToken,
+    ) -> Result<Checkout, GitError> {
+        self.check_allowed(source.url)?;
+        self.bring_authorities().await?;
+        let clone = CloneJob { git: self, source, commit: &resolved.commit, directory, folder, lines, cancel };
+        if clone.is_of_this_repository().await {
+            match clone.bring(resolved).await {
+                Err(GitError::Tool(error)) if !matches!(error, ToolError::Cancelled { .. }) => {
+                    lines.output(format!("the clone is broken and is made again: {error}"));
+                }
+                ended => return ended,
+            }
+        }
+        clone.start_empty().await?;
+        clone.bring(resolved).await
+    }
 }
 
-impl Clone<'_> {
+/// One clone in the making.
+struct CloneJob<'a> {
+    git: &'a Git,
+    source: &'a Source<'a>,
+    commit: &'a CommitId,
+    directory: &'a Path,
+    folder: &'a Path,
+    lines: &'a Lines,
+    cancel: &'a CancellationToken,
+}
+
+impl CloneJob<'_> {
     /// Without naming both, git would look for a repository in the directories above, and clean there.
     fn call(&self, command: &str) -> Call {
         self.git
@@ -39,7 +72,7 @@ impl Clone<'_> {
         GitError::from_tool(error, self.source.url.as_str(), self.source.token.is_some())
     }
 
-    pub(super) async fn is_of_this_repository(&self) -> bool {
+    async fn is_of_this_repository(&self) -> bool {
         if !self.git.connection.is_folder(&self.directory.join(".git")).await.unwrap_or_default() {
             return false;
         }
@@ -51,7 +84,7 @@ impl Clone<'_> {
         }
     }
 
-    pub(super) async fn start_empty(&self) -> Result<(), GitError> {
+    async fn start_empty(&self) -> Result<(), GitError> {
         self.git.connection.remove_folder(self.directory).await.map_err(GitError::Tool)?;
         self.git.connection.make_folder(self.directory).await.map_err(GitError::Tool)?;
         let format = if self.commit.as_str().len() == 64 { "sha256" } else { "sha1" };
@@ -62,7 +95,7 @@ impl Clone<'_> {
     }
 
     /// Fetches the commit unless it is there, checks it out and removes what does not belong to it.
-    pub(super) async fn bring(&self, resolved: &Resolved) -> Result<Checkout, GitError> {
+    async fn bring(&self, resolved: &Resolved) -> Result<Checkout, GitError> {
         if !self.has_commit().await? {
             self.fetch(resolved).await?;
         }
@@ -131,6 +164,7 @@ fn is_refusal(error: &ToolError) -> bool {
 mod tests {
     use super::super::fixture::{World, write};
     use super::*;
+    use crate::tool::program_error::ProgramError as _;
 
     #[tokio::test]
     async fn a_clone_holds_the_files_of_its_commit_and_nothing_else() {

@@ -66,7 +66,7 @@ impl Ssh {
 
     /// Whoever connected sees its master close when there is none to the other machine.
     async fn lead(self, mut near: impl AsyncRead + AsyncWrite + Unpin, end: End) {
-        let Ok(master) = self.master().await else { return };
+        let Ok(master) = self.connection().await else { return };
         let Ok(mut far) = self.reach(&master, end).await else { return };
         tokio::select! {
             _ = copy_bidirectional(&mut near, &mut far) => (),

@@ -4,10 +4,10 @@
 //! what applications print: the caller redacts them.
 
 pub mod classify;
+mod explanation;
 pub mod log;
 pub mod rollout;
 pub mod sockets;
-mod words;
 
 use serde::{Deserialize, Serialize};
 
@@ -107,7 +107,7 @@ impl Cause {
 impl Diagnosis {
     /// Puts an error of the cluster's API into the same form, where a person can do something about it.
     #[must_use]
-    pub fn of_error(error: &KubeError) -> Self {
+    pub fn from_error(error: &KubeError) -> Self {
         let (cause, next_step) = match error {
             KubeError::NodePortsExhausted { .. } => {
                 (Cause::NodePortsExhausted, "Take down an application that is not needed, or widen `NODE_PORT_RANGE`.")
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn an_exhausted_range_of_node_ports_is_a_cause_of_its_own() {
-        let diagnosis = Diagnosis::of_error(&KubeError::NodePortsExhausted { first: 30000, last: 30015 });
+        let diagnosis = Diagnosis::from_error(&KubeError::NodePortsExhausted { first: 30000, last: 30015 });
 
         insta::assert_json_snapshot!(diagnosis);
     }

@@ -15,7 +15,7 @@ pub mod readme;
 
 mod dockerfile;
 mod expand;
-mod here;
+mod here_document;
 mod ignore;
 mod lint;
 mod python;

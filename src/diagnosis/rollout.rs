@@ -10,7 +10,7 @@ use kube::ResourceExt;
 use crate::cloud::kube::Kube;
 use crate::cloud::kube::error::KubeError;
 use crate::cloud::kube::exec::RunningContainer;
-use crate::cloud::kube::fault::{is_ready, pod_fault};
+use crate::cloud::kube::pod_failure::{is_ready, pod_failure};
 use crate::diagnosis::classify::{Evidence, classify};
 use crate::diagnosis::log;
 use crate::diagnosis::sockets::parse_proc_net_tcp;
@@ -18,7 +18,7 @@ use crate::diagnosis::{Cause, Diagnosis};
 use crate::id::{DeploymentName, Namespace};
 
 /// How many log lines a diagnosis reads.
-const READ_LINES: u32 = 200;
+const MAX_LOG_LINES: u32 = 200;
 
 /// Finds out why a rollout did not come to its end. Call it before anything is undone.
 ///
@@ -37,7 +37,7 @@ pub async fn diagnose<F>(
 where
     F: Future<Output = Option<String>> + Send,
 {
-    let Some(scene) = kube.scene(name, namespace).await? else {
+    let Some(snapshot) = kube.snapshot(name, namespace).await? else {
         return Ok(Diagnosis {
             cause: Cause::Unknown,
             reason: format!("The deployment `{name}` is no longer on the cluster: someone deleted it meanwhile."),
@@ -45,19 +45,20 @@ where
             next_step: "Deploy it again.".to_owned(),
         });
     };
-    let suspect = suspect(&scene.pods);
+    let worst_pod = worst_pod(&snapshot.pods);
     let mut log = Vec::new();
     let mut listeners = None;
-    if let Some(pod) = suspect {
+    if let Some(pod) = worst_pod {
         let pod_name = pod.name_any();
         // Logs and sockets are evidence, not a condition: without them the diagnosis is only poorer.
         for previous in [false, true] {
             if log.is_empty() {
-                let text = kube.pod_log(namespace.as_str(), &pod_name, READ_LINES, previous).await.unwrap_or_default();
+                let text =
+                    kube.pod_log(namespace.as_str(), &pod_name, MAX_LOG_LINES, previous).await.unwrap_or_default();
                 log = log::parse(&text);
             }
         }
-        if let Some(container) = RunningContainer::of(pod) {
+        if let Some(container) = RunningContainer::from_pod(pod) {
             let mut text = kube.socket_tables(namespace.as_str(), &pod_name).await.unwrap_or_default();
             if !text.contains("local_address") {
                 text = sockets(container).await.unwrap_or_default();
@@ -66,9 +67,9 @@ where
         }
     }
     Ok(classify(&Evidence {
-        deployment: &scene.deployment,
-        pod: suspect,
-        events: &scene.events,
+        deployment: &snapshot.deployment,
+        pod: worst_pod,
+        events: &snapshot.events,
         log: &log,
         listeners: listeners.as_deref(),
         waited,
@@ -77,10 +78,10 @@ where
 }
 
 /// The pod that tells most: one with a definite fault, else one that is not ready, with the most restarts.
-fn suspect(pods: &BTreeMap<String, Pod>) -> Option<&Pod> {
+fn worst_pod(pods: &BTreeMap<String, Pod>) -> Option<&Pod> {
     let restarts = |pod: &Pod| {
         let statuses = pod.status.as_ref().and_then(|it| it.container_statuses.as_deref()).unwrap_or_default();
         statuses.iter().map(|it| it.restart_count).sum::<i32>()
     };
-    pods.values().max_by_key(|pod| (pod_fault(pod).is_some(), !is_ready(pod), restarts(pod)))
+    pods.values().max_by_key(|pod| (pod_failure(pod).is_some(), !is_ready(pod), restarts(pod)))
 }

@@ -6,7 +6,7 @@ use globset::GlobBuilder;
 use serde::{Deserialize, Serialize};
 
 use super::application::Generated;
-use super::dockerfile::{self, Facts};
+use super::dockerfile::{self, DockerfileInfo};
 use super::error::{RepositoryError, SyntaxError};
 use super::readme::{self, RunHints};
 use super::recognise;
@@ -14,13 +14,13 @@ use super::tree::{Tree, join, parent};
 use crate::id::{DockerfilePath, ExposedPort, Port, Protocol, short_hash};
 
 /// Bytes of a Dockerfile; one that is longer is refused.
-pub(super) const LONGEST_DOCKERFILE: u64 = 1 << 20;
+pub(super) const MAX_DOCKERFILE_BYTES: u64 = 1 << 20;
 /// Bytes of a README that are read.
-const README_BEGINNING: u64 = 256 * 1024;
+const MAX_README_BYTES: u64 = 256 * 1024;
 /// Warnings that are passed on.
-pub(super) const MOST_WARNINGS: usize = 20;
+pub(super) const MAX_WARNINGS: usize = 20;
 /// The name that a Dockerfile gets in the context when the clone has none there.
-pub(super) const MADE_NAME: &str = ".on-demand-infra.Dockerfile";
+pub(super) const GENERATED_NAME: &str = ".on-demand-infra.Dockerfile";
 
 /// What a clone holds, as far as it matters for building and running it. Paths are relative to the clone's root.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,9 +75,9 @@ pub fn analyse(
         Some(path) => from_dockerfile(&tree, path, hints)?,
         None => from_application(&tree, hints, default_port)?,
     };
-    let more = analysis.warnings.len().saturating_sub(MOST_WARNINGS);
+    let more = analysis.warnings.len().saturating_sub(MAX_WARNINGS);
     if more > 0 {
-        analysis.warnings.truncate(MOST_WARNINGS);
+        analysis.warnings.truncate(MAX_WARNINGS);
         analysis.warnings.push(format!("{more} more warnings of this kind."));
     }
     Ok(analysis)
@@ -88,7 +88,7 @@ fn readme_hints(tree: &Tree) -> RunHints {
     let readme =
         names.iter().find(|name| matches!(name.to_lowercase().as_str(), "readme.md" | "readme.markdown" | "readme"));
     readme
-        .and_then(|name| tree.beginning(name, README_BEGINNING))
+        .and_then(|name| tree.read_prefix(name, MAX_README_BYTES))
         .map(|text| readme::run_hints(&text))
         .unwrap_or_default()
 }
@@ -120,8 +120,8 @@ fn plain(path: &str) -> String {
 }
 
 fn from_dockerfile(tree: &Tree, path: String, hints: RunHints) -> Result<Analysis, RepositoryError> {
-    let text = tree.text(&path, LONGEST_DOCKERFILE)?;
-    let Facts { ports, base, warnings, sources } = dockerfile::read(&text)
+    let text = tree.text(&path, MAX_DOCKERFILE_BYTES)?;
+    let DockerfileInfo { ports, base, warnings, sources } = dockerfile::read(&text)
         .map_err(|SyntaxError { line, what }| RepositoryError::Syntax { path: path.clone(), line, what })?;
     let directory = parent(&path).to_owned();
     let context = if !holds(tree, &directory, &path, &sources) && holds(tree, "", &path, &sources) {
@@ -171,8 +171,9 @@ fn from_application(tree: &Tree, hints: RunHints, default_port: Port) -> Result<
         return Err(RepositoryError::Empty);
     }
     let generated = recognise::recognise(tree, &hints, default_port)?.ok_or(RepositoryError::NothingToBuild)?;
-    let facts = dockerfile::read(&generated.dockerfile)
-        .map_err(|SyntaxError { line, what }| RepositoryError::Syntax { path: MADE_NAME.to_owned(), line, what })?;
+    let info = dockerfile::read(&generated.dockerfile).map_err(|SyntaxError { line, what }| {
+        RepositoryError::Syntax { path: GENERATED_NAME.to_owned(), line, what }
+    })?;
     let name = free_name(tree, "");
     let warning = format!(
         "The repository has no Dockerfile; it was taken for {} and one was made for it. Add a `Dockerfile` to decide yourself.",
@@ -183,8 +184,8 @@ fn from_application(tree: &Tree, hints: RunHints, default_port: Port) -> Result<
         context: String::new(),
         dockerfile_in_context: name,
         generated: Some(generated),
-        base_image: facts.base,
-        ports: facts.ports,
+        base_image: info.base,
+        ports: info.ports,
         warnings: vec![warning],
         hints,
     })
@@ -193,7 +194,7 @@ fn from_application(tree: &Tree, hints: RunHints, default_port: Port) -> Result<
 /// A name for a Dockerfile that no file of a directory has.
 fn free_name(tree: &Tree, directory: &str) -> String {
     let names = tree.names(directory);
-    let numbered = (2..).map(|number| format!("{MADE_NAME}.{number}"));
-    let mut candidates = std::iter::once(MADE_NAME.to_owned()).chain(numbered);
+    let numbered = (2..).map(|number| format!("{GENERATED_NAME}.{number}"));
+    let mut candidates = std::iter::once(GENERATED_NAME.to_owned()).chain(numbered);
     candidates.find(|name| !names.contains(name)).expect("numbers do not end, the names of a directory do")
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// How much of a source file is read to find a port or an entry.
-pub(super) const BEGINNING: u64 = 64 * 1024;
+pub(super) const MAX_SOURCE_BYTES: u64 = 64 * 1024;
 
 /// What kind of application a Dockerfile was made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

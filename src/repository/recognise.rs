@@ -4,7 +4,7 @@
 
 use serde_json::json;
 
-use super::application::{ApplicationKind, BEGINNING, Generated, Recognised, is_plain};
+use super::application::{ApplicationKind, Generated, MAX_SOURCE_BYTES, Recognised, is_plain};
 use super::error::RepositoryError;
 use super::python;
 use super::readme::{RunHints, mentioned_port};
@@ -13,7 +13,7 @@ use crate::id::Port;
 use crate::template;
 
 /// Source files of a directory that are looked into.
-const MOST_SOURCES: usize = 50;
+const MAX_SOURCES: usize = 50;
 /// Start scripts that serve a page while it is written; such a page is built and served as files instead.
 const DEVELOPMENT_SERVERS: [&str; 6] =
     ["vite", "react-scripts start", "ng serve", "vue-cli-service serve", "webpack serve", "webpack-dev-server"];
@@ -52,7 +52,7 @@ fn site(directory: &str, install: Option<&str>, default_port: Port) -> Recognise
 }
 
 fn node(tree: &Tree, hints: &RunHints, default_port: Port) -> Option<Recognised> {
-    let package: serde_json::Value = serde_json::from_str(&tree.beginning("package.json", 1 << 20)?).ok()?;
+    let package: serde_json::Value = serde_json::from_str(&tree.read_prefix("package.json", 1 << 20)?).ok()?;
     let script = |name: &str| package["scripts"][name].as_str();
     let main = [package["main"].as_str().unwrap_or("index.js"), "server.js", "app.js"];
     let main = main.into_iter().find(|main| tree.is_file(main));
@@ -65,7 +65,7 @@ fn node(tree: &Tree, hints: &RunHints, default_port: Port) -> Option<Recognised>
     }
     let command = if script("start").is_some() { vec!["npm", "start"] } else { vec!["node", main?] };
     let started = script("start").and_then(|it| it.split_whitespace().find(|word| tree.is_file(word))).or(main);
-    let in_source = || mentioned_port(&tree.beginning(started?, BEGINNING)?);
+    let in_source = || mentioned_port(&tree.read_prefix(started?, MAX_SOURCE_BYTES)?);
     let port = script("start").and_then(mentioned_port).or_else(in_source).or(hints.port).unwrap_or(default_port);
     let build = script("build").is_some();
     let has_hooks = ["preinstall", "install", "postinstall", "prepare"].iter().any(|name| script(name).is_some());
@@ -97,14 +97,14 @@ fn node_install(tree: &Tree, build: bool) -> (&'static str, bool) {
 }
 
 fn go(tree: &Tree, hints: &RunHints, default_port: Port) -> Option<Recognised> {
-    let module = tree.beginning("go.mod", BEGINNING)?;
+    let module = tree.read_prefix("go.mod", MAX_SOURCE_BYTES)?;
     let directory = if main_source(tree, "").is_some() {
         String::new()
     } else {
         let programs: Vec<String> = tree
             .directories("cmd")
             .into_iter()
-            .take(MOST_SOURCES)
+            .take(MAX_SOURCES)
             .filter(|it| main_source(tree, it).is_some())
             .collect();
         let own_name = module.lines().find_map(|line| line.strip_prefix("module "))?.trim().rsplit('/').next()?;
@@ -123,7 +123,8 @@ fn main_source(tree: &Tree, directory: &str) -> Option<String> {
     let is_source =
         |name: &str| name.rsplit_once('.').is_some_and(|(stem, end)| end == "go" && !stem.ends_with("_test"));
     let sources = tree.names(directory).into_iter().filter(|name| is_source(name));
-    let texts = sources.take(MOST_SOURCES).filter_map(|name| tree.beginning(&join(directory, &name), BEGINNING));
+    let texts =
+        sources.take(MAX_SOURCES).filter_map(|name| tree.read_prefix(&join(directory, &name), MAX_SOURCE_BYTES));
     texts
         .into_iter()
         .filter(|text| text.lines().any(|line| line.trim_end() == "package main"))
@@ -131,12 +132,12 @@ fn main_source(tree: &Tree, directory: &str) -> Option<String> {
 }
 
 fn rust(tree: &Tree, hints: &RunHints, default_port: Port) -> Option<Recognised> {
-    let manifest = tree.beginning("Cargo.toml", BEGINNING)?;
+    let manifest = tree.read_prefix("Cargo.toml", MAX_SOURCE_BYTES)?;
     let default_run = manifest_value(&manifest, "[package]", "default-run");
     let declared = manifest_value(&manifest, "[[bin]]", "name");
     let package = manifest_value(&manifest, "[package]", "name").filter(|_| tree.is_file("src/main.rs"));
     let binary = default_run.or(declared).or(package).filter(|binary| is_plain(binary))?;
-    let source = tree.beginning("src/main.rs", BEGINNING).unwrap_or_default();
+    let source = tree.read_prefix("src/main.rs", MAX_SOURCE_BYTES).unwrap_or_default();
     let port = mentioned_port(&source).or(hints.port).unwrap_or(default_port);
     Some((ApplicationKind::Rust, "dockerfile/rust", json!({"binary": binary, "port": port})))
 }

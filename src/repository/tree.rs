@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::error::RepositoryError;
 
 /// Directories that a search opens at most.
-const MOST_DIRECTORIES: usize = 2_000;
+const MAX_DIRECTORIES: usize = 2_000;
 /// Entries of one directory that a search looks at.
 const MAX_ENTRIES: usize = 5_000;
 
@@ -65,7 +65,7 @@ impl Tree {
     }
 
     /// The text of a file that need not be there: at most `limit` bytes of it, with odd bytes replaced.
-    pub(super) fn beginning(&self, path: &str, limit: u64) -> Option<String> {
+    pub(super) fn read_prefix(&self, path: &str, limit: u64) -> Option<String> {
         let full = self.inside(path).filter(|full| full.is_file())?;
         let mut bytes = Vec::new();
         fs::File::open(full).ok()?.take(limit).read_to_end(&mut bytes).ok()?;
@@ -96,8 +96,8 @@ impl Tree {
         let mut found = Vec::new();
         let first = self.directories("");
         let second: Vec<String> =
-            first.iter().take(MOST_DIRECTORIES).flat_map(|directory| self.directories(directory)).collect();
-        for directory in first.iter().chain(&second).take(MOST_DIRECTORIES) {
+            first.iter().take(MAX_DIRECTORIES).flat_map(|directory| self.directories(directory)).collect();
+        for directory in first.iter().chain(&second).take(MAX_DIRECTORIES) {
             found.extend(self.dockerfile_in(directory));
         }
         found.sort_unstable();

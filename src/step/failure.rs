@@ -140,7 +140,7 @@ impl From<KubeError> for StepError {
         if matches!(error, KubeError::Cancelled) {
             return Self::Cancelled;
         }
-        let diagnosis = Diagnosis::of_error(&error);
+        let diagnosis = Diagnosis::from_error(&error);
         Self::sorted(
             error.is_transient(),
             failure(diagnosis.cause.code(), &error, &diagnosis.next_step, diagnosis.last_log_lines),

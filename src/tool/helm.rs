@@ -15,7 +15,7 @@ use crate::tool::program_error::ProgramError;
 use crate::tool::{Call, Output, ToolError};
 
 /// How long looking at a release may take.
-const LOOK_LIMIT: Duration = Duration::from_mins(1);
+const QUERY_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long a call may take to end after its SIGINT.
 const GRACE: Duration = Duration::from_secs(30);
 
@@ -58,7 +58,7 @@ pub enum HelmError {
     },
     /// Something on the cluster is in the way.
     #[error("the chart does not fit what is on the cluster: {reason}")]
-    InTheWay {
+    Conflict {
         /// What helm said.
         reason: String,
     },
@@ -98,7 +98,7 @@ impl Helm {
     /// # Errors
     /// [`ToolError`] when it cannot be run.
     pub async fn version(program: &Path) -> Result<String, ToolError> {
-        let call = Call::new(program).args(["version", "--template", "{{.Version}}"]).timeout(LOOK_LIMIT);
+        let call = Call::new(program).args(["version", "--template", "{{.Version}}"]).timeout(QUERY_TIMEOUT);
         let output = call.run(&Lines::none(), &CancellationToken::new()).await?;
         Ok(output.stdout.trim().trim_start_matches('v').to_owned())
     }
@@ -117,11 +117,11 @@ impl Helm {
         struct Status {
             info: Release,
         }
-        let call = self.call(&["status", name, "--namespace", namespace, "--output", "json"]).timeout(LOOK_LIMIT);
+        let call = self.call(&["status", name, "--namespace", namespace, "--output", "json"]).timeout(QUERY_TIMEOUT);
         match call.run(&Lines::none(), cancel).await {
             Ok(output) => parse::<Status>(&output).map(|it| Some(it.info)),
             Err(error) if error.says("release: not found") => Ok(None),
-            Err(error) => Err(HelmError::of(error)),
+            Err(error) => Err(HelmError::from_tool(error)),
         }
     }
 
@@ -166,7 +166,7 @@ impl Helm {
         if let Some(own) = &own {
             args.extend(["--values", own]);
         }
-        self.change("helm-upgrade", &args, calls, lines, cancel).await.map(drop)
+        self.mutate("helm-upgrade", &args, calls, lines, cancel).await.map(drop)
     }
 
     /// Removes a release; one that is not there is fine.
@@ -182,10 +182,10 @@ impl Helm {
         cancel: &CancellationToken,
     ) -> Result<(), HelmError> {
         let args = ["uninstall", name, "--namespace", namespace, "--ignore-not-found"];
-        self.change("helm-uninstall", &args, calls, lines, cancel).await.map(drop)
+        self.mutate("helm-uninstall", &args, calls, lines, cancel).await.map(drop)
     }
 
-    async fn change(
+    async fn mutate(
         &self,
         record: &str,
         args: &[&str],
@@ -194,7 +194,7 @@ impl Helm {
         cancel: &CancellationToken,
     ) -> Result<Output, HelmError> {
         let call = self.call(args).timeout(self.timeout + GRACE).grace(GRACE);
-        call.run_durably(calls, record, lines, cancel).await.map_err(HelmError::of)
+        call.run_durably(calls, record, lines, cancel).await.map_err(HelmError::from_tool)
     }
 
     fn call(&self, args: &[&str]) -> Call {
@@ -214,7 +214,7 @@ fn parse<T: serde::de::DeserializeOwned>(output: &Output) -> Result<T, HelmError
 }
 
 impl HelmError {
-    fn of(error: ToolError) -> Self {
+    fn from_tool(error: ToolError) -> Self {
         let reason = || {
             let told = error.lines().iter().rev().find(|line| line.contains("Error:")).or(error.lines().last());
             told.map(|line| line.trim_start_matches("Error: ").to_owned()).unwrap_or_default()
@@ -223,7 +223,7 @@ impl HelmError {
         if says(&["values don't meet the specifications", "error unmarshaling", "failed to parse"]) {
             Self::Values { reason: reason() }
         } else if says(&["exists and cannot be imported", "invalid ownership metadata", "field is immutable"]) {
-            Self::InTheWay { reason: reason() }
+            Self::Conflict { reason: reason() }
         } else if says(&["failed to download", "not found in", "could not find", "no such host", "failed to fetch"]) {
             Self::Chart { reason: reason() }
         } else {
@@ -238,7 +238,7 @@ impl HelmError {
                 "chart_unavailable",
                 "Let this server reach the chart, or set `INGRESS_CHART` to one that it can (a path, an OCI reference, or a name in `INGRESS_CHART_REPOSITORY`)",
             ),
-            Self::InTheWay { .. } => (
+            Self::Conflict { .. } => (
                 "ingress_in_the_way",
                 "Is another ingress controller there? Remove it, or set `INGRESS_VALUES` to values that let both live",
             ),

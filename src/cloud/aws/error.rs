@@ -153,18 +153,18 @@ pub struct AwsError {
 
 impl AwsError {
     /// From what the SDK says.
-    pub(super) fn of<E>(call: &'static str, error: &SdkError<E>) -> Self
+    pub(super) fn from_sdk<E>(call: &'static str, error: &SdkError<E>) -> Self
     where
         E: std::error::Error + ProvideErrorMetadata + 'static,
     {
         if let Some(service) = error.as_service_error() {
             let code = service.code().map(str::to_owned);
             let status = error.raw_response().map_or(0, |it| it.status().as_u16());
-            let told = code.as_deref().map_or(Fault::Refused, Fault::of_text);
+            let by_code = code.as_deref().map_or(Fault::Refused, Fault::of_text);
             let fault = match status {
-                429 if told == Fault::Refused => Fault::Throttled,
-                500.. if told == Fault::Refused => Fault::Unreachable,
-                _ => told,
+                429 if by_code == Fault::Refused => Fault::Throttled,
+                500.. if by_code == Fault::Refused => Fault::Unreachable,
+                _ => by_code,
             };
             let message = service.message().unwrap_or("AWS gives no reason").to_owned();
             return Self { fault, call, code, message };

@@ -44,8 +44,8 @@ impl Aws {
             .tag_specifications(tags(ResourceType::SecurityGroup));
         let (run, group) = tokio::join!(run.send(), group.send());
         let answers = [
-            run.map(drop).map_err(|error| AwsError::of("ec2:RunInstances", &error)),
-            group.map(drop).map_err(|error| AwsError::of("ec2:CreateSecurityGroup", &error)),
+            run.map(drop).map_err(|error| AwsError::from_sdk("ec2:RunInstances", &error)),
+            group.map(drop).map_err(|error| AwsError::from_sdk("ec2:CreateSecurityGroup", &error)),
         ];
         let mut forbidden = Vec::new();
         for answer in answers {

@@ -15,7 +15,7 @@ use tokio::io::AsyncWriteExt;
 use super::layout::{BLOCK, Blob, LayerBlob};
 
 /// A small file is kept in memory; the manifest is the largest that matters.
-const SMALL: u64 = 4 * 1024 * 1024;
+const MAX_MANIFEST_BYTES: u64 = 4 * 1024 * 1024;
 
 /// What the receiver holds already, by which layers are passed over.
 #[derive(Debug, Default, Clone)]
@@ -45,7 +45,7 @@ pub(super) async fn spool(
             Some(digest) => held.digests.contains(digest),
             None => held.sizes.contains(&entry.size_bytes),
         };
-        if entry.path == "manifest.json" && entry.size_bytes <= SMALL {
+        if entry.path == "manifest.json" && entry.size_bytes <= MAX_MANIFEST_BYTES {
             manifest = tar.read(entry.size_bytes).await?;
         } else if entry.is_file && is_layer && !is_held {
             let file = folder.join(format!("layer-{}", layers.len()));

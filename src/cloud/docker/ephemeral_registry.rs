@@ -30,7 +30,7 @@ use super::{Docker, DockerError};
 use crate::id::ImageRef;
 
 /// An upload larger than this waits for its turn, so that the base layers do not take the processor from the small ones.
-const SMALL: u64 = 256 * 1024;
+const SERIALIZED_UPLOAD_BYTES: u64 = 256 * 1024;
 
 /// How long a push may take altogether; longer, and the archive would have been there.
 const PUSH_TIMEOUT: Duration = Duration::from_secs(20);
@@ -148,7 +148,7 @@ impl Registry {
         while let Some(chunk) = body.next().await {
             let chunk = chunk.map_err(io::Error::other)?;
             size_bytes += chunk.len() as u64;
-            if size_bytes > SMALL && turn.is_none() {
+            if size_bytes > SERIALIZED_UPLOAD_BYTES && turn.is_none() {
                 turn = Some(self.turn.acquire().await.map_err(io::Error::other)?);
             }
             hash.update(&chunk);

@@ -67,11 +67,11 @@ impl Docker {
             ..DockerCredentials::default()
         };
         let options = PushImageOptions { tag: Some(tag.to_owned()), ..PushImageOptions::default() };
-        let mut told = std::pin::pin!(client.push_image(repository, Some(options), Some(credentials)));
+        let mut reports = std::pin::pin!(client.push_image(repository, Some(options), Some(credentials)));
         let mut pushed = PushStats::default();
         let sent = loop {
             let next = tokio::select! {
-                next = told.next() => next,
+                next = reports.next() => next,
                 () = cancel.cancelled() => break Err(DockerError::Cancelled),
             };
             match next {

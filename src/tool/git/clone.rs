@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::event::Lines;
 use crate::id::{CommitId, RepositoryUrl};
-use crate::tool::git::{Checkout, Git, GitError, Resolved, Source, next_address};
+use crate::tool::git::{Checkout, Git, GitError, Resolved, Source, retry_with_git_suffix};
 use crate::tool::{Call, Output, ToolError};
 
 impl Git {
@@ -27,18 +27,18 @@ impl Git {
         cancel: &CancellationToken,
     ) -> Result<Checkout, GitError> {
         self.check_allowed(source.url)?;
-        self.bring_authorities().await?;
+        self.upload_ca_bundle().await?;
         let clone = CloneJob { git: self, source, commit: &resolved.commit, directory, folder, lines, cancel };
-        if clone.is_of_this_repository().await {
-            match clone.bring(resolved).await {
+        if clone.has_same_origin().await {
+            match clone.checkout(resolved).await {
                 Err(GitError::Tool(error)) if !matches!(error, ToolError::Cancelled { .. }) => {
                     lines.output(format!("the clone is broken and is made again: {error}"));
                 }
                 ended => return ended,
             }
         }
-        clone.start_empty().await?;
-        clone.bring(resolved).await
+        clone.init().await?;
+        clone.checkout(resolved).await
     }
 }
 
@@ -64,7 +64,7 @@ impl CloneJob<'_> {
             .timeout(self.git.clone_timeout)
     }
 
-    async fn look(&self, call: Call) -> Result<Output, GitError> {
+    async fn query(&self, call: Call) -> Result<Output, GitError> {
         call.run(self.lines, self.cancel).await.map_err(|error| self.error(error))
     }
 
@@ -72,39 +72,39 @@ impl CloneJob<'_> {
         GitError::from_tool(error, self.source.url.as_str(), self.source.token.is_some())
     }
 
-    async fn is_of_this_repository(&self) -> bool {
+    async fn has_same_origin(&self) -> bool {
         if !self.git.connection.is_folder(&self.directory.join(".git")).await.unwrap_or_default() {
             return false;
         }
         let call = self.call("config").args(["--local", "--get", "remote.origin.url"]);
         let identity = |text: &str| RepositoryUrl::parse(text).ok().map(|url| url.identity());
-        match self.look(call).await {
+        match self.query(call).await {
             Ok(output) => identity(output.stdout.trim()) == Some(self.source.url.identity()),
             Err(_) => false,
         }
     }
 
-    async fn start_empty(&self) -> Result<(), GitError> {
+    async fn init(&self) -> Result<(), GitError> {
         self.git.connection.remove_folder(self.directory).await.map_err(GitError::Tool)?;
         self.git.connection.make_folder(self.directory).await.map_err(GitError::Tool)?;
         let format = if self.commit.as_str().len() == 64 { "sha256" } else { "sha1" };
         let call = self.call("init").args(["--quiet", "--template=", &format!("--object-format={format}")]);
-        self.look(call).await?;
+        self.query(call).await?;
         let call = self.call("config").args(["--local", "remote.origin.url", self.source.url.as_str()]);
-        self.look(call).await.map(drop)
+        self.query(call).await.map(drop)
     }
 
     /// Fetches the commit unless it is there, checks it out and removes what does not belong to it.
-    async fn bring(&self, resolved: &Resolved) -> Result<Checkout, GitError> {
+    async fn checkout(&self, resolved: &Resolved) -> Result<Checkout, GitError> {
         if !self.has_commit().await? {
             self.fetch(resolved).await?;
         }
         // A lock that a killed git left behind; the engine has made sure that none works here.
         self.git.connection.remove_file(&self.directory.join(".git/index.lock")).await.map_err(GitError::Tool)?;
         let checkout = self.call("checkout").args(["--quiet", "--force", "--detach", self.commit.as_str(), "--"]);
-        self.durably(checkout, "checkout").await?.map_err(|error| self.error(error))?;
-        self.look(self.call("clean").args(["--quiet", "-ffdx"])).await?;
-        let head = self.look(self.call("rev-parse").args(["--verify", "HEAD"])).await?;
+        self.run_bounded(checkout, "checkout").await?.map_err(|error| self.error(error))?;
+        self.query(self.call("clean").args(["--quiet", "-ffdx"])).await?;
+        let head = self.query(self.call("rev-parse").args(["--verify", "HEAD"])).await?;
         if head.stdout.trim() != self.commit.as_str() {
             let what = format!("HEAD is `{}`, not `{}`", head.stdout.trim(), self.commit);
             return Err(GitError::Tool(ToolError::Unexpected { program: "git checkout".to_owned(), what }));
@@ -132,10 +132,10 @@ impl CloneJob<'_> {
             loop {
                 let call = self.call("fetch").args(["--quiet", "--no-tags", "--force", "--no-write-fetch-head"]);
                 let call = call.args(&options).args(["--", &address]).args(&wanted);
-                match self.durably(call, "fetch").await? {
+                match self.run_bounded(call, "fetch").await? {
                     Ok(_) => break,
                     Err(error) if is_refusal(&error) => break,
-                    Err(error) => address = next_address(self.source, &address, error)?,
+                    Err(error) => address = retry_with_git_suffix(self.source, &address, error)?,
                 }
             }
             if self.has_commit().await? {
@@ -146,10 +146,10 @@ impl CloneJob<'_> {
         Err(GitError::NoSuchRef { url, wanted: self.commit.to_string(), existing: Vec::new() })
     }
 
-    async fn durably(&self, call: Call, name: &str) -> Result<Result<Output, ToolError>, GitError> {
+    async fn run_bounded(&self, call: Call, name: &str) -> Result<Result<Output, ToolError>, GitError> {
         let within = self.cancel.child_token();
         let call = call.run_durably(self.folder, name, self.lines, &within);
-        self.git.bounded(self.source, self.directory, call, self.lines, &within).await
+        self.git.with_size_limit(self.source, self.directory, call, self.lines, &within).await
     }
 }
 

@@ -34,7 +34,7 @@ pub enum TerraformError {
 }
 
 impl TerraformError {
-    pub(super) fn of(command: &'static str, error: ToolError, mut errors: Vec<String>) -> Self {
+    pub(super) fn from_tool(command: &'static str, error: ToolError, mut errors: Vec<String>) -> Self {
         let ToolError::Failed { lines, .. } = &error else { return Self::Tool(error) };
         if errors.is_empty() {
             errors = lines.iter().filter(|line| line.contains("Error: ")).map(|it| it.trim().to_owned()).collect();

@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use aws_sdk_ec2::types::{Filter, RouteTable};
 
-use super::leftover::{Kind, Resource, gone};
+use super::leftover::{Kind, Resource, ignore_not_found};
 use super::{Aws, AwsError, Fault, TARGET_TAG};
 use crate::cloud::OnProgress;
 use crate::id::TargetId;
 
 /// How long a cluster, its nodes or a gateway may take to go.
-const LIMIT: Duration = Duration::from_mins(20);
+const TIMEOUT: Duration = Duration::from_mins(20);
 /// Pause between two looks.
-const PAUSE: Duration = Duration::from_secs(2);
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 impl Aws {
     /// The cluster of a target and everything of its network that carries the target's tag.
@@ -39,25 +39,25 @@ impl Aws {
             ec2.describe_security_groups().filters(filter()).send(),
             ec2.describe_vpcs().filters(filter()).send(),
         );
-        let gateways = gateways.map_err(|error| AwsError::of("ec2:DescribeNatGateways", &error))?;
+        let gateways = gateways.map_err(|error| AwsError::from_sdk("ec2:DescribeNatGateways", &error))?;
         let gateways = gateways.nat_gateways.unwrap_or_default().into_iter().filter_map(|it| it.nat_gateway_id);
         found.extend(gateways.map(of(Kind::NatGateway)));
-        let addresses = addresses.map_err(|error| AwsError::of("ec2:DescribeAddresses", &error))?;
+        let addresses = addresses.map_err(|error| AwsError::from_sdk("ec2:DescribeAddresses", &error))?;
         let addresses = addresses.addresses.unwrap_or_default().into_iter().filter_map(|it| it.allocation_id);
         found.extend(addresses.map(of(Kind::ElasticIp)));
-        let subnets = subnets.map_err(|error| AwsError::of("ec2:DescribeSubnets", &error))?;
+        let subnets = subnets.map_err(|error| AwsError::from_sdk("ec2:DescribeSubnets", &error))?;
         let subnets = subnets.subnets.unwrap_or_default().into_iter().filter_map(|it| it.subnet_id);
         found.extend(subnets.map(of(Kind::Subnet)));
-        let tables = tables.map_err(|error| AwsError::of("ec2:DescribeRouteTables", &error))?;
+        let tables = tables.map_err(|error| AwsError::from_sdk("ec2:DescribeRouteTables", &error))?;
         let tables = tables.route_tables.unwrap_or_default().into_iter().filter_map(|it| it.route_table_id);
         found.extend(tables.map(of(Kind::RouteTable)));
-        let groups = groups.map_err(|error| AwsError::of("ec2:DescribeSecurityGroups", &error))?;
+        let groups = groups.map_err(|error| AwsError::from_sdk("ec2:DescribeSecurityGroups", &error))?;
         let groups = groups.security_groups.unwrap_or_default().into_iter().filter_map(|it| it.group_id);
         found.extend(groups.map(of(Kind::SecurityGroup)));
-        let internet = internet.map_err(|error| AwsError::of("ec2:DescribeInternetGateways", &error))?;
+        let internet = internet.map_err(|error| AwsError::from_sdk("ec2:DescribeInternetGateways", &error))?;
         let internet = internet.internet_gateways.unwrap_or_default().into_iter();
         found.extend(internet.filter_map(|it| it.internet_gateway_id).map(of(Kind::InternetGateway)));
-        let networks = networks.map_err(|error| AwsError::of("ec2:DescribeVpcs", &error))?;
+        let networks = networks.map_err(|error| AwsError::from_sdk("ec2:DescribeVpcs", &error))?;
         let networks = networks.vpcs.unwrap_or_default().into_iter().filter_map(|it| it.vpc_id);
         found.extend(networks.map(of(Kind::Vpc)));
         Ok(found)
@@ -92,7 +92,7 @@ impl Aws {
         let ec2 = &self.ec2;
         for id in of(Kind::NatGateway) {
             let answer = ec2.delete_nat_gateway().nat_gateway_id(id).send().await;
-            gone(answer.map(drop).map_err(|error| AwsError::of("ec2:DeleteNatGateway", &error)))?;
+            ignore_not_found(answer.map(drop).map_err(|error| AwsError::from_sdk("ec2:DeleteNatGateway", &error)))?;
         }
         let mut wait = Wait::new(on_progress, "the NAT gateways");
         while of(Kind::NatGateway).next().is_some()
@@ -102,35 +102,37 @@ impl Aws {
         }
         for id in of(Kind::ElasticIp) {
             let answer = ec2.release_address().allocation_id(id).send().await;
-            gone(answer.map(drop).map_err(|error| AwsError::of("ec2:ReleaseAddress", &error)))?;
+            ignore_not_found(answer.map(drop).map_err(|error| AwsError::from_sdk("ec2:ReleaseAddress", &error)))?;
         }
         for id in of(Kind::Subnet) {
             let answer = ec2.delete_subnet().subnet_id(id).send().await;
-            gone(answer.map(drop).map_err(|error| AwsError::of("ec2:DeleteSubnet", &error)))?;
+            ignore_not_found(answer.map(drop).map_err(|error| AwsError::from_sdk("ec2:DeleteSubnet", &error)))?;
         }
         for id in of(Kind::RouteTable) {
             self.disassociate(id).await?;
             let answer = ec2.delete_route_table().route_table_id(id).send().await;
-            gone(answer.map(drop).map_err(|error| AwsError::of("ec2:DeleteRouteTable", &error)))?;
+            ignore_not_found(answer.map(drop).map_err(|error| AwsError::from_sdk("ec2:DeleteRouteTable", &error)))?;
         }
         for id in of(Kind::SecurityGroup) {
             let answer = ec2.delete_security_group().group_id(id).send().await;
-            gone(answer.map(drop).map_err(|error| AwsError::of("ec2:DeleteSecurityGroup", &error)))?;
+            ignore_not_found(answer.map(drop).map_err(|error| AwsError::from_sdk("ec2:DeleteSecurityGroup", &error)))?;
         }
         for id in of(Kind::InternetGateway) {
             for vpc in of(Kind::Vpc) {
                 let answer = ec2.detach_internet_gateway().internet_gateway_id(id).vpc_id(vpc).send().await;
-                match answer.map_err(|error| AwsError::of("ec2:DetachInternetGateway", &error)) {
-                    Err(error) if !error.is("Gateway.NotAttached") => gone(Err(error))?,
+                match answer.map_err(|error| AwsError::from_sdk("ec2:DetachInternetGateway", &error)) {
+                    Err(error) if !error.is("Gateway.NotAttached") => ignore_not_found(Err(error))?,
                     Ok(_) | Err(_) => (),
                 }
             }
             let answer = ec2.delete_internet_gateway().internet_gateway_id(id).send().await;
-            gone(answer.map(drop).map_err(|error| AwsError::of("ec2:DeleteInternetGateway", &error)))?;
+            ignore_not_found(
+                answer.map(drop).map_err(|error| AwsError::from_sdk("ec2:DeleteInternetGateway", &error)),
+            )?;
         }
         for id in of(Kind::Vpc) {
             let answer = ec2.delete_vpc().vpc_id(id).send().await;
-            gone(answer.map(drop).map_err(|error| AwsError::of("ec2:DeleteVpc", &error)))?;
+            ignore_not_found(answer.map(drop).map_err(|error| AwsError::from_sdk("ec2:DeleteVpc", &error)))?;
         }
         Ok(())
     }
@@ -138,7 +140,7 @@ impl Aws {
     /// Takes a route table off its subnets.
     async fn disassociate(&self, table: &str) -> Result<(), AwsError> {
         let answer = self.ec2.describe_route_tables().route_table_ids(table).send().await;
-        let tables = match answer.map_err(|error| AwsError::of("ec2:DescribeRouteTables", &error)) {
+        let tables = match answer.map_err(|error| AwsError::from_sdk("ec2:DescribeRouteTables", &error)) {
             Ok(answer) => answer.route_tables.unwrap_or_default(),
             Err(error) if error.fault == Fault::NotFound => return Ok(()),
             Err(error) => return Err(error),
@@ -146,7 +148,9 @@ impl Aws {
         let associations = tables.iter().flat_map(RouteTable::associations).filter(|it| it.main() != Some(true));
         for id in associations.filter_map(|it| it.route_table_association_id()) {
             let answer = self.ec2.disassociate_route_table().association_id(id).send().await;
-            gone(answer.map(drop).map_err(|error| AwsError::of("ec2:DisassociateRouteTable", &error)))?;
+            ignore_not_found(
+                answer.map(drop).map_err(|error| AwsError::from_sdk("ec2:DisassociateRouteTable", &error)),
+            )?;
         }
         Ok(())
     }
@@ -167,7 +171,7 @@ impl<'a> Wait<'a> {
     /// Says that it is still there, and waits until the next look.
     async fn pause(&mut self) -> Result<(), AwsError> {
         let waited_s = self.start.elapsed().as_secs();
-        if self.start.elapsed() > LIMIT {
+        if self.start.elapsed() > TIMEOUT {
             return Err(AwsError {
                 fault: Fault::InUse,
                 call: "eks:DeleteCluster",
@@ -176,7 +180,7 @@ impl<'a> Wait<'a> {
             });
         }
         (self.on_progress)(format!("waiting until gone: {}, {waited_s} s", self.what));
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
         Ok(())
     }
 }

@@ -1,4 +1,5 @@
-//! What would send an image or a build context over the connection twice is done by programs on the other machine.
+//! Builds and loads of images on another machine: programs there do them, because through the forwarded socket of Docker
+//! the build context, or the image, would come here first and go back again.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};

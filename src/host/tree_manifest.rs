@@ -83,7 +83,7 @@ fn write(archive: &[u8], folder: &Path) -> Result<(), TreeManifestError> {
         } else if let Some(path) = inside(&path)
             && entry.header().entry_type().is_file()
         {
-            // Its name is there already, in a folder that is none of a link's.
+            // `write_names` has made this file and the folders above it: opening a file that is there follows no link out.
             let mut file = std::fs::OpenOptions::new().write(true).open(folder.join(path)).map_err(files)?;
             io::copy(&mut entry, &mut file).map_err(files)?;
         }

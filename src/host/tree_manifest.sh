@@ -3,7 +3,7 @@ cd "$1" || exit 1
 also=$2
 folder=$(mktemp -d) || exit 1
 trap 'rm -rf "$folder"' EXIT
-# A tree comes before what is in it.
+# Without -depth, find prints a folder before what is in it: the order in which they are made.
 find . -mindepth 1 -path ./.git -prune -o -mindepth 1 -printf '%y\0%m\0%s\0%p\0%l\0' >"$folder/list" || exit 1
 {
   find . -path ./.git -prune -o -type f -size -1025k \( \

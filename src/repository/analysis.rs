@@ -148,7 +148,7 @@ fn from_dockerfile(tree: &Tree, path: String, hints: RunHints) -> Result<Analysi
 
 /// Whether a directory has everything that a Dockerfile takes from its context.
 ///
-/// A directory with nothing but the Dockerfile has nothing to take.
+/// One that holds the Dockerfile alone does not count, even for `COPY .`: there would be nothing to copy.
 fn holds(tree: &Tree, directory: &str, dockerfile: &str, sources: &[String]) -> bool {
     let names = tree.names(directory);
     let is_bare = names.iter().all(|name| join(directory, name) == dockerfile || name.ends_with(".dockerignore"));

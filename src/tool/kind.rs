@@ -199,7 +199,8 @@ impl Kind {
 
 /// The configuration of a cluster of one node: the API server on its machine's loopback alone, node ports at an address.
 ///
-/// Also with `KIND_NETWORK=kind`: the server then uses the node's own address, and the person this machine's.
+/// The API server is published on `address` also with `KIND_NETWORK=kind`: this server then reaches it at the node's
+/// address in Docker's network, and the person's kubectl at `address`.
 #[must_use]
 pub fn cluster_config(name: &ClusterName, ports: PortRange, address: Ipv4Addr) -> String {
     let mapping = |port: u16| json!({"containerPort": port, "hostPort": port, "listenAddress": address});

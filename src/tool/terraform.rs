@@ -136,7 +136,8 @@ impl Terraform {
         Ok(version.terraform_version)
     }
 
-    /// Waits until nobody else fetches providers: their shared folder does not bear two at a time.
+    /// Waits until nobody else fetches providers: a plugin cache is not safe for two `terraform init` at the same time
+    /// (Terraform's documentation of the CLI configuration, "Provider Plugin Cache").
     async fn lock_providers(&self, lines: &Lines, cancel: &CancellationToken) -> Result<std::fs::File, TerraformError> {
         super::folder::make_private(&self.providers).map_err(TerraformError::Folder)?;
         let path = self.providers.join("lock");

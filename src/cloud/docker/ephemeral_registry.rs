@@ -32,7 +32,7 @@ use crate::id::ImageRef;
 /// An upload larger than this waits for its turn, so that the base layers do not take the processor from the small ones.
 const SERIALIZED_UPLOAD_BYTES: u64 = 256 * 1024;
 
-/// How long a push may take altogether; longer, and the archive would have been there.
+/// How long a push may take altogether; after that `docker save`, the way around it, would have been quicker.
 const PUSH_TIMEOUT: Duration = Duration::from_secs(20);
 
 impl Docker {

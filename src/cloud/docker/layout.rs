@@ -33,7 +33,7 @@ pub(super) struct LayerBlob {
     pub(super) file: PathBuf,
 }
 
-/// [`config`] whose error says that what the daemon told of the image cannot be written as JSON.
+/// [`config`] with a serialisation error as [`DockerError::Permanent`]: the values are the daemon's, and come again as they are.
 pub(super) fn config_of(image: &ImageInfo) -> Result<Vec<u8>, DockerError> {
     config(image).map_err(|error| DockerError::Permanent {
         action: format!("describe image `{}`", image.id),

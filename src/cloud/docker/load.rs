@@ -95,7 +95,8 @@ impl NodeLoad<'_> {
         }
         let loaded = self.load_whole_image(&image).await;
         if let Err(DockerError::NodeRefused { .. }) = loaded {
-            // containerd names an image before it unpacks it, so a refused image leaves its name behind.
+            // containerd names an image before it unpacks its layers: after a failed import the name is taken away, else
+            // the kubelet would find an image that it cannot start.
             docker.remove_from_node(node, name, self.cancel).await?;
         }
         loaded

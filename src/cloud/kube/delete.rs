@@ -89,7 +89,7 @@ impl Kube {
         .map_err(|_| within(format!("the pods in namespace `{namespace}` to go")))??;
         // The environment goes last: pods that are still there may read it when they restart.
         receipt.extend(self.delete_kind::<Secret>(namespace, deployment, &[]).await?);
-        // What Kubernetes has not collected yet would make the namespace look inhabited.
+        // Objects that the garbage collector has not deleted yet would make the namespace look inhabited, and it would stay.
         let rest = try_join_all([
             self.wait_until_gone::<Service>(namespace, deployment).boxed(),
             self.wait_until_gone::<Ingress>(namespace, deployment).boxed(),

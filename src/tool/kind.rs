@@ -199,8 +199,8 @@ impl Kind {
 
 /// The configuration of a cluster of one node: the API server on its machine's loopback alone, node ports at an address.
 ///
-/// The API server is published on `address` also with `KIND_NETWORK=kind`: this server then reaches it at the node's
-/// address in Docker's network, and the person's kubectl at `address`.
+/// The API server is published on the loopback also with `KIND_NETWORK=kind`: this server then reaches it at the node's
+/// address in Docker's network, but the person's kubectl uses the loopback.
 #[must_use]
 pub fn cluster_config(name: &ClusterName, ports: PortRange, address: Ipv4Addr) -> String {
     let mapping = |port: u16| json!({"containerPort": port, "hostPort": port, "listenAddress": address});

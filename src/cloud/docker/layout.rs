@@ -33,7 +33,7 @@ pub(super) struct LayerBlob {
     pub(super) file: PathBuf,
 }
 
-/// [`config`] with a serialisation error as [`DockerError::Permanent`]: the values are the daemon's, and come again as they are.
+/// [`config`] with an error of writing JSON as [`DockerError::Permanent`]: the daemon would tell the same again.
 pub(super) fn config_of(image: &ImageInfo) -> Result<Vec<u8>, DockerError> {
     config(image).map_err(|error| DockerError::Permanent {
         action: format!("describe image `{}`", image.id),

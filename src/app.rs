@@ -350,7 +350,7 @@ impl App {
         let operation = self.existing_operation(id).await?;
         let conflict = |message: String| AppError::Conflict { message, param: None };
         if operation.state == OperationState::Waiting {
-            self.0.engine.look_again(id);
+            self.0.engine.wake(id);
             return Ok((operation, Resumed::Check));
         }
         if operation.state != OperationState::Stuck {

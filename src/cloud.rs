@@ -4,3 +4,6 @@ pub mod aws;
 pub mod docker;
 pub mod kube;
 pub mod price;
+
+/// Takes what is going on or waited for right now, as one line for a person; it must return at once.
+pub type OnProgress<'a> = &'a (dyn Fn(String) + Send + Sync);

@@ -1,31 +1,17 @@
 //! A failed rollout or apply -> the reason in words, and the next thing to do.
 //!
-//! `diagnose` gathers what the cluster knows (pods, events, log lines, open sockets); `classify` is pure. The words quote
+//! `rollout` gathers what the cluster knows (pods, events, log lines, open sockets); `classify` is pure. The words quote
 //! what applications print: the caller redacts them.
 
 pub mod classify;
+mod explanation;
 pub mod log;
+pub mod rollout;
 pub mod sockets;
-mod words;
 
-use std::collections::BTreeMap;
-use std::future::Future;
-use std::time::Duration;
-
-use k8s_openapi::api::core::v1::Pod;
-use kube::ResourceExt;
 use serde::{Deserialize, Serialize};
 
-use crate::cloud::kube::Kube;
 use crate::cloud::kube::error::KubeError;
-use crate::cloud::kube::exec::RunningContainer;
-use crate::cloud::kube::fault::{is_ready, pod_fault};
-use crate::diagnosis::classify::{Evidence, classify};
-use crate::diagnosis::sockets::parse_proc_net_tcp;
-use crate::id::{DeploymentName, Namespace};
-
-/// How many log lines a diagnosis reads.
-const READ_LINES: u32 = 200;
 
 /// Why an application does not run, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,75 +104,10 @@ impl Cause {
     }
 }
 
-/// Finds out why a rollout did not come to its end. Call it before anything is undone.
-///
-/// `sockets` reads the socket tables of a container from outside ([`RunningContainer::socket_tables_command`] on its
-/// node), for images without `cat`; a caller that cannot do that returns `None`.
-///
-/// # Errors
-/// What the API answers when not even the pods can be listed.
-pub async fn diagnose<F>(
-    kube: &Kube,
-    name: &DeploymentName,
-    namespace: &Namespace,
-    waited: Duration,
-    sockets: impl Fn(RunningContainer) -> F + Send,
-) -> Result<Diagnosis, KubeError>
-where
-    F: Future<Output = Option<String>> + Send,
-{
-    let Some(scene) = kube.scene(name, namespace).await? else {
-        return Ok(Diagnosis {
-            cause: Cause::Unknown,
-            reason: format!("The deployment `{name}` is no longer on the cluster: someone deleted it meanwhile."),
-            last_log_lines: Vec::new(),
-            next_step: "Deploy it again.".to_owned(),
-        });
-    };
-    let suspect = suspect(&scene.pods);
-    let mut log = Vec::new();
-    let mut listeners = None;
-    if let Some(pod) = suspect {
-        let pod_name = pod.name_any();
-        // Logs and sockets are evidence, not a condition: without them the diagnosis is only poorer.
-        for previous in [false, true] {
-            if log.is_empty() {
-                let text = kube.pod_log(namespace.as_str(), &pod_name, READ_LINES, previous).await.unwrap_or_default();
-                log = log::parse(&text);
-            }
-        }
-        if let Some(container) = RunningContainer::of(pod) {
-            let mut text = kube.socket_tables(namespace.as_str(), &pod_name).await.unwrap_or_default();
-            if !text.contains("local_address") {
-                text = sockets(container).await.unwrap_or_default();
-            }
-            listeners = text.contains("local_address").then(|| parse_proc_net_tcp(&text));
-        }
-    }
-    Ok(classify(&Evidence {
-        deployment: &scene.deployment,
-        pod: suspect,
-        events: &scene.events,
-        log: &log,
-        listeners: listeners.as_deref(),
-        waited,
-        now: jiff::Timestamp::now(),
-    }))
-}
-
-/// The pod that tells most: one with a definite fault, else one that is not ready, with the most restarts.
-fn suspect(pods: &BTreeMap<String, Pod>) -> Option<&Pod> {
-    let restarts = |pod: &Pod| {
-        let statuses = pod.status.as_ref().and_then(|it| it.container_statuses.as_deref()).unwrap_or_default();
-        statuses.iter().map(|it| it.restart_count).sum::<i32>()
-    };
-    pods.values().max_by_key(|pod| (pod_fault(pod).is_some(), !is_ready(pod), restarts(pod)))
-}
-
 impl Diagnosis {
     /// Puts an error of the cluster's API into the same form, where a person can do something about it.
     #[must_use]
-    pub fn of_error(error: &KubeError) -> Self {
+    pub fn from_error(error: &KubeError) -> Self {
         let (cause, next_step) = match error {
             KubeError::NodePortsExhausted { .. } => {
                 (Cause::NodePortsExhausted, "Take down an application that is not needed, or widen `NODE_PORT_RANGE`.")
@@ -238,7 +159,7 @@ mod tests {
 
     #[test]
     fn an_exhausted_range_of_node_ports_is_a_cause_of_its_own() {
-        let diagnosis = Diagnosis::of_error(&KubeError::NodePortsExhausted { first: 30000, last: 30015 });
+        let diagnosis = Diagnosis::from_error(&KubeError::NodePortsExhausted { first: 30000, last: 30015 });
 
         insta::assert_json_snapshot!(diagnosis);
     }

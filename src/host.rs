@@ -20,8 +20,8 @@ use crate::tool::git::Git;
 use crate::tool::kind::{Kind, KindError};
 use crate::tool::ssh::{Forward, Ssh, SshAddress, SshError};
 
-pub mod outline;
-pub mod work;
+pub mod tree_manifest;
+pub mod remote_build;
 
 /// Folder below the home of the user of another machine where everything of ours is kept.
 const REMOTE_WORKSPACE: &str = ".on-demand-infra";

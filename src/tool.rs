@@ -30,6 +30,7 @@ pub mod helm;
 pub mod kind;
 pub mod connection;
 mod printed;
+pub mod program_error;
 pub mod ssh;
 pub mod terraform;
 mod remote;

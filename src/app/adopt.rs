@@ -14,7 +14,7 @@ use crate::id::{
     RepositoryUrl, TargetId, cluster_name_of_target,
 };
 use crate::intent::{AwsCredentials, Selector};
-use crate::step::ssh_address;
+use crate::step::context::ssh_address;
 use crate::store::record::{Deployment, DeploymentFacts, DeploymentState, Instance, Target, Version};
 
 impl App {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{App, AppError, candidate};
-use crate::diagnosis;
+use crate::diagnosis::rollout;
 use crate::event::{Failure, OperationState};
 use crate::intent::{AwsCredentials, Selector, selection};
 use crate::reply::view::Report;
@@ -40,7 +40,7 @@ impl App {
         }
         let waited = deployment.updated_at.duration_until(jiff::Timestamp::now()).unsigned_abs();
         let waited = waited.min(self.0.settings.rollout.timeout).max(Duration::from_secs(1));
-        let found = diagnosis::diagnose(&kube, &deployment.name, &deployment.namespace, waited, |_| async { None });
+        let found = rollout::diagnose(&kube, &deployment.name, &deployment.namespace, waited, |_| async { None });
         let found = Box::pin(found).await.ok()?;
         let redactor = Redactor::from_settings(&self.0.settings);
         let clean = |text: &str| redactor.redact(text).into_owned();

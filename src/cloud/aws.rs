@@ -22,7 +22,7 @@ pub mod eks;
 pub mod error;
 pub mod instance;
 pub mod leftover;
-pub mod network;
+pub mod cluster_resources;
 pub mod offer;
 pub mod permission;
 pub mod quota;
@@ -35,9 +35,9 @@ pub const TARGET_TAG: &str = "on-demand-infra:target";
 pub const OPERATION_TAG: &str = "on-demand-infra:operation";
 
 /// How long a connection may take to come about.
-const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long one attempt of a call may take.
-const ATTEMPT_LIMIT: Duration = Duration::from_secs(20);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Credentials of one account.
 #[derive(Clone, Deserialize)]
@@ -144,8 +144,10 @@ impl Aws {
     /// # Errors
     /// [`AwsError`] when no keys are given and none are found.
     pub async fn connect(region: &Region, keys: Option<Keys>) -> Result<Self, AwsError> {
-        let limits =
-            TimeoutConfig::builder().connect_timeout(CONNECT_LIMIT).operation_attempt_timeout(ATTEMPT_LIMIT).build();
+        let limits = TimeoutConfig::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+            .build();
         let loader = aws_config::defaults(BehaviorVersion::latest())
             .region(aws_config::Region::new(region.to_string()))
             .timeout_config(limits);
@@ -188,7 +190,8 @@ impl Aws {
     /// # Errors
     /// [`AwsError`] when they are refused or AWS does not answer.
     pub async fn who_am_i(&self) -> Result<Identity, AwsError> {
-        let it = self.sts.get_caller_identity().send().await.map_err(|e| AwsError::of("sts:GetCallerIdentity", &e))?;
+        let it =
+            self.sts.get_caller_identity().send().await.map_err(|e| AwsError::from_sdk("sts:GetCallerIdentity", &e))?;
         Ok(Identity { account: it.account.unwrap_or_default(), arn: it.arn.unwrap_or_default() })
     }
 }

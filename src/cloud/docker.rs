@@ -4,7 +4,8 @@
 //! Requests carry no API version: every daemon since 18.09 answers them with its own newest one.
 
 pub mod build;
-pub mod build_printed;
+pub mod build_failure;
+pub mod build_reader;
 pub mod exec;
 pub mod image;
 pub mod load;
@@ -12,10 +13,10 @@ pub mod node;
 pub mod push;
 
 mod archive;
-mod build_failure;
-mod build_trace;
+mod build_progress;
+mod dockerfile_line;
+mod ephemeral_registry;
 mod layout;
-mod tap;
 
 use std::error::Error as _;
 use std::io;
@@ -30,10 +31,10 @@ use bollard::errors::Error as ApiError;
 const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 
 /// How long a call may take until the daemon begins to answer.
-const ANSWER_WITHIN: Duration = Duration::from_mins(1);
+const RESPONSE_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A person who waits hears something at least this often.
-const SAY_EVERY: Duration = Duration::from_secs(3);
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(3);
 
 /// A Docker daemon. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -95,7 +96,7 @@ impl Docker {
 
     /// A client of the API; no IO but a look whether the socket is there.
     fn client(&self) -> Result<bollard::Docker, DockerError> {
-        let timeout_s = ANSWER_WITHIN.as_secs();
+        let timeout_s = RESPONSE_TIMEOUT.as_secs();
         if self.host.starts_with("unix://") {
             bollard::Docker::connect_with_unix(&self.host, timeout_s, API_DEFAULT_VERSION)
         } else {

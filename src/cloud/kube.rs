@@ -9,15 +9,15 @@ pub mod balanced;
 pub mod delete;
 pub mod error;
 pub mod exec;
-pub mod fault;
+pub mod pod_failure;
 pub mod live;
 pub mod logs;
 pub mod namespace;
 pub mod node_port;
 pub mod ready;
 pub mod rollout;
-pub mod scene;
-mod watched;
+pub mod snapshot;
+mod watch_cache;
 
 use std::future::Future;
 use std::net::SocketAddr;

@@ -8,11 +8,13 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Container, ContainerStatus, Event, Pod};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use crate::cloud::kube::fault::{Fault, activity, creation_failure, is_ready, last_end, pod_fault, unschedulable};
-use crate::diagnosis::log::{LogLine, is_talking, last_lines, refrain};
-use crate::diagnosis::words::{
-    Words, cannot_start, clip, crashed, ended, image_unavailable, misconfigured, words, wrong_architecture,
+use crate::cloud::kube::pod_failure::{
+    PodFailure, activity, creation_failure, is_ready, last_termination, pod_failure, unschedulable,
 };
+use crate::diagnosis::explanation::{
+    Explanation, cannot_start, crashed, ended, image_unavailable, misconfigured, truncate, wrong_architecture,
+};
+use crate::diagnosis::log::{TimedLine, last_lines, printed_recently, repeated_line};
 use crate::diagnosis::{Cause, Diagnosis};
 
 /// Everything that a diagnosis rests on.
@@ -25,7 +27,7 @@ pub struct Evidence<'a> {
     /// The events about the Deployment, its `ReplicaSet`s and its pods.
     pub events: &'a [Event],
     /// What the pod printed.
-    pub log: &'a [LogLine],
+    pub log: &'a [TimedLine],
     /// Where the pod's processes listen; `None` when that is not known.
     pub listeners: Option<&'a [SocketAddr]>,
     /// How long the rollout was waited for.
@@ -37,61 +39,63 @@ pub struct Evidence<'a> {
 /// Names the cause.
 #[must_use]
 pub fn classify(evidence: &Evidence<'_>) -> Diagnosis {
-    let Words { cause, reason, next_step } = match evidence.pod {
-        None => without_pod(evidence),
-        Some(pod) => match pod_fault(pod) {
-            Some(fault) => of_fault(evidence, fault),
-            None => of_waiting(evidence, pod),
+    let Explanation { cause, reason, next_step } = match evidence.pod {
+        None => explain_missing_pod(evidence),
+        Some(pod) => match pod_failure(pod) {
+            Some(failure) => explain_failure(evidence, failure),
+            None => explain_waiting(evidence, pod),
         },
     };
     Diagnosis { cause, reason, last_log_lines: last_lines(evidence.log), next_step }
 }
 
-fn without_pod(evidence: &Evidence<'_>) -> Words {
+fn explain_missing_pod(evidence: &Evidence<'_>) -> Explanation {
     let failure = creation_failure(evidence.deployment)
         .or_else(|| last_event(evidence.events, "FailedCreate"))
         .unwrap_or_default();
     if failure.contains("exceeded quota") {
         let detail = &failure[failure.find("exceeded quota").unwrap_or_default()..];
-        return words(
+        return Explanation::new(
             Cause::QuotaExceeded,
             format!("The quota of the namespace leaves no room for another pod: {detail}."),
             "Free some of the quota, raise it, or deploy to another namespace.",
         );
     }
     if failure.is_empty() {
-        return words(
+        return Explanation::new(
             Cause::Unknown,
             "The cluster has created no pod and does not say why; its controllers may not be running.",
             "Check the cluster with `kubectl get pods -A`.",
         );
     }
-    words(
+    Explanation::new(
         Cause::CreationRefused,
         format!("The cluster refuses to create the pod: {failure}."),
         "Change what it objects to, or deploy to another namespace.",
     )
 }
 
-fn of_fault(evidence: &Evidence<'_>, fault: Fault) -> Words {
-    match fault {
-        Fault::OutOfMemory => words(
+fn explain_failure(evidence: &Evidence<'_>, failure: PodFailure) -> Explanation {
+    match failure {
+        PodFailure::OutOfMemory => Explanation::new(
             Cause::OutOfMemory,
             format!("The process was killed because it used more memory than its limit of {}.", memory_limit(evidence)),
             "Let the application use less memory, or raise the memory limit in the server's settings.",
         ),
-        Fault::CannotStart { message } => cannot_start(&message),
-        Fault::Crashed { .. } | Fault::Ended { .. } if prints(evidence, "exec format error") => wrong_architecture(),
-        Fault::Ended { times } => ended(times),
-        Fault::Crashed { exit_code, times } => crashed(evidence.log, exit_code, times),
-        Fault::ImageUnavailable { message } => image_unavailable(&image(evidence), &message),
-        Fault::Misconfigured { message } => misconfigured(&message),
+        PodFailure::CannotStart { message } => cannot_start(&message),
+        PodFailure::Crashed { .. } | PodFailure::Ended { .. } if log_contains(evidence, "exec format error") => {
+            wrong_architecture()
+        }
+        PodFailure::Ended { times } => ended(times),
+        PodFailure::Crashed { exit_code, times } => crashed(evidence.log, exit_code, times),
+        PodFailure::ImageUnavailable { message } => image_unavailable(&image(evidence), &message),
+        PodFailure::Misconfigured { message } => misconfigured(&message),
     }
 }
 
-fn of_waiting(evidence: &Evidence<'_>, pod: &Pod) -> Words {
+fn explain_waiting(evidence: &Evidence<'_>, pod: &Pod) -> Explanation {
     if let Some(message) = unschedulable(pod) {
-        return words(
+        return Explanation::new(
             Cause::Unschedulable,
             format!("No node of the cluster can take the pod: {message}."),
             "Scale down or remove an application that is not needed, ask for fewer replicas, or add a node.",
@@ -108,9 +112,9 @@ fn of_waiting(evidence: &Evidence<'_>, pod: &Pod) -> Words {
             return cannot_start(&message);
         }
         if status.state.as_ref().is_some_and(|it| it.running.is_some()) {
-            return running(evidence, pod, status);
+            return explain_running(evidence, pod, status);
         }
-        if let Some(end) = last_end(status) {
+        if let Some(end) = last_termination(status) {
             return match end.exit_code {
                 0 => ended(status.restart_count + 1),
                 code => crashed(evidence.log, code, status.restart_count + 1),
@@ -121,7 +125,7 @@ fn of_waiting(evidence: &Evidence<'_>, pod: &Pod) -> Words {
         return misconfigured(&message);
     }
     let sandbox = last_event(evidence.events, "FailedCreatePodSandBox").map(|it| format!(": {it}")).unwrap_or_default();
-    words(
+    Explanation::new(
         Cause::Unknown,
         format!("After {} s the pod is still {}{sandbox}.", evidence.waited.as_secs(), activity(pod)),
         "Try again; if it stays, look at `kubectl describe pod`.",
@@ -129,20 +133,20 @@ fn of_waiting(evidence: &Evidence<'_>, pod: &Pod) -> Words {
 }
 
 /// The process runs, but the pod does not count as ready: its sockets tell why.
-fn running(evidence: &Evidence<'_>, pod: &Pod, status: &ContainerStatus) -> Words {
+fn explain_running(evidence: &Evidence<'_>, pod: &Pod, status: &ContainerStatus) -> Explanation {
     let port = probed_port(evidence.deployment);
     let waited = evidence.waited.as_secs();
     if is_ready(pod) {
-        return words(
+        return Explanation::new(
             Cause::SlowStart,
             format!("It is ready now{}, only later than it was waited for ({waited} s).", ready_after(pod)),
             "Deploy it again, or raise `ROLLOUT_TIMEOUT_S`.",
         );
     }
-    let Some(listeners) = evidence.listeners else { return silent(evidence, port, status) };
+    let Some(listeners) = evidence.listeners else { return not_listening(evidence, port, status) };
     let (inside, outside): (Vec<SocketAddr>, Vec<SocketAddr>) = listeners.iter().partition(|it| it.ip().is_loopback());
     if outside.iter().any(|it| it.port() == port) {
-        return words(
+        return Explanation::new(
             Cause::NotReady,
             format!(
                 "The process listens on port {port}, but the check of that port did not succeed within {waited} s."
@@ -151,7 +155,7 @@ fn running(evidence: &Evidence<'_>, pod: &Pod, status: &ContainerStatus) -> Word
         );
     }
     if inside.iter().any(|it| it.port() == port) {
-        return words(
+        return Explanation::new(
             Cause::LoopbackOnly,
             format!(
                 "The process listens on port {port}, but on the loopback address only, where nothing outside its container reaches it."
@@ -161,7 +165,7 @@ fn running(evidence: &Evidence<'_>, pod: &Pod, status: &ContainerStatus) -> Word
     }
     if let Some(other) = outside.first() {
         let ports = outside.iter().map(|it| it.port().to_string()).collect::<Vec<_>>().join(", ");
-        return words(
+        return Explanation::new(
             Cause::PortMismatch,
             format!(
                 "Nothing listens on port {port}, which the application is said to serve; the process listens on {ports}."
@@ -170,7 +174,7 @@ fn running(evidence: &Evidence<'_>, pod: &Pod, status: &ContainerStatus) -> Word
         );
     }
     if let Some(other) = inside.first() {
-        return words(
+        return Explanation::new(
             Cause::PortMismatch,
             format!(
                 "Nothing listens on port {port}; the process listens on {other}, where nothing outside its container reaches it."
@@ -178,26 +182,29 @@ fn running(evidence: &Evidence<'_>, pod: &Pod, status: &ContainerStatus) -> Word
             format!("Let it listen on 0.0.0.0:{port}."),
         );
     }
-    silent(evidence, port, status)
+    not_listening(evidence, port, status)
 }
 
 /// Nothing is known to listen: a process that waits for something, or one that needs more time.
-fn silent(evidence: &Evidence<'_>, port: u16, status: &ContainerStatus) -> Words {
+fn not_listening(evidence: &Evidence<'_>, port: u16, status: &ContainerStatus) -> Explanation {
     let waited = evidence.waited.as_secs();
     if status.restart_count > 0
-        && let Some(end) = last_end(status)
+        && let Some(end) = last_termination(status)
     {
         return crashed(evidence.log, end.exit_code, status.restart_count);
     }
-    if let Some(line) = refrain(evidence.log) {
-        return words(
+    if let Some(line) = repeated_line(evidence.log) {
+        return Explanation::new(
             Cause::NeverListens,
-            format!("The process runs, but listens on no port after {waited} s; it keeps printing `{}`.", clip(line)),
+            format!(
+                "The process runs, but listens on no port after {waited} s; it keeps printing `{}`.",
+                truncate(line)
+            ),
             "Give it what it waits for (another service, a variable in `environment`), or let it start without.",
         );
     }
-    if is_talking(evidence.log, evidence.now) {
-        return words(
+    if printed_recently(evidence.log, evidence.now) {
+        return Explanation::new(
             Cause::SlowStart,
             format!(
                 "After {waited} s the process is still starting: it runs without an error and prints, but does not listen on port {port} yet."
@@ -205,7 +212,7 @@ fn silent(evidence: &Evidence<'_>, port: u16, status: &ContainerStatus) -> Words
             "Raise `ROLLOUT_TIMEOUT_S`, or let it start faster.",
         );
     }
-    words(
+    Explanation::new(
         Cause::NeverListens,
         format!("The process runs without an error, but listens on no port after {waited} s."),
         format!("Let it listen on 0.0.0.0:{port}; if it only needs more time, raise `ROLLOUT_TIMEOUT_S`."),
@@ -216,7 +223,7 @@ fn image(evidence: &Evidence<'_>) -> String {
     container(evidence.deployment).and_then(|it| it.image.clone()).unwrap_or_default()
 }
 
-fn prints(evidence: &Evidence<'_>, text: &str) -> bool {
+fn log_contains(evidence: &Evidence<'_>, text: &str) -> bool {
     evidence.log.iter().any(|line| line.text.contains(text))
 }
 
@@ -353,7 +360,7 @@ mod tests {
         .unwrap()
     }
 
-    fn told(case: Case) -> String {
+    fn explained(case: Case) -> String {
         let diagnosis = case.diagnosis();
         format!("{}: {} {}", diagnosis.cause.code(), diagnosis.reason, diagnosis.next_step)
     }
@@ -373,27 +380,27 @@ mod tests {
         let placed = Case::container(json!({}));
 
         let told = [
-            told(Case::ended("OOMKilled", 137, 0)),
-            told(Case::ended("Error", 1, 2).printing("Traceback\nKeyError: 'DATABASE_URL'\n")),
-            told(Case::ended("Error", 127, 1)),
-            told(Case::ended("Completed", 0, 2)),
-            told(Case::ended("Error", 1, 2).printing("exec /app: exec format error\n")),
-            told(Case::waiting("RunContainerError", start)),
-            told(Case::waiting("RunContainerError", format)),
-            told(Case::waiting("CreateContainerError", "exec: \"/app\": permission denied: unknown")),
-            told(Case::waiting("ImagePullBackOff", pull)),
-            told(Case::waiting("CreateContainerConfigError", "secret \"app-env-1\" not found")),
-            told(Case { events: mount, ..Case::waiting("ContainerCreating", "") }),
-            told(Case { conditions: full, ..placed }),
-            told(Case::running().listening(&["[::]:9090"])),
-            told(Case::running().listening(&["127.0.0.1:8080", "0.0.0.0:9090"])),
-            told(Case::running().listening(&["127.0.0.1:9090"])),
-            told(Case::running().listening(&["0.0.0.0:8080"])),
-            told(Case::running().listening(&[]).printing(waiting)),
-            told(Case::running().listening(&[]).printing(early)),
-            told(Case::running().listening(&[]).printing(recent)),
-            told(Case::running()),
-            told(Case { conditions: ready, ..Case::running() }),
+            explained(Case::ended("OOMKilled", 137, 0)),
+            explained(Case::ended("Error", 1, 2).printing("Traceback\nKeyError: 'DATABASE_URL'\n")),
+            explained(Case::ended("Error", 127, 1)),
+            explained(Case::ended("Completed", 0, 2)),
+            explained(Case::ended("Error", 1, 2).printing("exec /app: exec format error\n")),
+            explained(Case::waiting("RunContainerError", start)),
+            explained(Case::waiting("RunContainerError", format)),
+            explained(Case::waiting("CreateContainerError", "exec: \"/app\": permission denied: unknown")),
+            explained(Case::waiting("ImagePullBackOff", pull)),
+            explained(Case::waiting("CreateContainerConfigError", "secret \"app-env-1\" not found")),
+            explained(Case { events: mount, ..Case::waiting("ContainerCreating", "") }),
+            explained(Case { conditions: full, ..placed }),
+            explained(Case::running().listening(&["[::]:9090"])),
+            explained(Case::running().listening(&["127.0.0.1:8080", "0.0.0.0:9090"])),
+            explained(Case::running().listening(&["127.0.0.1:9090"])),
+            explained(Case::running().listening(&["0.0.0.0:8080"])),
+            explained(Case::running().listening(&[]).printing(waiting)),
+            explained(Case::running().listening(&[]).printing(early)),
+            explained(Case::running().listening(&[]).printing(recent)),
+            explained(Case::running()),
+            explained(Case { conditions: ready, ..Case::running() }),
         ];
 
         insta::assert_json_snapshot!(told);

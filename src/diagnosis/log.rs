@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use jiff::{Timestamp, ToSpan};
 
 /// How many lines a person is shown.
-const SHOWN: usize = 20;
+const MAX_LINES: usize = 20;
 /// The longest line that a person is shown.
-const LONGEST: usize = 500;
+const MAX_LINE_CHARS: usize = 500;
 
 /// A line that a process printed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogLine {
+pub struct TimedLine {
     /// When, where the node says so.
     pub at: Option<Timestamp>,
     /// What.
@@ -20,31 +20,31 @@ pub struct LogLine {
 
 /// Reads the text of a log with a time in front of each line.
 #[must_use]
-pub fn parse(text: &str) -> Vec<LogLine> {
+pub fn parse(text: &str) -> Vec<TimedLine> {
     text.lines()
         .map(|line| match line.split_once(' ').and_then(|(at, rest)| Some((at.parse::<Timestamp>().ok()?, rest))) {
-            Some((at, rest)) => LogLine { at: Some(at), text: rest.to_owned() },
-            None => LogLine { at: None, text: line.to_owned() },
+            Some((at, rest)) => TimedLine { at: Some(at), text: rest.to_owned() },
+            None => TimedLine { at: None, text: line.to_owned() },
         })
         .collect()
 }
 
 /// The last lines, cut to what fits an answer; a line that comes again and again is shown once.
 #[must_use]
-pub fn last_lines(log: &[LogLine]) -> Vec<String> {
-    let runs: Vec<&[LogLine]> = log.chunk_by(|a, b| a.text == b.text).collect();
-    let shown = |run: &&[LogLine]| {
-        let text: String = run[0].text.chars().take(LONGEST).collect();
+pub fn last_lines(log: &[TimedLine]) -> Vec<String> {
+    let runs: Vec<&[TimedLine]> = log.chunk_by(|a, b| a.text == b.text).collect();
+    let shown = |run: &&[TimedLine]| {
+        let text: String = run[0].text.chars().take(MAX_LINE_CHARS).collect();
         if run.len() > 1 { format!("{text} ({} times)", run.len()) } else { text }
     };
-    runs[runs.len().saturating_sub(SHOWN)..].iter().map(shown).collect()
+    runs[runs.len().saturating_sub(MAX_LINES)..].iter().map(shown).collect()
 }
 
 /// The line that most likely says what went wrong: the last one that reads like an error, else the last one.
 ///
 /// Not simply the last: the node reads the two outputs of a process apart, so what was printed earlier may come later.
 #[must_use]
-pub fn telling_line(log: &[LogLine]) -> Option<&str> {
+pub fn error_line(log: &[TimedLine]) -> Option<&str> {
     let reads_like_error = |text: &&str| {
         let text = text.to_lowercase();
         ["error", "exception", "panic", "fatal", "failed", "cannot", "can't", "denied", "not found"]
@@ -57,7 +57,7 @@ pub fn telling_line(log: &[LogLine]) -> Option<&str> {
 
 /// A line that the process printed again and again, as one does that waits for something.
 #[must_use]
-pub fn refrain(log: &[LogLine]) -> Option<&str> {
+pub fn repeated_line(log: &[TimedLine]) -> Option<&str> {
     let mut counts = BTreeMap::new();
     for line in log.iter().filter(|line| !line.text.trim().is_empty()) {
         *counts.entry(line.text.as_str()).or_insert(0_usize) += 1;
@@ -68,7 +68,7 @@ pub fn refrain(log: &[LogLine]) -> Option<&str> {
 
 /// Whether the process printed something within the last half minute.
 #[must_use]
-pub fn is_talking(log: &[LogLine], now: Timestamp) -> bool {
+pub fn printed_recently(log: &[TimedLine], now: Timestamp) -> bool {
     let recently = now - 30.seconds();
     log.last().and_then(|line| line.at).is_some_and(|at| at >= recently)
 }
@@ -84,20 +84,20 @@ mod tests {
 
         assert_eq!(log[0].text, "hello world");
         assert!(log[0].at.is_some());
-        assert_eq!(log[1], LogLine { at: None, text: "not a time".to_owned() });
+        assert_eq!(log[1], TimedLine { at: None, text: "not a time".to_owned() });
     }
 
     #[test]
     fn the_error_is_told_even_when_another_line_comes_after_it() {
-        assert_eq!(telling_line(&parse("KeyError: 'A'\nstarting\n")), Some("KeyError: 'A'"));
-        assert_eq!(telling_line(&parse("one\ntwo\n\n")), Some("two"));
-        assert_eq!(telling_line(&[]), None);
+        assert_eq!(error_line(&parse("KeyError: 'A'\nstarting\n")), Some("KeyError: 'A'"));
+        assert_eq!(error_line(&parse("one\ntwo\n\n")), Some("two"));
+        assert_eq!(error_line(&[]), None);
     }
 
     #[test]
     fn a_process_that_waits_repeats_itself() {
-        assert_eq!(refrain(&parse("start\nwaiting\nwaiting\nwaiting\n")), Some("waiting"));
-        assert_eq!(refrain(&parse("one\ntwo\nthree\n")), None);
+        assert_eq!(repeated_line(&parse("start\nwaiting\nwaiting\nwaiting\n")), Some("waiting"));
+        assert_eq!(repeated_line(&parse("one\ntwo\nthree\n")), None);
     }
 
     #[test]
@@ -109,8 +109,8 @@ mod tests {
         #[test]
         fn no_log_is_too_strange(text in ".*(\n.*){0,30}") {
             let log = parse(&text);
-            prop_assert!(last_lines(&log).len() <= SHOWN);
-            let _ = refrain(&log);
+            prop_assert!(last_lines(&log).len() <= MAX_LINES);
+            let _ = repeated_line(&log);
         }
     }
 }

@@ -12,16 +12,17 @@ use std::path::{Path, PathBuf};
 
 use tar::{Builder, EntryType, Header};
 
+use super::analysis::{Analysis, MAX_DOCKERFILE_BYTES};
+use super::error::RepositoryError;
 use super::ignore::{Ignore, Matches};
 use super::tree::{Tree, join};
-use super::{Analysis, RepositoryError};
 
 /// Entries that a context may have.
-const MOST_ENTRIES: u64 = 200_000;
+const MAX_ENTRIES: u64 = 200_000;
 /// How deep directories may lie in one another.
-const DEEPEST: usize = 100;
+const MAX_DEPTH: usize = 100;
 /// Bytes of an ignore file.
-const LONGEST_IGNORE: u64 = 256 * 1024;
+const MAX_IGNORE_BYTES: u64 = 256 * 1024;
 /// 1980-01-01: what a file without a sensible time gets, and the file that is made here.
 const EARLIEST_S: u64 = 315_532_800;
 
@@ -34,7 +35,7 @@ pub struct ContextSummary {
     pub size_bytes: u64,
 }
 
-/// What a build may see of a clone that is on another machine, of which only the outline is here.
+/// What a build may see of a clone that is on another machine, of which only the tree manifest is here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContextPaths {
     /// The paths, relative to the context's directory, each ended by a zero byte; a directory comes before what is in it.
@@ -49,7 +50,7 @@ pub struct ContextPaths {
 /// The same.
 pub fn context_paths(root: &Path, analysis: &Analysis, limit_bytes: u64) -> Result<ContextPaths, RepositoryError> {
     let mut paths = Vec::new();
-    walk(root, analysis, limit_bytes, Names(&mut paths))?;
+    walk(root, analysis, limit_bytes, PathList(&mut paths))?;
     let text = inlined(&Tree::open(root)?, analysis)?;
     Ok(ContextPaths { paths, inlined: text.map(|text| (analysis.dockerfile_in_context.clone(), text)) })
 }
@@ -90,7 +91,7 @@ fn walk<S: Sink>(
     let own_ignore = format!("{}.dockerignore", analysis.dockerfile);
     let ignore_path = if tree.is_file(&own_ignore) { own_ignore } else { join(&analysis.context, ".dockerignore") };
     let ignore = if tree.is_file(&ignore_path) {
-        Ignore::parse(&ignore_path, &tree.text(&ignore_path, LONGEST_IGNORE)?)?
+        Ignore::parse(&ignore_path, &tree.text(&ignore_path, MAX_IGNORE_BYTES)?)?
     } else {
         Ignore::default()
     };
@@ -116,7 +117,7 @@ fn inlined(tree: &Tree, analysis: &Analysis) -> Result<Option<String>, Repositor
     match &analysis.generated {
         Some(generated) => Ok(Some(generated.dockerfile.clone())),
         None if analysis.dockerfile == join(&analysis.context, &analysis.dockerfile_in_context) => Ok(None),
-        None => tree.text(&analysis.dockerfile, super::LONGEST_DOCKERFILE).map(Some),
+        None => tree.text(&analysis.dockerfile, MAX_DOCKERFILE_BYTES).map(Some),
     }
 }
 
@@ -146,18 +147,18 @@ impl<W: Write> Sink for Builder<W> {
 }
 
 /// Keeps the paths alone.
-struct Names<'a>(&'a mut Vec<u8>);
+struct PathList<'a>(&'a mut Vec<u8>);
 
-impl Names<'_> {
+impl PathList<'_> {
     fn keep(&mut self, path: &Path) {
-        // What begins with a dash is no option.
+        // `./` in front keeps a name that begins with a dash from being read as an option of `tar`.
         self.0.extend_from_slice(b"./");
         self.0.extend_from_slice(path.as_os_str().as_bytes());
         self.0.push(0);
     }
 }
 
-impl Sink for Names<'_> {
+impl Sink for PathList<'_> {
     fn directory(&mut self, path: &Path, _: u64) -> io::Result<()> {
         self.keep(path);
         Ok(())
@@ -187,13 +188,13 @@ struct Writing<'a, S> {
 impl<S: Sink> Writing<'_, S> {
     fn directory(&mut self, full: &Path, path: &str, above: &Matches, depth: usize) -> Result<(), RepositoryError> {
         let io = |source| RepositoryError::Io { path: path.to_owned(), source };
-        if depth > DEEPEST {
+        if depth > MAX_DEPTH {
             return Err(RepositoryError::TooManyFiles { path: path.to_owned() });
         }
         let mut entries: Vec<PathBuf> = Vec::new();
         for entry in fs::read_dir(full).map_err(io)? {
             self.entries += 1;
-            if self.entries > MOST_ENTRIES {
+            if self.entries > MAX_ENTRIES {
                 return Err(RepositoryError::TooManyFiles { path: path.to_owned() });
             }
             entries.push(entry.map_err(io)?.path());
@@ -292,8 +293,8 @@ mod tests {
     use std::io::Read;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
+    use super::super::analysis::{GENERATED_NAME, analyse};
     use super::super::tests::clone_of;
-    use super::super::{MADE_NAME, analyse};
     use super::*;
     use crate::id::Port;
 
@@ -396,12 +397,12 @@ mod tests {
 
     #[test]
     fn a_made_dockerfile_gets_a_name_of_its_own() {
-        let root = clone_of(&[("index.html", "x"), (MADE_NAME, "not ours")]);
+        let root = clone_of(&[("index.html", "x"), (GENERATED_NAME, "not ours")]);
 
         let (entries, _) = written(root.path());
 
-        assert_eq!(entries[MADE_NAME].1, "not ours");
-        assert!(entries[&format!("{MADE_NAME}.2")].1.starts_with("FROM nginx:stable\n"));
+        assert_eq!(entries[GENERATED_NAME].1, "not ours");
+        assert!(entries[&format!("{GENERATED_NAME}.2")].1.starts_with("FROM nginx:stable\n"));
     }
 
     #[test]
@@ -418,8 +419,8 @@ mod tests {
 
         let (entries, _) = written(root.path());
 
-        assert_eq!(entries.keys().collect::<Vec<_>>(), [MADE_NAME, "Dockerfile", "x"]);
-        assert_eq!(entries[MADE_NAME].1, "FROM a\nCOPY x /\n");
+        assert_eq!(entries.keys().collect::<Vec<_>>(), [GENERATED_NAME, "Dockerfile", "x"]);
+        assert_eq!(entries[GENERATED_NAME].1, "FROM a\nCOPY x /\n");
     }
 
     #[test]

@@ -4,18 +4,19 @@ use std::collections::BTreeMap;
 
 use parse_dockerfile::{Instruction, Source};
 
+use super::error::SyntaxError;
 use super::expand::{assignments, expand};
-use super::here::{Directives, directives, hide_here_documents};
+use super::here_document::{Directives, directives, hide_here_documents};
 use super::lint;
-use crate::id::Port;
-use crate::id::{ExposedPort, Protocol};
+use super::stage::Stage;
+use crate::id::{ExposedPort, Port, Protocol};
 
 /// Stages that are looked at; every one may carry the variables of the one it stands on.
-const MOST_STAGES: usize = 200;
+const MAX_STAGES: usize = 200;
 /// Variables of a stage that are remembered; one beyond them is unknown.
-const MOST_VARIABLES: usize = 1_000;
+const MAX_VARIABLES: usize = 1_000;
 /// Ports that are reported, and the length of a range that is written out.
-const MOST_PORTS: usize = 16;
+const MAX_PORTS: usize = 16;
 
 const KEYWORDS: [&str; 18] = [
     "ADD",
@@ -38,17 +39,9 @@ const KEYWORDS: [&str; 18] = [
     "WORKDIR",
 ];
 
-/// Where a Dockerfile is wrong, and how.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct SyntaxError {
-    /// Counted from 1; 0 when it concerns the file as a whole.
-    pub(super) line: usize,
-    pub(super) what: String,
-}
-
 /// What is known of a Dockerfile without building it.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Facts {
+pub(super) struct DockerfileInfo {
     /// Of the last stage, in the order of the file.
     pub(super) ports: Vec<ExposedPort>,
     /// The image that the last stage starts from; `None` when a variable hides it.
@@ -58,30 +51,6 @@ pub(super) struct Facts {
     pub(super) sources: Vec<String>,
 }
 
-/// One stage while it is read.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Stage {
-    name: Option<String>,
-    /// The image that the chain of stages starts from; `None` when a variable hides it.
-    pub(super) base: Option<String>,
-    pub(super) from_line: usize,
-    pub(super) user: Option<(usize, String)>,
-    pub(super) has_healthcheck: bool,
-    environment: BTreeMap<String, Option<String>>,
-    arguments: BTreeMap<String, Option<String>>,
-    ports: Vec<ExposedPort>,
-}
-
-impl Stage {
-    fn value(&self, name: &str) -> Option<String> {
-        self.environment.get(name).or_else(|| self.arguments.get(name)).cloned().flatten()
-    }
-
-    fn expand(&self, text: &str, escape: char) -> Option<String> {
-        expand(text, escape, &|name| self.value(name))
-    }
-}
-
 /// Reads a Dockerfile.
 ///
 /// A file that names a reader of its own (`# syntax=`, other than Docker's) may hold instructions that nobody here
@@ -89,53 +58,58 @@ impl Stage {
 ///
 /// # Errors
 /// [`SyntaxError`] with the line.
-pub(super) fn read(text: &str) -> Result<Facts, SyntaxError> {
+pub(super) fn read(text: &str) -> Result<DockerfileInfo, SyntaxError> {
     let text = text.trim_start_matches('\u{feff}');
     let directives = directives(text);
-    let facts = Reader::new(&directives).read(text);
-    match (facts, directives.syntax) {
+    let info = DockerfileReader::new(&directives).read(text);
+    match (info, directives.syntax) {
         (Err(error), Some(syntax)) if !syntax.contains("docker/dockerfile") => {
             let syntax: String = syntax.chars().take(80).collect();
             let warning =
                 format!("Line {}: {}; left to the reader that `# syntax={syntax}` names.", error.line, error.what);
-            Ok(Facts { warnings: vec![warning], ..Facts::default() })
+            Ok(DockerfileInfo { warnings: vec![warning], ..DockerfileInfo::default() })
         }
-        (facts, _) => facts,
+        (info, _) => info,
     }
 }
 
-struct Reader {
+struct DockerfileReader {
     escape: char,
     globals: BTreeMap<String, Option<String>>,
     stages: Vec<Stage>,
-    facts: Facts,
+    info: DockerfileInfo,
 }
 
-impl Reader {
+impl DockerfileReader {
     fn new(directives: &Directives<'_>) -> Self {
-        Self { escape: directives.escape, globals: BTreeMap::new(), stages: Vec::new(), facts: Facts::default() }
+        Self {
+            escape: directives.escape,
+            globals: BTreeMap::new(),
+            stages: Vec::new(),
+            info: DockerfileInfo::default(),
+        }
     }
 
-    fn read(mut self, text: &str) -> Result<Facts, SyntaxError> {
+    fn read(mut self, text: &str) -> Result<DockerfileInfo, SyntaxError> {
         let hidden = hide_here_documents(text, self.escape)?;
-        let told = |error: &parse_dockerfile::Error| syntax_error(error, &hidden);
+        let located = |error: &parse_dockerfile::Error| syntax_error(error, &hidden);
         let line_ends: Vec<usize> = hidden.match_indices('\n').map(|(at, _)| at).collect();
-        for instruction in parse_dockerfile::parse_iter(&hidden).map_err(|error| told(&error))? {
-            let instruction = instruction.map_err(|error| told(&error))?;
+        for instruction in parse_dockerfile::parse_iter(&hidden).map_err(|error| located(&error))? {
+            let instruction = instruction.map_err(|error| located(&error))?;
             let line = line_ends.partition_point(|end| *end < start(&instruction)) + 1;
-            self.take(line, &instruction)?;
+            self.read_instruction(line, &instruction)?;
         }
         let Some(last) = self.stages.pop() else {
             return Err(SyntaxError { line: 0, what: "there is no FROM instruction".to_owned() });
         };
-        lint::last_stage(&last, &mut self.facts.warnings);
-        self.facts.ports = last.ports;
-        self.facts.base = last.base;
-        Ok(self.facts)
+        lint::last_stage(&last, &mut self.info.warnings);
+        self.info.ports = last.ports;
+        self.info.base = last.base;
+        Ok(self.info)
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "the parser may learn instructions that say nothing here")]
-    fn take(&mut self, line: usize, instruction: &Instruction<'_>) -> Result<(), SyntaxError> {
+    fn read_instruction(&mut self, line: usize, instruction: &Instruction<'_>) -> Result<(), SyntaxError> {
         match instruction {
             Instruction::From(from) => {
                 let name = from.as_.as_ref().map(|(_, name)| name.value.to_ascii_lowercase());
@@ -159,16 +133,18 @@ impl Reader {
                     stage.has_healthcheck = true;
                 }
             }
-            Instruction::Copy(copy) if copy.options.iter().all(|it| it.name.value != "from") => self.want(&copy.src),
-            Instruction::Add(add) => self.want(&add.src),
+            Instruction::Copy(copy) if copy.options.iter().all(|it| it.name.value != "from") => {
+                self.add_sources(&copy.src)
+            }
+            Instruction::Add(add) => self.add_sources(&add.src),
             _ => {}
         }
         Ok(())
     }
 
     fn open_stage(&mut self, line: usize, image: &str, name: Option<String>) -> Result<(), SyntaxError> {
-        if self.stages.len() == MOST_STAGES {
-            return Err(SyntaxError { line, what: format!("there are more than {MOST_STAGES} stages") });
+        if self.stages.len() == MAX_STAGES {
+            return Err(SyntaxError { line, what: format!("there are more than {MAX_STAGES} stages") });
         }
         let image = expand(image, self.escape, &|name| self.globals.get(name).cloned().flatten());
         let parent = image.as_deref().and_then(|image| {
@@ -177,7 +153,7 @@ impl Reader {
         let stage = if let Some(parent) = parent {
             Stage { name, from_line: line, ..parent.clone() }
         } else {
-            lint::base_image(line, image.as_deref(), &mut self.facts.warnings);
+            lint::base_image(line, image.as_deref(), &mut self.info.warnings);
             Stage { name, from_line: line, base: image, ..Stage::default() }
         };
         self.stages.push(stage);
@@ -187,7 +163,7 @@ impl Reader {
     fn take_variables(&mut self, line: usize, text: &str, kind: Variable) {
         for (name, written) in assignments(text, self.escape) {
             if let Some(written) = written {
-                lint::secret(line, kind.keyword(), name, written, &mut self.facts.warnings);
+                lint::secret(line, kind.keyword(), name, written, &mut self.info.warnings);
             }
             let Some(stage) = self.stages.last_mut() else {
                 let value = written
@@ -203,7 +179,7 @@ impl Reader {
                 Variable::Argument => &mut stage.arguments,
                 Variable::Environment => &mut stage.environment,
             };
-            if variables.len() < MOST_VARIABLES {
+            if variables.len() < MAX_VARIABLES {
                 variables.insert(name.to_owned(), value);
             }
         }
@@ -217,24 +193,24 @@ impl Reader {
         });
         let Some(ports) = ports else {
             let written: String = written.chars().take(40).collect();
-            self.facts
+            self.info
                 .warnings
                 .push(format!("Line {line}: EXPOSE `{written}` is no port that can be known before the build."));
             return;
         };
         for port in ports {
-            if !stage.ports.contains(&port) && stage.ports.len() < MOST_PORTS {
+            if !stage.ports.contains(&port) && stage.ports.len() < MAX_PORTS {
                 stage.ports.push(port);
             }
         }
     }
 
-    fn want(&mut self, sources: &[Source<'_>]) {
+    fn add_sources(&mut self, sources: &[Source<'_>]) {
         let Some(stage) = self.stages.last() else { return };
         for source in sources {
             let Source::Path(path) = source else { continue };
             let known = stage.expand(&path.value, self.escape);
-            self.facts.sources.extend(known.filter(|path| !path.contains("://") && !path.starts_with("git@")));
+            self.info.sources.extend(known.filter(|path| !path.contains("://") && !path.starts_with("git@")));
         }
     }
 }
@@ -261,7 +237,7 @@ fn exposed_ports(text: &str) -> Option<Vec<ExposedPort>> {
     let range = range.rsplit(':').next().unwrap_or(range);
     let (first, last) = range.split_once('-').unwrap_or((range, range));
     let (first, last): (Port, Port) = (first.parse().ok()?, last.parse().ok()?);
-    let numbers = (first.get()..=last.get()).take(MOST_PORTS).filter_map(Port::new);
+    let numbers = (first.get()..=last.get()).take(MAX_PORTS).filter_map(Port::new);
     (first <= last).then(|| numbers.map(|number| ExposedPort { number, protocol }).collect())
 }
 
@@ -319,10 +295,10 @@ mod tests {
 
     #[test]
     fn another_reader_may_know_more_instructions() {
-        let facts = read("# syntax=example.com/reader:1\nFROM a:1\nINCLUDE x\n").unwrap();
+        let info = read("# syntax=example.com/reader:1\nFROM a:1\nINCLUDE x\n").unwrap();
 
-        assert_eq!(facts.ports, []);
-        assert!(facts.warnings[0].starts_with("Line 3: unknown instruction `INCLUDE`"));
+        assert_eq!(info.ports, []);
+        assert!(info.warnings[0].starts_with("Line 3: unknown instruction `INCLUDE`"));
     }
 
     #[test]
@@ -353,16 +329,16 @@ mod tests {
     #[test]
     fn a_range_is_written_out_up_to_a_bound() {
         assert_eq!(ports("FROM a\nEXPOSE 8000-8002\n"), ["8000/tcp", "8001/tcp", "8002/tcp"]);
-        assert_eq!(ports("FROM a\nEXPOSE 1-65535\n").len(), MOST_PORTS);
+        assert_eq!(ports("FROM a\nEXPOSE 1-65535\n").len(), MAX_PORTS);
     }
 
     #[test]
     fn a_port_that_cannot_be_known_is_a_warning() {
-        let facts = read("FROM a:1\nUSER 1\nHEALTHCHECK NONE\nEXPOSE $P\nEXPOSE 70000\n").unwrap();
+        let info = read("FROM a:1\nUSER 1\nHEALTHCHECK NONE\nEXPOSE $P\nEXPOSE 70000\n").unwrap();
 
-        assert_eq!(facts.ports, []);
-        assert_eq!(facts.warnings.len(), 2);
-        assert!(facts.warnings[0].starts_with("Line 4: EXPOSE `$P`"));
+        assert_eq!(info.ports, []);
+        assert_eq!(info.warnings.len(), 2);
+        assert!(info.warnings[0].starts_with("Line 4: EXPOSE `$P`"));
     }
 
     #[test]
@@ -376,11 +352,11 @@ mod tests {
 
     #[test]
     fn copy_names_what_it_takes_from_the_context() {
-        let facts = read(
+        let info = read(
             "FROM a\nARG D=src\nCOPY $D [x /\nCOPY --from=b /y /\nADD https://h/x git@h:y z /\nCOPY [\"p q\", \"/\"]\nCOPY $N /\n",
         );
 
-        assert_eq!(facts.unwrap().sources, ["src", "[x", "z", "p q"]);
+        assert_eq!(info.unwrap().sources, ["src", "[x", "z", "p q"]);
     }
 
     #[test]
@@ -388,7 +364,7 @@ mod tests {
         let doubling = (0..10_000).map(|n| format!("ENV A{}=$A{n}$A{n}\n", n + 1)).collect::<Vec<_>>().concat();
 
         assert!(read(&format!("FROM a\nENV A0=xx\n{doubling}")).is_ok());
-        assert!(read(&"FROM a AS b\n".repeat(MOST_STAGES + 1)).is_err());
+        assert!(read(&"FROM a AS b\n".repeat(MAX_STAGES + 1)).is_err());
     }
 
     proptest! {

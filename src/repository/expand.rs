@@ -1,9 +1,9 @@
 //! Words and variables of a Dockerfile, read as its builder reads them: quotes, escapes, `${NAME:-default}`.
 
 /// What an expanded text may grow to; a longer one counts as unknown, so that doubling variables stay harmless.
-const LONGEST: usize = 4096;
+const MAX_EXPANDED_BYTES: usize = 4096;
 /// How deep defaults may lie in defaults.
-const DEEPEST: usize = 8;
+const MAX_DEPTH: usize = 8;
 
 /// Splits a line at white space outside quotes; quotes and escapes stay in the words.
 pub(super) fn words(line: &str, escape: char) -> Vec<&str> {
@@ -68,7 +68,7 @@ struct Piece {
 impl Piece {
     fn add(&mut self, other: Option<&str>) {
         match other {
-            Some(text) if self.text.len() + text.len() <= LONGEST => self.text.push_str(text),
+            Some(text) if self.text.len() + text.len() <= MAX_EXPANDED_BYTES => self.text.push_str(text),
             _ => self.known = false,
         }
     }
@@ -82,7 +82,7 @@ impl Expansion<'_> {
     }
 
     fn until(&mut self, end: Option<char>, depth: usize) -> Piece {
-        let mut piece = Piece { text: String::new(), known: depth <= DEEPEST };
+        let mut piece = Piece { text: String::new(), known: depth <= MAX_DEPTH };
         let mut in_double = false;
         while let Some(c) = self.next() {
             match c {
@@ -92,7 +92,7 @@ impl Expansion<'_> {
                     let literal: String = std::iter::from_fn(|| self.next().filter(|c| *c != '\'')).collect();
                     piece.add(Some(&literal));
                 }
-                '$' if depth <= DEEPEST => {
+                '$' if depth <= MAX_DEPTH => {
                     let value = self.variable(depth);
                     piece.add(value.as_deref());
                 }
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_text_that_grows_without_end_is_unknown() {
-        assert_eq!(expand("$A$A$A", '\\', &|_| Some("x".repeat(LONGEST / 2))), None);
+        assert_eq!(expand("$A$A$A", '\\', &|_| Some("x".repeat(MAX_EXPANDED_BYTES / 2))), None);
         assert_eq!(expand(&"${A:-".repeat(10_000), '\\', &|_| None), None);
     }
 

@@ -2,17 +2,17 @@
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
-use super::RepositoryError;
+use super::error::RepositoryError;
 
 /// Patterns that are taken from one file.
-const MOST_PATTERNS: usize = 2_000;
+const MAX_PATTERNS: usize = 2_000;
 
 /// The patterns of one ignore file.
 #[derive(Debug, Default)]
 pub(super) struct Ignore {
     globs: GlobSet,
     /// For each pattern whether it brings back (`!`) what one before it excluded.
-    brings_back: Vec<bool>,
+    exceptions: Vec<bool>,
 }
 
 /// Which patterns match a path or a directory above it.
@@ -26,15 +26,15 @@ impl Ignore {
     /// [`RepositoryError::IgnorePattern`] with the line when a pattern cannot be read.
     pub(super) fn parse(path: &str, text: &str) -> Result<Self, RepositoryError> {
         let mut globs = GlobSetBuilder::new();
-        let mut brings_back = Vec::new();
+        let mut exceptions = Vec::new();
         for (number, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
             if line.starts_with('#') || line.trim().is_empty() {
                 continue;
             }
             let refused =
                 |what: String| RepositoryError::IgnorePattern { path: path.to_owned(), line: number + 1, what };
-            if brings_back.len() == MOST_PATTERNS {
-                return Err(refused(format!("there are more than {MOST_PATTERNS} patterns")));
+            if exceptions.len() == MAX_PATTERNS {
+                return Err(refused(format!("there are more than {MAX_PATTERNS} patterns")));
             }
             let line = line.trim();
             let (pattern, is_exception) = line.strip_prefix('!').map_or((line, false), |rest| (rest.trim(), true));
@@ -44,14 +44,14 @@ impl Ignore {
             let Some(pattern) = glob(pattern) else { continue };
             let glob = GlobBuilder::new(&pattern).literal_separator(true).backslash_escape(true).build();
             globs.add(glob.map_err(|error| refused(error.kind().to_string()))?);
-            brings_back.push(is_exception);
+            exceptions.push(is_exception);
         }
         let globs = globs.build().map_err(|error| RepositoryError::IgnorePattern {
             path: path.to_owned(),
             line: 0,
             what: error.kind().to_string(),
         })?;
-        Ok(Self { globs, brings_back })
+        Ok(Self { globs, exceptions })
     }
 
     /// The patterns that match a path, given those that match the directory it is in.
@@ -65,12 +65,12 @@ impl Ignore {
 
     /// Whether a path with these matches stays out of the context.
     pub(super) fn excludes(&self, matches: &Matches) -> bool {
-        matches.0.last().is_some_and(|last| !self.brings_back[*last])
+        matches.0.last().is_some_and(|last| !self.exceptions[*last])
     }
 
     /// Whether something below an excluded directory could come back.
     pub(super) fn has_exceptions(&self) -> bool {
-        self.brings_back.contains(&true)
+        self.exceptions.contains(&true)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is unwise in a Dockerfile: one short sentence with its line for each, and never the value of a secret.
 
-use super::dockerfile::Stage;
+use super::stage::Stage;
 
 /// Judges the stage that becomes the image.
 pub(super) fn last_stage(stage: &Stage, warnings: &mut Vec<String>) {

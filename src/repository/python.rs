@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::application::{ApplicationKind, BEGINNING, Recognised, is_plain};
+use super::application::{ApplicationKind, MAX_SOURCE_BYTES, Recognised, is_plain};
 use super::readme::{RunHints, mentioned_port};
 use super::tree::Tree;
 use crate::id::Port;
@@ -34,13 +34,14 @@ struct Start {
 
 /// Takes a clone for a Python application when it says what it needs or has a file to start.
 pub(super) fn recognise(tree: &Tree, hints: &RunHints, default_port: Port) -> Option<Recognised> {
-    let requirements = tree.beginning("requirements.txt", BEGINNING);
-    let project = tree.beginning("pyproject.toml", BEGINNING).filter(|_| requirements.is_none());
+    let requirements = tree.read_prefix("requirements.txt", MAX_SOURCE_BYTES);
+    let project = tree.read_prefix("pyproject.toml", MAX_SOURCE_BYTES).filter(|_| requirements.is_none());
     let needs = format!("{}\n{}", requirements.as_deref().unwrap_or_default(), project.as_deref().unwrap_or_default());
     let start = start(tree, hints, default_port, &needs.to_ascii_lowercase())?;
     // Python as the first process of a container does not hear SIGTERM unless the program asks for it.
     let handles_sigterm = start.command.iter().any(|word| word.contains("gunicorn") || word.contains("uvicorn"));
-    let requirements = requirements.map_or("none", |text| if stands_alone(&text) { "alone" } else { "with sources" });
+    let requirements =
+        requirements.map_or("none", |text| if is_self_contained(&text) { "alone" } else { "with sources" });
     Some((
         ApplicationKind::Python,
         "dockerfile/python",
@@ -56,7 +57,7 @@ pub(super) fn recognise(tree: &Tree, hints: &RunHints, default_port: Port) -> Op
 }
 
 /// Whether the requirements can be installed before the sources are there, so that the layer outlives their changes.
-fn stands_alone(requirements: &str) -> bool {
+fn is_self_contained(requirements: &str) -> bool {
     requirements
         .lines()
         .map(str::trim)
@@ -73,7 +74,7 @@ fn start(tree: &Tree, hints: &RunHints, default_port: Port, needs: &str) -> Opti
 }
 
 fn procfile(tree: &Tree, port: Port) -> Option<Start> {
-    let text = tree.beginning("Procfile", BEGINNING)?;
+    let text = tree.read_prefix("Procfile", MAX_SOURCE_BYTES)?;
     let command = text.lines().find_map(|line| line.strip_prefix("web:"))?.trim().to_owned();
     let is_python = STARTERS.contains(&command.split_whitespace().next()?);
     is_python.then(|| Start {
@@ -84,7 +85,7 @@ fn procfile(tree: &Tree, port: Port) -> Option<Start> {
 }
 
 fn django(tree: &Tree, port: Port, needs: &str) -> Option<Start> {
-    if !tree.beginning("manage.py", BEGINNING)?.contains("django") {
+    if !tree.read_prefix("manage.py", MAX_SOURCE_BYTES)?.contains("django") {
         return None;
     }
     let wsgi = tree.directories("").into_iter().find(|it| is_plain(it) && tree.is_file(&format!("{it}/wsgi.py")));
@@ -100,7 +101,7 @@ fn framework(tree: &Tree, port: Port, needs: &str) -> Option<Start> {
     let missing = |package: &'static str| if needs.contains(package) { vec![] } else { vec![package] };
     MODULES.iter().find_map(|module| {
         let file = format!("{}.py", module.replace('.', "/"));
-        let text = tree.beginning(&file, BEGINNING)?;
+        let text = tree.read_prefix(&file, MAX_SOURCE_BYTES)?;
         let port = mentioned_port(&text).unwrap_or(port);
         let object = |class: &str| {
             let assigned = text.lines().filter_map(|line| line.split_once('='));
@@ -138,14 +139,14 @@ fn from_readme(tree: &Tree, hints: &RunHints, port: Port) -> Option<Start> {
         starts.then(|| format!("{program} {arguments}").replace("127.0.0.1", "0.0.0.0").replace("localhost", "0.0.0.0"))
     })?;
     let file = command.split_whitespace().find(|word| word.rsplit_once('.').is_some_and(|(_, end)| end == "py"));
-    let in_source = || mentioned_port(&tree.beginning(file?, BEGINNING)?);
+    let in_source = || mentioned_port(&tree.read_prefix(file?, MAX_SOURCE_BYTES)?);
     let port = mentioned_port(&command).or_else(in_source).unwrap_or(port);
     Some(Start { command: shell(&command), port, packages: vec![] })
 }
 
 fn script(tree: &Tree, port: Port) -> Option<Start> {
     let file = ["main.py", "app.py", "server.py", "wsgi.py", "__main__.py"].into_iter().find(|it| tree.is_file(it))?;
-    let port = mentioned_port(&tree.beginning(file, BEGINNING)?).unwrap_or(port);
+    let port = mentioned_port(&tree.read_prefix(file, MAX_SOURCE_BYTES)?).unwrap_or(port);
     Some(Start { command: words(&format!("python {file}")), port, packages: vec![] })
 }
 

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::Port;
 
-const MOST_COMMANDS: usize = 10;
-const LONGEST_COMMAND: usize = 200;
+const MAX_COMMANDS: usize = 10;
+const MAX_COMMAND_BYTES: usize = 200;
 
 /// Words in a heading under which commands start the application.
 const RUN_WORDS: [&str; 12] = [
@@ -24,7 +24,7 @@ const RUN_WORDS: [&str; 12] = [
     "try",
 ];
 /// Characters between the word `port` and its number.
-const LONGEST_BETWEEN: usize = 12;
+const MAX_GAP_CHARS: usize = 12;
 /// Ports of databases and the like, which a README mentions but the application does not serve.
 const FOREIGN_PORTS: [u16; 12] = [22, 25, 1433, 2181, 3306, 5432, 5672, 6379, 9042, 9092, 11211, 27017];
 
@@ -82,7 +82,7 @@ pub(super) fn run_hints(text: &str) -> RunHints {
             | Event::TaskListMarker(_) => {}
         }
     }
-    commands.truncate(MOST_COMMANDS);
+    commands.truncate(MAX_COMMANDS);
     RunHints { commands, port: mentioned_port(&run_text).or_else(|| mentioned_port(&all_text)) }
 }
 
@@ -98,10 +98,10 @@ fn block_commands(block: &str) -> Vec<String> {
         let line = line.trim();
         let command = if has_prompts { line.strip_prefix("$ ")? } else { line };
         let command = command.split_whitespace().collect::<Vec<_>>().join(" ");
-        let fits = !command.is_empty() && !command.starts_with('#') && command.len() <= LONGEST_COMMAND;
+        let fits = !command.is_empty() && !command.starts_with('#') && command.len() <= MAX_COMMAND_BYTES;
         fits.then_some(command)
     });
-    lines.take(MOST_COMMANDS).collect()
+    lines.take(MAX_COMMANDS).collect()
 }
 
 /// The first port that a text mentions: `port 8000`, `localhost:8000`, `--port=8000`, `PORT=8000`, `listen(8000)`.
@@ -111,7 +111,7 @@ pub(super) fn mentioned_port(text: &str) -> Option<Port> {
     for mark in ["port", "localhost:", "127.0.0.1:", "0.0.0.0:", "listen(", "\":", "--bind :"] {
         for (at, _) in lower.match_indices(mark).take(200) {
             let behind = &lower[at + mark.len()..];
-            let digit = behind.char_indices().take(LONGEST_BETWEEN + 1).find(|(_, c)| c.is_ascii_digit());
+            let digit = behind.char_indices().take(MAX_GAP_CHARS + 1).find(|(_, c)| c.is_ascii_digit());
             let digits_at = digit.map(|(at, _)| at).filter(|at| fits_between(mark, &behind[..*at]));
             let Some(digits_at) = digits_at else { continue };
             let digits = &behind[digits_at..];
@@ -178,7 +178,7 @@ mod tests {
         #[test]
         fn no_text_makes_it_panic(text in "(\\PC|[\n`#$: ]|port|localhost:|[0-9]{1,6}){0,80}") {
             let hints = run_hints(&text);
-            prop_assert!(hints.commands.len() <= MOST_COMMANDS);
+            prop_assert!(hints.commands.len() <= MAX_COMMANDS);
         }
     }
 }

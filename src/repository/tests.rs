@@ -2,12 +2,16 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::*;
+use super::analysis::{Analysis, MAX_WARNINGS, analyse};
+use super::application::ApplicationKind;
+use super::context::write_context;
+use super::error::RepositoryError;
+use crate::id::{DockerfilePath, Port};
 
 fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rig/apps/src").join(name)
@@ -351,7 +355,7 @@ fn a_dockerfile_that_is_huge_binary_or_no_file_is_refused() {
 fn warnings_are_bounded() {
     let root = clone_of(&[("Dockerfile", &"FROM a\n".repeat(100))]);
 
-    assert_eq!(look(root.path()).unwrap().warnings.len(), MOST_WARNINGS + 1);
+    assert_eq!(look(root.path()).unwrap().warnings.len(), MAX_WARNINGS + 1);
 }
 
 #[test]

@@ -4,12 +4,12 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::RepositoryError;
+use super::error::RepositoryError;
 
 /// Directories that a search opens at most.
-const MOST_DIRECTORIES: usize = 2_000;
+const MAX_DIRECTORIES: usize = 2_000;
 /// Entries of one directory that a search looks at.
-const MOST_ENTRIES: usize = 5_000;
+const MAX_ENTRIES: usize = 5_000;
 
 /// The root of a clone. All paths are relative to it, with `/`; the root itself is the empty path.
 pub(super) struct Tree {
@@ -65,7 +65,7 @@ impl Tree {
     }
 
     /// The text of a file that need not be there: at most `limit` bytes of it, with odd bytes replaced.
-    pub(super) fn beginning(&self, path: &str, limit: u64) -> Option<String> {
+    pub(super) fn read_prefix(&self, path: &str, limit: u64) -> Option<String> {
         let full = self.inside(path).filter(|full| full.is_file())?;
         let mut bytes = Vec::new();
         fs::File::open(full).ok()?.take(limit).read_to_end(&mut bytes).ok()?;
@@ -76,7 +76,7 @@ impl Tree {
     pub(super) fn names(&self, directory: &str) -> Vec<String> {
         let Some(entries) = self.inside(directory).and_then(|full| fs::read_dir(full).ok()) else { return Vec::new() };
         let mut names: Vec<String> =
-            entries.take(MOST_ENTRIES).filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+            entries.take(MAX_ENTRIES).filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
         names.sort_unstable();
         names
     }
@@ -96,8 +96,8 @@ impl Tree {
         let mut found = Vec::new();
         let first = self.directories("");
         let second: Vec<String> =
-            first.iter().take(MOST_DIRECTORIES).flat_map(|directory| self.directories(directory)).collect();
-        for directory in first.iter().chain(&second).take(MOST_DIRECTORIES) {
+            first.iter().take(MAX_DIRECTORIES).flat_map(|directory| self.directories(directory)).collect();
+        for directory in first.iter().chain(&second).take(MAX_DIRECTORIES) {
             found.extend(self.dockerfile_in(directory));
         }
         found.sort_unstable();

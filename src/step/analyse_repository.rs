@@ -7,7 +7,7 @@ use super::clone_repository::fetch_local_tree;
 use super::context::StepContext;
 use super::error::StepError;
 use crate::id::DockerfilePath;
-use crate::repository::{self, Analysis};
+use crate::repository::analysis::{self, Analysis};
 
 /// Finds out how the clone is built and what it serves.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -36,7 +36,7 @@ impl StepAction for AnalyseRepository {
     async fn run(&self, cx: &StepContext) -> Result<Analysis, StepError> {
         let (root, dockerfile) = (fetch_local_tree(cx, self.dockerfile.as_ref()).await?, self.dockerfile.clone());
         let default_port = cx.settings.kubernetes.default_container_port;
-        let work = move || repository::analyse(&root, dockerfile.as_ref(), default_port);
+        let work = move || analysis::analyse(&root, dockerfile.as_ref(), default_port);
         let analysis = tokio::task::spawn_blocking(work).await.map_err(|error| {
             StepError::permanent(
                 "internal_error",

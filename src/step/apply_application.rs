@@ -176,7 +176,8 @@ impl StepUndo for ApplyApplication {
             return Ok(Vec::new());
         }
         let (namespace, fate) = (&cx.deployment.namespace, NamespaceFate::DeleteIfEmpty);
-        let gone = kube.delete_application(namespace, cx.deployment.id, fate, REMOVAL_TIMEOUT, &cx.lines).await?;
+        let on_progress = |text: String| cx.lines.progress(text);
+        let gone = kube.delete_application(namespace, cx.deployment.id, fate, REMOVAL_TIMEOUT, &on_progress).await?;
         Ok(gone.iter().map(ToString::to_string).collect())
     }
 }
@@ -309,11 +310,12 @@ impl ApplyApplication {
         }
         kube.apply(&application, None, node_ports(cx)).await?;
         let deployment = &cx.deployment;
+        let on_progress = |text: String| cx.lines.progress(text);
         let wait = kube.wait_for_rollout(
             &deployment.name,
             &deployment.namespace,
             cx.settings.rollout.timeout,
-            &cx.lines,
+            &on_progress,
             &cx.cancel,
         );
         if let Err(error) = wait.await {

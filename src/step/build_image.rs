@@ -17,9 +17,11 @@ use super::error::StepError;
 use crate::cloud::docker::build::BuildRequest;
 use crate::cloud::docker::image::ImageInfo;
 use crate::host::Host;
-use crate::host::work::{ListedContext, context_folder};
+use crate::host::remote_build::{RemoteContext, context_folder};
 use crate::id::{CommitId, ExposedPort, ImageRef, Port, Protocol, RepositoryUrl};
-use crate::repository::{self, Analysis};
+use crate::repository::analysis::Analysis;
+use crate::repository::context::{context_paths, write_context};
+use crate::repository::error::RepositoryError;
 
 /// Bytes of build context that wait between reading and sending.
 const PIPE_BYTES: usize = 256 * 1024;
@@ -206,14 +208,14 @@ async fn build_local(
     let (limit, for_context) = (cx.settings.docker.build_context_max_bytes, analysis.clone());
     let writing = tokio::task::spawn_blocking(move || {
         let mut bridge = SyncIoBridge::new(writer);
-        let written = repository::write_context(&root, &for_context, &mut bridge, limit);
+        let written = write_context(&root, &for_context, &mut bridge, limit);
         let _ = bridge.shutdown();
         written
     });
     let stream = ReaderStream::new(reader).map(|chunk: io::Result<Bytes>| chunk);
     let built = host.docker.build(request, stream, &cx.lines, &cx.cancel).await;
     if let Ok(Err(error)) = writing.await
-        && !matches!(&error, repository::RepositoryError::Io { source, .. } if source.kind() == io::ErrorKind::BrokenPipe)
+        && !matches!(&error, RepositoryError::Io { source, .. } if source.kind() == io::ErrorKind::BrokenPipe)
     {
         return Err(error.into());
     }
@@ -221,7 +223,7 @@ async fn build_local(
     Ok(())
 }
 
-/// Builds where the clone is; here is its outline, which tells what belongs to the context.
+/// Builds where the clone is; here is its tree manifest, which tells what belongs to the context.
 async fn build_remote(
     cx: &StepContext,
     host: &Host,
@@ -230,7 +232,7 @@ async fn build_remote(
     analysis: &Analysis,
 ) -> Result<(), StepError> {
     let (limit, for_context) = (cx.settings.docker.build_context_max_bytes, analysis.clone());
-    let work = move || repository::context_paths(&root, &for_context, limit);
+    let work = move || context_paths(&root, &for_context, limit);
     let listed = tokio::task::spawn_blocking(work).await.map_err(|error| {
         StepError::permanent(
             "internal_error",
@@ -240,7 +242,7 @@ async fn build_remote(
     })??;
     let clone = host.deployment_folder(cx.deployment.id).join(CLONE_FOLDER);
     let folder = context_folder(&clone, &analysis.context);
-    let context = ListedContext { folder, paths: listed.paths, inlined: listed.inlined };
+    let context = RemoteContext { folder, paths: listed.paths, inlined: listed.inlined };
     host.build(request, &context, &cx.calls_folder_on(host), &cx.lines, &cx.cancel).await?;
     Ok(())
 }

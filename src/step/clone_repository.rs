@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::action::{StepAction, StepUndo};
 use super::context::StepContext;
 use super::error::StepError;
-use crate::host::outline;
+use crate::host::tree_manifest;
 use crate::id::{CommitId, DockerfilePath, GitRef, RepositoryUrl};
 use crate::store::record::Deployment;
 use crate::tool::git::Source;
@@ -75,13 +75,13 @@ impl StepUndo for CloneRepository {
     }
 }
 
-/// The clone, or the outline of one that is on another machine, in a folder here. It is fetched anew each time.
+/// The clone, or the tree manifest of one that is on another machine, in a folder here. It is fetched anew each time.
 pub(super) async fn fetch_local_tree(cx: &StepContext, also: Option<&DockerfilePath>) -> Result<PathBuf, StepError> {
     let host = cx.host().await?;
     let folder = cx.deployment_folder().join(CLONE_FOLDER);
     if !host.connection.is_local() {
         let clone = host.deployment_folder(cx.deployment.id).join(CLONE_FOLDER);
-        outline::fetch(&host.connection, &clone, also.map(DockerfilePath::as_str), &folder, &cx.cancel).await?;
+        tree_manifest::fetch(&host.connection, &clone, also.map(DockerfilePath::as_str), &folder, &cx.cancel).await?;
     }
     Ok(folder)
 }

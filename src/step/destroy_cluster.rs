@@ -50,8 +50,9 @@ pub(super) async fn destroy(cx: &StepContext, region: &Region) -> Result<Vec<Str
     let terraform = Terraform::new(&cx.settings);
     let workspace = cx.workspace(module::CLOUD_HOSTED, &terraform, &aws).await?;
     cx.destroy_best_effort(&workspace).await?;
+    let on_progress = |text: String| cx.lines.progress(text);
     tokio::select! {
-        result = aws.remove_network(cx.target.id, name, &cx.lines) => result?,
+        result = aws.remove_network(cx.target.id, name, &on_progress) => result?,
         () = cx.cancel.cancelled() => return Err(StepError::Cancelled),
     }
     cx.store.set_target_cluster(cx.target.id, None).await?;

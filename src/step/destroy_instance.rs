@@ -64,8 +64,9 @@ pub(super) async fn destroy(cx: &StepContext, region: &Region) -> Result<Vec<Str
 
 /// Removes resources without Terraform.
 pub(super) async fn delete_resources(aws: &Aws, resources: &[Resource], cx: &StepContext) -> Result<(), StepError> {
+    let on_progress = |text: String| cx.lines.progress(text);
     tokio::select! {
-        result = aws.remove(resources, &cx.lines) => Ok(result?),
+        result = aws.remove(resources, &on_progress) => Ok(result?),
         () = cx.cancel.cancelled() => Err(StepError::Cancelled),
     }
 }

@@ -2,23 +2,20 @@
 
 use crate::cloud::aws::AwsError;
 use crate::cloud::docker::DockerError;
-use crate::cloud::docker::build::BuildError;
+use crate::cloud::docker::build_failure::BuildError;
 use crate::cloud::kube::error::KubeError;
 use crate::diagnosis::Diagnosis;
 use crate::event::Failure;
-use crate::host::outline::OutlineError;
-use crate::host::work::WorkError;
+use crate::host::remote_build::RemoteBuildError;
+use crate::host::tree_manifest::TreeManifestError;
 use crate::host::{ClusterError, HostError};
-use crate::repository::RepositoryError;
+use crate::repository::error::RepositoryError;
 use crate::secret::SecretError;
 use crate::secret::private_key::PrivateKeyError;
 use crate::store::StoreError;
 use crate::tool::ToolError;
-use crate::tool::git::GitError;
-use crate::tool::helm::HelmError;
-use crate::tool::kind::KindError;
+use crate::tool::program_error::ProgramError;
 use crate::tool::ssh::SshError;
-use crate::tool::terraform::TerraformError;
 
 /// Says how a step failed, and so what the engine does: try again, unwind, or just stop.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -73,8 +70,8 @@ fn failure(code: &str, error: &dyn std::error::Error, next_step: &str, output: V
     Failure { code: code.to_owned(), message, next_step: next_step.to_owned(), output }
 }
 
-impl From<GitError> for StepError {
-    fn from(error: GitError) -> Self {
+impl<E: ProgramError> From<E> for StepError {
+    fn from(error: E) -> Self {
         if error.is_cancelled() {
             return Self::Cancelled;
         }
@@ -82,36 +79,16 @@ impl From<GitError> for StepError {
     }
 }
 
-impl From<KindError> for StepError {
-    fn from(error: KindError) -> Self {
-        if error.is_cancelled() {
-            return Self::Cancelled;
-        }
-        Self::classified(error.is_transient(), error.failure())
-    }
-}
-
-impl From<TerraformError> for StepError {
-    fn from(error: TerraformError) -> Self {
-        if error.is_cancelled() {
-            return Self::Cancelled;
-        }
-        Self::classified(error.is_transient(), error.failure())
-    }
-}
-
-impl From<HelmError> for StepError {
-    fn from(error: HelmError) -> Self {
-        if error.is_cancelled() {
-            return Self::Cancelled;
-        }
-        Self::classified(error.is_transient(), error.failure())
+impl From<&AwsError> for Failure {
+    fn from(error: &AwsError) -> Self {
+        let (code, next_step) = (error.fault.code(), error.fault.next_step());
+        plain(code, error.to_string(), next_step)
     }
 }
 
 impl From<AwsError> for StepError {
     fn from(error: AwsError) -> Self {
-        Self::classified(error.fault.is_transient(), error.failure())
+        Self::classified(error.fault.is_transient(), (&error).into())
     }
 }
 
@@ -170,25 +147,25 @@ impl From<HostError> for StepError {
     }
 }
 
-impl From<WorkError> for StepError {
-    fn from(error: WorkError) -> Self {
+impl From<RemoteBuildError> for StepError {
+    fn from(error: RemoteBuildError) -> Self {
         match error {
-            WorkError::Build(error) => error.into(),
-            WorkError::Docker(error) => error.into(),
-            WorkError::Tool(error) => error.into(),
+            RemoteBuildError::Build(error) => error.into(),
+            RemoteBuildError::Docker(error) => error.into(),
+            RemoteBuildError::Tool(error) => error.into(),
         }
     }
 }
 
-impl From<OutlineError> for StepError {
-    fn from(error: OutlineError) -> Self {
+impl From<TreeManifestError> for StepError {
+    fn from(error: TreeManifestError) -> Self {
         match error {
-            OutlineError::Tool(error) => error.into(),
-            OutlineError::Files(_) => {
+            TreeManifestError::Tool(error) => error.into(),
+            TreeManifestError::Files(_) => {
                 let next_step = "Check the permissions of the workspace and that its disk is not full";
                 Self::Transient(failure("workspace_unavailable", &error, next_step, Vec::new()))
             }
-            OutlineError::TooManyFiles => {
+            TreeManifestError::TooManyFiles => {
                 let next_step = "Deploy a repository with fewer files";
                 Self::Permanent(failure("repository_too_large", &error, next_step, Vec::new()))
             }
@@ -201,7 +178,7 @@ impl From<KubeError> for StepError {
         if matches!(error, KubeError::Cancelled) {
             return Self::Cancelled;
         }
-        let diagnosis = Diagnosis::of_error(&error);
+        let diagnosis = Diagnosis::from_error(&error);
         Self::classified(
             error.is_transient(),
             failure(diagnosis.cause.code(), &error, &diagnosis.next_step, diagnosis.last_log_lines),

@@ -28,7 +28,7 @@ impl Problems {
         // The same refusal by several calls is one problem.
         let is_known = error.fault == Fault::Credentials && self.0.iter().any(|it| it.code == error.fault.code());
         if !is_known {
-            self.0.push(error.failure());
+            self.0.push(Failure::from(&error));
         }
         Ok(None)
     }

@@ -54,7 +54,7 @@ impl StepAction for PushImage {
         // is the digest of its configuration. Either may match.
         let same = stored.filter(|it| it.config.as_ref() == Some(&built.image_id) || it.digest == built.image_id);
         let (Some(stored), url) = (same, url(cx)?) else { return Ok(None) };
-        cx.hosts.local().docker.forget_pushed(&url, tag(&built.image)).await?;
+        cx.hosts.local().docker.untag_pushed(&url, tag(&built.image)).await?;
         Ok(Some(ImagePushed { image: pinned(&url, &stored.digest)?, layers_sent: 0, layers_present: 0 }))
     }
 

@@ -38,8 +38,9 @@ impl Removal for RemoveApplication {
     async fn remove(&self, cx: &StepContext) -> Result<Vec<String>, StepError> {
         let kube = cx.kube(&self.cluster).await?;
         let fate = NamespaceFate::DeleteIfEmpty;
+        let on_progress = |text: String| cx.lines.progress(text);
         let gone =
-            kube.delete_application(&cx.deployment.namespace, cx.deployment.id, fate, TIMEOUT, &cx.lines).await?;
+            kube.delete_application(&cx.deployment.namespace, cx.deployment.id, fate, TIMEOUT, &on_progress).await?;
         Ok(gone.iter().map(ToString::to_string).collect())
     }
 }

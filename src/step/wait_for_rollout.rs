@@ -8,7 +8,7 @@ use super::error::StepError;
 use super::scale_node_group::add_node;
 use crate::cloud::kube::exec::RunningContainer;
 use crate::cloud::kube::rollout::RolloutFailure;
-use crate::diagnosis;
+use crate::diagnosis::rollout;
 use crate::id::ClusterName;
 
 /// Waits until the application serves, and finds out why when it does not. No check: for a finished rollout `run`
@@ -50,9 +50,10 @@ impl StepAction for WaitForRollout {
         let (name, namespace) = (&cx.deployment.name, &cx.deployment.namespace);
         let kube = cx.kube(&self.cluster).await?;
         let timeout = cx.settings.rollout.timeout;
-        let mut waited = kube.wait_for_rollout(name, namespace, timeout, &cx.lines, &cx.cancel).await;
+        let on_progress = |text: String| cx.lines.progress(text);
+        let mut waited = kube.wait_for_rollout(name, namespace, timeout, &on_progress, &cx.cancel).await;
         while matches!(waited, Err(RolloutFailure::Unschedulable { .. })) && add_node(cx, &kube).await? {
-            waited = kube.wait_for_rollout(name, namespace, timeout, &cx.lines, &cx.cancel).await;
+            waited = kube.wait_for_rollout(name, namespace, timeout, &on_progress, &cx.cancel).await;
         }
         match waited {
             Ok(rollout) => Ok(RolledOut { ready: rollout.ready }),
@@ -70,7 +71,7 @@ impl StepAction for WaitForRollout {
                         docker.exec(&node, &words, None, &cancel).await.ok().map(|output| output.text())
                     }
                 };
-                let diagnosis = Box::pin(diagnosis::diagnose(&kube, name, namespace, timeout, sockets)).await?;
+                let diagnosis = Box::pin(rollout::diagnose(&kube, name, namespace, timeout, sockets)).await?;
                 Err(diagnosis.into())
             }
         }

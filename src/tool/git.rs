@@ -20,8 +20,7 @@ use crate::config::value::AllowedHost;
 use crate::event::Lines;
 use crate::id::{CommitId, GitRef, RepositoryUrl};
 use crate::tool::connection::Connection;
-use crate::tool::git::clone::Clone;
-use crate::tool::git::refs::{Meaning, Refs};
+use crate::tool::git::refs::{RefMatch, Refs};
 use crate::tool::{Call, Output, ToolError};
 
 mod clone;
@@ -31,9 +30,9 @@ pub mod refs;
 pub use crate::tool::git::error::GitError;
 
 /// How long a look at the refs may take, at most.
-const LOOK_LIMIT: Duration = Duration::from_mins(1);
+const QUERY_TIMEOUT: Duration = Duration::from_mins(1);
 /// How often the size of a clone is looked at, here and on another machine.
-const MEASURE: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(2)];
+const SIZE_POLL_INTERVALS: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(2)];
 /// What git needs of the server's environment; the rest, such as cloud credentials and `GIT_*`, stays here.
 const INHERITED: &[&str] = &[
     "PATH",
@@ -50,7 +49,7 @@ const INHERITED: &[&str] = &[
     "no_proxy",
 ];
 /// What keeps a repository from doing more than being read.
-const SAFE: [(&str, &str); 14] = [
+const SAFE_CONFIG: [(&str, &str); 14] = [
     ("protocol.allow", "never"),
     ("core.hooksPath", "/dev/null"),
     ("core.fsmonitor", "false"),
@@ -72,22 +71,22 @@ const SAFE: [(&str, &str); 14] = [
 pub struct Git {
     connection: Connection,
     program: PathBuf,
-    authorities: Option<Authorities>,
+    ca_bundle: Option<CaBundle>,
     allowed_hosts: Vec<AllowedHost>,
     clone_timeout: Duration,
     clone_max_bytes: u64,
     known_hosts: PathBuf,
 }
 
-/// Certificate authorities that git trusts.
+/// The file with the certificate authorities that git trusts.
 #[derive(Debug, Clone)]
-struct Authorities {
+struct CaBundle {
     /// The file of the settings.
-    here: PathBuf,
+    local: PathBuf,
     /// Where git finds it.
-    there: PathBuf,
-    /// Its contents are there.
-    is_there: Arc<OnceCell<()>>,
+    remote: PathBuf,
+    /// Set once its contents are where git runs.
+    is_uploaded: Arc<OnceCell<()>>,
 }
 
 /// Which state of which repository is meant, and what opens it.
@@ -123,15 +122,15 @@ impl Git {
     /// The git of this machine as the settings say. Keys of ssh hosts are kept in `git_known_hosts` in the workspace.
     #[must_use]
     pub fn new(settings: &Settings) -> Self {
-        let here = |path: &PathBuf| Authorities {
-            here: path.clone(),
-            there: path.clone(),
-            is_there: Arc::new(OnceCell::new_with(Some(()))),
+        let here = |path: &PathBuf| CaBundle {
+            local: path.clone(),
+            remote: path.clone(),
+            is_uploaded: Arc::new(OnceCell::new_with(Some(()))),
         };
         Self {
             connection: Connection::Local,
             program: settings.git.program.clone(),
-            authorities: settings.git.ssl_cainfo.as_ref().map(here),
+            ca_bundle: settings.git.ssl_cainfo.as_ref().map(here),
             ..Self::at(settings, Connection::Local, &settings.store.workspace)
         }
     }
@@ -139,15 +138,15 @@ impl Git {
     /// The git of another machine, with the limits of the settings; `workspace` is where it keeps things there.
     #[must_use]
     pub fn at(settings: &Settings, connection: Connection, workspace: &Path) -> Self {
-        let there = |path: &PathBuf| Authorities {
-            here: path.clone(),
-            there: workspace.join("git_authorities.pem"),
-            is_there: Arc::default(),
+        let there = |path: &PathBuf| CaBundle {
+            local: path.clone(),
+            remote: workspace.join("git_authorities.pem"),
+            is_uploaded: Arc::default(),
         };
         Self {
             connection,
             program: "git".into(),
-            authorities: settings.git.ssl_cainfo.as_ref().map(there),
+            ca_bundle: settings.git.ssl_cainfo.as_ref().map(there),
             allowed_hosts: settings.git.allowed_hosts.clone(),
             clone_timeout: settings.git.clone_timeout,
             clone_max_bytes: settings.git.clone_max_bytes,
@@ -155,15 +154,15 @@ impl Git {
         }
     }
 
-    /// Brings the authorities of the settings to where git runs, once.
-    async fn bring_authorities(&self) -> Result<(), GitError> {
-        let Some(Authorities { here, there, is_there }) = &self.authorities else { return Ok(()) };
+    /// Writes the authorities of the settings to where git runs, once.
+    async fn upload_ca_bundle(&self) -> Result<(), GitError> {
+        let Some(CaBundle { local, remote, is_uploaded }) = &self.ca_bundle else { return Ok(()) };
         let bring = async || {
-            let contents = tokio::fs::read(here).await;
-            let contents = contents.map_err(|source| ToolError::Files { path: here.display().to_string(), source })?;
-            self.connection.write(there, &contents).await
+            let contents = tokio::fs::read(local).await;
+            let contents = contents.map_err(|source| ToolError::Files { path: local.display().to_string(), source })?;
+            self.connection.write(remote, &contents).await
         };
-        is_there.get_or_try_init(bring).await.map(drop).map_err(GitError::Tool)
+        is_uploaded.get_or_try_init(bring).await.map(drop).map_err(GitError::Tool)
     }
 
     /// Checks the host against `GIT_ALLOWED_HOSTS`; runs nothing.
@@ -193,57 +192,31 @@ impl Git {
         cancel: &CancellationToken,
     ) -> Result<Resolved, GitError> {
         self.check_allowed(source.url)?;
-        self.bring_authorities().await?;
-        let refs = self.list(source, lines, cancel).await?;
+        self.upload_ca_bundle().await?;
+        let refs = self.ls_remote(source, lines, cancel).await?;
         if refs.is_empty() && source.git_ref.is_none_or(|it| CommitId::parse(it.as_str()).is_err()) {
             return Err(GitError::EmptyRepository { url: source.url.to_string() });
         }
         match source.git_ref.map_or_else(|| refs.head(), |git_ref| refs.find(git_ref)) {
-            Meaning::Ref(name, commit) => {
+            RefMatch::Ref(name, commit) => {
                 let branch = name.strip_prefix("refs/heads/").map(str::to_owned);
                 Ok(Resolved { commit, branch, reference: Some(name) })
             }
-            Meaning::Commit(commit) => Ok(Resolved { commit, reference: None, branch: None }),
-            Meaning::Abbreviation(digits) => match self.complete(source, &digits, lines, cancel).await? {
+            RefMatch::Commit(commit) => Ok(Resolved { commit, reference: None, branch: None }),
+            RefMatch::Abbreviation(digits) => match self.expand_commit(source, &digits, lines, cancel).await? {
                 Some(commit) => Ok(Resolved { commit, reference: None, branch: None }),
                 None => Err(no_such_ref(source, &refs)),
             },
-            Meaning::Nothing => Err(no_such_ref(source, &refs)),
+            RefMatch::NotFound => Err(no_such_ref(source, &refs)),
         }
     }
 
-    /// Brings the working tree of one commit into `directory`, as shallow as the host allows.
-    ///
-    /// A clone of the same repository that is there is used again; anything else in `directory` is removed.
-    /// `folder` is where the calls keep their records (see [`Call::run_durably`]); it lies outside `directory`.
-    ///
-    /// # Errors
-    /// [`GitError`] says what is wrong with the repository, its host or the commit.
-    pub async fn clone(
+    async fn ls_remote(
         &self,
         source: &Source<'_>,
-        resolved: &Resolved,
-        directory: &Path,
-        folder: &Path,
         lines: &Lines,
         cancel: &CancellationToken,
-    ) -> Result<Checkout, GitError> {
-        self.check_allowed(source.url)?;
-        self.bring_authorities().await?;
-        let clone = Clone { git: self, source, commit: &resolved.commit, directory, folder, lines, cancel };
-        if clone.is_of_this_repository().await {
-            match clone.bring(resolved).await {
-                Err(GitError::Tool(error)) if !matches!(error, ToolError::Cancelled { .. }) => {
-                    lines.output(format!("the clone is broken and is made again: {error}"));
-                }
-                ended => return ended,
-            }
-        }
-        clone.start_empty().await?;
-        clone.bring(resolved).await
-    }
-
-    async fn list(&self, source: &Source<'_>, lines: &Lines, cancel: &CancellationToken) -> Result<Refs, GitError> {
+    ) -> Result<Refs, GitError> {
         let mut address = source.url.as_str().to_owned();
         loop {
             let mut call = self.call("ls-remote", source).args(["--symref", "--", &address, "HEAD"]);
@@ -251,15 +224,15 @@ impl Git {
             if let Some(full) = source.git_ref.filter(|it| it.as_str().starts_with("refs/")) {
                 call = call.arg(full);
             }
-            match call.timeout(self.clone_timeout.min(LOOK_LIMIT)).run(lines, cancel).await {
+            match call.timeout(self.clone_timeout.min(QUERY_TIMEOUT)).run(lines, cancel).await {
                 Ok(output) => return Ok(Refs::parse(&output.stdout)),
-                Err(error) => address = next_address(source, &address, error)?,
+                Err(error) => address = retry_with_git_suffix(source, &address, error)?,
             }
         }
     }
 
     /// Finds the one commit whose id begins with these digits, from the commits of all branches without their files.
-    async fn complete(
+    async fn expand_commit(
         &self,
         source: &Source<'_>,
         digits: &str,
@@ -269,12 +242,12 @@ impl Git {
         lines.progress(format!("looking for the commit `{digits}` in `{}`", source.url));
         let made = self.connection.call("mktemp").args(["-d"]).run(lines, cancel).await.map_err(GitError::Tool)?;
         let directory = PathBuf::from(made.stdout.trim());
-        let found = self.complete_in(&directory, source, digits, lines, cancel).await;
+        let found = self.expand_commit_in(&directory, source, digits, lines, cancel).await;
         self.connection.remove_folder(&directory).await.map_err(GitError::Tool)?;
         found
     }
 
-    async fn complete_in(
+    async fn expand_commit_in(
         &self,
         path: &Path,
         source: &Source<'_>,
@@ -295,9 +268,9 @@ impl Git {
             let fetch = fetch.args(["--quiet", "--filter=tree:0", "--", &address]);
             let fetch = fetch.args(["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"]);
             let within = cancel.child_token();
-            match self.bounded(source, path, fetch.run(lines, &within), lines, &within).await? {
+            match self.with_size_limit(source, path, fetch.run(lines, &within), lines, &within).await? {
                 Ok(_) => break,
-                Err(error) => address = next_address(source, &address, error)?,
+                Err(error) => address = retry_with_git_suffix(source, &address, error)?,
             }
         }
         let call =
@@ -310,7 +283,7 @@ impl Git {
     }
 
     /// Waits for a call that fills `directory`, and ends it through its own token when the directory becomes too large.
-    async fn bounded(
+    async fn with_size_limit(
         &self,
         source: &Source<'_>,
         directory: &Path,
@@ -322,7 +295,7 @@ impl Git {
         let growing = async {
             let mut shown = 0;
             loop {
-                tokio::time::sleep(MEASURE[usize::from(!self.connection.is_local())]).await;
+                tokio::time::sleep(SIZE_POLL_INTERVALS[usize::from(!self.connection.is_local())]).await;
                 let size_bytes = self.connection.size_of(directory).await;
                 if size_bytes > self.clone_max_bytes {
                     return;
@@ -365,11 +338,11 @@ impl Git {
             .env("GIT_LFS_SKIP_SMUDGE", "1")
             .env("GIT_SSH_COMMAND", self.ssh_command())
             .env("SSH_ASKPASS", "");
-        if let Some(authorities) = &self.authorities {
-            call = call.env("GIT_SSL_CAINFO", &authorities.there);
+        if let Some(ca_bundle) = &self.ca_bundle {
+            call = call.env("GIT_SSL_CAINFO", &ca_bundle.remote);
         }
         let protocol = format!("protocol.{}.allow", url.scheme());
-        let settings = SAFE.into_iter().chain([(protocol.as_str(), "always")]);
+        let settings = SAFE_CONFIG.into_iter().chain([(protocol.as_str(), "always")]);
         let mut count = 0;
         for (key, value) in settings {
             call = call.env(format!("GIT_CONFIG_KEY_{count}"), key).env(format!("GIT_CONFIG_VALUE_{count}"), value);
@@ -404,7 +377,7 @@ fn no_such_ref(source: &Source<'_>, refs: &Refs) -> GitError {
 }
 
 /// Some hosts know a repository by its name with `.git` alone and redirect; that one is tried, and no other.
-fn next_address(source: &Source<'_>, address: &str, error: ToolError) -> Result<String, GitError> {
+fn retry_with_git_suffix(source: &Source<'_>, address: &str, error: ToolError) -> Result<String, GitError> {
     let error = GitError::from_tool(error, source.url.as_str(), source.token.is_some());
     let is_bare = address.strip_suffix(".git").is_none();
     if is_bare && matches!(error, GitError::Moved { .. }) {
@@ -499,6 +472,7 @@ mod fixture {
 mod tests {
     use super::fixture::World;
     use super::*;
+    use crate::tool::program_error::ProgramError as _;
 
     #[tokio::test]
     async fn a_host_that_is_not_listed_is_refused_by_name_before_anything_runs() {

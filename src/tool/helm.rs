@@ -10,11 +10,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Settings;
 use crate::config::section::Ingress;
-use crate::event::{Failure, Lines};
+use crate::event::Lines;
+use crate::tool::program_error::ProgramError;
 use crate::tool::{Call, Output, ToolError};
 
 /// How long looking at a release may take.
-const LOOK_LIMIT: Duration = Duration::from_mins(1);
+const QUERY_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long a call may take to end after its SIGINT.
 const GRACE: Duration = Duration::from_secs(30);
 
@@ -57,7 +58,7 @@ pub enum HelmError {
     },
     /// Something on the cluster is in the way.
     #[error("the chart does not fit what is on the cluster: {reason}")]
-    InTheWay {
+    Conflict {
         /// What helm said.
         reason: String,
     },
@@ -97,7 +98,7 @@ impl Helm {
     /// # Errors
     /// [`ToolError`] when it cannot be run.
     pub async fn version(program: &Path) -> Result<String, ToolError> {
-        let call = Call::new(program).args(["version", "--template", "{{.Version}}"]).timeout(LOOK_LIMIT);
+        let call = Call::new(program).args(["version", "--template", "{{.Version}}"]).timeout(QUERY_TIMEOUT);
         let output = call.run(&Lines::none(), &CancellationToken::new()).await?;
         Ok(output.stdout.trim().trim_start_matches('v').to_owned())
     }
@@ -116,11 +117,11 @@ impl Helm {
         struct Status {
             info: Release,
         }
-        let call = self.call(&["status", name, "--namespace", namespace, "--output", "json"]).timeout(LOOK_LIMIT);
+        let call = self.call(&["status", name, "--namespace", namespace, "--output", "json"]).timeout(QUERY_TIMEOUT);
         match call.run(&Lines::none(), cancel).await {
             Ok(output) => parse::<Status>(&output).map(|it| Some(it.info)),
             Err(error) if error.says("release: not found") => Ok(None),
-            Err(error) => Err(HelmError::of(error)),
+            Err(error) => Err(HelmError::from_tool(error)),
         }
     }
 
@@ -143,7 +144,7 @@ impl Helm {
         if let Some(release) = self.release(name, namespace, cancel).await?
             && release.status.starts_with("pending")
         {
-            // Helm refuses to touch it: an earlier call died in the middle.
+            // A killed call leaves the release `pending-*`; helm then refuses every call but `uninstall`.
             lines.progress("clearing away what an interrupted call of helm left");
             self.uninstall(name, namespace, calls, lines, cancel).await?;
         }
@@ -165,7 +166,7 @@ impl Helm {
         if let Some(own) = &own {
             args.extend(["--values", own]);
         }
-        self.change("helm-upgrade", &args, calls, lines, cancel).await.map(drop)
+        self.mutate("helm-upgrade", &args, calls, lines, cancel).await.map(drop)
     }
 
     /// Removes a release; one that is not there is fine.
@@ -181,10 +182,10 @@ impl Helm {
         cancel: &CancellationToken,
     ) -> Result<(), HelmError> {
         let args = ["uninstall", name, "--namespace", namespace, "--ignore-not-found"];
-        self.change("helm-uninstall", &args, calls, lines, cancel).await.map(drop)
+        self.mutate("helm-uninstall", &args, calls, lines, cancel).await.map(drop)
     }
 
-    async fn change(
+    async fn mutate(
         &self,
         record: &str,
         args: &[&str],
@@ -193,7 +194,7 @@ impl Helm {
         cancel: &CancellationToken,
     ) -> Result<Output, HelmError> {
         let call = self.call(args).timeout(self.timeout + GRACE).grace(GRACE);
-        call.run_durably(calls, record, lines, cancel).await.map_err(HelmError::of)
+        call.run_durably(calls, record, lines, cancel).await.map_err(HelmError::from_tool)
     }
 
     fn call(&self, args: &[&str]) -> Call {
@@ -213,7 +214,7 @@ fn parse<T: serde::de::DeserializeOwned>(output: &Output) -> Result<T, HelmError
 }
 
 impl HelmError {
-    fn of(error: ToolError) -> Self {
+    fn from_tool(error: ToolError) -> Self {
         let reason = || {
             let told = error.lines().iter().rev().find(|line| line.contains("Error:")).or(error.lines().last());
             told.map(|line| line.trim_start_matches("Error: ").to_owned()).unwrap_or_default()
@@ -222,7 +223,7 @@ impl HelmError {
         if says(&["values don't meet the specifications", "error unmarshaling", "failed to parse"]) {
             Self::Values { reason: reason() }
         } else if says(&["exists and cannot be imported", "invalid ownership metadata", "field is immutable"]) {
-            Self::InTheWay { reason: reason() }
+            Self::Conflict { reason: reason() }
         } else if says(&["failed to download", "not found in", "could not find", "no such host", "failed to fetch"]) {
             Self::Chart { reason: reason() }
         } else {
@@ -230,28 +231,14 @@ impl HelmError {
         }
     }
 
-    /// Whether somebody asked to stop.
-    #[must_use]
-    pub fn is_cancelled(&self) -> bool {
-        matches!(self, Self::Tool(ToolError::Cancelled { .. }))
-    }
-
-    /// Whether the same call may succeed a little later.
-    #[must_use]
-    pub fn is_transient(&self) -> bool {
-        let passing = ["connection refused", "i/o timeout", "TLS handshake timeout", "the server is currently unable"];
-        matches!(self, Self::Tool(error) if error.is_transient() || passing.iter().any(|text| error.says(text)))
-    }
-
-    /// The failure as it is stored and answered.
-    #[must_use]
-    pub fn failure(&self) -> Failure {
-        let (code, next_step) = match self {
+    /// Code and next step.
+    fn class(&self) -> (&'static str, &'static str) {
+        match self {
             Self::Chart { .. } => (
                 "chart_unavailable",
                 "Let this server reach the chart, or set `INGRESS_CHART` to one that it can (a path, an OCI reference, or a name in `INGRESS_CHART_REPOSITORY`)",
             ),
-            Self::InTheWay { .. } => (
+            Self::Conflict { .. } => (
                 "ingress_in_the_way",
                 "Is another ingress controller there? Remove it, or set `INGRESS_VALUES` to values that let both live",
             ),
@@ -261,11 +248,25 @@ impl HelmError {
                 ("helm_timed_out", "Look at the pods of the ingress controller, or raise `HELM_TIMEOUT_S`")
             }
             Self::Tool(_) => ("helm_failed", "Read the output of helm, then try again"),
-        };
-        let output = match self {
-            Self::Tool(error) => error.lines().to_vec(),
-            Self::Chart { .. } | Self::InTheWay { .. } | Self::Values { .. } => Vec::new(),
-        };
-        Failure { code: code.to_owned(), message: self.to_string(), next_step: next_step.to_owned(), output }
+        }
+    }
+}
+
+impl ProgramError for HelmError {
+    fn tool_error(&self) -> Option<&ToolError> {
+        if let Self::Tool(error) = self { Some(error) } else { None }
+    }
+
+    fn code(&self) -> &'static str {
+        self.class().0
+    }
+
+    fn next_step(&self) -> String {
+        self.class().1.to_owned()
+    }
+
+    fn is_transient(&self) -> bool {
+        let passing = ["connection refused", "i/o timeout", "TLS handshake timeout", "the server is currently unable"];
+        matches!(self, Self::Tool(error) if error.is_transient() || passing.iter().any(|text| error.says(text)))
     }
 }

@@ -22,11 +22,11 @@ pub mod error;
 pub use crate::tool::kind::error::KindError;
 
 /// How long a look at clusters may take.
-const LOOK_LIMIT: Duration = Duration::from_secs(30);
+const QUERY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Name of the call that creates a cluster.
-const CREATION: &str = "kind-create";
+const CREATE_CALL: &str = "kind-create";
 /// How long the removal of a cluster may take.
-const DELETE_LIMIT: Duration = Duration::from_mins(2);
+const DELETE_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// The kind program as the settings say.
 #[derive(Debug, Clone)]
@@ -75,7 +75,7 @@ impl Kind {
     /// # Errors
     /// [`KindError`] when kind cannot be run.
     pub async fn version(&self) -> Result<String, KindError> {
-        let output = self.look(self.call(["version", "--quiet"]), "").await?;
+        let output = self.query(self.call(["version", "--quiet"]), "").await?;
         Ok(output.stdout.trim().trim_start_matches('v').to_owned())
     }
 
@@ -84,7 +84,7 @@ impl Kind {
     /// # Errors
     /// [`KindError`] when kind or Docker does not answer.
     pub async fn clusters(&self) -> Result<Vec<String>, KindError> {
-        let output = self.look(self.call(["get", "clusters"]), "").await?;
+        let output = self.query(self.call(["get", "clusters"]), "").await?;
         Ok(output.stdout.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect())
     }
 
@@ -102,7 +102,7 @@ impl Kind {
     pub async fn kubeconfig(&self, name: &ClusterName, internal: bool) -> Result<String, KindError> {
         let call = self.call(["get", "kubeconfig", "--name", name.as_str()]);
         let call = if internal { call.arg("--internal") } else { call };
-        Ok(self.look(call, name.as_str()).await?.stdout)
+        Ok(self.query(call, name.as_str()).await?.stdout)
     }
 
     /// Creates a cluster with the node ports of the settings mapped, and waits until its node is ready.
@@ -130,7 +130,7 @@ impl Kind {
         if let Some(image) = &self.node_image {
             call = call.arg("--image").arg(image);
         }
-        let created = call.timeout(self.timeout).run_durably(calls, CREATION, &told(lines), cancel).await;
+        let created = call.timeout(self.timeout).run_durably(calls, CREATE_CALL, &with_progress(lines), cancel).await;
         created.map(drop).map_err(|error| self.error(error, name.as_str()))
     }
 
@@ -139,7 +139,7 @@ impl Kind {
     /// # Errors
     /// [`KindError`] when the other machine cannot be reached.
     pub async fn has_begun_to_create(&self, calls: &Path) -> Result<bool, KindError> {
-        self.connection.has_begun(calls, CREATION).await.map_err(KindError::Tool)
+        self.connection.has_begun(calls, CREATE_CALL).await.map_err(KindError::Tool)
     }
 
     /// Removes a cluster, also a half-made one. One that is not there is fine.
@@ -156,7 +156,7 @@ impl Kind {
         // Without a file of ours kind would edit the kubeconfig of the person who runs the server.
         let nobody = calls.join("kind-delete.kubeconfig");
         let call = self.call(["delete", "cluster", "--name", name.as_str()]).arg("--kubeconfig").arg(nobody);
-        let deleted = call.timeout(DELETE_LIMIT).run_durably(calls, "kind-delete", lines, cancel).await;
+        let deleted = call.timeout(DELETE_TIMEOUT).run_durably(calls, "kind-delete", lines, cancel).await;
         deleted.map(drop).map_err(|error| self.error(error, name.as_str()))
     }
 
@@ -177,8 +177,8 @@ impl Kind {
         loaded.map(drop).map_err(|error| self.error(error, name.as_str()))
     }
 
-    async fn look(&self, call: Call, name: &str) -> Result<Output, KindError> {
-        call.timeout(LOOK_LIMIT)
+    async fn query(&self, call: Call, name: &str) -> Result<Output, KindError> {
+        call.timeout(QUERY_TIMEOUT)
             .run(&Lines::none(), &CancellationToken::new())
             .await
             .map_err(|error| self.error(error, name))
@@ -199,7 +199,8 @@ impl Kind {
 
 /// The configuration of a cluster of one node: the API server on its machine's loopback alone, node ports at an address.
 ///
-/// Also with `KIND_NETWORK=kind`: the server then uses the node's own address, and the person this machine's.
+/// The API server is published on the loopback also with `KIND_NETWORK=kind`: this server then reaches it at the node's
+/// address in Docker's network, but the person's kubectl uses the loopback.
 #[must_use]
 pub fn cluster_config(name: &ClusterName, ports: PortRange, address: Ipv4Addr) -> String {
     let mapping = |port: u16| json!({"containerPort": port, "hostPort": port, "listenAddress": address});
@@ -214,8 +215,8 @@ pub fn cluster_config(name: &ClusterName, ports: PortRange, address: Ipv4Addr) -
     format!("{config:#}\n")
 }
 
-/// Lines in which kind's stages are also told to a person.
-fn told(lines: &Lines) -> Lines {
+/// Lines in which kind's stages are also progress for a person.
+fn with_progress(lines: &Lines) -> Lines {
     let lines = lines.clone();
     Lines::new(move |line| match line {
         Line::Output(text) => {
@@ -234,7 +235,7 @@ fn stage(line: &str) -> Option<String> {
     let text = line.trim().strip_prefix('•')?;
     let plain: String = text.chars().filter(char::is_ascii).collect();
     let plain = plain.trim().trim_end_matches('.').trim();
-    let told = match plain {
+    let words = match plain {
         "Preparing nodes" => "starting the node of the cluster",
         "Writing configuration" => "writing the configuration of the cluster",
         "Starting control-plane" => "starting Kubernetes on the node",
@@ -247,7 +248,7 @@ fn stage(line: &str) -> Option<String> {
             None => return Some(format!("kind: {plain}")),
         },
     };
-    Some(told.to_owned())
+    Some(words.to_owned())
 }
 
 #[cfg(test)]
@@ -260,6 +261,7 @@ mod tests {
 
     use super::*;
     use crate::config::Sources;
+    use crate::tool::program_error::ProgramError as _;
 
     /// A kind that is a script on disk, and everything that a call of it said.
     struct World {

@@ -21,19 +21,19 @@ use crate::tool::{Call, Output, ToolError};
 
 pub mod error;
 pub mod module;
-mod printed;
+mod json_output;
 
 pub use error::TerraformError;
-use printed::Told;
+use json_output::JsonOutput;
 
 /// How long a call may take to end after its one SIGINT: an instance that is being made is waited for.
 const GRACE: Duration = Duration::from_mins(10);
 /// How long looking at a state or an output may take.
-const LOOK_LIMIT: Duration = Duration::from_mins(1);
+const QUERY_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long a call waits for a state that another one has locked.
 const LOCK_WAIT: &str = "-lock-timeout=60s";
 /// How often the turn to fetch providers is asked for.
-const TURN_RETRY: Duration = Duration::from_millis(200);
+const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// The plan that is applied.
 const PLAN: &str = "next.tfplan";
 /// The values of the module's variables.
@@ -136,8 +136,9 @@ impl Terraform {
         Ok(version.terraform_version)
     }
 
-    /// Waits until nobody else fetches providers: their shared folder does not bear two at a time.
-    async fn turn(&self, lines: &Lines, cancel: &CancellationToken) -> Result<std::fs::File, TerraformError> {
+    /// Waits until nobody else fetches providers: a plugin cache is not safe for two `terraform init` at the same time
+    /// (Terraform's documentation of the CLI configuration, "Provider Plugin Cache").
+    async fn lock_providers(&self, lines: &Lines, cancel: &CancellationToken) -> Result<std::fs::File, TerraformError> {
         super::folder::make_private(&self.providers).map_err(TerraformError::Folder)?;
         let path = self.providers.join("lock");
         let open = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(path);
@@ -150,7 +151,7 @@ impl Terraform {
             }
             lines.progress("another operation fetches Terraform's providers; waiting for it");
             tokio::select! {
-                () = tokio::time::sleep(TURN_RETRY) => (),
+                () = tokio::time::sleep(LOCK_POLL_INTERVAL) => (),
                 () = cancel.cancelled() => return Err(TerraformError::Tool(ToolError::Cancelled { program: "terraform init".into() })),
             }
         }
@@ -189,7 +190,7 @@ impl Workspace<'_> {
     pub async fn prepare(&self, variables: &impl Serialize) -> Result<(), TerraformError> {
         self.set_variables(variables)?;
         self.reopen().await?;
-        let output = self.look("validate", &["validate", "-json"]).await;
+        let output = self.query("validate", &["validate", "-json"]).await;
         match output {
             Ok(output) => {
                 let validated: Validated = parse("validate", &output.stdout)?;
@@ -215,9 +216,9 @@ impl Workspace<'_> {
                 std::fs::write(backend, text).map_err(TerraformError::Folder)?;
             }
         }
-        let turn = self.terraform.turn(self.lines, self.cancel).await?;
+        let turn = self.terraform.lock_providers(self.lines, self.cancel).await?;
         self.lines.progress("fetching Terraform's providers");
-        let done = self.change("init", &["init", "-input=false", "-json"]).await;
+        let done = self.mutate("init", &["init", "-input=false", "-json"]).await;
         drop(turn);
         done.map(drop)
     }
@@ -229,7 +230,7 @@ impl Workspace<'_> {
     pub async fn plan(&self) -> Result<(), TerraformError> {
         self.lines.progress("planning");
         let out = format!("-out={PLAN}");
-        self.change("plan", &["plan", "-input=false", "-json", LOCK_WAIT, &out]).await.map(drop)
+        self.mutate("plan", &["plan", "-input=false", "-json", LOCK_WAIT, &out]).await.map(drop)
     }
 
     /// Does what was planned.
@@ -237,7 +238,7 @@ impl Workspace<'_> {
     /// # Errors
     /// [`TerraformError`] with the cause.
     pub async fn apply(&self) -> Result<(), TerraformError> {
-        self.change("apply", &["apply", "-input=false", "-json", LOCK_WAIT, PLAN]).await.map(drop)
+        self.mutate("apply", &["apply", "-input=false", "-json", LOCK_WAIT, PLAN]).await.map(drop)
     }
 
     /// Removes everything that the state knows.
@@ -246,7 +247,7 @@ impl Workspace<'_> {
     /// [`TerraformError`] with the cause.
     pub async fn destroy(&self) -> Result<(), TerraformError> {
         let args = ["destroy", "-auto-approve", "-input=false", "-json", LOCK_WAIT];
-        self.change("destroy", &args).await.map(drop)
+        self.mutate("destroy", &args).await.map(drop)
     }
 
     /// The module's outputs.
@@ -254,7 +255,7 @@ impl Workspace<'_> {
     /// # Errors
     /// [`TerraformError`] when one is missing or the state cannot be read.
     pub async fn outputs<T: DeserializeOwned>(&self) -> Result<T, TerraformError> {
-        let output = self.look("output", &["output", "-json"]).await?;
+        let output = self.query("output", &["output", "-json"]).await?;
         let values: serde_json::Map<String, Value> = parse("output", &output.stdout)?;
         let flat: serde_json::Map<String, Value> =
             values.into_iter().map(|(name, it)| (name, it.get("value").cloned().unwrap_or_default())).collect();
@@ -266,7 +267,7 @@ impl Workspace<'_> {
     /// # Errors
     /// [`TerraformError`] when the state cannot be read.
     pub async fn resource_ids(&self) -> Result<Vec<String>, TerraformError> {
-        let output = self.look("state", &["state", "pull"]).await?;
+        let output = self.query("state", &["state", "pull"]).await?;
         if output.stdout.trim().is_empty() {
             return Ok(Vec::new());
         }
@@ -277,13 +278,13 @@ impl Workspace<'_> {
     }
 
     /// A call that changes the world, or the folder.
-    async fn change(&self, name: &'static str, args: &[&str]) -> Result<Output, TerraformError> {
-        let told = Arc::new(Mutex::new(Told::default()));
+    async fn mutate(&self, name: &'static str, args: &[&str]) -> Result<Output, TerraformError> {
+        let json = Arc::new(Mutex::new(JsonOutput::default()));
         let lines = {
-            let (told, lines) = (Arc::clone(&told), self.lines.clone());
+            let (json, lines) = (Arc::clone(&json), self.lines.clone());
             Lines::new(move |line| match line {
                 Line::Output(text) => {
-                    if let Some(progress) = told.lock().expect("nobody panics while holding this lock").take(&text) {
+                    if let Some(progress) = json.lock().expect("nobody panics while holding this lock").take(&text) {
                         lines.progress(progress);
                     }
                     lines.output(text);
@@ -294,13 +295,13 @@ impl Workspace<'_> {
         };
         let call = self.call(args).timeout(self.terraform.timeout).grace(GRACE).tell_stdout();
         let result = call.run_durably(&self.calls, &format!("terraform-{name}"), &lines, self.cancel).await;
-        let told = std::mem::take(&mut *told.lock().expect("nobody panics while holding this lock"));
-        result.map_err(|error| TerraformError::of(name, error, told.errors))
+        let json = std::mem::take(&mut *json.lock().expect("nobody panics while holding this lock"));
+        result.map_err(|error| TerraformError::from_tool(name, error, json.errors))
     }
 
-    async fn look(&self, name: &'static str, args: &[&str]) -> Result<Output, TerraformError> {
-        let call = self.call(args).timeout(LOOK_LIMIT);
-        call.run(self.lines, self.cancel).await.map_err(|error| TerraformError::of(name, error, Vec::new()))
+    async fn query(&self, name: &'static str, args: &[&str]) -> Result<Output, TerraformError> {
+        let call = self.call(args).timeout(QUERY_TIMEOUT);
+        call.run(self.lines, self.cancel).await.map_err(|error| TerraformError::from_tool(name, error, Vec::new()))
     }
 
     fn call(&self, args: &[&str]) -> Call {
@@ -347,7 +348,7 @@ fn invalid(diagnostics: &[Value]) -> TerraformError {
     };
     let errors = diagnostics.iter().filter(|it| it["severity"] == "error").map(text).collect();
     let tool = ToolError::Failed { program: "terraform validate".into(), status: "errors".into(), lines: Vec::new() };
-    TerraformError::of("validate", tool, errors)
+    TerraformError::from_tool("validate", tool, errors)
 }
 
 #[cfg(test)]

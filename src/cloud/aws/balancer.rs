@@ -34,10 +34,10 @@ impl From<&LoadBalancer> for Balancer {
 }
 
 impl Aws {
-    async fn balancers(&self) -> Result<Vec<Balancer>, AwsError> {
+    async fn load_balancers(&self) -> Result<Vec<Balancer>, AwsError> {
         let all = self.elb.describe_load_balancers().into_paginator().items().send();
         let all: Result<Vec<LoadBalancer>, _> = all.collect().await;
-        let all = all.map_err(|error| AwsError::of("elasticloadbalancing:DescribeLoadBalancers", &error))?;
+        let all = all.map_err(|error| AwsError::from_sdk("elasticloadbalancing:DescribeLoadBalancers", &error))?;
         Ok(all.iter().map(Balancer::from).collect())
     }
 
@@ -46,12 +46,12 @@ impl Aws {
     /// # Errors
     /// [`AwsError`] when the call is refused or AWS does not answer.
     pub async fn balancer(&self, dns_name: &str) -> Result<Option<Balancer>, AwsError> {
-        Ok(self.balancers().await?.into_iter().find(|it| it.dns_name.eq_ignore_ascii_case(dns_name)))
+        Ok(self.load_balancers().await?.into_iter().find(|it| it.dns_name.eq_ignore_ascii_case(dns_name)))
     }
 
     /// How many load balancers the account has here.
-    pub(super) async fn count_balancers(&self) -> Result<usize, AwsError> {
-        Ok(self.balancers().await?.len())
+    pub(super) async fn count_load_balancers(&self) -> Result<usize, AwsError> {
+        Ok(self.load_balancers().await?.len())
     }
 
     /// The load balancers that were made for a cluster's Services, by the tag that Kubernetes gives them.
@@ -61,14 +61,14 @@ impl Aws {
     pub async fn balancers_of_cluster(&self, cluster: &str) -> Result<Vec<Balancer>, AwsError> {
         // The first is of the cloud provider's controller, the other of AWS' load balancer controller.
         let tags = [format!("kubernetes.io/cluster/{cluster}"), "elbv2.k8s.aws/cluster".to_owned()];
-        let all = self.balancers().await?;
+        let all = self.load_balancers().await?;
         let mut found = Vec::new();
         for batch in all.chunks(BATCH) {
             let arns = batch.iter().map(|it| it.arn.clone()).collect();
             let answer = self.elb.describe_tags().set_resource_arns(Some(arns)).send().await;
-            let answer = match answer.map_err(|error| AwsError::of("elasticloadbalancing:DescribeTags", &error)) {
+            let answer = match answer.map_err(|error| AwsError::from_sdk("elasticloadbalancing:DescribeTags", &error)) {
                 Ok(answer) => answer,
-                // One of them went meanwhile: the next look tells.
+                // AWS refuses the whole batch when one of them was deleted meanwhile; callers ask again.
                 Err(error) if error.fault == Fault::NotFound => continue,
                 Err(error) => return Err(error),
             };
@@ -90,7 +90,7 @@ impl Aws {
     /// [`AwsError`] when the call is refused or AWS does not answer.
     pub async fn delete_balancer(&self, arn: &str) -> Result<(), AwsError> {
         let answer = self.elb.delete_load_balancer().load_balancer_arn(arn).send().await;
-        match answer.map_err(|error| AwsError::of("elasticloadbalancing:DeleteLoadBalancer", &error)) {
+        match answer.map_err(|error| AwsError::from_sdk("elasticloadbalancing:DeleteLoadBalancer", &error)) {
             Ok(_) => Ok(()),
             Err(error) if error.fault == Fault::NotFound => Ok(()),
             Err(error) => Err(error),
@@ -106,7 +106,7 @@ impl Aws {
         // So AWS describes them ("Requester-managed network interfaces" in the EC2 user guide).
         let of_balancers = Filter::builder().name("description").values("ELB *").build();
         let answer = self.ec2.describe_network_interfaces().filters(in_vpc).filters(of_balancers).send().await;
-        let answer = answer.map_err(|error| AwsError::of("ec2:DescribeNetworkInterfaces", &error))?;
+        let answer = answer.map_err(|error| AwsError::from_sdk("ec2:DescribeNetworkInterfaces", &error))?;
         Ok(answer.network_interfaces.unwrap_or_default().into_iter().filter_map(|it| it.network_interface_id).collect())
     }
 
@@ -116,7 +116,7 @@ impl Aws {
     /// [`AwsError`] when the call is refused or AWS does not answer.
     pub async fn tls_listener(&self, balancer: &str) -> Result<Option<String>, AwsError> {
         let answer = self.elb.describe_listeners().load_balancer_arn(balancer).send().await;
-        let answer = answer.map_err(|error| AwsError::of("elasticloadbalancing:DescribeListeners", &error))?;
+        let answer = answer.map_err(|error| AwsError::from_sdk("elasticloadbalancing:DescribeListeners", &error))?;
         let tls = answer.listeners().iter().find(|it| it.protocol() == Some(&ProtocolEnum::Tls));
         Ok(tls.and_then(|it| it.listener_arn().map(str::to_owned)))
     }
@@ -128,7 +128,7 @@ impl Aws {
     pub async fn further_certificates(&self, listener: &str) -> Result<Vec<String>, AwsError> {
         let answer = self.elb.describe_listener_certificates().listener_arn(listener).send().await;
         let answer =
-            answer.map_err(|error| AwsError::of("elasticloadbalancing:DescribeListenerCertificates", &error))?;
+            answer.map_err(|error| AwsError::from_sdk("elasticloadbalancing:DescribeListenerCertificates", &error))?;
         let further = answer.certificates().iter().filter(|it| it.is_default() != Some(true));
         Ok(further.filter_map(|it| it.certificate_arn().map(str::to_owned)).collect())
     }
@@ -141,7 +141,7 @@ impl Aws {
         let certificate = Certificate::builder().certificate_arn(certificate).build();
         let call = self.elb.add_listener_certificates().listener_arn(listener).certificates(certificate);
         let answer = call.send().await.map(drop);
-        answer.map_err(|error| AwsError::of("elasticloadbalancing:AddListenerCertificates", &error))
+        answer.map_err(|error| AwsError::from_sdk("elasticloadbalancing:AddListenerCertificates", &error))
     }
 
     /// Lets a listener no longer serve a certificate that is not its own.
@@ -151,7 +151,7 @@ impl Aws {
     pub async fn remove_certificate(&self, listener: &str, certificate: &str) -> Result<(), AwsError> {
         let certificate = Certificate::builder().certificate_arn(certificate).build();
         let call = self.elb.remove_listener_certificates().listener_arn(listener).certificates(certificate);
-        match call.send().await.map_err(|e| AwsError::of("elasticloadbalancing:RemoveListenerCertificates", &e)) {
+        match call.send().await.map_err(|e| AwsError::from_sdk("elasticloadbalancing:RemoveListenerCertificates", &e)) {
             Ok(_) => Ok(()),
             Err(error) if error.fault == Fault::NotFound => Ok(()),
             Err(error) => Err(error),

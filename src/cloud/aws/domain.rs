@@ -41,7 +41,7 @@ impl Aws {
     /// [`AwsError`] when the call is refused or AWS does not answer.
     pub async fn zone(&self, id: &HostedZoneId) -> Result<Option<Zone>, AwsError> {
         let answer = self.route53.get_hosted_zone().id(id.as_str()).send().await;
-        match answer.map_err(|error| AwsError::of("route53:GetHostedZone", &error)) {
+        match answer.map_err(|error| AwsError::from_sdk("route53:GetHostedZone", &error)) {
             Ok(answer) => {
                 let zone = answer.hosted_zone();
                 Ok(Some(Zone {
@@ -62,7 +62,7 @@ impl Aws {
     pub async fn address_in_zone(&self, zone: &HostedZoneId, host: &str) -> Result<Option<String>, AwsError> {
         let call = self.route53.list_resource_record_sets().hosted_zone_id(zone.as_str()).start_record_name(host);
         let answer = call.max_items(10).send().await;
-        let answer = match answer.map_err(|error| AwsError::of("route53:ListResourceRecordSets", &error)) {
+        let answer = match answer.map_err(|error| AwsError::from_sdk("route53:ListResourceRecordSets", &error)) {
             Ok(answer) => answer,
             Err(error) if error.is("NoSuchHostedZone") || error.fault == Fault::NotFound => return Ok(None),
             Err(error) => return Err(error),
@@ -85,7 +85,7 @@ impl Aws {
     /// [`AwsError`] when the call is refused or AWS does not answer.
     pub async fn certificate(&self, arn: &str) -> Result<Option<DescribedCertificate>, AwsError> {
         let answer = self.acm.describe_certificate().certificate_arn(arn).send().await;
-        let found = match answer.map_err(|error| AwsError::of("acm:DescribeCertificate", &error)) {
+        let found = match answer.map_err(|error| AwsError::from_sdk("acm:DescribeCertificate", &error)) {
             Ok(answer) => answer.certificate,
             Err(error) if error.fault == Fault::NotFound => None,
             Err(error) => return Err(error),
@@ -115,11 +115,11 @@ impl Aws {
     pub async fn certificates_of(&self, target: TargetId, host: &str) -> Result<Vec<String>, AwsError> {
         let all = self.acm.list_certificates().into_paginator().items().send();
         let all: Result<Vec<CertificateSummary>, _> = all.collect().await;
-        let all = all.map_err(|error| AwsError::of("acm:ListCertificates", &error))?;
+        let all = all.map_err(|error| AwsError::from_sdk("acm:ListCertificates", &error))?;
         let mut found = Vec::new();
         for arn in all.into_iter().filter(|it| it.domain_name() == Some(host)).filter_map(|it| it.certificate_arn) {
             let answer = self.acm.list_tags_for_certificate().certificate_arn(&arn).send().await;
-            let tags = match answer.map_err(|error| AwsError::of("acm:ListTagsForCertificate", &error)) {
+            let tags = match answer.map_err(|error| AwsError::from_sdk("acm:ListTagsForCertificate", &error)) {
                 Ok(answer) => answer.tags.unwrap_or_default(),
                 Err(error) if error.fault == Fault::NotFound => continue,
                 Err(error) => return Err(error),
@@ -143,7 +143,7 @@ impl Aws {
             .certificate_arn(arn)
             .send()
             .await
-            .map_err(|e| AwsError::of("acm:DeleteCertificate", &e))
+            .map_err(|e| AwsError::from_sdk("acm:DeleteCertificate", &e))
         {
             Ok(_) => Ok(()),
             Err(error) if error.fault == Fault::NotFound => Ok(()),

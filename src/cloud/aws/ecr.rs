@@ -36,7 +36,7 @@ impl Aws {
     /// [`AwsError`] when the call is refused or AWS does not answer.
     pub async fn registry_login(&self) -> Result<Login, AwsError> {
         let answer = self.ecr.get_authorization_token().send().await;
-        let answer = answer.map_err(|error| AwsError::of("ecr:GetAuthorizationToken", &error))?;
+        let answer = answer.map_err(|error| AwsError::from_sdk("ecr:GetAuthorizationToken", &error))?;
         let token = answer.authorization_data().first().and_then(|it| it.authorization_token());
         let plain = token.and_then(|it| STANDARD.decode(it).ok()).and_then(|it| String::from_utf8(it).ok());
         let (user, password) = plain.as_deref().and_then(|it| it.split_once(':')).ok_or_else(|| AwsError {
@@ -54,7 +54,7 @@ impl Aws {
     /// [`AwsError`] when the call is refused or AWS does not answer.
     pub async fn has_repository(&self, name: &str) -> Result<bool, AwsError> {
         let answer = self.ecr.describe_repositories().repository_names(name).send().await;
-        match answer.map_err(|error| AwsError::of("ecr:DescribeRepositories", &error)) {
+        match answer.map_err(|error| AwsError::from_sdk("ecr:DescribeRepositories", &error)) {
             Ok(answer) => Ok(!answer.repositories().is_empty()),
             Err(error) if error.fault == Fault::NotFound => Ok(false),
             Err(error) => Err(error),
@@ -79,7 +79,7 @@ impl Aws {
 
     async fn stored_image(&self, repository: &str, id: ImageIdentifier) -> Result<Option<StoredImage>, AwsError> {
         let answer = self.ecr.batch_get_image().repository_name(repository).image_ids(id).send().await;
-        let answer = match answer.map_err(|error| AwsError::of("ecr:BatchGetImage", &error)) {
+        let answer = match answer.map_err(|error| AwsError::from_sdk("ecr:BatchGetImage", &error)) {
             Ok(answer) => answer,
             Err(error) if error.fault == Fault::NotFound => return Ok(None),
             Err(error) => return Err(error),
@@ -98,7 +98,7 @@ impl Aws {
     pub async fn empty_repository(&self, name: &str) -> Result<(), AwsError> {
         let ids = self.ecr.list_images().repository_name(name).into_paginator().items().send();
         let ids: Result<Vec<ImageIdentifier>, _> = ids.collect().await;
-        let ids = match ids.map_err(|error| AwsError::of("ecr:ListImages", &error)) {
+        let ids = match ids.map_err(|error| AwsError::from_sdk("ecr:ListImages", &error)) {
             Ok(ids) => ids,
             Err(error) if error.fault == Fault::NotFound => return Ok(()),
             Err(error) => return Err(error),
@@ -110,7 +110,7 @@ impl Aws {
         for batch in digests.chunks(BATCH) {
             let ids = batch.iter().map(|digest| ImageIdentifier::builder().image_digest(digest).build()).collect();
             let call = self.ecr.batch_delete_image().repository_name(name).set_image_ids(Some(ids));
-            call.send().await.map_err(|error| AwsError::of("ecr:BatchDeleteImage", &error))?;
+            call.send().await.map_err(|error| AwsError::from_sdk("ecr:BatchDeleteImage", &error))?;
         }
         Ok(())
     }
@@ -121,7 +121,7 @@ impl Aws {
     /// [`AwsError`] when the call is refused or AWS does not answer.
     pub async fn delete_repository(&self, name: &str) -> Result<(), AwsError> {
         let call = self.ecr.delete_repository().repository_name(name).force(true);
-        match call.send().await.map_err(|error| AwsError::of("ecr:DeleteRepository", &error)) {
+        match call.send().await.map_err(|error| AwsError::from_sdk("ecr:DeleteRepository", &error)) {
             Ok(_) => Ok(()),
             Err(error) if error.fault == Fault::NotFound => Ok(()),
             Err(error) => Err(error),

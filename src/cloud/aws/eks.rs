@@ -63,7 +63,7 @@ impl Aws {
     /// [`AwsError`] when the call is refused or AWS does not answer.
     pub async fn cluster(&self, name: &str) -> Result<Option<DescribedCluster>, AwsError> {
         let answer = self.eks.describe_cluster().name(name).send().await;
-        let found = match answer.map_err(|error| AwsError::of("eks:DescribeCluster", &error)) {
+        let found = match answer.map_err(|error| AwsError::from_sdk("eks:DescribeCluster", &error)) {
             Ok(answer) => answer.cluster,
             Err(error) if error.fault == Fault::NotFound => None,
             Err(error) => return Err(error),
@@ -91,7 +91,7 @@ impl Aws {
     pub async fn node_groups(&self, cluster: &str) -> Result<Vec<NodeGroup>, AwsError> {
         let names = self.eks.list_nodegroups().cluster_name(cluster).into_paginator().items().send();
         let names: Result<Vec<String>, _> = names.collect().await;
-        let names = match names.map_err(|error| AwsError::of("eks:ListNodegroups", &error)) {
+        let names = match names.map_err(|error| AwsError::from_sdk("eks:ListNodegroups", &error)) {
             Ok(names) => names,
             Err(error) if error.fault == Fault::NotFound => Vec::new(),
             Err(error) => return Err(error),
@@ -99,7 +99,7 @@ impl Aws {
         let mut groups = Vec::new();
         for name in names {
             let answer = self.eks.describe_nodegroup().cluster_name(cluster).nodegroup_name(&name).send().await;
-            let found = match answer.map_err(|error| AwsError::of("eks:DescribeNodegroup", &error)) {
+            let found = match answer.map_err(|error| AwsError::from_sdk("eks:DescribeNodegroup", &error)) {
                 Ok(answer) => answer.nodegroup,
                 Err(error) if error.fault == Fault::NotFound => None,
                 Err(error) => return Err(error),
@@ -126,13 +126,13 @@ impl Aws {
     pub async fn resize_node_group(&self, cluster: &str, group: &str, desired: u16) -> Result<(), AwsError> {
         let size = NodegroupScalingConfig::builder().desired_size(i32::from(desired)).build();
         let call = self.eks.update_nodegroup_config().cluster_name(cluster).nodegroup_name(group).scaling_config(size);
-        call.send().await.map(drop).map_err(|error| AwsError::of("eks:UpdateNodegroupConfig", &error))
+        call.send().await.map(drop).map_err(|error| AwsError::from_sdk("eks:UpdateNodegroupConfig", &error))
     }
 
     /// Deletes a node group, and waits until it is gone.
     pub(super) async fn delete_node_group(&self, cluster: &str, group: &str) -> Result<(), AwsError> {
         let call = self.eks.delete_nodegroup().cluster_name(cluster).nodegroup_name(group);
-        match call.send().await.map_err(|error| AwsError::of("eks:DeleteNodegroup", &error)) {
+        match call.send().await.map_err(|error| AwsError::from_sdk("eks:DeleteNodegroup", &error)) {
             Ok(_) => Ok(()),
             Err(error) if error.fault == Fault::NotFound => Ok(()),
             Err(error) => Err(error),
@@ -141,7 +141,14 @@ impl Aws {
 
     /// Deletes a cluster. Does not wait until it is gone.
     pub(super) async fn delete_cluster(&self, cluster: &str) -> Result<(), AwsError> {
-        match self.eks.delete_cluster().name(cluster).send().await.map_err(|e| AwsError::of("eks:DeleteCluster", &e)) {
+        match self
+            .eks
+            .delete_cluster()
+            .name(cluster)
+            .send()
+            .await
+            .map_err(|e| AwsError::from_sdk("eks:DeleteCluster", &e))
+        {
             Ok(_) => Ok(()),
             Err(error) if error.fault == Fault::NotFound => Ok(()),
             Err(error) => Err(error),

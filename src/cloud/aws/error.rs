@@ -2,8 +2,6 @@
 
 use aws_sdk_ec2::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 
-use crate::event::Failure;
-
 /// What is wrong, as far as it matters for what to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -155,18 +153,18 @@ pub struct AwsError {
 
 impl AwsError {
     /// From what the SDK says.
-    pub(super) fn of<E>(call: &'static str, error: &SdkError<E>) -> Self
+    pub(super) fn from_sdk<E>(call: &'static str, error: &SdkError<E>) -> Self
     where
         E: std::error::Error + ProvideErrorMetadata + 'static,
     {
         if let Some(service) = error.as_service_error() {
             let code = service.code().map(str::to_owned);
             let status = error.raw_response().map_or(0, |it| it.status().as_u16());
-            let told = code.as_deref().map_or(Fault::Refused, Fault::of_text);
+            let by_code = code.as_deref().map_or(Fault::Refused, Fault::of_text);
             let fault = match status {
-                429 if told == Fault::Refused => Fault::Throttled,
-                500.. if told == Fault::Refused => Fault::Unreachable,
-                _ => told,
+                429 if by_code == Fault::Refused => Fault::Throttled,
+                500.. if by_code == Fault::Refused => Fault::Unreachable,
+                _ => by_code,
             };
             let message = service.message().unwrap_or("AWS gives no reason").to_owned();
             return Self { fault, call, code, message };
@@ -181,17 +179,6 @@ impl AwsError {
     #[must_use]
     pub fn is(&self, code: &str) -> bool {
         self.code.as_deref() == Some(code)
-    }
-
-    /// The failure as it is stored and answered.
-    #[must_use]
-    pub fn failure(&self) -> Failure {
-        Failure {
-            code: self.fault.code().to_owned(),
-            message: self.to_string(),
-            next_step: self.fault.next_step().to_owned(),
-            output: Vec::new(),
-        }
     }
 }
 

@@ -63,7 +63,7 @@ impl Aws {
     /// [`AwsError`] when the call is refused or AWS does not answer.
     pub async fn instance(&self, id: &str) -> Result<Option<Described>, AwsError> {
         let answer = self.ec2.describe_instances().instance_ids(id).send().await;
-        match answer.map_err(|error| AwsError::of("ec2:DescribeInstances", &error)) {
+        match answer.map_err(|error| AwsError::from_sdk("ec2:DescribeInstances", &error)) {
             Ok(answer) => {
                 let mut found =
                     answer.reservations.unwrap_or_default().into_iter().flat_map(|it| it.instances.unwrap_or_default());
@@ -87,7 +87,7 @@ impl Aws {
         let mut pages = self.ec2.describe_instances().filters(filter).into_paginator().send();
         let mut found = Vec::new();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| AwsError::of("ec2:DescribeInstances", &error))?;
+            let page = page.map_err(|error| AwsError::from_sdk("ec2:DescribeInstances", &error))?;
             let instances =
                 page.reservations.unwrap_or_default().into_iter().flat_map(|it| it.instances.unwrap_or_default());
             found.extend(instances.map(Described::from).filter(|it| !it.is_gone()));
@@ -102,7 +102,7 @@ impl Aws {
     /// [`AwsError`] when the call is refused or AWS does not answer.
     pub async fn host_keys(&self, id: &str) -> Result<Vec<String>, AwsError> {
         let answer = self.ec2.get_console_output().instance_id(id).send().await;
-        let answer = answer.map_err(|error| AwsError::of("ec2:GetConsoleOutput", &error))?;
+        let answer = answer.map_err(|error| AwsError::from_sdk("ec2:GetConsoleOutput", &error))?;
         let coded: String = answer.output.unwrap_or_default().split_whitespace().collect();
         let text = STANDARD.decode(coded).unwrap_or_default();
         Ok(host_keys(&String::from_utf8_lossy(&text)))

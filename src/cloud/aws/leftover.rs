@@ -7,13 +7,13 @@ use aws_sdk_ec2::types::Filter;
 
 use super::balancer::Balancer;
 use super::{Aws, AwsError, Fault, TARGET_TAG};
-use crate::event::Lines;
+use crate::cloud::OnProgress;
 use crate::id::TargetId;
 
 /// How long instances may take to terminate.
-const TERMINATION_LIMIT: Duration = Duration::from_mins(5);
+const TERMINATION_TIMEOUT: Duration = Duration::from_mins(5);
 /// Pause between two looks.
-const PAUSE: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A thing that costs money or is in the way.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,11 +89,11 @@ impl Aws {
         let named = |kind: Kind| move |id: String| Resource { kind, id };
         let instances = self.instances_with(&format!("tag:{TARGET_TAG}"), &target.to_string()).await?;
         let volumes = self.ec2.describe_volumes().filters(filter()).send().await;
-        let volumes = volumes.map_err(|error| AwsError::of("ec2:DescribeVolumes", &error))?;
+        let volumes = volumes.map_err(|error| AwsError::from_sdk("ec2:DescribeVolumes", &error))?;
         let interfaces = self.ec2.describe_network_interfaces().filters(filter()).send().await;
-        let interfaces = interfaces.map_err(|error| AwsError::of("ec2:DescribeNetworkInterfaces", &error))?;
+        let interfaces = interfaces.map_err(|error| AwsError::from_sdk("ec2:DescribeNetworkInterfaces", &error))?;
         let groups = self.ec2.describe_security_groups().filters(filter()).send().await;
-        let groups = groups.map_err(|error| AwsError::of("ec2:DescribeSecurityGroups", &error))?;
+        let groups = groups.map_err(|error| AwsError::from_sdk("ec2:DescribeSecurityGroups", &error))?;
         let mut found: Vec<Resource> = instances.into_iter().map(|it| it.id).map(named(Kind::Instance)).collect();
         let volumes = volumes.volumes.unwrap_or_default().into_iter().filter_map(|it| it.volume_id);
         found.extend(volumes.map(named(Kind::Volume)));
@@ -108,46 +108,48 @@ impl Aws {
     ///
     /// # Errors
     /// [`AwsError`] when a call is refused, AWS does not answer, or something does not go.
-    pub async fn remove(&self, resources: &[Resource], lines: &Lines) -> Result<(), AwsError> {
+    pub async fn remove(&self, resources: &[Resource], on_progress: OnProgress<'_>) -> Result<(), AwsError> {
         let of = |kind: Kind| resources.iter().filter(move |it| it.kind == kind).map(|it| it.id.clone());
         let instances: Vec<String> = of(Kind::Instance).collect();
         if !instances.is_empty() {
-            lines.progress(format!("terminating {}", instances.join(", ")));
+            on_progress(format!("terminating {}", instances.join(", ")));
             let answer = self.ec2.terminate_instances().set_instance_ids(Some(instances.clone())).send().await;
-            gone(answer.map(drop).map_err(|error| AwsError::of("ec2:TerminateInstances", &error)))?;
-            self.until_terminated(&instances, lines).await?;
+            ignore_not_found(answer.map(drop).map_err(|error| AwsError::from_sdk("ec2:TerminateInstances", &error)))?;
+            self.until_terminated(&instances, on_progress).await?;
         }
         for id in of(Kind::NetworkInterface) {
             let answer = self.ec2.delete_network_interface().network_interface_id(id).send().await;
-            gone(answer.map(drop).map_err(|error| AwsError::of("ec2:DeleteNetworkInterface", &error)))?;
+            ignore_not_found(
+                answer.map(drop).map_err(|error| AwsError::from_sdk("ec2:DeleteNetworkInterface", &error)),
+            )?;
         }
         for id in of(Kind::Volume) {
             let answer = self.ec2.delete_volume().volume_id(id).send().await;
-            gone(answer.map(drop).map_err(|error| AwsError::of("ec2:DeleteVolume", &error)))?;
+            ignore_not_found(answer.map(drop).map_err(|error| AwsError::from_sdk("ec2:DeleteVolume", &error)))?;
         }
         for id in of(Kind::SecurityGroup) {
-            lines.progress(format!("deleting {id}"));
+            on_progress(format!("deleting {id}"));
             let answer = self.ec2.delete_security_group().group_id(id).send().await;
-            gone(answer.map(drop).map_err(|error| AwsError::of("ec2:DeleteSecurityGroup", &error)))?;
+            ignore_not_found(answer.map(drop).map_err(|error| AwsError::from_sdk("ec2:DeleteSecurityGroup", &error)))?;
         }
         Ok(())
     }
 
-    async fn until_terminated(&self, ids: &[String], lines: &Lines) -> Result<(), AwsError> {
+    async fn until_terminated(&self, ids: &[String], on_progress: OnProgress<'_>) -> Result<(), AwsError> {
         let start = tokio::time::Instant::now();
         for id in ids {
             // A terminating instance still holds its security group.
             while self.is_terminating(id).await? {
-                if start.elapsed() > TERMINATION_LIMIT {
+                if start.elapsed() > TERMINATION_TIMEOUT {
                     return Err(AwsError {
                         fault: Fault::InUse,
                         call: "ec2:TerminateInstances",
                         code: None,
-                        message: format!("`{id}` has not terminated within {} s", TERMINATION_LIMIT.as_secs()),
+                        message: format!("`{id}` has not terminated within {} s", TERMINATION_TIMEOUT.as_secs()),
                     });
                 }
-                lines.progress(format!("waiting until {id} has terminated, {} s", start.elapsed().as_secs()));
-                tokio::time::sleep(PAUSE).await;
+                on_progress(format!("waiting until {id} has terminated, {} s", start.elapsed().as_secs()));
+                tokio::time::sleep(POLL_INTERVAL).await;
             }
         }
         Ok(())
@@ -155,7 +157,7 @@ impl Aws {
 
     async fn is_terminating(&self, id: &str) -> Result<bool, AwsError> {
         let answer = self.ec2.describe_instances().instance_ids(id).send().await;
-        match answer.map_err(|error| AwsError::of("ec2:DescribeInstances", &error)) {
+        match answer.map_err(|error| AwsError::from_sdk("ec2:DescribeInstances", &error)) {
             Ok(answer) => Ok(answer
                 .reservations()
                 .iter()
@@ -168,7 +170,7 @@ impl Aws {
 }
 
 /// What is not there need not be removed.
-pub(super) fn gone(result: Result<(), AwsError>) -> Result<(), AwsError> {
+pub(super) fn ignore_not_found(result: Result<(), AwsError>) -> Result<(), AwsError> {
     match result {
         Err(error) if error.fault == Fault::NotFound => Ok(()),
         result => result,

@@ -6,7 +6,7 @@ use super::{Aws, AwsError, Fault};
 
 /// A type of instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Offer {
+pub struct InstanceTypeInfo {
     /// Processor architectures of machine images, the best first: `x86_64`, `arm64`.
     pub architectures: Vec<String>,
     /// Memory in MiB.
@@ -61,7 +61,7 @@ impl Aws {
     /// [`AwsError`] when the call is refused or AWS does not answer; in a region that does not exist nobody does.
     pub async fn has_region(&self) -> Result<bool, AwsError> {
         let answer = self.ec2.describe_regions().all_regions(true).region_names(self.region.as_str()).send().await;
-        match answer.map_err(|error| AwsError::of("ec2:DescribeRegions", &error)) {
+        match answer.map_err(|error| AwsError::from_sdk("ec2:DescribeRegions", &error)) {
             Ok(answer) => Ok(answer.regions().iter().any(|it| it.opt_in_status() != Some("not-opted-in"))),
             Err(error) if error.is("InvalidParameterValue") || error.fault == Fault::NotFound => Ok(false),
             Err(error) => Err(error),
@@ -74,7 +74,7 @@ impl Aws {
     /// [`AwsError`] when the call is refused or AWS does not answer.
     pub async fn has_key_pair(&self, name: &str) -> Result<bool, AwsError> {
         let answer = self.ec2.describe_key_pairs().key_names(name).send().await;
-        match answer.map_err(|error| AwsError::of("ec2:DescribeKeyPairs", &error)) {
+        match answer.map_err(|error| AwsError::from_sdk("ec2:DescribeKeyPairs", &error)) {
             Ok(answer) => Ok(!answer.key_pairs().is_empty()),
             Err(error) if error.fault == Fault::NotFound => Ok(false),
             Err(error) => Err(error),
@@ -85,14 +85,14 @@ impl Aws {
     ///
     /// # Errors
     /// [`AwsError`] when the call is refused or AWS does not answer.
-    pub async fn offer(&self, instance_type: &str) -> Result<Option<Offer>, AwsError> {
+    pub async fn offer(&self, instance_type: &str) -> Result<Option<InstanceTypeInfo>, AwsError> {
         let answer = self.ec2.describe_instance_types().instance_types(InstanceType::from(instance_type)).send().await;
-        let answer = match answer.map_err(|error| AwsError::of("ec2:DescribeInstanceTypes", &error)) {
+        let answer = match answer.map_err(|error| AwsError::from_sdk("ec2:DescribeInstanceTypes", &error)) {
             Ok(answer) => answer,
             Err(error) if error.is("InvalidInstanceType") || error.is("InvalidParameterValue") => return Ok(None),
             Err(error) => return Err(error),
         };
-        Ok(answer.instance_types().first().map(|it| Offer {
+        Ok(answer.instance_types().first().map(|it| InstanceTypeInfo {
             architectures: it
                 .processor_info()
                 .map(|it| it.supported_architectures().iter().map(|it| it.as_str().to_owned()).collect())
@@ -110,7 +110,7 @@ impl Aws {
         let filter = Filter::builder().name("instance-type").values(instance_type).build();
         let call = self.ec2.describe_instance_type_offerings().location_type(LocationType::AvailabilityZone);
         let answer = call.filters(filter).send().await;
-        let answer = answer.map_err(|error| AwsError::of("ec2:DescribeInstanceTypeOfferings", &error))?;
+        let answer = answer.map_err(|error| AwsError::from_sdk("ec2:DescribeInstanceTypeOfferings", &error))?;
         Ok(answer.instance_type_offerings().iter().filter_map(|it| it.location().map(str::to_owned)).collect())
     }
 
@@ -120,7 +120,7 @@ impl Aws {
     /// [`AwsError`] when the call is refused or AWS does not answer.
     pub async fn image(&self, id: &str) -> Result<Option<Image>, AwsError> {
         let answer = self.ec2.describe_images().image_ids(id).send().await;
-        match answer.map_err(|error| AwsError::of("ec2:DescribeImages", &error)) {
+        match answer.map_err(|error| AwsError::from_sdk("ec2:DescribeImages", &error)) {
             Ok(answer) => Ok(answer.images.unwrap_or_default().into_iter().next().map(Image::from)),
             Err(error) if error.fault == Fault::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -135,7 +135,7 @@ impl Aws {
         let filter = |name: &str, value: &str| Filter::builder().name(name).values(value).build();
         let call = self.ec2.describe_images().owners(owner).filters(filter("name", name));
         let call = call.filters(filter("state", "available")).filters(filter("architecture", architecture));
-        let answer = call.send().await.map_err(|error| AwsError::of("ec2:DescribeImages", &error))?;
+        let answer = call.send().await.map_err(|error| AwsError::from_sdk("ec2:DescribeImages", &error))?;
         let images = answer.images.unwrap_or_default().into_iter().map(Image::from);
         Ok(images.max_by(|a, b| a.created.cmp(&b.created)))
     }
@@ -150,7 +150,7 @@ impl Aws {
             Some(id) => call.subnet_ids(id),
             None => call.filters(Filter::builder().name("default-for-az").values("true").build()),
         };
-        let answer = match call.send().await.map_err(|error| AwsError::of("ec2:DescribeSubnets", &error)) {
+        let answer = match call.send().await.map_err(|error| AwsError::from_sdk("ec2:DescribeSubnets", &error)) {
             Ok(answer) => answer,
             Err(error) if error.fault == Fault::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(error),
@@ -178,7 +178,7 @@ impl From<aws_sdk_ec2::types::Image> for Image {
 
 /// The architecture that a machine image needs for a type of instance.
 #[must_use]
-pub fn architecture(offer: Option<&Offer>) -> &str {
+pub fn architecture(offer: Option<&InstanceTypeInfo>) -> &str {
     let known = [ArchitectureType::X8664, ArchitectureType::Arm64];
     let is_known = |it: &&String| known.iter().any(|known| known.as_str() == it.as_str());
     offer.and_then(|it| it.architectures.iter().find(is_known)).map_or("x86_64", String::as_str)
@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn an_image_is_for_the_type_s_processor() {
-        let offer = |names: &[&str]| Offer {
+        let offer = |names: &[&str]| InstanceTypeInfo {
             architectures: names.iter().map(|it| (*it).to_owned()).collect(),
             memory_mib: 0,
             vcpus: 0,

@@ -44,8 +44,8 @@ impl Aws {
             .tag_specifications(tags(ResourceType::SecurityGroup));
         let (run, group) = tokio::join!(run.send(), group.send());
         let answers = [
-            run.map(drop).map_err(|error| AwsError::of("ec2:RunInstances", &error)),
-            group.map(drop).map_err(|error| AwsError::of("ec2:CreateSecurityGroup", &error)),
+            run.map(drop).map_err(|error| AwsError::from_sdk("ec2:RunInstances", &error)),
+            group.map(drop).map_err(|error| AwsError::from_sdk("ec2:CreateSecurityGroup", &error)),
         ];
         let mut forbidden = Vec::new();
         for answer in answers {
@@ -53,7 +53,7 @@ impl Aws {
                 Ok(()) => (),
                 Err(error) if error.is("DryRunOperation") => (),
                 Err(error) if error.fault.is_transient() => return Err(error),
-                // What is no matter of rights would stop it all the same.
+                // Other refusals, such as a limit that is reached, would stop the real call too.
                 Err(error) => forbidden.push(error),
             }
         }

@@ -30,7 +30,7 @@ impl Aws {
 
 /// A quota that a new EKS cluster takes one or several of.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Room {
+pub struct QuotaHeadroom {
     /// What it counts, in words.
     pub what: &'static str,
     /// Its code.
@@ -41,11 +41,11 @@ pub struct Room {
 
 impl Aws {
     /// What is left of the quotas that a new EKS cluster touches; those that AWS does not tell are left out.
-    pub async fn room_for_cluster(&self) -> Vec<Room> {
+    pub async fn room_for_cluster(&self) -> Vec<QuotaHeadroom> {
         let (vpcs, addresses, balancers) = tokio::join!(
             async { self.ec2.describe_vpcs().send().await.ok().map(|it| it.vpcs().len()) },
             async { self.ec2.describe_addresses().send().await.ok().map(|it| it.addresses().len()) },
-            async { self.count_balancers().await.ok() },
+            async { self.count_load_balancers().await.ok() },
         );
         // Names and codes as in the Service Quotas console.
         let quotas = [
@@ -59,7 +59,7 @@ impl Aws {
             let quota = answer.ok().and_then(|it| it.quota().and_then(ServiceQuota::value));
             if let (Some(quota), Some(used)) = (quota, used.and_then(|it| i64::try_from(it).ok())) {
                 #[expect(clippy::cast_possible_truncation, reason = "a quota is a small whole number")]
-                rooms.push(Room { what, code, left: (quota as i64 - used).max(0) });
+                rooms.push(QuotaHeadroom { what, code, left: (quota as i64 - used).max(0) });
             }
         }
         rooms

@@ -12,14 +12,14 @@ use futures_util::{Stream, StreamExt};
 use serde::Deserialize;
 use tokio::io::AsyncWriteExt;
 
-use super::layout::{BLOCK, Blob, Travelling};
+use super::layout::{BLOCK, Blob, LayerBlob};
 
 /// A small file is kept in memory; the manifest is the largest that matters.
-const SMALL: u64 = 4 * 1024 * 1024;
+const MAX_MANIFEST_BYTES: u64 = 4 * 1024 * 1024;
 
 /// What the receiver holds already, by which layers are passed over.
 #[derive(Debug, Default, Clone)]
-pub(super) struct Held {
+pub(super) struct KnownBlobs {
     /// Digests of blobs.
     pub(super) digests: HashSet<String>,
     /// Sizes of the blobs that are layers of this image.
@@ -32,11 +32,11 @@ pub(super) struct Held {
 pub(super) async fn spool(
     archive: impl Stream<Item = io::Result<Bytes>>,
     diff_ids: &[String],
-    held: &Held,
+    held: &KnownBlobs,
     folder: &Path,
-) -> io::Result<HashMap<String, Travelling>> {
+) -> io::Result<HashMap<String, LayerBlob>> {
     let mut tar = Tar { stream: Box::pin(archive), buffer: BytesMut::new() };
-    let mut layers: HashMap<String, Travelling> = HashMap::new();
+    let mut layers: HashMap<String, LayerBlob> = HashMap::new();
     let mut manifest = Vec::new();
     while let Some(entry) = tar.next().await? {
         let blob = entry.path.strip_prefix("blobs/sha256/").map(|hex| format!("sha256:{hex}"));
@@ -45,13 +45,13 @@ pub(super) async fn spool(
             Some(digest) => held.digests.contains(digest),
             None => held.sizes.contains(&entry.size_bytes),
         };
-        if entry.path == "manifest.json" && entry.size_bytes <= SMALL {
+        if entry.path == "manifest.json" && entry.size_bytes <= MAX_MANIFEST_BYTES {
             manifest = tar.read(entry.size_bytes).await?;
         } else if entry.is_file && is_layer && !is_held {
             let file = folder.join(format!("layer-{}", layers.len()));
             let is_gzip = tar.copy(entry.size_bytes, &file).await?;
             let blob = Blob { digest: blob.unwrap_or_default(), size_bytes: entry.size_bytes, is_gzip };
-            layers.insert(entry.path, Travelling { blob, file });
+            layers.insert(entry.path, LayerBlob { blob, file });
         } else {
             tar.skip(entry.size_bytes).await?;
         }
@@ -199,7 +199,7 @@ mod tests {
             ("a/json", b"{}"),
             ("manifest.json", br#"[{"Layers":["b/layer.tar","a/layer.tar"]}]"#),
         ]);
-        let held = Held { sizes: [10].into(), ..Held::default() };
+        let held = KnownBlobs { sizes: [10].into(), ..KnownBlobs::default() };
         let folder = tempfile::tempdir().unwrap();
         let diff_ids = ["sha256:one".to_owned(), "sha256:two".to_owned()];
 
@@ -219,7 +219,7 @@ mod tests {
             ("index.json", b"{}"),
             ("manifest.json", br#"[{"Layers":["blobs/sha256/aa","blobs/sha256/bb"]}]"#),
         ]);
-        let held = Held { digests: ["sha256:aa".to_owned()].into(), sizes: [9].into() };
+        let held = KnownBlobs { digests: ["sha256:aa".to_owned()].into(), sizes: [9].into() };
         let folder = tempfile::tempdir().unwrap();
         let diff_ids = ["sha256:aa".to_owned(), "sha256:two".to_owned()];
 
@@ -235,7 +235,7 @@ mod tests {
         saved.truncate(1000);
         let folder = tempfile::tempdir().unwrap();
 
-        let error = spool(pieces(&saved, 512), &[], &Held::default(), folder.path()).await.unwrap_err();
+        let error = spool(pieces(&saved, 512), &[], &KnownBlobs::default(), folder.path()).await.unwrap_err();
 
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     }
@@ -245,7 +245,7 @@ mod tests {
         fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..3000)) {
             let folder = tempfile::tempdir().unwrap();
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            let _ = runtime.block_on(spool(pieces(&bytes, 700), &[], &Held::default(), folder.path()));
+            let _ = runtime.block_on(spool(pieces(&bytes, 700), &[], &KnownBlobs::default(), folder.path()));
         }
     }
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bollard::models::{BuildInfo, BuildInfoAux};
 use bollard::query_parameters::{BuildImageOptions, BuilderVersion};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt};
@@ -14,10 +13,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-pub use super::build_failure::{BuildFailure, BuildFault};
-
-use super::build_trace::Trace;
-use super::{Docker, DockerError, SAY_EVERY, reason_of};
+use super::build_failure::BuildError;
+use super::build_reader::BuildReader;
+use super::{Docker, DockerError, PROGRESS_INTERVAL, reason_of};
 use crate::event::Lines;
 use crate::id::ImageRef;
 
@@ -47,46 +45,6 @@ pub struct BuiltImage {
     pub size_bytes: u64,
     /// How many steps came from the cache.
     pub cached_steps: usize,
-}
-
-/// Says why there is no image.
-#[derive(Debug, thiserror::Error)]
-pub enum BuildError {
-    /// The Dockerfile, or what it runs, is at fault.
-    #[error("{0}")]
-    Failed(Box<BuildFailure>),
-    /// A registry or the network failed in a way that passes.
-    #[error("the build was interrupted: {reason}")]
-    Transient {
-        /// The builder's words.
-        reason: String,
-    },
-    /// It took too long.
-    #[error("the build took longer than {} s{}", limit.as_secs(), step.as_ref().map(|step| format!(", in {step}")).unwrap_or_default())]
-    TimedOut {
-        /// How long it was allowed to take.
-        limit: Duration,
-        /// What was going on then.
-        step: Option<String>,
-    },
-    /// The context could not be read.
-    #[error("cannot read the build context")]
-    Context(#[source] io::Error),
-    /// The daemon is at fault.
-    #[error(transparent)]
-    Docker(#[from] DockerError),
-}
-
-impl BuildError {
-    /// Whether the same build may succeed later without anybody changing anything.
-    #[must_use]
-    pub fn is_transient(&self) -> bool {
-        match self {
-            Self::Transient { .. } => true,
-            Self::Docker(error) => error.is_transient(),
-            Self::Failed(_) | Self::TimedOut { .. } | Self::Context(_) => false,
-        }
-    }
 }
 
 impl Docker {
@@ -122,29 +80,28 @@ impl Docker {
         let upload = Upload::default();
         let body = bollard::body_try_stream(upload.watch(context));
         // The daemon answers when the context has arrived and the first step begins: only the deadline bounds that.
-        let client = self.client()?.with_timeout(request.timeout + SAY_EVERY);
+        let client = self.client()?.with_timeout(request.timeout + PROGRESS_INTERVAL);
         let mut reports = client.build_image(options(request, has_buildkit), None, Some(body));
 
-        let mut trace = Trace::default();
-        let mut id = None;
-        let mut said = tokio::time::interval_at(Instant::now() + SAY_EVERY, SAY_EVERY);
+        let mut build = BuildReader::new(lines.clone());
+        let mut said = tokio::time::interval_at(Instant::now() + PROGRESS_INTERVAL, PROGRESS_INTERVAL);
         loop {
             let report = tokio::select! {
                 report = reports.next() => report,
                 _ = said.tick() => {
-                    lines.progress(trace.now().unwrap_or_else(|| upload.describe()));
+                    lines.progress(build.current_step().unwrap_or_else(|| upload.describe()));
                     continue;
                 }
                 () = tokio::time::sleep_until(deadline) => {
-                    return Err(BuildError::TimedOut { limit: request.timeout, step: trace.now() });
+                    return Err(BuildError::TimedOut { limit: request.timeout, step: build.current_step() });
                 }
             };
             match report {
                 None => break,
-                Some(Ok(report)) => take(report, &mut trace, &mut id, lines),
+                Some(Ok(report)) => build.take_message(report),
                 Some(Err(error)) => {
                     drop(reports);
-                    return Err(self.build_error(&error, &upload, &trace, request));
+                    return Err(self.build_error(&error, &upload, build, request));
                 }
             }
         }
@@ -152,14 +109,15 @@ impl Docker {
             action: format!("build image `{}`", request.tag),
             reason: "the builder ended without an image".to_owned(),
         })?;
-        Ok(BuiltImage { id: id.unwrap_or(image.id), size_bytes: image.size_bytes, cached_steps: trace.cached })
+        let cached_steps = build.cached_steps();
+        Ok(BuiltImage { id: build.image_id.unwrap_or(image.id), size_bytes: image.size_bytes, cached_steps })
     }
 
     fn build_error(
         &self,
         error: &bollard::errors::Error,
         upload: &Upload,
-        trace: &Trace,
+        mut build: BuildReader,
         request: &BuildRequest,
     ) -> BuildError {
         if let Some(error) = upload.error() {
@@ -173,11 +131,8 @@ impl Docker {
         if !is_builders {
             return self.error(format!("build image `{}`", request.tag), error).into();
         }
-        let reason = reason_of(error);
-        match BuildFailure::read(&reason, trace, &request.dockerfile_text) {
-            Some(failure) => BuildError::Failed(Box::new(failure)),
-            None => BuildError::Transient { reason },
-        }
+        build.take_error(reason_of(error));
+        build.failure("", &request.dockerfile_text)
     }
 }
 
@@ -228,16 +183,5 @@ fn options(request: &BuildRequest, has_buildkit: bool) -> BuildImageOptions {
         version: if has_buildkit { BuilderVersion::BuilderBuildKit } else { BuilderVersion::BuilderV1 },
         session: has_buildkit.then(|| Uuid::now_v7().simple().to_string()),
         ..Default::default()
-    }
-}
-
-fn take(report: BuildInfo, trace: &mut Trace, id: &mut Option<String>, lines: &Lines) {
-    match report.aux {
-        Some(BuildInfoAux::BuildKit(status)) => trace.take(&status, lines),
-        Some(BuildInfoAux::Default(image)) => *id = image.id.or(id.take()),
-        None => {}
-    }
-    if let Some(text) = report.stream {
-        trace.take_classic(&text, lines);
     }
 }

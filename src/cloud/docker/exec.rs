@@ -111,7 +111,7 @@ impl Docker {
                 let write = write_all(stdin, input);
                 tokio::pin!(write);
                 tokio::select! {
-                    // The program ended: what it did not read nobody will.
+                    // The program has ended without reading its input to the end; the rest of it is dropped.
                     outcome = &mut read => outcome?,
                     written = &mut write => {
                         let outcome = read.await;

@@ -5,9 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 use bollard::models::{ImageConfig, ImageInspect};
 use bollard::query_parameters::{ListImagesOptions, RemoveImageOptions};
 
-use super::tap::REPOSITORY;
 use super::{Docker, DockerError};
 use crate::id::{ExposedPort, ImageRef};
+
+/// Second part of the name under which layers of an image are pushed to an ephemeral registry; [`Docker::remove_image`]
+/// takes one away that was left.
+pub(super) const LAYERS_REPOSITORY: &str = "on-demand-infra-layers";
 
 /// What the daemon knows of an image.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,10 +69,11 @@ impl Docker {
     /// [`DockerError::Permanent`] when a container uses it.
     pub async fn remove_image(&self, image: &ImageRef) -> Result<(), DockerError> {
         let names = self.image(image).await?.map(|info| info.names).unwrap_or_default();
-        // What a load or a push that was killed left. A push keeps the tag, which says what the image was built of.
+        // A load or a push that was killed leaves a second name on the image. A push keeps the tag (`push_to_registry`), and a
+        // tag of ours holds the commit and the build key, so an equal tag is the same image.
         let tag = |name: &ImageRef| name.as_str().rsplit_once(':').map(|it| it.1.to_owned());
         for name in names.iter().filter(|name| *name != image) {
-            if name.as_str().contains(REPOSITORY) || tag(name) == tag(image) {
+            if name.as_str().contains(LAYERS_REPOSITORY) || tag(name) == tag(image) {
                 self.untag(name).await?;
             }
         }

@@ -26,14 +26,14 @@ pub(super) struct Blob {
     pub(super) is_gzip: bool,
 }
 
-/// A layer that travels.
+/// A layer in a file here, on its way into a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Travelling {
+pub(super) struct LayerBlob {
     pub(super) blob: Blob,
     pub(super) file: PathBuf,
 }
 
-/// [`config`] with its error as the daemon's: what it told cannot be written down.
+/// [`config`] with an error of writing JSON as [`DockerError::Permanent`]: the daemon would tell the same again.
 pub(super) fn config_of(image: &ImageInfo) -> Result<Vec<u8>, DockerError> {
     config(image).map_err(|error| DockerError::Permanent {
         action: format!("describe image `{}`", image.id),

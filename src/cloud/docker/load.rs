@@ -15,11 +15,11 @@ use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use tokio_util::io::ReaderStream;
 use tokio_util::sync::CancellationToken;
 
-use super::archive::{self, Held};
+use super::archive::{self, KnownBlobs};
 use super::exec::Stdin;
 use super::image::ImageInfo;
-use super::layout::{self, Blob, Travelling};
-use super::{Docker, DockerError, SAY_EVERY};
+use super::layout::{self, Blob, LayerBlob};
+use super::{Docker, DockerError, PROGRESS_INTERVAL};
 use crate::event::Lines;
 use crate::id::ImageRef;
 
@@ -28,11 +28,11 @@ const LIST_CONTENT: &str = "ctr -n k8s.io content ls && \
     find /var/lib/containerd/io.containerd.content.v1.content/blobs/sha256 -type f -printf 'file %f %s\\n'";
 
 /// An archive begins when the daemon has put it together.
-const EXPORT_WITHIN: Duration = Duration::from_mins(10);
+const EXPORT_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// What loading an image took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Loaded {
+pub struct LoadStats {
     /// Bytes that went into the node.
     pub bytes_sent: u64,
     /// Layers that the node lacked.
@@ -53,23 +53,29 @@ impl Docker {
         node: &str,
         lines: &Lines,
         cancel: &CancellationToken,
-    ) -> Result<Loaded, DockerError> {
-        let work = self.load_to_end(name, node, lines, cancel);
+    ) -> Result<LoadStats, DockerError> {
+        let work = NodeLoad { docker: self, name, node, lines, cancel };
         tokio::select! {
             biased;
             () = cancel.cancelled() => Err(DockerError::Cancelled),
-            loaded = work => loaded,
+            loaded = work.run() => loaded,
         }
     }
+}
 
-    async fn load_to_end(
-        &self,
-        name: &ImageRef,
-        node: &str,
-        lines: &Lines,
-        cancel: &CancellationToken,
-    ) -> Result<Loaded, DockerError> {
-        let (image, held) = tokio::join!(self.image(name), self.node_content(node, cancel));
+/// One image on its way into one node.
+struct NodeLoad<'a> {
+    docker: &'a Docker,
+    name: &'a ImageRef,
+    node: &'a str,
+    lines: &'a Lines,
+    cancel: &'a CancellationToken,
+}
+
+impl NodeLoad<'_> {
+    async fn run(&self) -> Result<LoadStats, DockerError> {
+        let Self { docker, name, node, .. } = *self;
+        let (image, held) = tokio::join!(docker.image(name), self.node_content());
         let image = image?.ok_or_else(|| DockerError::NotFound {
             action: format!("load image `{name}` into node `{node}`"),
             reason: "there is no such image".to_owned(),
@@ -77,59 +83,53 @@ impl Docker {
         let held = held?;
         let lacking: Vec<String> = distinct(&image).into_iter().filter(|id| !held.contains_key(*id)).cloned().collect();
         if lacking.len() < distinct(&image).len() {
-            match self.load_lacking(name, &image, node, &held, &lacking, lines, cancel).await {
-                // A layer that it listed may be gone by now, or cannot be described: then it gets everything.
+            match self.load_missing_layers(&image, &held, &lacking).await {
+                // The node's garbage collection may have removed a listed layer by now, or a layer could not be taken out of
+                // Docker by itself: then the node gets the whole image.
                 Err(DockerError::NodeRefused { reason, .. }) => {
-                    lines.output(format!("node `{node}` refused a part of the image ({reason}); sending all of it"));
+                    self.lines
+                        .output(format!("node `{node}` refused a part of the image ({reason}); sending all of it"));
                 }
                 done => return done,
             }
         }
-        let loaded = self.load_all(name, &image, node, lines, cancel).await;
+        let loaded = self.load_whole_image(&image).await;
         if let Err(DockerError::NodeRefused { .. }) = loaded {
-            // containerd names an image before it unpacks it.
-            self.remove_from_node(node, name, cancel).await?;
+            // containerd names an image before it unpacks its layers: after a failed import the name is taken away, else
+            // the kubelet would find an image that it cannot start.
+            docker.remove_from_node(node, name, self.cancel).await?;
         }
         loaded
     }
 
     /// What the node's containerd holds, by the digests of the uncompressed layers.
-    async fn node_content(
-        &self,
-        node: &str,
-        cancel: &CancellationToken,
-    ) -> Result<BTreeMap<String, Blob>, DockerError> {
-        let output = self.exec(node, &["sh", "-c", LIST_CONTENT], None, cancel).await?;
+    async fn node_content(&self) -> Result<BTreeMap<String, Blob>, DockerError> {
+        let output = self.docker.exec(self.node, &["sh", "-c", LIST_CONTENT], None, self.cancel).await?;
         let reason = output.last_line();
         if reason.contains("containerd.sock") || reason.contains("failed to dial") {
-            return Err(DockerError::NodeNotReady { node: node.to_owned(), waited_s: 0, reason });
+            return Err(DockerError::NodeNotReady { node: self.node.to_owned(), waited_s: 0, reason });
         }
-        Ok(held_layers(&output.text()))
+        Ok(node_layers(&output.text()))
     }
 
     /// Streams the daemon's archive of the whole image straight into the node.
-    async fn load_all(
-        &self,
-        name: &ImageRef,
-        image: &ImageInfo,
-        node: &str,
-        lines: &Lines,
-        cancel: &CancellationToken,
-    ) -> Result<Loaded, DockerError> {
+    async fn load_whole_image(&self, image: &ImageInfo) -> Result<LoadStats, DockerError> {
+        let node = self.node;
         let sent = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&sent);
-        let archive = saved(self.client()?.with_timeout(EXPORT_WITHIN), name.to_string()).inspect_ok(move |chunk| {
-            counter.fetch_add(chunk.len() as u64, Ordering::Relaxed);
-        });
-        let import = self.import(node, Box::pin(archive), cancel);
+        let archive = export_stream(self.docker.client()?.with_timeout(EXPORT_TIMEOUT), self.name.to_string())
+            .inspect_ok(move |chunk| {
+                counter.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+            });
+        let import = self.import(Box::pin(archive));
         tokio::pin!(import);
-        let mut said = tokio::time::interval(SAY_EVERY);
+        let mut said = tokio::time::interval(PROGRESS_INTERVAL);
         loop {
             tokio::select! {
                 imported = &mut import => break imported?,
                 _ = said.tick() => {
                     let megabytes = sent.load(Ordering::Relaxed) / 1_000_000;
-                    lines.progress(match megabytes {
+                    self.lines.progress(match megabytes {
                         0 => format!("loading the image ({} MB) into node `{node}`", image.size_bytes / 1_000_000),
                         _ => format!("sent {megabytes} of {} MB to node `{node}`", image.size_bytes / 1_000_000),
                     });
@@ -137,34 +137,31 @@ impl Docker {
             }
         }
         let layers_sent = distinct(image).len();
-        Ok(Loaded { bytes_sent: sent.load(Ordering::Relaxed), layers_sent, layers_present: 0 })
+        Ok(LoadStats { bytes_sent: sent.load(Ordering::Relaxed), layers_sent, layers_present: 0 })
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one caller, which has just found them out")]
-    async fn load_lacking(
+    /// Sends a layout with the layers that the node lacks.
+    async fn load_missing_layers(
         &self,
-        name: &ImageRef,
         image: &ImageInfo,
-        node: &str,
         held: &BTreeMap<String, Blob>,
         lacking: &[String],
-        lines: &Lines,
-        cancel: &CancellationToken,
-    ) -> Result<Loaded, DockerError> {
+    ) -> Result<LoadStats, DockerError> {
+        let Self { name, node, .. } = *self;
         let local = |error: io::Error| DockerError::Transient {
             action: format!("load image `{name}` into node `{node}`"),
             reason: error.to_string(),
         };
         let folder = tempfile::tempdir().map_err(local)?;
-        let travelling = if lacking.is_empty() {
+        let blobs = if lacking.is_empty() {
             HashMap::new()
         } else {
-            self.take_out(name, image, held, lacking, folder.path()).await?
+            self.extract_layers(image, held, lacking, folder.path()).await?
         };
         let described: Option<Vec<Blob>> = image
             .diff_ids
             .iter()
-            .map(|id| travelling.get(id).map(|layer| layer.blob.clone()).or_else(|| held.get(id).cloned()))
+            .map(|id| blobs.get(id).map(|layer| layer.blob.clone()).or_else(|| held.get(id).cloned()))
             .collect();
         let described = described.ok_or_else(|| DockerError::NodeRefused {
             node: node.to_owned(),
@@ -172,61 +169,62 @@ impl Docker {
         })?;
         let config = layout::config_of(image)?;
         let front = layout::small_files(name, &config, &described).map_err(local)?;
-        let layers: Vec<Travelling> = travelling.into_values().collect();
+        let layers: Vec<LayerBlob> = blobs.into_values().collect();
         let bytes_sent = front.len() as u64 + layers.iter().map(|layer| layer.blob.size_bytes).sum::<u64>();
-        lines.progress(format!(
+        self.lines.progress(format!(
             "loading {} of {} layers ({} kB) into node `{node}`",
             layers.len(),
             distinct(image).len(),
             bytes_sent / 1000
         ));
         let loaded =
-            Loaded { bytes_sent, layers_sent: layers.len(), layers_present: distinct(image).len() - lacking.len() };
-        self.import(node, layout_stream(front, layers), cancel).await?;
+            LoadStats { bytes_sent, layers_sent: layers.len(), layers_present: distinct(image).len() - lacking.len() };
+        self.import(layout_stream(front, layers)).await?;
         Ok(loaded)
     }
 
     /// Writes the lacking layers into files below `folder`.
-    async fn take_out(
+    async fn extract_layers(
         &self,
-        name: &ImageRef,
         image: &ImageInfo,
         held: &BTreeMap<String, Blob>,
         lacking: &[String],
         folder: &Path,
-    ) -> Result<HashMap<String, Travelling>, DockerError> {
-        if self.shares_loopback.load(Ordering::Relaxed)
+    ) -> Result<HashMap<String, LayerBlob>, DockerError> {
+        let Self { docker, name, .. } = *self;
+        if docker.shares_loopback.load(Ordering::Relaxed)
             && is_small_part(image, held)
-            && let Some(layers) = self.tap(name, lacking, folder).await?
+            && let Some(layers) = docker.capture_layers(name, lacking, folder).await?
         {
             return Ok(layers);
         }
         let ours: Vec<&Blob> = image.diff_ids.iter().filter_map(|id| held.get(id)).collect();
-        let mut known = Held {
+        let mut known = KnownBlobs {
             digests: ours.iter().map(|blob| blob.digest.clone()).collect(),
             sizes: ours.iter().map(|blob| blob.size_bytes).collect(),
         };
         for _ in 0..2 {
-            let client = self.client()?.with_timeout(EXPORT_WITHIN);
-            let archive = saved(client, name.to_string());
+            let client = docker.client()?.with_timeout(EXPORT_TIMEOUT);
+            let archive = export_stream(client, name.to_string());
             let layers = archive::spool(archive, &image.diff_ids, &known, folder).await.map_err(|error| {
                 DockerError::Transient { action: format!("take image `{name}` out"), reason: error.to_string() }
             })?;
             if lacking.iter().all(|id| layers.contains_key(id)) {
                 return Ok(layers.into_iter().filter(|(id, _)| lacking.contains(id)).collect());
             }
-            // One of them has by chance the size of a layer that is held.
+            // A lacking layer has by chance the size of a held one and was passed over: read again by digest alone.
             known.sizes.clear();
         }
         Ok(HashMap::new())
     }
 
-    async fn import(&self, node: &str, archive: Stdin, cancel: &CancellationToken) -> Result<(), DockerError> {
-        let output = self.exec(node, &["ctr", "-n", "k8s.io", "images", "import", "-"], Some(archive), cancel).await?;
+    async fn import(&self, archive: Stdin) -> Result<(), DockerError> {
+        let command = ["ctr", "-n", "k8s.io", "images", "import", "-"];
+        let output = self.docker.exec(self.node, &command, Some(archive), self.cancel).await?;
         if output.code == 0 {
             return Ok(());
         }
-        let (node, reason) = (node.to_owned(), output.last_line());
+        let (node, reason) = (self.node.to_owned(), output.last_line());
         if reason.contains("failed to dial") {
             return Err(DockerError::NodeNotReady { node, waited_s: 0, reason });
         }
@@ -249,12 +247,12 @@ fn distinct(image: &ImageInfo) -> BTreeSet<&String> {
 }
 
 /// The daemon's archive of an image, as `docker save` writes it.
-fn saved(client: bollard::Docker, name: String) -> impl Stream<Item = io::Result<Bytes>> + Send {
+fn export_stream(client: bollard::Docker, name: String) -> impl Stream<Item = io::Result<Bytes>> + Send {
     stream::once(async move { client.export_image(&name).map_err(io::Error::other).boxed() }).flatten()
 }
 
 /// A layout as a stream: the small files, the layers from their files, the end.
-fn layout_stream(front: Vec<u8>, layers: Vec<Travelling>) -> Stdin {
+fn layout_stream(front: Vec<u8>, layers: Vec<LayerBlob>) -> Stdin {
     let layers = stream::iter(layers).then(|layer| async move {
         let file = tokio::fs::File::open(&layer.file).await?;
         let header = layout::header(&layout::blob_path(&layer.blob.digest), layer.blob.size_bytes)?;
@@ -269,7 +267,7 @@ fn layout_stream(front: Vec<u8>, layers: Vec<Travelling>) -> Stdin {
 }
 
 /// Reads the answer to [`LIST_CONTENT`]: layers by the digest of their uncompressed form.
-fn held_layers(text: &str) -> BTreeMap<String, Blob> {
+fn node_layers(text: &str) -> BTreeMap<String, Blob> {
     let sizes: HashMap<String, u64> = text
         .lines()
         .filter_map(|line| line.strip_prefix("file ")?.split_once(' '))
@@ -302,7 +300,7 @@ mod tests {
             sha256:ee\t1MB\t5 minutes\tcontainerd.io/uncompressed=sha256:ee\n\
             file aa 1503\nfile bb 51700000\nfile cc 1000000\n";
 
-        let held = held_layers(text);
+        let held = node_layers(text);
 
         assert_eq!(held.len(), 2);
         assert_eq!(held["sha256:bb"], Blob { digest: "sha256:bb".to_owned(), size_bytes: 51_700_000, is_gzip: false });
@@ -312,7 +310,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_listing_makes_it_panic(text in "(.|\n)*") {
-            let _ = held_layers(&text);
+            let _ = node_layers(&text);
         }
     }
 }

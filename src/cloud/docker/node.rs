@@ -10,12 +10,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::image::ImageInfo;
 use super::layout;
-use super::{Docker, DockerError, SAY_EVERY};
+use super::{Docker, DockerError, PROGRESS_INTERVAL};
 use crate::event::Lines;
 use crate::id::{ExposedPort, ImageRef, Port, Protocol};
 
 /// Between two looks whether a node has come up.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// A node of a kind cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,13 +96,13 @@ impl Docker {
             if start.elapsed() >= timeout {
                 return Err(DockerError::NodeNotReady { node: node.to_owned(), waited_s: timeout.as_secs(), reason });
             }
-            if said.elapsed() >= SAY_EVERY {
+            if said.elapsed() >= PROGRESS_INTERVAL {
                 said = Instant::now();
                 lines.progress(format!("waiting for node `{node}` ({} s)", start.elapsed().as_secs()));
             }
             tokio::select! {
                 () = cancel.cancelled() => return Err(DockerError::Cancelled),
-                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = tokio::time::sleep(POLL_INTERVAL) => {}
             }
         }
     }

@@ -14,14 +14,14 @@ use crate::id::ImageRef;
 
 /// What went to the registry.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Pushed {
+pub struct PushStats {
     /// Layers that the registry lacked.
     pub layers_sent: usize,
     /// Layers that it had already.
     pub layers_present: usize,
 }
 
-impl Pushed {
+impl PushStats {
     /// Takes a line of the daemon, which does not tell the layer's id through this client; gives what is worth telling.
     fn take(&mut self, status: &str, detail: &ProgressDetail) -> Option<String> {
         if status == "Pushed" {
@@ -54,7 +54,7 @@ impl Docker {
         login: &Login,
         lines: &Lines,
         cancel: &CancellationToken,
-    ) -> Result<Pushed, DockerError> {
+    ) -> Result<PushStats, DockerError> {
         let client = self.client()?;
         let there = format!("{repository}:{tag}");
         let options = TagImageOptions { repo: Some(repository.to_owned()), tag: Some(tag.to_owned()) };
@@ -67,11 +67,11 @@ impl Docker {
             ..DockerCredentials::default()
         };
         let options = PushImageOptions { tag: Some(tag.to_owned()), ..PushImageOptions::default() };
-        let mut told = std::pin::pin!(client.push_image(repository, Some(options), Some(credentials)));
-        let mut pushed = Pushed::default();
+        let mut reports = std::pin::pin!(client.push_image(repository, Some(options), Some(credentials)));
+        let mut pushed = PushStats::default();
         let sent = loop {
             let next = tokio::select! {
-                next = told.next() => next,
+                next = reports.next() => next,
                 () = cancel.cancelled() => break Err(DockerError::Cancelled),
             };
             match next {
@@ -85,7 +85,7 @@ impl Docker {
                 }
             }
         };
-        self.forget_pushed(repository, tag).await?;
+        self.untag_pushed(repository, tag).await?;
         sent?;
         Ok(pushed)
     }
@@ -94,7 +94,7 @@ impl Docker {
     ///
     /// # Errors
     /// [`DockerError`] when the daemon does not answer.
-    pub async fn forget_pushed(&self, repository: &str, tag: &str) -> Result<(), DockerError> {
+    pub async fn untag_pushed(&self, repository: &str, tag: &str) -> Result<(), DockerError> {
         match ImageRef::parse(format!("{repository}:{tag}")) {
             Ok(name) => self.untag(&name).await,
             Err(_) => Ok(()),
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn layers_are_counted_by_what_the_daemon_says() {
-        let mut pushed = Pushed::default();
+        let mut pushed = PushStats::default();
         let at = |current, total| ProgressDetail { current: Some(current), total: Some(total) };
 
         assert_eq!(pushed.take("Preparing", &ProgressDetail::default()), None);
@@ -117,6 +117,6 @@ mod tests {
         pushed.take("Pushed", &ProgressDetail::default());
         pushed.take("Layer already exists", &ProgressDetail::default());
 
-        assert_eq!(pushed, Pushed { layers_sent: 1, layers_present: 1 });
+        assert_eq!(pushed, PushStats { layers_sent: 1, layers_present: 1 });
     }
 }

@@ -18,11 +18,11 @@ use crate::cloud::kube::{CREATED_BY, DEPLOYMENT, Kube, MANAGED_BY, MANAGER, OPER
 use crate::id::{DeploymentName, Namespace, OperationId};
 
 /// How often another port is tried when someone takes the chosen one in the same moment.
-const PORT_RACES: usize = 16;
+const MAX_NODE_PORT_ATTEMPTS: usize = 16;
 
 /// What applying an application did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Applied {
+pub struct ApplyOutcome {
     /// Whether this operation made the namespace.
     pub created_namespace: bool,
     /// The node port of the main port.
@@ -40,16 +40,16 @@ impl Kube {
         application: &Application,
         environment: Option<&EnvironmentSecret>,
         range: NodePortRange,
-    ) -> Result<Applied, KubeError> {
+    ) -> Result<ApplyOutcome, KubeError> {
         let (created_namespace, live_service) =
-            tokio::try_join!(self.ensure_namespace(application), self.check_ours(application))?;
+            tokio::try_join!(self.ensure_namespace(application), self.check_ownership(application))?;
         let (node_port, ()) = tokio::try_join!(
             self.apply_service(application, live_service.as_ref(), range),
             self.apply_environment(environment)
         )?;
         let manifest = application.deployment_manifest()?;
         self.apply_object::<Deployment>(&application.namespace, application.name.as_str(), &manifest).await?;
-        Ok(Applied { created_namespace, node_port })
+        Ok(ApplyOutcome { created_namespace, node_port })
     }
 
     /// Sets the number of pods. Does not wait for them.
@@ -65,7 +65,7 @@ impl Kube {
     ) -> Result<(), KubeError> {
         let deployments: Api<Deployment> = Api::namespaced(self.client.clone(), namespace.as_str());
         let live = self.call(deployments.get(name.as_str())).await?;
-        refuse_strangers("Deployment", &live)?;
+        check_managed("Deployment", &live)?;
         let change = json!({
             "metadata": {"labels": {OPERATION: operation}},
             "spec": {"replicas": replicas},
@@ -104,7 +104,7 @@ impl Kube {
     }
 
     /// Refuses to take over what someone else made; gives the Service that is there.
-    async fn check_ours(&self, application: &Application) -> Result<Option<Service>, KubeError> {
+    async fn check_ownership(&self, application: &Application) -> Result<Option<Service>, KubeError> {
         let (namespace, name) = (application.namespace.as_str(), application.name.as_str());
         let deployments: Api<Deployment> = Api::namespaced(self.client.clone(), namespace);
         let services: Api<Service> = Api::namespaced(self.client.clone(), namespace);
@@ -112,12 +112,12 @@ impl Kube {
             tokio::try_join!(self.call(deployments.get_opt(name)), self.call(services.get_opt(name)))?;
         let ours = application.deployment.to_string();
         if let Some(deployment) = &deployment {
-            refuse_strangers("Deployment", deployment)?;
-            refuse_other_deployments("Deployment", deployment, &ours)?;
+            check_managed("Deployment", deployment)?;
+            check_owner("Deployment", deployment, &ours)?;
         }
         if let Some(service) = &service {
-            refuse_strangers("Service", service)?;
-            refuse_other_deployments("Service", service, &ours)?;
+            check_managed("Service", service)?;
+            check_owner("Service", service, &ours)?;
         }
         Ok(service)
     }
@@ -154,7 +154,7 @@ impl Kube {
         let present = present.or_else(|| live.and_then(|service| node_ports(service).into_iter().next()));
         let wanted = application.node_port.or(present);
         let mut taken = BTreeSet::new();
-        for _ in 0..PORT_RACES {
+        for _ in 0..MAX_NODE_PORT_ATTEMPTS {
             let port = match wanted {
                 Some(port) => port,
                 None => self.free_node_port(range, &taken).await?,
@@ -188,15 +188,15 @@ pub(super) fn main_node_port(service: &Service, main_port: u16) -> Option<u16> {
 }
 
 /// Whether this server made the object.
-pub(super) fn is_ours(object: &impl ResourceExt) -> bool {
+pub(super) fn is_managed(object: &impl ResourceExt) -> bool {
     object.labels().get(MANAGED_BY).is_some_and(|it| it == MANAGER)
 }
 
-fn refuse_strangers(kind: &'static str, object: &impl ResourceExt) -> Result<(), KubeError> {
-    if is_ours(object) { Ok(()) } else { Err(not_ours(kind, object, "someone else".to_owned())) }
+fn check_managed(kind: &'static str, object: &impl ResourceExt) -> Result<(), KubeError> {
+    if is_managed(object) { Ok(()) } else { Err(not_ours(kind, object, "someone else".to_owned())) }
 }
 
-fn refuse_other_deployments(kind: &'static str, object: &impl ResourceExt, ours: &str) -> Result<(), KubeError> {
+fn check_owner(kind: &'static str, object: &impl ResourceExt, ours: &str) -> Result<(), KubeError> {
     match object.labels().get(DEPLOYMENT) {
         Some(id) if id == ours => Ok(()),
         Some(id) => Err(not_ours(kind, object, format!("the deployment `{id}`"))),

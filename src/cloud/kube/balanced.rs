@@ -10,7 +10,7 @@ use crate::cloud::kube::Kube;
 use crate::cloud::kube::error::KubeError;
 
 /// Pause between two looks whether a namespace is gone.
-const PAUSE: Duration = Duration::from_millis(500);
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// A Service of type `LoadBalancer`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,7 +92,7 @@ impl Kube {
         }
         let gone = async {
             while self.call(namespaces.get_opt(name)).await?.is_some() {
-                tokio::time::sleep(PAUSE).await;
+                tokio::time::sleep(POLL_INTERVAL).await;
             }
             Ok(())
         };

@@ -17,12 +17,12 @@ use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::cloud::kube::apply::is_ours;
+use crate::cloud::OnProgress;
+use crate::cloud::kube::apply::is_managed;
 use crate::cloud::kube::error::KubeError;
-use crate::cloud::kube::fault::is_ready;
-use crate::cloud::kube::watched::Watched;
+use crate::cloud::kube::pod_failure::is_ready;
+use crate::cloud::kube::watch_cache::WatchCache;
 use crate::cloud::kube::{DEPLOYMENT, Kube};
-use crate::event::Lines;
 use crate::id::{DeploymentId, Namespace};
 
 /// An object on the cluster, for receipts.
@@ -66,11 +66,11 @@ impl Kube {
         deployment: DeploymentId,
         fate: NamespaceFate,
         timeout: Duration,
-        lines: &Lines,
+        on_progress: OnProgress<'_>,
     ) -> Result<Vec<ObjectName>, KubeError> {
         let deadline = tokio::time::Instant::now() + timeout;
         let within = |what: String| KubeError::Timeout { what, after_s: timeout.as_secs() };
-        lines.progress("taking the application off the cluster");
+        on_progress("taking the application off the cluster".to_owned());
         let (mut receipt, services, ingresses) = tokio::try_join!(
             self.delete_kind::<Deployment>(namespace, deployment, &[]),
             self.delete_kind::<Service>(namespace, deployment, &[]),
@@ -78,9 +78,9 @@ impl Kube {
         )?;
         receipt.extend(services);
         receipt.extend(ingresses);
-        lines.progress("waiting until its pods are gone");
+        on_progress("waiting until its pods are gone".to_owned());
         tokio::time::timeout_at(deadline, async {
-            self.hurry_idle_pods(namespace, deployment).await?;
+            self.force_delete_unready_pods(namespace, deployment).await?;
             self.wait_until_gone::<Deployment>(namespace, deployment).await?;
             self.wait_until_gone::<ReplicaSet>(namespace, deployment).await?;
             self.wait_until_gone::<Pod>(namespace, deployment).await
@@ -89,7 +89,7 @@ impl Kube {
         .map_err(|_| within(format!("the pods in namespace `{namespace}` to go")))??;
         // The environment goes last: pods that are still there may read it when they restart.
         receipt.extend(self.delete_kind::<Secret>(namespace, deployment, &[]).await?);
-        // What Kubernetes has not collected yet would make the namespace look inhabited.
+        // Objects that the garbage collector has not deleted yet would make the namespace look inhabited, and it would stay.
         let rest = try_join_all([
             self.wait_until_gone::<Service>(namespace, deployment).boxed(),
             self.wait_until_gone::<Ingress>(namespace, deployment).boxed(),
@@ -99,7 +99,7 @@ impl Kube {
             .await
             .map_err(|_| within(format!("what belongs to the application in namespace `{namespace}` to go")))??;
         if fate == NamespaceFate::DeleteIfEmpty {
-            let gone = tokio::time::timeout_at(deadline, self.delete_namespace(namespace, lines).boxed())
+            let gone = tokio::time::timeout_at(deadline, self.delete_namespace(namespace, on_progress).boxed())
                 .await
                 .map_err(|_| within(format!("the namespace `{namespace}` to go")))??;
             receipt.extend(gone);
@@ -126,18 +126,21 @@ impl Kube {
     /// What the API answers.
     pub async fn leftovers(&self, deployment: DeploymentId) -> Result<Vec<ObjectName>, KubeError> {
         let lists = try_join_all([
-            self.labelled::<Deployment>(deployment).boxed(),
-            self.labelled::<ReplicaSet>(deployment).boxed(),
-            self.labelled::<Pod>(deployment).boxed(),
-            self.labelled::<Service>(deployment).boxed(),
-            self.labelled::<Secret>(deployment).boxed(),
-            self.labelled::<Ingress>(deployment).boxed(),
+            self.list_by_deployment::<Deployment>(deployment).boxed(),
+            self.list_by_deployment::<ReplicaSet>(deployment).boxed(),
+            self.list_by_deployment::<Pod>(deployment).boxed(),
+            self.list_by_deployment::<Service>(deployment).boxed(),
+            self.list_by_deployment::<Secret>(deployment).boxed(),
+            self.list_by_deployment::<Ingress>(deployment).boxed(),
         ])
         .await?;
         Ok(lists.concat())
     }
 
-    async fn labelled<K: Known>(&self, deployment: DeploymentId) -> Result<Vec<ObjectName>, KubeError> {
+    async fn list_by_deployment<K: MetadataResource>(
+        &self,
+        deployment: DeploymentId,
+    ) -> Result<Vec<ObjectName>, KubeError> {
         let api: Api<PartialObjectMeta<K>> = Api::all(self.client.clone());
         let params = ListParams::default().labels(&format!("{DEPLOYMENT}={deployment}"));
         let list = self.call(api.list(&params)).await?;
@@ -151,7 +154,7 @@ impl Kube {
         keep: &[String],
     ) -> Result<Vec<ObjectName>, KubeError>
     where
-        K: Known + Resource<Scope = NamespaceResourceScope>,
+        K: MetadataResource + Resource<Scope = NamespaceResourceScope>,
     {
         let metadata: Api<PartialObjectMeta<K>> = Api::namespaced(self.client.clone(), namespace.as_str());
         let api: Api<K> = Api::namespaced(self.client.clone(), namespace.as_str());
@@ -162,7 +165,7 @@ impl Kube {
             Err(error) => return Err(error),
         };
         let mut receipt = Vec::new();
-        for object in found.iter().filter(|it| is_ours(*it) && !keep.contains(&it.name_any())) {
+        for object in found.iter().filter(|it| is_managed(*it) && !keep.contains(&it.name_any())) {
             match self.call(api.delete(&object.name_any(), &DeleteParams::foreground())).await {
                 Ok(_) | Err(KubeError::NotFound { .. }) => receipt.push(object_name::<K>(object)),
                 Err(error) => return Err(error),
@@ -172,11 +175,15 @@ impl Kube {
     }
 
     /// Ends pods that serve nobody without their grace period: a process that never came up need not shut down nicely.
-    async fn hurry_idle_pods(&self, namespace: &Namespace, deployment: DeploymentId) -> Result<(), KubeError> {
+    async fn force_delete_unready_pods(
+        &self,
+        namespace: &Namespace,
+        deployment: DeploymentId,
+    ) -> Result<(), KubeError> {
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), namespace.as_str());
         let params = ListParams::default().labels(&format!("{DEPLOYMENT}={deployment}"));
         let idle = self.call(pods.list(&params)).await?.items;
-        for pod in idle.iter().filter(|pod| is_ours(*pod) && !is_ready(pod) && !is_stopping(pod)) {
+        for pod in idle.iter().filter(|pod| is_managed(*pod) && !is_ready(pod) && !is_stopping(pod)) {
             match self.call(pods.delete(&pod.name_any(), &DeleteParams::default().grace_period(1))).await {
                 Ok(_) | Err(KubeError::NotFound { .. }) => (),
                 Err(error) => return Err(error),
@@ -187,7 +194,7 @@ impl Kube {
 
     async fn wait_until_gone<K>(&self, namespace: &Namespace, deployment: DeploymentId) -> Result<(), KubeError>
     where
-        K: Known + Resource<Scope = NamespaceResourceScope>,
+        K: MetadataResource + Resource<Scope = NamespaceResourceScope>,
     {
         let api: Api<PartialObjectMeta<K>> = Api::namespaced(self.client.clone(), namespace.as_str());
         let config = watcher::Config::default().labels(&format!("{DEPLOYMENT}={deployment}"));
@@ -195,20 +202,20 @@ impl Kube {
     }
 
     /// Waits until nothing that the watch selects is there.
-    pub(super) async fn watch_until_empty<K: Known>(
+    pub(super) async fn watch_until_empty<K: MetadataResource>(
         &self,
         api: Api<PartialObjectMeta<K>>,
         config: watcher::Config,
     ) -> Result<(), KubeError> {
         let mut events = std::pin::pin!(watcher(api, config).default_backoff());
-        let mut watched = Watched::default();
+        let mut watched = WatchCache::default();
         while let Some(event) = events.next().await {
             match event.map_err(|error| KubeError::from_watch(error, &self.server)) {
-                Ok(event) => watched.take(event),
+                Ok(event) => watched.apply_event(event),
                 Err(error) if error.is_transient() => (),
                 Err(error) => return Err(error),
             }
-            if watched.complete && watched.objects.is_empty() {
+            if watched.synced && watched.objects.is_empty() {
                 return Ok(());
             }
         }
@@ -217,12 +224,15 @@ impl Kube {
 }
 
 /// A kind that we delete, list or watch by its metadata alone.
-pub(super) trait Known:
+pub(super) trait MetadataResource:
     Resource<DynamicType = ()> + DeserializeOwned + Clone + fmt::Debug + Send + Sync + 'static
 {
 }
 
-impl<K: Resource<DynamicType = ()> + DeserializeOwned + Clone + fmt::Debug + Send + Sync + 'static> Known for K {}
+impl<K: Resource<DynamicType = ()> + DeserializeOwned + Clone + fmt::Debug + Send + Sync + 'static> MetadataResource
+    for K
+{
+}
 
 fn is_stopping(pod: &Pod) -> bool {
     pod.metadata.deletion_timestamp.is_some()

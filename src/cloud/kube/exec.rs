@@ -10,7 +10,7 @@ use crate::cloud::kube::Kube;
 use crate::cloud::kube::error::KubeError;
 
 /// More than any socket table that is worth reading.
-const LONGEST_OUTPUT: u64 = 256 * 1024;
+const MAX_OUTPUT_BYTES: u64 = 256 * 1024;
 
 /// A container that runs, as its node knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub struct RunningContainer {
 impl RunningContainer {
     /// The container of that pod, if it runs.
     #[must_use]
-    pub fn of(pod: &Pod) -> Option<Self> {
+    pub fn from_pod(pod: &Pod) -> Option<Self> {
         let node = pod.spec.as_ref()?.node_name.clone()?;
         let status = pod.status.as_ref()?.container_statuses.as_ref()?.first()?;
         status.state.as_ref()?.running.as_ref()?;
@@ -55,7 +55,7 @@ impl Kube {
             let mut text = Vec::new();
             if let Some(stdout) = process.stdout() {
                 // A broken stream leaves what was read before it.
-                let _ = stdout.take(LONGEST_OUTPUT).read_to_end(&mut text).await;
+                let _ = stdout.take(MAX_OUTPUT_BYTES).read_to_end(&mut text).await;
             }
             Ok(String::from_utf8_lossy(&text).into_owned())
         })

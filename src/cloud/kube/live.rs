@@ -7,7 +7,7 @@ use kube::{Api, ResourceExt};
 use serde::{Deserialize, Serialize};
 
 use crate::cloud::kube::application::Application;
-use crate::cloud::kube::apply::{is_ours, main_node_port};
+use crate::cloud::kube::apply::{is_managed, main_node_port};
 use crate::cloud::kube::error::KubeError;
 use crate::cloud::kube::{COMMIT, DEPLOYMENT, Kube, MANAGED_BY, MANAGER, MANIFEST, OPERATION, REPOSITORY};
 use crate::id::{DeploymentName, Namespace};
@@ -64,7 +64,7 @@ impl Kube {
         name: &DeploymentName,
         namespace: &Namespace,
     ) -> Result<Option<LiveDeployment>, KubeError> {
-        let (deployment, service) = self.look(name, namespace).await?;
+        let (deployment, service) = self.get_objects(name, namespace).await?;
         Ok(deployment.map(|it| LiveDeployment::from_objects(&it, service.as_ref())))
     }
 
@@ -92,7 +92,7 @@ impl Kube {
     /// # Errors
     /// What the API answers.
     pub async fn is_current(&self, application: &Application) -> Result<bool, KubeError> {
-        let (deployment, service) = self.look(&application.name, &application.namespace).await?;
+        let (deployment, service) = self.get_objects(&application.name, &application.namespace).await?;
         let (Some(deployment), Some(service)) = (deployment, service) else { return Ok(false) };
         let live = LiveDeployment::from_objects(&deployment, Some(&service));
         Ok(live.ours
@@ -113,7 +113,7 @@ impl Kube {
         Ok(self.call(secrets.get_metadata_opt(secret)).await?.is_some())
     }
 
-    async fn look(
+    async fn get_objects(
         &self,
         name: &DeploymentName,
         namespace: &Namespace,
@@ -139,7 +139,7 @@ impl LiveDeployment {
             replicas,
             ready: count(status.ready_replicas),
             settled,
-            ours: is_ours(deployment),
+            ours: is_managed(deployment),
             deployment: label(DEPLOYMENT),
             operation: label(OPERATION),
             environment_secret: container.and_then(environment_secret),

@@ -20,11 +20,11 @@ use crate::id::{DeploymentName, Namespace};
 /// Lines that wait for a slow reader before the pods' streams are held up.
 const BUFFER: usize = 256;
 /// The longest line that is kept whole.
-const LONGEST_LINE: usize = 16 * 1024;
+const MAX_LINE_BYTES: usize = 16 * 1024;
 
 /// A line that a pod printed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LogLine {
+pub struct PodLogLine {
     /// The pod.
     pub pod: String,
     /// What it printed, without the line end.
@@ -50,7 +50,7 @@ impl Kube {
         name: &DeploymentName,
         namespace: &Namespace,
         span: LogSpan,
-    ) -> Result<impl Stream<Item = Result<LogLine, KubeError>> + Send + use<>, KubeError> {
+    ) -> Result<impl Stream<Item = Result<PodLogLine, KubeError>> + Send + use<>, KubeError> {
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), namespace.as_str());
         let selector = format!("app={name}");
         let listed = self.call(pods.list(&ListParams::default().labels(&selector))).await?.items;
@@ -84,7 +84,7 @@ impl Kube {
 struct Reader {
     pods: Api<Pod>,
     server: String,
-    sender: mpsc::Sender<Result<LogLine, KubeError>>,
+    sender: mpsc::Sender<Result<PodLogLine, KubeError>>,
 }
 
 impl Reader {
@@ -156,7 +156,7 @@ impl Reader {
                 return;
             }
             let text = String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']).to_owned();
-            if self.sender.send(Ok(LogLine { pod: pod.to_owned(), text })).await.is_err() {
+            if self.sender.send(Ok(PodLogLine { pod: pod.to_owned(), text })).await.is_err() {
                 return;
             }
         }
@@ -174,7 +174,7 @@ async fn read_line(stream: &mut (impl AsyncBufRead + Unpin), line: &mut Vec<u8>)
         is_there = true;
         let end = chunk.iter().position(|byte| *byte == b'\n');
         let text = &chunk[..end.unwrap_or(chunk.len())];
-        line.extend_from_slice(&text[..text.len().min(LONGEST_LINE - line.len())]);
+        line.extend_from_slice(&text[..text.len().min(MAX_LINE_BYTES - line.len())]);
         let read = end.map_or(chunk.len(), |end| end + 1);
         stream.consume_unpin(read);
         if end.is_some() {
@@ -197,7 +197,7 @@ mod tests {
 
     #[tokio::test]
     async fn of_a_very_long_line_only_the_first_part_is_kept() {
-        let text = format!("{}\nnext\nlast", "x".repeat(3 * LONGEST_LINE));
+        let text = format!("{}\nnext\nlast", "x".repeat(3 * MAX_LINE_BYTES));
         let mut stream = futures_util::io::BufReader::new(text.as_bytes());
         let (mut lines, mut line) = (Vec::new(), Vec::new());
 
@@ -205,6 +205,6 @@ mod tests {
             lines.push(String::from_utf8(std::mem::take(&mut line)).unwrap());
         }
 
-        assert_eq!(lines, ["x".repeat(LONGEST_LINE).as_str(), "next", "last"]);
+        assert_eq!(lines, ["x".repeat(MAX_LINE_BYTES).as_str(), "next", "last"]);
     }
 }

@@ -13,11 +13,11 @@ use kube::api::{Api, DeleteParams, ListParams, PartialObjectMeta, Preconditions}
 use kube::runtime::watcher;
 use kube::{Resource, ResourceExt};
 
+use crate::cloud::OnProgress;
 use crate::cloud::kube::Kube;
-use crate::cloud::kube::apply::is_ours;
-use crate::cloud::kube::delete::{Known, ObjectName, object_name};
+use crate::cloud::kube::apply::is_managed;
+use crate::cloud::kube::delete::{MetadataResource, ObjectName, object_name};
 use crate::cloud::kube::error::KubeError;
-use crate::event::Lines;
 use crate::id::Namespace;
 
 impl Kube {
@@ -26,11 +26,11 @@ impl Kube {
     pub(super) async fn delete_namespace(
         &self,
         namespace: &Namespace,
-        lines: &Lines,
+        on_progress: OnProgress<'_>,
     ) -> Result<Option<ObjectName>, KubeError> {
         let api: Api<NamespaceObject> = Api::all(self.client.clone());
         let Some(live) = self.call(api.get_opt(namespace.as_str())).await? else { return Ok(None) };
-        if !is_ours(&live) {
+        if !is_managed(&live) {
             return Ok(None);
         }
         if live.metadata.deletion_timestamp.is_none() {
@@ -45,7 +45,7 @@ impl Kube {
                 Err(error) => return Err(error),
             }
         }
-        lines.progress(format!("waiting until the namespace `{namespace}` is gone"));
+        on_progress(format!("waiting until the namespace `{namespace}` is gone"));
         let metadata: Api<PartialObjectMeta<NamespaceObject>> = Api::all(self.client.clone());
         let config = watcher::Config::default().fields(&format!("metadata.name={namespace}"));
         self.watch_until_empty(metadata, config).await?;
@@ -54,35 +54,35 @@ impl Kube {
 
     async fn is_empty(&self, namespace: &Namespace) -> Result<bool, KubeError> {
         let counts = try_join_all([
-            self.inhabitants::<Deployment>(namespace).boxed(),
-            self.inhabitants::<ReplicaSet>(namespace).boxed(),
-            self.inhabitants::<StatefulSet>(namespace).boxed(),
-            self.inhabitants::<DaemonSet>(namespace).boxed(),
-            self.inhabitants::<Job>(namespace).boxed(),
-            self.inhabitants::<CronJob>(namespace).boxed(),
-            self.inhabitants::<Pod>(namespace).boxed(),
-            self.inhabitants::<Service>(namespace).boxed(),
-            self.inhabitants::<Ingress>(namespace).boxed(),
-            self.inhabitants::<PersistentVolumeClaim>(namespace).boxed(),
-            self.inhabitants::<Secret>(namespace).boxed(),
-            self.inhabitants::<ConfigMap>(namespace).boxed(),
+            self.count_objects::<Deployment>(namespace).boxed(),
+            self.count_objects::<ReplicaSet>(namespace).boxed(),
+            self.count_objects::<StatefulSet>(namespace).boxed(),
+            self.count_objects::<DaemonSet>(namespace).boxed(),
+            self.count_objects::<Job>(namespace).boxed(),
+            self.count_objects::<CronJob>(namespace).boxed(),
+            self.count_objects::<Pod>(namespace).boxed(),
+            self.count_objects::<Service>(namespace).boxed(),
+            self.count_objects::<Ingress>(namespace).boxed(),
+            self.count_objects::<PersistentVolumeClaim>(namespace).boxed(),
+            self.count_objects::<Secret>(namespace).boxed(),
+            self.count_objects::<ConfigMap>(namespace).boxed(),
         ])
         .await?;
         Ok(counts.iter().sum::<usize>() == 0)
     }
 
     /// How many objects of a kind live there that Kubernetes did not put there itself.
-    async fn inhabitants<K>(&self, namespace: &Namespace) -> Result<usize, KubeError>
+    async fn count_objects<K>(&self, namespace: &Namespace) -> Result<usize, KubeError>
     where
-        K: Known + Resource<Scope = NamespaceResourceScope>,
+        K: MetadataResource + Resource<Scope = NamespaceResourceScope>,
     {
         let api: Api<PartialObjectMeta<K>> = Api::namespaced(self.client.clone(), namespace.as_str());
         let list = self.call(api.list(&ListParams::default())).await?;
-        Ok(list.items.iter().filter(|it| !is_furniture(&it.name_any())).count())
+        Ok(list.items.iter().filter(|it| !is_default_object(&it.name_any())).count())
     }
 }
 
 /// What every namespace has.
-fn is_furniture(name: &str) -> bool {
+fn is_default_object(name: &str) -> bool {
     name == "kube-root-ca.crt" || name.starts_with("default-token-")
 }

@@ -9,7 +9,7 @@ use crate::cloud::kube::error::KubeError;
 
 /// What a cluster that works says about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ready {
+pub struct ClusterInfo {
     /// The version of its API, such as `v1.34.4`.
     pub version: String,
     /// The names of the nodes that can run something.
@@ -24,7 +24,8 @@ impl Kube {
     pub async fn version(&self) -> Result<String, KubeError> {
         match self.call(self.client.apiserver_version()).await {
             Ok(info) => Ok(info.git_version),
-            // Everyone may ask this, except while the API starts and does not know its own rules yet.
+            // The default role `system:discovery` lets everyone ask for the version; an API server that has just started
+            // refuses until it has loaded its roles.
             Err(KubeError::Forbidden { message }) => {
                 Err(KubeError::Unavailable { code: 403, message: format!("it is still starting ({message})") })
             }
@@ -36,13 +37,13 @@ impl Kube {
     ///
     /// # Errors
     /// [`KubeError`] that says what is broken: connection, certificate, credentials, or the node with its condition.
-    pub async fn ready(&self) -> Result<Ready, KubeError> {
+    pub async fn ready(&self) -> Result<ClusterInfo, KubeError> {
         let version = self.version().await?;
         let nodes: Api<Node> = Api::all(self.client.clone());
         let nodes = self.call(nodes.list(&ListParams::default())).await?.items;
         let (ready, broken): (Vec<_>, Vec<_>) = nodes.iter().map(not_ready).partition(|(_, reason)| reason.is_none());
         if !ready.is_empty() {
-            return Ok(Ready { version, nodes: ready.into_iter().map(|(name, _)| name).collect() });
+            return Ok(ClusterInfo { version, nodes: ready.into_iter().map(|(name, _)| name).collect() });
         }
         match broken.into_iter().next() {
             Some((node, reason)) => Err(KubeError::NodeNotReady { node, reason: reason.unwrap_or_default() }),

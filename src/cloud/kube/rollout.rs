@@ -14,12 +14,14 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::cloud::OnProgress;
 use crate::cloud::kube::Kube;
 use crate::cloud::kube::error::KubeError;
-use crate::cloud::kube::fault::{Fault, activity, creation_failure, is_ready, pod_fault, template_hash, unschedulable};
 use crate::cloud::kube::live::count;
-use crate::cloud::kube::watched::Watched;
-use crate::event::Lines;
+use crate::cloud::kube::pod_failure::{
+    PodFailure, activity, creation_failure, is_ready, pod_failure, template_hash, unschedulable,
+};
+use crate::cloud::kube::watch_cache::WatchCache;
 use crate::id::{DeploymentName, Namespace};
 
 /// How long no node or no quota may have room before that is called definite: what still stops may make room.
@@ -47,7 +49,7 @@ pub enum RolloutFailure {
         /// The pod.
         pod: String,
         /// What is wrong with it.
-        fault: Fault,
+        failure: PodFailure,
     },
     /// No node takes its pods.
     #[error("no node has room for the pod: {message}")]
@@ -89,7 +91,7 @@ enum Change {
 }
 
 impl Change {
-    fn is_beginning(&self) -> bool {
+    fn is_init(&self) -> bool {
         match self {
             Self::Deployment(event) => matches!(event, watcher::Event::Init),
             Self::ReplicaSet(event) => matches!(event, watcher::Event::Init),
@@ -108,30 +110,30 @@ impl Kube {
         name: &DeploymentName,
         namespace: &Namespace,
         timeout: Duration,
-        lines: &Lines,
+        on_progress: OnProgress<'_>,
         cancel: &CancellationToken,
     ) -> Result<Rollout, RolloutFailure> {
         let begun = Instant::now();
         let mut changes = std::pin::pin!(self.changes(name, namespace));
-        let mut seen = Seen::default();
+        let mut state = RolloutState::default();
         let mut tick = tokio::time::interval(TICK);
         let mut trouble: Option<(Instant, KubeError)> = None;
-        let mut told = String::new();
+        let mut last_text = String::new();
         let mut no_room_since = None;
         loop {
             tokio::select! {
                 () = cancel.cancelled() => return Err(RolloutFailure::Cancelled),
                 () = tokio::time::sleep_until(begun + timeout) => {
-                    return Err(trouble.map_or_else(|| seen.timed_out(timeout), |(_, error)| error.into()));
+                    return Err(trouble.map_or_else(|| state.timed_out(timeout), |(_, error)| error.into()));
                 }
                 _ = tick.tick() => (),
                 Some(change) = changes.next() => match change {
                     Ok(change) => {
-                        // A watch begins again before it knows whether the API answers.
-                        if !change.is_beginning() {
+                        // A watcher sends `Init` before its first request: it does not prove that the API answers.
+                        if !change.is_init() {
                             trouble = None;
                         }
-                        seen.take(change);
+                        state.take(change);
                     }
                     Err(error) if error.is_transient() => {
                         let since = trouble.map_or_else(Instant::now, |(since, _)| since);
@@ -145,7 +147,7 @@ impl Kube {
             }
             let assessment = match &trouble {
                 Some(_) => Assessment::Waiting("the cluster does not answer".to_owned()),
-                None if seen.is_complete() => seen.assess(),
+                None if state.is_complete() => state.assess(),
                 None => continue,
             };
             let text = match assessment {
@@ -164,9 +166,9 @@ impl Kube {
                 }
             };
             let text = format!("{text}, {} s", begun.elapsed().as_secs());
-            if text != told {
-                lines.progress(text.clone());
-                told = text;
+            if text != last_text {
+                on_progress(text.clone());
+                last_text = text;
             }
         }
     }
@@ -211,10 +213,10 @@ impl Kube {
 
 /// What the watches have shown so far.
 #[derive(Default)]
-struct Seen {
-    deployments: Watched<Deployment>,
-    replica_sets: Watched<ReplicaSet>,
-    pods: Watched<Pod>,
+struct RolloutState {
+    deployments: WatchCache<Deployment>,
+    replica_sets: WatchCache<ReplicaSet>,
+    pods: WatchCache<Pod>,
 }
 
 enum Assessment {
@@ -225,17 +227,17 @@ enum Assessment {
     Waiting(String),
 }
 
-impl Seen {
+impl RolloutState {
     fn take(&mut self, change: Change) {
         match change {
-            Change::Deployment(event) => self.deployments.take(event),
-            Change::ReplicaSet(event) => self.replica_sets.take(event),
-            Change::Pod(event) => self.pods.take(event),
+            Change::Deployment(event) => self.deployments.apply_event(event),
+            Change::ReplicaSet(event) => self.replica_sets.apply_event(event),
+            Change::Pod(event) => self.pods.apply_event(event),
         }
     }
 
     fn is_complete(&self) -> bool {
-        self.deployments.complete && self.replica_sets.complete && self.pods.complete
+        self.deployments.synced && self.replica_sets.synced && self.pods.synced
     }
 
     fn deployment(&self) -> Option<&Deployment> {
@@ -257,8 +259,8 @@ impl Seen {
             };
         }
         let newest = newest_pods(deployment, &self.replica_sets.objects, &self.pods.objects);
-        if let Some((pod, fault)) = newest.iter().find_map(|pod| Some((pod.name_any(), pod_fault(pod)?))) {
-            return Assessment::Failed(RolloutFailure::Broken { pod, fault });
+        if let Some((pod, failure)) = newest.iter().find_map(|pod| Some((pod.name_any(), pod_failure(pod)?))) {
+            return Assessment::Failed(RolloutFailure::Broken { pod, failure });
         }
         let ready = count(status.available_replicas);
         if [status.replicas, status.updated_replicas, status.available_replicas].map(count) == [wanted; 3] {
@@ -320,8 +322,8 @@ mod tests {
     use serde_json::{Value, json};
 
     /// A Deployment of two replicas in its second revision, and one pod of each revision.
-    fn seen(status: &Value, newest: &Value) -> Seen {
-        let mut seen = Seen::default();
+    fn seen(status: &Value, newest: &Value) -> RolloutState {
+        let mut state = RolloutState::default();
         let owner = json!([{"apiVersion": "apps/v1", "kind": "Deployment", "name": "app", "uid": "u"}]);
         let deployment = json!({
             "metadata": {"name": "app", "uid": "u", "generation": 2, "annotations": {REVISION: "2"}},
@@ -347,14 +349,14 @@ mod tests {
             })
         };
         let broken = json!({"ready": false, "restartCount": 9, "state": {"terminated": {"exitCode": 1}}});
-        seen.take(Change::Deployment(watcher::Event::Apply(serde_json::from_value(deployment).unwrap())));
+        state.take(Change::Deployment(watcher::Event::Apply(serde_json::from_value(deployment).unwrap())));
         for set in [replica_set("1", "old"), replica_set("2", "new")] {
-            seen.take(Change::ReplicaSet(watcher::Event::Apply(serde_json::from_value(set).unwrap())));
+            state.take(Change::ReplicaSet(watcher::Event::Apply(serde_json::from_value(set).unwrap())));
         }
         for pod in [pod("old", &broken), pod("new", newest)] {
-            seen.take(Change::Pod(watcher::Event::Apply(serde_json::from_value(pod).unwrap())));
+            state.take(Change::Pod(watcher::Event::Apply(serde_json::from_value(pod).unwrap())));
         }
-        seen
+        state
     }
 
     fn starting() -> Value {
@@ -393,7 +395,7 @@ mod tests {
         assert!(matches!(seen(&status, &crashed(1)).assess(), Assessment::Waiting(_)));
         assert!(matches!(
             seen(&status, &crashed(2)).assess(),
-            Assessment::Failed(RolloutFailure::Broken { fault: Fault::Crashed { exit_code: 1, times: 3 }, .. })
+            Assessment::Failed(RolloutFailure::Broken { failure: PodFailure::Crashed { exit_code: 1, times: 3 }, .. })
         ));
     }
 

@@ -6,21 +6,54 @@ use tokio_util::sync::CancellationToken;
 
 use crate::event::Lines;
 use crate::id::{CommitId, RepositoryUrl};
-use crate::tool::git::{Checkout, Git, GitError, Resolved, Source, next_address};
+use crate::tool::git::{Checkout, Git, GitError, Resolved, Source, retry_with_git_suffix};
 use crate::tool::{Call, Output, ToolError};
 
-/// One clone in the making.
-pub(super) struct Clone<'a> {
-    pub(super) git: &'a Git,
-    pub(super) source: &'a Source<'a>,
-    pub(super) commit: &'a CommitId,
-    pub(super) directory: &'a Path,
-    pub(super) folder: &'a Path,
-    pub(super) lines: &'a Lines,
-    pub(super) cancel: &'a CancellationToken,
+impl Git {
+    /// Brings the working tree of one commit into `directory`, as shallow as the host allows.
+    ///
+    /// A clone of the same repository that is there is used again; anything else in `directory` is removed.
+    /// `folder` is where the calls keep their records (see [`Call::run_durably`]); it lies outside `directory`.
+    ///
+    /// # Errors
+    /// [`GitError`] says what is wrong with the repository, its host or the commit.
+    pub async fn clone(
+        &self,
+        source: &Source<'_>,
+        resolved: &Resolved,
+        directory: &Path,
+        folder: &Path,
+        lines: &Lines,
+        cancel: &CancellationToken,
+    ) -> Result<Checkout, GitError> {
+        self.check_allowed(source.url)?;
+        self.upload_ca_bundle().await?;
+        let clone = CloneJob { git: self, source, commit: &resolved.commit, directory, folder, lines, cancel };
+        if clone.has_same_origin().await {
+            match clone.checkout(resolved).await {
+                Err(GitError::Tool(error)) if !matches!(error, ToolError::Cancelled { .. }) => {
+                    lines.output(format!("the clone is broken and is made again: {error}"));
+                }
+                ended => return ended,
+            }
+        }
+        clone.init().await?;
+        clone.checkout(resolved).await
+    }
 }
 
-impl Clone<'_> {
+/// One clone in the making.
+struct CloneJob<'a> {
+    git: &'a Git,
+    source: &'a Source<'a>,
+    commit: &'a CommitId,
+    directory: &'a Path,
+    folder: &'a Path,
+    lines: &'a Lines,
+    cancel: &'a CancellationToken,
+}
+
+impl CloneJob<'_> {
     /// Without naming both, git would look for a repository in the directories above, and clean there.
     fn call(&self, command: &str) -> Call {
         self.git
@@ -31,7 +64,7 @@ impl Clone<'_> {
             .timeout(self.git.clone_timeout)
     }
 
-    async fn look(&self, call: Call) -> Result<Output, GitError> {
+    async fn query(&self, call: Call) -> Result<Output, GitError> {
         call.run(self.lines, self.cancel).await.map_err(|error| self.error(error))
     }
 
@@ -39,39 +72,39 @@ impl Clone<'_> {
         GitError::from_tool(error, self.source.url.as_str(), self.source.token.is_some())
     }
 
-    pub(super) async fn is_of_this_repository(&self) -> bool {
+    async fn has_same_origin(&self) -> bool {
         if !self.git.connection.is_folder(&self.directory.join(".git")).await.unwrap_or_default() {
             return false;
         }
         let call = self.call("config").args(["--local", "--get", "remote.origin.url"]);
         let identity = |text: &str| RepositoryUrl::parse(text).ok().map(|url| url.identity());
-        match self.look(call).await {
+        match self.query(call).await {
             Ok(output) => identity(output.stdout.trim()) == Some(self.source.url.identity()),
             Err(_) => false,
         }
     }
 
-    pub(super) async fn start_empty(&self) -> Result<(), GitError> {
+    async fn init(&self) -> Result<(), GitError> {
         self.git.connection.remove_folder(self.directory).await.map_err(GitError::Tool)?;
         self.git.connection.make_folder(self.directory).await.map_err(GitError::Tool)?;
         let format = if self.commit.as_str().len() == 64 { "sha256" } else { "sha1" };
         let call = self.call("init").args(["--quiet", "--template=", &format!("--object-format={format}")]);
-        self.look(call).await?;
+        self.query(call).await?;
         let call = self.call("config").args(["--local", "remote.origin.url", self.source.url.as_str()]);
-        self.look(call).await.map(drop)
+        self.query(call).await.map(drop)
     }
 
     /// Fetches the commit unless it is there, checks it out and removes what does not belong to it.
-    pub(super) async fn bring(&self, resolved: &Resolved) -> Result<Checkout, GitError> {
+    async fn checkout(&self, resolved: &Resolved) -> Result<Checkout, GitError> {
         if !self.has_commit().await? {
             self.fetch(resolved).await?;
         }
         // A lock that a killed git left behind; the engine has made sure that none works here.
         self.git.connection.remove_file(&self.directory.join(".git/index.lock")).await.map_err(GitError::Tool)?;
         let checkout = self.call("checkout").args(["--quiet", "--force", "--detach", self.commit.as_str(), "--"]);
-        self.durably(checkout, "checkout").await?.map_err(|error| self.error(error))?;
-        self.look(self.call("clean").args(["--quiet", "-ffdx"])).await?;
-        let head = self.look(self.call("rev-parse").args(["--verify", "HEAD"])).await?;
+        self.run_bounded(checkout, "checkout").await?.map_err(|error| self.error(error))?;
+        self.query(self.call("clean").args(["--quiet", "-ffdx"])).await?;
+        let head = self.query(self.call("rev-parse").args(["--verify", "HEAD"])).await?;
         if head.stdout.trim() != self.commit.as_str() {
             let what = format!("HEAD is `{}`, not `{}`", head.stdout.trim(), self.commit);
             return Err(GitError::Tool(ToolError::Unexpected { program: "git checkout".to_owned(), what }));
@@ -99,10 +132,10 @@ impl Clone<'_> {
             loop {
                 let call = self.call("fetch").args(["--quiet", "--no-tags", "--force", "--no-write-fetch-head"]);
                 let call = call.args(&options).args(["--", &address]).args(&wanted);
-                match self.durably(call, "fetch").await? {
+                match self.run_bounded(call, "fetch").await? {
                     Ok(_) => break,
                     Err(error) if is_refusal(&error) => break,
-                    Err(error) => address = next_address(self.source, &address, error)?,
+                    Err(error) => address = retry_with_git_suffix(self.source, &address, error)?,
                 }
             }
             if self.has_commit().await? {
@@ -113,10 +146,10 @@ impl Clone<'_> {
         Err(GitError::NoSuchRef { url, wanted: self.commit.to_string(), existing: Vec::new() })
     }
 
-    async fn durably(&self, call: Call, name: &str) -> Result<Result<Output, ToolError>, GitError> {
+    async fn run_bounded(&self, call: Call, name: &str) -> Result<Result<Output, ToolError>, GitError> {
         let within = self.cancel.child_token();
         let call = call.run_durably(self.folder, name, self.lines, &within);
-        self.git.bounded(self.source, self.directory, call, self.lines, &within).await
+        self.git.with_size_limit(self.source, self.directory, call, self.lines, &within).await
     }
 }
 
@@ -131,6 +164,7 @@ fn is_refusal(error: &ToolError) -> bool {
 mod tests {
     use super::super::fixture::{World, write};
     use super::*;
+    use crate::tool::program_error::ProgramError as _;
 
     #[tokio::test]
     async fn a_clone_holds_the_files_of_its_commit_and_nothing_else() {

@@ -1,10 +1,9 @@
 //! Why a repository cannot be read, recognised from what git prints.
 
-use std::error::Error as _;
 use std::time::Duration;
 
-use crate::event::Failure;
 use crate::tool::ToolError;
+use crate::tool::program_error::ProgramError;
 
 /// Says why a repository could not be looked at or cloned.
 #[derive(Debug, thiserror::Error)]
@@ -114,22 +113,18 @@ impl GitError {
             Self::Tool(error)
         }
     }
+}
 
-    /// Whether the same call may succeed a little later.
-    #[must_use]
-    pub fn is_transient(&self) -> bool {
+impl ProgramError for GitError {
+    fn tool_error(&self) -> Option<&ToolError> {
+        if let Self::Tool(error) = self { Some(error) } else { None }
+    }
+
+    fn is_transient(&self) -> bool {
         matches!(self, Self::Unreachable { .. }) || matches!(self, Self::Tool(error) if error.is_transient())
     }
 
-    /// Whether somebody asked to stop.
-    #[must_use]
-    pub fn is_cancelled(&self) -> bool {
-        matches!(self, Self::Tool(ToolError::Cancelled { .. }))
-    }
-
-    /// The stable code of the cause.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
+    fn code(&self) -> &'static str {
         match self {
             Self::HostNotAllowed { .. } => "git_host_not_allowed",
             Self::NotFound { .. } => "repository_not_found",
@@ -146,9 +141,7 @@ impl GitError {
         }
     }
 
-    /// What a person can do next.
-    #[must_use]
-    pub fn next_step(&self) -> String {
+    fn next_step(&self) -> String {
         match self {
             Self::HostNotAllowed { host, .. } => {
                 format!("Add `{host}` to `GIT_ALLOWED_HOSTS` and start the server again")
@@ -190,14 +183,6 @@ impl GitError {
             Self::Tool(ToolError::NotRunnable { .. }) => "Install git, or set `GIT_PROGRAM` to its path".to_owned(),
             Self::Tool(_) => "Read the output of git, then try again".to_owned(),
         }
-    }
-
-    /// The failure as it is stored and answered.
-    #[must_use]
-    pub fn failure(&self) -> Failure {
-        let output = if let Self::Tool(error) = self { error.lines().to_vec() } else { Vec::new() };
-        let message = self.source().map_or_else(|| self.to_string(), |cause| format!("{self}: {cause}"));
-        Failure { code: self.code().to_owned(), message, next_step: self.next_step(), output }
     }
 }
 

@@ -15,7 +15,7 @@ pub struct Refs {
 
 /// What a ref turned out to mean.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Meaning {
+pub enum RefMatch {
     /// A ref of the repository.
     Ref(String, CommitId),
     /// A full commit id, whether a ref leads to it or not.
@@ -23,7 +23,7 @@ pub enum Meaning {
     /// Digits that may begin the id of a commit that no ref leads to directly.
     Abbreviation(String),
     /// Nothing that is there.
-    Nothing,
+    NotFound,
 }
 
 impl Refs {
@@ -56,17 +56,17 @@ impl Refs {
 
     /// What the default branch is: a branch where HEAD is one, else the commit of a detached HEAD.
     #[must_use]
-    pub fn head(&self) -> Meaning {
+    pub fn head(&self) -> RefMatch {
         match (&self.default, self.commits.get("HEAD")) {
-            (Some(name), Some(commit)) => Meaning::Ref(name.clone(), commit.clone()),
-            (None, Some(commit)) => Meaning::Commit(commit.clone()),
-            (_, None) => Meaning::Nothing,
+            (Some(name), Some(commit)) => RefMatch::Ref(name.clone(), commit.clone()),
+            (None, Some(commit)) => RefMatch::Commit(commit.clone()),
+            (_, None) => RefMatch::NotFound,
         }
     }
 
     /// What a person means: a branch before a tag, a full ref, a commit, an abbreviated commit.
     #[must_use]
-    pub fn find(&self, git_ref: &GitRef) -> Meaning {
+    pub fn find(&self, git_ref: &GitRef) -> RefMatch {
         let text = git_ref.as_str();
         if text == "HEAD" {
             return self.head();
@@ -74,23 +74,23 @@ impl Refs {
         let names = [format!("refs/heads/{text}"), format!("refs/tags/{text}"), text.to_owned()];
         for name in names {
             if let Some(commit) = self.commits.get(&name) {
-                return Meaning::Ref(name, commit.clone());
+                return RefMatch::Ref(name, commit.clone());
             }
         }
         let digits = text.to_ascii_lowercase();
         if let Ok(commit) = CommitId::parse(digits.clone()) {
-            return Meaning::Commit(commit);
+            return RefMatch::Commit(commit);
         }
         if !(7..40).contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Meaning::Nothing;
+            return RefMatch::NotFound;
         }
         let mut tips: Vec<&CommitId> =
             self.commits.values().filter(|commit| commit.as_str().starts_with(&digits)).collect();
         tips.sort_unstable();
         tips.dedup();
         match tips.as_slice() {
-            [commit] => Meaning::Commit((*commit).clone()),
-            _ => Meaning::Abbreviation(digits),
+            [commit] => RefMatch::Commit((*commit).clone()),
+            _ => RefMatch::Abbreviation(digits),
         }
     }
 
@@ -122,12 +122,12 @@ mod tests {
         ddddddd444444444444444444444444444444444\trefs/tags/v2\n\
         eeeeeee555555555555555555555555555555555\trefs/tags/v2^{}\n";
 
-    fn find(text: &str) -> Meaning {
+    fn find(text: &str) -> RefMatch {
         Refs::parse(LIST).find(&GitRef::parse(text).unwrap())
     }
 
-    fn named(name: &str, commit: &str) -> Meaning {
-        Meaning::Ref(name.to_owned(), CommitId::parse(commit).unwrap())
+    fn named(name: &str, commit: &str) -> RefMatch {
+        RefMatch::Ref(name.to_owned(), CommitId::parse(commit).unwrap())
     }
 
     #[test]
@@ -136,7 +136,7 @@ mod tests {
 
         assert_eq!(Refs::parse(LIST).head(), main);
         assert_eq!(find("HEAD"), main);
-        assert_eq!(Refs::parse("").head(), Meaning::Nothing);
+        assert_eq!(Refs::parse("").head(), RefMatch::NotFound);
     }
 
     #[test]
@@ -150,10 +150,10 @@ mod tests {
     fn a_commit_is_found_by_its_first_digits() {
         let commit = CommitId::parse("bbbbbbb222222222222222222222222222222222").unwrap();
 
-        assert_eq!(find("BBBBBBB2"), Meaning::Commit(commit.clone()));
-        assert_eq!(find(commit.as_str()), Meaning::Commit(commit));
-        assert_eq!(find("1234567"), Meaning::Abbreviation("1234567".to_owned()));
-        assert_eq!(find("123456"), Meaning::Nothing);
+        assert_eq!(find("BBBBBBB2"), RefMatch::Commit(commit.clone()));
+        assert_eq!(find(commit.as_str()), RefMatch::Commit(commit));
+        assert_eq!(find("1234567"), RefMatch::Abbreviation("1234567".to_owned()));
+        assert_eq!(find("123456"), RefMatch::NotFound);
     }
 
     #[test]

@@ -1,10 +1,9 @@
 //! Why a local cluster cannot be worked with, recognised from what kind prints.
 
-use std::error::Error as _;
 use std::time::Duration;
 
-use crate::event::Failure;
 use crate::tool::ToolError;
+use crate::tool::program_error::ProgramError;
 
 /// The highest node port; what lies above is a port that kind chose for itself.
 const LAST_NODE_PORT: u16 = 32_767;
@@ -106,24 +105,20 @@ impl KindError {
             Self::Tool(error)
         }
     }
+}
 
-    /// Whether the same call may succeed a little later.
-    #[must_use]
-    pub fn is_transient(&self) -> bool {
+impl ProgramError for KindError {
+    fn tool_error(&self) -> Option<&ToolError> {
+        if let Self::Tool(error) = self { Some(error) } else { None }
+    }
+
+    fn is_transient(&self) -> bool {
         // Kind picks a free port for the API server and then asks for it; somebody else may be quicker.
         matches!(self, Self::PortTaken { port: Some(port) } if *port > LAST_NODE_PORT)
             || matches!(self, Self::Tool(error) if error.is_transient())
     }
 
-    /// Whether somebody asked to stop.
-    #[must_use]
-    pub fn is_cancelled(&self) -> bool {
-        matches!(self, Self::Tool(ToolError::Cancelled { .. }))
-    }
-
-    /// The stable code of the cause.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
+    fn code(&self) -> &'static str {
         match self {
             Self::PortTaken { .. } => "port_taken",
             Self::NodeImage { .. } => "node_image_unavailable",
@@ -140,9 +135,7 @@ impl KindError {
         }
     }
 
-    /// What a person can do next.
-    #[must_use]
-    pub fn next_step(&self) -> String {
+    fn next_step(&self) -> String {
         match self {
             Self::PortTaken { .. } => {
                 "End what listens there (`docker ps` shows other clusters), or set `NODE_PORT_RANGE` to ports that are free".to_owned()
@@ -178,10 +171,8 @@ impl KindError {
         }
     }
 
-    /// The failure as it is stored and answered.
-    #[must_use]
-    pub fn failure(&self) -> Failure {
-        let output = match self {
+    fn output(&self) -> Vec<String> {
+        match self {
             Self::Tool(error) => error.lines().to_vec(),
             Self::ControlPlane { lines, .. } | Self::TimedOut { lines, .. } => lines.clone(),
             Self::PortTaken { .. }
@@ -192,9 +183,7 @@ impl KindError {
             | Self::NoSuchImage { .. }
             | Self::DiskFull
             | Self::TooManyFiles => Vec::new(),
-        };
-        let message = self.source().map_or_else(|| self.to_string(), |cause| format!("{self}: {cause}"));
-        Failure { code: self.code().to_owned(), message, next_step: self.next_step(), output }
+        }
     }
 }
 

@@ -1,10 +1,8 @@
 //! Why a call of Terraform failed: what it printed, sorted by what can be done.
 
-use std::error::Error as _;
-
 use crate::cloud::aws::Fault;
-use crate::event::Failure;
 use crate::tool::ToolError;
+use crate::tool::program_error::ProgramError;
 
 /// Says why Terraform could not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +34,7 @@ pub enum TerraformError {
 }
 
 impl TerraformError {
-    pub(super) fn of(command: &'static str, error: ToolError, mut errors: Vec<String>) -> Self {
+    pub(super) fn from_tool(command: &'static str, error: ToolError, mut errors: Vec<String>) -> Self {
         let ToolError::Failed { lines, .. } = &error else { return Self::Tool(error) };
         if errors.is_empty() {
             errors = lines.iter().filter(|line| line.contains("Error: ")).map(|it| it.trim().to_owned()).collect();
@@ -60,22 +58,20 @@ impl TerraformError {
     pub fn is_no_capacity(&self) -> bool {
         matches!(self, Self::Diagnosed { fault: Fault::NoCapacity, .. })
     }
+}
 
-    /// Whether the same call may succeed a little later.
-    #[must_use]
-    pub fn is_transient(&self) -> bool {
+impl ProgramError for TerraformError {
+    fn tool_error(&self) -> Option<&ToolError> {
+        if let Self::Tool(error) = self { Some(error) } else { None }
+    }
+
+    fn is_transient(&self) -> bool {
         match self {
             Self::Locked => true,
             Self::Provider(reason) => Fault::of_text(reason).is_transient(),
             Self::Diagnosed { fault, .. } => fault.is_transient(),
             Self::Folder(_) | Self::Tool(_) => false,
         }
-    }
-
-    /// Whether somebody asked to stop.
-    #[must_use]
-    pub fn is_cancelled(&self) -> bool {
-        matches!(self, Self::Tool(ToolError::Cancelled { .. }))
     }
 
     fn code(&self) -> &'static str {
@@ -91,8 +87,8 @@ impl TerraformError {
         }
     }
 
-    fn next_step(&self) -> &'static str {
-        match self {
+    fn next_step(&self) -> String {
+        let next_step = match self {
             Self::Locked => "Try again when the other call has ended",
             Self::Provider(_) => {
                 "Let this server reach the provider registry, or name a mirror in the file of `TF_CLI_CONFIG_FILE`"
@@ -102,18 +98,15 @@ impl TerraformError {
             Self::Tool(ToolError::NotRunnable { .. }) => "Install terraform or tofu, or set `TERRAFORM_PROGRAM`",
             Self::Tool(ToolError::TimedOut { .. }) => "Try again later, or raise `TERRAFORM_TIMEOUT_S`",
             Self::Tool(_) => "Read the output of Terraform, then try again",
-        }
+        };
+        next_step.to_owned()
     }
 
-    /// The failure as it is stored and answered.
-    #[must_use]
-    pub fn failure(&self) -> Failure {
-        let output = match self {
+    fn output(&self) -> Vec<String> {
+        match self {
             Self::Diagnosed { errors, .. } if errors.len() > 1 => errors.clone(),
             Self::Tool(error) => error.lines().to_vec(),
             Self::Locked | Self::Provider(_) | Self::Diagnosed { .. } | Self::Folder(_) => Vec::new(),
-        };
-        let message = self.source().map_or_else(|| self.to_string(), |cause| format!("{self}: {cause}"));
-        Failure { code: self.code().to_owned(), message, next_step: self.next_step().to_owned(), output }
+        }
     }
 }

@@ -3,6 +3,7 @@ use std::os::unix::fs::PermissionsExt;
 use tempfile::TempDir;
 
 use super::*;
+use crate::tool::program_error::ProgramError as _;
 
 /// A terraform that is a script on disk.
 struct World {

@@ -24,33 +24,31 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::layout::{Blob, Travelling, digest_text};
+use super::image::LAYERS_REPOSITORY;
+use super::layout::{Blob, LayerBlob, digest_text};
 use super::{Docker, DockerError};
 use crate::id::ImageRef;
 
-/// Second part of the name under which an image is pushed; [`Docker::remove_image`] takes one away that was left.
-pub(super) const REPOSITORY: &str = "on-demand-infra-layers";
-
 /// An upload larger than this waits for its turn, so that the base layers do not take the processor from the small ones.
-const SMALL: u64 = 256 * 1024;
+const SERIALIZED_UPLOAD_BYTES: u64 = 256 * 1024;
 
-/// How long a push may take altogether; longer, and the archive would have been there.
-const GIVE_UP_AFTER: Duration = Duration::from_secs(20);
+/// How long a push may take altogether; after that `docker save`, the way around it, would have been quicker.
+const PUSH_TIMEOUT: Duration = Duration::from_secs(20);
 
 impl Docker {
     /// Writes those layers of an image into files below `folder`; `None` when the daemon cannot push to us.
-    pub(super) async fn tap(
+    pub(super) async fn capture_layers(
         &self,
         name: &ImageRef,
         lacking: &[String],
         folder: &Path,
-    ) -> Result<Option<HashMap<String, Travelling>>, DockerError> {
+    ) -> Result<Option<HashMap<String, LayerBlob>>, DockerError> {
         let local = |error: io::Error| DockerError::Transient {
             action: format!("take layers out of image `{name}`"),
             reason: error.to_string(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.map_err(local)?;
-        let repository = format!("{}/{REPOSITORY}", listener.local_addr().map_err(local)?);
+        let repository = format!("{}/{LAYERS_REPOSITORY}", listener.local_addr().map_err(local)?);
         let (layers_in, mut layers_out) = mpsc::channel(16);
         let registry = Registry::new(folder.to_owned(), layers_in);
         let uploads = Arc::clone(&registry.uploads);
@@ -58,7 +56,7 @@ impl Docker {
         let push = self.push(name, repository).await?;
 
         let mut layers = HashMap::new();
-        let deadline = tokio::time::sleep(GIVE_UP_AFTER);
+        let deadline = tokio::time::sleep(PUSH_TIMEOUT);
         tokio::pin!(deadline);
         while !lacking.iter().all(|id| layers.contains_key(id)) {
             tokio::select! {
@@ -129,13 +127,13 @@ struct Registry {
     folder: PathBuf,
     uploads: Arc<AtomicU64>,
     turn: Arc<Semaphore>,
-    layers: mpsc::Sender<(String, Travelling)>,
+    layers: mpsc::Sender<(String, LayerBlob)>,
     /// Sizes of what came, by digest: a push looks whether it did.
     sizes: Arc<Mutex<HashMap<String, u64>>>,
 }
 
 impl Registry {
-    fn new(folder: PathBuf, layers: mpsc::Sender<(String, Travelling)>) -> Self {
+    fn new(folder: PathBuf, layers: mpsc::Sender<(String, LayerBlob)>) -> Self {
         Self { folder, uploads: Arc::default(), turn: Arc::new(Semaphore::new(1)), layers, sizes: Arc::default() }
     }
 
@@ -150,7 +148,7 @@ impl Registry {
         while let Some(chunk) = body.next().await {
             let chunk = chunk.map_err(io::Error::other)?;
             size_bytes += chunk.len() as u64;
-            if size_bytes > SMALL && turn.is_none() {
+            if size_bytes > SERIALIZED_UPLOAD_BYTES && turn.is_none() {
                 turn = Some(self.turn.acquire().await.map_err(io::Error::other)?);
             }
             hash.update(&chunk);
@@ -163,7 +161,7 @@ impl Registry {
         if let Ok(mut sizes) = self.sizes.lock() {
             sizes.insert(blob.digest.clone(), size_bytes);
         }
-        self.layers.send((diff_id, Travelling { blob, file: path })).await.map_err(io::Error::other)
+        self.layers.send((diff_id, LayerBlob { blob, file: path })).await.map_err(io::Error::other)
     }
 }
 
@@ -190,7 +188,7 @@ async fn answer(State(registry): State<Registry>, request: Request) -> Response 
     }
     if method == Method::POST {
         let upload = registry.uploads.fetch_add(1, Ordering::Relaxed);
-        return accepted(&format!("/v2/{REPOSITORY}/blobs/uploads/{upload}"));
+        return accepted(&format!("/v2/{LAYERS_REPOSITORY}/blobs/uploads/{upload}"));
     }
     if method == Method::HEAD {
         let size = path.rsplit('/').next().and_then(|digest| registry.sizes.lock().ok()?.get(digest).copied());

@@ -9,7 +9,7 @@ pub const CRASHES: i32 = 3;
 
 /// A definite cause.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fault {
+pub enum PodFailure {
     /// The process was killed because it used more memory than its limit.
     OutOfMemory,
     /// The process ended with an error, again and again.
@@ -43,57 +43,57 @@ pub enum Fault {
 
 /// What is definitely wrong with the pod. One that serves is right, whatever happened before.
 #[must_use]
-pub fn pod_fault(pod: &Pod) -> Option<Fault> {
+pub fn pod_failure(pod: &Pod) -> Option<PodFailure> {
     if is_ready(pod) {
         return None;
     }
     let status = pod.status.as_ref()?;
-    status.container_statuses.as_deref().unwrap_or_default().iter().find_map(container_fault)
+    status.container_statuses.as_deref().unwrap_or_default().iter().find_map(container_failure)
 }
 
-fn container_fault(status: &ContainerStatus) -> Option<Fault> {
+fn container_failure(status: &ContainerStatus) -> Option<PodFailure> {
     let running = status.state.as_ref().is_some_and(|state| state.running.is_some());
-    let ended = last_end(status);
+    let ended = last_termination(status);
     let waiting = status.state.as_ref().and_then(|state| state.waiting.as_ref());
     let reason = waiting.and_then(|it| it.reason.as_deref()).unwrap_or_default();
     let message = waiting.and_then(|it| it.message.clone()).unwrap_or_default();
     if let Some(end) = ended
-        && let Some(fault) = end_fault(end, status.restart_count, running)
+        && let Some(failure) = termination_failure(end, status.restart_count, running)
     {
-        return Some(fault);
+        return Some(failure);
     }
     match reason {
         "ErrImageNeverPull" | "ImagePullBackOff" | "InvalidImageName" | "ImageInspectError" => {
-            Some(Fault::ImageUnavailable { message })
+            Some(PodFailure::ImageUnavailable { message })
         }
         // The kubelet has not yet read a Secret that is there: it tries again.
         "CreateContainerConfigError" if message.contains("failed to sync") => None,
-        "CreateContainerConfigError" => Some(Fault::Misconfigured { message }),
-        "CreateContainerError" | "RunContainerError" if is_final(&message) => Some(Fault::CannotStart { message }),
+        "CreateContainerConfigError" => Some(PodFailure::Misconfigured { message }),
+        "CreateContainerError" | "RunContainerError" if is_final(&message) => Some(PodFailure::CannotStart { message }),
         _ => None,
     }
 }
 
 /// How the container's process ended the last time, if it did.
 #[must_use]
-pub fn last_end(status: &ContainerStatus) -> Option<&ContainerStateTerminated> {
+pub fn last_termination(status: &ContainerStatus) -> Option<&ContainerStateTerminated> {
     [status.state.as_ref(), status.last_state.as_ref()]
         .into_iter()
         .flatten()
         .find_map(|state| state.terminated.as_ref())
 }
 
-fn end_fault(end: &ContainerStateTerminated, restarts: i32, running: bool) -> Option<Fault> {
+fn termination_failure(end: &ContainerStateTerminated, restarts: i32, running: bool) -> Option<PodFailure> {
     let times = restarts + 1;
     match end.reason.as_deref().unwrap_or_default() {
-        "OOMKilled" => Some(Fault::OutOfMemory),
+        "OOMKilled" => Some(PodFailure::OutOfMemory),
         "StartError" | "ContainerCannotRun" => {
-            Some(Fault::CannotStart { message: end.message.clone().unwrap_or_default() })
+            Some(PodFailure::CannotStart { message: end.message.clone().unwrap_or_default() })
         }
         // A process that runs again may do better this time.
         _ if running || times < CRASHES => None,
-        _ if end.exit_code == 0 => Some(Fault::Ended { times }),
-        _ => Some(Fault::Crashed { exit_code: end.exit_code, times }),
+        _ if end.exit_code == 0 => Some(PodFailure::Ended { times }),
+        _ => Some(PodFailure::Crashed { exit_code: end.exit_code, times }),
     }
 }
 
@@ -198,41 +198,44 @@ mod tests {
     fn a_crash_is_definite_the_third_time() {
         let back_off = || json!({"waiting": {"reason": "CrashLoopBackOff"}});
 
-        assert_eq!(pod_fault(&pod(false, 1, &back_off(), &failed())), None);
-        assert_eq!(pod_fault(&pod(false, 1, &failed(), &failed())), None);
-        assert_eq!(pod_fault(&pod(false, 2, &failed(), &failed())), Some(Fault::Crashed { exit_code: 1, times: 3 }));
+        assert_eq!(pod_failure(&pod(false, 1, &back_off(), &failed())), None);
+        assert_eq!(pod_failure(&pod(false, 1, &failed(), &failed())), None);
+        assert_eq!(
+            pod_failure(&pod(false, 2, &failed(), &failed())),
+            Some(PodFailure::Crashed { exit_code: 1, times: 3 })
+        );
     }
 
     #[test]
     fn a_process_that_runs_again_has_another_chance() {
-        assert_eq!(pod_fault(&pod(false, 5, &json!({"running": {}}), &failed())), None);
-        assert_eq!(pod_fault(&pod(true, 5, &json!({"running": {}}), &failed())), None);
+        assert_eq!(pod_failure(&pod(false, 5, &json!({"running": {}}), &failed())), None);
+        assert_eq!(pod_failure(&pod(true, 5, &json!({"running": {}}), &failed())), None);
     }
 
     #[test]
     fn a_process_that_ran_out_of_memory_is_not_waited_for() {
         let killed = || json!({"terminated": {"exitCode": 137, "reason": "OOMKilled"}});
 
-        assert_eq!(pod_fault(&pod(false, 1, &json!({"running": {}}), &killed())), Some(Fault::OutOfMemory));
-        assert_eq!(pod_fault(&pod(true, 1, &json!({"running": {}}), &killed())), None);
+        assert_eq!(pod_failure(&pod(false, 1, &json!({"running": {}}), &killed())), Some(PodFailure::OutOfMemory));
+        assert_eq!(pod_failure(&pod(true, 1, &json!({"running": {}}), &killed())), None);
     }
 
     #[test]
     fn a_container_that_could_not_be_created_this_time_may_be_the_next() {
         let reserved = json!({"waiting": {"reason": "CreateContainerError", "message": "name \"app\" is reserved"}});
 
-        assert_eq!(pod_fault(&pod(false, 0, &reserved, &json!({}))), None);
+        assert_eq!(pod_failure(&pod(false, 0, &reserved, &json!({}))), None);
     }
 
     #[test]
     fn a_secret_that_is_not_there_is_told_from_one_that_was_not_read_yet() {
         let waiting = |message: &str| {
             let state = json!({"waiting": {"reason": "CreateContainerConfigError", "message": message}});
-            pod_fault(&pod(false, 0, &state, &json!({})))
+            pod_failure(&pod(false, 0, &state, &json!({})))
         };
 
         let lacks = "secret \"app-env-1\" not found".to_owned();
-        assert_eq!(waiting(&lacks), Some(Fault::Misconfigured { message: lacks }));
+        assert_eq!(waiting(&lacks), Some(PodFailure::Misconfigured { message: lacks }));
         assert_eq!(waiting("failed to sync secret cache: timed out waiting for the condition"), None);
     }
 }

@@ -14,7 +14,7 @@ use crate::id::{DeploymentName, Namespace};
 
 /// A Deployment with the pods of its newest version and what was said about them.
 #[derive(Debug, Clone)]
-pub struct Scene {
+pub struct Snapshot {
     /// The Deployment.
     pub deployment: Deployment,
     /// The pods of its newest version, by name.
@@ -28,7 +28,7 @@ impl Kube {
     ///
     /// # Errors
     /// What the API answers.
-    pub async fn scene(&self, name: &DeploymentName, namespace: &Namespace) -> Result<Option<Scene>, KubeError> {
+    pub async fn snapshot(&self, name: &DeploymentName, namespace: &Namespace) -> Result<Option<Snapshot>, KubeError> {
         let namespace = namespace.as_str();
         let deployments: Api<Deployment> = Api::namespaced(self.client.clone(), namespace);
         let replica_sets: Api<ReplicaSet> = Api::namespaced(self.client.clone(), namespace);
@@ -54,7 +54,7 @@ impl Kube {
             object == name.as_str() || replica_sets.contains_key(object) || pods.contains_key(object)
         };
         let events = events.items.into_iter().filter(about).collect();
-        Ok(Some(Scene { deployment, pods, events }))
+        Ok(Some(Snapshot { deployment, pods, events }))
     }
 }
 

@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use aws_sdk_ec2::types::{Filter, RouteTable};
 
-use super::leftover::{Kind, Resource, gone};
+use super::leftover::{Kind, Resource, ignore_not_found};
 use super::{Aws, AwsError, Fault, TARGET_TAG};
-use crate::event::Lines;
+use crate::cloud::OnProgress;
 use crate::id::TargetId;
 
 /// How long a cluster, its nodes or a gateway may take to go.
-const LIMIT: Duration = Duration::from_mins(20);
+const TIMEOUT: Duration = Duration::from_mins(20);
 /// Pause between two looks.
-const PAUSE: Duration = Duration::from_secs(2);
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 impl Aws {
     /// The cluster of a target and everything of its network that carries the target's tag.
@@ -39,25 +39,25 @@ impl Aws {
             ec2.describe_security_groups().filters(filter()).send(),
             ec2.describe_vpcs().filters(filter()).send(),
         );
-        let gateways = gateways.map_err(|error| AwsError::of("ec2:DescribeNatGateways", &error))?;
+        let gateways = gateways.map_err(|error| AwsError::from_sdk("ec2:DescribeNatGateways", &error))?;
         let gateways = gateways.nat_gateways.unwrap_or_default().into_iter().filter_map(|it| it.nat_gateway_id);
         found.extend(gateways.map(of(Kind::NatGateway)));
-        let addresses = addresses.map_err(|error| AwsError::of("ec2:DescribeAddresses", &error))?;
+        let addresses = addresses.map_err(|error| AwsError::from_sdk("ec2:DescribeAddresses", &error))?;
         let addresses = addresses.addresses.unwrap_or_default().into_iter().filter_map(|it| it.allocation_id);
         found.extend(addresses.map(of(Kind::ElasticIp)));
-        let subnets = subnets.map_err(|error| AwsError::of("ec2:DescribeSubnets", &error))?;
+        let subnets = subnets.map_err(|error| AwsError::from_sdk("ec2:DescribeSubnets", &error))?;
         let subnets = subnets.subnets.unwrap_or_default().into_iter().filter_map(|it| it.subnet_id);
         found.extend(subnets.map(of(Kind::Subnet)));
-        let tables = tables.map_err(|error| AwsError::of("ec2:DescribeRouteTables", &error))?;
+        let tables = tables.map_err(|error| AwsError::from_sdk("ec2:DescribeRouteTables", &error))?;
         let tables = tables.route_tables.unwrap_or_default().into_iter().filter_map(|it| it.route_table_id);
         found.extend(tables.map(of(Kind::RouteTable)));
-        let groups = groups.map_err(|error| AwsError::of("ec2:DescribeSecurityGroups", &error))?;
+        let groups = groups.map_err(|error| AwsError::from_sdk("ec2:DescribeSecurityGroups", &error))?;
         let groups = groups.security_groups.unwrap_or_default().into_iter().filter_map(|it| it.group_id);
         found.extend(groups.map(of(Kind::SecurityGroup)));
-        let internet = internet.map_err(|error| AwsError::of("ec2:DescribeInternetGateways", &error))?;
+        let internet = internet.map_err(|error| AwsError::from_sdk("ec2:DescribeInternetGateways", &error))?;
         let internet = internet.internet_gateways.unwrap_or_default().into_iter();
         found.extend(internet.filter_map(|it| it.internet_gateway_id).map(of(Kind::InternetGateway)));
-        let networks = networks.map_err(|error| AwsError::of("ec2:DescribeVpcs", &error))?;
+        let networks = networks.map_err(|error| AwsError::from_sdk("ec2:DescribeVpcs", &error))?;
         let networks = networks.vpcs.unwrap_or_default().into_iter().filter_map(|it| it.vpc_id);
         found.extend(networks.map(of(Kind::Vpc)));
         Ok(found)
@@ -67,19 +67,24 @@ impl Aws {
     ///
     /// # Errors
     /// [`AwsError`] when a call is refused, AWS does not answer, or something does not go.
-    pub async fn remove_network(&self, target: TargetId, cluster: &str, lines: &Lines) -> Result<(), AwsError> {
+    pub async fn remove_network(
+        &self,
+        target: TargetId,
+        cluster: &str,
+        on_progress: OnProgress<'_>,
+    ) -> Result<(), AwsError> {
         let found = Box::pin(self.network_of(target, cluster)).await?;
         let of = |kind: Kind| found.iter().filter(move |it| it.kind == kind).map(|it| it.id.as_str());
         if of(Kind::Cluster).next().is_some() {
             for group in self.node_groups(cluster).await? {
                 self.delete_node_group(cluster, &group.name).await?;
             }
-            let mut wait = Wait::new(lines, "the nodes");
+            let mut wait = Wait::new(on_progress, "the nodes");
             while !self.node_groups(cluster).await?.is_empty() {
                 wait.pause().await?;
             }
             self.delete_cluster(cluster).await?;
-            let mut wait = Wait::new(lines, "the EKS cluster");
+            let mut wait = Wait::new(on_progress, "the EKS cluster");
             while self.cluster(cluster).await?.is_some() {
                 wait.pause().await?;
             }
@@ -87,9 +92,9 @@ impl Aws {
         let ec2 = &self.ec2;
         for id in of(Kind::NatGateway) {
             let answer = ec2.delete_nat_gateway().nat_gateway_id(id).send().await;
-            gone(answer.map(drop).map_err(|error| AwsError::of("ec2:DeleteNatGateway", &error)))?;
+            ignore_not_found(answer.map(drop).map_err(|error| AwsError::from_sdk("ec2:DeleteNatGateway", &error)))?;
         }
-        let mut wait = Wait::new(lines, "the NAT gateways");
+        let mut wait = Wait::new(on_progress, "the NAT gateways");
         while of(Kind::NatGateway).next().is_some()
             && Box::pin(self.network_of(target, cluster)).await?.iter().any(|it| it.kind == Kind::NatGateway)
         {
@@ -97,35 +102,37 @@ impl Aws {
         }
         for id in of(Kind::ElasticIp) {
             let answer = ec2.release_address().allocation_id(id).send().await;
-            gone(answer.map(drop).map_err(|error| AwsError::of("ec2:ReleaseAddress", &error)))?;
+            ignore_not_found(answer.map(drop).map_err(|error| AwsError::from_sdk("ec2:ReleaseAddress", &error)))?;
         }
         for id in of(Kind::Subnet) {
             let answer = ec2.delete_subnet().subnet_id(id).send().await;
-            gone(answer.map(drop).map_err(|error| AwsError::of("ec2:DeleteSubnet", &error)))?;
+            ignore_not_found(answer.map(drop).map_err(|error| AwsError::from_sdk("ec2:DeleteSubnet", &error)))?;
         }
         for id in of(Kind::RouteTable) {
             self.disassociate(id).await?;
             let answer = ec2.delete_route_table().route_table_id(id).send().await;
-            gone(answer.map(drop).map_err(|error| AwsError::of("ec2:DeleteRouteTable", &error)))?;
+            ignore_not_found(answer.map(drop).map_err(|error| AwsError::from_sdk("ec2:DeleteRouteTable", &error)))?;
         }
         for id in of(Kind::SecurityGroup) {
             let answer = ec2.delete_security_group().group_id(id).send().await;
-            gone(answer.map(drop).map_err(|error| AwsError::of("ec2:DeleteSecurityGroup", &error)))?;
+            ignore_not_found(answer.map(drop).map_err(|error| AwsError::from_sdk("ec2:DeleteSecurityGroup", &error)))?;
         }
         for id in of(Kind::InternetGateway) {
             for vpc in of(Kind::Vpc) {
                 let answer = ec2.detach_internet_gateway().internet_gateway_id(id).vpc_id(vpc).send().await;
-                match answer.map_err(|error| AwsError::of("ec2:DetachInternetGateway", &error)) {
-                    Err(error) if !error.is("Gateway.NotAttached") => gone(Err(error))?,
+                match answer.map_err(|error| AwsError::from_sdk("ec2:DetachInternetGateway", &error)) {
+                    Err(error) if !error.is("Gateway.NotAttached") => ignore_not_found(Err(error))?,
                     Ok(_) | Err(_) => (),
                 }
             }
             let answer = ec2.delete_internet_gateway().internet_gateway_id(id).send().await;
-            gone(answer.map(drop).map_err(|error| AwsError::of("ec2:DeleteInternetGateway", &error)))?;
+            ignore_not_found(
+                answer.map(drop).map_err(|error| AwsError::from_sdk("ec2:DeleteInternetGateway", &error)),
+            )?;
         }
         for id in of(Kind::Vpc) {
             let answer = ec2.delete_vpc().vpc_id(id).send().await;
-            gone(answer.map(drop).map_err(|error| AwsError::of("ec2:DeleteVpc", &error)))?;
+            ignore_not_found(answer.map(drop).map_err(|error| AwsError::from_sdk("ec2:DeleteVpc", &error)))?;
         }
         Ok(())
     }
@@ -133,7 +140,7 @@ impl Aws {
     /// Takes a route table off its subnets.
     async fn disassociate(&self, table: &str) -> Result<(), AwsError> {
         let answer = self.ec2.describe_route_tables().route_table_ids(table).send().await;
-        let tables = match answer.map_err(|error| AwsError::of("ec2:DescribeRouteTables", &error)) {
+        let tables = match answer.map_err(|error| AwsError::from_sdk("ec2:DescribeRouteTables", &error)) {
             Ok(answer) => answer.route_tables.unwrap_or_default(),
             Err(error) if error.fault == Fault::NotFound => return Ok(()),
             Err(error) => return Err(error),
@@ -141,7 +148,9 @@ impl Aws {
         let associations = tables.iter().flat_map(RouteTable::associations).filter(|it| it.main() != Some(true));
         for id in associations.filter_map(|it| it.route_table_association_id()) {
             let answer = self.ec2.disassociate_route_table().association_id(id).send().await;
-            gone(answer.map(drop).map_err(|error| AwsError::of("ec2:DisassociateRouteTable", &error)))?;
+            ignore_not_found(
+                answer.map(drop).map_err(|error| AwsError::from_sdk("ec2:DisassociateRouteTable", &error)),
+            )?;
         }
         Ok(())
     }
@@ -149,20 +158,20 @@ impl Aws {
 
 /// A wait until something is gone.
 struct Wait<'a> {
-    lines: &'a Lines,
+    on_progress: OnProgress<'a>,
     what: &'static str,
     start: tokio::time::Instant,
 }
 
 impl<'a> Wait<'a> {
-    fn new(lines: &'a Lines, what: &'static str) -> Self {
-        Self { lines, what, start: tokio::time::Instant::now() }
+    fn new(on_progress: OnProgress<'a>, what: &'static str) -> Self {
+        Self { on_progress, what, start: tokio::time::Instant::now() }
     }
 
     /// Says that it is still there, and waits until the next look.
     async fn pause(&mut self) -> Result<(), AwsError> {
         let waited_s = self.start.elapsed().as_secs();
-        if self.start.elapsed() > LIMIT {
+        if self.start.elapsed() > TIMEOUT {
             return Err(AwsError {
                 fault: Fault::InUse,
                 call: "eks:DeleteCluster",
@@ -170,8 +179,8 @@ impl<'a> Wait<'a> {
                 message: format!("{} did not go within {waited_s} s", self.what),
             });
         }
-        self.lines.progress(format!("waiting until gone: {}, {waited_s} s", self.what));
-        tokio::time::sleep(PAUSE).await;
+        (self.on_progress)(format!("waiting until gone: {}, {waited_s} s", self.what));
+        tokio::time::sleep(POLL_INTERVAL).await;
         Ok(())
     }
 }

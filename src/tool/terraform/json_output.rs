@@ -4,13 +4,13 @@ use serde::Deserialize;
 
 /// Takes in the lines of one call.
 #[derive(Debug, Default)]
-pub(super) struct Told {
+pub(super) struct JsonOutput {
     /// Errors in the order in which they came.
     pub(super) errors: Vec<String>,
 }
 
 #[derive(Deserialize)]
-struct Printed {
+struct JsonLine {
     #[serde(rename = "type", default)]
     kind: String,
     #[serde(default)]
@@ -48,10 +48,10 @@ struct Diagnostic {
     detail: String,
 }
 
-impl Told {
+impl JsonOutput {
     /// Takes one line in; gives what a person would like to read of it.
     pub(super) fn take(&mut self, line: &str) -> Option<String> {
-        let printed: Printed = serde_json::from_str(line).ok()?;
+        let printed: JsonLine = serde_json::from_str(line).ok()?;
         if let Some(diagnostic) = printed.diagnostic {
             if diagnostic.severity == "error" {
                 self.errors.push(in_one_line(&diagnostic));
@@ -102,12 +102,12 @@ mod tests {
 
     #[test]
     fn changes_are_told_in_plain_words() {
-        let mut told = Told::default();
+        let mut json = JsonOutput::default();
         let resource = r#""resource":{"addr":"aws_instance.host","resource_type":"aws_instance"},"action":"create""#;
 
-        let start = told.take(&format!(r#"{{"type":"apply_start","hook":{{{resource}}}}}"#));
-        let still = told.take(&format!(r#"{{"type":"apply_progress","hook":{{{resource},"elapsed_seconds":10}}}}"#));
-        let done = told.take(&format!(r#"{{"type":"apply_complete","hook":{{{resource},"id_value":"i-1"}}}}"#));
+        let start = json.take(&format!(r#"{{"type":"apply_start","hook":{{{resource}}}}}"#));
+        let still = json.take(&format!(r#"{{"type":"apply_progress","hook":{{{resource},"elapsed_seconds":10}}}}"#));
+        let done = json.take(&format!(r#"{{"type":"apply_complete","hook":{{{resource},"id_value":"i-1"}}}}"#));
 
         assert_eq!(start.as_deref(), Some("creating the EC2 instance"));
         assert_eq!(still.as_deref(), Some("creating the EC2 instance, 10 s"));
@@ -116,20 +116,20 @@ mod tests {
 
     #[test]
     fn errors_are_kept_in_one_line_each() {
-        let mut told = Told::default();
+        let mut json = JsonOutput::default();
 
-        told.take(
+        json.take(
             r#"{"@level":"error","type":"diagnostic","diagnostic":{"severity":"error","summary":"Error launching source instance: InsufficientInstanceCapacity: none left\n\tstatus code: 500, request id: x","detail":""}}"#,
         );
-        told.take(r#"{"type":"diagnostic","diagnostic":{"severity":"warning","summary":"old","detail":""}}"#);
+        json.take(r#"{"type":"diagnostic","diagnostic":{"severity":"warning","summary":"old","detail":""}}"#);
 
-        assert_eq!(told.errors, ["Error launching source instance: InsufficientInstanceCapacity: none left"]);
+        assert_eq!(json.errors, ["Error launching source instance: InsufficientInstanceCapacity: none left"]);
     }
 
     proptest! {
         #[test]
         fn whatever_is_printed_is_read(line in "\\PC*") {
-            let _ = Told::default().take(&line);
+            let _ = JsonOutput::default().take(&line);
         }
     }
 }

@@ -1,4 +1,5 @@
-//! What would send an image or a build context over the connection twice is done by programs on the other machine.
+//! Builds and loads of images on another machine: programs there do them, because through the forwarded socket of Docker
+//! the build context, or the image, would come here first and go back again.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -8,8 +9,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::Host;
 use crate::cloud::docker::DockerError;
-use crate::cloud::docker::build::{BuildError, BuildRequest};
-use crate::cloud::docker::build_printed::PrintedBuild;
+use crate::cloud::docker::build::BuildRequest;
+use crate::cloud::docker::build_failure::BuildError;
+use crate::cloud::docker::build_reader::BuildReader;
 use crate::event::{Line, Lines};
 use crate::id::ImageRef;
 use crate::tool::ToolError;
@@ -18,13 +20,13 @@ const BUILD: &str = include_str!("build.sh");
 const LOAD: &str = include_str!("load.sh");
 
 /// A person who waits hears something at least this often.
-const SAY_EVERY: Duration = Duration::from_secs(3);
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(3);
 /// How long an image may take to get into a node.
-const LOAD_LIMIT: Duration = Duration::from_mins(10);
+const LOAD_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// A build context on the other machine.
 #[derive(Debug, Clone)]
-pub struct ListedContext {
+pub struct RemoteContext {
     /// Its folder there.
     pub folder: PathBuf,
     /// The paths in it that the build may see, each ended by a zero byte; a directory comes before what is in it.
@@ -35,7 +37,7 @@ pub struct ListedContext {
 
 /// Says why a program on the other machine did not do its part.
 #[derive(Debug, thiserror::Error)]
-pub enum WorkError {
+pub enum RemoteBuildError {
     /// The build failed.
     #[error(transparent)]
     Build(#[from] BuildError),
@@ -53,15 +55,15 @@ impl Host {
     /// `calls` is the folder of the step's programs there.
     ///
     /// # Errors
-    /// [`WorkError::Build`] with the step, its line and its last output when the Dockerfile is at fault.
+    /// [`RemoteBuildError::Build`] with the step, its line and its last output when the Dockerfile is at fault.
     pub async fn build(
         &self,
         request: &BuildRequest,
-        context: &ListedContext,
+        context: &RemoteContext,
         calls: &Path,
         lines: &Lines,
         cancel: &CancellationToken,
-    ) -> Result<(), WorkError> {
+    ) -> Result<(), RemoteBuildError> {
         let (list, extra) = (calls.join("context.list"), calls.join("context.extra"));
         self.connection.write(&list, &context.paths).await?;
         let mut file = String::new();
@@ -84,25 +86,26 @@ impl Host {
         for (name, value) in &request.build_args {
             call = call.args(["--build-arg", &format!("{name}={value}")]);
         }
-        let build = Arc::new(Mutex::new(PrintedBuild::default()));
-        let (printed, told) = (Arc::clone(&build), lines.clone());
+        let build = Arc::new(Mutex::new(BuildReader::new(lines.clone())));
+        let (reader, others) = (Arc::clone(&build), lines.clone());
         let follow = Lines::new(move |line| match line {
-            Line::Output(text) => held(&printed).take(&text, &told),
-            Line::Progress(text) => told.progress(text),
-            Line::Warning(text) => told.warning(text),
+            Line::Output(text) => locked(&reader).take_line(&text),
+            Line::Progress(text) => others.progress(text),
+            Line::Warning(text) => others.warning(text),
         });
         let call = call.timeout(request.timeout);
         let work = call.run_durably(calls, "build", &follow, cancel);
-        let now = || held(&build).now();
-        let ended = saying(work, lines, now).await;
-        let build = held(&build);
+        let current_step = || locked(&build).current_step();
+        let ended = with_progress(work, lines, current_step).await;
+        let build = locked(&build);
         match ended {
             Ok(_) => Ok(()),
             Err(ToolError::Failed { lines, .. }) => {
-                let said = lines.iter().rev().find(|line| !line.trim().is_empty()).cloned().unwrap_or_default();
-                Err(build.failure(&said, &request.dockerfile_text).into())
+                Err(build.failure(&last_line(&lines), &request.dockerfile_text).into())
             }
-            Err(ToolError::TimedOut { limit, .. }) => Err(BuildError::TimedOut { limit, step: build.now() }.into()),
+            Err(ToolError::TimedOut { limit, .. }) => {
+                Err(BuildError::TimedOut { limit, step: build.current_step() }.into())
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -118,29 +121,32 @@ impl Host {
         calls: &Path,
         lines: &Lines,
         cancel: &CancellationToken,
-    ) -> Result<(), WorkError> {
-        let call = self.connection.call("sh").args(["-c", LOAD, "load", image.as_str(), node]).timeout(LOAD_LIMIT);
+    ) -> Result<(), RemoteBuildError> {
+        let call = self.connection.call("sh").args(["-c", LOAD, "load", image.as_str(), node]).timeout(LOAD_TIMEOUT);
         let name = format!("load-{node}");
         let work = call.run_durably(calls, &name, lines, cancel);
-        match saying(work, lines, || Some(format!("loading the image into node `{node}`"))).await {
+        match with_progress(work, lines, || Some(format!("loading the image into node `{node}`"))).await {
             Ok(_) => Ok(()),
             Err(ToolError::Failed { lines, .. }) => {
-                let reason = lines.iter().rev().find(|line| !line.trim().is_empty()).cloned().unwrap_or_default();
-                Err(DockerError::NodeRefused { node: node.to_owned(), reason }.into())
+                Err(DockerError::NodeRefused { node: node.to_owned(), reason: last_line(&lines) }.into())
             }
             Err(error) => Err(error.into()),
         }
     }
 }
 
-fn held(build: &Mutex<PrintedBuild>) -> MutexGuard<'_, PrintedBuild> {
+fn last_line(lines: &[String]) -> String {
+    lines.iter().rev().find(|line| !line.trim().is_empty()).cloned().unwrap_or_default()
+}
+
+fn locked(build: &Mutex<BuildReader>) -> MutexGuard<'_, BuildReader> {
     build.lock().expect("nobody panics while holding this lock")
 }
 
-/// Says what is going on while something is waited for.
-async fn saying<T>(work: impl Future<Output = T>, lines: &Lines, now: impl Fn() -> Option<String>) -> T {
-    let start = tokio::time::Instant::now() + SAY_EVERY;
-    let mut ticks = tokio::time::interval_at(start, SAY_EVERY);
+/// Tells what is going on while something is waited for.
+async fn with_progress<T>(work: impl Future<Output = T>, lines: &Lines, now: impl Fn() -> Option<String>) -> T {
+    let start = tokio::time::Instant::now() + PROGRESS_INTERVAL;
+    let mut ticks = tokio::time::interval_at(start, PROGRESS_INTERVAL);
     tokio::pin!(work);
     loop {
         tokio::select! {

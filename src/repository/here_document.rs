@@ -2,7 +2,7 @@
 //!
 //! Hiding keeps every line in its place, so that line numbers stay true.
 
-use super::dockerfile::SyntaxError;
+use super::error::SyntaxError;
 use super::expand::words;
 
 /// The parser directives at the top of a Dockerfile that matter here.
@@ -87,12 +87,12 @@ enum Keyword {
     Other,
 }
 
-struct End {
+struct HereDocument {
     word: String,
     strip_tabs: bool,
 }
 
-fn here_documents(logical: &str, escape: char) -> (Keyword, Vec<End>) {
+fn here_documents(logical: &str, escape: char) -> (Keyword, Vec<HereDocument>) {
     let (mut first, mut rest) = head(logical);
     if first.eq_ignore_ascii_case("ONBUILD") {
         (first, rest) = head(rest);
@@ -109,7 +109,7 @@ fn here_documents(logical: &str, escape: char) -> (Keyword, Vec<End>) {
         let behind = word.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix("<<")?;
         let strip_tabs = behind.starts_with('-');
         let word = behind.trim_start_matches('-').replace(['"', '\'', '\\'], "");
-        (!word.is_empty() && !word.contains('<')).then_some(End { word, strip_tabs })
+        (!word.is_empty() && !word.contains('<')).then_some(HereDocument { word, strip_tabs })
     });
     (keyword, ends.collect())
 }

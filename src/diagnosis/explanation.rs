@@ -1,26 +1,28 @@
 //! The sentences for causes that a message of the node or an exit code tells.
 
 use crate::diagnosis::Cause;
-use crate::diagnosis::log::{LogLine, telling_line};
+use crate::diagnosis::log::{TimedLine, error_line};
 
 /// The words of a diagnosis without the log lines.
-pub(super) struct Words {
+pub(super) struct Explanation {
     pub(super) cause: Cause,
     pub(super) reason: String,
     pub(super) next_step: String,
 }
 
-pub(super) fn words(cause: Cause, reason: impl Into<String>, next_step: impl Into<String>) -> Words {
-    Words { cause, reason: reason.into(), next_step: next_step.into() }
+impl Explanation {
+    pub(super) fn new(cause: Cause, reason: impl Into<String>, next_step: impl Into<String>) -> Self {
+        Self { cause, reason: reason.into(), next_step: next_step.into() }
+    }
 }
 
-pub(super) fn cannot_start(message: &str) -> Words {
+pub(super) fn cannot_start(message: &str) -> Explanation {
     if message.contains("exec format error") {
         return wrong_architecture();
     }
     if message.contains("no such file or directory") || message.contains("executable file not found") {
         let program = quoted_program(message).map_or_else(|| "that it names".to_owned(), |it| format!("`{it}`"));
-        return words(
+        return Explanation::new(
             Cause::EntrypointMissing,
             format!(
                 "The image cannot start: the program {program} is not in it (or the interpreter in its first line is not)."
@@ -30,36 +32,36 @@ pub(super) fn cannot_start(message: &str) -> Words {
     }
     if message.contains("permission denied") {
         let program = quoted_program(message).map_or_else(|| "its program".to_owned(), |it| format!("`{it}`"));
-        return words(
+        return Explanation::new(
             Cause::CannotStart,
             format!("The image cannot start: {program} may not be executed."),
             "Make it executable in the Dockerfile with `RUN chmod +x`.",
         );
     }
-    words(
+    Explanation::new(
         Cause::CannotStart,
-        format!("The image cannot start: {}.", clip(message)),
+        format!("The image cannot start: {}.", truncate(message)),
         "Correct ENTRYPOINT, CMD, USER or WORKDIR in the Dockerfile.",
     )
 }
 
-pub(super) fn wrong_architecture() -> Words {
-    words(
+pub(super) fn wrong_architecture() -> Explanation {
+    Explanation::new(
         Cause::WrongArchitecture,
         "The image cannot start: its program is not one that the node's processor can run (`exec format error`), or a script without `#!` in its first line.",
         "Build for the processor of the node: no `--platform` in FROM, and no binaries built elsewhere.",
     )
 }
 
-pub(super) fn ended(times: i32) -> Words {
-    words(
+pub(super) fn ended(times: i32) -> Explanation {
+    Explanation::new(
         Cause::ProcessEnded,
-        format!("The process ends by itself without an error (exit code 0), {}.", so_often(times)),
+        format!("The process ends by itself without an error (exit code 0), {}.", times_in_words(times)),
         "Let the process stay in the foreground and serve; a server that goes to the background ends the container.",
     )
 }
 
-pub(super) fn crashed(log: &[LogLine], exit_code: i32, times: i32) -> Words {
+pub(super) fn crashed(log: &[TimedLine], exit_code: i32, times: i32) -> Explanation {
     let how = match exit_code {
         126 => " (its program may not be executed)",
         127 => " (a program that it calls is not in the image)",
@@ -68,32 +70,32 @@ pub(super) fn crashed(log: &[LogLine], exit_code: i32, times: i32) -> Words {
         143 => " (it was asked to stop)",
         _ => "",
     };
-    let says = telling_line(log).map(|line| format!(" It says `{}`.", clip(line))).unwrap_or_default();
-    words(
+    let says = error_line(log).map(|line| format!(" It says `{}`.", truncate(line))).unwrap_or_default();
+    Explanation::new(
         Cause::CrashLoop,
-        format!("The process ends with exit code {exit_code}{how}, {}.{says}", so_often(times)),
+        format!("The process ends with exit code {exit_code}{how}, {}.{says}", times_in_words(times)),
         "Repair what the last lines complain about; a missing variable can be sent in `environment`.",
     )
 }
 
-pub(super) fn image_unavailable(image: &str, message: &str) -> Words {
+pub(super) fn image_unavailable(image: &str, message: &str) -> Explanation {
     let message = innermost(message);
-    words(
+    Explanation::new(
         Cause::ImageUnavailable,
-        format!("The node does not have the image `{image}` and cannot fetch it: {}.", clip(&message)),
+        format!("The node does not have the image `{image}` and cannot fetch it: {}.", truncate(&message)),
         "Deploy again, so that the image is built and brought to the node.",
     )
 }
 
-pub(super) fn misconfigured(message: &str) -> Words {
-    words(
+pub(super) fn misconfigured(message: &str) -> Explanation {
+    Explanation::new(
         Cause::ConfigurationMissing,
-        format!("Something that the container needs is missing: {}.", clip(message)),
+        format!("Something that the container needs is missing: {}.", truncate(message)),
         "Deploy again with `environment`, or put back the Secret, ConfigMap or volume.",
     )
 }
 
-fn so_often(times: i32) -> String {
+fn times_in_words(times: i32) -> String {
     if times <= 1 { "shortly after its start".to_owned() } else { format!("{times} times so far") }
 }
 
@@ -109,12 +111,12 @@ fn quoted_program(message: &str) -> Option<&str> {
     rest.split('"').next().filter(|it| !it.is_empty())
 }
 
-pub(super) fn clip(text: &str) -> String {
-    const LONGEST: usize = 300;
+pub(super) fn truncate(text: &str) -> String {
+    const MAX_CHARS: usize = 300;
     let text = text.trim().trim_end_matches('.');
-    if text.chars().count() <= LONGEST {
+    if text.chars().count() <= MAX_CHARS {
         text.to_owned()
     } else {
-        format!("{}...", text.chars().take(LONGEST).collect::<String>())
+        format!("{}...", text.chars().take(MAX_CHARS).collect::<String>())
     }
 }

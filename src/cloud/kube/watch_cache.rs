@@ -6,28 +6,28 @@ use kube::ResourceExt;
 use kube::runtime::watcher::Event;
 
 /// The objects of a watch by name.
-pub(super) struct Watched<K> {
+pub(super) struct WatchCache<K> {
     /// What is there.
     pub(super) objects: BTreeMap<String, K>,
     /// Whether the first list has come in full; before that, an absent object may only not have been listed yet.
-    pub(super) complete: bool,
+    pub(super) synced: bool,
 }
 
-impl<K> Default for Watched<K> {
+impl<K> Default for WatchCache<K> {
     fn default() -> Self {
-        Self { objects: BTreeMap::new(), complete: false }
+        Self { objects: BTreeMap::new(), synced: false }
     }
 }
 
-impl<K: ResourceExt> Watched<K> {
+impl<K: ResourceExt> WatchCache<K> {
     /// Takes one event in.
-    pub(super) fn take(&mut self, event: Event<K>) {
+    pub(super) fn apply_event(&mut self, event: Event<K>) {
         match event {
             Event::Init => {
                 self.objects.clear();
-                self.complete = false;
+                self.synced = false;
             }
-            Event::InitDone => self.complete = true,
+            Event::InitDone => self.synced = true,
             Event::InitApply(object) | Event::Apply(object) => {
                 self.objects.insert(object.name_any(), object);
             }

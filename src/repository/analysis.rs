@@ -1,0 +1,200 @@
+//! How a clone is built and what it serves: by its Dockerfile, or by one that is made for an application that is recognised.
+
+use std::path::Path;
+
+use globset::GlobBuilder;
+use serde::{Deserialize, Serialize};
+
+use super::application::Generated;
+use super::dockerfile::{self, DockerfileInfo};
+use super::error::{RepositoryError, SyntaxError};
+use super::readme::{self, RunHints};
+use super::recognise;
+use super::tree::{Tree, join, parent};
+use crate::id::{DockerfilePath, ExposedPort, Port, Protocol, short_hash};
+
+/// Bytes of a Dockerfile; one that is longer is refused.
+pub(super) const MAX_DOCKERFILE_BYTES: u64 = 1 << 20;
+/// Bytes of a README that are read.
+const MAX_README_BYTES: u64 = 256 * 1024;
+/// Warnings that are passed on.
+pub(super) const MAX_WARNINGS: usize = 20;
+/// The name that a Dockerfile gets in the context when the clone has none there.
+pub(super) const GENERATED_NAME: &str = ".on-demand-infra.Dockerfile";
+
+/// What a clone holds, as far as it matters for building and running it. Paths are relative to the clone's root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Analysis {
+    /// The Dockerfile; the name of the one that is made when the clone has none.
+    pub dockerfile: String,
+    /// The directory of the build context; empty for the root.
+    pub context: String,
+    /// The Dockerfile's path inside the build context, as the builder is told.
+    pub dockerfile_in_context: String,
+    /// The Dockerfile that was made, when the clone has none.
+    pub generated: Option<Generated>,
+    /// The image that the last stage starts from, as far as it is known without building.
+    pub base_image: Option<String>,
+    /// What the last stage exposes, in the order of the Dockerfile; without what its base image exposes.
+    pub ports: Vec<ExposedPort>,
+    /// Sentences for the person, with lines of the Dockerfile.
+    pub warnings: Vec<String>,
+    /// How the README says that the application is started.
+    pub hints: RunHints,
+}
+
+impl Analysis {
+    /// The first TCP port that the Dockerfile exposes.
+    #[must_use]
+    pub fn first_tcp_port(&self) -> Option<Port> {
+        self.ports.iter().find(|port| port.protocol == Protocol::Tcp).map(|port| port.number)
+    }
+
+    /// Twelve hexadecimal digits that differ when the same commit is built in another way.
+    #[must_use]
+    pub fn build_key(&self) -> String {
+        let generated = self.generated.as_ref().map_or("", |generated| &generated.dockerfile);
+        short_hash(&[&self.dockerfile, &self.context, generated], 12)
+    }
+}
+
+/// Finds out how a clone is built and what it serves.
+///
+/// `default_port` is what a Dockerfile that is made here exposes when nothing else tells a port.
+///
+/// # Errors
+/// [`RepositoryError`] that says what is wrong with the repository, or what to add or send.
+pub fn analyse(
+    root: &Path,
+    dockerfile: Option<&DockerfilePath>,
+    default_port: Port,
+) -> Result<Analysis, RepositoryError> {
+    let tree = Tree::open(root)?;
+    let hints = readme_hints(&tree);
+    let mut analysis = match find_dockerfile(&tree, dockerfile)? {
+        Some(path) => from_dockerfile(&tree, path, hints)?,
+        None => from_application(&tree, hints, default_port)?,
+    };
+    let more = analysis.warnings.len().saturating_sub(MAX_WARNINGS);
+    if more > 0 {
+        analysis.warnings.truncate(MAX_WARNINGS);
+        analysis.warnings.push(format!("{more} more warnings of this kind."));
+    }
+    Ok(analysis)
+}
+
+fn readme_hints(tree: &Tree) -> RunHints {
+    let names = tree.names("");
+    let readme =
+        names.iter().find(|name| matches!(name.to_lowercase().as_str(), "readme.md" | "readme.markdown" | "readme"));
+    readme
+        .and_then(|name| tree.read_prefix(name, MAX_README_BYTES))
+        .map(|text| readme::run_hints(&text))
+        .unwrap_or_default()
+}
+
+fn find_dockerfile(tree: &Tree, asked: Option<&DockerfilePath>) -> Result<Option<String>, RepositoryError> {
+    let in_root = tree.dockerfile_in("");
+    if let Some(asked) = asked {
+        return match tree.file(asked.as_str()) {
+            Some(_) => Ok(Some(plain(asked.as_str()))),
+            None => Err(RepositoryError::NoSuchDockerfile {
+                path: asked.to_string(),
+                found: in_root.into_iter().chain(tree.nested_dockerfiles()).collect(),
+            }),
+        };
+    }
+    if in_root.is_some() {
+        return Ok(in_root);
+    }
+    let mut paths = tree.nested_dockerfiles();
+    if paths.is_empty() {
+        paths = tree.dockerfile_variants();
+    }
+    if paths.len() > 1 { Err(RepositoryError::SeveralDockerfiles { paths }) } else { Ok(paths.pop()) }
+}
+
+/// A relative path without `.` in it.
+fn plain(path: &str) -> String {
+    path.split('/').filter(|part| *part != ".").collect::<Vec<_>>().join("/")
+}
+
+fn from_dockerfile(tree: &Tree, path: String, hints: RunHints) -> Result<Analysis, RepositoryError> {
+    let text = tree.text(&path, MAX_DOCKERFILE_BYTES)?;
+    let DockerfileInfo { ports, base, warnings, sources } = dockerfile::read(&text)
+        .map_err(|SyntaxError { line, what }| RepositoryError::Syntax { path: path.clone(), line, what })?;
+    let directory = parent(&path).to_owned();
+    let context = if !holds(tree, &directory, &path, &sources) && holds(tree, "", &path, &sources) {
+        String::new()
+    } else {
+        directory
+    };
+    // A link is named by what it points to, which the builder can open when it lies in the context.
+    let dockerfile = tree.file(&path).unwrap_or(path);
+    let below =
+        if context.is_empty() { Some(dockerfile.as_str()) } else { dockerfile.strip_prefix(&format!("{context}/")) };
+    let dockerfile_in_context = below.map_or_else(|| free_name(tree, &context), str::to_owned);
+    Ok(Analysis {
+        dockerfile_in_context,
+        dockerfile,
+        context,
+        generated: None,
+        base_image: base,
+        ports,
+        warnings,
+        hints,
+    })
+}
+
+/// Whether a directory has everything that a Dockerfile takes from its context.
+///
+/// One that holds the Dockerfile alone does not count, even for `COPY .`: there would be nothing to copy.
+fn holds(tree: &Tree, directory: &str, dockerfile: &str, sources: &[String]) -> bool {
+    let names = tree.names(directory);
+    let is_bare = names.iter().all(|name| join(directory, name) == dockerfile || name.ends_with(".dockerignore"));
+    let is_there = |source: &String| {
+        let parts: Vec<&str> = source.split('/').filter(|part| !matches!(*part, "" | "." | "..")).collect();
+        if !source.contains(['*', '?', '[']) {
+            return tree.exists(&join(directory, &parts.join("/")));
+        }
+        let literal = parts.iter().take_while(|part| !part.contains(['*', '?', '[']));
+        let above = literal.fold(directory.to_owned(), |above, part| join(&above, part));
+        let pattern = parts.iter().find(|part| part.contains(['*', '?', '['])).copied().unwrap_or("*");
+        let glob = GlobBuilder::new(pattern).literal_separator(true).build().map(|glob| glob.compile_matcher());
+        glob.is_ok_and(|glob| tree.names(&above).iter().any(|name| glob.is_match(name)))
+    };
+    sources.is_empty() || (!is_bare && sources.iter().all(is_there))
+}
+
+fn from_application(tree: &Tree, hints: RunHints, default_port: Port) -> Result<Analysis, RepositoryError> {
+    if tree.names("").iter().all(|name| name == ".git") {
+        return Err(RepositoryError::Empty);
+    }
+    let generated = recognise::recognise(tree, &hints, default_port)?.ok_or(RepositoryError::NothingToBuild)?;
+    let info = dockerfile::read(&generated.dockerfile).map_err(|SyntaxError { line, what }| {
+        RepositoryError::Syntax { path: GENERATED_NAME.to_owned(), line, what }
+    })?;
+    let name = free_name(tree, "");
+    let warning = format!(
+        "The repository has no Dockerfile; it was taken for {} and one was made for it. Add a `Dockerfile` to decide yourself.",
+        generated.kind.described()
+    );
+    Ok(Analysis {
+        dockerfile: name.clone(),
+        context: String::new(),
+        dockerfile_in_context: name,
+        generated: Some(generated),
+        base_image: info.base,
+        ports: info.ports,
+        warnings: vec![warning],
+        hints,
+    })
+}
+
+/// A name for a Dockerfile that no file of a directory has.
+fn free_name(tree: &Tree, directory: &str) -> String {
+    let names = tree.names(directory);
+    let numbered = (2..).map(|number| format!("{GENERATED_NAME}.{number}"));
+    let mut candidates = std::iter::once(GENERATED_NAME.to_owned()).chain(numbered);
+    candidates.find(|name| !names.contains(name)).expect("numbers do not end, the names of a directory do")
+}

@@ -1,0 +1,125 @@
+//! Why a clone cannot be built.
+
+use crate::template::TemplateError;
+
+/// Paths that an error lists.
+const MAX_LISTED: usize = 20;
+
+/// Says why a clone cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum RepositoryError {
+    /// More than one Dockerfile, and none in the root.
+    #[error("there are several Dockerfiles: {}; send `dockerfile_path` with the one to build", listed(.paths))]
+    SeveralDockerfiles {
+        /// All that were found, sorted.
+        paths: Vec<String>,
+    },
+    /// The Dockerfile that the request names is not there.
+    #[error("there is no Dockerfile `{path}` in the repository; {}", instead(.found))]
+    NoSuchDockerfile {
+        /// The path from the request.
+        path: String,
+        /// Those that are there.
+        found: Vec<String>,
+    },
+    /// The Dockerfile cannot be read as one.
+    #[error("{}`{path}` is wrong: {what}", on_line(*.line))]
+    Syntax {
+        /// Its path.
+        path: String,
+        /// The line, from 1; 0 when it is about the file as a whole.
+        line: usize,
+        /// What is wrong.
+        what: String,
+    },
+    /// An ignore file cannot be read.
+    #[error("{}`{path}` is no pattern: {what}", on_line(*.line))]
+    IgnorePattern {
+        /// Its path.
+        path: String,
+        /// The line, from 1; 0 when it is about the file as a whole.
+        line: usize,
+        /// What is wrong.
+        what: String,
+    },
+    /// Neither a Dockerfile nor an application that is known.
+    #[error(
+        "there is nothing to build: no Dockerfile, and no application that is recognised without one; add a `Dockerfile` \
+         (or an `index.html`, a `package.json` with a start script, an `app.py` with its `requirements.txt`, a `go.mod` \
+         or a `Cargo.toml` with a program)"
+    )]
+    NothingToBuild,
+    /// The clone has no files at all.
+    #[error("the repository is empty; add a `Dockerfile` and the application to it")]
+    Empty,
+    /// A path is not a plain file inside the clone.
+    #[error("`{path}` is not a file inside the repository")]
+    NotAFile {
+        /// The path.
+        path: String,
+    },
+    /// A file is longer than anything of its kind should be.
+    #[error("`{path}` is longer than {limit} bytes")]
+    TooBig {
+        /// The path.
+        path: String,
+        /// What is allowed, in bytes.
+        limit: u64,
+    },
+    /// A file that must be text is not.
+    #[error("`{path}` is not UTF-8 text")]
+    NotText {
+        /// The path.
+        path: String,
+    },
+    /// The build context exceeds its limit.
+    #[error(
+        "the build context is larger than {limit_bytes} bytes; leave out what the build does not need in `.dockerignore`"
+    )]
+    ContextTooBig {
+        /// What is allowed.
+        limit_bytes: u64,
+    },
+    /// The build context has more entries than anything that is built by hand.
+    #[error("the build context has too many files or too deep directories, at `{path}`")]
+    TooManyFiles {
+        /// Where the count ended.
+        path: String,
+    },
+    /// The Dockerfile for a recognised application could not be written.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// Reading the clone or writing the context failed.
+    #[error("`{path}` cannot be read or passed on")]
+    Io {
+        /// Where it happened.
+        path: String,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+fn listed(paths: &[String]) -> String {
+    let list = paths.iter().take(MAX_LISTED).map(|path| format!("`{path}`")).collect::<Vec<_>>().join(", ");
+    match paths.len().saturating_sub(MAX_LISTED) {
+        0 => list,
+        more => format!("{list} and {more} more"),
+    }
+}
+
+fn instead(found: &[String]) -> String {
+    if found.is_empty() { "none was found elsewhere either".to_owned() } else { format!("found: {}", listed(found)) }
+}
+
+fn on_line(line: usize) -> String {
+    if line == 0 { String::new() } else { format!("line {line} of ") }
+}
+
+/// Where a Dockerfile is wrong, and how.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct SyntaxError {
+    /// Counted from 1; 0 when it concerns the file as a whole.
+    pub(super) line: usize,
+    pub(super) what: String,
+}

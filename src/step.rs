@@ -276,7 +276,7 @@ impl StepContext {
     /// When the machine cannot be reached.
     pub async fn host(&self) -> Result<Host, StepError> {
         let Some(address) = self.ssh_address()? else { return Ok(self.hosts.local().clone()) };
-        let host = self.hosts.reach(self.target.id, &address).await?;
+        let host = self.hosts.connect(self.target.id, &address).await?;
         if self.has_orphans.swap(false, Ordering::Relaxed) {
             host.connection.await_orphans(&self.calls_on(&host), LEFT_BEHIND_LIMIT, &self.lines, &self.cancel).await?;
         }

@@ -16,7 +16,7 @@ use crate::cloud::docker::build::BuildRequest;
 use crate::cloud::docker::image::ImageInfo;
 use crate::event::Failure;
 use crate::host::Host;
-use crate::host::work::{ListedContext, context_folder};
+use crate::host::remote_build::{RemoteContext, context_folder};
 use crate::id::{CommitId, ExposedPort, ImageRef, Port, Protocol, RepositoryUrl};
 use crate::repository::{self, Analysis};
 
@@ -238,7 +238,7 @@ async fn build_there(
     })??;
     let clone = host.deployment_folder(cx.deployment.id).join(FOLDER);
     let folder = context_folder(&clone, &analysis.context);
-    let context = ListedContext { folder, paths: listed.paths, inlined: listed.inlined };
+    let context = RemoteContext { folder, paths: listed.paths, inlined: listed.inlined };
     host.build(request, &context, &cx.calls_on(host), &cx.lines, &cx.cancel).await?;
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::{StepAction, StepContext, StepError};
-use crate::host::outline;
+use crate::host::tree_manifest;
 use crate::id::{CommitId, DockerfilePath, GitRef, RepositoryUrl};
 use crate::tool::git::Source;
 
@@ -75,7 +75,7 @@ pub(super) async fn clone_here(cx: &StepContext, also: Option<&DockerfilePath>) 
     let folder = cx.deployment_folder().join(FOLDER);
     if !host.connection.is_local() {
         let clone = host.deployment_folder(cx.deployment.id).join(FOLDER);
-        outline::fetch(&host.connection, &clone, also.map(DockerfilePath::as_str), &folder, &cx.cancel).await?;
+        tree_manifest::fetch(&host.connection, &clone, also.map(DockerfilePath::as_str), &folder, &cx.cancel).await?;
     }
     Ok(folder)
 }

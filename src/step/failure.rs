@@ -7,8 +7,8 @@ use crate::cloud::docker::build::BuildError;
 use crate::cloud::kube::error::KubeError;
 use crate::diagnosis::Diagnosis;
 use crate::event::Failure;
-use crate::host::outline::OutlineError;
-use crate::host::work::WorkError;
+use crate::host::remote_build::RemoteBuildError;
+use crate::host::tree_manifest::TreeManifestError;
 use crate::host::{ClusterError, HostError};
 use crate::repository::RepositoryError;
 use crate::secret::private_key::PrivateKeyError;
@@ -132,25 +132,25 @@ impl From<HostError> for StepError {
     }
 }
 
-impl From<WorkError> for StepError {
-    fn from(error: WorkError) -> Self {
+impl From<RemoteBuildError> for StepError {
+    fn from(error: RemoteBuildError) -> Self {
         match error {
-            WorkError::Build(error) => error.into(),
-            WorkError::Docker(error) => error.into(),
-            WorkError::Tool(error) => error.into(),
+            RemoteBuildError::Build(error) => error.into(),
+            RemoteBuildError::Docker(error) => error.into(),
+            RemoteBuildError::Tool(error) => error.into(),
         }
     }
 }
 
-impl From<OutlineError> for StepError {
-    fn from(error: OutlineError) -> Self {
+impl From<TreeManifestError> for StepError {
+    fn from(error: TreeManifestError) -> Self {
         match error {
-            OutlineError::Tool(error) => error.into(),
-            OutlineError::Files(_) => {
+            TreeManifestError::Tool(error) => error.into(),
+            TreeManifestError::Files(_) => {
                 let next_step = "Check the permissions of the workspace and that its disk is not full";
                 Self::Transient(failure("workspace_unavailable", &error, next_step, Vec::new()))
             }
-            OutlineError::TooManyFiles => {
+            TreeManifestError::TooManyFiles => {
                 let next_step = "Deploy a repository with fewer files";
                 Self::Permanent(failure("repository_too_large", &error, next_step, Vec::new()))
             }

@@ -141,7 +141,7 @@ impl InstallIngress {
 
     /// Whether this operation called helm when no application with an ingress was there yet.
     async fn has_begun(&self, cx: &StepContext) -> Result<bool, StepError> {
-        Ok(Connection::Local.has_begun(&cx.calls_folder(), "helm-upgrade").await?)
+        Ok(Connection::Local.was_started(&cx.calls_folder(), "helm-upgrade").await?)
     }
 }
 

@@ -7,7 +7,7 @@ use super::{StepAction, StepContext, StepError};
 use crate::cloud::docker::{self, DockerError};
 use crate::event::Failure;
 use crate::host::Host;
-use crate::host::work::WorkError;
+use crate::host::remote_build::RemoteBuildError;
 use crate::id::{ClusterName, ImageRef};
 
 /// Brings the image onto the cluster's nodes: only what they lack.
@@ -135,7 +135,7 @@ pub(super) async fn load_on_nodes(
                 all.layers_sent += loaded.layers_sent;
                 all.layers_present += loaded.layers_present;
             }
-            Err(WorkError::Docker(DockerError::NodeRefused { reason, .. })) => {
+            Err(RemoteBuildError::Docker(DockerError::NodeRefused { reason, .. })) => {
                 cx.lines.output(format!("the node refused the layers alone ({reason}); `kind load` sends all of them"));
                 cx.lines.progress("sending the whole image with kind");
                 host.kind.load_image(cluster, image, &cx.calls_on(&host), &cx.lines, &cx.cancel).await?;
@@ -146,7 +146,7 @@ pub(super) async fn load_on_nodes(
     Ok(all)
 }
 
-async fn load_on_node(cx: &StepContext, host: &Host, image: &ImageRef, node: &str) -> Result<Loaded, WorkError> {
+async fn load_on_node(cx: &StepContext, host: &Host, image: &ImageRef, node: &str) -> Result<Loaded, RemoteBuildError> {
     if host.connection.is_local() {
         let loaded = host.docker.load_into_node(image, node, &cx.lines, &cx.cancel).await?;
         let docker::load::Loaded { bytes_sent, layers_sent, layers_present } = loaded;

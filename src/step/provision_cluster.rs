@@ -233,7 +233,7 @@ fn in_use(cx: &StepContext, region: &Region, found: &DescribedCluster) -> Result
 
 /// Whether an earlier attempt or server of this operation began to make something.
 async fn has_begun(cx: &StepContext, target: &Target) -> Result<bool, StepError> {
-    Ok(target.made_here && Connection::Local.has_begun(&cx.calls_folder(), "terraform-init").await?)
+    Ok(target.made_here && Connection::Local.was_started(&cx.calls_folder(), "terraform-init").await?)
 }
 
 async fn is_alone(cx: &StepContext) -> Result<bool, StepError> {

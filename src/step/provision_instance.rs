@@ -209,7 +209,7 @@ impl ProvisionInstance {
 /// Whether an earlier attempt or server of this operation began to make something. The lock does not tell: it may have
 /// been given back by one whose success did not get on record any more.
 async fn has_begun(cx: &StepContext, target: &Target) -> Result<bool, StepError> {
-    Ok(target.made_here && Connection::Local.has_begun(&cx.calls_folder(), "terraform-init").await?)
+    Ok(target.made_here && Connection::Local.was_started(&cx.calls_folder(), "terraform-init").await?)
 }
 
 async fn is_alone(cx: &StepContext) -> Result<bool, StepError> {

@@ -18,13 +18,13 @@ const BUILD: &str = include_str!("build.sh");
 const LOAD: &str = include_str!("load.sh");
 
 /// A person who waits hears something at least this often.
-const SAY_EVERY: Duration = Duration::from_secs(3);
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(3);
 /// How long an image may take to get into a node.
-const LOAD_LIMIT: Duration = Duration::from_mins(10);
+const LOAD_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// A build context on the other machine.
 #[derive(Debug, Clone)]
-pub struct ListedContext {
+pub struct RemoteContext {
     /// Its folder there.
     pub folder: PathBuf,
     /// The paths in it that the build may see, each ended by a zero byte; a directory comes before what is in it.
@@ -35,7 +35,7 @@ pub struct ListedContext {
 
 /// Says why a program on the other machine did not do its part.
 #[derive(Debug, thiserror::Error)]
-pub enum WorkError {
+pub enum RemoteBuildError {
     /// The build failed.
     #[error(transparent)]
     Build(#[from] BuildError),
@@ -53,15 +53,15 @@ impl Host {
     /// `calls` is the folder of the step's programs there.
     ///
     /// # Errors
-    /// [`WorkError::Build`] with the step, its line and its last output when the Dockerfile is at fault.
+    /// [`RemoteBuildError::Build`] with the step, its line and its last output when the Dockerfile is at fault.
     pub async fn build(
         &self,
         request: &BuildRequest,
-        context: &ListedContext,
+        context: &RemoteContext,
         calls: &Path,
         lines: &Lines,
         cancel: &CancellationToken,
-    ) -> Result<(), WorkError> {
+    ) -> Result<(), RemoteBuildError> {
         let (list, extra) = (calls.join("context.list"), calls.join("context.extra"));
         self.connection.write(&list, &context.paths).await?;
         let mut file = String::new();
@@ -69,8 +69,14 @@ impl Host {
             self.connection.write(&extra.join(name), text.as_bytes()).await?;
             file.clone_from(name);
         }
-        let mut call =
-            self.connection.call("sh").args(["-c", BUILD, "build"]).arg(&context.folder).arg(&list).arg(&extra).arg(file);
+        let mut call = self
+            .connection
+            .call("sh")
+            .args(["-c", BUILD, "build"])
+            .arg(&context.folder)
+            .arg(&list)
+            .arg(&extra)
+            .arg(file);
         call = call.args(["-t", request.tag.as_str(), "-f", &request.dockerfile]);
         for (name, value) in &request.labels {
             call = call.args(["--label", &format!("{name}={value}")]);
@@ -81,15 +87,15 @@ impl Host {
         let build = Arc::new(Mutex::new(PrintedBuild::default()));
         let (printed, told) = (Arc::clone(&build), lines.clone());
         let follow = Lines::new(move |line| match line {
-            Line::Output(text) => held(&printed).take(&text, &told),
+            Line::Output(text) => locked(&printed).take(&text, &told),
             Line::Progress(text) => told.progress(text),
             Line::Warning(text) => told.warning(text),
         });
         let call = call.timeout(request.timeout);
         let work = call.run_durably(calls, "build", &follow, cancel);
-        let now = || held(&build).now();
-        let ended = saying(work, lines, now).await;
-        let build = held(&build);
+        let now = || locked(&build).now();
+        let ended = with_progress(work, lines, now).await;
+        let build = locked(&build);
         match ended {
             Ok(_) => Ok(()),
             Err(ToolError::Failed { lines, .. }) => {
@@ -112,11 +118,11 @@ impl Host {
         calls: &Path,
         lines: &Lines,
         cancel: &CancellationToken,
-    ) -> Result<(), WorkError> {
-        let call = self.connection.call("sh").args(["-c", LOAD, "load", image.as_str(), node]).timeout(LOAD_LIMIT);
+    ) -> Result<(), RemoteBuildError> {
+        let call = self.connection.call("sh").args(["-c", LOAD, "load", image.as_str(), node]).timeout(LOAD_TIMEOUT);
         let name = format!("load-{node}");
         let work = call.run_durably(calls, &name, lines, cancel);
-        match saying(work, lines, || Some(format!("loading the image into node `{node}`"))).await {
+        match with_progress(work, lines, || Some(format!("loading the image into node `{node}`"))).await {
             Ok(_) => Ok(()),
             Err(ToolError::Failed { lines, .. }) => {
                 let reason = lines.iter().rev().find(|line| !line.trim().is_empty()).cloned().unwrap_or_default();
@@ -127,14 +133,14 @@ impl Host {
     }
 }
 
-fn held(build: &Mutex<PrintedBuild>) -> MutexGuard<'_, PrintedBuild> {
+fn locked(build: &Mutex<PrintedBuild>) -> MutexGuard<'_, PrintedBuild> {
     build.lock().expect("nobody panics while holding this lock")
 }
 
 /// Says what is going on while something is waited for.
-async fn saying<T>(work: impl Future<Output = T>, lines: &Lines, now: impl Fn() -> Option<String>) -> T {
-    let start = tokio::time::Instant::now() + SAY_EVERY;
-    let mut ticks = tokio::time::interval_at(start, SAY_EVERY);
+async fn with_progress<T>(work: impl Future<Output = T>, lines: &Lines, now: impl Fn() -> Option<String>) -> T {
+    let start = tokio::time::Instant::now() + PROGRESS_INTERVAL;
+    let mut ticks = tokio::time::interval_at(start, PROGRESS_INTERVAL);
     tokio::pin!(work);
     loop {
         tokio::select! {

@@ -1,5 +1,6 @@
-//! The outline of a clone on another machine: every name, size and mode of it in a folder here, and the contents of the
-//! few small files that tell how it is built. What reads a clone reads its outline alike; the rest never travels.
+//! The tree manifest of a clone on another machine: a folder here with every name, size and mode of it, and the contents of
+//! the few small files that tell how it is built. The modules that read a clone read this folder in the same way; the other
+//! contents are never transferred.
 
 use std::io::{self, Read};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -12,22 +13,22 @@ use flate2::read::GzDecoder;
 use tokio_util::sync::CancellationToken;
 
 use crate::event::Lines;
-use crate::tool::folder::make_private;
 use crate::tool::connection::Connection;
+use crate::tool::folder::make_private;
 use crate::tool::{Call, ToolError};
 
 /// Prints a compressed archive: a list of everything, and the files that tell how a clone is built.
-const SCRIPT: &str = include_str!("outline.sh");
+const SCRIPT: &str = include_str!("tree_manifest.sh");
 /// How long that may take.
-const LIMIT: Duration = Duration::from_mins(2);
+const TIMEOUT: Duration = Duration::from_mins(2);
 /// Name of the list in the archive; no file of a clone can have it.
 const LIST: &str = "list";
-/// Entries that an outline has at most; what builds a context refuses more than that anyway.
-const MOST_ENTRIES: usize = 250_000;
+/// Entries that a manifest has at most; the build context refuses more than that anyway.
+const MAX_ENTRIES: usize = 250_000;
 
-/// Says why a clone's outline is not here.
+/// Says why a clone's manifest is not here.
 #[derive(Debug, thiserror::Error)]
-pub enum OutlineError {
+pub enum TreeManifestError {
     /// It could not be fetched.
     #[error(transparent)]
     Tool(#[from] ToolError),
@@ -35,38 +36,39 @@ pub enum OutlineError {
     #[error("cannot keep the outline of the clone")]
     Files(#[source] io::Error),
     /// The clone has too many files.
-    #[error("the repository has more than {MOST_ENTRIES} files")]
+    #[error("the repository has more than {MAX_ENTRIES} files")]
     TooManyFiles,
 }
 
-/// Fetches the outline of the clone in `clone` over there into `folder` here, which is made anew.
+/// Fetches the manifest of the clone in `clone` on the other machine into `folder` on this one, which is made anew.
 ///
 /// `also` is a file whose contents are wanted in any case.
 ///
 /// # Errors
-/// [`OutlineError`] says what went wrong.
+/// [`TreeManifestError`] says what went wrong.
 pub async fn fetch(
     connection: &Connection,
     clone: &Path,
     also: Option<&str>,
     folder: &Path,
     cancel: &CancellationToken,
-) -> Result<(), OutlineError> {
-    let call: Call = connection.call("sh").args(["-c", SCRIPT, "outline"]).arg(clone).arg(also.unwrap_or_default());
-    let printed = call.timeout(LIMIT).run(&Lines::none(), cancel).await?.stdout;
+) -> Result<(), TreeManifestError> {
+    let call: Call =
+        connection.call("sh").args(["-c", SCRIPT, "tree_manifest"]).arg(clone).arg(also.unwrap_or_default());
+    let printed = call.timeout(TIMEOUT).run(&Lines::none(), cancel).await?.stdout;
     let folder = folder.to_owned();
     let write = move || {
         let bytes: Vec<u8> = printed.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
-        let archive = BASE64.decode(bytes).map_err(|error| OutlineError::Files(io::Error::other(error)))?;
+        let archive = BASE64.decode(bytes).map_err(|error| TreeManifestError::Files(io::Error::other(error)))?;
         write(&archive, &folder)
     };
     let written = tokio::task::spawn_blocking(write).await;
-    written.unwrap_or_else(|error| Err(OutlineError::Files(io::Error::other(error))))
+    written.unwrap_or_else(|error| Err(TreeManifestError::Files(io::Error::other(error))))
 }
 
 /// Writes what an archive of [`SCRIPT`] holds.
-fn write(archive: &[u8], folder: &Path) -> Result<(), OutlineError> {
-    let files = OutlineError::Files;
+fn write(archive: &[u8], folder: &Path) -> Result<(), TreeManifestError> {
+    let files = TreeManifestError::Files;
     match std::fs::remove_dir_all(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(files(error)),
         _ => make_private(folder).map_err(files)?,
@@ -91,15 +93,15 @@ fn write(archive: &[u8], folder: &Path) -> Result<(), OutlineError> {
 }
 
 /// Makes what the list names: kind, permissions, size, path and target of a link, each ended by a zero byte.
-fn write_names(list: &[u8], folder: &Path) -> Result<(), OutlineError> {
+fn write_names(list: &[u8], folder: &Path) -> Result<(), TreeManifestError> {
     let mut fields = list.split(|&byte| byte == 0).map(|field| String::from_utf8_lossy(field).into_owned());
     let mut count = 0;
     while let (Some(kind), Some(mode), Some(size), Some(path), Some(target)) =
         (fields.next(), fields.next(), fields.next(), fields.next(), fields.next())
     {
         count += 1;
-        if count > MOST_ENTRIES {
-            return Err(OutlineError::TooManyFiles);
+        if count > MAX_ENTRIES {
+            return Err(TreeManifestError::TooManyFiles);
         }
         let Some(path) = inside(Path::new(&path)) else { continue };
         let path = folder.join(path);
@@ -109,7 +111,7 @@ fn write_names(list: &[u8], folder: &Path) -> Result<(), OutlineError> {
             "f" => write_name(&path, u32::from_str_radix(&mode, 8).unwrap_or(0o644), size.parse().unwrap_or_default()),
             _ => Ok(()),
         };
-        made.map_err(OutlineError::Files)?;
+        made.map_err(TreeManifestError::Files)?;
     }
     Ok(())
 }

@@ -36,7 +36,7 @@ lint: ## formatting, clippy, documentation, licences and banned crates, programs
 	"$$(tests/rig/deny/up)" --locked check --hide-inclusion-graph bans licenses sources
 	shellcheck="$$(tests/rig/shellcheck/up)"
 	"$$shellcheck" -s bash templates/host/bootstrap
-	"$$shellcheck" -s sh src/tool/remote/*.sh src/host/*.sh
+	"$$shellcheck" -s sh src/tool/script/*.sh src/host/*.sh
 
 bench: ## measure against the same work by hand, and what the server itself costs
 	@benches/run

@@ -18,7 +18,8 @@ use crate::id::{ClusterName, DeploymentId, OperationId, TargetId};
 use crate::tool::connection::Connection;
 use crate::tool::git::Git;
 use crate::tool::kind::{Kind, KindError};
-use crate::tool::ssh::{Forward, Ssh, SshAddress, SshError};
+use crate::tool::ssh::forward::ForwardedSocket;
+use crate::tool::ssh::{Ssh, SshAddress, SshError};
 
 pub mod tree_manifest;
 pub mod remote_build;
@@ -50,8 +51,8 @@ pub struct Host {
 struct Remote {
     ssh: Ssh,
     /// Ports here that lead to ports there.
-    ports: tokio::sync::Mutex<HashMap<u16, Forward<SocketAddr>>>,
-    _docker: Forward<PathBuf>,
+    ports: tokio::sync::Mutex<HashMap<u16, ForwardedSocket<SocketAddr>>>,
+    _docker: ForwardedSocket<PathBuf>,
 }
 
 impl fmt::Debug for Host {
@@ -221,11 +222,11 @@ fn builds(settings: &Settings) -> Arc<Semaphore> {
 pub struct Hosts {
     local: Host,
     settings: Arc<Settings>,
-    remote: Arc<Mutex<HashMap<TargetId, Entry>>>,
+    remotes: Arc<Mutex<HashMap<TargetId, RemoteEntry>>>,
 }
 
 #[derive(Debug, Clone)]
-struct Entry {
+struct RemoteEntry {
     ssh: Ssh,
     host: Arc<tokio::sync::OnceCell<Host>>,
 }
@@ -234,7 +235,7 @@ impl Hosts {
     /// This machine alone, so far.
     #[must_use]
     pub fn new(local: Host, settings: Arc<Settings>) -> Self {
-        Self { local, settings, remote: Arc::default() }
+        Self { local, settings, remotes: Arc::default() }
     }
 
     /// This machine.
@@ -255,19 +256,19 @@ impl Hosts {
     ///
     /// # Errors
     /// [`HostError`] says why it cannot be reached.
-    pub async fn reach(&self, target: TargetId, address: &SshAddress) -> Result<Host, HostError> {
-        let Entry { ssh, host } = self.entry(target, address)?;
+    pub async fn connect(&self, target: TargetId, address: &SshAddress) -> Result<Host, HostError> {
+        let RemoteEntry { ssh, host } = self.entry(target, address)?;
         Ok(host.get_or_try_init(|| Host::remote(&self.settings, ssh)).await?.clone())
     }
 
-    fn entry(&self, target: TargetId, address: &SshAddress) -> Result<Entry, SshError> {
-        let mut remote = self.remote.lock().expect("nobody panics while holding this lock");
-        if let Some(entry) = remote.get(&target).filter(|entry| entry.ssh.address() == address) {
+    fn entry(&self, target: TargetId, address: &SshAddress) -> Result<RemoteEntry, SshError> {
+        let mut remotes = self.remotes.lock().expect("nobody panics while holding this lock");
+        if let Some(entry) = remotes.get(&target).filter(|entry| entry.ssh.address() == address) {
             return Ok(entry.clone());
         }
         let ssh = Ssh::new(&self.settings.ssh.program, address.clone())?;
-        let entry = Entry { ssh, host: Arc::default() };
-        remote.insert(target, entry.clone());
+        let entry = RemoteEntry { ssh, host: Arc::default() };
+        remotes.insert(target, entry.clone());
         Ok(entry)
     }
 }

@@ -74,7 +74,7 @@ impl App {
         };
         let keys = settings.ssh.private_key_base_path.as_deref();
         let address = ssh_address(instance, keys, &folder).map_err(|error| unseen(&error))?;
-        let host = self.0.hosts.reach(target, &address).await.map_err(|error| unseen(&error))?;
+        let host = self.0.hosts.connect(target, &address).await.map_err(|error| unseen(&error))?;
         let kube = host.kube(&cluster_name_of_target(&instance.name), &folder).await.map_err(|error| unseen(&error))?;
         let mut deployments = Vec::new();
         for named in kube.ours().await.map_err(|error| unseen(&error))? {

@@ -24,7 +24,7 @@ impl App {
                 let instance = instance.ok_or_else(|| conflict("its EC2 instance is gone".to_owned()))?;
                 let keys = self.0.settings.ssh.private_key_base_path.as_deref();
                 let address = ssh_address(&instance, keys, &folder).map_err(|error| conflict(error.to_string()))?;
-                let host = self.0.hosts.reach(deployment.target, &address).await;
+                let host = self.0.hosts.connect(deployment.target, &address).await;
                 let host = host.map_err(|error| conflict(error.to_string()))?;
                 Ok(host.kube(&cluster_name_of_target(&deployment.target_name), &folder).await?)
             }

@@ -52,7 +52,7 @@ impl StepAction for BootstrapHost {
     async fn run(&self, cx: &StepContext) -> Result<Bootstrapped, StepError> {
         if let Some(address) = cx.ssh_address()? {
             let ssh = cx.hosts.ssh(cx.target.id, &address)?;
-            ssh.wait(cx.settings.ssh.timeout, &cx.lines, &cx.cancel).await?;
+            ssh.wait_until_reachable(cx.settings.ssh.timeout, &cx.lines, &cx.cancel).await?;
         }
         let host = cx.host().await?;
         let settings = &cx.settings.bootstrap;

@@ -144,7 +144,7 @@ impl StepContext {
     /// When the machine cannot be reached.
     pub async fn host(&self) -> Result<Host, StepError> {
         let Some(address) = self.ssh_address()? else { return Ok(self.hosts.local().clone()) };
-        let host = self.hosts.reach(self.target.id, &address).await?;
+        let host = self.hosts.connect(self.target.id, &address).await?;
         if self.may_have_orphans.swap(false, Ordering::Relaxed) {
             host.connection
                 .await_orphans(&self.calls_folder_on(&host), ORPHAN_TIMEOUT, &self.lines, &self.cancel)

@@ -77,7 +77,7 @@ impl StepUndo for InstallIngress {
         let goes = cx.will_destroy_cluster().await?;
         let made = match &left {
             Some(installed) => installed.made,
-            None => self.has_begun(cx).await?,
+            None => self.was_started(cx).await?,
         };
         let is_alone = !cx.is_target_shared().await?;
         let is_new = cx.deployment.facts.version.is_none();
@@ -116,12 +116,12 @@ impl InstallIngress {
     }
 
     async fn installed(&self, cx: &StepContext, balancer: Balancer) -> Result<IngressInstalled, StepError> {
-        let made = self.has_begun(cx).await?;
+        let made = self.was_started(cx).await?;
         Ok(IngressInstalled { dns_name: balancer.dns_name, zone: balancer.zone, made })
     }
 
     /// Whether this operation called helm when no application with an ingress was there yet.
-    async fn has_begun(&self, cx: &StepContext) -> Result<bool, StepError> {
-        Ok(Connection::Local.has_begun(&cx.calls_folder(), "helm-upgrade").await?)
+    async fn was_started(&self, cx: &StepContext) -> Result<bool, StepError> {
+        Ok(Connection::Local.was_started(&cx.calls_folder(), "helm-upgrade").await?)
     }
 }

@@ -71,7 +71,7 @@ impl<P: Provision> StepUndo for P {
             Some(provisioned) => provisioned.made,
             // What this operation did not begin to make is not touched.
             None => match cx.store.target(cx.target.id).await? {
-                Some(target) => has_begun(cx, &target).await?,
+                Some(target) => was_started(cx, &target).await?,
                 None => false,
             },
         };
@@ -105,7 +105,7 @@ async fn on_record<P: Provision>(
 ) -> Result<Option<P::Output>, StepError> {
     let Some(known) = P::Target::of(target) else { return Ok(None) };
     let Some(it) = step.refresh(cx, aws, known).await? else { return Ok(None) };
-    let made = has_begun(cx, target).await?;
+    let made = was_started(cx, target).await?;
     Ok(Some(provisioned(step, cx, it, made).await?))
 }
 
@@ -122,8 +122,8 @@ async fn provisioned<P: Provision>(
 /// Whether an earlier attempt or server of this operation began to make something. The call's record decides, not the
 /// target's lock: an attempt may have released the lock after it succeeded and been killed before its output was
 /// stored.
-async fn has_begun(cx: &StepContext, target: &Target) -> Result<bool, StepError> {
-    Ok(target.made_here && Connection::Local.has_begun(&cx.calls_folder(), "terraform-init").await?)
+async fn was_started(cx: &StepContext, target: &Target) -> Result<bool, StepError> {
+    Ok(target.made_here && Connection::Local.was_started(&cx.calls_folder(), "terraform-init").await?)
 }
 
 /// Destroys a target under its lock, unless another deployment has come onto it.

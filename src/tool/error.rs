@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use crate::tool::ssh::SshError;
+use crate::tool::ssh::error::SshError;
 
 /// Says how a call went wrong.
 #[derive(Debug, thiserror::Error)]
@@ -69,7 +69,7 @@ pub enum ToolError {
         /// What was expected and what came.
         what: String,
     },
-    /// The program is gone from the other machine and left no status: somebody killed it, or the machine was restarted.
+    /// The program is gone and left no status: somebody killed it with its supervisor, or its machine was restarted.
     #[error("`{program}` is gone without having ended; was the machine restarted?")]
     Vanished {
         /// The program and its first argument.

@@ -352,8 +352,8 @@ impl Git {
             let basic = SecretString::from(BASE64.encode(format!("x-access-token:{}", token.expose_secret())));
             let header = SecretString::from(format!("Authorization: Basic {}", basic.expose_secret()));
             call = call
-                .hide(token)
-                .hide(&basic)
+                .redact(token)
+                .redact(&basic)
                 .env(format!("GIT_CONFIG_KEY_{count}"), format!("http.https://{}/.extraHeader", url.host_and_port()))
                 .secret_env(format!("GIT_CONFIG_VALUE_{count}"), &header);
             count += 1;

@@ -200,7 +200,7 @@ impl Helm {
     fn call(&self, args: &[&str]) -> Call {
         Call::new(&self.program)
             .args(args)
-            .withhold(WITHHELD)
+            .env_remove(WITHHELD)
             .env("HELM_KUBEAPISERVER", &self.server)
             .env("HELM_KUBECAFILE", &self.authority)
             .secret_env("HELM_KUBETOKEN", &self.token)

@@ -139,7 +139,7 @@ impl Kind {
     /// # Errors
     /// [`KindError`] when the other machine cannot be reached.
     pub async fn has_begun_to_create(&self, calls: &Path) -> Result<bool, KindError> {
-        self.connection.has_begun(calls, CREATE_CALL).await.map_err(KindError::Tool)
+        self.connection.was_started(calls, CREATE_CALL).await.map_err(KindError::Tool)
     }
 
     /// Removes a cluster, also a half-made one. One that is not there is fine.

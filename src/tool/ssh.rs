@@ -8,85 +8,59 @@ use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
-use tokio::process::ChildStdin;
+use tokio::process::{ChildStdin, Command};
 use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::event::Lines;
-use crate::tool::{Call, ToolError, folder};
+use crate::tool::error::ToolError;
+use crate::tool::folder;
+use crate::tool::process::{self, InheritedEnv};
 
-mod error;
-mod forward;
+mod address;
+pub(super) mod error;
+pub mod forward;
 
+pub use crate::tool::ssh::address::SshAddress;
 pub use crate::tool::ssh::error::SshError;
-pub use crate::tool::ssh::forward::Forward;
 
 /// How long one attempt to connect may take.
-const CONNECT_LIMIT: Duration = Duration::from_secs(20);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a key may be refused by a machine that is just starting: its user may not be there yet.
 const USER_GRACE: Duration = Duration::from_secs(45);
 /// Pause between two attempts.
-const PAUSE: Duration = Duration::from_millis(300);
+const POLL_INTERVAL: Duration = Duration::from_millis(300);
 /// How many programs run over one connection at the same time. OpenSSH's servers allow ten.
-const SESSIONS: usize = 8;
+const MAX_SESSIONS: usize = 8;
 /// The longest folder for sockets: a socket's path has room for some hundred bytes, and ssh adds to its name.
-const LONGEST_FOLDER: usize = 60;
+const MAX_SOCKETS_FOLDER_BYTES: usize = 60;
 /// How folders for sockets begin; the process that made one follows.
-const SOCKETS: &str = "odi-";
+const SOCKETS_PREFIX: &str = "odi-";
 /// What ssh needs of the server's environment.
 const INHERITED: &[&str] = &["PATH", "HOME"];
 
 /// The fixed first program of a connection.
-const HANDSHAKE: &str = include_str!("remote/handshake.sh");
-
-/// How a machine is reached by ssh.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SshAddress {
-    /// Its address.
-    pub address: IpAddr,
-    /// Where its ssh listens.
-    pub port: u16,
-    /// Who logs in.
-    pub user: String,
-    /// File with the private key.
-    pub private_key: PathBuf,
-    /// File in which its host key is pinned, the target's own.
-    pub known_hosts: PathBuf,
-    /// What it is called in that file, whatever its address: the instance's id.
-    pub alias: String,
-    /// Its host keys (`ssh-ed25519 AAAA...`), where they are known from another source than the connection itself;
-    /// without any, the first contact pins what it finds.
-    pub host_keys: Vec<String>,
-}
-
-impl fmt::Display for SshAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.port {
-            22 => write!(f, "{}", self.address),
-            port => write!(f, "{} (port {port})", self.address),
-        }
-    }
-}
+const HANDSHAKE: &str = include_str!("script/handshake.sh");
 
 /// A machine that is reached by ssh. Connects when it is needed, and again when the connection is broken. Cheap to clone.
 #[derive(Clone)]
-pub struct Ssh(Arc<Shared>);
+pub struct Ssh(Arc<SshState>);
 
-struct Shared {
+struct SshState {
     program: PathBuf,
     address: SshAddress,
     sockets: TempDir,
-    current: Mutex<Option<Arc<Master>>>,
+    current: Mutex<Option<Arc<ControlMaster>>>,
     sessions: Semaphore,
     count: AtomicU64,
 }
@@ -98,7 +72,7 @@ impl fmt::Debug for Ssh {
 }
 
 /// One connection for as long as it holds.
-pub(super) struct Master {
+pub(super) struct ControlMaster {
     control: PathBuf,
     docker: PathBuf,
     home: PathBuf,
@@ -111,7 +85,7 @@ pub(super) struct Master {
 
 /// A turn on a connection: room for one more program.
 pub(super) struct Session<'a> {
-    pub(super) connection: Arc<Master>,
+    pub(super) master: Arc<ControlMaster>,
     _turn: SemaphorePermit<'a>,
 }
 
@@ -123,17 +97,17 @@ impl Ssh {
     pub fn new(program: &Path, address: SshAddress) -> Result<Self, SshError> {
         static SWEEP: Once = Once::new();
         let usual = std::env::temp_dir();
-        let short = usual.as_os_str().len() <= LONGEST_FOLDER;
+        let short = usual.as_os_str().len() <= MAX_SOCKETS_FOLDER_BYTES;
         let base = if short { usual } else { PathBuf::from("/tmp") };
-        SWEEP.call_once(|| sweep(&base));
-        let prefix = format!("{SOCKETS}{}-", std::process::id());
+        SWEEP.call_once(|| remove_stale_sockets(&base));
+        let prefix = format!("{SOCKETS_PREFIX}{}-", std::process::id());
         let sockets = tempfile::Builder::new().prefix(&prefix).tempdir_in(base).map_err(SshError::Files)?;
-        Ok(Self(Arc::new(Shared {
+        Ok(Self(Arc::new(SshState {
             program: program.to_owned(),
             address,
             sockets,
             current: Mutex::default(),
-            sessions: Semaphore::new(SESSIONS),
+            sessions: Semaphore::new(MAX_SESSIONS),
             count: AtomicU64::new(0),
         })))
     }
@@ -149,20 +123,25 @@ impl Ssh {
     /// # Errors
     /// [`SshError`] says why there is no connection.
     pub async fn home(&self) -> Result<PathBuf, SshError> {
-        Ok(self.connection().await?.home.clone())
+        Ok(self.master().await?.home.clone())
     }
 
     /// Waits until the machine answers, and says that it does so.
     ///
     /// # Errors
     /// [`SshError`] when it does not within `limit`, or will not.
-    pub async fn wait(&self, limit: Duration, lines: &Lines, cancel: &CancellationToken) -> Result<(), SshError> {
+    pub async fn wait_until_reachable(
+        &self,
+        limit: Duration,
+        lines: &Lines,
+        cancel: &CancellationToken,
+    ) -> Result<(), SshError> {
         let start = Instant::now();
         loop {
             let waited = start.elapsed();
             lines.progress(format!("instance is running, waiting for ssh, {} s", waited.as_secs()));
             let error = tokio::select! {
-                connection = self.connection() => match connection {
+                master = self.master() => match master {
                     Ok(_) => return Ok(()),
                     Err(error) => error,
                 },
@@ -173,14 +152,14 @@ impl Ssh {
                 return Err(error);
             }
             tokio::select! {
-                () = tokio::time::sleep(PAUSE) => (),
+                () = tokio::time::sleep(POLL_INTERVAL) => (),
                 () = cancel.cancelled() => return Err(SshError::Cancelled),
             }
         }
     }
 
     /// Connects again within a time, after the connection broke.
-    pub(super) async fn connect_again(
+    pub(super) async fn reconnect(
         &self,
         limit: Duration,
         lines: &Lines,
@@ -189,7 +168,7 @@ impl Ssh {
         let start = Instant::now();
         loop {
             let error = tokio::select! {
-                connection = self.connection() => match connection {
+                master = self.master() => match master {
                     Ok(_) => return Ok(()),
                     Err(error) => error,
                 },
@@ -201,7 +180,7 @@ impl Ssh {
             let waited_s = start.elapsed().as_secs();
             lines.progress(format!("the connection to {} is lost, trying again, {waited_s} s", self.0.address));
             tokio::select! {
-                () = tokio::time::sleep(PAUSE) => (),
+                () = tokio::time::sleep(POLL_INTERVAL) => (),
                 () = cancel.cancelled() => return Err(SshError::Cancelled),
             }
         }
@@ -213,40 +192,40 @@ impl Ssh {
     }
 
     /// The connection that holds, or a new one.
-    pub(super) async fn connection(&self) -> Result<Arc<Master>, SshError> {
+    pub(super) async fn master(&self) -> Result<Arc<ControlMaster>, SshError> {
         let mut current = self.0.current.lock().await;
-        if let Some(connection) = current.as_ref().filter(|it| !it.ended.is_cancelled()) {
-            return Ok(Arc::clone(connection));
+        if let Some(master) = current.as_ref().filter(|it| !it.ended.is_cancelled()) {
+            return Ok(Arc::clone(master));
         }
         *current = None;
-        let connection = Arc::new(self.open().await?);
-        *current = Some(Arc::clone(&connection));
-        Ok(connection)
+        let master = Arc::new(self.open().await?);
+        *current = Some(Arc::clone(&master));
+        Ok(master)
     }
 
     /// The connection, with room for one more program on it.
     pub(super) async fn session(&self) -> Result<Session<'_>, SshError> {
         let turn = self.0.sessions.acquire().await.expect("nobody closes it");
-        Ok(Session { connection: self.connection().await?, _turn: turn })
+        Ok(Session { master: self.master().await?, _turn: turn })
     }
 
-    async fn open(&self) -> Result<Master, SshError> {
+    async fn open(&self) -> Result<ControlMaster, SshError> {
         let address = &self.0.address;
-        let is_pinned = self.pin().await.map_err(SshError::Files)?;
+        let is_pinned = self.pin_host_keys().await.map_err(SshError::Files)?;
         let number = self.0.count.fetch_add(1, Ordering::Relaxed);
         let folder = self.0.sockets.path();
         let (control, docker) = (folder.join(format!("m{number}")), folder.join(format!("d{number}")));
         let strict = if is_pinned { "yes" } else { "accept-new" };
-        let call = self
-            .call()
+        let mut command = self.command();
+        command
             .args(["-M", "-o", "ControlPersist=no", "-o", &format!("StrictHostKeyChecking={strict}"), "-S"])
             .arg(&control)
             .arg("-L")
-            .arg(joined(&docker, ":/var/run/docker.sock"))
+            .arg(with_suffix(&docker, ":/var/run/docker.sock"))
             .arg(address.address.to_string())
-            .arg(words(HANDSHAKE, "hello", [] as [&str; 0]))
-            .input([]);
-        let mut child = call.spawn().map_err(|error| self.not_started(error))?;
+            .arg(remote_command_line(HANDSHAKE, "handshake", [] as [&str; 0]))
+            .stdin(Stdio::piped());
+        let mut child = process::spawn(command, "ssh").map_err(|error| self.not_started(error))?;
         let (Some(stdin), Some(stdout), Some(mut stderr)) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take())
         else {
@@ -254,16 +233,16 @@ impl Ssh {
         };
         let mut stdout = BufReader::new(stdout);
         let mut home = String::new();
-        let said = tokio::time::timeout(CONNECT_LIMIT, stdout.read_line(&mut home)).await;
+        let said = tokio::time::timeout(CONNECT_TIMEOUT, stdout.read_line(&mut home)).await;
         if said.is_err() || !home.starts_with('/') {
             let _ = child.start_kill();
             let mut printed = Vec::new();
             let _ = tokio::time::timeout(Duration::from_secs(2), stderr.read_to_end(&mut printed)).await;
             let mut lines: Vec<String> = String::from_utf8_lossy(&printed).lines().map(str::to_owned).collect();
             if said.is_err() {
-                lines.push(format!("no connection within {} s", CONNECT_LIMIT.as_secs()));
+                lines.push(format!("no connection within {} s", CONNECT_TIMEOUT.as_secs()));
             }
-            return Err(SshError::of_connecting(address, &lines));
+            return Err(SshError::from_connect(address, &lines));
         }
         let ended = CancellationToken::new();
         let guard = ended.clone().drop_guard();
@@ -275,7 +254,7 @@ impl Ssh {
             let mut sink = tokio::io::sink();
             let _ = tokio::join!(child.wait(), tokio::io::copy(&mut stdout, &mut sink), errors);
         });
-        Ok(Master {
+        Ok(ControlMaster {
             control,
             docker,
             home: PathBuf::from(home.trim_end()),
@@ -287,7 +266,7 @@ impl Ssh {
     }
 
     /// Writes the host keys that are known; tells whether the machine's key is on record.
-    async fn pin(&self) -> io::Result<bool> {
+    async fn pin_host_keys(&self) -> io::Result<bool> {
         let address = &self.0.address;
         let file = &address.known_hosts;
         let known = match tokio::fs::read_to_string(file).await {
@@ -307,11 +286,12 @@ impl Ssh {
         Ok(!address.host_keys.is_empty())
     }
 
-    /// A call of ssh with what holds for all of them.
-    fn call(&self) -> Call {
+    /// A command of ssh with what holds for all of them.
+    fn command(&self) -> Command {
         let address = &self.0.address;
-        let known_hosts = format!("UserKnownHostsFile=\"{}\"", in_option(&address.known_hosts));
-        let mut call = Call::new(&self.0.program).inherit_only(INHERITED).env("LC_ALL", "C").args(["-F", "none", "-T"]);
+        let known_hosts = format!("UserKnownHostsFile=\"{}\"", quote_option(&address.known_hosts));
+        let mut command = process::command(&self.0.program, InheritedEnv { only: Some(INHERITED), removed: &[] });
+        command.env("LC_ALL", "C").args(["-F", "none", "-T"]);
         for option in [
             "BatchMode=yes",
             "IdentitiesOnly=yes",
@@ -331,32 +311,37 @@ impl Ssh {
             known_hosts.as_str(),
             &format!("HostKeyAlias={}", address.alias),
         ] {
-            call = call.args(["-o", option]);
+            command.args(["-o", option]);
         }
-        call.arg("-i").arg(&address.private_key).args(["-l", &address.user, "-p", &address.port.to_string()])
+        command.arg("-i").arg(&address.private_key).args(["-l", &address.user, "-p", &address.port.to_string()]);
+        command
     }
 
-    /// A call of ssh that runs a fixed program with these words over a connection that is there.
-    pub(super) fn call_over<W: AsRef<str>>(
+    /// A command of ssh that runs a fixed script with these words over a master that is there.
+    pub(super) fn remote_command<W: AsRef<str>>(
         &self,
-        connection: &Master,
+        master: &ControlMaster,
         script: &str,
         name: &str,
-        arguments: impl IntoIterator<Item = W>,
-    ) -> Call {
-        self.over(connection).arg(self.0.address.address.to_string()).arg(words(script, name, arguments))
+        words: impl IntoIterator<Item = W>,
+    ) -> Command {
+        let mut command = self.multiplexed_command(master);
+        command.arg(self.0.address.address.to_string()).arg(remote_command_line(script, name, words));
+        command
     }
 
     /// Without the master ssh would connect by itself, and nobody would see that it is gone. It is quiet: what comes on
     /// standard error is the program's.
-    fn over(&self, connection: &Master) -> Call {
-        self.call().args(["-q", "-o", "ControlMaster=no", "-o", "ProxyCommand=false", "-S"]).arg(&connection.control)
+    fn multiplexed_command(&self, master: &ControlMaster) -> Command {
+        let mut command = self.command();
+        command.args(["-q", "-o", "ControlMaster=no", "-o", "ProxyCommand=false", "-S"]).arg(&master.control);
+        command
     }
 
     /// What it means that ssh itself failed.
-    pub(super) fn dropped(&self, lines: &[String]) -> SshError {
+    pub(super) fn connection_lost(&self, lines: &[String]) -> SshError {
         let reason = lines.iter().rev().find(|line| !line.trim().is_empty()).cloned().unwrap_or_default();
-        SshError::Dropped { address: self.0.address.to_string(), reason }
+        SshError::ConnectionLost { address: self.0.address.to_string(), reason }
     }
 
     fn not_started(&self, error: ToolError) -> SshError {
@@ -369,18 +354,19 @@ impl Ssh {
     }
 }
 
-impl Master {
+impl ControlMaster {
     /// Waits a moment for the end of the connection, and says whether it has come.
-    pub(super) async fn is_over(&self) -> bool {
+    pub(super) async fn has_ended(&self) -> bool {
         tokio::time::timeout(Duration::from_secs(1), self.ended.cancelled()).await.is_ok()
     }
 }
 
 /// Removes the folders for sockets of servers that were killed.
-fn sweep(base: &Path) {
+fn remove_stale_sockets(base: &Path) {
     for entry in std::fs::read_dir(base).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let process = name.to_str().and_then(|name| name.strip_prefix(SOCKETS)?.split('-').next()?.parse::<u32>().ok());
+        let process =
+            name.to_str().and_then(|name| name.strip_prefix(SOCKETS_PREFIX)?.split('-').next()?.parse::<u32>().ok());
         if process.is_some_and(|process| !Path::new("/proc").join(process.to_string()).exists()) {
             // What belongs to somebody else stays.
             let _ = std::fs::remove_dir_all(entry.path());
@@ -389,7 +375,7 @@ fn sweep(base: &Path) {
 }
 
 /// The command line of a fixed program with these words: the other side's shell sees every word quoted.
-fn words<W: AsRef<str>>(script: &str, name: &str, arguments: impl IntoIterator<Item = W>) -> String {
+fn remote_command_line<W: AsRef<str>>(script: &str, name: &str, arguments: impl IntoIterator<Item = W>) -> String {
     let quote = |word: &str| {
         // No program can be given a word with a zero byte; what has one is not handed on.
         shlex::Quoter::new()
@@ -403,11 +389,11 @@ fn words<W: AsRef<str>>(script: &str, name: &str, arguments: impl IntoIterator<I
 }
 
 /// A path inside an option in double quotes, where `%` begins a token.
-fn in_option(path: &Path) -> String {
+fn quote_option(path: &Path) -> String {
     path.display().to_string().replace('%', "%%").replace('\\', "\\\\").replace('"', "\\\"")
 }
 
-fn joined(path: &Path, rest: &str) -> OsString {
+fn with_suffix(path: &Path, rest: &str) -> OsString {
     let mut joined = path.as_os_str().to_owned();
     joined.push(rest);
     joined

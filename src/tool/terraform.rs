@@ -293,7 +293,7 @@ impl Workspace<'_> {
                 Line::Warning(text) => lines.warning(text),
             })
         };
-        let call = self.call(args).timeout(self.terraform.timeout).grace(GRACE).tell_stdout();
+        let call = self.call(args).timeout(self.terraform.timeout).grace(GRACE).stream_stdout();
         let result = call.run_durably(&self.calls, &format!("terraform-{name}"), &lines, self.cancel).await;
         let json = std::mem::take(&mut *json.lock().expect("nobody panics while holding this lock"));
         result.map_err(|error| TerraformError::from_tool(name, error, json.errors))
@@ -308,7 +308,7 @@ impl Workspace<'_> {
         let call = Call::new(&self.terraform.program)
             .args(args)
             .directory(&self.folder)
-            .withhold(WITHHELD)
+            .env_remove(WITHHELD)
             .env("TF_IN_AUTOMATION", "1")
             .env("TF_INPUT", "0")
             .env("CHECKPOINT_DISABLE", "1")

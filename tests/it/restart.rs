@@ -55,12 +55,10 @@ async fn a_kind_that_died_with_the_server_leaves_no_half_made_cluster() {
     drop(world.begin(&world.request_for("deploy")));
     world.failpoints.reached("kind-create").await;
     let operation = world.latest().await;
-    let record = world.path(&format!("workspace/operations/{operation}/create_cluster/kind-create.pid"));
-    let record: Value = serde_json::from_slice(&fs::read(record).unwrap()).unwrap();
-    let group = Pid::from_raw(i32::try_from(record["pid"].as_i64().unwrap()).unwrap()).unwrap();
+    assert_eq!(world.program_groups().len(), 1);
 
     world.server.kill().await;
-    rustix::process::kill_process_group(group, Signal::KILL).unwrap();
+    world.kill_programs();
     world.failpoints.release("kind-create");
     world.start_again().await;
 

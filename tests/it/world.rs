@@ -437,11 +437,21 @@ impl World {
 
     /// Ends what the killed server left at work, as a power cut would.
     pub(crate) fn kill_programs(&self) {
-        for record in files_with(&self.path("workspace/operations"), "\"pid\":") {
-            let record: Value = serde_json::from_str(&fs::read_to_string(record).unwrap()).unwrap();
-            let group = Pid::from_raw(i32::try_from(record["pid"].as_i64().unwrap()).unwrap()).unwrap();
+        for group in self.program_groups() {
             let _ = rustix::process::kill_process_group(group, Signal::KILL);
         }
+    }
+
+    /// The process groups of all programs on record on this machine that have not ended.
+    pub(crate) fn program_groups(&self) -> Vec<Pid> {
+        let mut groups = Vec::new();
+        for record in files_with(&self.path("workspace/operations"), "").into_iter().map(PathBuf::from) {
+            if record.ends_with("process") && !record.with_file_name("status").exists() {
+                let text = fs::read_to_string(&record).unwrap();
+                groups.extend(text.split(' ').next().and_then(|pid| Pid::from_raw(pid.parse().unwrap())));
+            }
+        }
+        groups
     }
 
     /// The files of this world that hold a text.

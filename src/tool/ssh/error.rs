@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::event::Failure;
-use crate::tool::ssh::SshAddress;
+use crate::tool::ssh::address::SshAddress;
 
 /// Says why a machine cannot be reached by ssh.
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +27,7 @@ pub enum SshError {
     },
     /// It answered before, and the connection broke.
     #[error("the ssh connection to {address} broke{}", because(.reason))]
-    Dropped {
+    ConnectionLost {
         /// The machine.
         address: String,
         /// What ssh said; may be empty.
@@ -73,7 +73,7 @@ fn because(reason: &str) -> String {
 
 impl SshError {
     /// Recognises why there is no connection, from the lines that ssh printed.
-    pub(super) fn of_connecting(address: &SshAddress, lines: &[String]) -> Self {
+    pub(super) fn from_connect(address: &SshAddress, lines: &[String]) -> Self {
         let says =
             |texts: &[&str]| lines.iter().any(|line| texts.iter().any(|text| line.to_ascii_lowercase().contains(text)));
         let machine = address.to_string();
@@ -104,7 +104,7 @@ impl SshError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::Dropped { .. } => true,
+            Self::Unreachable { .. } | Self::ConnectionLost { .. } => true,
             Self::NotRunnable { .. }
             | Self::PermissionDenied { .. }
             | Self::HostKeyChanged { .. }
@@ -120,7 +120,7 @@ impl SshError {
         match self {
             Self::NotRunnable { .. } => "ssh_missing",
             Self::Unreachable { .. } => "host_unreachable",
-            Self::Dropped { .. } => "host_connection_lost",
+            Self::ConnectionLost { .. } => "host_connection_lost",
             Self::PermissionDenied { .. } => "host_permission_denied",
             Self::HostKeyChanged { .. } => "host_key_changed",
             Self::UnusableKey { .. } => "private_key_unusable",
@@ -134,7 +134,7 @@ impl SshError {
     pub fn next_step(&self) -> String {
         match self {
             Self::NotRunnable { .. } => "Install OpenSSH's client, or set `SSH_PROGRAM` to its path".to_owned(),
-            Self::Unreachable { .. } | Self::Dropped { .. } => {
+            Self::Unreachable { .. } | Self::ConnectionLost { .. } => {
                 "Check in the AWS console that the instance runs, that its security group lets this server in on port \
                  22 (`SSH_ALLOWED_CIDR`), and that a firewall here lets ssh out; then try again"
                     .to_owned()
@@ -191,7 +191,7 @@ mod tests {
             alias: "i-1".to_owned(),
             host_keys: Vec::new(),
         };
-        SshError::of_connecting(&address, &text.lines().map(str::to_owned).collect::<Vec<_>>())
+        SshError::from_connect(&address, &text.lines().map(str::to_owned).collect::<Vec<_>>())
     }
 
     #[test]

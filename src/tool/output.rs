@@ -5,13 +5,22 @@ use std::collections::VecDeque;
 /// A line that does not end is cut at this length.
 const MAX_LINE_BYTES: usize = 64 * 1024;
 
+/// What a program printed before it ended well.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Output {
+    /// Standard output, redacted.
+    pub stdout: String,
+    /// The end of standard error, redacted.
+    pub stderr: String,
+}
+
 /// Cuts bytes into lines as they come.
 #[derive(Debug, Default)]
-pub(super) struct Splitter {
+pub(super) struct LineSplitter {
     rest: Vec<u8>,
 }
 
-impl Splitter {
+impl LineSplitter {
     /// Hands on every line that is complete, with its end.
     pub(super) fn push(&mut self, bytes: &[u8], mut take: impl FnMut(&str)) {
         for piece in bytes.split_inclusive(|&byte| byte == b'\n').flat_map(|line| line.chunks(MAX_LINE_BYTES)) {
@@ -34,28 +43,28 @@ impl Splitter {
 
 /// Lines of a program within a bound: the first ones, or the last ones.
 #[derive(Debug)]
-pub(super) struct Kept {
+pub(super) struct BoundedLines {
     lines: VecDeque<String>,
     size_bytes: usize,
     limit_bytes: usize,
     keeps_first: bool,
-    is_cut: bool,
+    is_truncated: bool,
 }
 
-impl Kept {
+impl BoundedLines {
     /// Keeps the first lines: standard output, which is parsed.
-    pub(super) fn first(limit_bytes: usize) -> Self {
-        Self { lines: VecDeque::new(), size_bytes: 0, limit_bytes, keeps_first: true, is_cut: false }
+    pub(super) fn keep_first(limit_bytes: usize) -> Self {
+        Self { lines: VecDeque::new(), size_bytes: 0, limit_bytes, keeps_first: true, is_truncated: false }
     }
 
     /// Keeps the last lines: standard error, which says at its end what went wrong.
-    pub(super) fn last(limit_bytes: usize) -> Self {
-        Self { keeps_first: false, ..Self::first(limit_bytes) }
+    pub(super) fn keep_last(limit_bytes: usize) -> Self {
+        Self { keeps_first: false, ..Self::keep_first(limit_bytes) }
     }
 
     pub(super) fn push(&mut self, line: &str) {
-        self.is_cut |= self.size_bytes + line.len() > self.limit_bytes;
-        if self.is_cut && self.keeps_first {
+        self.is_truncated |= self.size_bytes + line.len() > self.limit_bytes;
+        if self.is_truncated && self.keeps_first {
             return;
         }
         self.size_bytes += line.len();
@@ -67,8 +76,8 @@ impl Kept {
     }
 
     /// Whether something was left out.
-    pub(super) fn is_cut(&self) -> bool {
-        self.is_cut
+    pub(super) fn is_truncated(&self) -> bool {
+        self.is_truncated
     }
 
     pub(super) fn text(&self) -> String {
@@ -89,7 +98,7 @@ mod tests {
     use super::*;
 
     fn split(chunks: &[Vec<u8>]) -> Vec<String> {
-        let (mut splitter, mut lines) = (Splitter::default(), Vec::new());
+        let (mut splitter, mut lines) = (LineSplitter::default(), Vec::new());
         for chunk in chunks {
             splitter.push(chunk, |line| lines.push(line.to_owned()));
         }
@@ -105,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_never_ends_is_cut() {
+    fn a_line_that_never_ends_is_truncated() {
         let lines = split(&[vec![b'x'; 3 * MAX_LINE_BYTES + 1]]);
 
         assert_eq!(lines.len(), 4);
@@ -114,13 +123,13 @@ mod tests {
 
     #[test]
     fn the_first_lines_or_the_last_lines_are_kept() {
-        let (mut first, mut last) = (Kept::first(8), Kept::last(8));
+        let (mut first, mut last) = (BoundedLines::keep_first(8), BoundedLines::keep_last(8));
         for line in ["one\n", "two\n", "six\n", "x\n"] {
             first.push(line);
             last.push(line);
         }
 
-        assert_eq!((first.text().as_str(), first.is_cut()), ("one\ntwo\n", true));
+        assert_eq!((first.text().as_str(), first.is_truncated()), ("one\ntwo\n", true));
         assert_eq!(last.text(), "six\nx\n");
         assert_eq!(last.last_lines(1), ["x"]);
     }

@@ -3,8 +3,8 @@ directory=$1 limit_s=$2
 shift 2
 environment=$(cat)
 # Without its last line the connection broke in the middle of it.
-case $environment in *'# whole') ;; *) exit 255 ;; esac
+case $environment in *'# end') ;; *) exit 255 ;; esac
 eval "$environment"
 cd "$directory" || exit 1
-command -v "$1" >/dev/null || { echo "there: $1: not found" >&2; exit 127; }
+command -v "$1" >/dev/null || { echo "inspect: $1: not found" >&2; exit 127; }
 exec timeout -k 5 "$limit_s" "$@" </dev/null

@@ -1,0 +1,245 @@
+//! Programs that outlive the server and the connection.
+//!
+//! A shell of its own supervises each of them, here as on a machine that is reached by ssh: it keeps the program's output,
+//! its process and its status in files (see `script/start.sh`). The server follows the files; a connection that broke is made
+//! again and the output goes on where it stopped. The program is started once.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt;
+use tokio::process::Child;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::event::Lines;
+use crate::secret::Redactor;
+use crate::tool::call::Call;
+use crate::tool::connection::Connection;
+use crate::tool::error::ToolError;
+use crate::tool::output::{BoundedLines, LineSplitter, Output};
+use crate::tool::process::{
+    self, LAST_LINES, MAX_ERROR_BYTES, MAX_OUTPUT_BYTES, ProcessGroup, RawOutput, Status, io_error, no_pipes,
+};
+use crate::tool::script::{RECONNECT_TIMEOUT, Script};
+
+const START: &str = include_str!("script/start.sh");
+const SUPERVISE: &str = concat!(include_str!("script/processes.sh"), include_str!("script/supervise.sh"));
+const FOLLOW: &str = include_str!("script/follow.sh");
+
+/// What [`FOLLOW`] ends with when the program's status is another one than 0.
+const EXIT_OTHER_STATUS: i32 = 77;
+/// What [`FOLLOW`] ends with when the supervisor is gone and left no status.
+const EXIT_NO_STATUS: i32 = 76;
+/// The pause before a run is followed again.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How long reading what a program printed last may take, when it was interrupted.
+const LAST_OUTPUT_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Call {
+    /// Runs a program that changes the world: it goes on when this server is killed or the connection to the other machine
+    /// breaks, and is then found by [`Connection::await_orphans`].
+    ///
+    /// `folder` is the step's own, on the machine where the program runs; `name` tells the calls of one step apart.
+    ///
+    /// # Errors
+    /// [`ToolError`] says which program, how it ended and what it printed last.
+    pub async fn run_durably(
+        &self,
+        folder: &Path,
+        name: &str,
+        lines: &Lines,
+        cancel: &CancellationToken,
+    ) -> Result<Output, ToolError> {
+        if cancel.is_cancelled() {
+            return Err(ToolError::Cancelled { program: self.name() });
+        }
+        let run = self.start(folder, name).await?;
+        let deadline = Instant::now() + self.timeout;
+        let mut output = FollowedOutput::new(self, lines);
+        let status = tokio::select! {
+            status = self.follow_to_end(&run, &mut output) => Some(status?),
+            () = tokio::time::sleep_until(deadline) => None,
+            () = cancel.cancelled() => None,
+        };
+        if status.is_none() {
+            // Out of reach it may go on; then the undo of its step finds it by its record.
+            if self.connection.interrupt(&run, self.grace).await.is_ok() {
+                let rest = self.follow(&run, &mut output);
+                let _ = tokio::time::timeout(LAST_OUTPUT_TIMEOUT, rest).await;
+            }
+        }
+        let (stdout, stderr) = output.finish();
+        let Some(status) = status else {
+            let program = self.name();
+            return Err(if cancel.is_cancelled() {
+                ToolError::Cancelled { program }
+            } else {
+                ToolError::TimedOut { program, limit: self.timeout, lines: stderr.last_lines(LAST_LINES) }
+            });
+        };
+        if status == Status::Unknown {
+            // Somebody killed the supervisor; what it started must not go on changing the world behind our back.
+            self.connection.interrupt(&run, self.grace).await?;
+            return Err(ToolError::Vanished { program: self.name() });
+        }
+        self.check_started(status, &stderr, "supervise: ")?;
+        RawOutput { status, stdout, stderr }.check_exit(&self.name())
+    }
+
+    /// Starts the program and returns the folder of its run. Nothing cancels it half way: what might have begun has to be
+    /// interrupted.
+    async fn start(&self, folder: &Path, name: &str) -> Result<PathBuf, ToolError> {
+        let folder = match self.connection {
+            Connection::Local => std::path::absolute(folder).map_err(|source| io_error(&self.name(), source))?,
+            Connection::Ssh(_) => folder.to_owned(),
+        };
+        let id = Uuid::now_v7().simple().to_string();
+        let run = folder.join(format!("{name}.{id}"));
+        let grace_s = self.grace.as_secs().to_string();
+        let mut words = vec![SUPERVISE.into(), folder.into(), name.into(), id.into(), grace_s.into()];
+        words.push(self.directory_word());
+        words.extend(self.program_words());
+        let script = self.script("start", START, words);
+        let started = self.connection.run_script(&script, &Lines::none(), &CancellationToken::new()).await?;
+        started.check_exit(&self.name())?;
+        Ok(run)
+    }
+
+    /// Follows what the program prints to its end, over as many connections as it takes.
+    async fn follow_to_end(&self, run: &Path, output: &mut FollowedOutput<'_>) -> Result<Status, ToolError> {
+        loop {
+            match self.follow(run, output).await {
+                Ok(Some(status)) => return Ok(status),
+                Ok(None) => (),
+                Err(ToolError::Ssh(error)) if error.is_transient() => (),
+                Err(error) => return Err(error),
+            }
+            tokio::time::sleep(PAUSE).await;
+            if let Connection::Ssh(ssh) = &self.connection {
+                ssh.reconnect(RECONNECT_TIMEOUT, output.lines, &CancellationToken::new()).await?;
+            }
+        }
+    }
+
+    /// Follows what the program prints, from where it was followed last; `None` when following ended before the program did.
+    async fn follow(&self, run: &Path, output: &mut FollowedOutput<'_>) -> Result<Option<Status>, ToolError> {
+        let words = vec![run.into(), output.stdout.bytes.to_string().into(), output.stderr.bytes.to_string().into()];
+        let script = Script { words, program: self.name(), ..Script::new("follow", FOLLOW) };
+        let (mut command, session) = self.connection.script_command(&script).await?;
+        command.stdin(Stdio::piped());
+        let mut child = process::spawn(command, &script.program)?;
+        let mut group = ProcessGroup::of(&child);
+        output.read(&mut child, &script.program).await?;
+        let status = child.wait().await.map_err(|source| io_error(&script.program, source))?.into();
+        group.release();
+        drop(session);
+        match status {
+            Status::Code(0) => Ok(Some(Status::Code(0))),
+            Status::Code(EXIT_OTHER_STATUS) => self.status_of(run).await.map(Some),
+            Status::Code(EXIT_NO_STATUS) => Ok(Some(Status::Unknown)),
+            Status::Code(_) | Status::Signal(_) | Status::Unknown => Ok(None),
+        }
+    }
+
+    /// The program's status as a shell tells it: above 128 a signal has ended it.
+    async fn status_of(&self, run: &Path) -> Result<Status, ToolError> {
+        let text = self.connection.read(&run.join("status")).await?.unwrap_or_default();
+        Ok(match text.trim().parse() {
+            Ok(code @ 129..=192) => Status::Signal(code - 128),
+            Ok(code) => Status::Code(code),
+            Err(_) => Status::Unknown,
+        })
+    }
+}
+
+/// What a program has printed so far, over all connections.
+struct FollowedOutput<'a> {
+    stdout: OutputStream<'a>,
+    stderr: OutputStream<'a>,
+    lines: &'a Lines,
+}
+
+struct OutputStream<'a> {
+    bytes: u64,
+    splitter: LineSplitter,
+    kept: BoundedLines,
+    redactor: &'a Redactor,
+    /// Where its lines are handed on while the program runs.
+    lines: Option<&'a Lines>,
+}
+
+impl<'a> FollowedOutput<'a> {
+    fn new(call: &'a Call, lines: &'a Lines) -> Self {
+        let stream = |kept, lines| OutputStream {
+            bytes: 0,
+            splitter: LineSplitter::default(),
+            kept,
+            redactor: &call.redactor,
+            lines,
+        };
+        Self {
+            stdout: stream(BoundedLines::keep_first(MAX_OUTPUT_BYTES), call.streams_stdout.then_some(lines)),
+            stderr: stream(BoundedLines::keep_last(MAX_ERROR_BYTES), Some(lines)),
+            lines,
+        }
+    }
+
+    /// Reads what a follower prints to its end.
+    async fn read(&mut self, follower: &mut Child, program: &str) -> Result<(), ToolError> {
+        // The follower ends when this closes.
+        let _stdin = follower.stdin.take();
+        let (Some(mut stdout), Some(mut stderr)) = (follower.stdout.take(), follower.stderr.take()) else {
+            return Err(no_pipes(program));
+        };
+        let (mut first, mut second) = (vec![0; 16 * 1024], vec![0; 16 * 1024]);
+        let (mut first_open, mut second_open) = (true, true);
+        while first_open || second_open {
+            tokio::select! {
+                read = stdout.read(&mut first), if first_open => {
+                    let count = read.map_err(|source| io_error(program, source))?;
+                    first_open = count > 0;
+                    self.stdout.take(&first[..count]);
+                }
+                read = stderr.read(&mut second), if second_open => {
+                    let count = read.map_err(|source| io_error(program, source))?;
+                    second_open = count > 0;
+                    self.stderr.take(&second[..count]);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What was kept of standard output and standard error, after their last unfinished lines.
+    fn finish(self) -> (BoundedLines, BoundedLines) {
+        (self.stdout.finish(), self.stderr.finish())
+    }
+}
+
+impl OutputStream<'_> {
+    fn take(&mut self, bytes: &[u8]) {
+        self.bytes += bytes.len() as u64;
+        let Self { splitter, kept, redactor, lines, .. } = self;
+        splitter.push(bytes, |line| keep(line, kept, redactor, *lines));
+    }
+
+    fn finish(mut self) -> BoundedLines {
+        let Self { splitter, kept, redactor, lines, .. } = &mut self;
+        splitter.finish(|line| keep(line, kept, redactor, *lines));
+        self.kept
+    }
+}
+
+fn keep(line: &str, kept: &mut BoundedLines, redactor: &Redactor, lines: Option<&Lines>) {
+    let line = redactor.redact(line);
+    if let Some(lines) = lines {
+        lines.output(line.trim_end());
+    }
+    kept.push(&line);
+}
+
+#[cfg(test)]
+mod tests;

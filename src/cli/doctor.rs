@@ -42,8 +42,9 @@ pub struct Finding {
 }
 
 /// Who needs what is checked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, strum::Display)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum Area {
     /// The server itself.
     Common,
@@ -54,12 +55,14 @@ pub enum Area {
     /// Mode `cloud-hosted`.
     CloudHosted,
     /// The chat model.
+    #[strum(to_string = "chat model")]
     ChatModel,
 }
 
 /// How something is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, strum::Display)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum Status {
     /// As it should be.
     Ok,
@@ -124,35 +127,13 @@ impl fmt::Display for Report {
             if area.replace(finding.area) != Some(finding.area) {
                 writeln!(f, "{}", finding.area)?;
             }
-            write!(f, "  {:<5} {}: {}", finding.status.word(), finding.name, finding.found)?;
+            write!(f, "  {:<5} {}: {}", finding.status, finding.name, finding.found)?;
             if !finding.advice.is_empty() {
                 write!(f, "; {}", finding.advice)?;
             }
             writeln!(f)?;
         }
         Ok(())
-    }
-}
-
-impl fmt::Display for Area {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Common => "common",
-            Self::Local => "local",
-            Self::CloudLocal => "cloud-local",
-            Self::CloudHosted => "cloud-hosted",
-            Self::ChatModel => "chat model",
-        })
-    }
-}
-
-impl Status {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Warn => "warn",
-            Self::Fail => "fail",
-        }
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! The signs are those that the languages themselves use (`package.json`, `go.mod`, ...); nothing is run to find out.
 
+use figment::providers::{Format as _, Toml};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -174,23 +175,13 @@ fn main_source(tree: &Tree, directory: &str) -> Option<String> {
 }
 
 fn rust(tree: &Tree, hints: &RunHints, default_port: Port) -> Option<Recognised> {
-    let manifest = tree.beginning("Cargo.toml", BEGINNING)?;
-    let default_run = manifest_value(&manifest, "[package]", "default-run");
-    let declared = manifest_value(&manifest, "[[bin]]", "name");
-    let package = manifest_value(&manifest, "[package]", "name").filter(|_| tree.is_file("src/main.rs"));
-    let binary = default_run.or(declared).or(package).filter(|binary| is_plain(binary))?;
+    let manifest: serde_json::Value = Toml::from_str(&tree.beginning("Cargo.toml", 1 << 20)?).ok()?;
+    let (package, declared) = (&manifest["package"], manifest["bin"][0]["name"].as_str());
+    let name = package["name"].as_str().filter(|_| tree.is_file("src/main.rs"));
+    let binary = package["default-run"].as_str().or(declared).or(name).filter(|binary| is_plain(binary))?;
     let source = tree.beginning("src/main.rs", BEGINNING).unwrap_or_default();
     let port = mentioned_port(&source).or(hints.port).unwrap_or(default_port);
     Some((ApplicationKind::Rust, "dockerfile/rust", json!({"binary": binary, "port": port})))
-}
-
-/// The text of a key in the first table of that header.
-fn manifest_value<'a>(manifest: &'a str, header: &str, key: &str) -> Option<&'a str> {
-    let table = manifest.lines().skip_while(|line| line.trim() != header).skip(1);
-    table.take_while(|line| !line.trim_start().starts_with('[')).find_map(|line| {
-        let (name, value) = line.split_once('=')?;
-        (name.trim() == key).then(|| value.trim().trim_matches(['"', '\'']))
-    })
 }
 
 /// Whether a text means itself in a shell and in a Dockerfile.

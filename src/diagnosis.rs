@@ -10,6 +10,7 @@ pub mod rollout;
 pub mod sockets;
 
 use serde::{Deserialize, Serialize};
+use strum::{IntoStaticStr, VariantArray};
 
 use crate::cloud::kube::error::KubeError;
 
@@ -27,8 +28,9 @@ pub struct Diagnosis {
 }
 
 /// What can be wrong with an application on a cluster. The names are stable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, IntoStaticStr, VariantArray)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Cause {
     /// The program that the image names is not in it.
     EntrypointMissing,
@@ -78,29 +80,7 @@ impl Cause {
     /// Its stable name.
     #[must_use]
     pub fn code(self) -> &'static str {
-        match self {
-            Self::EntrypointMissing => "entrypoint_missing",
-            Self::WrongArchitecture => "wrong_architecture",
-            Self::CannotStart => "cannot_start",
-            Self::ImageUnavailable => "image_unavailable",
-            Self::ProcessEnded => "process_ended",
-            Self::CrashLoop => "crash_loop",
-            Self::OutOfMemory => "out_of_memory",
-            Self::PortMismatch => "port_mismatch",
-            Self::LoopbackOnly => "loopback_only",
-            Self::NeverListens => "never_listens",
-            Self::NotReady => "not_ready",
-            Self::SlowStart => "slow_start",
-            Self::Unschedulable => "unschedulable",
-            Self::QuotaExceeded => "quota_exceeded",
-            Self::CreationRefused => "creation_refused",
-            Self::ConfigurationMissing => "configuration_missing",
-            Self::NodePortsExhausted => "node_ports_exhausted",
-            Self::ClusterBroken => "cluster_broken",
-            Self::NameTaken => "name_taken",
-            Self::NotPermitted => "not_permitted",
-            Self::Unknown => "unknown",
-        }
+        self.into()
     }
 }
 
@@ -166,7 +146,10 @@ mod tests {
 
     #[test]
     fn the_code_of_a_cause_is_what_it_serialises_to() {
-        assert_eq!(serde_json::to_value(Cause::LoopbackOnly).unwrap(), Cause::LoopbackOnly.code());
-        assert_eq!(serde_json::to_value(Cause::NodePortsExhausted).unwrap(), Cause::NodePortsExhausted.code());
+        assert_eq!(
+            (Cause::LoopbackOnly.code(), Cause::NodePortsExhausted.code()),
+            ("loopback_only", "node_ports_exhausted")
+        );
+        assert!(Cause::VARIANTS.iter().all(|it| serde_json::to_value(it).unwrap() == it.code()));
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use strum::{EnumString, IntoStaticStr, VariantArray};
 
 /// One entry of an operation's append-only history.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -21,6 +22,8 @@ pub struct Event {
 /// What can happen in an operation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
+#[derive(IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum EventKind {
     /// The operation as a whole changed its state.
     OperationState {
@@ -99,6 +102,8 @@ pub enum EventKind {
 /// Where an operation stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[derive(EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum OperationState {
     /// Accepted, not begun.
     Queued,
@@ -122,33 +127,13 @@ impl OperationState {
     /// The stable text.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::Running => "running",
-            Self::Waiting => "waiting",
-            Self::Succeeded => "succeeded",
-            Self::Undone => "undone",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-            Self::Stuck => "stuck",
-        }
+        self.into()
     }
 
     /// Reads the stable text.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [
-            Self::Queued,
-            Self::Running,
-            Self::Waiting,
-            Self::Succeeded,
-            Self::Undone,
-            Self::Failed,
-            Self::Cancelled,
-            Self::Stuck,
-        ]
-        .into_iter()
-        .find(|state| state.as_str() == text)
+        text.parse().ok()
     }
 
     /// Whether nothing more happens by itself. A `stuck` operation is ended until somebody resumes it.
@@ -221,5 +206,19 @@ impl Lines {
 impl fmt::Debug for Lines {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Lines")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_and_an_event_have_one_name_in_json_and_elsewhere() {
+        let progress = EventKind::StepProgress { step: "build_image".to_owned(), text: "under way".to_owned() };
+
+        assert!(OperationState::VARIANTS.iter().all(|it| serde_json::to_value(it).unwrap() == it.as_str()));
+        assert!(OperationState::VARIANTS.iter().all(|it| OperationState::parse(it.as_str()) == Some(*it)));
+        assert_eq!(serde_json::to_value(&progress).unwrap()["type"], <&str>::from(&progress));
     }
 }

@@ -7,8 +7,10 @@ use std::borrow::Cow;
 use std::fmt;
 use std::num::NonZeroU16;
 
+use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use strum::{EnumString, IntoStaticStr, VariantArray, VariantNames};
 use uuid::Uuid;
 
 mod plan_hash;
@@ -352,7 +354,7 @@ pub fn derived_deployment_name(repository: &RepositoryUrl, target: &str, namespa
 /// Never: a fixed prefix, a label and hexadecimal digits keep the rule.
 #[must_use]
 pub fn derived_instance_name(repository: &RepositoryUrl, tag: &[u8]) -> TargetName {
-    let digits: String = tag.iter().take(3).map(|byte| format!("{byte:02x}")).collect();
+    let digits = HEXLOWER.encode(&tag[..tag.len().min(3)]);
     let name: String = repository.name().chars().take(49 - "appcl-".len() - 7).collect();
     TargetName::parse(format!("appcl-{}-{digits:0>6}", name.trim_end_matches('-')))
         .expect("a fixed prefix, a label and hexadecimal digits keep the rule")
@@ -365,7 +367,7 @@ pub fn derived_instance_name(repository: &RepositoryUrl, tag: &[u8]) -> TargetNa
 /// Never: a fixed prefix, a label and hexadecimal digits keep the rule.
 #[must_use]
 pub fn derived_cluster_name(repository: &RepositoryUrl, tag: &[u8]) -> TargetName {
-    let digits: String = tag.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    let digits = HEXLOWER.encode(&tag[..tag.len().min(4)]);
     let name: String = repository.name().chars().take(49 - "appeks-".len() - 9).collect();
     TargetName::parse(format!("appeks-{}-{digits:0>8}", name.trim_end_matches('-')))
         .expect("a fixed prefix, a label and hexadecimal digits keep the rule")
@@ -391,26 +393,23 @@ pub fn short_hash(parts: &[&str], digits: usize) -> String {
         hash.update(part.as_bytes());
         hash.update([0]);
     }
-    hash.finalize().iter().flat_map(|byte| format!("{byte:02x}").into_bytes()).take(digits).map(char::from).collect()
+    let mut text = HEXLOWER.encode(&hash.finalize());
+    text.truncate(digits);
+    text
 }
 
-/// Declares an enum whose values have one stable text each, the same in JSON, in the database and in sentences.
-macro_rules! word {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
-        pub enum $name {
-            $($(#[$variant_doc])* #[serde(rename = $text)] $variant,)+
-        }
-
-        impl $name {
+/// What the enums have in common whose values have one stable text each, the same in JSON, in the database and in
+/// sentences; strum and serde derive it from the name.
+macro_rules! words {
+    ($($name:ident),+) => {
+        $(impl $name {
             /// Every value, in the order of declaration.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+            pub const ALL: &'static [Self] = <Self as VariantArray>::VARIANTS;
 
             /// The stable text.
             #[must_use]
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $text),+ }
+            pub fn as_str(self) -> &'static str {
+                self.into()
             }
 
             /// Accepts the stable text.
@@ -418,59 +417,56 @@ macro_rules! word {
             /// # Errors
             /// [`IdError`] that lists what is allowed.
             pub fn parse(text: &str) -> Result<Self, IdError> {
-                match text {
-                    $($text => Ok(Self::$variant),)+
-                    _ => {
-                        let words: Vec<String> = Self::ALL.iter().map(|word| format!("`{word}`")).collect();
-                        Err(IdError::new(text, format!("one of {}", words.join(", "))))
-                    }
-                }
+                text.parse().map_err(|_| {
+                    let words: Vec<String> = Self::ALL.iter().map(|word| format!("`{word}`")).collect();
+                    IdError::new(text, format!("one of {}", words.join(", ")))
+                })
             }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
+        })+
     };
 }
 
-word!(
-    /// Where a deployment runs: the three kinds of target.
-    Mode {
-        /// A kind cluster on this machine.
-        Local = "local",
-        /// A kind cluster on an EC2 instance.
-        CloudLocal = "cloud-local",
-        /// An EKS cluster.
-        CloudHosted = "cloud-hosted",
-    }
-);
+words!(Mode, Action, Protocol);
 
-word!(
-    /// What a request asks for.
-    Action {
-        /// Builds a repository and runs it.
-        Deploy = "deploy",
-        /// Builds the newest commit of a deployment and rolls it out.
-        Redeploy = "redeploy",
-        /// Sets the number of replicas.
-        Scale = "scale",
-        /// Goes back to an earlier version.
-        Rollback = "rollback",
-        /// Removes everything that belongs to a deployment.
-        Decommission = "decommission",
-        /// Tells how a deployment is.
-        Status = "status",
-        /// Tells what is deployed.
-        List = "list",
-        /// Shows what an application printed.
-        Logs = "logs",
-        /// Stops a running operation and takes back what it did.
-        Cancel = "cancel",
-    }
-);
+/// Where a deployment runs: the three kinds of target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "kebab-case")]
+#[derive(strum::Display, EnumString, IntoStaticStr, VariantArray, VariantNames)]
+#[strum(serialize_all = "kebab-case")]
+pub enum Mode {
+    /// A kind cluster on this machine.
+    Local,
+    /// A kind cluster on an EC2 instance.
+    CloudLocal,
+    /// An EKS cluster.
+    CloudHosted,
+}
+
+/// What a request asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[derive(strum::Display, EnumString, IntoStaticStr, VariantArray, VariantNames)]
+#[strum(serialize_all = "lowercase")]
+pub enum Action {
+    /// Builds a repository and runs it.
+    Deploy,
+    /// Builds the newest commit of a deployment and rolls it out.
+    Redeploy,
+    /// Sets the number of replicas.
+    Scale,
+    /// Goes back to an earlier version.
+    Rollback,
+    /// Removes everything that belongs to a deployment.
+    Decommission,
+    /// Tells how a deployment is.
+    Status,
+    /// Tells what is deployed.
+    List,
+    /// Shows what an application printed.
+    Logs,
+    /// Stops a running operation and takes back what it did.
+    Cancel,
+}
 
 impl Action {
     /// Whether it changes something, rather than looks at it.
@@ -483,17 +479,19 @@ impl Action {
     }
 }
 
-word!(
-    /// A transport protocol, spelled as Kubernetes spells it.
-    Protocol {
-        /// What HTTP runs on.
-        Tcp = "TCP",
-        /// Datagrams.
-        Udp = "UDP",
-        /// Streams of messages.
-        Sctp = "SCTP",
-    }
-);
+/// A transport protocol, spelled as Kubernetes spells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "UPPERCASE")]
+#[derive(strum::Display, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "UPPERCASE")]
+pub enum Protocol {
+    /// What HTTP runs on.
+    Tcp,
+    /// Datagrams.
+    Udp,
+    /// Streams of messages.
+    Sctp,
+}
 
 /// The host name of an application: a label below the name of a hosted zone.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

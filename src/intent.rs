@@ -137,7 +137,8 @@ pub struct IntentError {
 }
 
 /// The kind of fault of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum IntentErrorCode {
     /// A value is out of range, of the wrong kind or against its rule.
     InvalidValue,
@@ -151,11 +152,7 @@ impl IntentErrorCode {
     /// The stable text that clients see.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::InvalidValue => "invalid_value",
-            Self::MissingRequiredParameter => "missing_required_parameter",
-            Self::UnknownParameter => "unknown_parameter",
-        }
+        self.into()
     }
 }
 

@@ -3,29 +3,25 @@
 //! The ids of request and operation are on every line because both formats show the fields of the spans around it.
 //! Every line passes the redactor on its way out; it is the last net, not the only one.
 
-mod flat_json;
-
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 
 use figment::providers::{Format as _, Toml};
 use serde::Deserialize;
+use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
-use tracing::{Metadata, Subscriber};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_appender::rolling::{RollingFileAppender, Rotation};
-use tracing_subscriber::filter::{FilterFn, Targets};
+use tracing_subscriber::filter::{Directive, EnvFilter, FilterExt as _, FilterFn};
 use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::fmt::format::JsonFields;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, fmt};
 
 use crate::config::Settings;
-use crate::config::value::LogLevel;
-use crate::logging::flat_json::FlatJson;
+use crate::config::value::log_level;
 use crate::secret::Redactor;
 
 /// Name of the file that overrides the built-in one.
@@ -113,7 +109,7 @@ struct LogConfig {
     #[serde(default = "LogConfig::keep_files")]
     keep_files: u16,
     #[serde(default)]
-    targets: BTreeMap<String, Level>,
+    targets: Targets,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -144,11 +140,11 @@ enum RotationPeriod {
 /// A level in a file.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(try_from = "String")]
-struct Level(LogLevel);
+struct Level(LevelFilter);
 
 impl Level {
     fn info() -> Self {
-        Self(LogLevel::Info)
+        Self(LevelFilter::INFO)
     }
 }
 
@@ -156,8 +152,24 @@ impl TryFrom<String> for Level {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let level = LogLevel::parse(&text).map(Self);
+        let level = log_level(&text).map(Self);
         level.ok_or_else(|| format!("`{text}` is not `trace`, `debug`, `info`, `warn`, `error` or `off`"))
+    }
+}
+
+/// Levels of single targets in a file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(try_from = "BTreeMap<String, Level>")]
+struct Targets(Vec<Directive>);
+
+impl TryFrom<BTreeMap<String, Level>> for Targets {
+    type Error = String;
+
+    fn try_from(levels: BTreeMap<String, Level>) -> Result<Self, String> {
+        let directive = |(target, level): (String, Level)| {
+            format!("{target}={}", level.0).parse().map_err(|error| format!("`{target}` is not a target: {error}"))
+        };
+        levels.into_iter().map(directive).collect::<Result<_, _>>().map(Self)
     }
 }
 
@@ -203,36 +215,22 @@ impl LogConfig {
         appender.build(path.parent().unwrap_or(directory)).map_err(|error| failed(&error.to_string()))
     }
 
-    fn subscriber<W>(&self, root: Option<LogLevel>, writer: W, colors: bool) -> Box<dyn Subscriber + Send + Sync>
+    fn subscriber<W>(&self, root: Option<LevelFilter>, writer: W, colors: bool) -> Box<dyn Subscriber + Send + Sync>
     where
         W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
     {
-        let root = root.unwrap_or(self.level.0);
-        let targets = self.targets.iter().map(|(target, level)| (target.clone(), filter(level.0)));
-        let levels = Targets::new().with_default(filter(root)).with_targets(targets);
-        let most = self.targets.values().map(|level| filter(level.0)).fold(filter(root), LevelFilter::max);
+        let root = EnvFilter::builder().with_default_directive(root.unwrap_or(self.level.0).into()).parse_lossy("");
+        let levels = self.targets.0.iter().cloned().fold(root, EnvFilter::add_directive);
         // Spans of our own are never filtered: an error carries its ids also where only errors are written.
-        let levels = FilterFn::new(move |it: &Metadata<'_>| {
-            (it.is_span() && it.target().starts_with(OUR_TARGET)) || levels.would_enable(it.target(), it.level())
-        })
-        .with_max_level_hint(most.max(LevelFilter::INFO));
+        let our_spans =
+            FilterFn::new(|it| it.is_span() && *it.level() <= LevelFilter::INFO && it.target().starts_with(OUR_TARGET));
         let lines = fmt::layer().with_writer(writer).with_ansi(colors);
         let lines = match self.format {
             Format::Text => lines.boxed(),
-            Format::Json => lines.with_ansi(false).fmt_fields(JsonFields::new()).event_format(FlatJson).boxed(),
+            Format::Json => lines.json().flatten_event(true).with_current_span(false).boxed(),
         };
-        Box::new(tracing_subscriber::registry().with(lines.with_filter(levels)))
-    }
-}
-
-fn filter(level: LogLevel) -> LevelFilter {
-    match level {
-        LogLevel::Trace => LevelFilter::TRACE,
-        LogLevel::Debug => LevelFilter::DEBUG,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Warn => LevelFilter::WARN,
-        LogLevel::Error => LevelFilter::ERROR,
-        LogLevel::Off => LevelFilter::OFF,
+        let filter = levels.or(our_spans.with_max_level_hint(LevelFilter::INFO));
+        Box::new(tracing_subscriber::registry().with(lines.with_filter(filter)))
     }
 }
 
@@ -283,7 +281,7 @@ mod tests {
         }
     }
 
-    fn written(config: &str, level: Option<LogLevel>, work: impl FnOnce()) -> String {
+    fn written(config: &str, level: Option<LevelFilter>, work: impl FnOnce()) -> String {
         let buffer = Buffer::default();
         let sink = buffer.clone();
         let redactor = Redactor::new().with([&SecretString::from("hunter2")]);
@@ -322,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn a_json_line_is_one_flat_object_with_the_ids_of_its_spans() {
+    fn a_json_line_is_one_object_with_the_ids_of_its_spans() {
         let text = written("format = \"json\"", None, an_operation);
 
         let line: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
@@ -331,9 +329,17 @@ mod tests {
           "deployment.name": "notes",
           "level": "INFO",
           "message": "cloned with ***",
-          "op.id": "op_1",
-          "request.id": "req_1",
-          "step.name": "clone_repository",
+          "spans": [
+            {
+              "name": "request",
+              "request.id": "req_1"
+            },
+            {
+              "name": "operation",
+              "op.id": "op_1",
+              "step.name": "clone_repository"
+            }
+          ],
           "target": "on_demand_infra::logging::tests",
           "timestamp": "[time]",
           "tries": 2
@@ -345,8 +351,8 @@ mod tests {
     fn the_setting_overrides_the_root_level_and_leaves_the_targets() {
         let config = "level = \"error\"\n[targets]\n\"on_demand_infra::logging\" = \"warn\"";
 
-        assert_eq!(written("level = \"error\"", Some(LogLevel::Debug), an_operation).lines().count(), 3);
-        assert_eq!(written(config, Some(LogLevel::Debug), an_operation).lines().count(), 1);
+        assert_eq!(written("level = \"error\"", Some(LevelFilter::DEBUG), an_operation).lines().count(), 3);
+        assert_eq!(written(config, Some(LevelFilter::DEBUG), an_operation).lines().count(), 1);
     }
 
     #[test]
@@ -366,6 +372,9 @@ mod tests {
                 .starts_with("`log_config.toml`, line 2: unknown variant `xml`")
         );
         assert!(message("\n[targets]\nsqlx = \"loud\"").starts_with("`log_config.toml`, line 3: `loud` is not"));
+        assert!(
+            message("[targets]\n\"a[b\" = \"info\"").starts_with("`log_config.toml`, line 1: `a[b` is not a target")
+        );
         assert!(message("colour = true").contains("line 1: unknown field `colour`"));
         assert!(message("output = \"file\"").contains("line 1: `output = \"file\"` also needs"));
     }

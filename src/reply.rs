@@ -8,6 +8,8 @@ pub mod operation;
 pub mod report;
 pub mod view;
 
+use anstream::adapter::strip_str;
+
 /// A code block that stays one, whatever the lines contain. Control characters and terminal colours are left out.
 #[must_use]
 pub fn code_block<'a>(lines: impl IntoIterator<Item = &'a str>) -> String {
@@ -33,24 +35,7 @@ pub fn to_sentence(line: &str) -> String {
 /// The line without terminal escape sequences and control characters.
 #[must_use]
 pub fn strip_ansi(line: &str) -> String {
-    let mut text = String::with_capacity(line.len());
-    let mut rest = line.chars().peekable();
-    while let Some(c) = rest.next() {
-        match c {
-            '\u{1b}' if rest.peek() == Some(&'[') => {
-                rest.next();
-                for end in rest.by_ref() {
-                    if ('@'..='~').contains(&end) {
-                        break;
-                    }
-                }
-            }
-            '\t' => text.push('\t'),
-            c if c.is_control() => {}
-            c => text.push(c),
-        }
-    }
-    text
+    strip_str(line).flat_map(str::chars).filter(|c| *c == '\t' || !c.is_control()).collect()
 }
 
 /// A span of time as people say it: `0.4 s`, `12 s`, `2 min 5 s`.

@@ -69,7 +69,7 @@ impl fmt::Display for Findings {
             if area.replace(finding.area) != Some(finding.area) {
                 writeln!(f, "{}", finding.area)?;
             }
-            write!(f, "  {:<5} {}: {}", finding.status.word(), finding.name, finding.found)?;
+            write!(f, "  {:<5} {}: {}", finding.status, finding.name, finding.found)?;
             if !finding.advice.is_empty() {
                 write!(f, "; {}", finding.advice)?;
             }

@@ -6,18 +6,19 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::SecretString;
+use tracing::level_filters::LevelFilter;
 use url::Url;
 
 use crate::config::source::Values;
 use crate::config::value::{
-    self, AllowedHost, Database, DockerHost, EncryptionKey, KindNetwork, LogLevel, Origin, PortRange, Quantity,
+    self, AllowedHost, Database, DockerHost, EncryptionKey, KindNetwork, Origin, PortRange, Quantity,
 };
 use crate::id::{ClusterName, ImageRef, Namespace, Port, Region};
 
 mod cloud;
 
 // Every section is found under `section`, whichever file it lives in.
-pub use cloud::{Cidr, Ec2, Eks, Helm, Ingress, Nat, Terraform};
+pub use cloud::{Ec2, Eks, Helm, Ingress, Nat, Terraform};
 
 /// The HTTP server.
 #[derive(Debug, Clone)]
@@ -94,12 +95,12 @@ impl Secret {
 #[derive(Debug, Clone)]
 pub struct Logging {
     /// `LOG_LEVEL`; overrides the root level of `log_config.toml`.
-    pub level: Option<LogLevel>,
+    pub level: Option<LevelFilter>,
 }
 
 impl Logging {
     pub(super) fn from_values(values: &mut Values) -> Self {
-        Self { level: values.optional("LOG_LEVEL", LogLevel::parse) }
+        Self { level: values.optional("LOG_LEVEL", value::log_level) }
     }
 }
 
@@ -179,7 +180,7 @@ impl Kind {
             program: values.program("KIND_PROGRAM"),
             cluster_name: values.take("KIND_CLUSTER_NAME", |text| ClusterName::parse(text).ok()),
             node_image: values.optional("KIND_NODE_IMAGE", |text| ImageRef::parse(text).ok()),
-            network: values.take("KIND_NETWORK", KindNetwork::parse),
+            network: values.take("KIND_NETWORK", |text| text.parse().ok()),
             node_port_range: values.take("NODE_PORT_RANGE", PortRange::parse),
             cluster_timeout: values.take("CLUSTER_TIMEOUT_S", value::seconds),
             delete_empty_cluster: values.take("DELETE_EMPTY_LOCAL_CLUSTER", value::yes_or_no),

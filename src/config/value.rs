@@ -9,9 +9,12 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use base64::Engine as _;
-use base64::alphabet;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use bytesize::ByteSize;
+use data_encoding::HEXLOWER_PERMISSIVE;
+use ipnet::Ipv4Net;
 use secrecy::{ExposeSecret, SecretBox, SecretString};
+use tracing::level_filters::LevelFilter;
 use url::Url;
 
 /// Where repositories may come from.
@@ -104,22 +107,13 @@ impl fmt::Display for PortRange {
 }
 
 /// From where a local cluster is reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumString)]
+#[strum(serialize_all = "lowercase")]
 pub enum KindNetwork {
     /// Through this machine's loopback: the API server's published port, and the mapped node ports.
     Host,
     /// From a container on the Docker network `kind`: the node's own name and ports, with the internal kubeconfig.
     Kind,
-}
-
-impl KindNetwork {
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        match text {
-            "host" => Some(Self::Host),
-            "kind" => Some(Self::Kind),
-            _ => None,
-        }
-    }
 }
 
 /// Where the store is.
@@ -183,52 +177,6 @@ impl fmt::Display for DockerHost {
     }
 }
 
-/// A level of the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogLevel {
-    /// Everything.
-    Trace,
-    /// Lines of tools.
-    Debug,
-    /// One line per operation and step.
-    Info,
-    /// We coped.
-    Warn,
-    /// Someone must act.
-    Error,
-    /// Nothing.
-    Off,
-}
-
-impl LogLevel {
-    /// Accepts the names of the levels in any case, also those that Python has for them.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        match text.to_ascii_lowercase().as_str() {
-            "trace" => Some(Self::Trace),
-            "debug" => Some(Self::Debug),
-            "info" => Some(Self::Info),
-            "warn" | "warning" => Some(Self::Warn),
-            "error" | "critical" => Some(Self::Error),
-            "off" => Some(Self::Off),
-            _ => None,
-        }
-    }
-
-    /// Its name, in lower case.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Trace => "trace",
-            Self::Debug => "debug",
-            Self::Info => "info",
-            Self::Warn => "warn",
-            Self::Error => "error",
-            Self::Off => "off",
-        }
-    }
-}
-
 /// An amount of processor or memory, as Kubernetes writes it. Ordered by amount.
 #[derive(Debug, Clone)]
 pub struct Quantity {
@@ -285,10 +233,15 @@ impl fmt::Display for Quantity {
 pub struct EncryptionKey(SecretBox<[u8; 32]>);
 
 impl EncryptionKey {
-    /// Accepts 32 bytes in base64 or hexadecimal.
+    /// Accepts 32 bytes in hexadecimal, or in base64 of either alphabet with or without padding.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let bytes = if text.len() == 64 { from_hex(text)? } else { from_base64(text)? };
+        let bytes = if text.len() == 64 {
+            HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok()?
+        } else {
+            let digits = text.trim_end_matches('=');
+            STANDARD_NO_PAD.decode(digits).or_else(|_| URL_SAFE_NO_PAD.decode(digits)).ok()?
+        };
         Some(Self::new(bytes.try_into().ok()?))
     }
 
@@ -343,19 +296,30 @@ pub(super) fn seconds(text: &str) -> Option<Duration> {
 
 /// A size of at least 1 KiB, as a plain number or with a unit.
 pub(super) fn bytes(text: &str) -> Option<u64> {
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (digits, unit) = text.split_at(end);
-    let factor: u64 = match unit.trim().to_ascii_lowercase().as_str() {
-        "" | "b" => 1,
-        "kb" => 1_000,
-        "mb" => 1_000_000,
-        "gb" => 1_000_000_000,
-        "k" | "ki" | "kib" => 1 << 10,
-        "m" | "mi" | "mib" => 1 << 20,
-        "g" | "gi" | "gib" => 1 << 30,
-        _ => return None,
+    // A letter alone means a power of 1024, as it does to Docker; `bytesize` takes it for one of 1000.
+    let binary = if text.ends_with(['k', 'K', 'm', 'M', 'g', 'G', 't', 'T', 'p', 'P']) { "i" } else { "" };
+    let size: ByteSize = format!("{text}{binary}").parse().ok()?;
+    Some(size.as_u64()).filter(|it| (1024..=1 << 50).contains(it))
+}
+
+/// A range of IPv4 addresses as `address/length`, without host bits.
+pub(super) fn ipv4_net(text: &str) -> Option<Ipv4Net> {
+    // Not `Ipv4Net`'s own parser, which reads `010.0.0.0` as 10.0.0.0 where other programs read octal digits.
+    let (address, length) = text.split_once('/')?;
+    let net = Ipv4Net::new(address.parse().ok()?, length.parse().ok()?).ok()?;
+    (net.addr() == net.network()).then_some(net)
+}
+
+/// A level of the log by its name in any case, also by those that Python has for two of them.
+pub(crate) fn log_level(text: &str) -> Option<LevelFilter> {
+    let name = text.to_ascii_lowercase();
+    let name = match name.as_str() {
+        "warning" => "warn",
+        "critical" => "error",
+        name => name,
     };
-    digits.parse::<u64>().ok()?.checked_mul(factor).filter(|it| (1024..=1 << 50).contains(it))
+    // `LevelFilter` also reads numbers, and nothing as `error`.
+    name.parse().ok().filter(|_| name.starts_with(|c: char| c.is_ascii_alphabetic()))
 }
 
 /// `true` or `false`, in the spellings that people use.
@@ -400,18 +364,6 @@ pub(super) fn domain(text: &str) -> Option<String> {
             && !label.ends_with('-')
     };
     (text.contains('.') && text.len() <= 253 && text.split('.').all(label)).then_some(text)
-}
-
-fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|it| u8::try_from(it).ok());
-    text.as_bytes().chunks(2).map(|pair| Some(digit(pair[0])? << 4 | digit(*pair.get(1)?)?)).collect()
-}
-
-/// With or without padding, in the standard or the URL-safe alphabet.
-fn from_base64(text: &str) -> Option<Vec<u8>> {
-    let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
-    let alphabet = if text.contains(['-', '_']) { &alphabet::URL_SAFE } else { &alphabet::STANDARD };
-    GeneralPurpose::new(alphabet, config).decode(text).ok()
 }
 
 #[cfg(test)]
@@ -486,6 +438,33 @@ mod tests {
     fn sizes_take_units() {
         assert_eq!((bytes("1MiB"), bytes("2 GB"), bytes("4096")), (Some(1 << 20), Some(2_000_000_000), Some(4096)));
         assert_eq!((bytes("5"), bytes("1TiBs"), bytes("99999999999999GiB")), (None, None, None));
+    }
+
+    #[test]
+    fn a_unit_of_one_letter_counts_in_1024_as_those_with_an_i_do() {
+        let (letters, kib) = (["2k", "2 K", "2ki", "2KiB"], ["2kb", "2KB", "2000b", "2000"]);
+
+        assert!(letters.iter().all(|it| bytes(it) == Some(2048)) && kib.iter().all(|it| bytes(it) == Some(2000)));
+        assert_eq!((bytes("3m"), bytes("3G"), bytes("3gb")), (Some(3 << 20), Some(3 << 30), Some(3_000_000_000)));
+    }
+
+    #[test]
+    fn a_range_has_no_host_bits() {
+        let printed = |text| ipv4_net(text).map(|it| it.to_string());
+
+        assert_eq!(printed("203.0.113.0/24").as_deref(), Some("203.0.113.0/24"));
+        assert_eq!(printed("0.0.0.0/0").as_deref(), Some("0.0.0.0/0"));
+        assert_eq!(Ipv4Net::from(Ipv4Addr::new(203, 0, 113, 9)).to_string(), "203.0.113.9/32");
+        for wrong in ["203.0.113.9/24", "203.0.113.0", "203.0.113.0/33", "010.0.0.0/8", "::/0", "x/8", ""] {
+            assert_eq!(ipv4_net(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_level_has_a_name_and_no_number() {
+        assert_eq!((log_level("Info"), log_level("OFF")), (Some(LevelFilter::INFO), Some(LevelFilter::OFF)));
+        assert_eq!((log_level("WARNING"), log_level("critical")), (Some(LevelFilter::WARN), Some(LevelFilter::ERROR)));
+        assert!(["", "3", "loud", "info,sqlx=debug"].iter().all(|it| log_level(it).is_none()));
     }
 
     #[test]

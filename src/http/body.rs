@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::BodyDataStream;
 use axum::extract::{FromRef, FromRequest, Request};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use axum::http::{HeaderMap, HeaderName};
 use bytes::{Bytes, BytesMut};
-use http_body_util::BodyExt;
+use futures_util::StreamExt;
 use serde_json::{Map, Value};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -37,9 +37,9 @@ where
         let (parts, body) = request.into_parts();
         let media_type = check_media_type(&parts.headers);
         let bytes = match media_type {
-            Ok(()) => read(&parts.headers, body, limit).await?,
+            Ok(()) => read(&parts.headers, body.into_data_stream(), limit).await?,
             Err(error) => {
-                drain(&parts.headers, body).await;
+                drain(&parts.headers, body.into_data_stream()).await;
                 return Err(error);
             }
         };
@@ -73,7 +73,7 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), ApiError> {
     }
 }
 
-async fn read(headers: &HeaderMap, mut body: Body, limit: u64) -> Result<Bytes, ApiError> {
+async fn read(headers: &HeaderMap, mut body: BodyDataStream, limit: u64) -> Result<Bytes, ApiError> {
     let too_large = || ApiError::BodyTooLarge(limit);
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let announced = content_length(headers);
@@ -84,28 +84,26 @@ async fn read(headers: &HeaderMap, mut body: Body, limit: u64) -> Result<Bytes, 
     let deadline = Instant::now() + ARRIVES_WITHIN;
     let mut bytes = BytesMut::with_capacity(announced.unwrap_or(0));
     loop {
-        let frame = timeout_at(deadline, body.frame()).await.map_err(|_| ApiError::BodyTimeout)?;
-        let Some(frame) = frame else { return Ok(bytes.freeze()) };
-        let frame = frame.map_err(|error| ApiError::MalformedJson(format!("it broke off ({error})")))?;
-        if let Ok(data) = frame.into_data() {
-            if bytes.len() + data.len() > limit {
-                drain(headers, body).await;
-                return Err(too_large());
-            }
-            bytes.extend_from_slice(&data);
+        let data = timeout_at(deadline, body.next()).await.map_err(|_| ApiError::BodyTimeout)?;
+        let Some(data) = data else { return Ok(bytes.freeze()) };
+        let data = data.map_err(|error| ApiError::MalformedJson(format!("it broke off ({error})")))?;
+        if bytes.len() + data.len() > limit {
+            drain(headers, body).await;
+            return Err(too_large());
         }
+        bytes.extend_from_slice(&data);
     }
 }
 
 /// Reads on for a while: a client that is still sending when the connection closes never sees the answer.
-async fn drain(headers: &HeaderMap, mut body: Body) {
+async fn drain(headers: &HeaderMap, mut body: BodyDataStream) {
     if headers.contains_key(EXPECT) || content_length(headers).is_some_and(|length| length > DRAIN_BYTES) {
         return;
     }
     let rest = async {
         let mut drained = 0;
-        while let Some(Ok(frame)) = body.frame().await {
-            drained += frame.data_ref().map_or(0, Bytes::len);
+        while let Some(Ok(data)) = body.next().await {
+            drained += data.len();
             if drained > DRAIN_BYTES {
                 break;
             }

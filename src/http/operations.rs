@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::app::App;
-use crate::event::{Event, Failure, OperationState};
+use crate::event::{Failure, OperationState};
 use crate::http::auth::Caller;
 use crate::http::deployments::DeploymentObject;
 use crate::http::error::{ApiError, ErrorBody};
@@ -177,7 +177,7 @@ pub async fn events(
     let open = streams.open()?;
     let events = app.follow(operation.id, after).take_until(app.shutdown_token().cancelled_owned());
     let events = events.map(move |event| match event {
-        Ok(event) => sse::data(&event).id(event.sequence.to_string()).event(name(&event)),
+        Ok(event) => sse::data(&event).id(event.sequence.to_string()).event(<&str>::from(&event.kind)),
         Err(error) => SseEvent::event(sse::data(&ApiError::from(error).body(request_id.as_str())), "error"),
     });
     Ok(sse::respond(events, open))
@@ -221,21 +221,4 @@ async fn object(app: &App, operation: Operation) -> Result<OperationObject, ApiE
     let steps = app.steps(&operation).await?;
     let deployment = app.deployment(operation.deployment).await?;
     Ok(OperationObject::new(operation, steps, deployment.as_ref().map(DeploymentObject::from)))
-}
-
-/// The name of an event, the same as its `type`.
-fn name(event: &Event) -> &'static str {
-    use crate::event::EventKind as Kind;
-    match event.kind {
-        Kind::OperationState { .. } => "operation_state",
-        Kind::StepStarted { .. } => "step_started",
-        Kind::StepProgress { .. } => "step_progress",
-        Kind::StepRetrying { .. } => "step_retrying",
-        Kind::StepSucceeded { .. } => "step_succeeded",
-        Kind::StepFailed { .. } => "step_failed",
-        Kind::StepUndoing { .. } => "step_undoing",
-        Kind::StepUndone { .. } => "step_undone",
-        Kind::StepUndoFailed { .. } => "step_undo_failed",
-        Kind::Warning { .. } => "warning",
-    }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use data_encoding::HEXLOWER;
+
 use super::IdError;
 
 /// The number of hexadecimal digits.
@@ -19,7 +21,9 @@ impl PlanHash {
     /// The hash of a tag of at least 48 bits.
     #[must_use]
     pub fn of(tag: &[u8]) -> Self {
-        Self(tag.iter().flat_map(|byte| format!("{byte:02x}").into_bytes()).take(DIGITS).map(char::from).collect())
+        let mut text = HEXLOWER.encode(tag);
+        text.truncate(DIGITS);
+        Self(text)
     }
 
     /// Accepts its text.

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 
 use serde_json::{Map, Value};
+use strum::VariantNames;
 
 use crate::id::{Action, Mode};
 
@@ -61,18 +62,8 @@ pub enum FieldType {
     Variables,
 }
 
-const ACTIONS: &[&str] = &[
-    Action::Deploy.as_str(),
-    Action::Redeploy.as_str(),
-    Action::Scale.as_str(),
-    Action::Rollback.as_str(),
-    Action::Decommission.as_str(),
-    Action::Status.as_str(),
-    Action::List.as_str(),
-    Action::Logs.as_str(),
-    Action::Cancel.as_str(),
-];
-const MODES: &[&str] = &[Mode::Local.as_str(), Mode::CloudLocal.as_str(), Mode::CloudHosted.as_str()];
+const ACTIONS: &[&str] = Action::VARIANTS;
+const MODES: &[&str] = Mode::VARIANTS;
 
 const DEPLOY: &[Action] = &[Action::Deploy];
 const BUILD: &[Action] = &[Action::Deploy, Action::Redeploy];

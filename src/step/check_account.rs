@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use super::action::StepAction;
@@ -14,7 +15,6 @@ use crate::cloud::aws::permission::Wanted;
 use crate::cloud::aws::quota::STANDARD_VCPUS;
 use crate::cloud::aws::{Aws, Fault};
 use crate::cloud::price::{self, Cost};
-use crate::config::section::Cidr;
 use crate::id::{KeyPairName, Region};
 use crate::secret::private_key::private_key;
 use crate::store::record::{Deployment, Instance};
@@ -272,7 +272,7 @@ impl CheckAccount {
 }
 
 /// From where ssh is accepted: the setting, else the address that this server is seen under.
-async fn ssh_cidr(cx: &StepContext) -> Result<Cidr, String> {
+async fn ssh_cidr(cx: &StepContext) -> Result<Ipv4Net, String> {
     if let Some(cidr) = cx.settings.ec2.ssh_allowed_cidr {
         return Ok(cidr);
     }
@@ -285,5 +285,5 @@ async fn ssh_cidr(cx: &StepContext) -> Result<Cidr, String> {
     let text = asked.await.map_err(|error| failed(format!("does not tell it ({error})")))?;
     let address: Ipv4Addr =
         text.trim().parse().map_err(|_| failed("answers with something else than an IPv4 address".into()))?;
-    Ok(Cidr::of(address))
+    Ok(Ipv4Net::from(address))
 }

@@ -28,7 +28,8 @@ pub struct RequestKey {
 }
 
 /// Where a request's key comes from, which decides how long it attaches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum KeyKind {
     /// The `Idempotency-Key` header: valid for a day.
     Header,
@@ -39,16 +40,6 @@ pub enum KeyKind {
         /// The client says that it sends this request again.
         is_retry: bool,
     },
-}
-
-impl KeyKind {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Header => "header",
-            Self::Chat => "chat",
-            Self::Hash { .. } => "hash",
-        }
-    }
 }
 
 /// All that is stored when an operation is accepted, in one transaction.
@@ -206,7 +197,7 @@ impl Store {
             )
             .bind(&operation.principal)
             .bind(&key.key)
-            .bind(key.kind.as_str())
+            .bind(<&str>::from(key.kind))
             .bind(&key.body_hash)
             .bind(operation.id.to_string())
             .bind(operation.created_at.as_millisecond())

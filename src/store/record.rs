@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use strum::{EnumString, IntoStaticStr, VariantArray};
 
 use crate::event::{Failure, OperationState};
 use crate::id::{
@@ -156,6 +157,8 @@ pub struct Version {
 /// Where a deployment stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[derive(EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum DeploymentState {
     /// Its first roll-out is under way.
     Deploying,
@@ -173,21 +176,13 @@ impl DeploymentState {
     /// The stable text.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Deploying => "deploying",
-            Self::Running => "running",
-            Self::Failed => "failed",
-            Self::Removing => "removing",
-            Self::Removed => "removed",
-        }
+        self.into()
     }
 
     /// Reads the stable text.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Deploying, Self::Running, Self::Failed, Self::Removing, Self::Removed]
-            .into_iter()
-            .find(|state| state.as_str() == text)
+        text.parse().ok()
     }
 }
 
@@ -255,4 +250,15 @@ pub struct Instance {
     /// Its host keys (`ssh-ed25519 AAAA...`), where its console told them in time.
     #[serde(default)]
     pub host_keys: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_has_one_name_in_json_and_in_its_column() {
+        assert!(DeploymentState::VARIANTS.iter().all(|it| serde_json::to_value(it).unwrap() == it.as_str()));
+        assert!(DeploymentState::VARIANTS.iter().all(|it| DeploymentState::parse(it.as_str()) == Some(*it)));
+    }
 }

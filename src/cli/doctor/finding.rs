@@ -1,6 +1,5 @@
 //! What a check finds, and who needs what it checks.
 
-use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
@@ -26,8 +25,9 @@ pub struct Finding {
 }
 
 /// Who needs what is checked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, strum::Display)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum Area {
     /// The server itself.
     Common,
@@ -38,12 +38,14 @@ pub enum Area {
     /// Mode `cloud-hosted`.
     CloudHosted,
     /// The chat model.
+    #[strum(to_string = "chat model")]
     ChatModel,
 }
 
 /// How something is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, strum::Display)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum Status {
     /// As it should be.
     Ok,
@@ -62,28 +64,6 @@ pub(super) struct Verdict {
 
 /// One check: who needs it, its name, and its work.
 pub(super) type Check<'a> = (Area, &'static str, Pin<Box<dyn Future<Output = Verdict> + Send + 'a>>);
-
-impl fmt::Display for Area {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Common => "common",
-            Self::Local => "local",
-            Self::CloudLocal => "cloud-local",
-            Self::CloudHosted => "cloud-hosted",
-            Self::ChatModel => "chat model",
-        })
-    }
-}
-
-impl Status {
-    pub(super) fn word(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Warn => "warn",
-            Self::Fail => "fail",
-        }
-    }
-}
 
 impl Verdict {
     pub(super) fn ok(found: impl Into<String>) -> Self {

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use data_encoding::HEXLOWER;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -155,11 +156,7 @@ pub(super) fn sha256(bytes: &[u8]) -> String {
 
 /// `sha256:` and the digest.
 pub(super) fn digest_text(digest: &[u8]) -> String {
-    use std::fmt::Write as _;
-    digest.iter().fold("sha256:".to_owned(), |mut text, byte| {
-        let _infallible = write!(text, "{byte:02x}");
-        text
-    })
+    format!("sha256:{}", HEXLOWER.encode(digest))
 }
 
 #[cfg(test)]

@@ -1,10 +1,9 @@
 //! Sections of the cloud modes: Terraform and Helm, and the EC2 instances and EKS clusters that they make.
 
-use std::fmt;
-use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::Ipv4Net;
 use url::Url;
 
 use crate::config::source::Values;
@@ -46,7 +45,7 @@ pub struct Ec2 {
     /// `EC2_SUBNET_ID`; else a subnet of the default VPC.
     pub subnet_id: Option<String>,
     /// `SSH_ALLOWED_CIDR`; else the address that `public_ip_url` tells.
-    pub ssh_allowed_cidr: Option<Cidr>,
+    pub ssh_allowed_cidr: Option<Ipv4Net>,
     /// `PUBLIC_IP_URL`.
     pub public_ip_url: Url,
 }
@@ -61,7 +60,7 @@ impl Ec2 {
             ssh_user: values.optional("EC2_SSH_USER", login),
             volume_gib: values.take("EC2_VOLUME_GIB", |text| value::number(text, 8..=16_384_u32)),
             subnet_id: values.optional("EC2_SUBNET_ID", |text| resource_id(text, "subnet-")),
-            ssh_allowed_cidr: values.optional("SSH_ALLOWED_CIDR", Cidr::parse),
+            ssh_allowed_cidr: values.optional("SSH_ALLOWED_CIDR", value::ipv4_net),
             public_ip_url: values.take("PUBLIC_IP_URL", value::http_url),
         }
     }
@@ -89,9 +88,9 @@ pub struct Eks {
     /// `EKS_NAT`.
     pub nat: Nat,
     /// `EKS_VPC_CIDR`.
-    pub vpc_cidr: Cidr,
+    pub vpc_cidr: Ipv4Net,
     /// `EKS_PUBLIC_ACCESS_CIDRS`.
-    pub public_access_cidrs: Vec<Cidr>,
+    pub public_access_cidrs: Vec<Ipv4Net>,
     /// `EKS_LOGS`.
     pub logs: Vec<String>,
     /// `EKS_ENCRYPT_SECRETS`.
@@ -110,9 +109,10 @@ impl Eks {
             nodes_max: values.take("EKS_NODES_MAX", nodes),
             grow_nodes: values.take("EKS_GROW_NODES", value::yes_or_no),
             zones: values.take("EKS_ZONES", |text| value::number(text, 2..=3_u8)),
-            nat: values.take("EKS_NAT", Nat::parse),
-            vpc_cidr: values.take("EKS_VPC_CIDR", |text| Cidr::parse(text).filter(|it| (16..=20).contains(&it.length))),
-            public_access_cidrs: values.list("EKS_PUBLIC_ACCESS_CIDRS", Cidr::parse),
+            nat: values.take("EKS_NAT", |text| text.parse().ok()),
+            vpc_cidr: values
+                .take("EKS_VPC_CIDR", |text| value::ipv4_net(text).filter(|it| (16..=20).contains(&it.prefix_len()))),
+            public_access_cidrs: values.list("EKS_PUBLIC_ACCESS_CIDRS", value::ipv4_net),
             logs: values.list("EKS_LOGS", log_type),
             encrypt_secrets: values.take("EKS_ENCRYPT_SECRETS", value::yes_or_no),
         };
@@ -124,7 +124,8 @@ impl Eks {
 }
 
 /// How the nodes of a new EKS cluster reach the internet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumString, strum::IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Nat {
     /// By public addresses of their own.
     None,
@@ -135,23 +136,10 @@ pub enum Nat {
 }
 
 impl Nat {
-    fn parse(text: &str) -> Option<Self> {
-        match text {
-            "none" => Some(Self::None),
-            "one" => Some(Self::One),
-            "per-zone" => Some(Self::PerZone),
-            _ => None,
-        }
-    }
-
     /// As the setting and the Terraform module say it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::One => "one",
-            Self::PerZone => "per-zone",
-        }
+        self.into()
     }
 
     /// How many gateways that makes.
@@ -219,36 +207,6 @@ impl Ingress {
     }
 }
 
-/// A range of IPv4 addresses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cidr {
-    network: Ipv4Addr,
-    length: u8,
-}
-
-impl Cidr {
-    /// Accepts `address/length` without host bits, such as `203.0.113.0/24`.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let (network, length) = text.split_once('/')?;
-        let (network, length): (Ipv4Addr, u8) = (network.parse().ok()?, length.parse().ok()?);
-        let host_bits = u32::MAX.checked_shr(u32::from(length)).unwrap_or(0);
-        (length <= 32 && u32::from(network) & host_bits == 0).then_some(Self { network, length })
-    }
-
-    /// The range of one address.
-    #[must_use]
-    pub fn of(address: Ipv4Addr) -> Self {
-        Self { network: address, length: 32 }
-    }
-}
-
-impl fmt::Display for Cidr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.network, self.length)
-    }
-}
-
 fn instance_type(text: &str) -> Option<String> {
     let (family, size) = text.split_once('.')?;
     let fits =
@@ -289,16 +247,6 @@ fn login(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_range_has_no_host_bits() {
-        assert_eq!(Cidr::parse("203.0.113.0/24").unwrap().to_string(), "203.0.113.0/24");
-        assert_eq!(Cidr::parse("0.0.0.0/0").unwrap().to_string(), "0.0.0.0/0");
-        assert_eq!(Cidr::of(Ipv4Addr::new(203, 0, 113, 9)).to_string(), "203.0.113.9/32");
-        for wrong in ["203.0.113.9/24", "203.0.113.0", "203.0.113.0/33", "::/0", "x/8", ""] {
-            assert_eq!(Cidr::parse(wrong), None, "{wrong}");
-        }
-    }
 
     #[test]
     fn names_of_things_on_aws_are_checked() {

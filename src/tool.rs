@@ -27,6 +27,7 @@ mod error;
 pub mod folder;
 pub mod git;
 pub mod helm;
+mod interrupt;
 pub mod kind;
 pub mod place;
 mod printed;
@@ -299,6 +300,9 @@ impl Call {
 
     #[expect(clippy::disallowed_methods, reason = "the one place where programs are started")]
     fn command(&self, program: &OsStr, args: &[OsString]) -> Command {
+        if let Err(error) = interrupt::reset_for_programs() {
+            tracing::warn!(%error, "a program may not hear when it is to stop");
+        }
         let mut command = Command::new(program);
         if let Some(names) = self.inherited {
             command.env_clear();
@@ -516,6 +520,32 @@ mod tests {
         let error = call.run(&lines, &cancel).await;
 
         assert!(matches!(error, Err(ToolError::Cancelled { .. })));
+    }
+
+    #[tokio::test]
+    async fn an_interrupted_program_hears_it() {
+        let (cancel, folder) = (CancellationToken::new(), tempfile::tempdir().unwrap());
+        let heard = folder.path().join("heard");
+        let call = shell("trap 'touch \"$0\"; exit 1' INT; echo ready >&2; while true; do sleep 0.1; done").arg(&heard);
+
+        let lines = Lines::new({
+            let cancel = cancel.clone();
+            move |_| cancel.cancel()
+        });
+        let error = call.run(&lines, &cancel).await;
+
+        assert!(matches!(error, Err(ToolError::Cancelled { .. })));
+        assert!(heard.exists());
+    }
+
+    #[tokio::test]
+    async fn an_interrupted_program_hears_it_also_where_interrupts_are_ignored() {
+        let tests = std::env::current_exe().unwrap();
+        let call = shell("trap '' INT; exec \"$0\" --exact tool::tests::an_interrupted_program_hears_it").arg(tests);
+
+        let output = run(call).await.unwrap();
+
+        assert!(output.stdout.contains("1 passed"), "{output:?}");
     }
 
     #[tokio::test]

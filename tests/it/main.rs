@@ -15,6 +15,7 @@ mod once;
 mod plans;
 mod postgres;
 mod questions;
+mod reaper;
 mod restart;
 mod retries;
 mod secrets;

@@ -82,7 +82,8 @@ exec '@GIT@' "$@"
 
 const KIND: &str = r#"
 echo "$*" >>"$world/kind.calls"
-trap 'echo "$1 $2" >>"$world/kind-interrupted.calls"; exit 130' INT
+call="$1 $2"
+trap 'echo "$call" >>"$world/kind-interrupted.calls"; exit 130' INT
 case "$1 $2" in
   "version --quiet") echo 0.30.0 ;;
   "get clusters") ls "$world/clusters" ;;

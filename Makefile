@@ -7,6 +7,9 @@ SHELL := /bin/bash
 # The test bed's settings, where it has been brought up: its programs and the node image of its clusters.
 bed = env=$${RIG_CACHE:-$$HOME/.cache/on-demand-rig}/env; [ ! -e "$$env" ] || . "$$env"
 
+# What ends whichever way make ends, SIGKILL included.
+ends_with_make = setpriv --pdeathsig TERM
+
 help: ## list what there is
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
 
@@ -23,11 +26,11 @@ doctor: ## check tools, credentials and settings
 	@$(bed); cargo run --quiet --locked -- doctor
 
 test: ## set up what is missing and run all tests, on real tools
-	@tests/run
+	@exec $(ends_with_make) tests/run
 
 test-all: ## the same with every kill point of every plan, and the container image
-	@tests/run all
-	tests/image
+	@$(ends_with_make) tests/run all
+	$(ends_with_make) tests/reaper tests/image
 
 lint: ## formatting, clippy, documentation, licences and banned crates, programs that run on other machines
 	cargo fmt --check

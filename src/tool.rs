@@ -11,6 +11,7 @@ mod files;
 pub mod folder;
 pub mod git;
 pub mod helm;
+mod interrupt;
 pub mod kind;
 mod orphans;
 mod output;

@@ -325,6 +325,32 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_interrupted_program_hears_it() {
+        let (cancel, folder) = (CancellationToken::new(), tempfile::tempdir().unwrap());
+        let heard = folder.path().join("heard");
+        let call = shell("trap 'touch \"$0\"; exit 1' INT; echo ready >&2; while true; do sleep 0.1; done").arg(&heard);
+
+        let lines = Lines::new({
+            let cancel = cancel.clone();
+            move |_| cancel.cancel()
+        });
+        let error = call.run(&lines, &cancel).await;
+
+        assert!(matches!(error, Err(ToolError::Cancelled { .. })));
+        assert!(heard.exists());
+    }
+
+    #[tokio::test]
+    async fn an_interrupted_program_hears_it_also_where_interrupts_are_ignored() {
+        let tests = std::env::current_exe().unwrap();
+        let call = shell("trap '' INT; exec \"$0\" --exact tool::call::tests::an_interrupted_program_hears_it").arg(tests);
+
+        let output = run(call).await.unwrap();
+
+        assert!(output.stdout.contains("1 passed"), "{output:?}");
+    }
+
+    #[tokio::test]
     async fn what_a_program_leaves_behind_does_not_hold_its_answer_up() {
         let start = Instant::now();
 

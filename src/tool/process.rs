@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::event::Lines;
 use crate::secret::Redactor;
 use crate::tool::error::ToolError;
+use crate::tool::interrupt;
 use crate::tool::output::{BoundedLines, LineSplitter, Output};
 
 /// How long a program may take to end after SIGINT, before SIGKILL.
@@ -111,6 +112,9 @@ impl fmt::Display for Status {
 /// A command that leads a process group of its own, has pipes for its output, and is killed when nobody holds it.
 #[expect(clippy::disallowed_methods, reason = "the one place where programs are started")]
 pub(super) fn command(program: impl AsRef<OsStr>, inherited: InheritedEnv) -> Command {
+    if let Err(error) = interrupt::reset_for_programs() {
+        tracing::warn!(%error, "a program may not hear when it is to stop");
+    }
     let mut command = Command::new(program);
     if let Some(names) = inherited.only {
         command.env_clear();

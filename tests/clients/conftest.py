@@ -5,6 +5,8 @@ from openai import AsyncOpenAI, OpenAI
 
 import bed
 
+bed.end_in_order()
+
 NAME = "app-server-default"
 HELLO = [{"role": "user", "content": "hello"}]
 PLAN = {

@@ -37,6 +37,22 @@ async fn a_cluster_that_is_half_made_goes_with_the_deploy_that_is_cancelled() {
 }
 
 #[tokio::test]
+async fn a_program_hears_that_it_is_to_stop_also_from_a_server_that_ignores_interrupts() {
+    let mut world = World::start().await;
+    world.server.kill().await;
+    world.start_again_ignoring_interrupts().await;
+    world.failpoints.hold("kind-create");
+    let answer = world.begin(&world.request_for("deploy"));
+    world.failpoints.reached("kind-create").await;
+
+    cancelled(&world, &world.latest().await).await;
+
+    assert_eq!(answer.await.unwrap().unwrap().state(), "cancelled");
+    assert_eq!(world.calls("kind-interrupted"), ["create cluster"]);
+    assert_eq!(world.leftovers().await, Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn a_redeploy_that_is_cancelled_goes_back_to_the_version_that_ran() {
     let world = World::start().await;
     let before = world.deployed().await;

@@ -16,6 +16,7 @@ mod lifecycle;
 mod plans;
 mod postgres;
 mod questions;
+mod reaper;
 mod restart;
 mod retries;
 mod secrets;

@@ -211,6 +211,12 @@ impl World {
         self.listening().await;
     }
 
+    /// The same, for a server that ignores SIGINT from its start.
+    pub(crate) async fn start_again_ignoring_interrupts(&mut self) {
+        self.server = Server::spawn_ignoring_interrupts(self.folder.path(), &self.settings);
+        self.listening().await;
+    }
+
     /// kill -9, and a new start.
     pub(crate) async fn kill_and_start_again(&mut self) {
         self.server.kill().await;

@@ -5,7 +5,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::bed::variable;
+use crate::bed::{bed, variable};
 
 static TURN: Mutex<()> = Mutex::const_new(());
 
@@ -16,6 +16,7 @@ impl Account {
     /// Waits for its turn and for an empty account.
     pub(crate) async fn empty() -> Self {
         let turn = TURN.lock().await;
+        std::fs::write(bed().account_mark(), "").unwrap();
         reset();
         Self(turn)
     }

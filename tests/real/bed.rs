@@ -1,11 +1,11 @@
 //! The bed of the real stories: what must be there, and a janitor that clears away also when the tests are killed.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{LazyLock, Mutex};
+use std::sync::LazyLock;
 
 /// All clusters of these tests begin so; what else begins so is taken for a left-over of an earlier run.
 pub(crate) const PREFIX: &str = "real-";
@@ -18,7 +18,8 @@ pub(crate) struct Bed {
     pub(crate) git_token: String,
     /// Where servers, repositories and what they said are kept.
     pub(crate) root: PathBuf,
-    janitor: Mutex<Child>,
+    #[expect(dead_code, reason = "it sees the end of this process by the end of its input")]
+    janitor: Child,
 }
 
 static BED: LazyLock<Bed> = LazyLock::new(Bed::make);
@@ -56,7 +57,7 @@ impl Bed {
         let lane = std::env::var("REAL_LANE").map_or_else(|_| String::new(), |lane| format!("{lane}-"));
         let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("real-{lane}").trim_end_matches('-'));
         let janitor = janitor(&root, &format!("{PREFIX}{lane}"));
-        Self { git_base, git_token: token.trim().to_owned(), root, janitor: Mutex::new(janitor) }
+        Self { git_base, git_token: token.trim().to_owned(), root, janitor }
     }
 
     /// The address of an example repository.
@@ -64,37 +65,42 @@ impl Bed {
         format!("{}/{name}.git", self.git_base)
     }
 
-    /// Tells the janitor that a process is there that must not outlive these tests.
-    pub(crate) fn watch(&self, pid: u32) {
-        self.tell(&format!("+ {pid}"));
+    /// The file whose presence tells the janitor that the account was used.
+    pub(crate) fn account_mark(&self) -> PathBuf {
+        self.root.join("account")
     }
+}
 
-    /// Tells the janitor that it has ended.
-    pub(crate) fn forget(&self, pid: u32) {
-        self.tell(&format!("- {pid}"));
-    }
+/// Kills the servers whose workspaces are below a folder, and the programs that they started, which outlive them: they
+/// have the server's settings in their environment. usage: end FOLDER
+const END: &str = r#"
+end() {
+  while pids=$(grep -lsF "PERSISTENT_WORKSPACE_BASE_DIR=$1/" /proc/[0-9]*/environ | cut -d / -f 3) && [ -n "$pids" ]; do
+    kill -9 $pids 2>/dev/null
+    sleep 0.05
+  done
+}
+"#;
 
-    fn tell(&self, line: &str) {
-        let mut janitor = self.janitor.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let stdin = janitor.stdin.as_mut().expect("it was started with a pipe");
-        writeln!(stdin, "{line}").expect("the janitor lives as long as the tests");
-    }
+/// Kills the servers whose workspaces are below a folder, and the programs that they started.
+pub(crate) fn end_servers(folder: &Path) {
+    must("sh", &["-c", &format!("{END}\nend \"$1\""), "end", folder.to_str().unwrap()]);
 }
 
 /// Starts a process that holds the one lock of these tests, removes left-overs now, and again when this process is gone,
 /// however it ended. It waits for the janitor of an earlier run.
 fn janitor(root: &Path, prefix: &str) -> Child {
-    let clear =
-        format!("for it in $(kind get clusters -q | grep '^{prefix}'); do kind delete cluster -q --name $it; done");
+    let clear = format!(
+        r#"end "$1"; for it in $(kind get clusters -q | grep '^{prefix}'); do kind delete cluster -q --name $it; done"#
+    );
+    let reset = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/rig/aws/reset");
     let script = format!(
-        r#"{clear}; rm -rf "$1"; mkdir -p "$1"; echo ready
-        pids=" "
-        while read -r sign pid; do
-          if [ "$sign" = + ]; then pids="$pids$pid "; else pids=$(printf %s "$pids" | sed "s/ $pid / /"); fi
-        done
-        for pid in $pids; do kill -9 $pid; done
+        r#"{END}
+        {clear}; rm -rf "$1"; mkdir -p "$1"; echo ready; exec >/dev/null
+        cat
         {clear}
-        rm -rf "$1/kubeconfig""#
+        [ ! -e "$1/account" ] || '{reset}'
+        rm -rf "$1/kubeconfig" "$1/account""#
     );
     let lock = root.with_extension("lock");
     let mut child = Command::new("flock")
@@ -102,6 +108,7 @@ fn janitor(root: &Path, prefix: &str) -> Child {
         .args(["sh", "-c", &script, "janitor"])
         .arg(root)
         .env("KUBECONFIG", root.join("kubeconfig"))
+        .env("TIDIES_UP", "1") // tests/reaper leaves it alone
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

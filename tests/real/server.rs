@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use crate::answer::Answer;
-use crate::bed::{PREFIX, bed};
+use crate::bed::{PREFIX, bed, end_servers};
 use crate::cluster::Cluster;
 
 /// No story takes longer.
@@ -80,7 +80,6 @@ impl Server {
         let mut command = Command::new(env!("CARGO_BIN_EXE_on-demand-infra"));
         command.current_dir(&self.folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let child = command.envs(self.environment.iter().map(|(name, value)| (name, value))).spawn().unwrap();
-        bed().watch(child.id());
         *self.child.lock().unwrap() = Some(child);
         let deadline = Instant::now() + Duration::from_secs(30);
         while self.client.get(format!("{}/health", self.base)).send().await.is_err() {
@@ -96,7 +95,6 @@ impl Server {
         if let Some(mut child) = self.child.lock().unwrap().take() {
             child.kill().unwrap();
             child.wait().unwrap();
-            bed().forget(child.id());
         }
     }
 
@@ -219,6 +217,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
+        end_servers(&self.folder);
         self.cluster().delete();
     }
 }

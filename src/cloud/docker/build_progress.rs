@@ -5,6 +5,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 
+use anstream::adapter::strip_str;
 use crate::event::Lines;
 
 /// How many of a step's last lines are kept for the error.
@@ -222,18 +223,7 @@ pub(super) fn shortened(text: &str) -> String {
 fn plain(line: &str) -> String {
     let line = line.trim_end();
     let line = line.rsplit('\r').next().unwrap_or(line);
-    let mut text = String::with_capacity(line.len());
-    let mut rest = line.chars().peekable();
-    while let Some(c) = rest.next() {
-        if c == '\u{1b}' {
-            if rest.next_if_eq(&'[').is_some() {
-                while rest.next().is_some_and(|c| !c.is_ascii_alphabetic()) {}
-            }
-        } else if c == '\t' || !c.is_control() {
-            text.push(c);
-        }
-    }
-    text
+    strip_str(line).flat_map(str::chars).filter(|c| *c == '\t' || !c.is_control()).collect()
 }
 
 #[cfg(test)]

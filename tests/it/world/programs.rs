@@ -82,6 +82,8 @@ exec '@GIT@' "$@"
 
 const KIND: &str = r#"
 echo "$*" >>"$world/kind.calls"
+call="$1 $2"
+trap 'echo "$call" >>"$world/kind-interrupted.calls"; exit 130' INT
 case "$1 $2" in
   "version --quiet") echo 0.30.0 ;;
   "get clusters") ls "$world/clusters" ;;

@@ -12,11 +12,18 @@ use tokio::process::{Child, Command};
 
 use super::eventually;
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_on-demand-infra");
+
 /// The program in this folder, with these settings and no others.
-#[expect(clippy::disallowed_methods, reason = "the program itself is what is tested")]
 pub(super) fn program(folder: &Path, settings: &BTreeMap<String, String>) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_on-demand-infra"));
+    started(&[PROGRAM], folder, settings)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the program itself is what is tested")]
+fn started(words: &[&str], folder: &Path, settings: &BTreeMap<String, String>) -> Command {
+    let mut command = Command::new(words[0]);
     command
+        .args(&words[1..])
         .current_dir(folder)
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap())
@@ -36,11 +43,19 @@ pub(crate) struct Server {
 
 impl Server {
     pub(super) fn spawn(world: &Path, settings: &BTreeMap<String, String>) -> Self {
+        Self::spawn_as(program(world, settings), world)
+    }
+
+    /// One that ignores SIGINT from its start, like what a script starts with `&`.
+    pub(super) fn spawn_ignoring_interrupts(world: &Path, settings: &BTreeMap<String, String>) -> Self {
+        Self::spawn_as(started(&["sh", "-c", "trap '' INT; exec \"$0\"", PROGRAM], world, settings), world)
+    }
+
+    fn spawn_as(mut command: Command, world: &Path) -> Self {
         let log = world.join("server.log");
         let file = OpenOptions::new().create(true).append(true).open(&log).unwrap();
         let begin = file.metadata().unwrap().len();
-        let child =
-            program(world, settings).stdout(file.try_clone().unwrap()).stderr(file).kill_on_drop(true).spawn().unwrap();
+        let child = command.stdout(file.try_clone().unwrap()).stderr(file).kill_on_drop(true).spawn().unwrap();
         Self { child, log, begin }
     }
 

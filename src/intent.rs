@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use crate::cloud::aws::Keys;
+use crate::cloud::aws::AccessKeys;
 use crate::id::{
     Action, DeploymentName, DockerfilePath, Domain, EnvironmentName, GitRef, KeyPairName, Mode, Namespace, PlanHash,
     Port, Region, RepositoryUrl, TargetName,
@@ -180,7 +180,7 @@ pub struct AwsCredentials {
     pub region: Option<Region>,
 }
 
-impl From<&AwsCredentials> for Keys {
+impl From<&AwsCredentials> for AccessKeys {
     fn from(it: &AwsCredentials) -> Self {
         Self {
             access_key_id: it.access_key_id.clone(),

@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 
 use super::{App, AppError};
-use crate::cloud::aws::instance::Described;
-use crate::cloud::aws::{Aws, AwsError, Identity, Keys};
-use crate::cloud::kube::live::Named;
+use crate::cloud::aws::instance::DescribedInstance;
+use crate::cloud::aws::{Aws, AwsError, CallerIdentity, AccessKeys};
+use crate::cloud::kube::live::NamedDeployment;
 use crate::id::{
     CommitId, DeploymentId, ExposedPort, ImageRef, KeyPairName, Mode, OperationId, Port, Protocol, Region,
     RepositoryUrl, TargetId, cluster_name_of_target,
@@ -25,7 +25,7 @@ impl App {
     /// [`AppError`] when the instance is there and something does not belong together, or it cannot be looked at.
     pub(super) async fn adopt(&self, selector: &Selector, given: Option<&AwsCredentials>) -> Result<bool, AppError> {
         let settings = &self.0.settings;
-        let keys = given.map(Keys::from).or_else(|| settings.aws.credentials.as_ref().map(Keys::from));
+        let keys = given.map(AccessKeys::from).or_else(|| settings.aws.credentials.as_ref().map(AccessKeys::from));
         let region = given.and_then(|it| it.region.clone()).or_else(|| settings.aws.region.clone());
         let (Some(Mode::CloudLocal), Some(name), Some(keys), Some(region)) =
             (selector.mode, &selector.target_name, keys, region)
@@ -36,14 +36,14 @@ impl App {
             return Ok(false);
         }
         let aws = Aws::connect(&region, Some(keys)).await.map_err(|error| refused(&error))?;
-        let identity = aws.who_am_i().await.map_err(|error| refused(&error))?;
+        let identity = aws.caller_identity().await.map_err(|error| refused(&error))?;
         let Some(found) = only(aws.instances_named(name.as_str()).await.map_err(|error| refused(&error))?)? else {
             return Ok(false);
         };
         let target = found.target.as_deref().and_then(|tag| TargetId::parse(tag).ok()).ok_or_else(|| {
             conflict(format!("the EC2 instance `{}` was not made by this kind of server", found.id), "instance_id")
         })?;
-        let image = aws.image(&found.image).await.map_err(|error| refused(&error))?;
+        let image = aws.machine_image(&found.image).await.map_err(|error| refused(&error))?;
         let user = settings.ec2.ssh_user.clone().or_else(|| image.map(|it| it.user().to_owned()));
         let instance =
             verified_instance(&found, selector, &region, &identity, user.unwrap_or_else(|| "ec2-user".to_owned()))?;
@@ -77,7 +77,7 @@ impl App {
         let host = self.0.hosts.connect(target, &address).await.map_err(|error| unseen(&error))?;
         let kube = host.kube(&cluster_name_of_target(&instance.name), &folder).await.map_err(|error| unseen(&error))?;
         let mut deployments = Vec::new();
-        for named in kube.ours().await.map_err(|error| unseen(&error))? {
+        for named in kube.managed_deployments().await.map_err(|error| unseen(&error))? {
             let image = ImageRef::parse(named.live.image.clone()).ok();
             let image_id = match &image {
                 Some(image) => host.docker.image(image).await.ok().flatten().map(|it| it.id),
@@ -94,10 +94,10 @@ impl App {
 
 /// The instance, if tag, address and key pair belong together.
 fn verified_instance(
-    found: &Described,
+    found: &DescribedInstance,
     selector: &Selector,
     region: &Region,
-    identity: &Identity,
+    identity: &CallerIdentity,
     user: String,
 ) -> Result<Instance, AppError> {
     let id = &found.id;
@@ -129,8 +129,8 @@ fn verified_instance(
 }
 
 /// A record of what the cluster has; `None` for one that lacks what a record needs.
-fn deployment(named: Named, target: TargetId, instance: &Instance, image_id: String) -> Option<Deployment> {
-    let Named { name, namespace, live } = named;
+fn deployment(named: NamedDeployment, target: TargetId, instance: &Instance, image_id: String) -> Option<Deployment> {
+    let NamedDeployment { name, namespace, live } = named;
     let operation = live.operation.as_deref().and_then(|it| OperationId::parse(it).ok())?;
     let main_port = Port::new(live.main_port?)?;
     let now = Timestamp::now();
@@ -175,7 +175,7 @@ fn deployment(named: Named, target: TargetId, instance: &Instance, image_id: Str
     })
 }
 
-fn only(mut found: Vec<Described>) -> Result<Option<Described>, AppError> {
+fn only(mut found: Vec<DescribedInstance>) -> Result<Option<DescribedInstance>, AppError> {
     if found.len() > 1 {
         let ids: Vec<String> = found.iter().map(|it| format!("`{}`", it.id)).collect();
         let message = format!("several EC2 instances have that name: {}", ids.join(", "));

@@ -5,7 +5,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::target::same_key_pair;
 use super::{Accepted, App, AppError};
-use crate::cloud::aws::Keys;
+use crate::cloud::aws::AccessKeys;
 use crate::event::OperationState;
 use crate::executor::{self, input::PlanInput};
 use crate::id::{DeploymentId, Mode, OperationId, derived_deployment_name};
@@ -248,7 +248,7 @@ impl App {
             sealed.push((ENVIRONMENT_SECRET.to_owned(), self.0.sealer.seal(&context, &SecretString::from(json))?));
         }
         if let Some(aws) = &secrets.aws {
-            let keys = Keys::from(aws).to_json();
+            let keys = AccessKeys::from(aws).to_json();
             sealed.push((AWS_CREDENTIALS_SECRET.to_owned(), self.0.sealer.seal(&secret_context(id, AWS_CREDENTIALS_SECRET), &keys)?));
         }
         Ok(sealed)

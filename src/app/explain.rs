@@ -34,7 +34,7 @@ impl App {
 
     async fn diagnose(&self, deployment: &Deployment, aws: Option<&AwsCredentials>) -> Option<Failure> {
         let kube = self.kube(deployment, aws).await.ok()?;
-        let live = kube.current(&deployment.name, &deployment.namespace).await.ok()??;
+        let live = kube.live_deployment(&deployment.name, &deployment.namespace).await.ok()??;
         if live.ready >= live.replicas {
             return None;
         }

@@ -1,7 +1,7 @@
 //! How a deployment is right now: what its cluster says, and what AWS says of its instance.
 
 use super::{App, AppError};
-use crate::cloud::aws::{Aws, Keys};
+use crate::cloud::aws::{Aws, AccessKeys};
 use crate::cloud::kube::Kube;
 use crate::id::{ClusterName, Mode, cluster_name_of_target};
 use crate::intent::AwsCredentials;
@@ -50,11 +50,11 @@ impl App {
         clippy::option_option,
         reason = "`None` is no credentials at all, `Some(None)` leaves them to the default provider chain of the SDK"
     )]
-    fn keys(&self, given: Option<&AwsCredentials>) -> Option<Option<Keys>> {
+    fn keys(&self, given: Option<&AwsCredentials>) -> Option<Option<AccessKeys>> {
         let aws = &self.0.settings.aws;
         match (given, &aws.credentials) {
-            (Some(it), _) => Some(Some(Keys::from(it))),
-            (None, Some(it)) => Some(Some(Keys::from(it))),
+            (Some(it), _) => Some(Some(AccessKeys::from(it))),
+            (None, Some(it)) => Some(Some(AccessKeys::from(it))),
             (None, None) => aws.default_credentials.then_some(None),
         }
     }
@@ -98,7 +98,7 @@ impl App {
                 return lines;
             }
         };
-        match kube.current(&deployment.name, &deployment.namespace).await {
+        match kube.live_deployment(&deployment.name, &deployment.namespace).await {
             Ok(Some(live)) => {
                 lines.push(format!("{} of {} replicas serve", live.ready, live.replicas));
                 if !live.settled {

@@ -15,19 +15,19 @@ use serde::Deserialize;
 use crate::config::section::AwsKeys;
 use crate::id::Region;
 
-pub mod balancer;
+pub mod load_balancer;
 pub mod domain;
 pub mod ecr;
 pub mod eks;
 pub mod error;
 pub mod instance;
-pub mod leftover;
+pub mod tagged_resources;
 pub mod cluster_resources;
-pub mod offer;
+pub mod instance_types;
 pub mod permission;
 pub mod quota;
 
-pub use error::{AwsError, Fault};
+pub use error::{AwsError, AwsErrorKind};
 
 /// Tag with the id of the target that a resource belongs to.
 pub const TARGET_TAG: &str = "on-demand-infra:target";
@@ -41,7 +41,7 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Credentials of one account.
 #[derive(Clone, Deserialize)]
-pub struct Keys {
+pub struct AccessKeys {
     /// Access key id.
     pub access_key_id: SecretString,
     /// Secret access key.
@@ -50,14 +50,14 @@ pub struct Keys {
     pub session_token: Option<SecretString>,
 }
 
-impl fmt::Debug for Keys {
+impl fmt::Debug for AccessKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Keys(..)")
+        f.write_str("AccessKeys(..)")
     }
 }
 
-impl Keys {
-    /// Reads what [`Keys::to_json`] writes.
+impl AccessKeys {
+    /// Reads what [`AccessKeys::to_json`] writes.
     #[must_use]
     pub fn from_json(json: &SecretString) -> Option<Self> {
         serde_json::from_str(json.expose_secret()).ok()
@@ -76,8 +76,8 @@ impl Keys {
     }
 }
 
-impl From<&Keys> for Credentials {
-    fn from(it: &Keys) -> Self {
+impl From<&AccessKeys> for Credentials {
+    fn from(it: &AccessKeys) -> Self {
         Self::new(
             it.access_key_id.expose_secret(),
             it.secret_access_key.expose_secret(),
@@ -88,7 +88,7 @@ impl From<&Keys> for Credentials {
     }
 }
 
-impl From<&AwsKeys> for Keys {
+impl From<&AwsKeys> for AccessKeys {
     fn from(it: &AwsKeys) -> Self {
         Self {
             access_key_id: it.access_key_id.clone(),
@@ -98,7 +98,7 @@ impl From<&AwsKeys> for Keys {
     }
 }
 
-impl From<Credentials> for Keys {
+impl From<Credentials> for AccessKeys {
     fn from(it: Credentials) -> Self {
         Self {
             access_key_id: SecretString::from(it.access_key_id()),
@@ -120,7 +120,7 @@ pub struct Aws {
     route53: aws_sdk_route53::Client,
     sts: aws_sdk_sts::Client,
     region: Region,
-    keys: Keys,
+    keys: AccessKeys,
 }
 
 impl fmt::Debug for Aws {
@@ -131,7 +131,7 @@ impl fmt::Debug for Aws {
 
 /// Who calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
+pub struct CallerIdentity {
     /// Number of the account.
     pub account: String,
     /// Name of the user or role.
@@ -143,7 +143,7 @@ impl Aws {
     ///
     /// # Errors
     /// [`AwsError`] when no keys are given and none are found.
-    pub async fn connect(region: &Region, keys: Option<Keys>) -> Result<Self, AwsError> {
+    pub async fn connect(region: &Region, keys: Option<AccessKeys>) -> Result<Self, AwsError> {
         let limits = TimeoutConfig::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .operation_attempt_timeout(ATTEMPT_TIMEOUT)
@@ -181,7 +181,7 @@ impl Aws {
 
     /// The keys, for the environment of a program.
     #[must_use]
-    pub fn keys(&self) -> &Keys {
+    pub fn access_keys(&self) -> &AccessKeys {
         &self.keys
     }
 
@@ -189,24 +189,24 @@ impl Aws {
     ///
     /// # Errors
     /// [`AwsError`] when they are refused or AWS does not answer.
-    pub async fn who_am_i(&self) -> Result<Identity, AwsError> {
+    pub async fn caller_identity(&self) -> Result<CallerIdentity, AwsError> {
         let it =
             self.sts.get_caller_identity().send().await.map_err(|e| AwsError::from_sdk("sts:GetCallerIdentity", &e))?;
-        Ok(Identity { account: it.account.unwrap_or_default(), arn: it.arn.unwrap_or_default() })
+        Ok(CallerIdentity { account: it.account.unwrap_or_default(), arn: it.arn.unwrap_or_default() })
     }
 }
 
 /// What the SDK's default chain finds: environment, profile, SSO, role of the machine.
-async fn found(config: &SdkConfig) -> Result<Keys, AwsError> {
+async fn found(config: &SdkConfig) -> Result<AccessKeys, AwsError> {
     let none = |reason: String| AwsError {
-        fault: Fault::Credentials,
+        kind: AwsErrorKind::Credentials,
         call: "credentials",
         code: None,
         message: format!("no AWS credentials were found: {reason}"),
     };
     let provider = config.credentials_provider().ok_or_else(|| none("there is no provider of any".to_owned()))?;
     let credentials = provider.provide_credentials().await.map_err(|error| none(error.to_string()))?;
-    Ok(Keys::from(credentials))
+    Ok(AccessKeys::from(credentials))
 }
 
 #[cfg(test)]
@@ -215,13 +215,13 @@ mod tests {
 
     #[test]
     fn keys_come_back_from_their_json_and_are_not_shown() {
-        let keys = Keys {
+        let keys = AccessKeys {
             access_key_id: SecretString::from("AKIAEXAMPLE"),
             secret_access_key: SecretString::from("hush"),
             session_token: Some(SecretString::from("token")),
         };
 
-        let back = Keys::from_json(&keys.to_json()).unwrap();
+        let back = AccessKeys::from_json(&keys.to_json()).unwrap();
 
         assert_eq!(back.secret_access_key.expose_secret(), "hush");
         assert_eq!(back.session_token.as_ref().map(ExposeSecret::expose_secret), Some("token"));

@@ -5,7 +5,7 @@
 
 pub mod application;
 pub mod apply;
-pub mod balanced;
+pub mod load_balancer_service;
 pub mod delete;
 pub mod error;
 pub mod exec;

@@ -2,6 +2,7 @@
 //!
 //! The signs are those that the languages themselves use (`package.json`, `go.mod`, ...); nothing is run to find out.
 
+use figment::providers::{Format as _, Toml};
 use serde_json::json;
 
 use super::application::{ApplicationKind, Generated, MAX_SOURCE_BYTES, Recognised, is_plain};
@@ -132,11 +133,10 @@ fn main_source(tree: &Tree, directory: &str) -> Option<String> {
 }
 
 fn rust(tree: &Tree, hints: &RunHints, default_port: Port) -> Option<Recognised> {
-    let manifest = tree.read_prefix("Cargo.toml", MAX_SOURCE_BYTES)?;
-    let default_run = manifest_value(&manifest, "[package]", "default-run");
-    let declared = manifest_value(&manifest, "[[bin]]", "name");
-    let package = manifest_value(&manifest, "[package]", "name").filter(|_| tree.is_file("src/main.rs"));
-    let binary = default_run.or(declared).or(package).filter(|binary| is_plain(binary))?;
+    let manifest: serde_json::Value = Toml::from_str(&tree.read_prefix("Cargo.toml", 1 << 20)?).ok()?;
+    let (package, declared) = (&manifest["package"], manifest["bin"][0]["name"].as_str());
+    let name = package["name"].as_str().filter(|_| tree.is_file("src/main.rs"));
+    let binary = package["default-run"].as_str().or(declared).or(name).filter(|binary| is_plain(binary))?;
     let source = tree.read_prefix("src/main.rs", MAX_SOURCE_BYTES).unwrap_or_default();
     let port = mentioned_port(&source).or(hints.port).unwrap_or(default_port);
     Some((ApplicationKind::Rust, "dockerfile/rust", json!({"binary": binary, "port": port})))

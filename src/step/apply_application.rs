@@ -17,7 +17,7 @@ use super::load_image::load_on_nodes;
 use super::push_image::PushImage;
 use crate::cloud::kube::Kube;
 use crate::cloud::kube::application::{Application, EnvironmentSecret, Expose, Resources};
-use crate::cloud::kube::delete::NamespaceFate;
+use crate::cloud::kube::delete::NamespacePolicy;
 use crate::cloud::kube::node_port::NodePortRange;
 use crate::id::{ClusterName, CommitId, EnvironmentName, ExposedPort, ImageRef, Mode, OperationId, Port};
 use crate::store::record::{Deployment, Version};
@@ -120,7 +120,7 @@ impl StepAction for ApplyApplication {
     async fn check(&self, cx: &StepContext) -> Result<Option<ApplicationApplied>, StepError> {
         let Some(applied) = self.desired(cx).await? else { return Ok(None) };
         let kube = cx.kube(&self.cluster).await?;
-        let Some(live) = kube.current(&cx.deployment.name, &cx.deployment.namespace).await? else { return Ok(None) };
+        let Some(live) = kube.live_deployment(&cx.deployment.name, &cx.deployment.namespace).await? else { return Ok(None) };
         let application = self.application(cx, &applied, live.node_port);
         let current = kube.is_current(&application).await?;
         let by_us = live.operation.as_deref() == Some(cx.operation.to_string().as_str());
@@ -171,11 +171,11 @@ impl StepUndo for ApplyApplication {
             cx.lines
                 .warning(format!("Version {revision} cannot run again: {reason}. Send `redeploy` to build it anew."));
         }
-        let live = kube.current(name, &cx.deployment.namespace).await?;
+        let live = kube.live_deployment(name, &cx.deployment.namespace).await?;
         if live.is_some_and(|live| live.deployment != Some(cx.deployment.id.to_string())) {
             return Ok(Vec::new());
         }
-        let (namespace, fate) = (&cx.deployment.namespace, NamespaceFate::DeleteIfEmpty);
+        let (namespace, fate) = (&cx.deployment.namespace, NamespacePolicy::DeleteIfEmpty);
         let on_progress = |text: String| cx.lines.progress(text);
         let gone = kube.delete_application(namespace, cx.deployment.id, fate, REMOVAL_TIMEOUT, &on_progress).await?;
         Ok(gone.iter().map(ToString::to_string).collect())

@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use super::cloud_target::CloudTarget;
 use super::context::StepContext;
 use super::error::StepError;
-use crate::cloud::aws::{Aws, Keys};
+use crate::cloud::aws::{Aws, AccessKeys};
 use crate::config::value::Database;
 use crate::id::{Region, short_hash};
 use crate::tool::terraform::{Backend, Terraform, TerraformError, Workspace, module};
@@ -22,9 +22,9 @@ impl StepContext {
     /// When there are no credentials or they cannot be opened.
     pub async fn aws(&self, region: &Region) -> Result<Aws, StepError> {
         let sealed = self.secret(AWS_CREDENTIALS_SECRET).await?;
-        let keys = match (sealed.as_ref().and_then(Keys::from_json), &self.settings.aws.credentials) {
+        let keys = match (sealed.as_ref().and_then(AccessKeys::from_json), &self.settings.aws.credentials) {
             (Some(keys), _) => Some(keys),
-            (None, Some(it)) => Some(Keys::from(it)),
+            (None, Some(it)) => Some(AccessKeys::from(it)),
             (None, None) if self.settings.aws.default_credentials => None,
             (None, None) => {
                 return Err(StepError::permanent(
@@ -57,7 +57,7 @@ impl StepContext {
             folder,
             calls: self.calls_folder(),
             backend: self.backend(module).await?,
-            keys: aws.keys(),
+            keys: aws.access_keys(),
             region: aws.region(),
             lines: &self.lines,
             cancel: &self.cancel,
@@ -93,7 +93,7 @@ impl StepContext {
         if !workspace.exists() {
             return Ok(());
         }
-        workspace.reopen().await?;
+        workspace.init().await?;
         workspace.destroy().await
     }
 
@@ -145,7 +145,7 @@ impl StepContext {
 
 /// Makes sure that the credentials are those of the account where the instance or the cluster is.
 pub(super) async fn require_same_account<T: CloudTarget>(aws: &Aws, known: &T) -> Result<(), StepError> {
-    let identity = aws.who_am_i().await?;
+    let identity = aws.caller_identity().await?;
     if identity.account == known.account() {
         return Ok(());
     }

@@ -10,10 +10,10 @@ use super::action::StepAction;
 use super::context::StepContext;
 use super::error::StepError;
 use super::problems::Problems;
-use crate::cloud::aws::offer::{self, Image};
-use crate::cloud::aws::permission::Wanted;
+use crate::cloud::aws::instance_types::{self, MachineImage};
+use crate::cloud::aws::permission::InstanceSpec;
 use crate::cloud::aws::quota::STANDARD_VCPUS;
-use crate::cloud::aws::{Aws, Fault};
+use crate::cloud::aws::{Aws, AwsErrorKind};
 use crate::cloud::price::{self, Cost};
 use crate::id::{KeyPairName, Region};
 use crate::secret::private_key::private_key;
@@ -76,7 +76,7 @@ impl StepAction for CheckAccount {
         if let Err(error) = private_key(cx.settings.ssh.private_key_base_path.as_deref(), &self.key_pair) {
             problems.add("private_key_unusable", error.to_string(), "Put the private key there, with mode 600");
         }
-        let identity = match aws.who_am_i().await {
+        let identity = match aws.caller_identity().await {
             Ok(identity) => Some(identity),
             Err(error) => problems.add_error(error)?,
         };
@@ -157,8 +157,8 @@ impl CheckAccount {
         }
         let (key_pair, offer, zones, subnets, vcpus_left) = tokio::join!(
             aws.has_key_pair(self.key_pair.as_str()),
-            aws.offer(&ec2.instance_type),
-            aws.zones_with(&ec2.instance_type),
+            aws.instance_type(&ec2.instance_type),
+            aws.zones_offering(&ec2.instance_type),
             aws.subnets(ec2.subnet_id.as_deref()),
             async { if is_new { aws.vcpus_left(&ec2.instance_type).await } else { None } },
         );
@@ -180,7 +180,7 @@ impl CheckAccount {
         let vcpus = offer.as_ref().and_then(Option::as_ref).map_or(0, |it| it.vcpus);
         if let Some(left) = vcpus_left.filter(|&left| left < vcpus) {
             problems.add(
-                Fault::Quota.code(),
+                AwsErrorKind::Quota.code(),
                 format!(
                     "a `{}` takes {vcpus} vCPUs, and the account's quota in {region} leaves {left}",
                     ec2.instance_type
@@ -198,7 +198,7 @@ impl CheckAccount {
                 "Set `EC2_INSTANCE_TYPE` to a type that is",
             );
         }
-        let image = self.image(cx, aws, offer::architecture(offer.as_ref().and_then(Option::as_ref)), problems).await?;
+        let image = self.image(cx, aws, instance_types::architecture(offer.as_ref().and_then(Option::as_ref)), problems).await?;
         if let Some(subnets) = problems.collect(subnets)? {
             let offered = |zone: &String| zones.as_ref().is_none_or(|zones| zones.is_empty() || zones.contains(zone));
             checked.subnets = subnets.iter().filter(|it| offered(&it.zone)).map(|it| it.id.clone()).collect();
@@ -217,8 +217,8 @@ impl CheckAccount {
             }
         }
         if let (Some(image), Some(subnet)) = (&image, checked.subnets.first()) {
-            let wanted = Wanted { instance_type: &ec2.instance_type, image: &image.id, subnet };
-            for error in problems.collect(aws.forbidden(wanted).await)?.unwrap_or_default() {
+            let wanted = InstanceSpec { instance_type: &ec2.instance_type, image: &image.id, subnet };
+            for error in problems.collect(aws.denied_calls(wanted).await)?.unwrap_or_default() {
                 problems.add_error::<()>(error)?;
             }
         }
@@ -237,12 +237,12 @@ impl CheckAccount {
         aws: &Aws,
         architecture: &str,
         problems: &mut Problems,
-    ) -> Result<Option<Image>, StepError> {
+    ) -> Result<Option<MachineImage>, StepError> {
         let ec2 = &cx.settings.ec2;
         let (found, wanted) = match &ec2.image_id {
-            Some(id) => (aws.image(id).await, format!("`{id}`")),
+            Some(id) => (aws.machine_image(id).await, format!("`{id}`")),
             None => (
-                aws.newest_image(&ec2.image_owner, &ec2.image_name, architecture).await,
+                aws.newest_machine_image(&ec2.image_owner, &ec2.image_name, architecture).await,
                 format!("`{}` of `{}` for {architecture}", ec2.image_name, ec2.image_owner),
             ),
         };

@@ -6,7 +6,7 @@ use super::action::StepAction;
 use super::context::StepContext;
 use super::error::StepError;
 use super::problems::Problems;
-use crate::cloud::aws::{Aws, Fault};
+use crate::cloud::aws::{Aws, AwsErrorKind};
 use crate::cloud::price::{self, Cost};
 use crate::id::{Domain, Region};
 use crate::store::record::{ApplicationHost, Deployment};
@@ -56,7 +56,7 @@ impl StepAction for CheckHostedAccount {
         cx.lines.progress("asking AWS what is there");
         let aws = cx.aws(&self.region).await?;
         let mut problems = Problems::default();
-        let Some(identity) = problems.collect(aws.who_am_i().await)? else {
+        let Some(identity) = problems.collect(aws.caller_identity().await)? else {
             return problems.into_result().map(|()| unreachable!("a refusal is a problem"));
         };
         let mut checked = HostedAccountChecked {
@@ -106,10 +106,10 @@ impl CheckHostedAccount {
     ) -> Result<(), StepError> {
         let eks = &cx.settings.eks;
         let (zones, room, vcpus_left, offer) = tokio::join!(
-            aws.zones_with(&eks.instance_type),
-            aws.room_for_cluster(),
+            aws.zones_offering(&eks.instance_type),
+            aws.cluster_quota_headroom(),
             aws.vcpus_left(&eks.instance_type),
-            aws.offer(&eks.instance_type),
+            aws.instance_type(&eks.instance_type),
         );
         let (zones, offer) = (problems.collect(zones)?.unwrap_or_default(), problems.collect(offer)?);
         let wanted = usize::from(eks.zones);
@@ -136,7 +136,7 @@ impl CheckHostedAccount {
             let takes = if room.what.starts_with("Elastic") { i64::from(gateways) } else { 1 };
             if room.left < takes {
                 problems.add(
-                    Fault::Quota.code(),
+                    AwsErrorKind::Quota.code(),
                     format!(
                         "a cluster takes {takes} more {}, and the account's quota in {} leaves {}",
                         room.what, self.region, room.left
@@ -151,7 +151,7 @@ impl CheckHostedAccount {
         let vcpus = offer.flatten().map_or(0, |it| it.vcpus) * i64::from(eks.nodes);
         if let Some(left) = vcpus_left.filter(|&left| left < vcpus) {
             problems.add(
-                Fault::Quota.code(),
+                AwsErrorKind::Quota.code(),
                 format!(
                     "{} nodes of `{}` take {vcpus} vCPUs, and the account's quota in {} leaves {left}",
                     eks.nodes, eks.instance_type, self.region
@@ -202,7 +202,7 @@ impl CheckHostedAccount {
         }
         let host = ApplicationHost { name: format!("{}.{base}", domain.label), zone: domain.zone.clone() };
         let is_ours = cx.deployment.facts.host.as_ref() == Some(&host) || cx.has_state_of_alias();
-        let taken = problems.collect(aws.address_in_zone(&host.zone, &host.name).await)?.flatten();
+        let taken = problems.collect(aws.find_record(&host.zone, &host.name).await)?.flatten();
         if let Some(leads_to) = taken.filter(|_| !is_ours) {
             problems.add(
                 "host_name_taken",

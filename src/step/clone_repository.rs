@@ -10,7 +10,7 @@ use super::error::StepError;
 use crate::host::tree_manifest;
 use crate::id::{CommitId, DockerfilePath, GitRef, RepositoryUrl};
 use crate::store::record::Deployment;
-use crate::tool::git::Source;
+use crate::tool::git::RepositorySource;
 
 /// Name of the sealed token for a private repository.
 pub const GIT_TOKEN_SECRET: &str = "git_token";
@@ -55,7 +55,7 @@ impl StepAction for CloneRepository {
         let host = cx.host().await?;
         let git = &host.git;
         let token = cx.secret(GIT_TOKEN_SECRET).await?;
-        let source = Source { url: &self.repository, git_ref: self.git_ref.as_ref(), token: token.as_ref() };
+        let source = RepositorySource { url: &self.repository, git_ref: self.git_ref.as_ref(), token: token.as_ref() };
         cx.lines.progress("asking for the newest commit");
         let resolved = git.resolve(&source, &cx.lines, &cx.cancel).await?;
         let folder = host.deployment_folder(cx.deployment.id).join(CLONE_FOLDER);

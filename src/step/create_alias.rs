@@ -50,7 +50,7 @@ impl StepAction for CreateAlias {
     async fn check(&self, cx: &StepContext) -> Result<Option<AliasCreated>, StepError> {
         let Some(host) = cx.deployment.facts.host.clone() else { return Ok(None) };
         let ingress = cx.output::<InstallIngress>()?;
-        let leads_to = cx.aws(&self.region).await?.address_in_zone(&host.zone, &host.name).await?;
+        let leads_to = cx.aws(&self.region).await?.find_record(&host.zone, &host.name).await?;
         let is_there = leads_to.is_some_and(|name| name.eq_ignore_ascii_case(&ingress.dns_name));
         Ok(is_there.then_some(AliasCreated { host }))
     }

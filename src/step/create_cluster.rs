@@ -93,7 +93,7 @@ impl CreateCluster {
             return Ok(false);
         }
         let host = cx.host().await?;
-        Ok(host.kind.has_begun_to_create(&cx.calls_folder_on(&host)).await?)
+        Ok(host.kind.was_creation_started(&cx.calls_folder_on(&host)).await?)
     }
 
     async fn create(&self, cx: &StepContext, was_begun: bool) -> Result<ClusterReady, StepError> {

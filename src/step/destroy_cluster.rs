@@ -44,7 +44,7 @@ pub(super) async fn destroy(cx: &StepContext, region: &Region) -> Result<Vec<Str
     if let Some(known) = &known {
         require_same_account(&aws, known).await?;
     }
-    let there = Box::pin(aws.network_of(cx.target.id, name)).await?;
+    let there = Box::pin(aws.tagged_cluster_resources(cx.target.id, name)).await?;
     // A load balancer that outlived its Service, or its cluster, would keep the network from going.
     delete_load_balancers(cx, &aws, known.as_ref().map(|it| it.vpc.as_str())).await?;
     let terraform = Terraform::new(&cx.settings);
@@ -52,7 +52,7 @@ pub(super) async fn destroy(cx: &StepContext, region: &Region) -> Result<Vec<Str
     cx.destroy_best_effort(&workspace).await?;
     let on_progress = |text: String| cx.lines.progress(text);
     tokio::select! {
-        result = aws.remove_network(cx.target.id, name, &on_progress) => result?,
+        result = aws.delete_cluster_resources(cx.target.id, name, &on_progress) => result?,
         () = cx.cancel.cancelled() => return Err(StepError::Cancelled),
     }
     cx.store.set_target_cluster(cx.target.id, None).await?;

@@ -9,7 +9,7 @@ use super::error::StepError;
 use super::provision::destroy_unshared;
 use super::removal::Removal;
 use crate::cloud::aws::Aws;
-use crate::cloud::aws::leftover::{Kind, Resource};
+use crate::cloud::aws::tagged_resources::{ResourceKind, TaggedResource};
 use crate::id::Region;
 use crate::store::record::Instance;
 use crate::tool::terraform::{Terraform, module};
@@ -44,16 +44,16 @@ pub(super) async fn destroy(cx: &StepContext, region: &Region) -> Result<Vec<Str
     if let Some(known) = &known {
         require_same_account(&aws, known).await?;
     }
-    let mut there = aws.tagged(cx.target.id).await?;
+    let mut there = aws.tagged_resources(cx.target.id).await?;
     if let Some(known) = known.filter(|known| !there.iter().any(|it| it.id == known.id)) {
         // AWS no longer lists the recorded instance: a `terraform destroy` that outlived a killed server has terminated
         // it. It still belongs in the receipt.
-        there.insert(0, Resource { kind: Kind::Instance, id: known.id });
+        there.insert(0, TaggedResource { kind: ResourceKind::Instance, id: known.id });
     }
     let terraform = Terraform::new(&cx.settings);
     let workspace = cx.workspace(module::CLOUD_LOCAL, &terraform, &aws).await?;
     cx.destroy_best_effort(&workspace).await?;
-    let rest = aws.tagged(cx.target.id).await?;
+    let rest = aws.tagged_resources(cx.target.id).await?;
     delete_resources(&aws, &rest, cx).await?;
     cx.store.set_target_instance(cx.target.id, None).await?;
     cx.store.set_target_made_here(cx.target.id, false).await?;
@@ -63,10 +63,10 @@ pub(super) async fn destroy(cx: &StepContext, region: &Region) -> Result<Vec<Str
 }
 
 /// Removes resources without Terraform.
-pub(super) async fn delete_resources(aws: &Aws, resources: &[Resource], cx: &StepContext) -> Result<(), StepError> {
+pub(super) async fn delete_resources(aws: &Aws, resources: &[TaggedResource], cx: &StepContext) -> Result<(), StepError> {
     let on_progress = |text: String| cx.lines.progress(text);
     tokio::select! {
-        result = aws.remove(resources, &on_progress) => Ok(result?),
+        result = aws.delete_resources(resources, &on_progress) => Ok(result?),
         () = cx.cancel.cancelled() => Err(StepError::Cancelled),
     }
 }

@@ -81,14 +81,14 @@ impl<E: ProgramError> From<E> for StepError {
 
 impl From<&AwsError> for Failure {
     fn from(error: &AwsError) -> Self {
-        let (code, next_step) = (error.fault.code(), error.fault.next_step());
+        let (code, next_step) = (error.kind.code(), error.kind.next_step());
         plain(code, error.to_string(), next_step)
     }
 }
 
 impl From<AwsError> for StepError {
     fn from(error: AwsError) -> Self {
-        Self::classified(error.fault.is_transient(), (&error).into())
+        Self::classified(error.kind.is_transient(), (&error).into())
     }
 }
 

@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 use super::await_certificate::AwaitCertificate;
 use super::context::StepContext;
 use super::error::StepError;
-use crate::cloud::aws::balancer::Balancer;
+use crate::cloud::aws::load_balancer::NetworkLoadBalancer;
 use crate::cloud::aws::{Aws, TARGET_TAG};
 use crate::cloud::kube::Kube;
-use crate::cloud::kube::balanced::BalancedService;
+use crate::cloud::kube::load_balancer_service::LoadBalancerService;
 use crate::id::short_hash;
 use crate::store::record::EksCluster;
 use crate::tool::connection::Connection;
@@ -37,7 +37,7 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(super) struct IngressLoadBalancer {
     /// The load balancer.
-    pub(super) balancer: Option<Balancer>,
+    pub(super) balancer: Option<NetworkLoadBalancer>,
     /// The certificate that its Service names.
     pub(super) certificate: Option<String>,
     /// Its listener that ends TLS.
@@ -47,17 +47,17 @@ pub(super) struct IngressLoadBalancer {
 }
 
 impl IngressLoadBalancer {
-    pub(super) async fn describe(aws: &Aws, service: &BalancedService) -> Result<Self, StepError> {
+    pub(super) async fn describe(aws: &Aws, service: &LoadBalancerService) -> Result<Self, StepError> {
         let mut front = Self {
             certificate: service.annotations.get(&format!("{ANNOTATION_PREFIX}ssl-cert")).cloned(),
             ..Self::default()
         };
         let Some(hostname) = &service.hostname else { return Ok(front) };
-        front.balancer = aws.balancer(hostname).await?;
+        front.balancer = aws.load_balancer(hostname).await?;
         let Some(balancer) = &front.balancer else { return Ok(front) };
         front.listener = aws.tls_listener(&balancer.arn).await?;
         if let Some(listener) = &front.listener {
-            front.additional_certificates = aws.further_certificates(listener).await?;
+            front.additional_certificates = aws.additional_certificates(listener).await?;
             front.additional_certificates.retain(|it| Some(it) != front.certificate.as_ref());
         }
         Ok(front)
@@ -85,8 +85,8 @@ pub(super) fn own_certificate(cx: &StepContext) -> Result<Option<String>, StepEr
 }
 
 /// The Service of our ingress controller.
-pub(super) async fn ingress_service(kube: &Kube) -> Result<Option<BalancedService>, StepError> {
-    Ok(kube.balanced_services(Some(NAMESPACE)).await?.into_iter().next())
+pub(super) async fn ingress_service(kube: &Kube) -> Result<Option<LoadBalancerService>, StepError> {
+    Ok(kube.load_balancer_services(Some(NAMESPACE)).await?.into_iter().next())
 }
 
 /// Helm with a token for the cluster.
@@ -168,7 +168,7 @@ pub(super) fn load_balancer_timed_out(cx: &StepContext, state: &str) -> StepErro
 /// Whether the controller was installed with the values that it would have now.
 pub(super) fn has_current_values(
     cx: &StepContext,
-    service: &BalancedService,
+    service: &LoadBalancerService,
     front: &IngressLoadBalancer,
 ) -> Result<bool, StepError> {
     let (_, hash) = values(cx, front.certificate.as_deref())?;

@@ -11,7 +11,7 @@ use super::ingress::{
 };
 use super::release_ingress::release;
 use super::uninstall_ingress::uninstall;
-use crate::cloud::aws::balancer::Balancer;
+use crate::cloud::aws::load_balancer::NetworkLoadBalancer;
 use crate::id::{Region, cluster_name_of_target};
 use crate::store::record::Deployment;
 use crate::tool::connection::Connection;
@@ -115,7 +115,7 @@ impl InstallIngress {
         }
     }
 
-    async fn installed(&self, cx: &StepContext, balancer: Balancer) -> Result<IngressInstalled, StepError> {
+    async fn installed(&self, cx: &StepContext, balancer: NetworkLoadBalancer) -> Result<IngressInstalled, StepError> {
         let made = self.was_started(cx).await?;
         Ok(IngressInstalled { dns_name: balancer.dns_name, zone: balancer.zone, made })
     }

@@ -1,7 +1,7 @@
 //! What a look ahead finds wrong, all of it in one answer.
 
 use super::error::StepError;
-use crate::cloud::aws::{AwsError, Fault};
+use crate::cloud::aws::{AwsError, AwsErrorKind};
 use crate::event::Failure;
 
 /// Everything that is wrong, so that a person corrects it in one go.
@@ -22,11 +22,11 @@ impl Problems {
     }
 
     pub(super) fn add_error<T>(&mut self, error: AwsError) -> Result<Option<T>, StepError> {
-        if error.fault.is_transient() {
+        if error.kind.is_transient() {
             return Err(error.into());
         }
         // The same refusal by several calls is one problem.
-        let is_known = error.fault == Fault::Credentials && self.0.iter().any(|it| it.code == error.fault.code());
+        let is_known = error.kind == AwsErrorKind::Credentials && self.0.iter().any(|it| it.code == error.kind.code());
         if !is_known {
             self.0.push(Failure::from(&error));
         }

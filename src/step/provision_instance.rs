@@ -10,8 +10,8 @@ use super::context::StepContext;
 use super::destroy_instance::{delete_resources, destroy};
 use super::error::StepError;
 use super::provision::{self, Provision};
-use crate::cloud::aws::instance::Described;
-use crate::cloud::aws::leftover::{Kind, Resource};
+use crate::cloud::aws::instance::DescribedInstance;
+use crate::cloud::aws::tagged_resources::{ResourceKind, TaggedResource};
 use crate::cloud::aws::{Aws, OPERATION_TAG, TARGET_TAG};
 use crate::id::{KeyPairName, Region};
 use crate::store::record::{Deployment, Instance, Target};
@@ -164,8 +164,8 @@ impl ProvisionInstance {
 /// Removes what carries the target's tag and is not in the state: made by a call that died before it wrote that down.
 async fn remove_orphaned_resources(cx: &StepContext, aws: &Aws, workspace: &Workspace<'_>) -> Result<(), StepError> {
     let known = workspace.resource_ids().await?;
-    let is_stray = |it: &Resource| matches!(it.kind, Kind::Instance | Kind::SecurityGroup) && !known.contains(&it.id);
-    let strays: Vec<Resource> = aws.tagged(cx.target.id).await?.into_iter().filter(is_stray).collect();
+    let is_stray = |it: &TaggedResource| matches!(it.kind, ResourceKind::Instance | ResourceKind::SecurityGroup) && !known.contains(&it.id);
+    let strays: Vec<TaggedResource> = aws.tagged_resources(cx.target.id).await?.into_iter().filter(is_stray).collect();
     if !strays.is_empty() {
         cx.lines.progress("removing what an interrupted call left");
         delete_resources(aws, &strays, cx).await?;
@@ -212,7 +212,7 @@ pub(super) async fn refresh(cx: &StepContext, aws: &Aws, known: &Instance) -> Re
 
 fn instance(
     cx: &StepContext,
-    found: Described,
+    found: DescribedInstance,
     host_keys: Vec<String>,
     checked: &AccountChecked,
     region: &Region,

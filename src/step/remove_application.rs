@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::context::StepContext;
 use super::error::StepError;
 use super::removal::Removal;
-use crate::cloud::kube::delete::NamespaceFate;
+use crate::cloud::kube::delete::NamespacePolicy;
 use crate::id::ClusterName;
 
 /// How long its pods and its namespace may take to go.
@@ -37,7 +37,7 @@ impl Removal for RemoveApplication {
 
     async fn remove(&self, cx: &StepContext) -> Result<Vec<String>, StepError> {
         let kube = cx.kube(&self.cluster).await?;
-        let fate = NamespaceFate::DeleteIfEmpty;
+        let fate = NamespacePolicy::DeleteIfEmpty;
         let on_progress = |text: String| cx.lines.progress(text);
         let gone =
             kube.delete_application(&cx.deployment.namespace, cx.deployment.id, fate, TIMEOUT, &on_progress).await?;

@@ -48,7 +48,7 @@ impl StepAction for ScaleApplication {
 
     async fn check(&self, cx: &StepContext) -> Result<Option<Scaled>, StepError> {
         let kube = cx.kube(&self.cluster).await?;
-        let live = kube.current(&cx.deployment.name, &cx.deployment.namespace).await?;
+        let live = kube.live_deployment(&cx.deployment.name, &cx.deployment.namespace).await?;
         let changed = self.previous != self.replicas;
         Ok(live.is_some_and(|live| live.replicas == u32::from(self.replicas)).then_some(Scaled { changed }))
     }
@@ -65,7 +65,7 @@ impl StepUndo for ScaleApplication {
         if cx.is_cluster_gone(&self.cluster).await? {
             return Ok(Vec::new());
         }
-        let live = cx.kube(&self.cluster).await?.current(&cx.deployment.name, &cx.deployment.namespace).await?;
+        let live = cx.kube(&self.cluster).await?.live_deployment(&cx.deployment.name, &cx.deployment.namespace).await?;
         if live.is_none_or(|live| !live.ours || live.replicas == u32::from(self.previous)) {
             return Ok(Vec::new());
         }

@@ -9,7 +9,7 @@ use super::error::StepError;
 use super::ingress::{NAMESPACE, RELEASE, helm};
 use super::release_ingress::release;
 use super::removal::Removal;
-use crate::cloud::aws::{Aws, balancer::Balancer};
+use crate::cloud::aws::{Aws, load_balancer::NetworkLoadBalancer};
 use crate::id::{Region, cluster_name_of_target};
 
 /// Pause between two looks.
@@ -58,11 +58,11 @@ pub(super) async fn uninstall(
     let aws = cx.aws(region).await?;
     let cluster = cluster_name_of_target(&cx.deployment.instance_id);
     let Ok(known) = cx.cluster() else { return Ok(Vec::new()) };
-    let before = aws.balancers_of_cluster(&known.name).await?;
+    let before = aws.cluster_load_balancers(&known.name).await?;
     let mut going = Vec::new();
     if !cx.is_cluster_gone(&cluster).await? {
         let kube = cx.kube(&cluster).await?;
-        let services = kube.balanced_services((!whole_cluster).then_some(NAMESPACE)).await?;
+        let services = kube.load_balancer_services((!whole_cluster).then_some(NAMESPACE)).await?;
         cx.lines.progress("taking the ingress controller off the cluster");
         let helm = helm(cx, &aws, &known).await?;
         helm.uninstall(RELEASE, NAMESPACE, &cx.calls_folder(), &cx.lines, &cx.cancel).await?;
@@ -87,14 +87,14 @@ pub(super) async fn uninstall(
 /// Waits until a cluster's load balancers are gone; those that nobody removes any more are deleted.
 pub(super) async fn delete_load_balancers(cx: &StepContext, aws: &Aws, vpc: Option<&str>) -> Result<(), StepError> {
     let cluster = &cx.target.name;
-    let left = aws.balancers_of_cluster(cluster).await?;
+    let left = aws.cluster_load_balancers(cluster).await?;
     if !left.is_empty() {
         let has_controller = cx.target.cluster.is_some() && aws.cluster(cluster).await?.is_some();
         if has_controller && wait_until_deleted(cx, aws, &left, None).await.is_ok() {
             return wait_until_deleted(cx, aws, &[], vpc).await;
         }
-        for balancer in aws.balancers_of_cluster(cluster).await? {
-            aws.delete_balancer(&balancer.arn).await?;
+        for balancer in aws.cluster_load_balancers(cluster).await? {
+            aws.delete_load_balancer(&balancer.arn).await?;
         }
     }
     wait_until_deleted(cx, aws, &left, vpc).await
@@ -103,7 +103,7 @@ pub(super) async fn delete_load_balancers(cx: &StepContext, aws: &Aws, vpc: Opti
 async fn wait_until_deleted(
     cx: &StepContext,
     aws: &Aws,
-    going: &[Balancer],
+    going: &[NetworkLoadBalancer],
     vpc: Option<&str>,
 ) -> Result<(), StepError> {
     let limit = cx.settings.ingress.load_balancer_timeout;
@@ -111,13 +111,13 @@ async fn wait_until_deleted(
     loop {
         let mut left = Vec::new();
         for balancer in going {
-            if aws.balancer(&balancer.dns_name).await?.is_some() {
+            if aws.load_balancer(&balancer.dns_name).await?.is_some() {
                 left.push(format!("load balancer `{}`", balancer.dns_name));
             }
         }
         if let (true, Some(vpc)) = (left.is_empty(), vpc) {
             // Their network interfaces go later than they do.
-            left.extend(aws.balancer_interfaces(vpc).await?.iter().map(|id| format!("network interface `{id}`")));
+            left.extend(aws.load_balancer_interfaces(vpc).await?.iter().map(|id| format!("network interface `{id}`")));
         }
         if left.is_empty() {
             return Ok(());

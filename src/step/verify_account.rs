@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::context::StepContext;
 use super::error::StepError;
 use super::removal::{Removal, Removed};
-use crate::cloud::aws::leftover::Resource;
+use crate::cloud::aws::tagged_resources::TaggedResource;
 use crate::event::Failure;
 use crate::id::{Mode, Region};
 
@@ -33,10 +33,10 @@ impl Removal for VerifyAccount {
 
     async fn remove(&self, cx: &StepContext) -> Result<Vec<String>, StepError> {
         let aws = cx.aws(&self.region).await?;
-        let mut left = aws.tagged(cx.target.id).await?;
+        let mut left = aws.tagged_resources(cx.target.id).await?;
         if cx.target.mode == Mode::CloudHosted {
-            left.extend(Box::pin(aws.network_of(cx.target.id, &cx.target.name)).await?);
-            left.extend(aws.balancers_of_cluster(&cx.target.name).await?.into_iter().map(Resource::from));
+            left.extend(Box::pin(aws.tagged_cluster_resources(cx.target.id, &cx.target.name)).await?);
+            left.extend(aws.cluster_load_balancers(&cx.target.name).await?.into_iter().map(TaggedResource::from));
         }
         if left.is_empty() {
             return Ok(Vec::new());

@@ -35,7 +35,7 @@ impl Removal for VerifyRemoval {
         let host = cx.host().await?;
         if !cx.is_cluster_gone(&self.cluster).await? {
             let kube = cx.kube(&self.cluster).await?;
-            left.extend(kube.leftovers(cx.deployment.id).await?.iter().map(ToString::to_string));
+            left.extend(kube.remaining_objects(cx.deployment.id).await?.iter().map(ToString::to_string));
         }
         for version in cx.store.versions(cx.deployment.id).await? {
             let is_there = host.docker.image(&version.image).await?.is_some();

@@ -91,7 +91,7 @@ struct CaBundle {
 
 /// Which state of which repository is meant, and what opens it.
 #[derive(Debug, Clone, Copy)]
-pub struct Source<'a> {
+pub struct RepositorySource<'a> {
     /// The repository.
     pub url: &'a RepositoryUrl,
     /// Branch, tag or commit; `None` is the default branch.
@@ -187,7 +187,7 @@ impl Git {
     /// [`GitError`] says what is wrong with the repository, its host or the ref.
     pub async fn resolve(
         &self,
-        source: &Source<'_>,
+        source: &RepositorySource<'_>,
         lines: &Lines,
         cancel: &CancellationToken,
     ) -> Result<Resolved, GitError> {
@@ -213,7 +213,7 @@ impl Git {
 
     async fn ls_remote(
         &self,
-        source: &Source<'_>,
+        source: &RepositorySource<'_>,
         lines: &Lines,
         cancel: &CancellationToken,
     ) -> Result<Refs, GitError> {
@@ -234,7 +234,7 @@ impl Git {
     /// Finds the one commit whose id begins with these digits, from the commits of all branches without their files.
     async fn expand_commit(
         &self,
-        source: &Source<'_>,
+        source: &RepositorySource<'_>,
         digits: &str,
         lines: &Lines,
         cancel: &CancellationToken,
@@ -250,7 +250,7 @@ impl Git {
     async fn expand_commit_in(
         &self,
         path: &Path,
-        source: &Source<'_>,
+        source: &RepositorySource<'_>,
         digits: &str,
         lines: &Lines,
         cancel: &CancellationToken,
@@ -285,7 +285,7 @@ impl Git {
     /// Waits for a call that fills `directory`, and ends it through its own token when the directory becomes too large.
     async fn with_size_limit(
         &self,
-        source: &Source<'_>,
+        source: &RepositorySource<'_>,
         directory: &Path,
         call: impl Future<Output = Result<Output, ToolError>>,
         lines: &Lines,
@@ -321,7 +321,7 @@ impl Git {
     }
 
     /// A call that can do nothing but what git itself does with this repository.
-    fn call(&self, command: &str, source: &Source<'_>) -> Call {
+    fn call(&self, command: &str, source: &RepositorySource<'_>) -> Call {
         let url = source.url;
         let mut call = self
             .connection
@@ -371,13 +371,13 @@ impl Git {
     }
 }
 
-fn no_such_ref(source: &Source<'_>, refs: &Refs) -> GitError {
+fn no_such_ref(source: &RepositorySource<'_>, refs: &Refs) -> GitError {
     let wanted = source.git_ref.map_or("HEAD", GitRef::as_str).to_owned();
     GitError::NoSuchRef { url: source.url.to_string(), existing: refs.nearest(&wanted), wanted }
 }
 
 /// Some hosts know a repository by its name with `.git` alone and redirect; that one is tried, and no other.
-fn retry_with_git_suffix(source: &Source<'_>, address: &str, error: ToolError) -> Result<String, GitError> {
+fn retry_with_git_suffix(source: &RepositorySource<'_>, address: &str, error: ToolError) -> Result<String, GitError> {
     let error = GitError::from_tool(error, source.url.as_str(), source.token.is_some());
     let is_bare = address.strip_suffix(".git").is_none();
     if is_bare && matches!(error, GitError::Moved { .. }) {
@@ -442,7 +442,7 @@ mod fixture {
         pub(super) async fn resolve(&self, git_ref: Option<&str>) -> Result<Resolved, GitError> {
             let git_ref = git_ref.map(|it| GitRef::parse(it).unwrap());
             let url = self.url("app");
-            let source = Source { url: &url, git_ref: git_ref.as_ref(), token: None };
+            let source = RepositorySource { url: &url, git_ref: git_ref.as_ref(), token: None };
             Git::new(&self.settings).resolve(&source, &self.lines, &self.cancel).await
         }
 
@@ -451,7 +451,7 @@ mod fixture {
         }
 
         pub(super) async fn clone_of(&self, url: &RepositoryUrl, commit: &CommitId) -> Result<Checkout, GitError> {
-            let source = Source { url, git_ref: None, token: None };
+            let source = RepositorySource { url, git_ref: None, token: None };
             let resolved = Resolved { commit: commit.clone(), reference: None, branch: None };
             let (directory, folder) = (self.path("clone"), self.path("step"));
             let git = Git::new(&self.settings);

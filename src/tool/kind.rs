@@ -138,7 +138,7 @@ impl Kind {
     ///
     /// # Errors
     /// [`KindError`] when the other machine cannot be reached.
-    pub async fn has_begun_to_create(&self, calls: &Path) -> Result<bool, KindError> {
+    pub async fn was_creation_started(&self, calls: &Path) -> Result<bool, KindError> {
         self.connection.was_started(calls, CREATE_CALL).await.map_err(KindError::Tool)
     }
 

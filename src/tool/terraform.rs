@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::cloud::aws::Keys;
+use crate::cloud::aws::AccessKeys;
 use crate::config::Settings;
 use crate::event::{Line, Lines};
 use crate::id::Region;
@@ -101,7 +101,7 @@ pub struct Workspace<'a> {
     /// Where the state is kept.
     pub backend: Backend,
     /// Whose account it is.
-    pub keys: &'a Keys,
+    pub keys: &'a AccessKeys,
     /// Region.
     pub region: &'a Region,
     /// Where progress is told.
@@ -189,7 +189,7 @@ impl Workspace<'_> {
     /// [`TerraformError`] with the cause.
     pub async fn prepare(&self, variables: &impl Serialize) -> Result<(), TerraformError> {
         self.set_variables(variables)?;
-        self.reopen().await?;
+        self.init().await?;
         let output = self.query("validate", &["validate", "-json"]).await;
         match output {
             Ok(output) => {
@@ -204,7 +204,7 @@ impl Workspace<'_> {
     ///
     /// # Errors
     /// [`TerraformError`] with the cause.
-    pub async fn reopen(&self) -> Result<(), TerraformError> {
+    pub async fn init(&self) -> Result<(), TerraformError> {
         module::unpack(self.module, &self.folder).map_err(TerraformError::Folder)?;
         let backend = self.folder.join("backend.tf.json");
         match &self.backend {

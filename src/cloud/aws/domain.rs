@@ -5,7 +5,7 @@ use std::time::Duration;
 use aws_sdk_acm::types::{CertificateStatus, CertificateSummary, DomainValidation};
 use aws_sdk_route53::types::{HostedZoneConfig, ResourceRecord};
 
-use super::{Aws, AwsError, Fault, TARGET_TAG};
+use super::{Aws, AwsError, AwsErrorKind, TARGET_TAG};
 use crate::id::{HostedZoneId, TargetId};
 
 /// A hosted zone.
@@ -50,7 +50,7 @@ impl Aws {
                     name_servers: answer.delegation_set().map(|it| it.name_servers().to_vec()).unwrap_or_default(),
                 }))
             }
-            Err(error) if error.is("NoSuchHostedZone") || error.fault == Fault::NotFound => Ok(None),
+            Err(error) if error.is("NoSuchHostedZone") || error.kind == AwsErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -59,12 +59,12 @@ impl Aws {
     ///
     /// # Errors
     /// [`AwsError`] when the call is refused or AWS does not answer.
-    pub async fn address_in_zone(&self, zone: &HostedZoneId, host: &str) -> Result<Option<String>, AwsError> {
+    pub async fn find_record(&self, zone: &HostedZoneId, host: &str) -> Result<Option<String>, AwsError> {
         let call = self.route53.list_resource_record_sets().hosted_zone_id(zone.as_str()).start_record_name(host);
         let answer = call.max_items(10).send().await;
         let answer = match answer.map_err(|error| AwsError::from_sdk("route53:ListResourceRecordSets", &error)) {
             Ok(answer) => answer,
-            Err(error) if error.is("NoSuchHostedZone") || error.fault == Fault::NotFound => return Ok(None),
+            Err(error) if error.is("NoSuchHostedZone") || error.kind == AwsErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
         let found = answer.resource_record_sets().iter().find(|it| {
@@ -87,7 +87,7 @@ impl Aws {
         let answer = self.acm.describe_certificate().certificate_arn(arn).send().await;
         let found = match answer.map_err(|error| AwsError::from_sdk("acm:DescribeCertificate", &error)) {
             Ok(answer) => answer.certificate,
-            Err(error) if error.fault == Fault::NotFound => None,
+            Err(error) if error.kind == AwsErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
         Ok(found.map(|it| {
@@ -121,7 +121,7 @@ impl Aws {
             let answer = self.acm.list_tags_for_certificate().certificate_arn(&arn).send().await;
             let tags = match answer.map_err(|error| AwsError::from_sdk("acm:ListTagsForCertificate", &error)) {
                 Ok(answer) => answer.tags.unwrap_or_default(),
-                Err(error) if error.fault == Fault::NotFound => continue,
+                Err(error) if error.kind == AwsErrorKind::NotFound => continue,
                 Err(error) => return Err(error),
             };
             let target = target.to_string();
@@ -146,7 +146,7 @@ impl Aws {
             .map_err(|e| AwsError::from_sdk("acm:DeleteCertificate", &e))
         {
             Ok(_) => Ok(()),
-            Err(error) if error.fault == Fault::NotFound => Ok(()),
+            Err(error) if error.kind == AwsErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),
         }
     }

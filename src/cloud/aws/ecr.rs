@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use secrecy::SecretString;
 use serde_json::Value;
 
-use super::{Aws, AwsError, Fault};
+use super::{Aws, AwsError, AwsErrorKind};
 
 /// How many images one call may delete (`BatchDeleteImage` in the API reference).
 const BATCH: usize = 100;
@@ -40,7 +40,7 @@ impl Aws {
         let token = answer.authorization_data().first().and_then(|it| it.authorization_token());
         let plain = token.and_then(|it| STANDARD.decode(it).ok()).and_then(|it| String::from_utf8(it).ok());
         let (user, password) = plain.as_deref().and_then(|it| it.split_once(':')).ok_or_else(|| AwsError {
-            fault: Fault::Refused,
+            kind: AwsErrorKind::Refused,
             call: "ecr:GetAuthorizationToken",
             code: None,
             message: "AWS gave no token".to_owned(),
@@ -56,7 +56,7 @@ impl Aws {
         let answer = self.ecr.describe_repositories().repository_names(name).send().await;
         match answer.map_err(|error| AwsError::from_sdk("ecr:DescribeRepositories", &error)) {
             Ok(answer) => Ok(!answer.repositories().is_empty()),
-            Err(error) if error.fault == Fault::NotFound => Ok(false),
+            Err(error) if error.kind == AwsErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -81,7 +81,7 @@ impl Aws {
         let answer = self.ecr.batch_get_image().repository_name(repository).image_ids(id).send().await;
         let answer = match answer.map_err(|error| AwsError::from_sdk("ecr:BatchGetImage", &error)) {
             Ok(answer) => answer,
-            Err(error) if error.fault == Fault::NotFound => return Ok(None),
+            Err(error) if error.kind == AwsErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
         Ok(answer.images().first().and_then(|image| {
@@ -100,7 +100,7 @@ impl Aws {
         let ids: Result<Vec<ImageIdentifier>, _> = ids.collect().await;
         let ids = match ids.map_err(|error| AwsError::from_sdk("ecr:ListImages", &error)) {
             Ok(ids) => ids,
-            Err(error) if error.fault == Fault::NotFound => return Ok(()),
+            Err(error) if error.kind == AwsErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error),
         };
         // By digest: an image goes with all of its tags.
@@ -123,7 +123,7 @@ impl Aws {
         let call = self.ecr.delete_repository().repository_name(name).force(true);
         match call.send().await.map_err(|error| AwsError::from_sdk("ecr:DeleteRepository", &error)) {
             Ok(_) => Ok(()),
-            Err(error) if error.fault == Fault::NotFound => Ok(()),
+            Err(error) if error.kind == AwsErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),
         }
     }

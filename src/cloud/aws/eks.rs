@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::SecretString;
 
-use super::{Aws, AwsError, Fault, Keys, TARGET_TAG};
+use super::{Aws, AwsError, AwsErrorKind, AccessKeys, TARGET_TAG};
 use crate::id::Region;
 
 /// How a token begins ("Cluster access with IAM" in aws-iam-authenticator's documentation).
@@ -65,7 +65,7 @@ impl Aws {
         let answer = self.eks.describe_cluster().name(name).send().await;
         let found = match answer.map_err(|error| AwsError::from_sdk("eks:DescribeCluster", &error)) {
             Ok(answer) => answer.cluster,
-            Err(error) if error.fault == Fault::NotFound => None,
+            Err(error) if error.kind == AwsErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
         Ok(found.map(|it| {
@@ -93,7 +93,7 @@ impl Aws {
         let names: Result<Vec<String>, _> = names.collect().await;
         let names = match names.map_err(|error| AwsError::from_sdk("eks:ListNodegroups", &error)) {
             Ok(names) => names,
-            Err(error) if error.fault == Fault::NotFound => Vec::new(),
+            Err(error) if error.kind == AwsErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(error),
         };
         let mut groups = Vec::new();
@@ -101,7 +101,7 @@ impl Aws {
             let answer = self.eks.describe_nodegroup().cluster_name(cluster).nodegroup_name(&name).send().await;
             let found = match answer.map_err(|error| AwsError::from_sdk("eks:DescribeNodegroup", &error)) {
                 Ok(answer) => answer.nodegroup,
-                Err(error) if error.fault == Fault::NotFound => None,
+                Err(error) if error.kind == AwsErrorKind::NotFound => None,
                 Err(error) => return Err(error),
             };
             let Some(it) = found else { continue };
@@ -134,7 +134,7 @@ impl Aws {
         let call = self.eks.delete_nodegroup().cluster_name(cluster).nodegroup_name(group);
         match call.send().await.map_err(|error| AwsError::from_sdk("eks:DeleteNodegroup", &error)) {
             Ok(_) => Ok(()),
-            Err(error) if error.fault == Fault::NotFound => Ok(()),
+            Err(error) if error.kind == AwsErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),
         }
     }
@@ -150,7 +150,7 @@ impl Aws {
             .map_err(|e| AwsError::from_sdk("eks:DeleteCluster", &e))
         {
             Ok(_) => Ok(()),
-            Err(error) if error.fault == Fault::NotFound => Ok(()),
+            Err(error) if error.kind == AwsErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),
         }
     }
@@ -165,7 +165,7 @@ impl Aws {
 /// Signs tokens for the API of one cluster: each is a request to STS that is signed and never sent by us.
 #[derive(Debug, Clone)]
 pub struct Tokens {
-    keys: Keys,
+    keys: AccessKeys,
     region: Region,
     cluster: String,
 }
@@ -208,7 +208,7 @@ impl Tokens {
 
 fn unsigned(error: &dyn std::error::Error) -> AwsError {
     AwsError {
-        fault: Fault::Credentials,
+        kind: AwsErrorKind::Credentials,
         call: "sts:GetCallerIdentity",
         code: None,
         message: format!("a token for the cluster cannot be signed: {error}"),
@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn a_token_is_a_signed_request_that_names_the_cluster() {
-        let keys = Keys {
+        let keys = AccessKeys {
             access_key_id: SecretString::from("AKIAEXAMPLE"),
             secret_access_key: SecretString::from("hush"),
             session_token: Some(SecretString::from("a/b+c=")),

@@ -4,7 +4,7 @@ use aws_sdk_ec2::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 
 /// What is wrong, as far as it matters for what to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub enum AwsErrorKind {
     /// AWS does not answer, or says that it has a problem.
     Unreachable,
     /// Too many calls.
@@ -26,9 +26,9 @@ pub enum Fault {
 }
 
 /// Codes and texts, the most telling first: `RequestLimitExceeded` is no limit of what there may be.
-const TABLE: &[(Fault, &[&str])] = &[
+const TABLE: &[(AwsErrorKind, &[&str])] = &[
     (
-        Fault::NoCapacity,
+        AwsErrorKind::NoCapacity,
         &[
             "InsufficientInstanceCapacity",
             "InsufficientHostCapacity",
@@ -37,12 +37,12 @@ const TABLE: &[(Fault, &[&str])] = &[
         ],
     ),
     (
-        Fault::Throttled,
+        AwsErrorKind::Throttled,
         &["RequestLimitExceeded", "Throttling", "Throttled", "TooManyRequests", "SlowDown", "RequestThrottled"],
     ),
-    (Fault::Quota, &["VcpuLimitExceeded", "InstanceLimitExceeded", "LimitExceeded", "MaxSpotInstanceCountExceeded"]),
+    (AwsErrorKind::Quota, &["VcpuLimitExceeded", "InstanceLimitExceeded", "LimitExceeded", "MaxSpotInstanceCountExceeded"]),
     (
-        Fault::Credentials,
+        AwsErrorKind::Credentials,
         &[
             "AuthFailure",
             "InvalidClientTokenId",
@@ -57,14 +57,14 @@ const TABLE: &[(Fault, &[&str])] = &[
             "no valid credential source",
         ],
     ),
-    (Fault::Unauthorized, &["UnauthorizedOperation", "AccessDenied", "OptInRequired", "not authorized to perform"]),
+    (AwsErrorKind::Unauthorized, &["UnauthorizedOperation", "AccessDenied", "OptInRequired", "not authorized to perform"]),
     (
-        Fault::InUse,
+        AwsErrorKind::InUse,
         &["DependencyViolation", "IncorrectInstanceState", "IncorrectState", "VolumeInUse", "ResourceInUse"],
     ),
-    (Fault::NotFound, &[".NotFound", "NotFound", ".Malformed"]),
+    (AwsErrorKind::NotFound, &[".NotFound", "NotFound", ".Malformed"]),
     (
-        Fault::Unreachable,
+        AwsErrorKind::Unreachable,
         &[
             "InternalError",
             "InternalFailure",
@@ -84,12 +84,12 @@ const TABLE: &[(Fault, &[&str])] = &[
     ),
 ];
 
-impl Fault {
-    /// Finds the fault in an error code or in what a program printed.
+impl AwsErrorKind {
+    /// Finds the kind in an error code or in what a program printed.
     #[must_use]
-    pub fn of_text(text: &str) -> Self {
+    pub fn from_text(text: &str) -> Self {
         let row = TABLE.iter().find(|(_, words)| words.iter().any(|word| text.contains(word)));
-        row.map_or(Self::Refused, |(fault, _)| *fault)
+        row.map_or(Self::Refused, |(kind, _)| *kind)
     }
 
     /// Whether the same call may succeed a little later.
@@ -142,7 +142,7 @@ impl Fault {
 #[error("{call}: {message}{}", .code.as_ref().map(|it| format!(" ({it})")).unwrap_or_default())]
 pub struct AwsError {
     /// What is wrong.
-    pub fault: Fault,
+    pub kind: AwsErrorKind,
     /// The call, as policies name it.
     pub call: &'static str,
     /// The code of AWS.
@@ -160,19 +160,19 @@ impl AwsError {
         if let Some(service) = error.as_service_error() {
             let code = service.code().map(str::to_owned);
             let status = error.raw_response().map_or(0, |it| it.status().as_u16());
-            let by_code = code.as_deref().map_or(Fault::Refused, Fault::of_text);
-            let fault = match status {
-                429 if by_code == Fault::Refused => Fault::Throttled,
-                500.. if by_code == Fault::Refused => Fault::Unreachable,
+            let by_code = code.as_deref().map_or(AwsErrorKind::Refused, AwsErrorKind::from_text);
+            let kind = match status {
+                429 if by_code == AwsErrorKind::Refused => AwsErrorKind::Throttled,
+                500.. if by_code == AwsErrorKind::Refused => AwsErrorKind::Unreachable,
                 _ => by_code,
             };
             let message = service.message().unwrap_or("AWS gives no reason").to_owned();
-            return Self { fault, call, code, message };
+            return Self { kind, call, code, message };
         }
         let message = DisplayErrorContext(error).to_string();
         let message = message.split(" (").next().unwrap_or_default().to_owned();
-        let fault = if matches!(error, SdkError::ConstructionFailure(_)) { Fault::Refused } else { Fault::Unreachable };
-        Self { fault, call, code: None, message: format!("AWS does not answer: {message}") }
+        let kind = if matches!(error, SdkError::ConstructionFailure(_)) { AwsErrorKind::Refused } else { AwsErrorKind::Unreachable };
+        Self { kind, call, code: None, message: format!("AWS does not answer: {message}") }
     }
 
     /// Whether the code of AWS is this one.
@@ -189,21 +189,21 @@ mod tests {
     #[test]
     fn codes_and_printed_texts_tell_the_fault() {
         let told = [
-            ("InsufficientInstanceCapacity", Fault::NoCapacity),
-            ("Error launching source instance: VcpuLimitExceeded: You have requested more vCPU", Fault::Quota),
-            ("RequestLimitExceeded", Fault::Throttled),
-            ("ThrottlingException", Fault::Throttled),
-            ("AuthFailure: AWS was not able to validate the provided access credentials", Fault::Credentials),
-            ("UnauthorizedOperation: You are not authorized to perform this operation", Fault::Unauthorized),
-            ("dial tcp 127.0.0.1:5556: connect: connection refused", Fault::Unreachable),
-            ("InvalidKeyPair.NotFound", Fault::NotFound),
-            ("DependencyViolation: resource sg-1 has a dependent object", Fault::InUse),
-            ("InvalidParameterValue", Fault::Refused),
+            ("InsufficientInstanceCapacity", AwsErrorKind::NoCapacity),
+            ("Error launching source instance: VcpuLimitExceeded: You have requested more vCPU", AwsErrorKind::Quota),
+            ("RequestLimitExceeded", AwsErrorKind::Throttled),
+            ("ThrottlingException", AwsErrorKind::Throttled),
+            ("AuthFailure: AWS was not able to validate the provided access credentials", AwsErrorKind::Credentials),
+            ("UnauthorizedOperation: You are not authorized to perform this operation", AwsErrorKind::Unauthorized),
+            ("dial tcp 127.0.0.1:5556: connect: connection refused", AwsErrorKind::Unreachable),
+            ("InvalidKeyPair.NotFound", AwsErrorKind::NotFound),
+            ("DependencyViolation: resource sg-1 has a dependent object", AwsErrorKind::InUse),
+            ("InvalidParameterValue", AwsErrorKind::Refused),
         ];
 
-        for (text, fault) in told {
-            assert_eq!(Fault::of_text(text), fault, "{text}");
+        for (text, kind) in told {
+            assert_eq!(AwsErrorKind::from_text(text), kind, "{text}");
         }
-        assert!(Fault::Throttled.is_transient() && !Fault::NoCapacity.is_transient());
+        assert!(AwsErrorKind::Throttled.is_transient() && !AwsErrorKind::NoCapacity.is_transient());
     }
 }

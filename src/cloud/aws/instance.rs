@@ -6,11 +6,11 @@ use aws_sdk_ec2::types::{Filter, Instance as Ec2Instance, Tag};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{Aws, AwsError, Fault, TARGET_TAG};
+use super::{Aws, AwsError, AwsErrorKind, TARGET_TAG};
 
 /// An instance as AWS describes it now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Described {
+pub struct DescribedInstance {
     /// Its id.
     pub id: String,
     /// `pending`, `running`, `stopping`, `stopped`, `shutting-down` or `terminated`.
@@ -29,7 +29,7 @@ pub struct Described {
     pub target: Option<String>,
 }
 
-impl Described {
+impl DescribedInstance {
     /// Whether it is gone or about to be.
     #[must_use]
     pub fn is_gone(&self) -> bool {
@@ -37,7 +37,7 @@ impl Described {
     }
 }
 
-impl From<Ec2Instance> for Described {
+impl From<Ec2Instance> for DescribedInstance {
     fn from(it: Ec2Instance) -> Self {
         let tag = |key: &str| tag(it.tags(), key);
         Self {
@@ -61,15 +61,15 @@ impl Aws {
     ///
     /// # Errors
     /// [`AwsError`] when the call is refused or AWS does not answer.
-    pub async fn instance(&self, id: &str) -> Result<Option<Described>, AwsError> {
+    pub async fn instance(&self, id: &str) -> Result<Option<DescribedInstance>, AwsError> {
         let answer = self.ec2.describe_instances().instance_ids(id).send().await;
         match answer.map_err(|error| AwsError::from_sdk("ec2:DescribeInstances", &error)) {
             Ok(answer) => {
                 let mut found =
                     answer.reservations.unwrap_or_default().into_iter().flat_map(|it| it.instances.unwrap_or_default());
-                Ok(found.next().map(Described::from).filter(|it| !it.is_gone()))
+                Ok(found.next().map(DescribedInstance::from).filter(|it| !it.is_gone()))
             }
-            Err(error) if error.fault == Fault::NotFound => Ok(None),
+            Err(error) if error.kind == AwsErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -78,11 +78,11 @@ impl Aws {
     ///
     /// # Errors
     /// [`AwsError`] when the call is refused or AWS does not answer.
-    pub async fn instances_named(&self, name: &str) -> Result<Vec<Described>, AwsError> {
+    pub async fn instances_named(&self, name: &str) -> Result<Vec<DescribedInstance>, AwsError> {
         self.instances_with("tag:Name", name).await
     }
 
-    pub(super) async fn instances_with(&self, filter: &str, value: &str) -> Result<Vec<Described>, AwsError> {
+    pub(super) async fn instances_with(&self, filter: &str, value: &str) -> Result<Vec<DescribedInstance>, AwsError> {
         let filter = Filter::builder().name(filter).values(value).build();
         let mut pages = self.ec2.describe_instances().filters(filter).into_paginator().send();
         let mut found = Vec::new();
@@ -90,7 +90,7 @@ impl Aws {
             let page = page.map_err(|error| AwsError::from_sdk("ec2:DescribeInstances", &error))?;
             let instances =
                 page.reservations.unwrap_or_default().into_iter().flat_map(|it| it.instances.unwrap_or_default());
-            found.extend(instances.map(Described::from).filter(|it| !it.is_gone()));
+            found.extend(instances.map(DescribedInstance::from).filter(|it| !it.is_gone()));
         }
         Ok(found)
     }

@@ -6,7 +6,7 @@ use super::{Aws, AwsError, TARGET_TAG};
 
 /// What would be made.
 #[derive(Debug, Clone, Copy)]
-pub struct Wanted<'a> {
+pub struct InstanceSpec<'a> {
     /// Type of the instance.
     pub instance_type: &'a str,
     /// Machine image.
@@ -20,7 +20,7 @@ impl Aws {
     ///
     /// # Errors
     /// [`AwsError`] when AWS does not answer.
-    pub async fn forbidden(&self, wanted: Wanted<'_>) -> Result<Vec<AwsError>, AwsError> {
+    pub async fn denied_calls(&self, wanted: InstanceSpec<'_>) -> Result<Vec<AwsError>, AwsError> {
         let tags = |kind: ResourceType| {
             let tag = Tag::builder().key(TARGET_TAG).value("dry-run").build();
             TagSpecification::builder().resource_type(kind).tags(tag).build()
@@ -52,7 +52,7 @@ impl Aws {
             match answer {
                 Ok(()) => (),
                 Err(error) if error.is("DryRunOperation") => (),
-                Err(error) if error.fault.is_transient() => return Err(error),
+                Err(error) if error.kind.is_transient() => return Err(error),
                 // Other refusals, such as a limit that is reached, would stop the real call too.
                 Err(error) => forbidden.push(error),
             }

@@ -41,7 +41,7 @@ pub struct QuotaHeadroom {
 
 impl Aws {
     /// What is left of the quotas that a new EKS cluster touches; those that AWS does not tell are left out.
-    pub async fn room_for_cluster(&self) -> Vec<QuotaHeadroom> {
+    pub async fn cluster_quota_headroom(&self) -> Vec<QuotaHeadroom> {
         let (vpcs, addresses, balancers) = tokio::join!(
             async { self.ec2.describe_vpcs().send().await.ok().map(|it| it.vpcs().len()) },
             async { self.ec2.describe_addresses().send().await.ok().map(|it| it.addresses().len()) },

@@ -47,7 +47,7 @@ impl fmt::Display for ObjectName {
 
 /// What to do with the namespace of an application that goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum NamespaceFate {
+pub enum NamespacePolicy {
     /// It stays.
     Keep,
     /// It goes too, if this server made it and nothing else lives in it.
@@ -64,7 +64,7 @@ impl Kube {
         &self,
         namespace: &Namespace,
         deployment: DeploymentId,
-        fate: NamespaceFate,
+        fate: NamespacePolicy,
         timeout: Duration,
         on_progress: OnProgress<'_>,
     ) -> Result<Vec<ObjectName>, KubeError> {
@@ -98,7 +98,7 @@ impl Kube {
         tokio::time::timeout_at(deadline, rest)
             .await
             .map_err(|_| within(format!("what belongs to the application in namespace `{namespace}` to go")))??;
-        if fate == NamespaceFate::DeleteIfEmpty {
+        if fate == NamespacePolicy::DeleteIfEmpty {
             let gone = tokio::time::timeout_at(deadline, self.delete_namespace(namespace, on_progress).boxed())
                 .await
                 .map_err(|_| within(format!("the namespace `{namespace}` to go")))??;
@@ -124,7 +124,7 @@ impl Kube {
     ///
     /// # Errors
     /// What the API answers.
-    pub async fn leftovers(&self, deployment: DeploymentId) -> Result<Vec<ObjectName>, KubeError> {
+    pub async fn remaining_objects(&self, deployment: DeploymentId) -> Result<Vec<ObjectName>, KubeError> {
         let lists = try_join_all([
             self.list_by_deployment::<Deployment>(deployment).boxed(),
             self.list_by_deployment::<ReplicaSet>(deployment).boxed(),

@@ -45,7 +45,7 @@ pub struct LiveDeployment {
 
 /// An application with its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Named {
+pub struct NamedDeployment {
     /// Its name.
     pub name: DeploymentName,
     /// Its namespace.
@@ -59,7 +59,7 @@ impl Kube {
     ///
     /// # Errors
     /// What the API answers.
-    pub async fn current(
+    pub async fn live_deployment(
         &self,
         name: &DeploymentName,
         namespace: &Namespace,
@@ -72,7 +72,7 @@ impl Kube {
     ///
     /// # Errors
     /// What the API answers.
-    pub async fn ours(&self) -> Result<Vec<Named>, KubeError> {
+    pub async fn managed_deployments(&self) -> Result<Vec<NamedDeployment>, KubeError> {
         let deployments: Api<Deployment> = Api::all(self.client.clone());
         let ours = ListParams::default().labels(&format!("{MANAGED_BY}={MANAGER}"));
         let mut found = Vec::new();
@@ -80,8 +80,8 @@ impl Kube {
             let name = DeploymentName::parse(it.name_any()).ok();
             let namespace = it.namespace().and_then(|it| Namespace::parse(it).ok());
             let Some((name, namespace)) = name.zip(namespace) else { continue };
-            if let Some(live) = self.current(&name, &namespace).await? {
-                found.push(Named { name, namespace, live });
+            if let Some(live) = self.live_deployment(&name, &namespace).await? {
+                found.push(NamedDeployment { name, namespace, live });
             }
         }
         Ok(found)

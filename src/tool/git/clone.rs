@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::event::Lines;
 use crate::id::{CommitId, RepositoryUrl};
-use crate::tool::git::{Checkout, Git, GitError, Resolved, Source, retry_with_git_suffix};
+use crate::tool::git::{Checkout, Git, GitError, Resolved, RepositorySource, retry_with_git_suffix};
 use crate::tool::{Call, Output, ToolError};
 
 impl Git {
@@ -19,7 +19,7 @@ impl Git {
     /// [`GitError`] says what is wrong with the repository, its host or the commit.
     pub async fn clone(
         &self,
-        source: &Source<'_>,
+        source: &RepositorySource<'_>,
         resolved: &Resolved,
         directory: &Path,
         folder: &Path,
@@ -45,7 +45,7 @@ impl Git {
 /// One clone in the making.
 struct CloneJob<'a> {
     git: &'a Git,
-    source: &'a Source<'a>,
+    source: &'a RepositorySource<'a>,
     commit: &'a CommitId,
     directory: &'a Path,
     folder: &'a Path,

@@ -1,6 +1,6 @@
 //! Why a call of Terraform failed: what it printed, sorted by what can be done.
 
-use crate::cloud::aws::Fault;
+use crate::cloud::aws::AwsErrorKind;
 use crate::tool::ToolError;
 use crate::tool::program_error::ProgramError;
 
@@ -19,7 +19,7 @@ pub enum TerraformError {
         /// The command.
         command: &'static str,
         /// What kind of refusal.
-        fault: Fault,
+        kind: AwsErrorKind,
         /// What Terraform says.
         message: String,
         /// All errors.
@@ -48,15 +48,15 @@ impl TerraformError {
             return Self::Provider(first);
         }
         // The most telling of several: one refusal often has others in its wake.
-        let known = errors.iter().map(|it| (Fault::of_text(it), it)).find(|(fault, _)| *fault != Fault::Refused);
-        let (fault, message) = known.map_or((Fault::Refused, first), |(fault, it)| (fault, it.clone()));
-        Self::Diagnosed { command, fault, message, errors }
+        let known = errors.iter().map(|it| (AwsErrorKind::from_text(it), it)).find(|(kind, _)| *kind != AwsErrorKind::Refused);
+        let (kind, message) = known.map_or((AwsErrorKind::Refused, first), |(kind, it)| (kind, it.clone()));
+        Self::Diagnosed { command, kind, message, errors }
     }
 
     /// Whether there is no capacity for the type of instance in this zone.
     #[must_use]
     pub fn is_no_capacity(&self) -> bool {
-        matches!(self, Self::Diagnosed { fault: Fault::NoCapacity, .. })
+        matches!(self, Self::Diagnosed { kind: AwsErrorKind::NoCapacity, .. })
     }
 }
 
@@ -68,8 +68,8 @@ impl ProgramError for TerraformError {
     fn is_transient(&self) -> bool {
         match self {
             Self::Locked => true,
-            Self::Provider(reason) => Fault::of_text(reason).is_transient(),
-            Self::Diagnosed { fault, .. } => fault.is_transient(),
+            Self::Provider(reason) => AwsErrorKind::from_text(reason).is_transient(),
+            Self::Diagnosed { kind, .. } => kind.is_transient(),
             Self::Folder(_) | Self::Tool(_) => false,
         }
     }
@@ -78,8 +78,8 @@ impl ProgramError for TerraformError {
         match self {
             Self::Locked => "terraform_state_locked",
             Self::Provider(_) => "terraform_provider_unavailable",
-            Self::Diagnosed { fault: Fault::Refused, .. } => "terraform_failed",
-            Self::Diagnosed { fault, .. } => fault.code(),
+            Self::Diagnosed { kind: AwsErrorKind::Refused, .. } => "terraform_failed",
+            Self::Diagnosed { kind, .. } => kind.code(),
             Self::Folder(_) => "workspace_unavailable",
             Self::Tool(ToolError::NotRunnable { .. }) => "terraform_missing",
             Self::Tool(ToolError::TimedOut { .. }) => "terraform_timed_out",
@@ -93,7 +93,7 @@ impl ProgramError for TerraformError {
             Self::Provider(_) => {
                 "Let this server reach the provider registry, or name a mirror in the file of `TF_CLI_CONFIG_FILE`"
             }
-            Self::Diagnosed { fault, .. } => fault.next_step(),
+            Self::Diagnosed { kind, .. } => kind.next_step(),
             Self::Folder(_) => "Check that the workspace can be written and has free space",
             Self::Tool(ToolError::NotRunnable { .. }) => "Install terraform or tofu, or set `TERRAFORM_PROGRAM`",
             Self::Tool(ToolError::TimedOut { .. }) => "Try again later, or raise `TERRAFORM_TIMEOUT_S`",

@@ -9,7 +9,7 @@ use crate::tool::program_error::ProgramError as _;
 struct World {
     folder: TempDir,
     terraform: Terraform,
-    keys: Keys,
+    keys: AccessKeys,
     region: Region,
     lines: Lines,
     said: Arc<Mutex<Vec<Line>>>,
@@ -30,7 +30,7 @@ impl World {
         });
         let terraform =
             Terraform { program, timeout: Duration::from_secs(20), providers: folder.path().join("providers") };
-        let keys = Keys {
+        let keys = AccessKeys {
             access_key_id: SecretString::from("AKIAEXAMPLE"),
             secret_access_key: SecretString::from("v3ry-s3cret"),
             session_token: None,

@@ -14,7 +14,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// A Service of type `LoadBalancer`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BalancedService {
+pub struct LoadBalancerService {
     /// Its namespace.
     pub namespace: String,
     /// Its name.
@@ -30,7 +30,7 @@ impl Kube {
     ///
     /// # Errors
     /// What the API answers.
-    pub async fn balanced_services(&self, namespace: Option<&str>) -> Result<Vec<BalancedService>, KubeError> {
+    pub async fn load_balancer_services(&self, namespace: Option<&str>) -> Result<Vec<LoadBalancerService>, KubeError> {
         let services: Api<Service> = match namespace {
             Some(namespace) => Api::namespaced(self.client.clone(), namespace),
             None => Api::all(self.client.clone()),
@@ -44,7 +44,7 @@ impl Kube {
             .map(|it| {
                 let status = it.status.as_ref().and_then(|status| status.load_balancer.as_ref());
                 let first = status.and_then(|status| status.ingress.as_ref()).and_then(|all| all.first());
-                BalancedService {
+                LoadBalancerService {
                     namespace: it.namespace().unwrap_or_default(),
                     name: it.name_any(),
                     hostname: first.and_then(|it| it.hostname.clone()),
@@ -58,7 +58,7 @@ impl Kube {
     ///
     /// # Errors
     /// What the API answers.
-    pub async fn delete_service(&self, service: &BalancedService) -> Result<(), KubeError> {
+    pub async fn delete_service(&self, service: &LoadBalancerService) -> Result<(), KubeError> {
         let services: Api<Service> = Api::namespaced(self.client.clone(), &service.namespace);
         match self.call(services.delete(&service.name, &DeleteParams::default())).await {
             Ok(_) | Err(KubeError::NotFound { .. }) => Ok(()),
@@ -70,7 +70,7 @@ impl Kube {
     ///
     /// # Errors
     /// What the API answers.
-    pub async fn warning_about(&self, service: &BalancedService) -> Result<Option<String>, KubeError> {
+    pub async fn warning_about(&self, service: &LoadBalancerService) -> Result<Option<String>, KubeError> {
         let events: Api<Event> = Api::namespaced(self.client.clone(), &service.namespace);
         let about = ListParams::default()
             .fields(&format!("involvedObject.kind=Service,involvedObject.name={},type=Warning", service.name));

@@ -2,7 +2,7 @@
 
 use aws_sdk_ec2::types::{ArchitectureType, Filter, InstanceType, LocationType, MemoryInfo, VCpuInfo};
 
-use super::{Aws, AwsError, Fault};
+use super::{Aws, AwsError, AwsErrorKind};
 
 /// A type of instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub struct InstanceTypeInfo {
 
 /// A machine image.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Image {
+pub struct MachineImage {
     /// Its id.
     pub id: String,
     /// Its name.
@@ -30,7 +30,7 @@ pub struct Image {
     pub architecture: String,
 }
 
-impl Image {
+impl MachineImage {
     /// Who logs in on an instance of this image, by its maker's custom.
     #[must_use]
     pub fn user(&self) -> &'static str {
@@ -63,7 +63,7 @@ impl Aws {
         let answer = self.ec2.describe_regions().all_regions(true).region_names(self.region.as_str()).send().await;
         match answer.map_err(|error| AwsError::from_sdk("ec2:DescribeRegions", &error)) {
             Ok(answer) => Ok(answer.regions().iter().any(|it| it.opt_in_status() != Some("not-opted-in"))),
-            Err(error) if error.is("InvalidParameterValue") || error.fault == Fault::NotFound => Ok(false),
+            Err(error) if error.is("InvalidParameterValue") || error.kind == AwsErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -76,7 +76,7 @@ impl Aws {
         let answer = self.ec2.describe_key_pairs().key_names(name).send().await;
         match answer.map_err(|error| AwsError::from_sdk("ec2:DescribeKeyPairs", &error)) {
             Ok(answer) => Ok(!answer.key_pairs().is_empty()),
-            Err(error) if error.fault == Fault::NotFound => Ok(false),
+            Err(error) if error.kind == AwsErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -85,7 +85,7 @@ impl Aws {
     ///
     /// # Errors
     /// [`AwsError`] when the call is refused or AWS does not answer.
-    pub async fn offer(&self, instance_type: &str) -> Result<Option<InstanceTypeInfo>, AwsError> {
+    pub async fn instance_type(&self, instance_type: &str) -> Result<Option<InstanceTypeInfo>, AwsError> {
         let answer = self.ec2.describe_instance_types().instance_types(InstanceType::from(instance_type)).send().await;
         let answer = match answer.map_err(|error| AwsError::from_sdk("ec2:DescribeInstanceTypes", &error)) {
             Ok(answer) => answer,
@@ -106,7 +106,7 @@ impl Aws {
     ///
     /// # Errors
     /// [`AwsError`] when the call is refused or AWS does not answer.
-    pub async fn zones_with(&self, instance_type: &str) -> Result<Vec<String>, AwsError> {
+    pub async fn zones_offering(&self, instance_type: &str) -> Result<Vec<String>, AwsError> {
         let filter = Filter::builder().name("instance-type").values(instance_type).build();
         let call = self.ec2.describe_instance_type_offerings().location_type(LocationType::AvailabilityZone);
         let answer = call.filters(filter).send().await;
@@ -118,11 +118,11 @@ impl Aws {
     ///
     /// # Errors
     /// [`AwsError`] when the call is refused or AWS does not answer.
-    pub async fn image(&self, id: &str) -> Result<Option<Image>, AwsError> {
+    pub async fn machine_image(&self, id: &str) -> Result<Option<MachineImage>, AwsError> {
         let answer = self.ec2.describe_images().image_ids(id).send().await;
         match answer.map_err(|error| AwsError::from_sdk("ec2:DescribeImages", &error)) {
-            Ok(answer) => Ok(answer.images.unwrap_or_default().into_iter().next().map(Image::from)),
-            Err(error) if error.fault == Fault::NotFound => Ok(None),
+            Ok(answer) => Ok(answer.images.unwrap_or_default().into_iter().next().map(MachineImage::from)),
+            Err(error) if error.kind == AwsErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -131,12 +131,12 @@ impl Aws {
     ///
     /// # Errors
     /// [`AwsError`] when the call is refused or AWS does not answer.
-    pub async fn newest_image(&self, owner: &str, name: &str, architecture: &str) -> Result<Option<Image>, AwsError> {
+    pub async fn newest_machine_image(&self, owner: &str, name: &str, architecture: &str) -> Result<Option<MachineImage>, AwsError> {
         let filter = |name: &str, value: &str| Filter::builder().name(name).values(value).build();
         let call = self.ec2.describe_images().owners(owner).filters(filter("name", name));
         let call = call.filters(filter("state", "available")).filters(filter("architecture", architecture));
         let answer = call.send().await.map_err(|error| AwsError::from_sdk("ec2:DescribeImages", &error))?;
-        let images = answer.images.unwrap_or_default().into_iter().map(Image::from);
+        let images = answer.images.unwrap_or_default().into_iter().map(MachineImage::from);
         Ok(images.max_by(|a, b| a.created.cmp(&b.created)))
     }
 
@@ -152,7 +152,7 @@ impl Aws {
         };
         let answer = match call.send().await.map_err(|error| AwsError::from_sdk("ec2:DescribeSubnets", &error)) {
             Ok(answer) => answer,
-            Err(error) if error.fault == Fault::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind == AwsErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(error),
         };
         let subnet = |it: &aws_sdk_ec2::types::Subnet| {
@@ -164,7 +164,7 @@ impl Aws {
     }
 }
 
-impl From<aws_sdk_ec2::types::Image> for Image {
+impl From<aws_sdk_ec2::types::Image> for MachineImage {
     fn from(it: aws_sdk_ec2::types::Image) -> Self {
         Self {
             architecture: it.architecture().map_or("x86_64", |it| it.as_str()).to_owned(),
@@ -188,8 +188,8 @@ pub fn architecture(offer: Option<&InstanceTypeInfo>) -> &str {
 mod tests {
     use super::*;
 
-    fn image(name: &str) -> Image {
-        Image {
+    fn image(name: &str) -> MachineImage {
+        MachineImage {
             id: "ami-1".into(),
             name: name.into(),
             owner: "1".into(),

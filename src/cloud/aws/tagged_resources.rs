@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use aws_sdk_ec2::types::Filter;
 
-use super::balancer::Balancer;
-use super::{Aws, AwsError, Fault, TARGET_TAG};
+use super::load_balancer::NetworkLoadBalancer;
+use super::{Aws, AwsError, AwsErrorKind, TARGET_TAG};
 use crate::cloud::OnProgress;
 use crate::id::TargetId;
 
@@ -17,16 +17,16 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A thing that costs money or is in the way.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Resource {
+pub struct TaggedResource {
     /// Its kind.
-    pub kind: Kind,
+    pub kind: ResourceKind,
     /// Its id.
     pub id: String,
 }
 
 /// Kinds of resources that a target is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ResourceKind {
     /// An EC2 instance.
     Instance,
     /// A volume.
@@ -53,27 +53,27 @@ pub enum Kind {
     Vpc,
 }
 
-impl From<Balancer> for Resource {
-    fn from(it: Balancer) -> Self {
-        Self { kind: Kind::LoadBalancer, id: it.dns_name }
+impl From<NetworkLoadBalancer> for TaggedResource {
+    fn from(it: NetworkLoadBalancer) -> Self {
+        Self { kind: ResourceKind::LoadBalancer, id: it.dns_name }
     }
 }
 
-impl fmt::Display for Resource {
+impl fmt::Display for TaggedResource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.kind {
-            Kind::Instance => "EC2 instance",
-            Kind::Volume => "volume",
-            Kind::NetworkInterface => "network interface",
-            Kind::SecurityGroup => "security group",
-            Kind::Cluster => "EKS cluster",
-            Kind::NatGateway => "NAT gateway",
-            Kind::ElasticIp => "Elastic IP address",
-            Kind::Subnet => "subnet",
-            Kind::RouteTable => "route table",
-            Kind::InternetGateway => "internet gateway",
-            Kind::LoadBalancer => "load balancer",
-            Kind::Vpc => "VPC",
+            ResourceKind::Instance => "EC2 instance",
+            ResourceKind::Volume => "volume",
+            ResourceKind::NetworkInterface => "network interface",
+            ResourceKind::SecurityGroup => "security group",
+            ResourceKind::Cluster => "EKS cluster",
+            ResourceKind::NatGateway => "NAT gateway",
+            ResourceKind::ElasticIp => "Elastic IP address",
+            ResourceKind::Subnet => "subnet",
+            ResourceKind::RouteTable => "route table",
+            ResourceKind::InternetGateway => "internet gateway",
+            ResourceKind::LoadBalancer => "load balancer",
+            ResourceKind::Vpc => "VPC",
         };
         write!(f, "{kind} `{}`", self.id)
     }
@@ -84,9 +84,9 @@ impl Aws {
     ///
     /// # Errors
     /// [`AwsError`] when a call is refused or AWS does not answer.
-    pub async fn tagged(&self, target: TargetId) -> Result<Vec<Resource>, AwsError> {
+    pub async fn tagged_resources(&self, target: TargetId) -> Result<Vec<TaggedResource>, AwsError> {
         let filter = || Filter::builder().name(format!("tag:{TARGET_TAG}")).values(target.to_string()).build();
-        let named = |kind: Kind| move |id: String| Resource { kind, id };
+        let named = |kind: ResourceKind| move |id: String| TaggedResource { kind, id };
         let instances = self.instances_with(&format!("tag:{TARGET_TAG}"), &target.to_string()).await?;
         let volumes = self.ec2.describe_volumes().filters(filter()).send().await;
         let volumes = volumes.map_err(|error| AwsError::from_sdk("ec2:DescribeVolumes", &error))?;
@@ -94,13 +94,13 @@ impl Aws {
         let interfaces = interfaces.map_err(|error| AwsError::from_sdk("ec2:DescribeNetworkInterfaces", &error))?;
         let groups = self.ec2.describe_security_groups().filters(filter()).send().await;
         let groups = groups.map_err(|error| AwsError::from_sdk("ec2:DescribeSecurityGroups", &error))?;
-        let mut found: Vec<Resource> = instances.into_iter().map(|it| it.id).map(named(Kind::Instance)).collect();
+        let mut found: Vec<TaggedResource> = instances.into_iter().map(|it| it.id).map(named(ResourceKind::Instance)).collect();
         let volumes = volumes.volumes.unwrap_or_default().into_iter().filter_map(|it| it.volume_id);
-        found.extend(volumes.map(named(Kind::Volume)));
+        found.extend(volumes.map(named(ResourceKind::Volume)));
         let interfaces = interfaces.network_interfaces.unwrap_or_default().into_iter();
-        found.extend(interfaces.filter_map(|it| it.network_interface_id).map(named(Kind::NetworkInterface)));
+        found.extend(interfaces.filter_map(|it| it.network_interface_id).map(named(ResourceKind::NetworkInterface)));
         let groups = groups.security_groups.unwrap_or_default().into_iter().filter_map(|it| it.group_id);
-        found.extend(groups.map(named(Kind::SecurityGroup)));
+        found.extend(groups.map(named(ResourceKind::SecurityGroup)));
         Ok(found)
     }
 
@@ -108,26 +108,26 @@ impl Aws {
     ///
     /// # Errors
     /// [`AwsError`] when a call is refused, AWS does not answer, or something does not go.
-    pub async fn remove(&self, resources: &[Resource], on_progress: OnProgress<'_>) -> Result<(), AwsError> {
-        let of = |kind: Kind| resources.iter().filter(move |it| it.kind == kind).map(|it| it.id.clone());
-        let instances: Vec<String> = of(Kind::Instance).collect();
+    pub async fn delete_resources(&self, resources: &[TaggedResource], on_progress: OnProgress<'_>) -> Result<(), AwsError> {
+        let of = |kind: ResourceKind| resources.iter().filter(move |it| it.kind == kind).map(|it| it.id.clone());
+        let instances: Vec<String> = of(ResourceKind::Instance).collect();
         if !instances.is_empty() {
             on_progress(format!("terminating {}", instances.join(", ")));
             let answer = self.ec2.terminate_instances().set_instance_ids(Some(instances.clone())).send().await;
             ignore_not_found(answer.map(drop).map_err(|error| AwsError::from_sdk("ec2:TerminateInstances", &error)))?;
             self.until_terminated(&instances, on_progress).await?;
         }
-        for id in of(Kind::NetworkInterface) {
+        for id in of(ResourceKind::NetworkInterface) {
             let answer = self.ec2.delete_network_interface().network_interface_id(id).send().await;
             ignore_not_found(
                 answer.map(drop).map_err(|error| AwsError::from_sdk("ec2:DeleteNetworkInterface", &error)),
             )?;
         }
-        for id in of(Kind::Volume) {
+        for id in of(ResourceKind::Volume) {
             let answer = self.ec2.delete_volume().volume_id(id).send().await;
             ignore_not_found(answer.map(drop).map_err(|error| AwsError::from_sdk("ec2:DeleteVolume", &error)))?;
         }
-        for id in of(Kind::SecurityGroup) {
+        for id in of(ResourceKind::SecurityGroup) {
             on_progress(format!("deleting {id}"));
             let answer = self.ec2.delete_security_group().group_id(id).send().await;
             ignore_not_found(answer.map(drop).map_err(|error| AwsError::from_sdk("ec2:DeleteSecurityGroup", &error)))?;
@@ -142,7 +142,7 @@ impl Aws {
             while self.is_terminating(id).await? {
                 if start.elapsed() > TERMINATION_TIMEOUT {
                     return Err(AwsError {
-                        fault: Fault::InUse,
+                        kind: AwsErrorKind::InUse,
                         call: "ec2:TerminateInstances",
                         code: None,
                         message: format!("`{id}` has not terminated within {} s", TERMINATION_TIMEOUT.as_secs()),
@@ -163,7 +163,7 @@ impl Aws {
                 .iter()
                 .flat_map(aws_sdk_ec2::types::Reservation::instances)
                 .any(|it| it.state().and_then(|it| it.name()).is_some_and(|it| it.as_str() != "terminated"))),
-            Err(error) if error.fault == Fault::NotFound => Ok(false),
+            Err(error) if error.kind == AwsErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -172,7 +172,7 @@ impl Aws {
 /// What is not there need not be removed.
 pub(super) fn ignore_not_found(result: Result<(), AwsError>) -> Result<(), AwsError> {
     match result {
-        Err(error) if error.fault == Fault::NotFound => Ok(()),
+        Err(error) if error.kind == AwsErrorKind::NotFound => Ok(()),
         result => result,
     }
 }

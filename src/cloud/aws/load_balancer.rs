@@ -3,14 +3,14 @@
 use aws_sdk_ec2::types::Filter;
 use aws_sdk_elasticloadbalancingv2::types::{Certificate, LoadBalancer, ProtocolEnum, TagDescription};
 
-use super::{Aws, AwsError, Fault};
+use super::{Aws, AwsError, AwsErrorKind};
 
 /// How many load balancers' tags one call tells (`DescribeTags` in the API reference).
 const BATCH: usize = 20;
 
 /// A load balancer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Balancer {
+pub struct NetworkLoadBalancer {
     /// Its ARN.
     pub arn: String,
     /// Its name in DNS.
@@ -21,7 +21,7 @@ pub struct Balancer {
     pub state: String,
 }
 
-impl From<&LoadBalancer> for Balancer {
+impl From<&LoadBalancer> for NetworkLoadBalancer {
     fn from(it: &LoadBalancer) -> Self {
         let state = it.state().and_then(|state| state.code()).map(|code| code.as_str().to_owned());
         Self {
@@ -34,18 +34,18 @@ impl From<&LoadBalancer> for Balancer {
 }
 
 impl Aws {
-    async fn load_balancers(&self) -> Result<Vec<Balancer>, AwsError> {
+    async fn load_balancers(&self) -> Result<Vec<NetworkLoadBalancer>, AwsError> {
         let all = self.elb.describe_load_balancers().into_paginator().items().send();
         let all: Result<Vec<LoadBalancer>, _> = all.collect().await;
         let all = all.map_err(|error| AwsError::from_sdk("elasticloadbalancing:DescribeLoadBalancers", &error))?;
-        Ok(all.iter().map(Balancer::from).collect())
+        Ok(all.iter().map(NetworkLoadBalancer::from).collect())
     }
 
     /// The load balancer with this name in DNS.
     ///
     /// # Errors
     /// [`AwsError`] when the call is refused or AWS does not answer.
-    pub async fn balancer(&self, dns_name: &str) -> Result<Option<Balancer>, AwsError> {
+    pub async fn load_balancer(&self, dns_name: &str) -> Result<Option<NetworkLoadBalancer>, AwsError> {
         Ok(self.load_balancers().await?.into_iter().find(|it| it.dns_name.eq_ignore_ascii_case(dns_name)))
     }
 
@@ -58,7 +58,7 @@ impl Aws {
     ///
     /// # Errors
     /// [`AwsError`] when a call is refused or AWS does not answer.
-    pub async fn balancers_of_cluster(&self, cluster: &str) -> Result<Vec<Balancer>, AwsError> {
+    pub async fn cluster_load_balancers(&self, cluster: &str) -> Result<Vec<NetworkLoadBalancer>, AwsError> {
         // The first is of the cloud provider's controller, the other of AWS' load balancer controller.
         let tags = [format!("kubernetes.io/cluster/{cluster}"), "elbv2.k8s.aws/cluster".to_owned()];
         let all = self.load_balancers().await?;
@@ -69,10 +69,10 @@ impl Aws {
             let answer = match answer.map_err(|error| AwsError::from_sdk("elasticloadbalancing:DescribeTags", &error)) {
                 Ok(answer) => answer,
                 // AWS refuses the whole batch when one of them was deleted meanwhile; callers ask again.
-                Err(error) if error.fault == Fault::NotFound => continue,
+                Err(error) if error.kind == AwsErrorKind::NotFound => continue,
                 Err(error) => return Err(error),
             };
-            let is_ours = |it: &&Balancer| {
+            let is_ours = |it: &&NetworkLoadBalancer| {
                 let of_it = answer.tag_descriptions().iter().filter(|tags| tags.resource_arn() == Some(&it.arn));
                 of_it.flat_map(TagDescription::tags).any(|tag| {
                     tag.key() == Some(tags[0].as_str())
@@ -88,11 +88,11 @@ impl Aws {
     ///
     /// # Errors
     /// [`AwsError`] when the call is refused or AWS does not answer.
-    pub async fn delete_balancer(&self, arn: &str) -> Result<(), AwsError> {
+    pub async fn delete_load_balancer(&self, arn: &str) -> Result<(), AwsError> {
         let answer = self.elb.delete_load_balancer().load_balancer_arn(arn).send().await;
         match answer.map_err(|error| AwsError::from_sdk("elasticloadbalancing:DeleteLoadBalancer", &error)) {
             Ok(_) => Ok(()),
-            Err(error) if error.fault == Fault::NotFound => Ok(()),
+            Err(error) if error.kind == AwsErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),
         }
     }
@@ -101,7 +101,7 @@ impl Aws {
     ///
     /// # Errors
     /// [`AwsError`] when the call is refused or AWS does not answer.
-    pub async fn balancer_interfaces(&self, vpc: &str) -> Result<Vec<String>, AwsError> {
+    pub async fn load_balancer_interfaces(&self, vpc: &str) -> Result<Vec<String>, AwsError> {
         let in_vpc = Filter::builder().name("vpc-id").values(vpc).build();
         // So AWS describes them ("Requester-managed network interfaces" in the EC2 user guide).
         let of_balancers = Filter::builder().name("description").values("ELB *").build();
@@ -125,7 +125,7 @@ impl Aws {
     ///
     /// # Errors
     /// [`AwsError`] when the call is refused or AWS does not answer.
-    pub async fn further_certificates(&self, listener: &str) -> Result<Vec<String>, AwsError> {
+    pub async fn additional_certificates(&self, listener: &str) -> Result<Vec<String>, AwsError> {
         let answer = self.elb.describe_listener_certificates().listener_arn(listener).send().await;
         let answer =
             answer.map_err(|error| AwsError::from_sdk("elasticloadbalancing:DescribeListenerCertificates", &error))?;
@@ -153,7 +153,7 @@ impl Aws {
         let call = self.elb.remove_listener_certificates().listener_arn(listener).certificates(certificate);
         match call.send().await.map_err(|e| AwsError::from_sdk("elasticloadbalancing:RemoveListenerCertificates", &e)) {
             Ok(_) => Ok(()),
-            Err(error) if error.fault == Fault::NotFound => Ok(()),
+            Err(error) if error.kind == AwsErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),
         }
     }

@@ -8,8 +8,9 @@ for run in "$1"/$2; do
 done
 for run in "$1"/$2; do
   ticks=$(grace_ticks "$run")
-  while run_goes_on "$run"; do
-    [ "$ticks" -gt 0 ] || { kill -KILL "-$pid"; break; }
+  # What is killed may take a moment to be gone.
+  while run_goes_on "$run" && [ "$ticks" -gt -40 ]; do
+    [ "$ticks" -gt 0 ] || kill -KILL "-$pid"
     ticks=$((ticks - 1))
     sleep 0.05
   done

@@ -23,7 +23,7 @@ use crate::step::find_instance::FindInstance;
 use crate::step::provision_cluster::ProvisionCluster;
 use crate::step::provision_instance::ProvisionInstance;
 use crate::store::operations::OperationEnd;
-use crate::store::record::{DeploymentState, DeploymentFacts, Version};
+use crate::store::record::{DeploymentFacts, DeploymentState, Version};
 
 use input::{PlanError, PlanInput};
 

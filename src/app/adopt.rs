@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::{App, AppError};
 use crate::cloud::aws::instance::DescribedInstance;
-use crate::cloud::aws::{Aws, AwsError, CallerIdentity, AccessKeys};
+use crate::cloud::aws::{AccessKeys, Aws, AwsError, CallerIdentity};
 use crate::cloud::kube::live::NamedDeployment;
 use crate::id::{
     CommitId, DeploymentId, ExposedPort, ImageRef, KeyPairName, Mode, OperationId, Port, Protocol, Region,

@@ -12,8 +12,8 @@ use crate::id::{DeploymentId, Mode, OperationId, derived_deployment_name};
 use crate::intent::{AwsCredentials, Confirmation, Deploy, Intent, Request, Secrets, Source, wants_confirmation};
 use crate::plan::Plan;
 use crate::reply::view::PlanView;
-use crate::step::aws_access::AWS_CREDENTIALS_SECRET;
 use crate::step::apply_application::ENVIRONMENT_SECRET;
+use crate::step::aws_access::AWS_CREDENTIALS_SECRET;
 use crate::step::clone_repository::GIT_TOKEN_SECRET;
 use crate::step::context::secret_context;
 use crate::store::operations::{Acceptance, KeyReused, NewOperation, RequestKey};
@@ -238,7 +238,8 @@ impl App {
     fn seal(&self, id: OperationId, secrets: &Secrets) -> Result<Vec<(String, String)>, AppError> {
         let mut sealed = Vec::new();
         if let Some(token) = &secrets.git_token {
-            sealed.push((GIT_TOKEN_SECRET.to_owned(), self.0.sealer.seal(&secret_context(id, GIT_TOKEN_SECRET), token)?));
+            sealed
+                .push((GIT_TOKEN_SECRET.to_owned(), self.0.sealer.seal(&secret_context(id, GIT_TOKEN_SECRET), token)?));
         }
         if let Some(environment) = &secrets.environment {
             let values: std::collections::BTreeMap<_, _> =
@@ -249,7 +250,10 @@ impl App {
         }
         if let Some(aws) = &secrets.aws {
             let keys = AccessKeys::from(aws).to_json();
-            sealed.push((AWS_CREDENTIALS_SECRET.to_owned(), self.0.sealer.seal(&secret_context(id, AWS_CREDENTIALS_SECRET), &keys)?));
+            sealed.push((
+                AWS_CREDENTIALS_SECRET.to_owned(),
+                self.0.sealer.seal(&secret_context(id, AWS_CREDENTIALS_SECRET), &keys)?,
+            ));
         }
         Ok(sealed)
     }

@@ -1,7 +1,7 @@
 //! How a deployment is right now: what its cluster says, and what AWS says of its instance.
 
 use super::{App, AppError};
-use crate::cloud::aws::{Aws, AccessKeys};
+use crate::cloud::aws::{AccessKeys, Aws};
 use crate::cloud::kube::Kube;
 use crate::id::{ClusterName, Mode, cluster_name_of_target};
 use crate::intent::AwsCredentials;

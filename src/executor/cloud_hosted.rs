@@ -34,7 +34,7 @@ use super::input::{PlanError, PlanInput};
 pub(super) fn plan(intent: &Intent, input: &PlanInput<'_>) -> Result<Plan, PlanError> {
     // Steps take a kind cluster's name; in this mode only the text is used, and the endpoint comes from the target's
     // `EksCluster` record (`StepContext::kube`).
-    let cluster = cluster_name_of_target(&input.deployment.instance_id);
+    let cluster = cluster_name_of_target(&input.deployment.target_name);
     let region = input.region("cluster")?;
     match intent {
         Intent::Deploy(deploy) => deploy_plan(deploy, region, &cluster, input),

@@ -17,7 +17,7 @@ use super::input::{PlanError, PlanInput};
 use super::local;
 
 pub(super) fn plan(intent: &Intent, input: &PlanInput<'_>) -> Result<Plan, PlanError> {
-    let cluster = cluster_name_of_target(&input.deployment.instance_id);
+    let cluster = cluster_name_of_target(&input.deployment.target_name);
     let application = || local::application_plan(intent, &cluster, input);
     match intent {
         Intent::Deploy(deploy) => deploy_plan(deploy, application()?, input),

@@ -19,7 +19,7 @@ use super::application::{RollOut, not_a_change, scale};
 use super::input::{PlanError, PlanInput};
 
 pub(super) fn plan(intent: &Intent, input: &PlanInput<'_>) -> Result<Plan, PlanError> {
-    let cluster = ClusterName::parse(&input.deployment.instance_id)
+    let cluster = ClusterName::parse(&input.deployment.target_name)
         .map_err(|error| PlanError::NotPossible { message: error.to_string(), param: Some("instance_id") })?;
     match intent {
         Intent::Decommission(decommission) => Ok(decommission_plan(decommission, &cluster, input)),

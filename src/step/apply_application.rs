@@ -120,7 +120,9 @@ impl StepAction for ApplyApplication {
     async fn check(&self, cx: &StepContext) -> Result<Option<ApplicationApplied>, StepError> {
         let Some(applied) = self.desired(cx).await? else { return Ok(None) };
         let kube = cx.kube(&self.cluster).await?;
-        let Some(live) = kube.live_deployment(&cx.deployment.name, &cx.deployment.namespace).await? else { return Ok(None) };
+        let Some(live) = kube.live_deployment(&cx.deployment.name, &cx.deployment.namespace).await? else {
+            return Ok(None);
+        };
         let application = self.application(cx, &applied, live.node_port);
         let current = kube.is_current(&application).await?;
         let by_us = live.operation.as_deref() == Some(cx.operation.to_string().as_str());

@@ -7,9 +7,10 @@ use secrecy::SecretString;
 use super::cloud_target::CloudTarget;
 use super::context::StepContext;
 use super::error::StepError;
-use crate::cloud::aws::{Aws, AccessKeys};
+use crate::cloud::aws::{AccessKeys, Aws};
 use crate::config::value::Database;
 use crate::id::{Region, short_hash};
+use crate::tool::program_error::ProgramError as _;
 use crate::tool::terraform::{Backend, Terraform, TerraformError, Workspace, module};
 
 /// Name of the sealed AWS credentials (a JSON object).

@@ -198,7 +198,9 @@ impl CheckAccount {
                 "Set `EC2_INSTANCE_TYPE` to a type that is",
             );
         }
-        let image = self.image(cx, aws, instance_types::architecture(offer.as_ref().and_then(Option::as_ref)), problems).await?;
+        let image = self
+            .image(cx, aws, instance_types::architecture(offer.as_ref().and_then(Option::as_ref)), problems)
+            .await?;
         if let Some(subnets) = problems.collect(subnets)? {
             let offered = |zone: &String| zones.as_ref().is_none_or(|zones| zones.is_empty() || zones.contains(zone));
             checked.subnets = subnets.iter().filter(|it| offered(&it.zone)).map(|it| it.id.clone()).collect();

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::StepError;
 use crate::id::Region;
-use crate::store::record::{EksCluster, DeploymentFacts, Instance, Target};
+use crate::store::record::{DeploymentFacts, EksCluster, Instance, Target};
 
 /// An EC2 instance or an EKS cluster on record.
 pub trait CloudTarget: Clone + Send + Sync {

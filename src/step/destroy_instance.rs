@@ -63,7 +63,11 @@ pub(super) async fn destroy(cx: &StepContext, region: &Region) -> Result<Vec<Str
 }
 
 /// Removes resources without Terraform.
-pub(super) async fn delete_resources(aws: &Aws, resources: &[TaggedResource], cx: &StepContext) -> Result<(), StepError> {
+pub(super) async fn delete_resources(
+    aws: &Aws,
+    resources: &[TaggedResource],
+    cx: &StepContext,
+) -> Result<(), StepError> {
     let on_progress = |text: String| cx.lines.progress(text);
     tokio::select! {
         result = aws.delete_resources(resources, &on_progress) => Ok(result?),

@@ -55,7 +55,7 @@ impl StepAction for InstallIngress {
     }
 
     async fn check(&self, cx: &StepContext) -> Result<Option<IngressInstalled>, StepError> {
-        let kube = cx.kube(&cluster_name_of_target(&cx.deployment.instance_id)).await?;
+        let kube = cx.kube(&cluster_name_of_target(&cx.deployment.target_name)).await?;
         let Some(service) = ingress_service(&kube).await? else { return Ok(None) };
         let front = IngressLoadBalancer::describe(&cx.aws(&self.region).await?, &service).await?;
         let own = own_certificate(cx)?;
@@ -97,7 +97,7 @@ impl StepUndo for InstallIngress {
 impl InstallIngress {
     async fn ensure(&self, cx: &StepContext) -> Result<IngressInstalled, StepError> {
         let (aws, known) = (cx.aws(&self.region).await?, cx.cluster()?);
-        let kube = cx.kube(&cluster_name_of_target(&cx.deployment.instance_id)).await?;
+        let kube = cx.kube(&cluster_name_of_target(&cx.deployment.target_name)).await?;
         let own = own_certificate(cx)?;
         let before = match ingress_service(&kube).await? {
             Some(service) => IngressLoadBalancer::describe(&aws, &service).await?,

@@ -149,7 +149,12 @@ pub(super) async fn load_on_nodes(
     Ok(all)
 }
 
-async fn load_on_node(cx: &StepContext, host: &Host, image: &ImageRef, node: &str) -> Result<ImageLoaded, RemoteBuildError> {
+async fn load_on_node(
+    cx: &StepContext,
+    host: &Host,
+    image: &ImageRef,
+    node: &str,
+) -> Result<ImageLoaded, RemoteBuildError> {
     if host.connection.is_local() {
         let loaded = host.docker.load_into_node(image, node, &cx.lines, &cx.cancel).await?;
         let docker::load::LoadStats { bytes_sent, layers_sent, layers_present } = loaded;

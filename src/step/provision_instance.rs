@@ -164,7 +164,9 @@ impl ProvisionInstance {
 /// Removes what carries the target's tag and is not in the state: made by a call that died before it wrote that down.
 async fn remove_orphaned_resources(cx: &StepContext, aws: &Aws, workspace: &Workspace<'_>) -> Result<(), StepError> {
     let known = workspace.resource_ids().await?;
-    let is_stray = |it: &TaggedResource| matches!(it.kind, ResourceKind::Instance | ResourceKind::SecurityGroup) && !known.contains(&it.id);
+    let is_stray = |it: &TaggedResource| {
+        matches!(it.kind, ResourceKind::Instance | ResourceKind::SecurityGroup) && !known.contains(&it.id)
+    };
     let strays: Vec<TaggedResource> = aws.tagged_resources(cx.target.id).await?.into_iter().filter(is_stray).collect();
     if !strays.is_empty() {
         cx.lines.progress("removing what an interrupted call left");

@@ -37,7 +37,7 @@ impl Removal for ReleaseIngress {
 /// Serves another certificate in place of the application's, or none.
 pub(super) async fn release(cx: &StepContext, region: &Region) -> Result<Vec<String>, StepError> {
     let Some(own) = own_certificate(cx)? else { return Ok(Vec::new()) };
-    let cluster = cluster_name_of_target(&cx.deployment.instance_id);
+    let cluster = cluster_name_of_target(&cx.deployment.target_name);
     if cx.is_cluster_gone(&cluster).await? {
         return Ok(Vec::new());
     }

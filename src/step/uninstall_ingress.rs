@@ -56,7 +56,7 @@ pub(super) async fn uninstall(
     whole_cluster: bool,
 ) -> Result<Vec<String>, StepError> {
     let aws = cx.aws(region).await?;
-    let cluster = cluster_name_of_target(&cx.deployment.instance_id);
+    let cluster = cluster_name_of_target(&cx.deployment.target_name);
     let Ok(known) = cx.cluster() else { return Ok(Vec::new()) };
     let before = aws.cluster_load_balancers(&known.name).await?;
     let mut going = Vec::new();

@@ -343,7 +343,8 @@ mod tests {
     #[tokio::test]
     async fn an_interrupted_program_hears_it_also_where_interrupts_are_ignored() {
         let tests = std::env::current_exe().unwrap();
-        let call = shell("trap '' INT; exec \"$0\" --exact tool::call::tests::an_interrupted_program_hears_it").arg(tests);
+        let call =
+            shell("trap '' INT; exec \"$0\" --exact tool::call::tests::an_interrupted_program_hears_it").arg(tests);
 
         let output = run(call).await.unwrap();
 

@@ -19,7 +19,11 @@ impl Aws {
     ///
     /// # Errors
     /// [`AwsError`] when a call is refused or AWS does not answer.
-    pub async fn tagged_cluster_resources(&self, target: TargetId, cluster: &str) -> Result<Vec<TaggedResource>, AwsError> {
+    pub async fn tagged_cluster_resources(
+        &self,
+        target: TargetId,
+        cluster: &str,
+    ) -> Result<Vec<TaggedResource>, AwsError> {
         let filter = || Filter::builder().name(format!("tag:{TARGET_TAG}")).values(target.to_string()).build();
         let alive = || {
             let states = ["pending", "available", "deleting", "failed"].map(str::to_owned).to_vec();
@@ -96,7 +100,10 @@ impl Aws {
         }
         let mut wait = Wait::new(on_progress, "the NAT gateways");
         while of(ResourceKind::NatGateway).next().is_some()
-            && Box::pin(self.tagged_cluster_resources(target, cluster)).await?.iter().any(|it| it.kind == ResourceKind::NatGateway)
+            && Box::pin(self.tagged_cluster_resources(target, cluster))
+                .await?
+                .iter()
+                .any(|it| it.kind == ResourceKind::NatGateway)
         {
             wait.pause().await?;
         }

@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::SecretString;
 
-use super::{Aws, AwsError, AwsErrorKind, AccessKeys, TARGET_TAG};
+use super::{AccessKeys, Aws, AwsError, AwsErrorKind, TARGET_TAG};
 use crate::id::Region;
 
 /// How a token begins ("Cluster access with IAM" in aws-iam-authenticator's documentation).

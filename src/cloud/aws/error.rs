@@ -40,7 +40,10 @@ const TABLE: &[(AwsErrorKind, &[&str])] = &[
         AwsErrorKind::Throttled,
         &["RequestLimitExceeded", "Throttling", "Throttled", "TooManyRequests", "SlowDown", "RequestThrottled"],
     ),
-    (AwsErrorKind::Quota, &["VcpuLimitExceeded", "InstanceLimitExceeded", "LimitExceeded", "MaxSpotInstanceCountExceeded"]),
+    (
+        AwsErrorKind::Quota,
+        &["VcpuLimitExceeded", "InstanceLimitExceeded", "LimitExceeded", "MaxSpotInstanceCountExceeded"],
+    ),
     (
         AwsErrorKind::Credentials,
         &[
@@ -57,7 +60,10 @@ const TABLE: &[(AwsErrorKind, &[&str])] = &[
             "no valid credential source",
         ],
     ),
-    (AwsErrorKind::Unauthorized, &["UnauthorizedOperation", "AccessDenied", "OptInRequired", "not authorized to perform"]),
+    (
+        AwsErrorKind::Unauthorized,
+        &["UnauthorizedOperation", "AccessDenied", "OptInRequired", "not authorized to perform"],
+    ),
     (
         AwsErrorKind::InUse,
         &["DependencyViolation", "IncorrectInstanceState", "IncorrectState", "VolumeInUse", "ResourceInUse"],
@@ -171,7 +177,11 @@ impl AwsError {
         }
         let message = DisplayErrorContext(error).to_string();
         let message = message.split(" (").next().unwrap_or_default().to_owned();
-        let kind = if matches!(error, SdkError::ConstructionFailure(_)) { AwsErrorKind::Refused } else { AwsErrorKind::Unreachable };
+        let kind = if matches!(error, SdkError::ConstructionFailure(_)) {
+            AwsErrorKind::Refused
+        } else {
+            AwsErrorKind::Unreachable
+        };
         Self { kind, call, code: None, message: format!("AWS does not answer: {message}") }
     }
 

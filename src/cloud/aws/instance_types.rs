@@ -131,7 +131,12 @@ impl Aws {
     ///
     /// # Errors
     /// [`AwsError`] when the call is refused or AWS does not answer.
-    pub async fn newest_machine_image(&self, owner: &str, name: &str, architecture: &str) -> Result<Option<MachineImage>, AwsError> {
+    pub async fn newest_machine_image(
+        &self,
+        owner: &str,
+        name: &str,
+        architecture: &str,
+    ) -> Result<Option<MachineImage>, AwsError> {
         let filter = |name: &str, value: &str| Filter::builder().name(name).values(value).build();
         let call = self.ec2.describe_images().owners(owner).filters(filter("name", name));
         let call = call.filters(filter("state", "available")).filters(filter("architecture", architecture));

@@ -94,7 +94,8 @@ impl Aws {
         let interfaces = interfaces.map_err(|error| AwsError::from_sdk("ec2:DescribeNetworkInterfaces", &error))?;
         let groups = self.ec2.describe_security_groups().filters(filter()).send().await;
         let groups = groups.map_err(|error| AwsError::from_sdk("ec2:DescribeSecurityGroups", &error))?;
-        let mut found: Vec<TaggedResource> = instances.into_iter().map(|it| it.id).map(named(ResourceKind::Instance)).collect();
+        let mut found: Vec<TaggedResource> =
+            instances.into_iter().map(|it| it.id).map(named(ResourceKind::Instance)).collect();
         let volumes = volumes.volumes.unwrap_or_default().into_iter().filter_map(|it| it.volume_id);
         found.extend(volumes.map(named(ResourceKind::Volume)));
         let interfaces = interfaces.network_interfaces.unwrap_or_default().into_iter();
@@ -108,7 +109,11 @@ impl Aws {
     ///
     /// # Errors
     /// [`AwsError`] when a call is refused, AWS does not answer, or something does not go.
-    pub async fn delete_resources(&self, resources: &[TaggedResource], on_progress: OnProgress<'_>) -> Result<(), AwsError> {
+    pub async fn delete_resources(
+        &self,
+        resources: &[TaggedResource],
+        on_progress: OnProgress<'_>,
+    ) -> Result<(), AwsError> {
         let of = |kind: ResourceKind| resources.iter().filter(move |it| it.kind == kind).map(|it| it.id.clone());
         let instances: Vec<String> = of(ResourceKind::Instance).collect();
         if !instances.is_empty() {

@@ -5,8 +5,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 
-use anstream::adapter::strip_str;
 use crate::event::Lines;
+use anstream::adapter::strip_str;
 
 /// How many of a step's last lines are kept for the error.
 const MAX_LAST_LINES: usize = 20;

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::event::Lines;
 use crate::id::{CommitId, RepositoryUrl};
-use crate::tool::git::{Checkout, Git, GitError, Resolved, RepositorySource, retry_with_git_suffix};
+use crate::tool::git::{Checkout, Git, GitError, RepositorySource, Resolved, retry_with_git_suffix};
 use crate::tool::{Call, Output, ToolError};
 
 impl Git {

@@ -48,7 +48,8 @@ impl TerraformError {
             return Self::Provider(first);
         }
         // The most telling of several: one refusal often has others in its wake.
-        let known = errors.iter().map(|it| (AwsErrorKind::from_text(it), it)).find(|(kind, _)| *kind != AwsErrorKind::Refused);
+        let known =
+            errors.iter().map(|it| (AwsErrorKind::from_text(it), it)).find(|(kind, _)| *kind != AwsErrorKind::Refused);
         let (kind, message) = known.map_or((AwsErrorKind::Refused, first), |(kind, it)| (kind, it.clone()));
         Self::Diagnosed { command, kind, message, errors }
     }

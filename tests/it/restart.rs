@@ -1,10 +1,5 @@
 //! Stopping, dying and starting again; two servers; a store that goes away.
 
-use std::fs;
-
-use rustix::process::{Pid, Signal};
-use serde_json::Value;
-
 use crate::world::{World, eventually};
 
 #[tokio::test]

@@ -89,7 +89,7 @@ fn paths_are_found_in_every_form_that_a_use_line_has() {
         "id",
         "plan::X",
         "step::near::Near",
-        "step::own::child",
+        "step::own::child::Child",
         "step::own::child::Y",
         "store",
         "store::record::Target",
@@ -246,8 +246,10 @@ fn expand<'a>(before: &str, text: &'a str, paths: &mut Vec<String>) -> &'a str {
             expand(&format!("{before}{name}::"), more, paths)
         }
         _ => {
-            let path = format!("{before}{name}");
-            paths.push(path.trim_end_matches("::").trim_end_matches("::self").to_owned());
+            // Nothing stands between the last comma of a list and its end.
+            if !name.is_empty() {
+                paths.push(format!("{before}{name}").trim_end_matches("::self").to_owned());
+            }
             rest
         }
     }

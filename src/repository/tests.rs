@@ -231,7 +231,7 @@ fn a_go_program_is_found_in_the_root_or_below_cmd() {
 #[test]
 fn a_rust_program_is_named_by_its_manifest() {
     let root = clone_of(&[
-        ("Cargo.toml", "[package]\nname = \"shop\"\n\n[dependencies]\nname = \"x\"\n"),
+        ("Cargo.toml", "[package]\nname = \"shop\" # as people know it\n\n[dependencies]\nname = \"x\"\n"),
         ("src/main.rs", "fn main() { bind(\"0.0.0.0:3000\") }\n"),
     ]);
 

@@ -21,5 +21,6 @@ mod restart;
 mod retries;
 mod secrets;
 mod stuck;
+mod upgrade;
 mod versions;
 mod world;

@@ -16,7 +16,7 @@ const AT_ONCE: usize = 3;
 
 /// A plan, from what must be there before it to what must be there after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Plan {
+pub(crate) enum Plan {
     Deploy,
     Redeploy,
     Scale,
@@ -26,7 +26,7 @@ enum Plan {
 
 impl Plan {
     /// A world in which the plan can begin.
-    async fn world(self, target_kind: TargetKind) -> World {
+    pub(crate) async fn world(self, target_kind: TargetKind) -> World {
         let world = match target_kind {
             LocalKind => World::start().await,
             Ec2 => World::on_instance().await,
@@ -131,7 +131,7 @@ fn deploy(world: &World) -> Value {
 }
 
 /// Begins a plan without waiting for its answer; gives the id of its operation.
-async fn begin(plan: Plan, world: &World) -> String {
+pub(crate) async fn begin(plan: Plan, world: &World) -> String {
     let count = async || world.texts("SELECT id FROM operations").await.len();
     let before = count().await;
     drop(world.begin(&plan.request(world)));
@@ -140,7 +140,7 @@ async fn begin(plan: Plan, world: &World) -> String {
 }
 
 /// Runs a story for each case, a few at a time.
-async fn each<T>(cases: impl IntoIterator<Item = T>, story: impl AsyncFn(T)) {
+pub(crate) async fn each<T>(cases: impl IntoIterator<Item = T>, story: impl AsyncFn(T)) {
     let story = &story;
     futures_util::stream::iter(cases)
         .map(async |case| story(case).await)

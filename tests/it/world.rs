@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::{Client, Method, RequestBuilder};
 use rustix::process::{Pid, Signal};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Connection, Row};
@@ -26,6 +27,7 @@ pub(crate) mod kube;
 pub(crate) mod postgres;
 pub(crate) mod programs;
 pub(crate) mod server;
+pub(crate) mod snapshot;
 
 use aws::Aws;
 use docker::Docker;
@@ -50,15 +52,18 @@ pub(crate) struct World {
     pub(crate) target_kind: TargetKind,
     client: Client,
     address: String,
+    /// Where every application answers.
+    app_port: u16,
     settings: BTreeMap<String, String>,
     folder: TempDir,
     _application: AbortOnDropHandle<()>,
 }
 
 /// What an application runs on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum TargetKind {
     /// A kind cluster here.
+    #[default]
     LocalKind,
     /// A kind cluster on an EC2 instance.
     Ec2,
@@ -191,6 +196,7 @@ impl World {
             target_kind: TargetKind::LocalKind,
             client,
             address: String::new(),
+            app_port,
             settings,
             folder,
             _application: AbortOnDropHandle::new(serving),
@@ -215,6 +221,11 @@ impl World {
     pub(crate) async fn start_again_ignoring_interrupts(&mut self) {
         self.server = Server::spawn_ignoring_interrupts(self.folder.path(), &self.settings);
         self.listening().await;
+    }
+
+    /// Changes settings from the next start on.
+    pub(crate) fn set(&mut self, changed: &BTreeMap<String, String>) {
+        self.settings.extend(changed.clone());
     }
 
     /// kill -9, and a new start.
@@ -523,7 +534,7 @@ pub(crate) async fn eventually(what: &str, is_so: impl AsyncFnMut() -> bool) {
 }
 
 /// Waits until something is so; false when it takes too long.
-async fn in_time(mut is_so: impl AsyncFnMut() -> bool) -> bool {
+pub(crate) async fn in_time(mut is_so: impl AsyncFnMut() -> bool) -> bool {
     let begin = Instant::now();
     while !is_so().await {
         if begin.elapsed() >= PATIENCE {

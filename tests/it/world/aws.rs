@@ -10,7 +10,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -105,6 +105,18 @@ impl Aws {
     /// How often an action was called.
     pub(crate) fn count(&self, action: &str) -> usize {
         self.inner.calls.lock().unwrap().iter().filter(|it| *it == action).count()
+    }
+
+    /// What it keeps in memory: nodes, and certificates of the listener.
+    pub(super) fn state(&self) -> Value {
+        json!([*self.inner.nodes.lock().unwrap(), *self.inner.certificates.lock().unwrap()])
+    }
+
+    /// Takes over what another one kept.
+    pub(super) fn restore(&self, state: Value) {
+        let (nodes, certificates) = serde_json::from_value(state).unwrap();
+        *self.inner.nodes.lock().unwrap() = nodes;
+        *self.inner.certificates.lock().unwrap() = certificates;
     }
 }
 

@@ -79,6 +79,18 @@ impl Docker {
         let names = files.map(|file| fs::read_to_string(file.path()).unwrap().trim().to_owned());
         names.filter(|it| it != BASE).collect()
     }
+
+    /// What it keeps in memory.
+    pub(super) fn state(&self) -> Value {
+        let daemon = self.shared.daemon();
+        json!(daemon.images.iter().filter(|(name, _)| *name != BASE).collect::<BTreeMap<_, _>>())
+    }
+
+    /// Takes over what another one kept.
+    pub(super) fn restore(&self, state: Value) {
+        let images: BTreeMap<String, Value> = serde_json::from_value(state).unwrap();
+        self.shared.daemon().images.extend(images);
+    }
 }
 
 impl Shared {

@@ -145,6 +145,36 @@ impl Kube {
         self.shared.current().remove(&(resource.to_owned(), namespace.to_owned(), name.to_owned()));
         self.shared.tell();
     }
+
+    /// What it keeps in memory, as `kind/namespace/name`, but for what the controller makes of that.
+    pub(super) fn state(&self) -> Value {
+        let state = self.shared.current();
+        let is_kept = |key: &Key| !["pods", "replicasets", "nodes"].contains(&key.0.as_str());
+        let kept = state.by_key.iter().filter(|(key, _)| is_kept(key));
+        let objects = kept.map(|((kind, space, name), it)| {
+            let mut object = it.clone();
+            object["status"] = Value::Null;
+            for field in ["uid", "creationTimestamp", "generation", "resourceVersion", "name", "namespace"] {
+                object["metadata"].as_object_mut().unwrap().remove(field);
+            }
+            (format!("{kind}/{space}/{name}"), object)
+        });
+        let objects: BTreeMap<String, Value> = objects.collect();
+        json!({"crashing": state.crashing, "healthy": state.healthy, "objects": objects})
+    }
+
+    /// Takes over what another one kept, for the cluster that is there.
+    pub(super) fn restore(&self, mut kept: Value) {
+        let objects: BTreeMap<String, Value> = serde_json::from_value(kept["objects"].take()).unwrap();
+        let mut state = self.shared.current();
+        state.crashing = kept["crashing"] == true;
+        state.healthy = serde_json::from_value(kept["healthy"].take()).unwrap();
+        for (name, object) in objects {
+            let mut words = name.splitn(3, '/').map(str::to_owned);
+            let key = (words.next().unwrap(), words.next().unwrap(), words.next().unwrap());
+            state.put(key, object);
+        }
+    }
 }
 
 impl Shared {

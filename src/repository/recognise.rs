@@ -141,12 +141,3 @@ fn rust(tree: &Tree, hints: &RunHints, default_port: Port) -> Option<Recognised>
     let port = mentioned_port(&source).or(hints.port).unwrap_or(default_port);
     Some((ApplicationKind::Rust, "dockerfile/rust", json!({"binary": binary, "port": port})))
 }
-
-/// The text of a key in the first table of that header.
-fn manifest_value<'a>(manifest: &'a str, header: &str, key: &str) -> Option<&'a str> {
-    let table = manifest.lines().skip_while(|line| line.trim() != header).skip(1);
-    table.take_while(|line| !line.trim_start().starts_with('[')).find_map(|line| {
-        let (name, value) = line.split_once('=')?;
-        (name.trim() == key).then(|| value.trim().trim_matches(['"', '\'']))
-    })
-}

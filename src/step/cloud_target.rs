@@ -192,3 +192,34 @@ pub(super) fn cluster_gone(name: &str) -> StepError {
         "Send `deploy` to have it on a new one, or `decommission` to remove what is left of it",
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_a_step_leaves_behind_of_a_target_is_stored_under_the_name_of_its_kind() {
+        let instance = json!({
+            "instance": {
+                "id": "i-0123456789abcdef0", "name": "web", "public_ip": "192.0.2.7", "user": "ubuntu",
+                "key_pair": "ops", "region": "eu-west-1", "zone": "eu-west-1a", "image": "ami-1",
+                "account": "123456789012", "host_keys": ["ssh-ed25519 AAAA"],
+            },
+            "made": true, "kept": false, "alone": true,
+        });
+        let cluster = json!({
+            "cluster": {
+                "name": "web", "endpoint": "https://192.0.2.8", "authority": "UEVN", "version": "1.34",
+                "region": "eu-west-1", "account": "123456789012", "vpc": "vpc-1",
+            },
+            "made": false, "kept": true, "alone": false,
+        });
+
+        let provisioned: Provisioned<Instance> = serde_json::from_value(instance.clone()).unwrap();
+        assert_eq!(serde_json::to_value(provisioned).unwrap(), instance);
+        let provisioned: Provisioned<EksCluster> = serde_json::from_value(cluster.clone()).unwrap();
+        assert_eq!(serde_json::to_value(provisioned).unwrap(), cluster);
+    }
+}

@@ -40,7 +40,7 @@ async fn reads_operation(name: &str, store: &Store, id: OperationId) {
     let plan: Plan = serde_json::from_value(operation.plan.clone()).unwrap();
     keeps_values(name, &operation.plan, &plan);
 
-    let Some(dag) = store.saga(id).await.unwrap() else { return };
+    let Some(dag) = store.saga_dag(id).await.unwrap() else { return };
     let dag: SagaDag = serde_json::from_value(dag).unwrap();
     let nodes = dag.get_nodes().map(|node| (node.index().index(), node.name().as_ref().to_owned()));
     let nodes: BTreeMap<usize, String> = nodes.collect();

@@ -47,11 +47,11 @@ def main() -> None:
 
 
 def point(name: str) -> None:
-    while os.path.exists(f"{WORLD}/gates/{name}.hold"):
-        open(f"{WORLD}/gates/{name}.reached", "w").close()
+    while os.path.exists(f"{WORLD}/failpoints/{name}.hold"):
+        open(f"{WORLD}/failpoints/{name}.reached", "w").close()
         time.sleep(0.02)
-    if os.path.exists(f"{WORLD}/gates/{name}.fail"):
-        with open(f"{WORLD}/gates/{name}.fail") as why:
+    if os.path.exists(f"{WORLD}/failpoints/{name}.fail"):
+        with open(f"{WORLD}/failpoints/{name}.fail") as why:
             sys.exit(why.read())
 
 

@@ -24,8 +24,8 @@ def main() -> None:
     with open(f"{WORLD}/ssh.calls", "a") as calls:
         calls.write(" ".join(sys.argv[1:]).replace("\n", " ")[:200] + "\n")
     if "M" in options:
-        while os.path.exists(f"{WORLD}/gates/ssh.hold"):
-            open(f"{WORLD}/gates/ssh.reached", "w").close()
+        while os.path.exists(f"{WORLD}/failpoints/ssh.hold"):
+            open(f"{WORLD}/failpoints/ssh.reached", "w").close()
             time.sleep(0.02)
         if not os.path.exists(f"{WORLD}/ssh-open"):
             refuse("it@127.0.0.1: Permission denied (publickey).")

@@ -274,7 +274,7 @@ impl Run {
             Line::Output(text) => tracing::debug!(step.name = name, "{}", redact(&text)),
             Line::Warning(text) => self.publish(EventKind::Warning { text: redact(&text) }).await,
             Line::Progress(text) if receiver.published.elapsed() < PROGRESS_INTERVAL => {
-                receiver.pending = Some(redact(&text))
+                receiver.pending = Some(redact(&text));
             }
             Line::Progress(text) => {
                 self.publish(EventKind::StepProgress { step: name.to_owned(), text: redact(&text) }).await;

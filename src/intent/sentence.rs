@@ -303,7 +303,7 @@ fn slot_answers(missing: &[MissingField], words: &[String], limits: Limits) -> P
             MissingField::Zone => values.zone = words.next().and_then(|it| HostedZoneId::parse(it.as_str()).ok()),
             MissingField::Label => values.label = words.next().and_then(|it| SubdomainLabel::parse(it.as_str()).ok()),
             MissingField::Target => {
-                values.target_name = words.next().and_then(|it| TargetName::parse(it.as_str()).ok())
+                values.target_name = words.next().and_then(|it| TargetName::parse(it.as_str()).ok());
             }
             MissingField::Replicas => {
                 values.replicas = words

@@ -134,7 +134,7 @@ impl DockerfileReader {
                 }
             }
             Instruction::Copy(copy) if copy.options.iter().all(|it| it.name.value != "from") => {
-                self.add_sources(&copy.src)
+                self.add_sources(&copy.src);
             }
             Instruction::Add(add) => self.add_sources(&add.src),
             _ => {}

@@ -214,14 +214,18 @@ impl StepContext {
     ///
     /// # Errors
     /// What the work says; when the step is cancelled meanwhile or the store does not answer.
-    pub(super) async fn with_target_locked<T>(
+    pub(super) fn with_target_locked<T: Send>(
         &self,
-        work: impl Future<Output = Result<T, StepError>>,
-    ) -> Result<T, StepError> {
-        self.lock_target().await?;
-        let done = work.await?;
-        self.unlock_target().await?;
-        Ok(done)
+        work: impl Future<Output = Result<T, StepError>> + Send,
+    ) -> impl Future<Output = Result<T, StepError>> + Send {
+        // Boxed here, for all callers: a future that follows a program and talks to AWS is large.
+        let work = Box::pin(work);
+        async move {
+            self.lock_target().await?;
+            let done = work.await?;
+            self.unlock_target().await?;
+            Ok(done)
+        }
     }
 
     /// Waits on something outside of this server, for `pause` or until somebody resumes the operation, which says

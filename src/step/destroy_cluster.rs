@@ -32,7 +32,7 @@ impl Removal for DestroyCluster {
     }
 
     async fn remove(&self, cx: &StepContext) -> Result<Vec<String>, StepError> {
-        destroy_unshared(cx, destroy(cx, &self.region)).await
+        destroy_unshared(cx, Box::pin(destroy(cx, &self.region))).await
     }
 }
 

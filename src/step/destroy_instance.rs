@@ -33,7 +33,7 @@ impl Removal for DestroyInstance {
     }
 
     async fn remove(&self, cx: &StepContext) -> Result<Vec<String>, StepError> {
-        destroy_unshared(cx, destroy(cx, &self.region)).await
+        destroy_unshared(cx, Box::pin(destroy(cx, &self.region))).await
     }
 }
 

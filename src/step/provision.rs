@@ -140,7 +140,7 @@ pub(super) async fn destroy_unshared(
             "Send `decommission` again: it then removes only this application",
         ));
     }
-    let removed = Box::pin(destroy).await?;
+    let removed = destroy.await?;
     cx.unlock_target().await?;
     Ok(removed)
 }

@@ -165,9 +165,12 @@ impl Call {
         words.extend(self.program_words());
         let timeout = self.timeout + SCRIPT_TIMEOUT;
         let script = Script { timeout, ..self.script("inspect", INSPECT, words) };
-        let output = self.connection.run_script(&script, lines, cancel).await.map_err(|error| match error {
-            ToolError::TimedOut { program, lines, .. } => ToolError::TimedOut { program, limit: self.timeout, lines },
-            error => error,
+        let output = self.connection.run_script(&script, lines, cancel).await.map_err(|error| {
+            if let ToolError::TimedOut { program, lines, .. } = error {
+                ToolError::TimedOut { program, limit: self.timeout, lines }
+            } else {
+                error
+            }
         })?;
         self.check_started(output.status, &output.stderr, "inspect: ")?;
         Ok(output)

@@ -217,7 +217,6 @@ impl UsageField {
 }
 
 #[derive(Debug, Serialize)]
-#[expect(clippy::struct_field_names, reason = "the names are OpenAI's")]
 struct ChunkChoice {
     index: u32,
     delta: Delta,

@@ -154,7 +154,7 @@ const ON_INSTANCE: [StepFailure; 2] = [
         world.failpoints.fail("terraform-apply", "AuthorizeSecurityGroupIngress: UnauthorizedOperation");
     }),
     ("bootstrap_host", |world| {
-        world.failpoints.fail("bootstrap", "error: the user it may not use sudo without a password")
+        world.failpoints.fail("bootstrap", "error: the user it may not use sudo without a password");
     }),
 ];
 
@@ -177,7 +177,7 @@ const ON_CLUSTER: [StepFailure; 7] = [
     ("push_image", |world| world.failpoints.fail("docker-push", "denied: not authorized to perform ecr:PutImage")),
     ("provision_cluster", |world| world.failpoints.fail("terraform-apply-cluster", "AccessDeniedException: eks")),
     ("request_certificate", |world| {
-        world.failpoints.fail("terraform-apply-certificate", "LimitExceededException: acm")
+        world.failpoints.fail("terraform-apply-certificate", "LimitExceededException: acm");
     }),
     ("install_ingress", |world| world.failpoints.fail("helm-upgrade", "Error: values don't meet the specifications")),
     ("create_alias", |world| world.failpoints.fail("terraform-apply-alias", "InvalidChangeBatch: no such zone")),
@@ -202,10 +202,10 @@ async fn a_redeploy_on_eks_that_breaks_at_any_step_goes_back_to_what_ran() {
 const DECOMMISSION_ON_CLUSTER: [StepFailure; 4] = [
     ("remove_application", |world| world.failpoints.fail("kube-delete-services", "forbidden by a policy")),
     ("uninstall_ingress", |world| {
-        world.failpoints.fail("helm-uninstall", "Error: timed out waiting for the condition")
+        world.failpoints.fail("helm-uninstall", "Error: timed out waiting for the condition");
     }),
     ("remove_alias", |world| {
-        world.failpoints.fail("terraform-destroy-alias", "AccessDenied: ChangeResourceRecordSets")
+        world.failpoints.fail("terraform-destroy-alias", "AccessDenied: ChangeResourceRecordSets");
     }),
     ("remove_images", |world| world.failpoints.fail("docker-remove", "conflict: a container uses it")),
 ];

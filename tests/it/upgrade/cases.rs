@@ -258,15 +258,12 @@ async fn conclude(folder: PathBuf, state: &str) {
 
 /// Keeps a story of this version in its folder; the one without an operation when there is no case.
 async fn write(version: &Path, case: Option<&Case>) {
-    match case {
-        Some(case) => {
-            case.write(version).await;
-            conclude(version.join(case.name), case.ends).await;
-        }
-        None => {
-            write_history(version).await;
-            conclude(version.join("history"), "").await;
-        }
+    if let Some(case) = case {
+        case.write(version).await;
+        conclude(version.join(case.name), case.ends).await;
+    } else {
+        write_history(version).await;
+        conclude(version.join("history"), "").await;
     }
 }
 

@@ -154,12 +154,8 @@ fn in_lines(value: &impl Serialize) -> String {
 }
 
 fn lines(value: &Value, depth: usize) -> String {
-    match value {
-        Value::Object(fields) if depth > 0 && !fields.is_empty() => {
-            let indent = "  ".repeat(4 - depth);
-            let fields = fields.iter().map(|(name, it)| format!("{indent}{}: {}", json!(name), lines(it, depth - 1)));
-            format!("{{\n{}\n{}}}", fields.collect::<Vec<_>>().join(",\n"), &indent[2..])
-        }
-        _ => value.to_string(),
-    }
+    let Some(fields) = value.as_object().filter(|it| depth > 0 && !it.is_empty()) else { return value.to_string() };
+    let indent = "  ".repeat(4 - depth);
+    let fields = fields.iter().map(|(name, it)| format!("{indent}{}: {}", json!(name), lines(it, depth - 1)));
+    format!("{{\n{}\n{}}}", fields.collect::<Vec<_>>().join(",\n"), &indent[2..])
 }

@@ -184,7 +184,7 @@ impl World {
         let at = |name: &str| Path::new("/proc").join(pid.to_string()).join(name);
         let words = |name: &str| -> Option<Vec<String>> {
             let text = self.portable(&String::from_utf8_lossy(&fs::read(at(name)).ok()?));
-            Some(text.split_terminator('\0').map(|it| it.to_owned()).collect())
+            Some(text.split_terminator('\0').map(str::to_owned).collect())
         };
         let path = |name: &str| fs::read_link(at(name)).map(|it| self.portable(it.to_str().unwrap()));
         let mut argv = words("cmdline")?;

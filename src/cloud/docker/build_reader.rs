@@ -1,4 +1,4 @@
-//! Reads what a builder reports into the one model of a build, [`BuildProgress`]: what the daemon's API sends as
+//! Reads what a builder reports into the one model of a build, `BuildProgress`: what the daemon's API sends as
 //! messages, and what the Docker program prints where the build runs on another machine.
 //!
 //! The program is read as text: `--progress=rawjson` came with buildx 0.13, and Debian's Docker 20.10 has no buildx, so

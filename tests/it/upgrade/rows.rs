@@ -45,7 +45,8 @@ async fn reads_operation(name: &str, store: &Store, id: OperationId) {
     let nodes = dag.get_nodes().map(|node| (node.index().index(), node.name().as_ref().to_owned()));
     let nodes: BTreeMap<usize, String> = nodes.collect();
     for (node, entry) in store.saga_events::<SagaNodeEventType>(id).await.unwrap() {
-        let (Some(step), SagaNodeEventType::Succeeded(output)) = (plan.find(&nodes[&(node as usize)]), entry) else {
+        let step = nodes.get(&(node as usize)).and_then(|name| plan.find(name));
+        let (Some(step), SagaNodeEventType::Succeeded(output)) = (step, entry) else {
             continue;
         };
         // Words are made of what the step has left behind, and there are none when that cannot be read.

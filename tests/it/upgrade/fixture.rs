@@ -105,12 +105,8 @@ impl Fixture {
         world.target_kind = self.story.target_kind;
         world.set(&self.story.settings);
         self.story.hold(world);
-        let has_program = snapshot.program.is_some();
-        let program = world.restore(snapshot).await;
+        let program = world.restore(snapshot, &self.story.held).await;
         world.put_store(&self.folder.with_file_name(MIGRATIONS), &rows).await;
-        if has_program {
-            world.failpoints.reached(&self.story.held[0]).await;
-        }
         program
     }
 

@@ -23,8 +23,8 @@ use super::{World, eventually};
 /// What outlives a server; all else is made anew for each world.
 const KEPT: [&str; 7] = ["clusters", "cloud", "registry", "repositories", "ssh-open", "there", "workspace"];
 /// What the next server makes again or has no use for, by a part of the path: the store, whose rows are kept apart, what
-/// git has for people, what is fetched again, and what programs have said.
-const LEFT_OUT: [&str; 13] = [
+/// git has for people, and what is fetched again.
+const LEFT_OUT: [&str; 12] = [
     "workspace/store.",
     "workspace/terraform-providers",
     "clone/.git/index",
@@ -37,14 +37,11 @@ const LEFT_OUT: [&str; 13] = [
     ".git/description",
     ".git/COMMIT_EDITMSG",
     ".terraform",
-    ".err",
 ];
-/// The same by the end: modules and plans of Terraform, and what programs on another machine have said.
-const LEFT_OUT_ENDS: [&str; 5] = [".tf", ".tfplan", "/out", "/err", "/keeper"];
+/// The same by the end: modules and plans of Terraform, and what programs and their supervisors have said.
+const LEFT_OUT_ENDS: [&str; 5] = [".tf", ".tfplan", "/out", "/err", "/supervisor"];
 /// How a file begins that is not text.
 const BINARY: &str = "base64:";
-/// Longer arguments of a program are texts that no fake reads.
-const LONG: usize = 3000;
 
 /// All but the rows of the store.
 #[derive(Debug, Serialize, Deserialize)]
@@ -55,13 +52,14 @@ pub(crate) struct Snapshot {
     kube: Value,
     aws: Value,
     /// What the killed server has left at work.
-    pub(crate) program: Option<Program>,
+    program: Option<Program>,
 }
 
-/// A program that works on although its server was killed; it is held at a point before it has changed anything.
+/// A program that works on although its server was killed, with its supervisor; it is held at a point before it has changed
+/// anything.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Program {
-    pub(crate) argv: Vec<String>,
+struct Program {
+    argv: Vec<String>,
     environment: BTreeMap<String, String>,
     folder: String,
     stdout: String,
@@ -100,8 +98,8 @@ impl World {
     }
 
     /// Makes this world the one that was kept. Its own server is killed; the next one is not started yet. The program that
-    /// works on does so as long as the value lives.
-    pub(crate) async fn restore(&mut self, snapshot: Snapshot) -> Option<Child> {
+    /// works on is at the first held point, and stays as long as the value lives.
+    pub(crate) async fn restore(&mut self, snapshot: Snapshot, held: &[String]) -> Option<Child> {
         self.server.kill().await;
         fs::remove_dir_all(self.path("workspace")).unwrap();
         for (name, text) in &snapshot.files {
@@ -110,15 +108,21 @@ impl World {
         self.docker.restore(snapshot.docker);
         self.kube.restore(snapshot.kube);
         self.aws.restore(snapshot.aws);
-        let program = snapshot.program.map(|it| self.begin_program(&it));
-        if let Some(pid) = program.as_ref().and_then(Child::id) {
-            let started = stat(pid).expect("it has just been started").1;
-            let local = |text: &str| text.replace("@PID@", &pid.to_string()).replace("@STARTED@", &started);
-            for (name, text) in snapshot.files.iter().filter(|it| it.1.contains("@STARTED@")) {
-                self.put_file(name, &local(text));
-            }
+        let program = snapshot.program?;
+        let records: Vec<_> = snapshot.files.iter().filter(|it| it.1.contains("@STARTED@")).collect();
+        // A supervisor puts itself on record, and starts nothing when there is a record already.
+        for (name, _) in &records {
+            fs::remove_file(self.path(name)).unwrap();
         }
-        program
+        let program = self.begin_program(&program);
+        self.failpoints.reached(&held[0]).await;
+        // Of what ran on this machine the server of version 0.1.0 made the record.
+        let pid = program.id().expect("nobody has waited for it");
+        let started = stat(pid).expect("it is held").1;
+        for (name, text) in records {
+            self.put_file(name, &text.replace("@PID@", &pid.to_string()).replace("@STARTED@", &started));
+        }
+        Some(program)
     }
 
     /// A text without what is another one in every world.
@@ -174,7 +178,7 @@ impl World {
         }
     }
 
-    /// The programs of this world that lead a group of their own, each with its process id and its start.
+    /// The processes of this world that lead a group of their own, each with its process id and its start.
     fn at_work(&self) -> Vec<(String, String, Program)> {
         let processes = fs::read_dir("/proc").unwrap().filter_map(|it| it.unwrap().file_name().to_str()?.parse().ok());
         processes.filter_map(|pid: u32| self.program(pid)).collect()
@@ -187,15 +191,11 @@ impl World {
             Some(text.split_terminator('\0').map(str::to_owned).collect())
         };
         let path = |name: &str| fs::read_link(at(name)).map(|it| self.portable(it.to_str().unwrap()));
-        let mut argv = words("cmdline")?;
+        let argv = words("cmdline")?;
         let (leads_group, started) = stat(pid)?;
         if !leads_group || argv.iter().all(|it| !it.contains("@WORLD@")) {
             return None;
         }
-        // An interpreter is named by the script itself.
-        let script = argv.iter().position(|it| it.starts_with("@WORLD@/bin/")).unwrap_or(0);
-        argv.drain(..script);
-        argv.iter_mut().filter(|it| it.len() > LONG).for_each(|it| "too long to be kept".clone_into(it));
         let variables = words("environ")?.into_iter().filter_map(|it| {
             let (name, value) = it.split_once('=')?;
             name.starts_with("HELM_KUBE").then(|| (name.to_owned(), value.to_owned()))

@@ -25,3 +25,4 @@ pub mod terraform;
 pub use crate::tool::call::Call;
 pub use crate::tool::error::ToolError;
 pub use crate::tool::output::Output;
+pub use crate::tool::supervise::missing_requirements;

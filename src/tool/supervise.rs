@@ -27,6 +27,7 @@ use crate::tool::script::{RECONNECT_TIMEOUT, Script};
 
 const START: &str = include_str!("script/start.sh");
 const SUPERVISE: &str = concat!(include_str!("script/processes.sh"), include_str!("script/supervise.sh"));
+const REQUIREMENTS: &str = include_str!("script/requirements.sh");
 const FOLLOW: &str = include_str!("script/follow.sh");
 
 /// What [`FOLLOW`] ends with when the program's status is another one than 0.
@@ -37,6 +38,16 @@ const EXIT_NO_STATUS: i32 = 76;
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long reading what a program printed last may take, when it was interrupted.
 const LAST_OUTPUT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What this machine lacks of what the scripts use, as commands that do not work; `None` when it has everything.
+pub async fn missing_requirements() -> Option<String> {
+    let script = Script::new("requirements", REQUIREMENTS);
+    match Connection::Local.run_script(&script, &Lines::none(), &CancellationToken::new()).await {
+        Ok(RawOutput { status: Status::Code(0), .. }) => None,
+        Ok(output) => Some(output.stdout.text().trim().to_owned()),
+        Err(error) => Some(error.to_string()),
+    }
+}
 
 impl Call {
     /// Runs a program that changes the world: it goes on when this server is killed or the connection to the other machine

@@ -68,6 +68,31 @@ async fn doctor_says_what_local_mode_lacks_and_what_to_do() {
 }
 
 #[tokio::test]
+async fn doctor_says_what_the_machine_lacks_to_supervise_programs() {
+    let world = World::start().await;
+    let (some, none) = (world.path("few-programs"), world.path("no-programs"));
+    std::fs::create_dir_all(&some).unwrap();
+    let path = std::env::var_os("PATH").unwrap();
+    for name in ["cat", "grep", "setsid", "sync", "tail", "timeout", "true"] {
+        let program = std::env::split_paths(&path).map(|it| it.join(name)).find(|it| it.is_file()).unwrap();
+        std::os::unix::fs::symlink(program, some.join(name)).unwrap();
+    }
+    let with_path = async |path: &std::path::Path| {
+        let output = world.command(&["doctor", "--json"], &[("PATH", path.to_str().unwrap())]).await;
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        finding(&report, "common", "shell").clone()
+    };
+
+    assert_eq!(with_path(path.as_ref()).await["status"], "ok");
+    let lacking = with_path(&some).await;
+    assert_eq!(lacking["status"], "fail");
+    let found = lacking["found"].as_str().unwrap();
+    assert!(found.contains("`flock -s 0`") && !found.contains("setsid"), "{found}");
+    assert!(lacking["advice"].as_str().unwrap().contains("`util-linux`"));
+    assert!(with_path(&none).await["found"].as_str().unwrap().contains("`setsid -f true`"));
+}
+
+#[tokio::test]
 async fn doctor_says_what_the_cloud_modes_would_cost() {
     let world = World::start().await;
 

@@ -13,6 +13,7 @@ use crate::config::Settings;
 use crate::config::source::DOTENV_FILE;
 use crate::config::value::Database;
 use crate::secret::key_file::{API_KEY_FILE, ENCRYPTION_KEY_FILE, exposed_mode};
+use crate::tool::missing_requirements;
 
 /// Below this an image and a cluster hardly fit.
 const LITTLE_SPACE_BYTES: u64 = 5 << 30;
@@ -20,6 +21,7 @@ const LITTLE_SPACE_BYTES: u64 = 5 << 30;
 pub(super) fn checks<'a>(settings: &'a Settings, directory: &'a Path) -> Vec<Check<'a>> {
     let workspace = settings.store.workspace.as_path();
     vec![
+        (Area::Common, "shell", Box::pin(shell())),
         (Area::Common, "workspace", Box::pin(async move { workspace_writable(workspace) })),
         (Area::Common, "disk space", Box::pin(async move { disk_space(workspace) })),
         (Area::Common, "store", Box::pin(store(&settings.store.database))),
@@ -28,6 +30,16 @@ pub(super) fn checks<'a>(settings: &'a Settings, directory: &'a Path) -> Vec<Che
         (Area::Common, "API keys", Box::pin(async move { api_keys(settings) })),
         (Area::Common, ".env", Box::pin(async move { dotenv(directory) })),
     ]
+}
+
+async fn shell() -> Verdict {
+    match missing_requirements().await {
+        None => Verdict::ok("has setsid, flock and GNU coreutils"),
+        Some(missing) => Verdict::fail(
+            format!("without what supervises programs: {missing} fails"),
+            "install the packages `util-linux`, `coreutils` (GNU) and `grep`",
+        ),
+    }
 }
 
 fn workspace_writable(workspace: &Path) -> Verdict {

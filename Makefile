@@ -34,8 +34,7 @@ test-all: ## the same with every kill point of every plan, and the container ima
 
 lint: ## formatting, clippy, documentation, licences and banned crates, programs that run on other machines
 	cargo fmt --check
-	cargo clippy --locked --all-targets -- -D warnings
-	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --no-deps
+	RUSTC_WORKSPACE_WRAPPER=$$PWD/.ci/lint-driver CLIPPY_ARGS=-Dwarnings cargo test --locked --no-run
 	"$$(tests/rig/deny/up)" --locked check --hide-inclusion-graph bans licenses sources
 	shellcheck="$$(tests/rig/shellcheck/up)"
 	"$$shellcheck" -s bash templates/host/bootstrap

@@ -3,7 +3,6 @@
 //! Each is made by `parse` (or `new` for ids of our own), serialises as its text, and refuses what could
 //! become a path (`/`, `..`) or an option (a leading `-`) wherever it is handed to a file system or a program.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::num::NonZeroU16;
 
@@ -13,31 +12,16 @@ use sha2::{Digest, Sha256};
 use strum::{EnumString, IntoStaticStr, VariantArray, VariantNames};
 use uuid::Uuid;
 
+mod error;
 mod plan_hash;
 mod repository_url;
 #[cfg(test)]
 mod tests;
 
 // Every identifier is found under `id`, whichever file it lives in.
+pub use error::IdError;
 pub use plan_hash::PlanHash;
 pub use repository_url::RepositoryUrl;
-
-/// Says why a text is not the name or identifier that it should be.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{value}` is not {rule}")]
-pub struct IdError {
-    /// The text that was refused, cut to a length that fits a message.
-    pub value: String,
-    /// What would be right, as the end of the sentence "this is not ...".
-    pub rule: Cow<'static, str>,
-}
-
-impl IdError {
-    fn new(value: &str, rule: impl Into<Cow<'static, str>>) -> Self {
-        let value = value.chars().take(80).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
-        Self { value, rule: rule.into() }
-    }
-}
 
 /// Declares a newtype over `String` with one rule: a predicate and the words that describe it.
 macro_rules! text_id {

@@ -76,8 +76,8 @@ fn the_readme_names_only_settings_that_there_are() {
 
 #[test]
 fn paths_are_found_in_every_form_that_a_use_line_has() {
-    let text = "mod child;\nmod other;\nuse child::Child;\nuse crate::{\n    event::Event, // crate::not_this\n    store::{self, \
-                record::{Target, Version}},\n    id,\n};\nuse super::near::Near;\n/// Like [`crate::nor_this`].\npub(crate) fn \
+    let text = "#[cfg(test)]\nmod tests_in_a_file;\nmod child;\nmod other;\nuse child::Child;\nuse crate::{\n    event::Event, // crate::not_this\n    store::{self, \
+                record::{Target, Version}},\n    id,\n};\nuse super::near::Near;\nuse super::super::far::{Far};\n/// Like [`crate::nor_this`].\npub(crate) fn \
                 f(it: crate::config::Settings) -> u8 { on_demand_infra::plan::X + self::child::Y }\n#[cfg(test)]\nmod tests \
                 { use crate::http::Router; }";
 
@@ -86,6 +86,7 @@ fn paths_are_found_in_every_form_that_a_use_line_has() {
     let expected = [
         "config::Settings",
         "event::Event",
+        "far::Far",
         "id",
         "plan::X",
         "step::near::Near",
@@ -204,9 +205,12 @@ fn points_upwards(layers: &[String], own: &str, used: &str) -> bool {
 
 /// Every path inside this crate that a file names, from the crate's root on; apart from comments and tests.
 fn used_paths(own: &Module, text: &str) -> Vec<String> {
-    let text = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+    let tests = text.match_indices("#[cfg(test)]\nmod ").map(|(at, _)| at);
+    // Tests that are a file of their own are named at the top; those in braces are the end of a file.
+    let tests = tests.filter(|at| text[*at..].lines().nth(1).is_some_and(|line| line.contains('{')));
+    let code = &text[..tests.min().unwrap_or(text.len())];
     let code: String =
-        text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n");
+        code.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n");
     let above = own.0.rsplit_once("::").map_or(String::new(), |(above, _)| format!("{above}::"));
     let within = format!("{}::", own.0);
     let children = code.lines().filter_map(|line| line.rsplit_once("mod ")?.1.strip_suffix(';')).map(str::to_owned);
@@ -242,6 +246,11 @@ fn expand<'a>(before: &str, text: &'a str, paths: &mut Vec<String>) -> &'a str {
     let end = text.find(|it: char| !(it.is_alphanumeric() || it == '_')).unwrap_or(text.len());
     let (name, rest) = text.split_at(end);
     match rest.strip_prefix("::") {
+        Some(more) if name == "super" => {
+            let above =
+                before.trim_end_matches("::").rsplit_once("::").map_or(String::new(), |(it, _)| format!("{it}::"));
+            expand(&above, more, paths)
+        }
         Some(more) if more.starts_with(|it: char| it.is_alphanumeric() || it == '_' || it == '{') => {
             expand(&format!("{before}{name}::"), more, paths)
         }

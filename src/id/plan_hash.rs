@@ -4,7 +4,7 @@ use std::fmt;
 
 use data_encoding::HEXLOWER;
 
-use super::IdError;
+use super::error::IdError;
 
 /// The number of hexadecimal digits.
 const DIGITS: usize = 12;

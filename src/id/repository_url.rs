@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 
 use serde::{Deserialize, Serialize};
 
-use super::IdError;
+use super::error::IdError;
 
 /// Where a git repository lies: https, ssh (also `user@host:path`) or file.
 ///

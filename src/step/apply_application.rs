@@ -13,7 +13,7 @@ use super::context::StepContext;
 use super::create_cluster::CreateCluster;
 use super::error::StepError;
 use super::install_ingress::InstallIngress;
-use super::load_image::load_on_nodes;
+use super::load_image::{load_on_new_nodes, load_on_nodes};
 use super::push_image::PushImage;
 use crate::cloud::kube::Kube;
 use crate::cloud::kube::application::{Application, EnvironmentSecret, Expose, Resources};
@@ -111,6 +111,11 @@ impl StepAction for ApplyApplication {
         }
     }
 
+    fn receipt(&self, output: &ApplicationApplied) -> Vec<String> {
+        let before = self.previous.as_ref().filter(|before| output.changed && before.replicas != self.replicas);
+        before.map(|before| format!("scaled from {} to {}", before.replicas, self.replicas)).into_iter().collect()
+    }
+
     fn record(&self, output: &ApplicationApplied, deployment: &mut Deployment) {
         deployment.facts.replicas = Some(self.replicas);
         deployment.facts.node_port = output.node_port;
@@ -145,6 +150,7 @@ impl StepAction for ApplyApplication {
         {
             return Err(environment_missing(&applied.environment_names));
         }
+        load_on_new_nodes(cx, &self.cluster, &applied.image).await?;
         let application = self.application(cx, &applied, None);
         let done = kube.apply(&application, environment.as_ref(), node_ports(cx)).await?;
         Ok(ApplicationApplied {

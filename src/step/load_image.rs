@@ -6,6 +6,7 @@ use super::action::{StepAction, StepUndo};
 use super::build_image::BuildImage;
 use super::context::StepContext;
 use super::error::StepError;
+use crate::cloud::docker::node::Node;
 use crate::cloud::docker::{self, DockerError};
 use crate::host::Host;
 use crate::host::remote_build::RemoteBuildError;
@@ -29,6 +30,9 @@ pub struct ImageLoaded {
     pub layers_sent: usize,
     /// Layers that were there already.
     pub layers_present: usize,
+    /// Container ids of the nodes that have the image now.
+    #[serde(default)]
+    pub nodes: Vec<String>,
 }
 
 impl ImageLoaded {
@@ -71,14 +75,15 @@ impl StepAction for LoadImage {
         if nodes.is_empty() {
             return Ok(None);
         }
-        for node in nodes.iter().filter(|node| node.runs_pods()) {
+        let mut loaded = ImageLoaded { layers_present: info.diff_ids.len(), ..ImageLoaded::default() };
+        for node in nodes.into_iter().filter(Node::runs_pods) {
             match docker.node_has_image(&node.container, &image, &info, &cx.cancel).await {
-                Ok(true) => (),
+                Ok(true) => loaded.nodes.push(node.id),
                 // A node that is only just starting has nothing yet.
                 Ok(false) | Err(_) => return Ok(None),
             }
         }
-        Ok(Some(ImageLoaded { layers_present: info.diff_ids.len(), ..ImageLoaded::default() }))
+        Ok(Some(loaded))
     }
 
     async fn run(&self, cx: &StepContext) -> Result<ImageLoaded, StepError> {
@@ -120,6 +125,22 @@ impl LoadImage {
     }
 }
 
+/// Loads an image again when the cluster has other nodes than those that [`LoadImage`] has loaded it into: it works while the
+/// cluster is created, and a creation that was interrupted begins anew. Nodes of EKS pull.
+pub(super) async fn load_on_new_nodes(
+    cx: &StepContext,
+    cluster: &ClusterName,
+    image: &ImageRef,
+) -> Result<(), StepError> {
+    let Some(loaded) = cx.try_output::<LoadImage>()? else { return Ok(()) };
+    let nodes = cx.host().await?.docker.nodes_of_cluster(cluster.as_str()).await?;
+    if nodes.iter().any(|node| node.runs_pods() && !loaded.nodes.contains(&node.id)) {
+        cx.lines.progress("loading the image into the nodes that were made anew");
+        load_on_nodes(cx, cluster, image).await?;
+    }
+    Ok(())
+}
+
 /// Loads an image into every node that runs pods, as soon as the first one takes images.
 pub(super) async fn load_on_nodes(
     cx: &StepContext,
@@ -131,7 +152,7 @@ pub(super) async fn load_on_nodes(
     let first = format!("{cluster}-control-plane");
     docker.wait_for_node(&first, cx.settings.kind.cluster_timeout, &cx.lines, &cx.cancel).await?;
     let mut all = ImageLoaded::default();
-    for node in docker.nodes_of_cluster(cluster.as_str()).await?.iter().filter(|node| node.runs_pods()) {
+    for node in docker.nodes_of_cluster(cluster.as_str()).await?.into_iter().filter(Node::runs_pods) {
         match load_on_node(cx, &host, image, &node.container).await {
             Ok(loaded) => {
                 all.bytes_sent += loaded.bytes_sent;
@@ -145,6 +166,7 @@ pub(super) async fn load_on_nodes(
             }
             Err(error) => return Err(error.into()),
         }
+        all.nodes.push(node.id);
     }
     Ok(all)
 }
@@ -158,14 +180,14 @@ async fn load_on_node(
     if host.connection.is_local() {
         let loaded = host.docker.load_into_node(image, node, &cx.lines, &cx.cancel).await?;
         let docker::load::LoadStats { bytes_sent, layers_sent, layers_present } = loaded;
-        return Ok(ImageLoaded { bytes_sent, layers_sent, layers_present });
+        return Ok(ImageLoaded { bytes_sent, layers_sent, layers_present, ..ImageLoaded::default() });
     }
     // The image would come here and go back: over there it goes from Docker to the node as a whole, which is quicker.
     let info = host.docker.image(image).await?;
     host.load(image, node, &cx.calls_folder_on(host), &cx.lines, &cx.cancel).await?;
     let info = info.map(|info| (info.size_bytes, info.diff_ids.len()));
     let (bytes_sent, layers_sent) = info.unwrap_or_default();
-    Ok(ImageLoaded { bytes_sent, layers_sent, layers_present: 0 })
+    Ok(ImageLoaded { bytes_sent, layers_sent, ..ImageLoaded::default() })
 }
 
 fn missing(image: &dyn std::fmt::Display) -> StepError {

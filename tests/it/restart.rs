@@ -63,6 +63,33 @@ async fn a_kind_that_died_with_the_server_leaves_no_half_made_cluster() {
 }
 
 #[tokio::test]
+async fn a_cluster_that_is_made_anew_gets_the_image_that_the_first_one_had() {
+    for server_dies_too in [true, false] {
+        let mut world = World::start().await;
+        world.failpoints.hold("kind-create");
+        drop(world.begin(&world.request_for("deploy")));
+        eventually("the image to be loaded", async || {
+            let events = world.texts("SELECT event FROM operation_events WHERE event LIKE '%load_image%'").await;
+            events.iter().any(|it| it.contains("step_succeeded"))
+        })
+        .await;
+        let operation = world.latest().await;
+
+        if server_dies_too {
+            world.server.kill().await;
+        }
+        world.kill_programs();
+        world.failpoints.release("kind-create");
+        if server_dies_too {
+            world.start_again().await;
+        }
+
+        assert_eq!(world.ended(&operation).await["state"], "succeeded");
+        assert_eq!((world.count("kind", "create cluster"), world.docker.node_images().len()), (2, 1));
+    }
+}
+
+#[tokio::test]
 async fn a_kind_that_outlived_the_server_is_waited_for_and_not_started_twice() {
     let mut world = World::start().await;
     world.failpoints.hold("kind-create");

@@ -26,6 +26,22 @@ async fn versions_that_are_too_old_go_with_their_images_and_environments() {
 }
 
 #[tokio::test]
+async fn a_deploy_that_only_scales_says_so() {
+    let world = World::start().await;
+    world.deployed().await;
+
+    let scaled = world.chat(&with(world.request_for("deploy"), "scale_replicas", json!(2))).await;
+    let same = world.chat(&with(world.request_for("deploy"), "scale_replicas", json!(2))).await;
+
+    assert!(
+        scaled.text().contains("is up to date") && scaled.text().contains("scaled from 1 to 2"),
+        "{}",
+        scaled.text()
+    );
+    assert!(same.text().contains("Nothing to do"), "{}", same.text());
+}
+
+#[tokio::test]
 async fn old_versions_that_cannot_be_removed_do_not_fail_a_redeploy_and_go_with_the_next_one() {
     let world = World::with(&[("KEEP_VERSIONS", "1")]).await;
     world.deployed().await;

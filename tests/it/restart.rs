@@ -50,7 +50,7 @@ async fn a_kind_that_died_with_the_server_leaves_no_half_made_cluster() {
     drop(world.begin(&world.request_for("deploy")));
     world.failpoints.reached("kind-create").await;
     let operation = world.latest().await;
-    assert_eq!(world.program_groups().len(), 1);
+    eventually("kind to be the only program", async || world.program_groups().len() == 1).await;
 
     world.server.kill().await;
     world.kill_programs();

@@ -464,8 +464,9 @@ impl World {
         let mut groups = Vec::new();
         for record in files_with(&self.path("workspace/operations"), "").into_iter().map(PathBuf::from) {
             if record.ends_with("process") && !record.with_file_name("status").exists() {
-                let text = fs::read_to_string(&record).unwrap();
-                groups.extend(text.split(' ').next().and_then(|pid| Pid::from_raw(pid.parse().unwrap())));
+                // One that is just being written is not on record yet.
+                let text = fs::read_to_string(&record).unwrap_or_default();
+                groups.extend(text.split(' ').next().and_then(|pid| Pid::from_raw(pid.parse().ok()?)));
             }
         }
         groups

@@ -72,6 +72,16 @@ pub enum StoreError {
         #[source]
         source: std::io::Error,
     },
+    /// A newer version of this program has changed the schema.
+    #[error(
+        "the store was written by a newer version of this program (its schema is {found}, this one knows {known}); start that version, or restore a backup from before the upgrade"
+    )]
+    Newer {
+        /// The newest migration in the store.
+        found: i64,
+        /// The newest one of this program.
+        known: i64,
+    },
     /// The schema cannot be brought up to date.
     #[error("cannot bring the store's schema up to date")]
     Migrate(#[from] sqlx::migrate::MigrateError),
@@ -96,10 +106,24 @@ impl StoreError {
 }
 
 impl Store {
-    /// Opens the store, brings its schema up to date and takes its lock.
+    /// Looks at a store that is there, and changes nothing.
     ///
     /// # Errors
-    /// [`StoreError::Owned`] when another server has it; else what the file system or the database says.
+    /// [`StoreError::Newer`] when a newer version of this program has worked on it; else what the database says.
+    pub async fn examine(database: &Database) -> Result<(), StoreError> {
+        sqlx::any::install_default_drivers();
+        let options = match database {
+            Database::Sqlite(path) => sqlite_options(path, "ro")?,
+            Database::Postgres(url) => postgres_options(url.expose_secret())?,
+        };
+        check_schema(&options).await
+    }
+
+    /// Takes the lock of the store, opens it, and brings its schema up to date.
+    ///
+    /// # Errors
+    /// [`StoreError::Owned`] when another server has it, [`StoreError::Newer`] when a newer version of this program has
+    /// worked on it; else what the file system or the database says.
     pub async fn open(database: &Database) -> Result<Self, StoreError> {
         sqlx::any::install_default_drivers();
         let lost = CancellationToken::new();
@@ -110,6 +134,7 @@ impl Store {
             }
             Database::Postgres(url) => {
                 let options = postgres_options(url.expose_secret())?;
+                check_schema(&options).await?;
                 let pool = AnyPoolOptions::new().max_connections(8).connect_with(options.clone()).await?;
                 hold_advisory_lock(&options, lost.clone()).await?;
                 (pool, None)
@@ -210,6 +235,9 @@ async fn open_sqlite(path: &Path) -> Result<AnyPool, StoreError> {
         .mode(0o600)
         .open(path)
         .map_err(|source| StoreError::File { path: path.to_owned(), source })?;
+    let options = sqlite_options(path, "rwc")?;
+    // A pool would try again for half a minute to connect to a file that is no database, and would not say why.
+    check_schema(&options).await?;
     let pool = AnyPoolOptions::new()
         .max_connections(4)
         // A commit survives the death of this process at once, that of the machine within seconds: every step looks at
@@ -227,9 +255,32 @@ async fn open_sqlite(path: &Path) -> Result<AnyPool, StoreError> {
                 Ok(())
             })
         })
-        .connect(&format!("sqlite://{}?mode=rwc", path.display()))
+        .connect_with(options)
         .await?;
     Ok(pool)
+}
+
+fn sqlite_options(path: &Path, mode: &str) -> Result<AnyConnectOptions, StoreError> {
+    Ok(format!("sqlite://{}?mode={mode}", path.display()).parse()?)
+}
+
+/// Checks that the database can be read, and that its schema is not newer than this program.
+async fn check_schema(options: &AnyConnectOptions) -> Result<(), StoreError> {
+    let mut connection = AnyConnection::connect_with(options).await?;
+    let newest = sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations").fetch_one(&mut connection).await;
+    connection.close().await?;
+    let known = migrations().iter().map(|it| it.version).max().unwrap_or_default();
+    match newest {
+        Ok(Some(found)) if found > known => Err(StoreError::Newer { found, known }),
+        Ok(_) => Ok(()),
+        Err(sqlx::Error::Database(error)) if is_missing_table(&*error) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// PostgreSQL has a code of its own for this (42P01, undefined_table); SQLite has only words.
+fn is_missing_table(error: &dyn sqlx::error::DatabaseError) -> bool {
+    error.code().as_deref() == Some("42P01") || error.message().starts_with("no such table")
 }
 
 /// How PostgreSQL is connected to.

@@ -116,6 +116,38 @@ async fn a_second_server_on_the_same_store_refuses_to_start() {
 }
 
 #[tokio::test]
+async fn a_store_that_a_newer_version_has_worked_on_is_refused_by_its_cause() {
+    let mut world = World::start().await;
+    world.server.kill().await;
+    world
+        .change("INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (9001, 'later', 1, x'00', 0)")
+        .await;
+
+    let said = world.second_server().await.expect("it does not start");
+    let doctor = world.command(&["doctor"], &[]).await;
+
+    assert!(said.contains("newer version") && said.contains("9001") && said.contains("backup"), "{said}");
+    let report = String::from_utf8_lossy(&doctor.stdout);
+    assert!(report.contains("fail  store: ") && report.contains("newer version"), "{report}");
+}
+
+#[tokio::test]
+async fn a_store_that_is_no_database_is_refused_at_once_by_its_cause() {
+    let mut world = World::start().await;
+    world.server.kill().await;
+    for end in ["-wal", "-shm"] {
+        let _ = std::fs::remove_file(world.path(&format!("workspace/store.sqlite{end}")));
+    }
+    std::fs::write(world.path("workspace/store.sqlite"), "not a database\n".repeat(1000)).unwrap();
+
+    let said = world.second_server().await.expect("it does not start");
+    let doctor = world.command(&["doctor"], &[]).await;
+
+    assert!(said.contains("file is not a database") && !said.contains("timed out"), "{said}");
+    assert!(String::from_utf8_lossy(&doctor.stdout).contains("file is not a database"), "{doctor:?}");
+}
+
+#[tokio::test]
 async fn a_server_that_loses_its_store_does_nothing_more_and_ends() {
     let mut world = World::start().await;
     world.failpoints.hold("docker-build");

@@ -5,14 +5,12 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use secrecy::ExposeSecret as _;
-use sqlx::Connection as _;
-
 use super::finding::{Area, Check, Verdict};
 use crate::config::Settings;
 use crate::config::source::DOTENV_FILE;
 use crate::config::value::Database;
 use crate::secret::key_file::{API_KEY_FILE, ENCRYPTION_KEY_FILE, exposed_mode};
+use crate::store::{Store, StoreError};
 use crate::tool::missing_requirements;
 
 /// Below this an image and a cluster hardly fit.
@@ -77,34 +75,20 @@ fn disk_space(workspace: &Path) -> Verdict {
 }
 
 async fn store(database: &Database) -> Verdict {
-    match database {
+    let (shown, advice) = match database {
         Database::Sqlite(path) if !path.exists() => {
-            Verdict::ok(format!("`{}` is made at the first start", path.display()))
+            return Verdict::ok(format!("`{}` is made at the first start", path.display()));
         }
-        Database::Sqlite(path) => {
-            let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path).read_only(true);
-            let answer = match sqlx::SqliteConnection::connect_with(&options).await {
-                Ok(mut connection) => sqlx::query("SELECT count(*) FROM sqlite_schema").execute(&mut connection).await,
-                Err(error) => Err(error),
-            };
-            match answer {
-                Ok(_) => Verdict::ok(format!("`{}` can be read", path.display())),
-                Err(error) => Verdict::fail(
-                    format!("`{}` cannot be read ({error})", path.display()),
-                    "restore it from a backup, or set `DATABASE_URL`",
-                ),
-            }
-        }
-        Database::Postgres(url) => match sqlx::PgConnection::connect(url.expose_secret()).await {
-            Ok(mut connection) => match connection.ping().await {
-                Ok(()) => Verdict::ok("PostgreSQL answers"),
-                Err(_) => Verdict::fail("PostgreSQL does not answer", "see its log"),
-            },
-            Err(error) => Verdict::fail(
-                format!("PostgreSQL cannot be reached ({})", first_line(&error)),
-                "check `DATABASE_URL`, and that the server runs",
-            ),
-        },
+        Database::Sqlite(path) => (format!("`{}`", path.display()), "restore it from a backup, or set `DATABASE_URL`"),
+        Database::Postgres(_) => ("PostgreSQL".to_owned(), "check `DATABASE_URL`, and that the server runs"),
+    };
+    match Store::examine(database).await {
+        Ok(()) => Verdict::ok(format!("{shown} can be read")),
+        Err(StoreError::Newer { found, known }) => Verdict::fail(
+            format!("{shown} was written by a newer version (its schema is {found}, this one knows {known})"),
+            "start that version, or restore a backup from before the upgrade",
+        ),
+        Err(error) => Verdict::fail(format!("{shown} cannot be read ({})", causes(&error)), advice),
     }
 }
 
@@ -171,6 +155,7 @@ fn nearest_existing(path: &Path) -> PathBuf {
     path.ancestors().find(|it| it.is_dir()).unwrap_or(Path::new("/")).to_owned()
 }
 
-fn first_line(error: &sqlx::Error) -> String {
-    error.to_string().lines().next().unwrap_or_default().to_owned()
+fn causes(error: &StoreError) -> String {
+    let causes = std::iter::successors(std::error::Error::source(error), |it| it.source());
+    causes.last().map_or_else(|| error.to_string(), ToString::to_string).lines().next().unwrap_or_default().to_owned()
 }

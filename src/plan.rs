@@ -76,3 +76,65 @@ impl Plan {
         self.steps().iter().map(|step| step.weight()).sum()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::RepositoryUrl;
+    use crate::step::bootstrap_host::BootstrapHost;
+    use crate::step::clone_repository::CloneRepository;
+    use crate::step::find_cluster::FindCluster;
+    use crate::step::find_instance::FindInstance;
+    use crate::step::remove_workspace::RemoveWorkspace;
+
+    const REPOSITORY: &str = "https://git.example.test/a/b";
+
+    /// One step, then a clone beside two steps in a row, then one step.
+    fn plan() -> Plan {
+        let clone = CloneRepository { repository: RepositoryUrl::parse(REPOSITORY).unwrap(), git_ref: None };
+        Plan::Sequence(vec![
+            Plan::step(FindCluster {}),
+            Plan::Parallel(vec![
+                Plan::step(clone),
+                Plan::Sequence(vec![Plan::step(FindInstance {}), Plan::step(BootstrapHost {})]),
+            ]),
+            Plan::step(RemoveWorkspace {}),
+        ])
+    }
+
+    #[test]
+    fn a_step_waits_for_the_ends_of_the_part_before_it() {
+        let plan = plan();
+
+        let waits: Vec<_> = plan.dependencies().into_iter().map(|(step, after)| (step.name(), after)).collect();
+
+        assert_eq!(
+            waits,
+            [
+                ("find_cluster", vec![]),
+                ("clone_repository", vec!["find_cluster"]),
+                ("find_instance", vec!["find_cluster"]),
+                ("bootstrap_host", vec!["find_instance"]),
+                ("remove_workspace", vec!["clone_repository", "bootstrap_host"]),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_step_is_found_by_its_name_and_its_parameters_by_their_type() {
+        let plan = plan();
+
+        assert_eq!(plan.find("bootstrap_host").map(Step::name), Some("bootstrap_host"));
+        assert!(plan.find("push_image").is_none());
+        assert_eq!(plan.parameters::<CloneRepository>().unwrap().repository.to_string(), REPOSITORY);
+        assert!(Plan::step(FindInstance {}).parameters::<CloneRepository>().is_none());
+    }
+
+    #[test]
+    fn a_plan_weighs_what_its_steps_weigh_together() {
+        let two = Plan::Parallel(vec![Plan::step(BootstrapHost {}), Plan::step(FindInstance {})]);
+
+        assert_eq!(two.weight(), BootstrapHost {}.weight() + FindInstance {}.weight());
+        assert_eq!(Plan::Sequence(Vec::new()).weight(), 0);
+    }
+}

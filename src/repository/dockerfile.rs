@@ -255,12 +255,11 @@ fn syntax_error(error: &parse_dockerfile::Error, text: &str) -> SyntaxError {
     SyntaxError { line: error.line(), what }
 }
 
+/// Where an instruction begins, for those whose line is named.
 #[expect(clippy::wildcard_enum_match_arm, reason = "the parser may learn instructions that say nothing here")]
 fn start(instruction: &Instruction<'_>) -> usize {
     match instruction {
-        Instruction::Add(it) => it.add.span.start,
         Instruction::Arg(it) => it.arg.span.start,
-        Instruction::Copy(it) => it.copy.span.start,
         Instruction::Env(it) => it.env.span.start,
         Instruction::Expose(it) => it.expose.span.start,
         Instruction::From(it) => it.from.span.start,
@@ -302,6 +301,11 @@ mod tests {
     }
 
     #[test]
+    fn a_mistake_for_the_reader_of_docker_is_an_error() {
+        assert_eq!(read("# syntax=docker/dockerfile:1\nFROM a:1\nINCLUDE x\n").unwrap_err().line, 3);
+    }
+
+    #[test]
     fn ports_are_those_of_the_last_stage_in_the_order_of_the_file() {
         assert_eq!(
             ports("FROM a AS x\nEXPOSE 1\nFROM b\nEXPOSE 8125/udp 80\nexpose 443/TCP 80\n"),
@@ -312,6 +316,36 @@ mod tests {
     #[test]
     fn a_stage_on_a_stage_inherits_ports_and_variables() {
         assert_eq!(ports("FROM a AS Base\nENV P=7\nEXPOSE 5\nFROM base\nEXPOSE $P\n"), ["5/tcp", "7/tcp"]);
+    }
+
+    #[test]
+    fn a_stage_goes_by_its_own_name_and_not_by_that_of_the_stage_it_stands_on() {
+        assert_eq!(ports("FROM a AS x\nEXPOSE 1\nFROM x AS y\nEXPOSE 2\nFROM y\n"), ["1/tcp", "2/tcp"]);
+        assert_eq!(ports("FROM a AS x\nEXPOSE 1\nFROM x AS y\nEXPOSE 2\nFROM x\n"), ["1/tcp"]);
+    }
+
+    #[test]
+    fn the_base_is_the_image_that_the_last_chain_of_stages_starts_from() {
+        let base = |text: &str| read(text).unwrap().base;
+
+        assert_eq!(base("FROM a:1\nFROM b:1 AS x\nFROM x\n").as_deref(), Some("b:1"));
+        assert_eq!(base("FROM $B\n"), None);
+    }
+
+    #[test]
+    fn warnings_name_the_line_of_their_instruction() {
+        let info = read("# x\nARG A_TOKEN=x\n\nFROM a\nENV B_TOKEN=x\nFROM b:1 AS x\nRUN x\nFROM x\n").unwrap();
+
+        let lines: Vec<&str> = info.warnings.iter().filter_map(|it| it.split(':').next()).collect();
+        assert_eq!(lines, ["Line 2", "Line 4", "Line 5", "Line 8", "Line 8"], "{:#?}", info.warnings);
+    }
+
+    #[test]
+    fn a_variable_beyond_the_bound_is_unknown() {
+        let many = (1..=MAX_VARIABLES).map(|n| format!("ENV A{n}={n}\n")).collect::<Vec<_>>().concat();
+
+        assert_eq!(ports(&format!("FROM a\n{many}EXPOSE $A{MAX_VARIABLES}\n")), [format!("{MAX_VARIABLES}/tcp")]);
+        assert!(ports(&format!("FROM a\n{many}ENV B=80\nEXPOSE $B\n")).is_empty());
     }
 
     #[test]
@@ -330,6 +364,7 @@ mod tests {
     fn a_range_is_written_out_up_to_a_bound() {
         assert_eq!(ports("FROM a\nEXPOSE 8000-8002\n"), ["8000/tcp", "8001/tcp", "8002/tcp"]);
         assert_eq!(ports("FROM a\nEXPOSE 1-65535\n").len(), MAX_PORTS);
+        assert_eq!(ports("FROM a\nEXPOSE 1-65535\nEXPOSE 80\n").len(), MAX_PORTS);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 
 use super::*;
-use crate::intent::{Intent, VersionRef};
+use crate::intent::{Confirmation, Intent, VersionRef};
 
 const LIMITS: Limits = Limits { max_replicas: 20, aws_credentials_in_settings: false };
 
@@ -75,6 +75,72 @@ fn a_deploy_takes_every_field() {
     "#);
 }
 
+fn intent(body: Value) -> Value {
+    serde_json::to_value(read(body).unwrap().unwrap().intent).unwrap()
+}
+
+#[test]
+fn numbers_and_flags_may_come_as_strings_or_with_an_empty_fraction() {
+    let logs = |tail: Value, follow: Value| intent(json!({"action": "logs", "tail": tail, "follow": follow}));
+
+    assert_eq!(logs(json!(" 7 "), json!(" TRUE "))["tail"], 7);
+    assert_eq!(logs(json!(" 7 "), json!(" TRUE "))["follow"], true);
+    assert_eq!(logs(json!(5000.0), json!("False"))["tail"], 5000);
+    assert_eq!(logs(json!(1), json!("False"))["follow"], false);
+}
+
+#[test]
+fn a_rollback_goes_to_a_revision_or_to_a_commit() {
+    let to = |version: Value| {
+        intent(json!({"action": "rollback", "deployment_mode": "local", "rollback_to": version}))["to"].clone()
+    };
+
+    assert_eq!(to(json!(1)), json!({"revision": 1}));
+    assert_eq!(to(json!("12")), json!({"revision": 12}));
+    assert_eq!(to(json!("12345ab")), json!({"commit": "12345ab"}));
+}
+
+#[test]
+fn a_confirmation_is_given_or_is_the_hash_of_a_plan() {
+    let confirmed = |value: Value| {
+        let body = json!({"action": "decommission", "deployment_mode": "local", "confirm": value});
+        read(body).unwrap().unwrap().confirmation
+    };
+
+    assert_eq!(confirmed(json!(true)), Confirmation::Given);
+    assert_eq!(confirmed(json!("False")), Confirmation::Missing);
+    assert_eq!(
+        confirmed(json!(" 0123456789ab ")),
+        Confirmation::OfPlan(crate::id::PlanHash::parse("0123456789ab").unwrap())
+    );
+}
+
+#[test]
+fn credentials_are_taken_as_they_are_and_an_empty_part_is_none() {
+    let credentials = |object: Value| {
+        read(deploy_with("aws_credentials", object)).unwrap().unwrap().secrets.aws.expect("credentials are in the body")
+    };
+    let full = credentials(json!({
+        "aws_access_key_id": "AKIA", "aws_secret_access_key": "s/+=", "aws_session_token": "t", "aws_region": "eu-west-1",
+    }));
+    let least = credentials(json!({
+        "aws_access_key_id": "AKIA", "aws_secret_access_key": "s/+=", "aws_session_token": "", "aws_region": null,
+    }));
+
+    assert_eq!(full.access_key_id.expose_secret(), "AKIA");
+    assert_eq!(full.secret_access_key.expose_secret(), "s/+=");
+    assert_eq!(full.session_token.unwrap().expose_secret(), "t");
+    assert_eq!(full.region.unwrap().to_string(), "eu-west-1");
+    assert!(least.session_token.is_none() && least.region.is_none());
+}
+
+#[test]
+fn the_fields_whose_values_must_not_be_shown() {
+    let secret: Vec<&str> = FIELDS.iter().filter(|field| field.secret).map(|field| field.name).collect();
+
+    assert_eq!(secret, ["aws_credentials", "environment", "git_token"]);
+}
+
 #[test]
 fn everything_that_is_missing_is_named_at_once() {
     let error = read(json!({"action": "deploy"})).unwrap_err();
@@ -98,6 +164,10 @@ fn each_action_and_mode_has_its_own_required_fields() {
     assert_eq!(
         missing(json!({"action": "scale", "deployment_mode": "cloud-hosted"})),
         "`scale` also needs `instance_id`, `scale_replicas` and `aws_credentials`"
+    );
+    assert_eq!(
+        missing(json!({"action": "redeploy", "deployment_mode": "cloud-hosted", "instance_id": "shop"})),
+        "`redeploy` also needs `aws_credentials`: the settings hold no AWS credentials"
     );
     assert_eq!(error(json!({"action": "decommission"})), "missing_required_parameter deployment_mode");
     assert_eq!(
@@ -180,6 +250,50 @@ fn each_field_wrong_in_each_way_names_itself() {
 }
 
 #[test]
+fn a_message_says_what_was_given_and_what_is_wanted() {
+    let wrong: &[(&str, Value)] = &[
+        ("git_ref", json!("")),
+        ("git_ref", json!(true)),
+        ("git_ref", json!(["x"])),
+        ("public_ip", json!("1.2\n3")),
+        ("scale_replicas", json!(21)),
+        ("scale_replicas", json!({})),
+        ("keep_target", json!("x".repeat(100))),
+        ("confirm", json!(1)),
+        ("rollback_to", json!([])),
+        ("git_token", json!("a b")),
+        ("environment", json!("A=x")),
+        ("environment", json!({"A": null})),
+        ("aws_credentials", json!(3)),
+        ("aws_credentials", json!({"aws_access_key_id": {}})),
+        ("aws_credentials", json!({"aws_access_key_id": "a b"})),
+        ("aws_credentials", json!({})),
+    ];
+
+    let messages: Vec<String> =
+        wrong.iter().map(|(name, value)| read(deploy_with(name, value.clone())).unwrap_err().message).collect();
+
+    insta::assert_snapshot!(messages.join("\n"), @r"
+    `git_ref`: the text is empty: give a value, or leave the field out
+    `git_ref`: a text is wanted, a boolean was given
+    `git_ref`: a text is wanted, an array was given
+    `public_ip`: `1.2�3` is not an IP address such as `203.0.113.7`
+    `scale_replicas`: `21` is not a whole number from 0 to 20
+    `scale_replicas`: an object is not a whole number from 0 to 20
+    `keep_target`: `xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx` is not `true` or `false`
+    `confirm`: `1` is not `true`, `false` or the hash of a plan, 12 hexadecimal digits
+    `rollback_to`: an array is neither a revision number from 1 nor 7 to 64 hexadecimal digits of a commit id
+    `git_token`: at most 4096 printable characters without spaces are wanted (the value is not shown)
+    `environment`: an object of variable names to values is wanted, a text was given
+    `environment`: the value of `A` is null, a string, a number, true or false is wanted
+    `aws_credentials`: an object is wanted, a number was given
+    `aws_credentials.aws_access_key_id`: a text is wanted, an object was given
+    `aws_credentials.aws_access_key_id`: at most 128 printable characters without spaces are wanted (the value is not shown)
+    `aws_credentials.aws_access_key_id`: is missing
+    ");
+}
+
+#[test]
 fn a_part_of_the_credentials_names_its_path() {
     let part = |object: Value| error(deploy_with("aws_credentials", object));
 
@@ -219,6 +333,7 @@ fn a_near_miss_is_an_error_with_the_name_that_was_meant() {
     );
     assert!(meant("instanceName").unwrap().contains("`instance_name`"));
     assert!(meant("dryrun").unwrap().contains("`dry_run`"));
+    assert!(meant("baseHostedZoneId").unwrap().contains("`base_hosted_zone_id`"));
     assert!(meant("GITHUB-REPO-URL").unwrap().contains("`github_repo_url`"));
     assert_eq!(meant("session_id"), None);
     assert_eq!(meant("keep_alive"), None);
@@ -247,7 +362,11 @@ fn a_version_is_a_revision_or_a_commit() {
     assert_eq!(VersionRef::parse("3"), Some(VersionRef::Revision(3)));
     assert_eq!(VersionRef::parse("1234567"), Some(VersionRef::Commit("1234567".to_owned())));
     assert_eq!(VersionRef::parse("ABCDEF1"), Some(VersionRef::Commit("abcdef1".to_owned())));
+    assert_eq!(VersionRef::parse(&"a".repeat(64)), Some(VersionRef::Commit("a".repeat(64))));
+    assert_eq!(VersionRef::parse(&"a".repeat(65)), None);
     assert_eq!(VersionRef::parse("0"), None);
+    assert_eq!(VersionRef::parse("+1"), None);
+    assert_eq!(VersionRef::parse(""), None);
     assert_eq!(VersionRef::parse("abc"), None);
 }
 
@@ -272,10 +391,14 @@ fn secrets_are_never_repeated() {
 
 #[test]
 fn too_many_variables_are_refused() {
-    let many: Map<String, Value> = (0..101).map(|index| (format!("A{index}"), json!("x"))).collect();
+    let variables = |count: usize| (0..count).map(|index| (format!("A{index}"), json!("x"))).collect();
+    let many = |count: usize| deploy_with("environment", Value::Object(variables(count)));
+    let long = |bytes: usize| deploy_with("environment", json!({"A": "x".repeat(bytes - 1)}));
 
-    assert_eq!(error(deploy_with("environment", Value::Object(many))), "invalid_value environment");
-    assert_eq!(error(deploy_with("environment", json!({"A": "x".repeat(65_536)}))), "invalid_value environment");
+    assert!(read(many(100)).is_ok());
+    assert_eq!(error(many(101)), "invalid_value environment");
+    assert!(read(long(65_536)).is_ok());
+    assert_eq!(error(long(65_537)), "invalid_value environment");
 }
 
 fn any_json() -> impl Strategy<Value = Value> {

@@ -217,7 +217,7 @@ impl VersionRef {
         if hex && (7..=64).contains(&text.len()) {
             return Some(Self::Commit(text.to_ascii_lowercase()));
         }
-        let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        let digits = text.bytes().all(|b| b.is_ascii_digit());
         text.parse().ok().filter(|revision| digits && *revision > 0).map(Self::Revision)
     }
 }

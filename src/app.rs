@@ -355,7 +355,12 @@ impl App {
         }
         if operation.state != OperationState::Stuck {
             let state = operation.state.as_str();
-            return Err(conflict(format!("operation `{id}` is neither stuck nor waiting but {state}")));
+            let next = if operation.ended_at.is_some() {
+                "it has ended; to have it done again, send its request again".to_owned()
+            } else {
+                format!("it goes on by itself; follow it with `GET /v1/operations/{id}/events`")
+            };
+            return Err(conflict(format!("operation `{id}` is neither stuck nor waiting but {state}: {next}")));
         }
         let deployment = self.0.store.deployment(operation.deployment).await?;
         if deployment.is_none_or(|it| it.operation != id) {

@@ -1,6 +1,6 @@
 //! What the system has to say, as the Markdown that a person reads.
 //!
-//! Pure: every function goes from records to text. `narration` tells of work while it goes on, `outcome` of how it
+//! Pure: every function goes from records to text. `narration` tells of work while it goes on, `operation` of how it
 //! ended, `report` of what was only asked. (Questions back and help are `intent`'s.) Nothing here knows HTTP.
 
 pub mod narration;

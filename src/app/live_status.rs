@@ -101,7 +101,7 @@ impl App {
         match kube.live_deployment(&deployment.name, &deployment.namespace).await {
             Ok(Some(live)) => {
                 lines.push(format!("{} of {} replicas serve", live.ready, live.replicas));
-                if !live.settled {
+                if !live.is_rolled_out {
                     lines.push(
                         "the cluster is still rolling out a change, or a pod is not well; look at its logs".into(),
                     );

@@ -17,7 +17,7 @@ use serde_json::json;
 use crate::config::{ConfigError, Settings, Warning};
 use crate::logging;
 
-use finding::{Area, Finding, PATIENCE, Status, Verdict};
+use finding::{Area, CHECK_TIMEOUT, Finding, Status, Verdict};
 
 /// Everything that was found.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ pub async fn examine(loaded: Result<(Settings, Vec<Warning>), ConfigError>, dire
     checks.extend(local::checks(&settings));
     checks.extend(cloud::checks(&settings));
     let running = checks.into_iter().map(|(area, name, check)| async move {
-        let verdict = tokio::time::timeout(PATIENCE, check).await;
+        let verdict = tokio::time::timeout(CHECK_TIMEOUT, check).await;
         let late = |_| Verdict::fail("gave no answer within 5 s", "see whether the machine is busy, then try again");
         verdict.unwrap_or_else(late).of(area, name)
     });

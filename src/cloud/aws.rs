@@ -15,17 +15,19 @@ use serde::Deserialize;
 use crate::config::section::AwsKeys;
 use crate::id::Region;
 
-pub mod load_balancer;
+pub mod cluster_resources;
 pub mod domain;
 pub mod ecr;
 pub mod eks;
 pub mod error;
 pub mod instance;
-pub mod tagged_resources;
-pub mod cluster_resources;
 pub mod instance_types;
+pub mod load_balancer;
+pub mod machine_images;
 pub mod permission;
 pub mod quota;
+pub mod region;
+pub mod tagged_resources;
 
 pub use error::{AwsError, AwsErrorKind};
 

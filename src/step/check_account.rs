@@ -10,7 +10,8 @@ use super::action::StepAction;
 use super::context::StepContext;
 use super::error::StepError;
 use super::problems::Problems;
-use crate::cloud::aws::instance_types::{self, MachineImage};
+use crate::cloud::aws::instance_types;
+use crate::cloud::aws::machine_images::MachineImage;
 use crate::cloud::aws::permission::InstanceSpec;
 use crate::cloud::aws::quota::STANDARD_VCPUS;
 use crate::cloud::aws::{Aws, AwsErrorKind};
@@ -155,7 +156,7 @@ impl CheckAccount {
             );
             return Ok(());
         }
-        let (key_pair, offer, zones, subnets, vcpus_left) = tokio::join!(
+        let (key_pair, instance_type, zones, subnets, vcpus_left) = tokio::join!(
             aws.has_key_pair(self.key_pair.as_str()),
             aws.instance_type(&ec2.instance_type),
             aws.zones_offering(&ec2.instance_type),
@@ -169,15 +170,15 @@ impl CheckAccount {
                 "Create or import it there, or correct `ec2_key_name`",
             );
         }
-        let offer = problems.collect(offer)?;
-        let memory_mib = offer.as_ref().and_then(Option::as_ref).map(|it| it.memory_mib);
+        let instance_type = problems.collect(instance_type)?;
+        let memory_mib = instance_type.as_ref().and_then(Option::as_ref).map(|it| it.memory_mib);
         if let Some(memory_mib) = memory_mib.filter(|&it| it > 0 && it < MIN_MEMORY_MIB) {
             cx.lines.warning(format!(
                 "`{}` has {memory_mib} MiB of memory, which is little for a cluster.",
                 ec2.instance_type
             ));
         }
-        let vcpus = offer.as_ref().and_then(Option::as_ref).map_or(0, |it| it.vcpus);
+        let vcpus = instance_type.as_ref().and_then(Option::as_ref).map_or(0, |it| it.vcpus);
         if let Some(left) = vcpus_left.filter(|&left| left < vcpus) {
             problems.add(
                 AwsErrorKind::Quota.code(),
@@ -191,7 +192,7 @@ impl CheckAccount {
             );
         }
         let zones = problems.collect(zones)?;
-        if offer == Some(None) || zones.as_ref().is_some_and(Vec::is_empty) {
+        if instance_type == Some(None) || zones.as_ref().is_some_and(Vec::is_empty) {
             problems.add(
                 "instance_type_not_offered",
                 format!("the type `{}` is not offered in {region}", ec2.instance_type),
@@ -199,7 +200,7 @@ impl CheckAccount {
             );
         }
         let image = self
-            .image(cx, aws, instance_types::architecture(offer.as_ref().and_then(Option::as_ref)), problems)
+            .image(cx, aws, instance_types::architecture(instance_type.as_ref().and_then(Option::as_ref)), problems)
             .await?;
         if let Some(subnets) = problems.collect(subnets)? {
             let offered = |zone: &String| zones.as_ref().is_none_or(|zones| zones.is_empty() || zones.contains(zone));

@@ -105,13 +105,13 @@ impl CheckHostedAccount {
         problems: &mut Problems,
     ) -> Result<(), StepError> {
         let eks = &cx.settings.eks;
-        let (zones, room, vcpus_left, offer) = tokio::join!(
+        let (zones, room, vcpus_left, instance_type) = tokio::join!(
             aws.zones_offering(&eks.instance_type),
             aws.cluster_quota_headroom(),
             aws.vcpus_left(&eks.instance_type),
             aws.instance_type(&eks.instance_type),
         );
-        let (zones, offer) = (problems.collect(zones)?.unwrap_or_default(), problems.collect(offer)?);
+        let (zones, instance_type) = (problems.collect(zones)?.unwrap_or_default(), problems.collect(instance_type)?);
         let wanted = usize::from(eks.zones);
         if zones.len() < wanted {
             problems.add(
@@ -148,7 +148,7 @@ impl CheckHostedAccount {
                 );
             }
         }
-        let vcpus = offer.flatten().map_or(0, |it| it.vcpus) * i64::from(eks.nodes);
+        let vcpus = instance_type.flatten().map_or(0, |it| it.vcpus) * i64::from(eks.nodes);
         if let Some(left) = vcpus_left.filter(|&left| left < vcpus) {
             problems.add(
                 AwsErrorKind::Quota.code(),

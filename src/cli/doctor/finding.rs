@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 /// How long one check may take.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What one check found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -10,7 +10,7 @@ use bollard::query_parameters::{ListContainersOptionsBuilder, ListImagesOptionsB
 use bollard::{API_DEFAULT_VERSION, Docker};
 use tokio::net::{TcpStream, UnixStream};
 
-use super::finding::{Area, Check, PATIENCE, Verdict};
+use super::finding::{Area, CHECK_TIMEOUT, Check, Verdict};
 use super::probe;
 use crate::config::Settings;
 use crate::config::value::{DockerHost, KindNetwork};
@@ -179,7 +179,7 @@ async fn connect(host: &DockerHost) -> Result<Docker, Verdict> {
             unreachable(error, advice)
         })?;
     }
-    let seconds = PATIENCE.as_secs();
+    let seconds = CHECK_TIMEOUT.as_secs();
     let docker = match host {
         DockerHost::Unix(path) => Docker::connect_with_unix(&path.to_string_lossy(), seconds, API_DEFAULT_VERSION),
         DockerHost::Tcp(address) => Docker::connect_with_http(address, seconds, API_DEFAULT_VERSION),

@@ -22,7 +22,7 @@ pub struct LiveDeployment {
     /// How many pods of any version serve.
     pub ready: u32,
     /// Whether the cluster has rolled out what was asked for: all pods are of the newest version and serve.
-    pub settled: bool,
+    pub is_rolled_out: bool,
     /// Whether this server made it.
     pub ours: bool,
     /// The deployment that it belongs to.
@@ -96,7 +96,7 @@ impl Kube {
         let (Some(deployment), Some(service)) = (deployment, service) else { return Ok(false) };
         let live = LiveDeployment::from_objects(&deployment, Some(&service));
         Ok(live.ours
-            && live.settled
+            && live.is_rolled_out
             && live.deployment == Some(application.deployment.to_string())
             && live.manifest == Some(application.fingerprint()?)
             && live.image == application.image.as_str()
@@ -132,13 +132,13 @@ impl LiveDeployment {
         let container = main_container(deployment);
         let main_port = container.and_then(probed_port);
         let replicas = count(deployment.spec.replicas);
-        let settled = status.observed_generation >= deployment.metadata.generation
+        let is_rolled_out = status.observed_generation >= deployment.metadata.generation
             && [status.replicas, status.updated_replicas, status.available_replicas].map(count) == [replicas; 3];
         Self {
             image: container.and_then(|it| it.image.clone()).unwrap_or_default(),
             replicas,
             ready: count(status.ready_replicas),
-            settled,
+            is_rolled_out,
             ours: is_managed(deployment),
             deployment: label(DEPLOYMENT),
             operation: label(OPERATION),
@@ -200,7 +200,7 @@ mod tests {
             "observedGeneration": 3, "replicas": 3, "updatedReplicas": 1, "availableReplicas": 2, "readyReplicas": 2,
         }));
 
-        assert!(!live.settled);
+        assert!(!live.is_rolled_out);
         assert_eq!(live.ready, 2);
     }
 }

@@ -10,11 +10,18 @@ else
   export DOCKER_BUILDKIT=0
 fi
 export BUILDX_NO_DEFAULT_ATTESTATIONS=1
+newline='
+'
 pack() {
   tar -c -f - --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX --no-recursion "$@"
 }
-if [ -n "$file" ]; then
-  pack -C "$context" --null -T "$list" -C "$folder" "./$file"
-else
-  pack -C "$context" --null -T "$list"
-fi | docker build "$@" - 1>&2
+# Docker begins when the archive is whole: a file that vanished meanwhile would be missing in an image that has its tag.
+problem=$(
+  if [ -n "$file" ]; then
+    pack -C "$context" --null -T "$list" -C "$folder" "./$file"
+  else
+    pack -C "$context" --null -T "$list"
+  fi 2>&1 >"$list.tar"
+) || { echo "cannot pack the build context: ${problem%%"$newline"*}" >&2; rm -f "$list.tar"; exit 1; }
+exec 3<"$list.tar" && rm "$list.tar" || exit 1
+docker build "$@" - <&3 1>&2

@@ -165,3 +165,83 @@ async fn with_progress<T>(work: impl Future<Output = T>, lines: &Lines, now: imp
 pub fn context_folder(clone: &Path, context: &str) -> PathBuf {
     if context.is_empty() { clone.to_owned() } else { clone.join(context) }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::tool::{Call, Output};
+
+    /// A folder with a `docker` that does this; `$folder` is the folder.
+    fn with_docker(script: &str) -> TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let docker = folder.path().join("docker");
+        std::fs::write(&docker, format!("#!/bin/sh\nfolder=${{0%/*}}\n{script}\n")).unwrap();
+        std::fs::set_permissions(&docker, PermissionsExt::from_mode(0o755)).unwrap();
+        folder
+    }
+
+    async fn run(folder: &TempDir, script: &str, words: &[&str]) -> Result<Output, ToolError> {
+        let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+        let call = Call::new("sh").args(["-c", script, "script"]).args(words).directory(folder.path());
+        call.env("PATH", path).run(&Lines::none(), &CancellationToken::new()).await
+    }
+
+    #[tokio::test]
+    async fn docker_gets_the_listed_files_and_the_dockerfile() {
+        let folder = with_docker("[ \"$1\" != build ] || { echo \"$*\"; tar -t; } >\"$folder/built\"");
+        for (name, text) in [("file", "1"), ("other", "2"), ("extra/Dockerfile", "FROM scratch"), ("list", "./file\0")]
+        {
+            std::fs::create_dir_all(folder.path().join("extra")).unwrap();
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+
+        run(&folder, BUILD, &[".", "list", "extra", "Dockerfile", "-t", "app:1"]).await.unwrap();
+
+        let built = std::fs::read_to_string(folder.path().join("built")).unwrap();
+        assert_eq!(built, "build --progress=plain -t app:1 -\n./file\n./Dockerfile\n");
+        assert!(!folder.path().join("list.tar").exists());
+    }
+
+    #[tokio::test]
+    async fn nothing_is_built_of_an_incomplete_context() {
+        let folder = with_docker("[ \"$1\" != build ] || touch \"$folder/built\"");
+        std::fs::write(folder.path().join("file"), "1").unwrap();
+        std::fs::write(folder.path().join("list"), "./gone\0./file\0").unwrap();
+
+        let error = run(&folder, BUILD, &[".", "list", ".", "", "-t", "app:1"]).await.unwrap_err();
+
+        assert!(error.says("cannot pack the build context: tar: ./gone: Cannot stat"), "{error}");
+        assert!(!folder.path().join("built").exists() && !folder.path().join("list.tar").exists());
+    }
+
+    #[tokio::test]
+    async fn an_image_that_cannot_be_saved_is_not_loaded() {
+        let folder = with_docker("case $1 in save) echo no such image >&2; exit 1 ;; *) cat; echo loaded >&2 ;; esac");
+
+        let error = run(&folder, LOAD, &["app:1", "node"]).await.unwrap_err();
+
+        assert_eq!(error.to_string(), "`sh` ended with exit code 1: `docker save` failed: no such image");
+    }
+
+    #[tokio::test]
+    async fn a_node_that_refuses_an_image_says_why() {
+        let folder = with_docker("case $1 in save) yes ;; *) echo disk full >&2; exit 3 ;; esac");
+
+        let error = run(&folder, LOAD, &["app:1", "node"]).await.unwrap_err();
+
+        assert_eq!(error.to_string(), "`sh` ended with exit code 3: disk full");
+    }
+
+    #[tokio::test]
+    async fn an_image_goes_into_the_node_as_it_is() {
+        let folder = with_docker("case $1 in save) echo image ;; *) cat >\"$folder/loaded\" ;; esac");
+
+        run(&folder, LOAD, &["app:1", "node"]).await.unwrap();
+
+        assert_eq!(std::fs::read_to_string(folder.path().join("loaded")).unwrap(), "image\n");
+    }
+}

@@ -107,8 +107,12 @@ impl From<ToolError> for StepError {
             return error.into();
         }
         if let ToolError::Vanished { .. } = &error {
-            let next_step = "Look in the AWS console whether the instance was restarted, then try again";
+            let next_step = "See whether the machine was restarted (on AWS in the console), then try again";
             return Self::Transient(failure("program_vanished", &error, next_step, Vec::new()));
+        }
+        if let ToolError::Killed { lines, .. } = &error {
+            let next_step = "See in the kernel's log whether memory had run out (`dmesg`), then try again";
+            return Self::Transient(failure("program_killed", &error, next_step, lines.clone()));
         }
         if let ToolError::Files { .. } = &error {
             let next_step = "Check the permissions of the workspace and that its disk is not full";

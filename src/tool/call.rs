@@ -328,6 +328,15 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_program_that_somebody_kills_may_be_tried_again() {
+        let error = run(shell("echo the end >&2; kill -9 $$")).await.unwrap_err();
+
+        assert_eq!(error.to_string(), "`sh` was killed by somebody, or by the kernel because memory had run out");
+        assert_eq!(error.lines(), ["the end"]);
+        assert!(error.is_transient());
+    }
+
+    #[tokio::test]
     async fn an_interrupted_program_hears_it() {
         let (cancel, folder) = (CancellationToken::new(), tempfile::tempdir().unwrap());
         let heard = folder.path().join("heard");

@@ -69,8 +69,18 @@ pub enum ToolError {
         /// What was expected and what came.
         what: String,
     },
-    /// The program is gone and left no status: somebody killed it with its supervisor, or its machine was restarted.
-    #[error("`{program}` is gone without having ended; was the machine restarted?")]
+    /// Somebody killed the program, or the kernel did because memory had run out.
+    #[error("`{program}` was killed by somebody, or by the kernel because memory had run out")]
+    Killed {
+        /// The program and its first argument.
+        program: String,
+        /// The last lines that it printed, redacted.
+        lines: Vec<String>,
+    },
+    /// The program is gone and left no status.
+    #[error(
+        "`{program}` left no status: its supervisor was killed, its files were removed, or its machine was restarted"
+    )]
     Vanished {
         /// The program and its first argument.
         program: String,
@@ -85,7 +95,7 @@ impl ToolError {
     #[must_use]
     pub fn lines(&self) -> &[String] {
         match self {
-            Self::Failed { lines, .. } | Self::TimedOut { lines, .. } => lines,
+            Self::Failed { lines, .. } | Self::TimedOut { lines, .. } | Self::Killed { lines, .. } => lines,
             Self::NotRunnable { .. }
             | Self::Cancelled { .. }
             | Self::Io { .. }
@@ -96,10 +106,12 @@ impl ToolError {
         }
     }
 
-    /// Whether the same call may succeed a little later: the machine where it was to run was out of reach or restarted.
+    /// Whether the same call may succeed a little later: its end came from outside, or the machine where it was to run was
+    /// out of reach.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Vanished { .. }) || matches!(self, Self::Ssh(error) if error.is_transient())
+        matches!(self, Self::Killed { .. } | Self::Vanished { .. })
+            || matches!(self, Self::Ssh(error) if error.is_transient())
     }
 
     /// Whether any of the last lines contains this text, whatever the case.

@@ -158,7 +158,7 @@ impl Connection {
     }
 }
 
-fn file_error(path: &Path, source: io::Error) -> ToolError {
+pub(super) fn file_error(path: &Path, source: io::Error) -> ToolError {
     ToolError::Files { path: path.display().to_string(), source }
 }
 

@@ -13,8 +13,9 @@ use tokio_util::sync::CancellationToken;
 use crate::event::Lines;
 use crate::tool::connection::Connection;
 use crate::tool::error::ToolError;
+use crate::tool::files::file_error;
 use crate::tool::process::GRACE;
-use crate::tool::script::{SCRIPT_TIMEOUT, Script};
+use crate::tool::script::Script;
 
 const ORPHANS: &str = concat!(include_str!("script/processes.sh"), include_str!("script/orphans.sh"));
 const REAP: &str = concat!(include_str!("script/processes.sh"), include_str!("script/reap.sh"));
@@ -23,8 +24,8 @@ const REAP: &str = concat!(include_str!("script/processes.sh"), include_str!("sc
 const RUNS: &str = "*.????????????????????????????????";
 /// How long one look waits for the ends of runs.
 const LOOK: Duration = Duration::from_secs(1);
-/// The unit of that time in the script.
-const TICK: Duration = Duration::from_millis(50);
+/// How long a script may take to end runs, beside their grace periods: it needs two seconds when the machine is not slow.
+const REAP_TIMEOUT: Duration = Duration::from_mins(2);
 
 impl Connection {
     /// Waits until no program that an earlier server left behind works in this folder; after `limit` it is interrupted.
@@ -42,7 +43,7 @@ impl Connection {
             if !folder.exists() {
                 return Ok(());
             }
-            adopt(folder).map_err(|source| ToolError::Files { path: folder.display().to_string(), source })?;
+            adopt(folder)?;
         }
         let start = Instant::now();
         let mut orphans = self.orphans(folder, Duration::ZERO).await?;
@@ -59,7 +60,7 @@ impl Connection {
             }
         }
         let Some(grace) = orphans.iter().map(|orphan| orphan.grace).max() else { return Ok(()) };
-        self.reap(folder, RUNS.into(), grace).await
+        self.reap(vec![folder.into(), RUNS.into()], grace).await
     }
 
     /// Whether a call of this name was ever started with this folder, by this server or an earlier one.
@@ -75,23 +76,24 @@ impl Connection {
         }
     }
 
-    /// Interrupts one run, and kills it when it does not end within its grace period.
-    pub(super) async fn interrupt(&self, run: &Path, grace: Duration) -> Result<(), ToolError> {
+    /// Interrupts one run, and kills it when it does not end within its grace period. By its record it is found also when
+    /// somebody has removed its folder.
+    pub(super) async fn interrupt(&self, run: &Path, record: &str, grace: Duration) -> Result<(), ToolError> {
         let (Some(folder), Some(name)) = (run.parent(), run.file_name()) else { return Ok(()) };
-        self.reap(folder, name.to_owned(), grace).await
+        let grace_s = grace.as_secs().to_string();
+        self.reap(vec![folder.into(), name.into(), record.into(), grace_s.into()], grace).await
     }
 
-    async fn reap(&self, folder: &Path, pattern: OsString, grace: Duration) -> Result<(), ToolError> {
-        let timeout = SCRIPT_TIMEOUT + grace;
-        let script = Script { words: vec![folder.into(), pattern], timeout, ..Script::new("reap", REAP) };
+    async fn reap(&self, words: Vec<OsString>, grace: Duration) -> Result<(), ToolError> {
+        let script = Script { words, timeout: grace + REAP_TIMEOUT, ..Script::new("reap", REAP) };
         let output = self.run_script(&script, &Lines::none(), &CancellationToken::new()).await?;
         output.check_exit("reap").map(drop)
     }
 
     /// The runs in a folder that go on, after some time at most in which they may end.
     async fn orphans(&self, folder: &Path, wait: Duration) -> Result<Vec<Orphan>, ToolError> {
-        let ticks = wait.as_millis().div_ceil(TICK.as_millis());
-        let words = vec![folder.into(), RUNS.into(), ticks.to_string().into()];
+        let hundredths = wait.as_millis().div_ceil(10);
+        let words = vec![folder.into(), RUNS.into(), hundredths.to_string().into()];
         let script = Script { words, ..Script::new("orphans", ORPHANS) };
         let output = self.run_script(&script, &Lines::none(), &CancellationToken::new()).await?;
         Ok(output.check_exit("orphans")?.stdout.lines().filter_map(Orphan::parse).collect())
@@ -122,23 +124,28 @@ struct OldRecord {
     interrupted: bool,
 }
 
-/// Makes runs of the old records in a folder, so that the scripts find them.
-fn adopt(folder: &Path) -> io::Result<()> {
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.extension().is_none_or(|extension| extension != "pid") {
+/// Makes runs of the old records in a folder, so that the scripts find them. What is no such record stays as it is.
+fn adopt(folder: &Path) -> Result<(), ToolError> {
+    for entry in std::fs::read_dir(folder).map_err(|error| file_error(folder, error))? {
+        let path = entry.map_err(|error| file_error(folder, error))?.path();
+        if path.extension().is_none_or(|extension| extension != "pid") || !path.is_file() {
             continue;
         }
-        if let Ok(OldRecord { pid, started, grace_s, interrupted }) = serde_json::from_slice(&std::fs::read(&path)?) {
-            let run = path.with_extension("0".repeat(32));
-            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&run)?;
-            std::fs::write(run.join("grace_s"), format!("{}\n", grace_s.unwrap_or(GRACE.as_secs())))?;
-            if interrupted {
-                std::fs::write(run.join("interrupted"), "")?;
-            }
-            std::fs::write(run.join("process"), format!("{pid} {started}\n"))?;
-        }
-        std::fs::remove_file(&path)?;
+        let text = std::fs::read(&path).map_err(|error| file_error(&path, error))?;
+        let Ok(record) = serde_json::from_slice(&text) else { continue };
+        let run = path.with_extension("0".repeat(32));
+        write_run(&run, &record).map_err(|error| file_error(&run, error))?;
+        std::fs::remove_file(&path).map_err(|error| file_error(&path, error))?;
     }
     Ok(())
+}
+
+fn write_run(run: &Path, record: &OldRecord) -> io::Result<()> {
+    let OldRecord { pid, started, grace_s, interrupted } = record;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(run)?;
+    std::fs::write(run.join("grace_s"), format!("{}\n", grace_s.unwrap_or(GRACE.as_secs())))?;
+    if *interrupted {
+        std::fs::write(run.join("interrupted"), "")?;
+    }
+    std::fs::write(run.join("process"), format!("{pid} {started}\n"))
 }

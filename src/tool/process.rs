@@ -61,7 +61,7 @@ pub(super) struct RawOutput {
 }
 
 impl RawOutput {
-    /// The output of a program that ended well.
+    /// The output of a program that ended well. It is not one that we have ended: those errors are others.
     ///
     /// # Errors
     /// [`ToolError`] when it did not, or printed more than is kept.
@@ -69,8 +69,12 @@ impl RawOutput {
         let Self { status, stdout, stderr } = self;
         if *status != Status::Code(0) {
             let printed = if stderr.text().trim().is_empty() { stdout } else { stderr };
-            let lines = printed.last_lines(LAST_LINES);
-            return Err(ToolError::Failed { program: name.to_owned(), status: status.to_string(), lines });
+            let (program, lines) = (name.to_owned(), printed.last_lines(LAST_LINES));
+            return Err(if *status == Status::Signal(Signal::KILL.as_raw()) {
+                ToolError::Killed { program, lines }
+            } else {
+                ToolError::Failed { program, status: status.to_string(), lines }
+            });
         }
         if stdout.is_truncated() {
             let what = format!("more than {} MiB", MAX_OUTPUT_BYTES >> 20);

@@ -4,6 +4,7 @@
 //! its process and its status in files (see `script/start.sh`). The server follows the files; a connection that broke is made
 //! again and the output goes on where it stopped. The program is started once.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -36,6 +37,8 @@ const EXIT_OTHER_STATUS: i32 = 77;
 const EXIT_NO_STATUS: i32 = 76;
 /// The pause before a run is followed again.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How often in a row following may end early though the connection is whole.
+const MAX_FAILURES: u32 = 20;
 /// How long reading what a program printed last may take, when it was interrupted.
 const LAST_OUTPUT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -71,14 +74,14 @@ impl Call {
         let deadline = Instant::now() + self.timeout;
         let mut output = FollowedOutput::new(self, lines);
         let status = tokio::select! {
-            status = self.follow_to_end(&run, &mut output) => Some(status?),
+            status = self.follow_to_end(&run.folder, &mut output) => Some(status?),
             () = tokio::time::sleep_until(deadline) => None,
             () = cancel.cancelled() => None,
         };
         if status.is_none() {
             // Out of reach it may go on; then the undo of its step finds it by its record.
-            if self.connection.interrupt(&run, self.grace).await.is_ok() {
-                let rest = self.follow(&run, &mut output);
+            if self.connection.interrupt(&run.folder, &run.record, self.grace).await.is_ok() {
+                let rest = self.follow(&run.folder, &mut output);
                 let _ = tokio::time::timeout(LAST_OUTPUT_TIMEOUT, rest).await;
             }
         }
@@ -92,17 +95,16 @@ impl Call {
             });
         };
         if status == Status::Unknown {
-            // Somebody killed the supervisor; what it started must not go on changing the world behind our back.
-            self.connection.interrupt(&run, self.grace).await?;
+            // What it started must not go on changing the world behind our back.
+            self.connection.interrupt(&run.folder, &run.record, self.grace).await?;
             return Err(ToolError::Vanished { program: self.name() });
         }
         self.check_started(status, &stderr, "supervise: ")?;
         RawOutput { status, stdout, stderr }.check_exit(&self.name())
     }
 
-    /// Starts the program and returns the folder of its run. Nothing cancels it half way: what might have begun has to be
-    /// interrupted.
-    async fn start(&self, folder: &Path, name: &str) -> Result<PathBuf, ToolError> {
+    /// Starts the program. Nothing cancels it half way: what might have begun has to be interrupted.
+    async fn start(&self, folder: &Path, name: &str) -> Result<Run, ToolError> {
         let folder = match self.connection {
             Connection::Local => std::path::absolute(folder).map_err(|source| io_error(&self.name(), source))?,
             Connection::Ssh(_) => folder.to_owned(),
@@ -115,16 +117,24 @@ impl Call {
         words.extend(self.program_words());
         let script = self.script("start", START, words);
         let started = self.connection.run_script(&script, &Lines::none(), &CancellationToken::new()).await?;
-        started.check_exit(&self.name())?;
-        Ok(run)
+        let record = started.check_exit(&self.name())?.stdout.trim().to_owned();
+        Ok(Run { folder: run, record })
     }
 
     /// Follows what the program prints to its end, over as many connections as it takes.
     async fn follow_to_end(&self, run: &Path, output: &mut FollowedOutput<'_>) -> Result<Status, ToolError> {
+        let mut failures = 0;
         loop {
+            let before = output.bytes();
             match self.follow(run, output).await {
-                Ok(Some(status)) => return Ok(status),
-                Ok(None) => (),
+                Ok(Followed::ToEnd(status)) => return Ok(status),
+                Ok(Followed::UntilDisconnected) => (),
+                Ok(Followed::UntilFailure(status)) => {
+                    failures = if output.bytes() == before { failures + 1 } else { 1 };
+                    if failures >= MAX_FAILURES {
+                        return Err(self.not_followed(run, status).await);
+                    }
+                }
                 Err(ToolError::Ssh(error)) if error.is_transient() => (),
                 Err(error) => return Err(error),
             }
@@ -135,8 +145,16 @@ impl Call {
         }
     }
 
-    /// Follows what the program prints, from where it was followed last; `None` when following ended before the program did.
-    async fn follow(&self, run: &Path, output: &mut FollowedOutput<'_>) -> Result<Option<Status>, ToolError> {
+    /// The error of a program that goes on and cannot be followed. The next attempt or undo of its step waits for it.
+    async fn not_followed(&self, run: &Path, status: Status) -> ToolError {
+        let printed = self.connection.read(&run.join("follower")).await.ok().flatten().unwrap_or_default();
+        let printed = if printed.trim().is_empty() { "it printed nothing" } else { printed.trim() };
+        let reason = format!("what reads them ended {MAX_FAILURES} times, at last with {status}: {printed}");
+        io_error(&self.name(), io::Error::other(reason))
+    }
+
+    /// Follows what the program prints, from where it was followed last.
+    async fn follow(&self, run: &Path, output: &mut FollowedOutput<'_>) -> Result<Followed, ToolError> {
         let words = vec![run.into(), output.stdout.bytes.to_string().into(), output.stderr.bytes.to_string().into()];
         let script = Script { words, program: self.name(), ..Script::new("follow", FOLLOW) };
         let (mut command, session) = self.connection.script_command(&script).await?;
@@ -148,10 +166,11 @@ impl Call {
         group.release();
         drop(session);
         match status {
-            Status::Code(0) => Ok(Some(Status::Code(0))),
-            Status::Code(EXIT_OTHER_STATUS) => self.status_of(run).await.map(Some),
-            Status::Code(EXIT_NO_STATUS) => Ok(Some(Status::Unknown)),
-            Status::Code(_) | Status::Signal(_) | Status::Unknown => Ok(None),
+            Status::Code(0) => Ok(Followed::ToEnd(status)),
+            Status::Code(EXIT_OTHER_STATUS) => self.status_of(run).await.map(Followed::ToEnd),
+            Status::Code(EXIT_NO_STATUS) => Ok(Followed::ToEnd(Status::Unknown)),
+            Status::Code(255) if !self.connection.is_local() => Ok(Followed::UntilDisconnected),
+            Status::Code(_) | Status::Signal(_) | Status::Unknown => Ok(Followed::UntilFailure(status)),
         }
     }
 
@@ -164,6 +183,23 @@ impl Call {
             Err(_) => Status::Unknown,
         })
     }
+}
+
+/// A program that was started.
+struct Run {
+    folder: PathBuf,
+    /// Number and start time of its supervisor, as they are in the folder.
+    record: String,
+}
+
+/// How far following came.
+enum Followed {
+    /// To the program's end; [`Status::Unknown`] when it left no status.
+    ToEnd(Status),
+    /// Ssh has lost the connection.
+    UntilDisconnected,
+    /// The script failed.
+    UntilFailure(Status),
 }
 
 /// What a program has printed so far, over all connections.
@@ -196,6 +232,10 @@ impl<'a> FollowedOutput<'a> {
             stderr: stream(BoundedLines::keep_last(MAX_ERROR_BYTES), Some(lines)),
             lines,
         }
+    }
+
+    fn bytes(&self) -> u64 {
+        self.stdout.bytes + self.stderr.bytes
     }
 
     /// Reads what a follower prints to its end.

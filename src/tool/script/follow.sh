@@ -2,8 +2,10 @@
 # usage: RUN OUT_BYTES ERR_BYTES
 # Exit codes: 0 when it ended with 0, 77 when its status is another one, 76 when it is gone and left no status.
 run=$1 out=$(($2 + 1)) err=$(($3 + 1))
-# What this shell and its tools print themselves is not what the program has written.
+# What this shell and its tools print themselves is not what the program has written. By `command` a folder that is gone does
+# not end the shell.
 exec 3<&0 4>&2 2>/dev/null
+command exec 2>"$run/follower"
 if [ -s "$run/status" ]; then
   [ ! -s "$run/out" ] || tail -c "+$out" "$run/out"
   [ ! -s "$run/err" ] || tail -c "+$err" "$run/err" >&4
@@ -21,7 +23,8 @@ else
   { cat <&3; kill "$supervised" "$first" "$second"; } >/dev/null 4>&- &
   watch=$!
   wait "$supervised"
-  : >"$run/lock"
+  # `true` and not `:`, a special builtin: where the lock cannot be written, that would end the shell.
+  true >"$run/lock"
   wait "$first" "$second"
   kill "$watch"
 fi

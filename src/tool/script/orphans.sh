@@ -1,16 +1,19 @@
 # Prints the grace period in seconds and the name of every run in a folder that goes on, after it has waited for their ends for
-# some twentieths of a second. usage: FOLDER PATTERN TICKS
-ticks=$3
+# some hundredths of a second. usage: FOLDER PATTERN HUNDREDTHS
+# shellcheck disable=SC2154 # `read_now` sets `now`, `read_grace` sets `grace_s`
+read_now
+deadline=$((now + $3))
 while :; do
+  read_now
   found=
   for run in "$1"/$2; do
     run_goes_on "$run" || continue
     found=yes
-    [ "$ticks" -eq 0 ] || break
+    [ "$now" -ge "$deadline" ] || break
+    read_grace "$run"
     name=${run##*/}
-    echo "$(($(grace_ticks "$run") / 20)) ${name%.*}"
+    echo "$grace_s ${name%.*}"
   done
-  [ -n "$found" ] && [ "$ticks" -gt 0 ] || exit 0
-  ticks=$((ticks - 1))
+  [ -n "$found" ] && [ "$now" -lt "$deadline" ] || exit 0
   sleep 0.05
 done

@@ -1,4 +1,16 @@
-# What /proc tells of the processes of a run. The scripts that ask begin with this one.
+# What /proc tells of the processes of a run, and the run's folder of itself. The scripts that ask begin with this one.
+
+# Whether $1 is a number as these scripts write it. A shell ends when it calculates with something else.
+is_number() {
+  case $1 in '' | *[!0-9]* | 0?*) return 1 ;; esac
+}
+
+# Sets $now to the time since the machine was started, in hundredths of a second. Nobody sets this clock.
+read_now() {
+  read -r now _ </proc/uptime
+  # The 1 keeps `08` from being an octal number.
+  now=$((${now%.*} * 100 + 1${now#*.} - 100))
+}
 
 # Reads a process's state and start time. proc(5): they are the 3rd and the 22nd field; the 2nd is a name in
 # brackets that may hold anything.
@@ -16,14 +28,20 @@ group_runs() {
     grep -Evq "^(${2:-0}|[0-9]+ \\(.*\\) . ${2:-0}) "
 }
 
+# Puts process $2, started at $3, on record for the run in folder $1. Whoever is first wins, and a record appears as a whole.
+put_on_record() {
+  echo "$2 $3" >"$1/process.$$" && ln -T "$1/process.$$" "$1/process" && rm "$1/process.$$"
+}
+
 # Whether the run in folder $1 goes on: it has no status yet, and its supervisor runs, or what that has started; its group is
-# then $pid. A run that has no supervisor yet will have none: it cannot put itself on record any more.
+# then $pid. A run that has no supervisor yet will have none: it cannot put itself on record any more. A record that is
+# something else than two numbers is none of a supervisor.
 run_goes_on() {
   [ -d "$1" ] && [ ! -s "$1/status" ] || return 1
-  [ -e "$1/process" ] || (set -C && echo 0 0 >"$1/process") 2>/dev/null
-  # Without a line it is just being written.
-  [ -s "$1/process" ] || sleep 0.05
-  read -r pid recorded <"$1/process" && [ "$pid" != 0 ] || return 1
+  [ -e "$1/process" ] || put_on_record "$1" 0 0 2>/dev/null
+  { [ -f "$1/process" ] && read -r pid recorded <"$1/process"; } 2>/dev/null || return 1
+  # `kill -- -1` means every process.
+  is_number "$pid" && is_number "$recorded" && [ "$pid" -gt 1 ] || return 1
   if read_stat "$pid"; then
     # The number may be another process's by now. It is not given away while a process of the group is left.
     [ "$started" = "$recorded" ] || return 1
@@ -32,9 +50,9 @@ run_goes_on() {
   group_runs "$pid"
 }
 
-# How many twentieths of a second the program of the run in folder $1 may take to end after its SIGINT.
-grace_ticks() {
-  grace_s=10
-  { read -r grace_s <"$1/grace_s"; } 2>/dev/null
-  echo $((grace_s * 20))
+# Sets $grace_s to how many seconds the program of the run in folder $1 may take to end after its SIGINT.
+read_grace() {
+  grace_s=
+  { [ -f "$1/grace_s" ] && read -r grace_s <"$1/grace_s"; } 2>/dev/null
+  is_number "$grace_s" && [ "${#grace_s}" -lt 7 ] || grace_s=10
 }

@@ -1,4 +1,4 @@
-# Starts a program that outlives the connection and the server. usage:
+# Starts a program that outlives the connection and the server, and prints its record. usage:
 #   SUPERVISE FOLDER NAME RUN GRACE_S DIRECTORY PROGRAM [ARGUMENT...] <ENVIRONMENT
 # The folder of the run, FOLDER/NAME.RUN, holds:
 #   process      number and start time of the supervisor, which leads the program's group
@@ -7,6 +7,7 @@
 #   grace_s      how many seconds the program may take to end after its SIGINT
 #   interrupted  it had its SIGINT
 #   lock         locked for as long as the supervisor runs
+#   supervisor, follower  what these print themselves
 supervise=$1 folder=$2 name=$3 run=$2/$3.$4 grace_s=$5 directory=$6
 shift 6
 umask 077
@@ -33,3 +34,4 @@ until [ -s "$run/process" ]; do
   tries=$((tries - 1))
   sleep 0.05
 done
+cat "$run/process"

@@ -106,11 +106,14 @@ impl World {
         self.path("calls of a step")
     }
 
+    fn newest_run(&self) -> Option<PathBuf> {
+        let runs = std::fs::read_dir(self.calls()).into_iter().flatten().flatten();
+        runs.map(|entry| entry.path()).filter(|path| path.is_dir()).max()
+    }
+
     /// A file of the newest run.
     fn run_file(&self, name: &str) -> String {
-        let runs = std::fs::read_dir(self.calls()).into_iter().flatten().flatten();
-        let newest = runs.map(|entry| entry.path()).filter(|path| path.is_dir()).max();
-        newest.and_then(|run| std::fs::read_to_string(run.join(name)).ok()).unwrap_or_default()
+        self.newest_run().and_then(|run| std::fs::read_to_string(run.join(name)).ok()).unwrap_or_default()
     }
 
     /// The leader of the newest run, once it is on record.
@@ -210,6 +213,8 @@ over_both_connections! {
     waiting_interrupts_what_does_not_end_in_time,
     a_cancelled_or_late_program_is_interrupted,
     a_program_that_is_gone_with_its_supervisor_may_be_tried_again,
+    a_program_whose_files_are_removed_is_not_waited_for_when_it_has_ended,
+    a_program_whose_files_are_removed_is_interrupted_all_the_same,
     output_comes_in_order_to_its_last_unfinished_line,
     lines_of_standard_output_are_handed_on_when_asked_for,
     a_program_reads_nothing,
@@ -220,10 +225,15 @@ over_both_connections! {
     waiting_ends_what_does_not_end_in_time,
     a_program_is_interrupted_once_also_by_two_servers,
     what_ignores_its_interrupt_is_killed_when_its_own_grace_period_is_over,
+    runs_of_a_folder_share_the_time_that_they_are_waited_for,
+    an_interrupt_that_cannot_be_recorded_is_sent_and_other_runs_have_theirs,
+    what_is_no_record_is_passed_over,
+    a_grace_period_that_is_no_number_is_the_usual_one,
     what_a_killed_program_has_started_is_waited_for,
     what_goes_on_without_its_supervisor_is_waited_for_too,
     another_process_with_the_number_of_an_old_one_is_left_alone,
     a_run_that_is_not_on_record_when_it_is_looked_for_never_begins,
+    a_run_that_had_its_interrupt_before_its_program_began_never_begins,
     a_call_is_known_to_have_been_started,
 }
 
@@ -315,8 +325,33 @@ async fn a_cancelled_or_late_program_is_interrupted(world: World) {
 async fn a_program_that_is_gone_with_its_supervisor_may_be_tried_again(world: World) {
     let error = world.supervise(world.shell("sleep 0.3; kill -9 0")).await.unwrap_err();
 
-    assert_eq!(error.to_string(), "`sh` is gone without having ended; was the machine restarted?");
+    assert_eq!(
+        error.to_string(),
+        "`sh` left no status: its supervisor was killed, its files were removed, or its machine was restarted"
+    );
     assert!(error.is_transient());
+}
+
+async fn a_program_whose_files_are_removed_is_not_waited_for_when_it_has_ended(world: World) {
+    let call = world.shell("sleep 0.3; rm -rf \"$0\"").arg(world.calls());
+
+    let error = world.supervise(call.timeout(Duration::from_secs(15))).await.unwrap_err();
+
+    assert!(matches!(error, ToolError::Vanished { .. }), "{error:?}");
+}
+
+async fn a_program_whose_files_are_removed_is_interrupted_all_the_same(world: World) {
+    let begun = world.path("begun");
+    let script = "trap 'echo interrupted >\"$0\"; exit 1' INT; touch \"$0\"; sleep 60 & wait";
+
+    let (error, ()) = tokio::join!(world.supervise(world.shell(script).arg(&begun)), async {
+        world.until(|_| begun.exists()).await;
+        std::fs::remove_dir_all(world.calls()).unwrap();
+        world.cancel.cancel();
+    });
+
+    assert!(matches!(error, Err(ToolError::Cancelled { .. })));
+    world.until(|world| world.read("begun") == "interrupted\n").await;
 }
 
 async fn output_comes_in_order_to_its_last_unfinished_line(world: World) {
@@ -435,12 +470,75 @@ async fn what_ignores_its_interrupt_is_killed_when_its_own_grace_period_is_over(
     world.until(|_| !is_running(leader)).await;
 }
 
+async fn runs_of_a_folder_share_the_time_that_they_are_waited_for(world: World) {
+    let script = "trap '' INT; touch \"$0\"; while true; do sleep 1; done";
+    let (first, second) = (world.path("first"), world.path("second"));
+    tokio::select! {
+        _ = world.supervise(world.shell(script).arg(&first).grace(Duration::from_secs(3))) => (),
+        _ = world.supervise(world.shell(script).arg(&second).grace(Duration::from_secs(3))) => (),
+        () = world.until(|_| first.exists() && second.exists()) => (),
+    }
+    let start = Instant::now();
+
+    world.await_orphans(Duration::ZERO).await;
+
+    let waited = start.elapsed();
+    assert!(waited >= Duration::from_secs(3) && waited < Duration::from_secs(6), "{waited:?}");
+}
+
+async fn an_interrupt_that_cannot_be_recorded_is_sent_and_other_runs_have_theirs(world: World) {
+    let (first, second) = (world.path("first"), world.path("second"));
+    let script = "trap 'echo interrupted >\"$0\"; exit 1' INT; touch \"$0\"; sleep 60 & wait";
+    tokio::select! {
+        _ = world.supervise(world.shell(script).arg(&first)) => (),
+        () = world.until(|_| first.exists()) => (),
+    }
+    std::os::unix::fs::symlink("/nowhere/file", world.newest_run().unwrap().join("interrupted")).unwrap();
+    tokio::select! {
+        _ = world.supervise(world.shell(script).arg(&second)) => (),
+        () = world.until(|_| second.exists()) => (),
+    }
+
+    world.await_orphans(Duration::ZERO).await;
+
+    assert_eq!((world.read("first"), world.read("second")), ("interrupted\n".into(), "interrupted\n".into()));
+}
+
+async fn what_is_no_record_is_passed_over(world: World) {
+    for (number, text) in ["", "\n", ".* 5\n", "no number\n", "1 5\n", "12 34 56\n", "12"].into_iter().enumerate() {
+        let run = world.calls().join(format!("call.{number:032}"));
+        std::fs::create_dir_all(&run).unwrap();
+        std::fs::write(run.join("process"), text).unwrap();
+    }
+    std::fs::create_dir_all(world.calls().join(format!("call.{:032}/process", 99))).unwrap();
+
+    world.await_orphans(Duration::from_secs(30)).await;
+
+    assert_eq!(world.said(), []);
+}
+
+async fn a_grace_period_that_is_no_number_is_the_usual_one(world: World) {
+    for text in ["abc\n", "08\n", "5 x\n", "1;2\n", "99999999999999999999\n", ""] {
+        let begun = world.path(&format!("begun {}", text.trim()));
+        tokio::select! {
+            _ = world.supervise(world.shell("touch \"$0\"; exec sleep 60").arg(&begun)) => (),
+            () = world.until(|_| begun.exists()) => (),
+        }
+        let leader = world.leader().unwrap();
+        std::fs::write(world.newest_run().unwrap().join("grace_s"), text).unwrap();
+
+        world.await_orphans(Duration::ZERO).await;
+
+        assert!(!is_running(leader), "{text}");
+    }
+}
+
 async fn what_a_killed_program_has_started_is_waited_for(world: World) {
     let script = "(sleep 1; echo over >\"$0\") & kill -9 $$";
 
     let error = world.supervise(world.shell(script).arg(world.path("done"))).await.unwrap_err();
 
-    assert_eq!(error.to_string(), "`sh` ended with signal 9: it printed nothing");
+    assert!(matches!(error, ToolError::Killed { .. }), "{error:?}");
     assert_eq!(world.read("done"), "over\n");
 }
 
@@ -473,10 +571,25 @@ async fn a_run_that_is_not_on_record_when_it_is_looked_for_never_begins(world: W
     world.await_orphans(Duration::ZERO).await;
 
     let never = world.path("never");
-    let supervised = Call::new("sh").args(["-c", SUPERVISE, "supervise"]).arg(&run).args(["5", "touch"]).arg(&never);
-    let late = supervised.run(&Lines::none(), &CancellationToken::new()).await;
+    let late = world.inspect(supervisor(&world, &run).arg("touch").arg(&never)).await;
 
     assert!(late.is_err() && !never.exists());
+}
+
+async fn a_run_that_had_its_interrupt_before_its_program_began_never_begins(world: World) {
+    let run = world.calls().join("call.0190163d8694739bac4edfb50a4ba2b0");
+    std::fs::create_dir_all(&run).unwrap();
+    std::fs::write(run.join("interrupted"), "").unwrap();
+
+    let never = world.path("never");
+    world.inspect(supervisor(&world, &run).arg("touch").arg(&never)).await.unwrap();
+
+    assert_eq!(world.run_file("status"), "130\n");
+    assert!(!never.exists());
+}
+
+fn supervisor(world: &World, run: &Path) -> Call {
+    world.connection.call("sh").args(["-c", SUPERVISE, "supervise"]).arg(run).arg("5")
 }
 
 async fn a_call_is_known_to_have_been_started(world: World) {
@@ -540,6 +653,46 @@ async fn a_program_of_an_old_record_that_had_its_interrupt_gets_no_second_one() 
     world.await_orphans(Duration::ZERO).await;
 
     assert_eq!(world.read("told"), "over\n");
+}
+
+#[tokio::test]
+async fn what_is_no_old_record_stays_as_it_is() {
+    let world = World::local();
+    std::fs::create_dir_all(world.calls().join("folder.pid")).unwrap();
+    std::fs::write(world.calls().join("garbled.pid"), "{\"pid\":").unwrap();
+
+    world.await_orphans(Duration::ZERO).await;
+
+    assert!(world.calls().join("folder.pid").is_dir());
+    assert!(world.was_started("garbled").await);
+}
+
+#[tokio::test]
+async fn a_file_in_the_way_of_an_old_record_is_named() {
+    let world = World::local();
+    std::fs::create_dir_all(world.calls()).unwrap();
+    std::fs::write(world.calls().join("call.pid"), r#"{"pid":2,"started":1}"#).unwrap();
+    let run = world.calls().join("call.00000000000000000000000000000000");
+    std::fs::write(&run, "").unwrap();
+
+    let waited = world.connection.await_orphans(&world.calls(), Duration::ZERO, &world.lines(), &world.cancel).await;
+
+    assert_eq!(waited.unwrap_err().to_string(), format!("cannot use `{}`", run.display()));
+}
+
+#[tokio::test]
+async fn a_program_that_can_never_be_followed_is_an_error() {
+    let world = World::local();
+    let script = "exec 2>/dev/null; while sleep 0.02; do \
+        grep -lszx follow /proc/[0-9]*/cmdline | xargs -r grep -lsz \"^$0/\" | \
+        sed 's|/proc/|-|; s|/.*||' | xargs -r kill -9 --; done";
+
+    let error = world.supervise(world.shell(script).arg(world.calls())).await.unwrap_err();
+    world.await_orphans(Duration::ZERO).await;
+
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert_eq!(error.to_string(), "cannot work with the files of `sh`");
+    assert_eq!(cause, "what reads them ended 20 times, at last with signal 9: it printed nothing");
 }
 
 /// As the version before kept what it ran on another machine: without grace period, interrupt and lock.

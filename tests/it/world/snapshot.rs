@@ -39,7 +39,7 @@ const LEFT_OUT: [&str; 12] = [
     ".terraform",
 ];
 /// The same by the end: modules and plans of Terraform, and what programs and their supervisors have said.
-const LEFT_OUT_ENDS: [&str; 5] = [".tf", ".tfplan", "/out", "/err", "/supervisor"];
+const LEFT_OUT_ENDS: [&str; 6] = [".tf", ".tfplan", "/out", "/err", "/supervisor", "/follower"];
 /// How a file begins that is not text.
 const BINARY: &str = "base64:";
 

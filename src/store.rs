@@ -278,7 +278,7 @@ async fn check_schema(options: &AnyConnectOptions) -> Result<(), StoreError> {
     }
 }
 
-/// PostgreSQL has a code of its own for this (42P01, undefined_table); SQLite has only words.
+/// PostgreSQL has a code of its own for this (`undefined_table`, 42P01); SQLite has only words.
 fn is_missing_table(error: &dyn sqlx::error::DatabaseError) -> bool {
     error.code().as_deref() == Some("42P01") || error.message().starts_with("no such table")
 }

@@ -5,8 +5,9 @@ export PATH=$RIG_CACHE/bin:$PATH
 say() { echo "rig: $*" >&2; }
 die() { say "$*"; exit 1; }
 
-# A directory for half-made things. `up` empties their parent first, so that an interrupted run leaves nothing for good.
-scratch() { mktemp -d -p "$RIG_CACHE/work"; }
+# A directory for half-made things. `up` has a parent of its own for them, which it empties first, so that an interrupted run
+# leaves nothing for good.
+scratch() { mktemp -d -p "${RIG_WORK:-$RIG_CACHE/work}"; }
 
 # Installs Debian packages; two scripts that run side by side take turns.
 install_packages() { # PACKAGE...

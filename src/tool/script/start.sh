@@ -16,6 +16,7 @@ environment=$(cat)
 case $environment in *'# end') ;; *) exit 255 ;; esac
 { [ -d "$folder" ] || mkdir -p "$folder"; } && cd "$directory" || exit 1
 # Whoever makes this folder starts the program: a start that was sent twice finds it there.
+record=
 if mkdir "$run" 2>/dev/null; then
   for old in "$folder/$name".*; do
     [ "$old" = "$run" ] || [ ! -s "$old/status" ] || rm -rf "$old"
@@ -24,14 +25,14 @@ if mkdir "$run" 2>/dev/null; then
   eval "$environment"
   # The substitution ends when the supervisor closes its output, which it does once it is on record, or when it has failed.
   # It is not started by `&`: a shell has its background jobs ignore SIGINT.
-  : "$(setsid -f sh -c "$supervise" supervise "$run" "$grace_s" "$@" 2>"$run/supervisor" </dev/null)"
+  record=$(setsid -f sh -c "$supervise" supervise "$run" "$grace_s" "$@" 2>"$run/supervisor" </dev/null)
   tries=0
 else
   tries=200
 fi
-until [ -s "$run/process" ]; do
+until [ -n "$record" ] || { [ -s "$run/process" ] && read -r record <"$run/process"; }; do
   [ "$tries" -gt 0 ] || { cat "$run/supervisor" >&2; echo "start: it was not started" >&2; exit 1; }
   tries=$((tries - 1))
   sleep 0.05
 done
-cat "$run/process"
+echo "$record"

@@ -8,6 +8,7 @@ exec 9>"$run/lock" && flock 9 || exit 1
 # The record is on disk, also after a power cut, before the program changes anything. There is one already when somebody who
 # looked for left-over programs has found the run without a process; then nothing may be started any more.
 read_stat $$ && put_on_record "$run" $$ "$started" && sync "$run/process" || exit 1
+echo "$$ $started"
 exec >/dev/null
 # An interrupt is meant for the program: the supervisor has to see how it ends.
 trap : INT TERM HUP

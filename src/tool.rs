@@ -26,3 +26,11 @@ pub use crate::tool::call::Call;
 pub use crate::tool::error::ToolError;
 pub use crate::tool::output::Output;
 pub use crate::tool::supervise::missing_requirements;
+
+/// Writes a program that a test calls in place of a real one.
+#[cfg(test)]
+pub(crate) fn write_executable(path: &std::path::Path, text: &str) {
+    std::fs::write(path, text).expect("the folder of a test can be written to");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(path, mode).expect("it has just been written");
+}

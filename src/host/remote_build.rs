@@ -168,19 +168,15 @@ pub fn context_folder(clone: &Path, context: &str) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use tempfile::TempDir;
 
     use super::*;
-    use crate::tool::{Call, Output};
+    use crate::tool::{Call, Output, write_executable};
 
     /// A folder with a `docker` that does this; `$folder` is the folder.
     fn with_docker(script: &str) -> TempDir {
         let folder = tempfile::tempdir().unwrap();
-        let docker = folder.path().join("docker");
-        std::fs::write(&docker, format!("#!/bin/sh\nfolder=${{0%/*}}\n{script}\n")).unwrap();
-        std::fs::set_permissions(&docker, PermissionsExt::from_mode(0o755)).unwrap();
+        write_executable(&folder.path().join("docker"), &format!("#!/bin/sh\nfolder=${{0%/*}}\n{script}\n"));
         folder
     }
 

@@ -253,7 +253,6 @@ fn stage(line: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
     use std::sync::{Arc, Mutex};
 
     use proptest::prelude::*;
@@ -262,6 +261,7 @@ mod tests {
     use super::*;
     use crate::config::Sources;
     use crate::tool::program_error::ProgramError as _;
+    use crate::tool::write_executable;
 
     /// A kind that is a script on disk, and everything that a call of it said.
     struct World {
@@ -274,8 +274,7 @@ mod tests {
         fn new(script: &str) -> Self {
             let directory = tempfile::tempdir().unwrap();
             let program = directory.path().join("kind");
-            std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
-            std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+            write_executable(&program, &format!("#!/bin/sh\n{script}\n"));
             let environment = [
                 ("KIND_PROGRAM", program.to_str().unwrap()),
                 ("KIND_NODE_IMAGE", "kindest/node:v9"),

@@ -243,8 +243,7 @@ mod tests {
         let mark = world.path("mark");
         let hook = world.path("clone/.git/hooks/post-checkout");
         std::fs::create_dir_all(hook.parent().unwrap()).unwrap();
-        write(&hook, &format!("#!/bin/sh\ntouch {}\n", mark.display()));
-        std::fs::set_permissions(&hook, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        crate::tool::write_executable(&hook, &format!("#!/bin/sh\ntouch {}\n", mark.display()));
 
         world.clone(&commit).await.unwrap();
 

@@ -12,6 +12,7 @@ use super::*;
 use crate::event::Line;
 use crate::tool::process::InheritedEnv;
 use crate::tool::ssh::{Ssh, SshAddress, SshError};
+use crate::tool::write_executable;
 
 /// Runs the last argument as the other side's shell would. `cut` ends connections and keeps new ones from being made,
 /// `refuse` is what it says instead of connecting.
@@ -62,8 +63,7 @@ impl World {
     fn ssh() -> Self {
         let world = Self::local();
         let program = world.path("ssh");
-        std::fs::write(&program, SSH.replace("@WORLD@", &world.path("").display().to_string())).unwrap();
-        std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+        write_executable(&program, &SSH.replace("@WORLD@", &world.path("").display().to_string()));
         for name in ["home", "alive"] {
             std::fs::create_dir(world.path(name)).unwrap();
         }

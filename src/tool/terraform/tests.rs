@@ -1,9 +1,8 @@
-use std::os::unix::fs::PermissionsExt;
-
 use tempfile::TempDir;
 
 use super::*;
 use crate::tool::program_error::ProgramError as _;
+use crate::tool::write_executable;
 
 /// A terraform that is a script on disk.
 struct World {
@@ -20,9 +19,7 @@ impl World {
     fn new(script: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("terraform");
-        std::fs::write(&program, format!("#!/bin/sh\necho \"$*\" >>'{}/calls'\n{script}", folder.path().display()))
-            .unwrap();
-        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        write_executable(&program, &format!("#!/bin/sh\necho \"$*\" >>'{}/calls'\n{script}", folder.path().display()));
         let said = Arc::new(Mutex::new(Vec::new()));
         let lines = Lines::new({
             let said = Arc::clone(&said);

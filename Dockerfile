@@ -27,7 +27,7 @@ FROM ${TOOLS_IMAGE} AS chosen-tools
 
 FROM ${RUST_IMAGE} AS build
 # `dev` compiles in half the time.
-ARG PROFILE=release
+ARG PROFILE=dist
 WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \

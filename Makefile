@@ -20,7 +20,7 @@ stop: ## end the demo: its server, and its cluster if the demo made it
 	@examples/demo down
 
 run: ## run the server in the foreground, with .env if there is one
-	@$(bed); cargo run --release --locked -- serve
+	@$(bed); cargo run --locked -- serve
 
 doctor: ## check tools, credentials and settings
 	@$(bed); cargo run --quiet --locked -- doctor

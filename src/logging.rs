@@ -15,6 +15,7 @@ use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_appender::rolling::{RollingFileAppender, Rotation};
 use tracing_subscriber::filter::{Directive, EnvFilter, FilterExt as _, FilterFn};
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::FmtSpan;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -219,12 +220,15 @@ impl LogConfig {
     where
         W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
     {
-        let root = EnvFilter::builder().with_default_directive(root.unwrap_or(self.level.0).into()).parse_lossy("");
+        let level = root.unwrap_or(self.level.0);
+        let root = EnvFilter::builder().with_default_directive(level.into()).parse_lossy("");
         let levels = self.targets.0.iter().cloned().fold(root, EnvFilter::add_directive);
         // Spans of our own are never filtered: an error carries its ids also where only errors are written.
         let our_spans =
             FilterFn::new(|it| it.is_span() && *it.level() <= LevelFilter::INFO && it.target().starts_with(OUR_TARGET));
-        let lines = fmt::layer().with_writer(writer).with_ansi(colors);
+        // Who reads the details also wants to know where the time goes: the end of every request, operation, step and call.
+        let span_events = if level >= LevelFilter::DEBUG { FmtSpan::CLOSE } else { FmtSpan::NONE };
+        let lines = fmt::layer().with_writer(writer).with_ansi(colors).with_span_events(span_events);
         let lines = match self.format {
             Format::Text => lines.boxed(),
             Format::Json => lines.json().flatten_event(true).with_current_span(false).boxed(),
@@ -295,9 +299,10 @@ mod tests {
     fn an_operation() {
         let request = tracing::info_span!("request", request.id = "req_1");
         let _request = request.enter();
-        let operation = tracing::info_span!("operation", op.id = "op_1", step.name = tracing::field::Empty);
+        let operation = tracing::info_span!("operation", op.id = "op_1");
         let _operation = operation.enter();
-        operation.record("step.name", "clone_repository");
+        let step = tracing::info_span!("step", step.name = "clone_repository");
+        let _step = step.enter();
         tracing::info!(deployment.name = "notes", tries = 2, "cloned with hunter2");
         tracing::debug!("a line of a tool");
         tracing::error!("someone must act");
@@ -336,7 +341,10 @@ mod tests {
             },
             {
               "name": "operation",
-              "op.id": "op_1",
+              "op.id": "op_1"
+            },
+            {
+              "name": "step",
               "step.name": "clone_repository"
             }
           ],

@@ -144,11 +144,13 @@ impl Kube {
     async fn call<T>(&self, request: impl Future<Output = Result<T, kube::Error>> + Send) -> Result<T, KubeError> {
         match tokio::time::timeout(REQUEST_TIMEOUT, request).await {
             Ok(answer) => answer.map_err(|error| KubeError::from_client(error, &self.server)),
-            Err(_) => Err(KubeError::Timeout {
-                what: format!("an answer of the Kubernetes API at `{}`", self.server),
-                after_s: REQUEST_TIMEOUT.as_secs(),
-            }),
+            Err(_) => Err(self.timed_out(REQUEST_TIMEOUT)),
         }
+    }
+
+    fn timed_out(&self, after: Duration) -> KubeError {
+        let what = format!("an answer of the Kubernetes API at `{}`", self.server);
+        KubeError::Timeout { what, after_s: after.as_secs() }
     }
 }
 

@@ -9,6 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::shared::{RunHandle, Shared};
 use crate::event::{EventKind, Failure, Line, Lines};
@@ -86,6 +87,10 @@ impl Run {
 
     /// Does one step, from its first look to its last retry.
     pub(super) async fn run_step(&self, name: &str, outputs: BTreeMap<String, Value>) -> Result<Value, Failure> {
+        self.run_step_in_span(name, outputs).instrument(step_span(name)).await
+    }
+
+    async fn run_step_in_span(&self, name: &str, outputs: BTreeMap<String, Value>) -> Result<Value, Failure> {
         self.block_when_stopping().await;
         if self.cancel.is_cancelled() {
             return Err(self.record_failure(cancelled()));
@@ -97,7 +102,7 @@ impl Run {
         let _working = InFlight::new(&self.shared.steps_in_flight);
         let begun = Instant::now();
         self.publish(EventKind::StepStarted { step: name.to_owned(), title: step.title() }).await;
-        tracing::info!(step.name = name, "step begins");
+        tracing::info!("step begins");
         let cancel = self.cancel.child_token();
         let (cx, mut receiver) = self.context(step, outputs, cancel.clone()).await;
         let work = self.run_with_retries(step, &cx, &mut receiver);
@@ -117,7 +122,7 @@ impl Run {
         match result {
             Ok((output, already)) => {
                 let summary = self.redactor().await.redact(&step.summary(&output)).into_owned();
-                tracing::info!(step.name = name, elapsed_ms, already, "step is done");
+                tracing::info!(elapsed_ms, already, "step is done");
                 self.publish(EventKind::StepSucceeded { step: name.to_owned(), summary, already, elapsed_ms }).await;
                 self.advance(step.weight()).await;
                 Ok(output)
@@ -128,13 +133,7 @@ impl Run {
                     StepError::Cancelled => cancelled(),
                 };
                 let failure = if self.cancel.is_cancelled() { cancelled() } else { failure };
-                tracing::warn!(
-                    step.name = name,
-                    elapsed_ms,
-                    code = failure.code,
-                    reason = failure.message,
-                    "step failed"
-                );
+                tracing::warn!(elapsed_ms, code = failure.code, reason = failure.message, "step failed");
                 self.publish(EventKind::StepFailed { step: name.to_owned(), failure: failure.clone() }).await;
                 Err(self.record_failure(failure))
             }
@@ -143,6 +142,10 @@ impl Run {
 
     /// Takes one step back.
     pub(super) async fn undo_step(&self, name: &str, outputs: BTreeMap<String, Value>) -> Result<(), Failure> {
+        self.undo_step_in_span(name, outputs).instrument(step_span(name)).await
+    }
+
+    async fn undo_step_in_span(&self, name: &str, outputs: BTreeMap<String, Value>) -> Result<(), Failure> {
         self.block_when_stopping().await;
         let Some(step) = self.plan.find(name) else { return Err(unknown_step(name)) };
         let _working = InFlight::new(&self.shared.steps_in_flight);
@@ -158,7 +161,7 @@ impl Run {
             });
             match (attempt.await, backoff.next()) {
                 (Err(StepError::Transient(failure)), Some(pause)) => {
-                    tracing::warn!(step.name = name, reason = failure.message, "taking back is tried again");
+                    tracing::warn!(reason = failure.message, "taking back is tried again");
                     tokio::time::sleep(pause).await;
                 }
                 (result, _) => break result,
@@ -166,13 +169,13 @@ impl Run {
         };
         match result {
             Ok(removed) => {
-                tracing::info!(step.name = name, "step is taken back");
+                tracing::info!("step is taken back");
                 self.publish(EventKind::StepUndone { step: name.to_owned(), removed }).await;
                 Ok(())
             }
             Err(StepError::Transient(failure) | StepError::Permanent(failure)) => {
                 let failure = self.redact_failure(failure).await;
-                tracing::error!(step.name = name, reason = failure.message, "step could not be taken back");
+                tracing::error!(reason = failure.message, "step could not be taken back");
                 let _ = self.stuck.set(failure.clone());
                 self.publish(EventKind::StepUndoFailed { step: name.to_owned(), failure: failure.clone() }).await;
                 Err(failure)
@@ -207,7 +210,7 @@ impl Run {
             };
             let Some(pause) = backoff.next() else { return Err(StepError::Transient(failure)) };
             let reason = self.redactor().await.redact(&failure.message).into_owned();
-            tracing::warn!(step.name = step.name(), attempt, reason, "step is tried again");
+            tracing::warn!(attempt, reason, "step is tried again");
             let delay_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
             self.publish(EventKind::StepRetrying { step: step.name().to_owned(), attempt, reason, delay_ms }).await;
             tokio::select! {
@@ -271,7 +274,7 @@ impl Run {
     async fn publish_line(&self, name: &str, line: Line, receiver: &mut LineReceiver) {
         let redact = |text: &str| receiver.redactor.redact(text).into_owned();
         match line {
-            Line::Output(text) => tracing::debug!(step.name = name, "{}", redact(&text)),
+            Line::Output(text) => tracing::debug!("{}", redact(&text)),
             Line::Warning(text) => self.publish(EventKind::Warning { text: redact(&text) }).await,
             Line::Progress(text) if receiver.published.elapsed() < PROGRESS_INTERVAL => {
                 receiver.pending = Some(redact(&text));
@@ -419,6 +422,11 @@ impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         self.0.send_modify(|count| *count -= 1);
     }
+}
+
+/// Names the step on every line of the log.
+fn step_span(name: &str) -> tracing::Span {
+    tracing::info_span!("step", step.name = name)
 }
 
 fn cancelled() -> Failure {

@@ -190,6 +190,11 @@ impl StepUndo for BuildImage {
     }
 }
 
+/// The first digits of the commit that an image was built of; nothing for one that is not ours.
+pub(super) fn commit_of(image: &ImageRef) -> &str {
+    image.as_str().rsplit_once(':').and_then(|(_, tag)| tag.split_once('-')).map_or("", |(commit, _)| commit)
+}
+
 fn inputs(cx: &StepContext) -> Result<Option<(CommitId, Analysis)>, StepError> {
     let cloned: Option<Cloned> = cx.try_output::<CloneRepository>()?;
     Ok(cloned.map(|it| it.commit).zip(cx.try_output::<AnalyseRepository>()?))

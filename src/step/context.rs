@@ -13,6 +13,7 @@ use serde_json::Value;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::build_image::commit_of;
 use super::cloud_target::{CloudTarget, Provisioned, no_instance_on_record};
 use super::error::StepError;
 use crate::config::Settings;
@@ -183,8 +184,9 @@ impl StepContext {
     /// # Errors
     /// When the store does not answer.
     pub async fn is_image_unused(&self, image: &ImageRef, but_for: Option<DeploymentId>) -> Result<bool, StepError> {
+        let (commit, deployment) = (commit_of(image), &self.deployment);
         Ok(!self.store.is_image_used(image, but_for).await?
-            && !self.store.is_image_awaited(image, &self.deployment.repository, self.deployment.id).await?)
+            && !self.store.is_image_awaited(image, commit, &deployment.repository, deployment.id).await?)
     }
 
     /// Takes the target's lock, and waits while another operation holds it.

@@ -105,36 +105,36 @@ impl Store {
         Ok(used > 0)
     }
 
-    /// Whether an unfinished operation on another deployment of this repository may be about to use an image: it has
-    /// built this one, or has not built any yet, and is not being taken back itself.
+    /// Whether an unfinished operation on another deployment may be about to use an image that was built of a commit,
+    /// whose first digits are given: it has built this one, or has cloned this commit and not built any yet, or has not
+    /// even cloned this repository yet; and it is not being taken back itself.
     ///
     /// # Errors
     /// What the database says.
     pub async fn is_image_awaited(
         &self,
         image: &ImageRef,
+        commit: &str,
         repository: &RepositoryUrl,
         but_for: DeploymentId,
     ) -> Result<bool, StoreError> {
-        let rows = sqlx::query(
-            "SELECT d.repository FROM operations o JOIN deployments d ON d.id = o.deployment_id
-             WHERE o.ended_ms IS NULL AND d.id <> $1 AND o.action <> 'decommission'
+        let awaiting: i64 = sqlx::query_scalar(
+            "SELECT COUNT(*) FROM operations o JOIN deployments d ON d.id = o.deployment_id
+             WHERE o.ended_ms IS NULL AND d.id <> $1 AND o.action IN ('deploy', 'redeploy')
+             AND NOT EXISTS (SELECT 1 FROM saga_log l WHERE l.operation_id = o.id AND l.event LIKE '%undo_started%')
              AND (EXISTS (SELECT 1 FROM saga_log l WHERE l.operation_id = o.id AND l.event LIKE $2)
-                 OR NOT EXISTS (SELECT 1 FROM saga_log l WHERE l.operation_id = o.id AND l.event LIKE $3))
-             AND NOT EXISTS (SELECT 1 FROM saga_log l WHERE l.operation_id = o.id AND l.event LIKE '%undo_started%')",
+                 OR (NOT EXISTS (SELECT 1 FROM saga_log l WHERE l.operation_id = o.id AND l.event LIKE '%\"image\":\"%')
+                     AND (EXISTS (SELECT 1 FROM saga_log l WHERE l.operation_id = o.id AND l.event LIKE $3)
+                         OR (d.repository = $4 AND NOT EXISTS
+                             (SELECT 1 FROM saga_log l WHERE l.operation_id = o.id AND l.event LIKE '%\"commit\":\"%')))))",
         )
         .bind(but_for.to_string())
         .bind(format!("%\"image\":\"{image}\"%"))
-        .bind("%\"image\":\"%")
-        .fetch_all(&self.pool)
+        .bind(format!("%\"commit\":\"{commit}%"))
+        .bind(repository.as_str())
+        .fetch_one(&self.pool)
         .await?;
-        for row in &rows {
-            // Images are named after the repository's name and the commit, not after its address.
-            if parse(row, "repository", |text| RepositoryUrl::parse(text))?.name() == repository.name() {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        Ok(awaiting > 0)
     }
 
     /// A target by its kind and name.

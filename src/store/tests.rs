@@ -3,6 +3,7 @@
 use futures_util::TryStreamExt;
 use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::operations::{Acceptance, KeyKind, KeyReused, NewOperation, OperationEnd, RequestKey};
@@ -309,19 +310,28 @@ stories! {
         let name = format!("app-{}", &TargetId::new().uuid().simple().to_string()[20..]);
         let one = world.deployment(&name);
         let two = Deployment { repository: one.repository.clone(), ..world.deployment("two") };
+        let elsewhere = RepositoryUrl::parse(&format!("https://example.com/other/{name}")).unwrap();
         let id = world.accepted(&one, None).await;
-        let [mine, other] = ["app:1", "app:2"].map(|it| ImageRef::parse(it).unwrap());
-        let awaited = async |image: &ImageRef| {
-            world.store.is_image_awaited(image, &two.repository, two.id).await.unwrap()
+        let [mine, other, newer] = ["app:a1-1", "app:a1-2", "app:b2-1"].map(|it| ImageRef::parse(it).unwrap());
+        let awaited = async |image: &ImageRef, repository: &RepositoryUrl| {
+            let commit = &image.as_str()[4..6];
+            world.store.is_image_awaited(image, commit, repository, two.id).await.unwrap()
+        };
+        let log = async |number, output: Value| {
+            world.store.append_saga_event(id, number, &json!({"succeeded": output})).await.unwrap();
         };
 
-        assert!(!world.store.is_image_awaited(&mine, &one.repository, one.id).await.unwrap());
-        assert!(awaited(&mine).await);
-        world.store.append_saga_event(id, 1, &serde_json::json!({"succeeded": {"image": other}})).await.unwrap();
-        assert!(!awaited(&mine).await);
-        assert!(awaited(&other).await);
+        assert!(!world.store.is_image_awaited(&mine, "a1", &one.repository, one.id).await.unwrap());
+        assert!(awaited(&mine, &one.repository).await && awaited(&newer, &one.repository).await);
+        assert!(!awaited(&mine, &elsewhere).await);
+        log(1, json!({"commit": "a1b2"})).await;
+        assert!(awaited(&mine, &one.repository).await && awaited(&other, &elsewhere).await);
+        assert!(!awaited(&newer, &one.repository).await);
+        log(2, json!({"image": other})).await;
+        assert!(!awaited(&mine, &one.repository).await);
+        assert!(awaited(&other, &one.repository).await);
         world.end(id, &one, OperationState::Failed, None).await;
-        assert!(!awaited(&other).await);
+        assert!(!awaited(&other, &one.repository).await);
     }
 
     async fn followers_hear_every_event_once_and_in_order(world: World) {

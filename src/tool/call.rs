@@ -140,6 +140,7 @@ impl Call {
     ///
     /// # Errors
     /// [`ToolError`] says which program, how it ended and what it printed last.
+    #[tracing::instrument(level = "debug", skip_all, fields(call = self.name()))]
     pub async fn run(&self, lines: &Lines, cancel: &CancellationToken) -> Result<Output, ToolError> {
         let output = match &self.connection {
             Connection::Local => self.run_local(lines, cancel).await?,

@@ -60,6 +60,7 @@ impl Call {
     ///
     /// # Errors
     /// [`ToolError`] says which program, how it ended and what it printed last.
+    #[tracing::instrument(level = "debug", skip_all, fields(call = self.name()))]
     pub async fn run_durably(
         &self,
         folder: &Path,

@@ -54,6 +54,7 @@ impl Docker {
     ///
     /// # Errors
     /// [`BuildError::Failed`] with the step, its line and its last output when the Dockerfile is at fault.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn build(
         &self,
         request: &BuildRequest,

@@ -55,6 +55,7 @@ impl Docker {
     ///
     /// # Errors
     /// [`DockerError::NotFound`] when the container is not there, [`DockerError::Cancelled`].
+    #[tracing::instrument(level = "debug", skip_all, fields(program = argv.first()))]
     pub async fn exec(
         &self,
         container: &str,

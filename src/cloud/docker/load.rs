@@ -47,6 +47,7 @@ impl Docker {
     /// # Errors
     /// [`DockerError::NodeNotReady`] when the node's containerd does not answer ([`Docker::wait_for_node`] waits for it),
     /// [`DockerError::NodeRefused`] when it does not take the image, [`DockerError::NotFound`] when there is no such image.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn load_into_node(
         &self,
         name: &ImageRef,

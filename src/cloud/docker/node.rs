@@ -77,6 +77,7 @@ impl Docker {
     ///
     /// # Errors
     /// [`DockerError::NodeNotReady`] when it takes longer than `timeout`.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn wait_for_node(
         &self,
         node: &str,

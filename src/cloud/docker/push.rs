@@ -46,6 +46,7 @@ impl Docker {
     ///
     /// # Errors
     /// [`DockerError`] when the daemon does not answer or the registry refuses; [`DockerError::Cancelled`].
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn push_to_registry(
         &self,
         image: &ImageRef,

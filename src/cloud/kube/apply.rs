@@ -35,6 +35,7 @@ impl Kube {
     /// # Errors
     /// [`KubeError::NotOurs`] when objects of that name belong to someone else; [`KubeError::NodePortTaken`] when the
     /// wanted port does; [`KubeError::NodePortsExhausted`]; else what the API answers.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn apply(
         &self,
         application: &Application,
@@ -56,6 +57,7 @@ impl Kube {
     ///
     /// # Errors
     /// [`KubeError::NotFound`] when there is no such application, [`KubeError::NotOurs`] when it is not ours.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn scale(
         &self,
         name: &DeploymentName,

@@ -60,6 +60,7 @@ impl Kube {
     /// # Errors
     /// [`KubeError::Timeout`] when something does not go within `timeout`; else what the API answers. Calling it again
     /// carries on.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn delete_application(
         &self,
         namespace: &Namespace,

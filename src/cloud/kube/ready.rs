@@ -1,11 +1,17 @@
 //! Whether a cluster answers and can run something.
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::Node;
 use kube::Api;
 use kube::api::ListParams;
 
 use crate::cloud::kube::Kube;
 use crate::cloud::kube::error::KubeError;
+
+/// How long a cluster that works may take to say so: a fraction of what a client spends on repeating a request that an API
+/// server refuses while it starts.
+const READY_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// What a cluster that works says about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,11 +39,17 @@ impl Kube {
         }
     }
 
-    /// Checks that the API answers and that a node is ready.
+    /// Checks that the API answers within [`READY_TIMEOUT`] and that a node is ready.
     ///
     /// # Errors
     /// [`KubeError`] that says what is broken: connection, certificate, credentials, or the node with its condition.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn ready(&self) -> Result<ClusterInfo, KubeError> {
+        let looked = tokio::time::timeout(READY_TIMEOUT, self.look_for_ready_nodes()).await;
+        looked.unwrap_or_else(|_| Err(self.timed_out(READY_TIMEOUT)))
+    }
+
+    async fn look_for_ready_nodes(&self) -> Result<ClusterInfo, KubeError> {
         let version = self.version().await?;
         let nodes: Api<Node> = Api::all(self.client.clone());
         let nodes = self.call(nodes.list(&ListParams::default())).await?.items;

@@ -105,6 +105,7 @@ impl Kube {
     ///
     /// # Errors
     /// [`RolloutFailure`]: at once for a definite cause, else after `timeout`.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn wait_for_rollout(
         &self,
         name: &DeploymentName,

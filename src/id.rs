@@ -159,6 +159,16 @@ text_id!(
     }
 );
 
+impl ImageRef {
+    /// The tag, `latest` without one.
+    #[must_use]
+    pub fn tag(&self) -> &str {
+        let name = self.0.rsplit_once('/').map_or(self.0.as_str(), |(_, name)| name);
+        let name = name.split_once('@').map_or(name, |(name, _)| name);
+        name.split_once(':').map_or("latest", |(_, tag)| tag)
+    }
+}
+
 text_id!(
     /// Path of a Dockerfile below the root of a repository.
     DockerfilePath,

@@ -359,8 +359,18 @@ mod tests {
     fn the_setting_overrides_the_root_level_and_leaves_the_targets() {
         let config = "level = \"error\"\n[targets]\n\"on_demand_infra::logging\" = \"warn\"";
 
-        assert_eq!(written("level = \"error\"", Some(LevelFilter::DEBUG), an_operation).lines().count(), 3);
-        assert_eq!(written(config, Some(LevelFilter::DEBUG), an_operation).lines().count(), 1);
+        let lines = |config| {
+            let text = written(config, Some(LevelFilter::DEBUG), an_operation);
+            text.lines().filter(|line| !line.contains("time.busy")).count()
+        };
+        assert_eq!((lines("level = \"error\""), lines(config)), (3, 1));
+    }
+
+    #[test]
+    fn who_reads_the_details_is_told_how_long_each_span_took() {
+        let ends = |level| written("", level, an_operation).matches("time.busy").count();
+
+        assert_eq!((ends(None), ends(Some(LevelFilter::DEBUG))), (0, 3));
     }
 
     #[test]

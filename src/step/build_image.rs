@@ -60,6 +60,7 @@ pub struct Built {
 }
 
 impl BuildImage {
+    /// Its tag begins with the commit, which [`StepContext::is_image_unused`] relies on.
     fn tag(&self, commit: &CommitId, analysis: &Analysis) -> ImageRef {
         let key = analysis.build_key();
         let name: String = self.repository.name().chars().take(100).collect();
@@ -188,11 +189,6 @@ impl StepUndo for BuildImage {
         docker.remove_image(&image).await?;
         Ok(vec![format!("image `{image}`")])
     }
-}
-
-/// The first digits of the commit that an image was built of; nothing for one that is not ours.
-pub(super) fn commit_of(image: &ImageRef) -> &str {
-    image.as_str().rsplit_once(':').and_then(|(_, tag)| tag.split_once('-')).map_or("", |(commit, _)| commit)
 }
 
 fn inputs(cx: &StepContext) -> Result<Option<(CommitId, Analysis)>, StepError> {

@@ -13,7 +13,6 @@ use serde_json::Value;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::build_image::commit_of;
 use super::cloud_target::{CloudTarget, Provisioned, no_instance_on_record};
 use super::error::StepError;
 use crate::config::Settings;
@@ -184,7 +183,8 @@ impl StepContext {
     /// # Errors
     /// When the store does not answer.
     pub async fn is_image_unused(&self, image: &ImageRef, but_for: Option<DeploymentId>) -> Result<bool, StepError> {
-        let (commit, deployment) = (commit_of(image), &self.deployment);
+        // The tag of an image that we build is COMMIT-KEY.
+        let (commit, deployment) = (image.tag().split('-').next().unwrap_or_default(), &self.deployment);
         Ok(!self.store.is_image_used(image, but_for).await?
             && !self.store.is_image_awaited(image, commit, &deployment.repository, deployment.id).await?)
     }

@@ -49,18 +49,18 @@ impl StepAction for PushImage {
 
     async fn check(&self, cx: &StepContext) -> Result<Option<ImagePushed>, StepError> {
         let built = cx.output::<BuildImage>()?;
-        let stored = cx.aws(&self.region).await?.image_with_tag(&cx.repository_name(), tag(&built.image)).await?;
+        let stored = cx.aws(&self.region).await?.image_with_tag(&cx.repository_name(), built.image.tag()).await?;
         // With Docker's containerd image store an image's id is the digest of its manifest; with the classic store it
         // is the digest of its configuration. Either may match.
         let same = stored.filter(|it| it.config.as_ref() == Some(&built.image_id) || it.digest == built.image_id);
         let (Some(stored), url) = (same, url(cx)?) else { return Ok(None) };
-        cx.hosts.local().docker.untag_pushed(&url, tag(&built.image)).await?;
+        cx.hosts.local().docker.untag_pushed(&url, built.image.tag()).await?;
         Ok(Some(ImagePushed { image: pinned(&url, &stored.digest)?, layers_sent: 0, layers_present: 0 }))
     }
 
     async fn run(&self, cx: &StepContext) -> Result<ImagePushed, StepError> {
         let built = cx.output::<BuildImage>()?;
-        let (name, url, tag) = (cx.repository_name(), url(cx)?, tag(&built.image));
+        let (name, url, tag) = (cx.repository_name(), url(cx)?, built.image.tag());
         let aws = cx.aws(&self.region).await?;
         let login = aws.registry_login().await?;
         cx.lines.progress("sending the layers that ECR lacks");
@@ -91,11 +91,6 @@ fn url(cx: &StepContext) -> Result<String, StepError> {
             "Send `deploy`, which makes one",
         )
     })
-}
-
-/// The image's own tag says what it was built of.
-fn tag(image: &ImageRef) -> &str {
-    image.as_str().rsplit_once(':').map_or("latest", |(_, tag)| tag)
 }
 
 fn pinned(url: &str, digest: &str) -> Result<ImageRef, StepError> {

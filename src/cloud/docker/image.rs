@@ -71,9 +71,8 @@ impl Docker {
         let names = self.image(image).await?.map(|info| info.names).unwrap_or_default();
         // A load or a push that was killed leaves a second name on the image. A push keeps the tag (`push_to_registry`), and a
         // tag of ours holds the commit and the build key, so an equal tag is the same image.
-        let tag = |name: &ImageRef| name.as_str().rsplit_once(':').map(|it| it.1.to_owned());
         for name in names.iter().filter(|name| *name != image) {
-            if name.as_str().contains(LAYERS_REPOSITORY) || tag(name) == tag(image) {
+            if name.as_str().contains(LAYERS_REPOSITORY) || name.tag() == image.tag() {
                 self.untag(name).await?;
             }
         }

@@ -227,11 +227,12 @@ impl LogConfig {
         let our_spans =
             FilterFn::new(|it| it.is_span() && *it.level() <= LevelFilter::INFO && it.target().starts_with(OUR_TARGET));
         // Who reads the details also wants to know where the time goes: the end of every request, operation, step and call.
-        let span_events = if level >= LevelFilter::DEBUG { FmtSpan::CLOSE } else { FmtSpan::NONE };
+        let is_detailed = level >= LevelFilter::DEBUG;
+        let span_events = if is_detailed { FmtSpan::CLOSE } else { FmtSpan::NONE };
         let lines = fmt::layer().with_writer(writer).with_ansi(colors).with_span_events(span_events);
         let lines = match self.format {
             Format::Text => lines.boxed(),
-            Format::Json => lines.json().flatten_event(true).with_current_span(false).boxed(),
+            Format::Json => lines.json().flatten_event(true).with_current_span(is_detailed).boxed(),
         };
         let filter = levels.or(our_spans.with_max_level_hint(LevelFilter::INFO));
         Box::new(tracing_subscriber::registry().with(lines.with_filter(filter)))

@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Settings;
@@ -210,9 +210,43 @@ pub fn cluster_config(name: &ClusterName, ports: PortRange, address: Ipv4Addr) -
         "apiVersion": "kind.x-k8s.io/v1alpha4",
         "name": name.as_str(),
         "networking": {"apiServerAddress": "127.0.0.1"},
+        "kubeadmConfigPatches": kubeadm_patches().map(|patch| patch.to_string()),
         "nodes": [{"role": "control-plane", "extraPortMappings": mappings}],
     });
     format!("{config:#}\n")
+}
+
+/// What kind changes in kubeadm's configuration for a cluster of one node, whose defaults spare large ones. The control
+/// plane need not win an election. The controllers, each with credentials of its own, need not share 20 requests a second,
+/// which alone takes them four seconds (kube-controller-manager's `--kube-api-qps`). A pod that has become ready is reached
+/// through its Service at once, not after the second for which kube-proxy collects changes (`minSyncPeriod`).
+///
+/// Kind leaves out a patch whose version it does not use.
+fn kubeadm_patches() -> [Value; 3] {
+    // Arguments are a map in v1beta3, which is merged with kind's own, and a list in v1beta4, which takes the place of kind's.
+    [
+        json!({
+            "kind": "ClusterConfiguration", "apiVersion": "kubeadm.k8s.io/v1beta3",
+            "controllerManager": {
+                "extraArgs": {"kube-api-burst": "1000", "kube-api-qps": "500", "leader-elect": "false"},
+            },
+            "scheduler": {"extraArgs": {"leader-elect": "false"}},
+        }),
+        json!({
+            "kind": "ClusterConfiguration", "apiVersion": "kubeadm.k8s.io/v1beta4",
+            "controllerManager": {"extraArgs": [
+                {"name": "enable-hostpath-provisioner", "value": "true"},
+                {"name": "kube-api-burst", "value": "1000"},
+                {"name": "kube-api-qps", "value": "500"},
+                {"name": "leader-elect", "value": "false"},
+            ]},
+            "scheduler": {"extraArgs": [{"name": "leader-elect", "value": "false"}]},
+        }),
+        json!({
+            "kind": "KubeProxyConfiguration", "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+            "iptables": {"minSyncPeriod": "50ms"}, "nftables": {"minSyncPeriod": "50ms"},
+        }),
+    ]
 }
 
 /// Lines in which kind's stages are also progress for a person.

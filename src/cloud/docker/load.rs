@@ -239,7 +239,7 @@ impl NodeLoad<'_> {
 fn is_small_part(image: &ImageInfo, held: &BTreeMap<String, Blob>) -> bool {
     let of_layer = |blob: &Blob| if blob.is_gzip { 3 * blob.size_bytes } else { blob.size_bytes };
     let held_bytes: u64 = image.diff_ids.iter().filter_map(|id| held.get(id)).map(of_layer).sum();
-    image.size_bytes.saturating_sub(held_bytes) < image.size_bytes / 16
+    image.size_bytes.saturating_sub(held_bytes) < image.size_bytes / 7
 }
 
 /// The layers of an image, each once: an empty layer often comes several times.

@@ -310,7 +310,7 @@ stories! {
         let name = format!("app-{}", &TargetId::new().uuid().simple().to_string()[20..]);
         let one = world.deployment(&name);
         let two = Deployment { repository: one.repository.clone(), ..world.deployment("two") };
-        let elsewhere = RepositoryUrl::parse(&format!("https://example.com/other/{name}")).unwrap();
+        let elsewhere = RepositoryUrl::parse(format!("https://example.com/other/{name}")).unwrap();
         let id = world.accepted(&one, None).await;
         let [mine, other, newer] = ["app:a1-1", "app:a1-2", "app:b2-1"].map(|it| ImageRef::parse(it).unwrap());
         let awaited = async |image: &ImageRef, repository: &RepositoryUrl| {

@@ -9,8 +9,8 @@ use kube::api::ListParams;
 use crate::cloud::kube::Kube;
 use crate::cloud::kube::error::KubeError;
 
-/// How long a cluster that works may take to say so: a fraction of what a client spends on repeating a request that an API
-/// server refuses while it starts.
+/// How long a cluster that works may take to say so; a client goes on for longer to repeat a request that an API server
+/// refuses while it starts.
 const READY_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// What a cluster that works says about itself.
@@ -39,7 +39,7 @@ impl Kube {
         }
     }
 
-    /// Checks that the API answers within [`READY_TIMEOUT`] and that a node is ready.
+    /// Checks that the API answers within four seconds and that a node is ready.
     ///
     /// # Errors
     /// [`KubeError`] that says what is broken: connection, certificate, credentials, or the node with its condition.

@@ -111,7 +111,8 @@ async fn a_server_that_is_killed_in_the_middle_of_a_build_carries_on_and_makes_n
     page_with(ended["deployment"]["app_url"].as_str().unwrap(), "version 1").await;
     assert_eq!(calls("RunInstances").await, 2, "one is the dry run, and nothing is made twice");
     take_down(&world, ended["deployment"]["instance_id"].as_str().unwrap()).await;
-    let left = must("sh", &["-c", "pgrep -af '[s]sh -F none' || true"]);
+    let of_this_server = format!("[s]sh -F none.*{}", world.server.workspace().display());
+    let left = must("sh", &["-c", &format!("pgrep -af '{of_this_server}' || true")]);
     assert_eq!(left, "", "a connection is left behind");
 }
 

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::action::{StepAction, StepUndo};
 use super::build_image::BuildImage;
 use super::context::StepContext;
+use super::create_cluster::CreateCluster;
 use super::error::StepError;
 use crate::cloud::docker::node::Node;
 use crate::cloud::docker::{self, DockerError};
@@ -149,8 +150,11 @@ pub(super) async fn load_on_nodes(
 ) -> Result<ImageLoaded, StepError> {
     let host = cx.host().await?;
     let docker = &host.docker;
-    let first = format!("{cluster}-control-plane");
-    docker.wait_for_node(&first, cx.settings.kind.cluster_timeout, &cx.lines, &cx.cancel).await?;
+    // A cluster that is ready takes images; one that is being made may not even have a node yet.
+    if cx.try_output::<CreateCluster>()?.is_none() {
+        let first = format!("{cluster}-control-plane");
+        docker.wait_for_node(&first, cx.settings.kind.cluster_timeout, &cx.lines, &cx.cancel).await?;
+    }
     let mut all = ImageLoaded::default();
     for node in docker.nodes_of_cluster(cluster.as_str()).await?.into_iter().filter(Node::runs_pods) {
         match load_on_node(cx, &host, image, &node.container).await {

@@ -163,6 +163,16 @@ fn refs_follow_the_rules_of_git() {
 }
 
 #[test]
+fn the_tag_of_an_image_is_neither_a_port_nor_a_digest() {
+    let tag = |text| ImageRef::parse(text).unwrap().tag().to_owned();
+
+    assert_eq!(tag("on-demand-infra/app:0123-ab"), "0123-ab");
+    assert_eq!(tag("127.0.0.1:5000/app"), "latest");
+    assert_eq!(tag("127.0.0.1:5000/app:1@sha256:00"), "1");
+    assert_eq!(tag("app@sha256:00"), "latest");
+}
+
+#[test]
 fn a_dockerfile_stays_in_the_repository() {
     let good = ["Dockerfile", "docker/web.Dockerfile", "a b/Dockerfile"];
     let bad = ["", "/Dockerfile", "../Dockerfile", "a/../b", "-f", "a//b", "a/", "a\\b", "a\tb"];

@@ -457,6 +457,25 @@ mod tests {
         assert!(mappings.iter().all(|it| it["listenAddress"] == "127.0.0.1" && it["hostPort"] == it["containerPort"]));
     }
 
+    #[test]
+    fn the_control_plane_has_the_same_arguments_in_both_versions_of_its_configuration() {
+        let config = cluster_config(&app(), PortRange { first: 30_000, last: 30_000 }, Ipv4Addr::LOCALHOST);
+        let config: Value = serde_json::from_str(&config).unwrap();
+        let patch = |version: &str| -> Value {
+            let patches = config["kubeadmConfigPatches"].as_array().unwrap().iter().map(|it| it.as_str().unwrap());
+            let mut patches = patches.map(|text| serde_json::from_str::<Value>(text).unwrap());
+            patches.find(|it| it["apiVersion"] == format!("kubeadm.k8s.io/{version}")).unwrap()
+        };
+        let (map, list) = (patch("v1beta3"), patch("v1beta4"));
+
+        for program in ["controllerManager", "scheduler"] {
+            for (name, value) in map[program]["extraArgs"].as_object().unwrap() {
+                let whole = list[program]["extraArgs"].as_array().unwrap();
+                assert!(whole.contains(&json!({"name": name, "value": value})), "{program} lacks {name}");
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn whatever_kind_prints_is_read(line in "\\PC*") {

@@ -9,7 +9,6 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument as _;
 
 use super::shared::{RunHandle, Shared};
 use crate::event::{EventKind, Failure, Line, Lines};
@@ -86,11 +85,8 @@ impl Run {
     }
 
     /// Does one step, from its first look to its last retry.
+    #[tracing::instrument(name = "step", skip_all, fields(step.name = name))]
     pub(super) async fn run_step(&self, name: &str, outputs: BTreeMap<String, Value>) -> Result<Value, Failure> {
-        self.run_step_in_span(name, outputs).instrument(step_span(name)).await
-    }
-
-    async fn run_step_in_span(&self, name: &str, outputs: BTreeMap<String, Value>) -> Result<Value, Failure> {
         self.block_when_stopping().await;
         if self.cancel.is_cancelled() {
             return Err(self.record_failure(cancelled()));
@@ -141,11 +137,8 @@ impl Run {
     }
 
     /// Takes one step back.
+    #[tracing::instrument(name = "step", skip_all, fields(step.name = name))]
     pub(super) async fn undo_step(&self, name: &str, outputs: BTreeMap<String, Value>) -> Result<(), Failure> {
-        self.undo_step_in_span(name, outputs).instrument(step_span(name)).await
-    }
-
-    async fn undo_step_in_span(&self, name: &str, outputs: BTreeMap<String, Value>) -> Result<(), Failure> {
         self.block_when_stopping().await;
         let Some(step) = self.plan.find(name) else { return Err(unknown_step(name)) };
         let _working = InFlight::new(&self.shared.steps_in_flight);
@@ -422,11 +415,6 @@ impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         self.0.send_modify(|count| *count -= 1);
     }
-}
-
-/// Names the step on every line of the log.
-fn step_span(name: &str) -> tracing::Span {
-    tracing::info_span!("step", step.name = name)
 }
 
 fn cancelled() -> Failure {

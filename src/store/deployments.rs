@@ -118,23 +118,31 @@ impl Store {
         repository: &RepositoryUrl,
         but_for: DeploymentId,
     ) -> Result<bool, StoreError> {
-        let awaiting: i64 = sqlx::query_scalar(
-            "SELECT COUNT(*) FROM operations o JOIN deployments d ON d.id = o.deployment_id
+        let rows = sqlx::query(
+            "SELECT d.repository, (SELECT COUNT(*) FROM saga_log l
+                 WHERE l.operation_id = o.id AND l.event LIKE '%\"commit\":\"%') AS clones
+             FROM operations o JOIN deployments d ON d.id = o.deployment_id
              WHERE o.ended_ms IS NULL AND d.id <> $1 AND o.action IN ('deploy', 'redeploy')
              AND NOT EXISTS (SELECT 1 FROM saga_log l WHERE l.operation_id = o.id AND l.event LIKE '%undo_started%')
              AND (EXISTS (SELECT 1 FROM saga_log l WHERE l.operation_id = o.id AND l.event LIKE $2)
                  OR (NOT EXISTS (SELECT 1 FROM saga_log l WHERE l.operation_id = o.id AND l.event LIKE '%\"image\":\"%')
                      AND (EXISTS (SELECT 1 FROM saga_log l WHERE l.operation_id = o.id AND l.event LIKE $3)
-                         OR (d.repository = $4 AND NOT EXISTS
-                             (SELECT 1 FROM saga_log l WHERE l.operation_id = o.id AND l.event LIKE '%\"commit\":\"%')))))",
+                         OR NOT EXISTS
+                             (SELECT 1 FROM saga_log l WHERE l.operation_id = o.id AND l.event LIKE '%\"commit\":\"%'))))",
         )
         .bind(but_for.to_string())
         .bind(format!("%\"image\":\"{image}\"%"))
         .bind(format!("%\"commit\":\"{commit}%"))
-        .bind(repository.as_str())
-        .fetch_one(&self.pool)
+        .fetch_all(&self.pool)
         .await?;
-        Ok(awaiting > 0)
+        for row in &rows {
+            let has_cloned = row.try_get::<i64, _>("clones")? > 0;
+            let its = parse(row, "repository", |text| RepositoryUrl::parse(text))?;
+            if has_cloned || its.identity() == repository.identity() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// A target by its kind and name.

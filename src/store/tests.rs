@@ -68,8 +68,8 @@ impl World {
                 id,
                 action: Action::Deploy,
                 principal: "someone".to_owned(),
-                intent: serde_json::json!({}),
-                plan: serde_json::json!({}),
+                intent: json!({}),
+                plan: json!({}),
                 state: OperationState::Queued,
                 progress: 0,
                 deployment: deployment.id,
@@ -215,7 +215,7 @@ stories! {
     async fn a_stuck_operation_keeps_its_log_and_can_be_taken_up_again(world: World) {
         let deployment = world.deployment("app");
         let id = world.accepted(&deployment, None).await;
-        let failed = serde_json::json!({"undo_failed": {"reason": "x"}});
+        let failed = json!({"undo_failed": {"reason": "x"}});
         world.store.append_saga_event(id, 1, &"undo_started").await.unwrap();
         world.store.append_saga_event(id, 1, &failed).await.unwrap();
         world.end(id, &deployment, OperationState::Stuck, None).await;
@@ -310,6 +310,7 @@ stories! {
         let name = format!("app-{}", &TargetId::new().uuid().simple().to_string()[20..]);
         let one = world.deployment(&name);
         let two = Deployment { repository: one.repository.clone(), ..world.deployment("two") };
+        let spelled_otherwise = RepositoryUrl::parse(format!("https://git.example.test/{name}")).unwrap();
         let elsewhere = RepositoryUrl::parse(format!("https://example.com/other/{name}")).unwrap();
         let id = world.accepted(&one, None).await;
         let [mine, other, newer] = ["app:a1-1", "app:a1-2", "app:b2-1"].map(|it| ImageRef::parse(it).unwrap());
@@ -323,6 +324,7 @@ stories! {
 
         assert!(!world.store.is_image_awaited(&mine, "a1", &one.repository, one.id).await.unwrap());
         assert!(awaited(&mine, &one.repository).await && awaited(&newer, &one.repository).await);
+        assert!(awaited(&mine, &spelled_otherwise).await);
         assert!(!awaited(&mine, &elsewhere).await);
         log(1, json!({"commit": "a1b2"})).await;
         assert!(awaited(&mine, &one.repository).await && awaited(&other, &elsewhere).await);

@@ -1,4 +1,4 @@
-# The server with the programs that it runs: git, ssh, terraform, helm, kind, and the docker client that kind needs.
+# The server with the programs that it runs: git, git-lfs, ssh, terraform, helm, kind, and the docker client that kind needs.
 #   docker build -t on-demand-infra .                                  (BuildKit, for the cache mounts)
 #   docker build --build-arg TOOLS_IMAGE=my/tools -t on-demand-infra . (my/tools has the programs in /tools)
 # README.md says how it is run.
@@ -37,7 +37,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,targe
 
 FROM ${BASE_IMAGE}
 RUN apt-get update \
- && apt-get install -y --no-install-recommends ca-certificates curl git openssh-client \
+ && apt-get install -y --no-install-recommends ca-certificates curl git git-lfs openssh-client \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --uid 10001 --create-home app \
  && install -d -o app -g app -m 700 /app /app/app_workspaces

@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
-.PHONY: help demo stop run doctor test test-all lint bench image
+.PHONY: help demo stop run doctor test test-all lint bench soak image
 
 # The test bed's settings, where it has been brought up: its programs and the node image of its clusters.
 bed = env=$${RIG_CACHE:-$$HOME/.cache/on-demand-rig}/env; [ ! -e "$$env" ] || . "$$env"
@@ -28,8 +28,9 @@ doctor: ## check tools, credentials and settings
 test: ## set up what is missing and run all tests, on real tools
 	@exec $(ends_with_make) tests/run
 
-test-all: ## the same with every kill point of every plan, and the container image
+test-all: ## the same with every kill point of every plan, a real Open WebUI in a browser, and the container image
 	@$(ends_with_make) tests/run all
+	$(ends_with_make) tests/reaper tests/clients/open_webui/run
 	$(ends_with_make) tests/reaper tests/image
 
 lint: ## formatting, clippy, documentation, licences and banned crates, programs that run on other machines
@@ -42,6 +43,9 @@ lint: ## formatting, clippy, documentation, licences and banned crates, programs
 
 bench: ## measure against the same work by hand, and what the server itself costs
 	@benches/run
+
+soak: ## everything at once for SOAK_MINUTES (30), with three kills: nothing may fail, grow or stay
+	@$(bed); SOAK_MINUTES=$${SOAK_MINUTES:-30} $(ends_with_make) cargo test --locked --test it -- --exact soak::a_server_that_is_used_and_killed_for_long_leaves_nothing_behind --nocapture
 
 image: ## build the container image as on-demand-infra:latest
 	docker build -t on-demand-infra:latest .

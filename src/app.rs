@@ -5,40 +5,54 @@ use std::sync::Arc;
 use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt, TryStreamExt};
 use jiff::Timestamp;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::cloud::kube::logs::LogSpan;
 use crate::config::Settings;
 use crate::engine::Engine;
-use crate::event::{Event, OperationState};
+use crate::event::Event;
 use crate::executor;
 use crate::host::{Host, Hosts};
-use crate::id::{DeploymentId, OperationId};
-use crate::intent::selection::{self, Candidate};
+use crate::id::{DeploymentId, DeploymentName, OperationId};
+use crate::intent::selection::{self, Candidate, SelectionError};
 use crate::intent::{AwsCredentials, Intent, Request, Selector, Source};
 use crate::llm::Model;
-use crate::plan::Plan;
-use crate::reply::view::{PlanView, Report, Resumed, StepView};
+use crate::llm::embedding::EmbeddingModel;
+use crate::reply::view::{Proposal, Report};
 use crate::secret::Sealer;
+use crate::step::unrecorded_workspaces;
 use crate::store::Store;
 use crate::store::deployments::DeploymentFilter;
-use crate::store::operations::{KeyReused, OperationFilter, RequestKey};
+use crate::store::operations::{KeyReused, RequestKey};
 use crate::store::page::{Page, PageRequest};
 use crate::store::record::{Deployment, Operation};
+use crate::store::unreadable::UnreadableDeployment;
 use crate::tool;
 
+mod accept;
 mod adopt;
 mod change;
+mod cost;
 mod dry_run;
 mod error;
 mod explain;
 mod live_status;
+mod locate;
+mod readiness;
+mod removal;
+mod resume;
 mod retention;
 mod steps;
 mod target;
+mod undo;
 
 pub use error::{AppError, BoxError, OpenError};
+use readiness::Readiness;
+pub use readiness::ReadinessCheck;
 
 /// Every long-lived handle. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -52,38 +66,26 @@ struct Handles {
     hosts: Hosts,
     engine: Engine,
     model: Option<Model>,
+    embedding_model: Option<EmbeddingModel>,
     shutdown: CancellationToken,
     /// Held from the planning of a request until its operation is stored, so that two requests cannot both find the
     /// same deployment idle.
     accept_lock: tokio::sync::Mutex<()>,
+    readiness: Readiness,
 }
 
 /// What became of a request.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "there is one per request, and it is taken apart at once")]
 pub enum Accepted {
-    /// It is (or was) carried out.
-    Operation {
-        /// By this operation.
-        id: OperationId,
-        /// True when the operation was there before.
-        attached: bool,
-    },
+    /// It is carried out, or was before, by this operation; one that is about several deployments by one for each.
+    Operations(Vec<OperationId>),
     /// It was only planned.
-    Plan(PlanView),
+    Plan(Proposal),
     /// It is only planned until the person has confirmed it.
-    Unconfirmed(PlanView),
+    Unconfirmed(Proposal),
     /// It was a question.
     Report(Report),
-}
-
-/// One thing that must be right for the server to work.
-#[derive(Debug, Clone)]
-pub struct ReadinessCheck {
-    /// What was looked at.
-    pub name: &'static str,
-    /// What is wrong with it, and what to do.
-    pub result: Result<(), String>,
 }
 
 impl App {
@@ -98,14 +100,17 @@ impl App {
             let folder = settings.store.workspace.join(name);
             tool::folder::make_private(&folder).map_err(|source| OpenError::Workspace { folder, source })?;
         }
+        unrecorded_workspaces::record(&store, &settings).await?;
         let sealer = Sealer::open(&settings)?;
         let hosts = Hosts::new(Host::local(&settings)?, Arc::clone(&settings));
         let engine =
             Engine::new(Arc::clone(&settings), store.clone(), sealer.clone(), hosts.clone(), executor::conclude);
         engine.recover().await?;
         let model = Model::from_settings(&settings);
+        let embedding_model = EmbeddingModel::from_settings(&settings);
         let shutdown = CancellationToken::new();
-        tokio::spawn(retention::run_daily(store.clone(), settings.store.workspace.clone(), shutdown.clone()));
+        let readiness = Readiness::new(store.clone(), hosts.local().clone());
+        tokio::spawn(retention::run(store.clone(), Arc::clone(&settings), shutdown.clone()));
         Ok(Self(Arc::new(Handles {
             settings,
             store,
@@ -113,8 +118,10 @@ impl App {
             hosts,
             engine,
             model,
+            embedding_model,
             shutdown,
             accept_lock: tokio::sync::Mutex::default(),
+            readiness,
         })))
     }
 
@@ -130,13 +137,51 @@ impl App {
         self.0.model.as_ref()
     }
 
-    /// The operation that the same request, sent before, has led to.
+    /// The embedding model, if the settings name one.
+    #[must_use]
+    pub fn embedding_model(&self) -> Option<&EmbeddingModel> {
+        self.0.embedding_model.as_ref()
+    }
+
+    /// The operations that the same request, sent before, has led to.
     ///
     /// # Errors
     /// [`AppError::KeyReused`] when the key came with another request.
-    pub async fn operation_for_key(&self, principal: &str, key: &RequestKey) -> Result<Option<OperationId>, AppError> {
-        let found = self.0.store.operation_for_key(principal, key, Timestamp::now()).await?;
+    pub async fn operations_for_key(&self, principal: &str, key: &RequestKey) -> Result<Vec<OperationId>, AppError> {
+        let found = self.0.store.operations_for_key(principal, key, Timestamp::now()).await?;
         found.map_err(|KeyReused| AppError::KeyReused)
+    }
+
+    /// Keeps what one request of a conversation leaves for the next, for an hour, under an id.
+    ///
+    /// # Errors
+    /// [`AppError::Internal`] when it cannot be sealed or stored.
+    pub async fn keep_conversation_state(
+        &self,
+        principal: &str,
+        id: &str,
+        state: &impl Serialize,
+    ) -> Result<(), AppError> {
+        let text = serde_json::to_string(state).map_err(|error| AppError::Internal(error.into()))?;
+        let sealed = self.0.sealer.seal(&state_context(principal, id), &SecretString::from(text))?;
+        Ok(self.0.store.keep_conversation_state(principal, id, &sealed, Timestamp::now()).await?)
+    }
+
+    /// What was kept for this principal; nothing when it is too old, was sealed with another key, or is of another
+    /// version of this program.
+    ///
+    /// # Errors
+    /// [`AppError::Internal`] when the store fails.
+    pub async fn conversation_state<T: DeserializeOwned>(
+        &self,
+        principal: &str,
+        id: &str,
+    ) -> Result<Option<T>, AppError> {
+        let Some(sealed) = self.0.store.conversation_state(principal, id, Timestamp::now()).await? else {
+            return Ok(None);
+        };
+        let state = self.0.sealer.unseal(&state_context(principal, id), &sealed).ok();
+        Ok(state.and_then(|it| serde_json::from_str(it.expose_secret()).ok()))
     }
 
     /// Stops in order: no new work; within the grace period running steps come to a safe point and `answers` that are
@@ -177,16 +222,28 @@ impl App {
         key: Option<RequestKey>,
         request: Request,
     ) -> Result<Accepted, AppError> {
+        let request = Box::pin(self.locate(request)).await?;
+        let source = request.source;
         match &request.intent {
-            Intent::List(selector) => Ok(Accepted::Report(Report::Deployments(self.matching(selector).await?))),
+            Intent::List(selector) => Ok(Accepted::Report(Report::Deployments(self.listed(selector, source).await?))),
+            Intent::Cost(selector) => {
+                let deployments = self.listed(selector, source).await?;
+                Ok(Accepted::Report(Report::Costs(self.costs(deployments).await?)))
+            }
             Intent::Status(selector) => {
                 let aws = request.secrets.aws.as_ref();
-                let deployment = match self.selected_or_adopted(selector, aws).await {
+                let deployment = match self.selected_or_adopted(selector, source, aws).await {
                     // A sentence (unlike explicit fields, which get 404) may be about a deployment that was just undone
                     // or removed: it is answered with the last operation on it.
-                    Err(AppError::NotFound { message }) if request.source != Source::Fields => {
-                        let past = self.last_operation(selector).await?;
-                        return past.map(Accepted::Report).ok_or(AppError::NotFound { message });
+                    Err(error @ AppError::Selection(SelectionError::NotFound { .. })) if source != Source::Fields => {
+                        let past = self.past_operation(selector, source).await?;
+                        return past.filter(|it| it.0.state.is_ended()).map_or(
+                            Err(error),
+                            |(operation, deployment)| {
+                                let (operation, deployment) = (Box::new(operation), Box::new(deployment));
+                                Ok(Accepted::Report(Report::LastOperation { operation, deployment }))
+                            },
+                        );
                     }
                     found => found?,
                 };
@@ -194,7 +251,8 @@ impl App {
                 Ok(Accepted::Report(Report::Status { deployment, live, failure }))
             }
             Intent::Logs(logs) => {
-                let deployment = self.selected_or_adopted(&logs.deployment, request.secrets.aws.as_ref()).await?;
+                let aws = request.secrets.aws.as_ref();
+                let deployment = self.selected_or_adopted(&logs.deployment, source, aws).await?;
                 Ok(Accepted::Report(Report::Logs {
                     deployment,
                     follow: logs.follow,
@@ -202,29 +260,62 @@ impl App {
                     aws: request.secrets.aws,
                 }))
             }
-            Intent::Cancel(selector) => self.cancel_on(selector).await,
+            Intent::Cancel(selector) => self.cancel_on(selector, source).await,
             Intent::Deploy(_)
             | Intent::Redeploy(_)
             | Intent::Scale(_)
+            | Intent::Restart(_)
             | Intent::Rollback(_)
-            | Intent::Decommission(_) => {
+            | Intent::Decommission(_)
+            | Intent::DecommissionAll(_)
+            | Intent::Undo(_) => {
                 let (app, principal) = (self.clone(), principal.to_owned());
-                run_to_completion(async move { app.change(&principal, key, request).await }).await
+                run_to_completion(async move { Box::pin(app.change(&principal, key, request)).await }).await
             }
         }
     }
 
-    async fn matching(&self, selector: &Selector) -> Result<Vec<Deployment>, AppError> {
+    /// The names of what is deployed: in a sentence a word that is one is a name.
+    ///
+    /// # Errors
+    /// [`AppError::Internal`] when the store fails.
+    pub async fn deployment_names(&self) -> Result<Vec<DeploymentName>, AppError> {
+        Ok(self.0.store.present_deployments().await?.into_iter().map(|it| it.name).collect())
+    }
+
+    /// Whether what a person said names one deployment.
+    ///
+    /// # Errors
+    /// [`AppError::Internal`] when the store fails.
+    pub async fn names_one(&self, selector: &Selector) -> Result<bool, AppError> {
+        match self.selected(selector, Source::Sentence).await {
+            Ok(_) => Ok(true),
+            Err(AppError::Selection(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn matching(&self, selector: &Selector, source: Source) -> Result<Vec<Deployment>, AppError> {
         let present = self.0.store.present_deployments().await?;
         let candidates: Vec<Candidate> = present.iter().map(candidate).collect();
-        let ids: Vec<DeploymentId> = selection::matching(&candidates, selector).iter().map(|it| it.id).collect();
+        let meant = selection::matching(&candidates, selector, source);
+        let ids: Vec<DeploymentId> = meant.iter().map(|it| it.id).collect();
         Ok(present.into_iter().filter(|it| ids.contains(&it.id)).collect())
     }
 
-    async fn selected(&self, selector: &Selector) -> Result<Deployment, AppError> {
+    /// What a question about several deployments is about. Whoever asks in words for what is not there hears what is.
+    async fn listed(&self, selector: &Selector, source: Source) -> Result<Vec<Deployment>, AppError> {
+        let listed = self.matching(selector, source).await?;
+        if listed.is_empty() && source != Source::Fields && !self.0.store.present_deployments().await?.is_empty() {
+            self.selected(selector, source).await?;
+        }
+        Ok(listed)
+    }
+
+    async fn selected(&self, selector: &Selector, source: Source) -> Result<Deployment, AppError> {
         let present = self.0.store.present_deployments().await?;
         let candidates: Vec<Candidate> = present.iter().map(candidate).collect();
-        let id = selection::select(&candidates, selector)?.id;
+        let id = selection::select(&candidates, selector, source)?.id;
         let found = present.into_iter().find(|it| it.id == id);
         found.ok_or_else(|| AppError::NotFound { message: "no such deployment".to_owned() })
     }
@@ -233,11 +324,14 @@ impl App {
     async fn selected_or_adopted(
         &self,
         selector: &Selector,
+        source: Source,
         aws: Option<&AwsCredentials>,
     ) -> Result<Deployment, AppError> {
-        match self.selected(selector).await {
-            Err(AppError::NotFound { .. }) if Box::pin(self.adopt(selector, aws)).await? => {
-                self.selected(selector).await
+        match self.selected(selector, source).await {
+            Err(AppError::Selection(SelectionError::NotFound { .. }))
+                if Box::pin(self.adopt(selector, aws)).await? =>
+            {
+                self.selected(selector, source).await
             }
             result => result,
         }
@@ -248,19 +342,7 @@ impl App {
     /// # Errors
     /// [`AppError::Internal`] when the store fails.
     pub async fn operation(&self, id: OperationId) -> Result<Option<Operation>, AppError> {
-        Ok(self.0.store.operation(id).await?)
-    }
-
-    /// Operations, newest first.
-    ///
-    /// # Errors
-    /// [`AppError::Internal`] when the store fails.
-    pub async fn operations(
-        &self,
-        filter: &OperationFilter,
-        wanted: &PageRequest<OperationId>,
-    ) -> Result<Page<Operation>, AppError> {
-        Ok(self.0.store.operations(filter, wanted).await?)
+        Ok(self.0.store.operation(id).await?.map(|it| self.told(it)))
     }
 
     /// One deployment.
@@ -279,7 +361,7 @@ impl App {
         &self,
         filter: &DeploymentFilter,
         wanted: &PageRequest<DeploymentId>,
-    ) -> Result<Page<Deployment>, AppError> {
+    ) -> Result<Page<Result<Deployment, UnreadableDeployment>>, AppError> {
         Ok(self.0.store.deployments(filter, wanted).await?)
     }
 
@@ -292,41 +374,31 @@ impl App {
         self.0.store.follow(id, after).map_err(AppError::from)
     }
 
-    /// The steps of an operation as they stand.
-    ///
-    /// # Errors
-    /// [`AppError::Internal`] when the store fails.
-    pub async fn steps(&self, operation: &Operation) -> Result<Vec<StepView>, AppError> {
-        let plan: Plan =
-            serde_json::from_value(operation.plan.clone()).map_err(|error| AppError::Internal(error.into()))?;
-        Ok(steps::views(&plan, &self.0.store.events(operation.id, 0).await?))
-    }
-
-    /// Asks an operation to stop and to take back what it did.
-    ///
-    /// # Errors
-    /// [`AppError::Conflict`] when it has ended or cannot be taken back.
-    pub async fn cancel(&self, id: OperationId) -> Result<Operation, AppError> {
-        let operation = self.existing_operation(id).await?;
-        if operation.action == crate::id::Action::Decommission && !operation.state.is_ended() {
-            return Err(AppError::Conflict {
-                message: "what a decommission has removed cannot be taken back; wait until it has ended".to_owned(),
-                param: None,
-            });
-        }
-        let engine = self.0.engine.clone();
-        if !run_to_completion(async move { Ok(engine.cancel(id).await?) }).await? {
-            return Err(AppError::Conflict {
-                message: format!("operation `{id}` has ended ({})", operation.state.as_str()),
-                param: None,
-            });
-        }
-        self.existing_operation(id).await
-    }
-
-    async fn cancel_on(&self, selector: &Selector) -> Result<Accepted, AppError> {
-        let deployment = self.selected(selector).await?;
+    async fn cancel_on(&self, selector: &Selector, source: Source) -> Result<Accepted, AppError> {
+        let deployment = match self.selected(selector, source).await {
+            // "Cancel that" means the one that something is going on with.
+            Err(AppError::Selection(SelectionError::Several { fitting, fields })) if source != Source::Fields => {
+                let mut busy = Vec::new();
+                for it in &fitting {
+                    if self.0.store.running_operation(it.id).await?.is_some() {
+                        busy.push(it.clone());
+                    }
+                }
+                let [only] = busy.as_slice() else {
+                    if busy.is_empty() {
+                        return Err(AppError::Conflict { message: "nothing is going on".to_owned(), param: None });
+                    }
+                    return Err(SelectionError::Several { fitting: busy, fields }.into());
+                };
+                self.deployment(only.id).await?.ok_or(AppError::NotFound { message: "it is gone".to_owned() })?
+            }
+            found => found?,
+        };
         let Some(id) = self.0.store.running_operation(deployment.id).await? else {
+            if self.is_stuck_with_secrets(deployment.operation).await? {
+                self.cancel(deployment.operation).await?;
+                return Ok(Accepted::Report(Report::Cancelled(deployment.operation)));
+            }
             return Err(AppError::Conflict {
                 message: format!("nothing is running on `{}`", deployment.name),
                 param: None,
@@ -336,43 +408,14 @@ impl App {
         Ok(Accepted::Report(Report::Cancelled(id)))
     }
 
-    /// Looks again at once for what a waiting operation waits for; tries the undo of a stuck one again.
-    ///
-    /// # Errors
-    /// [`AppError::Conflict`] when it is neither waiting nor stuck, or something else has changed the deployment since.
-    pub async fn resume(&self, id: OperationId) -> Result<(Operation, Resumed), AppError> {
-        let app = self.clone();
-        run_to_completion(async move { app.resume_in_turn(id).await }).await
-    }
-
-    async fn resume_in_turn(&self, id: OperationId) -> Result<(Operation, Resumed), AppError> {
-        let _turn = self.0.accept_lock.lock().await;
-        let operation = self.existing_operation(id).await?;
-        let conflict = |message: String| AppError::Conflict { message, param: None };
-        if operation.state == OperationState::Waiting {
-            self.0.engine.wake(id);
-            return Ok((operation, Resumed::Check));
-        }
-        if operation.state != OperationState::Stuck {
-            let state = operation.state.as_str();
-            let next = if operation.ended_at.is_some() {
-                "it has ended; to have it done again, send its request again".to_owned()
-            } else {
-                format!("it goes on by itself; follow it with `GET /v1/operations/{id}/events`")
-            };
-            return Err(conflict(format!("operation `{id}` is neither stuck nor waiting but {state}: {next}")));
-        }
-        let deployment = self.0.store.deployment(operation.deployment).await?;
-        if deployment.is_none_or(|it| it.operation != id) {
-            return Err(conflict("a later operation has changed the deployment since".to_owned()));
-        }
-        self.0.engine.retry_undo(operation).await?;
-        Ok((self.existing_operation(id).await?, Resumed::Undo))
-    }
-
     async fn existing_operation(&self, id: OperationId) -> Result<Operation, AppError> {
         let operation = self.0.store.operation(id).await?;
         operation.ok_or_else(|| AppError::NotFound { message: format!("there is no operation `{id}`") })
+    }
+
+    /// What must be right for the server to work, as it was seconds ago at the most.
+    pub async fn readiness(&self) -> Vec<ReadinessCheck> {
+        self.0.readiness.checks().await
     }
 
     /// What an application prints, line by line.
@@ -392,19 +435,10 @@ impl App {
         let lines = lines.map_err(|error| AppError::Conflict { message: error.to_string(), param: None })?;
         Ok(lines.map(|line| line.map(|line| line.text).map_err(|error| AppError::Internal(error.into()))).boxed())
     }
+}
 
-    /// What must be right for the server to work.
-    pub async fn readiness(&self) -> Vec<ReadinessCheck> {
-        let handles = &self.0;
-        let host = handles.hosts.local();
-        let (store, docker, kind) = tokio::join!(handles.store.ping(), host.docker.ping(), host.kind.version());
-        let text = |error: &dyn std::error::Error| error.to_string();
-        vec![
-            ReadinessCheck { name: "store", result: store.map_err(|error| text(&error)) },
-            ReadinessCheck { name: "docker", result: docker.map_err(|error| text(&error)) },
-            ReadinessCheck { name: "kind", result: kind.map(drop).map_err(|error| text(&error)) },
-        ]
-    }
+fn state_context(principal: &str, id: &str) -> String {
+    format!("{id} in a conversation of {principal}")
 }
 
 fn candidate(deployment: &Deployment) -> Candidate {
@@ -415,6 +449,7 @@ fn candidate(deployment: &Deployment) -> Candidate {
         application_name: deployment.name.clone(),
         namespace: deployment.namespace.clone(),
         repository: deployment.repository.clone(),
+        source_directory: deployment.source_directory.clone(),
         public_ip: deployment.facts.public_ip.as_ref().and_then(|ip| ip.parse().ok()),
     }
 }

@@ -1,11 +1,12 @@
 //! A failed rollout or apply -> the reason in words, and the next thing to do.
 //!
-//! `rollout` gathers what the cluster knows (pods, events, log lines, open sockets); `classify` is pure. The words quote
-//! what applications print: the caller redacts them.
+//! `rollout` gathers what the cluster knows (pods, events, log lines, open sockets); `classify` is pure. What pods print and
+//! nodes say is redacted as it comes in (`quotes`), so the words about it can state any port and name.
 
 pub mod classify;
 mod explanation;
 pub mod log;
+mod quotes;
 pub mod rollout;
 pub mod sockets;
 
@@ -50,6 +51,8 @@ pub enum Cause {
     PortMismatch,
     /// The process listens on the loopback address only.
     LoopbackOnly,
+    /// The process listens on an IPv6 address only, and the cluster speaks IPv4.
+    Ipv6Only,
     /// The process runs and listens on no port.
     NeverListens,
     /// The process listens, but never counts as ready.

@@ -7,27 +7,33 @@ use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use secrecy::SecretString;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use crate::config::Settings;
-use crate::event::OperationState;
+use crate::event::{EventKind, OperationState};
 use crate::host::Hosts;
 use crate::id::OperationId;
 use crate::plan::Plan;
 use crate::secret::Sealer;
+use crate::step::aws_access::{RecordedAccount, account_on_record};
 use crate::store::Store;
-use crate::store::record::Operation;
+use crate::store::record::{Deployment, Operation, Target, Unreadable};
+use crate::store::unreadable::UnreadableOperation;
 
 use finished::{Conclude, EngineError};
 use run::Run;
-use shared::{RunHandle, Shared};
+use shared::{RunHandle, Shared, panicked};
 
 mod dry_run;
 mod embedded;
+mod failpoint;
 pub mod finished;
+pub mod panic;
+mod patience;
 mod run;
 mod shared;
 
@@ -60,36 +66,118 @@ impl Engine {
         let unfinished = self.0.store.unfinished_operations().await?;
         let count = unfinished.len();
         for operation in unfinished {
-            let id = operation.id;
-            tracing::info!(op.id = %id, action = %operation.action, "carrying on with an operation");
-            match self.start(operation).await {
+            let (id, result) = match operation {
+                Ok(operation) => (operation.id, self.carry_on(operation).await),
+                Err(UnreadableOperation { id, cause, .. }) => {
+                    (id, Err(EngineError::Unreadable { operation: id, what: cause.to_string() }))
+                }
+            };
+            match result {
                 Ok(()) => (),
-                // One of an earlier version, say: it must not keep the server from everything else.
-                Err(EngineError::Unreadable { what, .. }) => self.0.mark_stuck(id, what).await?,
+                // One of another version, say: it must not keep the server from everything else.
+                Err(EngineError::Unreadable { what, .. }) => self.0.mark_unreadable(id, &what).await?,
+                Err(EngineError::Store(error)) if error.is_unreadable() => {
+                    self.0.mark_unreadable(id, &error.to_string()).await?;
+                }
                 Err(error @ EngineError::Store(_)) => return Err(error),
             }
         }
         Ok(count)
     }
 
-    /// Begins an accepted operation, or carries on with one, in the background.
+    async fn carry_on(&self, operation: Operation) -> Result<(), EngineError> {
+        let id = operation.id;
+        self.check_history(id).await?;
+        tracing::info!(op.id = %id, action = %operation.action, "carrying on with an operation");
+        let Some(run) = self.load(operation).await? else { return Ok(()) };
+        // Only now: what cannot be read is told with the version that wrote it.
+        if let Err(error) = self.0.store.set_written_by(id).await {
+            self.0.deregister(id);
+            return Err(error.into());
+        }
+        self.launch(run);
+        Ok(())
+    }
+
+    /// Whether all that has happened in an operation is known here: what another version did in it, this one can neither
+    /// carry on nor take back.
+    ///
+    /// # Errors
+    /// [`EngineError::Unreadable`] when it is not; else what the store says.
+    pub async fn check_history(&self, id: OperationId) -> Result<(), EngineError> {
+        let events = self.0.store.events(id, 0).await?;
+        if events.iter().all(|it| it.kind != EventKind::Unreadable) {
+            return Ok(());
+        }
+        let written_by = self.0.store.written_by(id).await?;
+        let cause = Unreadable { what: "events".to_owned(), written_by };
+        Err(EngineError::Unreadable { operation: id, what: cause.to_string() })
+    }
+
+    /// Begins an operation that was just accepted, in the background. One that cannot be begun has ended then, and says
+    /// why.
+    ///
+    /// # Errors
+    /// When the store is lost.
+    pub async fn begin(&self, operation: Operation, deployment: Deployment, target: Target) -> Result<(), EngineError> {
+        let error = match self.prepare(operation.clone(), deployment.clone(), target.clone()).await {
+            Ok(Some(run)) => {
+                self.launch(run);
+                return Ok(());
+            }
+            Ok(None) => return Ok(()),
+            Err(error) => error,
+        };
+        let given_up = self.0.give_up(operation, deployment, target, &error).await;
+        if given_up.is_err() {
+            // It is still `queued` in the database: the next start carries on with it.
+            self.0.store.lost().cancel();
+        }
+        given_up
+    }
+
+    /// Carries on with an operation in the background.
     ///
     /// # Errors
     /// When the store does not answer or the operation cannot be read.
     pub async fn start(&self, operation: Operation) -> Result<(), EngineError> {
-        let id = operation.id;
-        let unreadable = |what: &str| EngineError::Unreadable { operation: id, what: what.to_owned() };
-        let plan: Plan = serde_json::from_value(operation.plan.clone()).map_err(|e| unreadable(&e.to_string()))?;
+        if let Some(run) = self.load(operation).await? {
+            self.launch(run);
+        }
+        Ok(())
+    }
+
+    /// Reads what a run of an operation needs, and prepares it.
+    async fn load(&self, operation: Operation) -> Result<Option<Run>, EngineError> {
+        let unreadable = |what: &str| EngineError::Unreadable { operation: operation.id, what: what.to_owned() };
         let store = &self.0.store;
         let deployment = store.deployment(operation.deployment).await?.ok_or_else(|| unreadable("no deployment"))?;
         let target = store.target(operation.target).await?.ok_or_else(|| unreadable("no target"))?;
+        self.prepare(operation, deployment, target).await
+    }
+
+    /// Does everything of a start that may fail. The run is on the list then, and has to be launched or taken off; `None`
+    /// when it was there before.
+    async fn prepare(
+        &self,
+        operation: Operation,
+        deployment: Deployment,
+        target: Target,
+    ) -> Result<Option<Run>, EngineError> {
+        let id = operation.id;
+        let plan: Plan = serde_json::from_value(operation.plan.clone()).map_err(|error| {
+            tracing::warn!(op.id = %id, error = &error as &dyn std::error::Error, "the plan cannot be read");
+            let cause = Unreadable { what: "plan".to_owned(), written_by: operation.written_by.clone() };
+            EngineError::Unreadable { operation: id, what: cause.to_string() }
+        })?;
+        let store = &self.0.store;
         // The token is a child of the store's fence, so losing the store cancels the run. It is registered in `running`
         // before the stored cancel flag is read: a cancel request either finds the token here or has already set the
         // flag, so none is missed between the two.
         let cancel = store.lost().child_token();
-        let handle = RunHandle { cancel: cancel.clone(), wake: Arc::default() };
+        let handle = RunHandle { cancel: cancel.clone(), wake: Arc::default(), redactor: Arc::default() };
         match self.0.running().entry(id) {
-            Entry::Occupied(_) => return Ok(()),
+            Entry::Occupied(_) => return Ok(None),
             Entry::Vacant(entry) => entry.insert(handle.clone()),
         };
         self.0.count_running();
@@ -103,17 +191,31 @@ impl Engine {
         }
         let span = tracing::info_span!("operation", op.id = %id, op.action = %operation.action, deployment.name = %deployment.name);
         let run = span.in_scope(|| Run::new(Arc::clone(&self.0), operation, deployment, target, plan, handle));
+        Ok(Some(run))
+    }
+
+    /// Runs what was prepared.
+    fn launch(&self, run: Run) {
+        let (id, span) = (run.operation.id, run.span.clone());
         let shared = Arc::clone(&self.0);
         self.0.tasks.spawn(
             async move {
                 // The run leaves the list before its end is stored, because a client may resume the operation as soon
                 // as it reads the end, and `start` ignores an operation that is still on the list.
-                let result = match embedded::run(run).await {
-                    Err(EngineError::Unreadable { what, .. }) => {
+                let result = match panic::catch(Box::pin(embedded::run(run))).await {
+                    Ok(Err(EngineError::Unreadable { what, .. })) => {
                         shared.deregister(id);
-                        shared.mark_stuck(id, what).await
+                        shared.mark_unreadable(id, &what).await
                     }
-                    result => result,
+                    Ok(Err(EngineError::Store(error))) if error.is_unreadable() => {
+                        shared.deregister(id);
+                        shared.mark_unreadable(id, &error.to_string()).await
+                    }
+                    Ok(result) => result,
+                    Err(_) => {
+                        shared.deregister(id);
+                        shared.mark_stuck(id, panicked(id)).await
+                    }
                 };
                 match result {
                     // The end could not be stored: the operation is still `running` in the database, so this server
@@ -131,7 +233,6 @@ impl Engine {
             }
             .instrument(span),
         );
-        Ok(())
     }
 
     /// Asks a running operation to stop and to take back what it did; false when it has ended.
@@ -153,14 +254,47 @@ impl Engine {
         }
     }
 
+    /// Hides from now on what an operation that runs was given in place of other secrets, and those too.
+    pub fn hide(&self, id: OperationId, secrets: &[&SecretString]) {
+        if let Some(handle) = self.0.running().get(&id) {
+            handle.hide(secrets);
+        }
+    }
+
+    /// The AWS account that an operation has worked in, as far as it is on record.
+    ///
+    /// # Errors
+    /// When the store does not answer or the operation cannot be read.
+    pub async fn account_on_record(&self, operation: &Operation) -> Result<Option<RecordedAccount>, EngineError> {
+        let unreadable =
+            |error: serde_json::Error| EngineError::Unreadable { operation: operation.id, what: error.to_string() };
+        let plan: Plan = serde_json::from_value(operation.plan.clone()).map_err(unreadable)?;
+        let store = &self.0.store;
+        let nodes = embedded::step_nodes(store, operation.id, &plan).await?.unwrap_or_default();
+        let outputs = embedded::outputs_of(store, operation.id, &nodes).await?;
+        let Some(target) = store.target(operation.target).await? else { return Ok(None) };
+        Ok(account_on_record(store, &target, operation.deployment, &outputs).await?)
+    }
+
     /// Tries again what a stuck operation could not take back.
     ///
     /// # Errors
     /// When the store does not answer or the operation cannot be read.
     pub async fn retry_undo(&self, operation: Operation) -> Result<(), EngineError> {
-        embedded::clear_failed_undos(&self.0.store, operation.id).await?;
-        self.0.store.set_operation_state(operation.id, OperationState::Running).await?;
-        self.start(Operation { state: OperationState::Running, ..operation }).await
+        let (id, store) = (operation.id, &self.0.store);
+        let operation = Operation { state: OperationState::Running, ..operation };
+        let Some(run) = self.load(operation).await? else { return Ok(()) };
+        let retried = async {
+            embedded::clear_failed_undos(store, id).await?;
+            store.set_operation_state(id, OperationState::Running).await
+        };
+        // The state comes last: one that says `running` is run.
+        if let Err(error) = retried.await {
+            self.0.deregister(id);
+            return Err(error.into());
+        }
+        self.launch(run);
+        Ok(())
     }
 
     /// Lets no further step begin and waits, for `grace` at the most, until those at work have come to an end.

@@ -97,6 +97,9 @@ pub enum EventKind {
         /// One sentence.
         text: String,
     },
+    /// Something that this version cannot read: another one wrote it, or it is damaged.
+    #[serde(other)]
+    Unreadable,
 }
 
 /// Where an operation stands.
@@ -146,6 +149,12 @@ impl OperationState {
     }
 }
 
+/// A time as people read it.
+#[must_use]
+pub fn minute(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%d %H:%M UTC").to_string()
+}
+
 /// Why something failed and what to do about it. Carries no secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Failure {
@@ -165,6 +174,8 @@ pub struct Failure {
 pub enum Line {
     /// For a person: what is going on or waited for right now. Replaces the one before it.
     Progress(String),
+    /// The same in the words of a program, which may have anything in them.
+    QuotedProgress(String),
     /// One line that a program printed; kept for errors and the debug log.
     Output(String),
     /// Something that the person should know and that stops nothing; part of the answer.
@@ -190,6 +201,11 @@ impl Lines {
     /// Says to a person what is going on.
     pub fn progress(&self, text: impl Into<String>) {
         (self.0)(Line::Progress(text.into()));
+    }
+
+    /// Says to a person what is going on, as a program says it.
+    pub fn quoted_progress(&self, text: impl Into<String>) {
+        (self.0)(Line::QuotedProgress(text.into()));
     }
 
     /// Passes on one line that a program printed.

@@ -12,6 +12,7 @@ use crate::step::Step;
 use crate::step::action::StepAction;
 use crate::step::analyse_repository::AnalyseRepository;
 use crate::step::apply_application::ApplyApplication;
+use crate::step::await_removals::AwaitRemovals;
 use crate::step::build_image::BuildImage;
 use crate::step::check_account::CheckAccount;
 use crate::step::clone_repository::CloneRepository;
@@ -22,6 +23,7 @@ use crate::step::destroy_instance::DestroyInstance;
 use crate::step::find_instance::FindInstance;
 use crate::step::provision_cluster::ProvisionCluster;
 use crate::step::provision_instance::ProvisionInstance;
+use crate::step::wait_for_rollout::WaitForRollout;
 use crate::store::operations::OperationEnd;
 use crate::store::record::{DeploymentFacts, DeploymentState, Version};
 
@@ -31,6 +33,7 @@ mod application;
 mod cloud_hosted;
 mod cloud_local;
 pub mod input;
+pub mod inverse;
 mod local;
 
 /// Makes the plan of an intent that changes something.
@@ -38,11 +41,15 @@ mod local;
 /// # Errors
 /// [`PlanError`] when there is nothing to do it with, or something is in the way.
 pub fn plan(intent: &Intent, input: &PlanInput<'_>) -> Result<Plan, PlanError> {
-    match input.deployment.mode {
+    let plan = match input.deployment.mode {
         Mode::Local => local::plan(intent, input),
         Mode::CloudLocal => cloud_local::plan(intent, input),
         Mode::CloudHosted => cloud_hosted::plan(intent, input),
+    }?;
+    if input.removed_before.is_empty() {
+        return Ok(plan);
     }
+    Ok(Plan::Sequence(vec![Plan::step(AwaitRemovals { deployments: input.removed_before.to_vec() }), plan]))
 }
 
 /// Says what is stored when an operation has ended.
@@ -71,7 +78,7 @@ fn succeeded(finished: &Finished) -> OperationEnd {
                 || finished.output::<DestroyInstance>().is_some()
                 || finished.output::<DestroyCluster>().is_some();
         }
-        Action::Scale => deployment.state = DeploymentState::Running,
+        Action::Scale | Action::Restart => deployment.state = DeploymentState::Running,
         Action::Deploy | Action::Redeploy | Action::Rollback => {
             deployment.state = DeploymentState::Running;
             version = new_version(&plan, finished);
@@ -79,7 +86,7 @@ fn succeeded(finished: &Finished) -> OperationEnd {
             deployment.facts.version = version.clone().or(deployment.facts.version);
             deployment.facts.warnings.clone_from(&finished.warnings);
         }
-        Action::Status | Action::List | Action::Logs | Action::Cancel => (),
+        Action::Status | Action::List | Action::Logs | Action::Cancel | Action::Undo | Action::Cost => (),
     }
     OperationEnd {
         state: OperationState::Succeeded,
@@ -95,6 +102,11 @@ fn succeeded(finished: &Finished) -> OperationEnd {
 /// The version that was rolled out, when it is another one than ran before.
 fn new_version(plan: &Plan, finished: &Finished) -> Option<Version> {
     let applied = finished.output::<ApplyApplication>()?;
+    let seen = finished.output::<WaitForRollout>().and_then(|it| it.seen_port);
+    let applied = match seen {
+        Some(port) => applied.at_port(port),
+        None => applied,
+    };
     let apply = plan.parameters::<ApplyApplication>()?;
     let before = finished.deployment.facts.version.as_ref();
     if before.is_some_and(|before| applied.is_same_version(before)) {
@@ -110,10 +122,15 @@ fn new_version(plan: &Plan, finished: &Finished) -> Option<Version> {
         image: applied.image,
         image_id: applied.image_id,
         main_port: applied.main_port,
+        port_source: applied.port_source,
         ports: applied.ports,
         container_port: plan
             .parameters::<BuildImage>()
             .map_or_else(|| again.and_then(|it| it.container_port), |build| build.container_port),
+        stop_grace_s: apply.stop_grace_s,
+        source_directory: plan
+            .parameters::<AnalyseRepository>()
+            .map_or_else(|| again.and_then(|it| it.source_directory.clone()), |analyse| analyse.directory),
         dockerfile: plan
             .parameters::<AnalyseRepository>()
             .map_or_else(|| again.and_then(|it| it.dockerfile.clone()), |analyse| analyse.dockerfile),

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::Semaphore;
 
@@ -177,9 +177,18 @@ impl Host {
         self.client(cluster, &yaml).await
     }
 
+    /// Drops the client of a kind cluster that is gone.
+    pub fn forget(&self, cluster: &ClusterName) {
+        self.clients().remove(cluster);
+    }
+
+    fn clients(&self) -> MutexGuard<'_, HashMap<ClusterName, (String, Kube)>> {
+        self.clients.lock().expect("nobody panics while holding this lock")
+    }
+
     /// The client that was made of this kubeconfig before, with its open connections, or a new one.
     async fn client(&self, cluster: &ClusterName, yaml: &str) -> Result<Kube, ClusterError> {
-        let known = self.clients.lock().expect("nobody panics while holding this lock").get(cluster).cloned();
+        let known = self.clients().get(cluster).cloned();
         if let Some((of, kube)) = known
             && of == yaml
         {
@@ -193,7 +202,7 @@ impl Host {
             }
         };
         let entry = (yaml.to_owned(), kube.clone());
-        self.clients.lock().expect("nobody panics while holding this lock").insert(cluster.clone(), entry);
+        self.clients().insert(cluster.clone(), entry);
         Ok(kube)
     }
 }
@@ -261,9 +270,18 @@ impl Hosts {
         Ok(host.get_or_try_init(|| Host::remote(&self.settings, ssh)).await?.clone())
     }
 
+    /// Ends the connection to the machine of a target that is gone.
+    pub fn forget(&self, target: TargetId) {
+        self.remotes().remove(&target);
+    }
+
+    fn remotes(&self) -> MutexGuard<'_, HashMap<TargetId, RemoteEntry>> {
+        self.remotes.lock().expect("nobody panics while holding this lock")
+    }
+
     fn entry(&self, target: TargetId, address: &SshAddress) -> Result<RemoteEntry, SshError> {
-        let mut remotes = self.remotes.lock().expect("nobody panics while holding this lock");
-        if let Some(entry) = remotes.get(&target).filter(|entry| entry.ssh.address() == address) {
+        let mut remotes = self.remotes();
+        if let Some(entry) = remotes.get(&target).filter(|entry| entry.ssh.address().is_same_machine(address)) {
             return Ok(entry.clone());
         }
         let ssh = Ssh::new(&self.settings.ssh.program, address.clone())?;

@@ -24,6 +24,7 @@ pub mod auth;
 pub mod body;
 pub mod chat;
 pub mod deployments;
+pub mod embeddings;
 pub mod error;
 pub mod health;
 pub mod limit;
@@ -35,6 +36,7 @@ pub mod path;
 pub mod request_id;
 mod serve;
 pub mod sse;
+pub mod unreadable;
 
 pub use serve::serve;
 
@@ -59,6 +61,7 @@ pub fn router(app: App) -> Router {
 
     let api = Router::new()
         .route("/v1/chat/completions", post(chat::complete))
+        .route("/v1/embeddings", post(embeddings::create))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{id}", get(models::show))
         .route("/v1/operations", get(operations::list))

@@ -14,7 +14,9 @@ use uuid::Uuid;
 
 mod error;
 mod plan_hash;
+pub mod repository_page;
 mod repository_url;
+mod source_directory;
 #[cfg(test)]
 mod tests;
 
@@ -22,6 +24,7 @@ mod tests;
 pub use error::IdError;
 pub use plan_hash::PlanHash;
 pub use repository_url::RepositoryUrl;
+pub use source_directory::SourceDirectory;
 
 /// Declares a newtype over `String` with one rule: a predicate and the words that describe it.
 macro_rules! text_id {
@@ -130,6 +133,15 @@ text_id!(
             && text.chars().all(|c| !c.is_control() && !c.is_whitespace() && !"~^:?*[\\".contains(c))
     }
 );
+
+impl GitRef {
+    /// The ref without the namespace of branches or tags in front.
+    #[must_use]
+    pub fn short(&self) -> &str {
+        let short = self.0.strip_prefix("refs/heads/").or_else(|| self.0.strip_prefix("refs/tags/"));
+        short.unwrap_or(&self.0)
+    }
+}
 
 text_id!(
     /// The full id of a commit (SHA-1 or SHA-256, lower-case hexadecimal).
@@ -278,6 +290,15 @@ macro_rules! own_id {
             pub fn uuid(&self) -> Uuid {
                 self.0
             }
+
+            /// When it was made.
+            #[must_use]
+            pub fn created_at(&self) -> jiff::Timestamp {
+                let (seconds, nanoseconds) = self.0.get_timestamp().map_or((0, 0), |it| it.to_unix());
+                let seconds = i64::try_from(seconds).unwrap_or_default();
+                let nanoseconds = i32::try_from(nanoseconds).unwrap_or_default();
+                jiff::Timestamp::new(seconds, nanoseconds).unwrap_or_default()
+            }
         }
 
         impl Default for $name {
@@ -328,13 +349,22 @@ pub type Port = NonZeroU16;
 
 /// The name of an application that the person did not name: `appapp-<repo>-<8 hex>`.
 ///
-/// The digits come from what makes the deployment the same one (target, namespace, repository), so the name is found again.
+/// The digits come from what makes the deployment the same one (target, namespace, repository, directory), so the name is
+/// found again.
 ///
 /// # Panics
 /// Never: a fixed prefix, a label and hexadecimal digits keep the rule.
 #[must_use]
-pub fn derived_deployment_name(repository: &RepositoryUrl, target: &str, namespace: &Namespace) -> DeploymentName {
-    let digest = short_hash(&[target, namespace.as_str(), &repository.identity()], 8);
+pub fn derived_deployment_name(
+    repository: &RepositoryUrl,
+    directory: Option<&SourceDirectory>,
+    target: &str,
+    namespace: &Namespace,
+) -> DeploymentName {
+    let identity = repository.identity();
+    let mut parts = vec![target, namespace.as_str(), &identity];
+    parts.extend(directory.map(SourceDirectory::as_str));
+    let digest = short_hash(&parts, 8);
     let name: String = repository.name().chars().take(63 - "appapp-".len() - 9).collect();
     DeploymentName::parse(format!("appapp-{}-{digest}", name.trim_end_matches('-')))
         .expect("a fixed prefix, a label and hexadecimal digits keep the rule")
@@ -448,6 +478,8 @@ pub enum Action {
     Redeploy,
     /// Sets the number of replicas.
     Scale,
+    /// Replaces the pods by new ones of the same version.
+    Restart,
     /// Goes back to an earlier version.
     Rollback,
     /// Removes everything that belongs to a deployment.
@@ -460,6 +492,10 @@ pub enum Action {
     Logs,
     /// Stops a running operation and takes back what it did.
     Cancel,
+    /// Takes the last change back.
+    Undo,
+    /// Tells what the targets cost.
+    Cost,
 }
 
 impl Action {
@@ -467,8 +503,15 @@ impl Action {
     #[must_use]
     pub const fn changes(self) -> bool {
         match self {
-            Self::Deploy | Self::Redeploy | Self::Scale | Self::Rollback | Self::Decommission | Self::Cancel => true,
-            Self::Status | Self::List | Self::Logs => false,
+            Self::Deploy
+            | Self::Redeploy
+            | Self::Scale
+            | Self::Restart
+            | Self::Rollback
+            | Self::Decommission
+            | Self::Cancel
+            | Self::Undo => true,
+            Self::Status | Self::List | Self::Logs | Self::Cost => false,
         }
     }
 }

@@ -11,9 +11,10 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use crate::cloud::aws::AccessKeys;
+use crate::id::repository_page::RefPath;
 use crate::id::{
-    Action, DeploymentName, DockerfilePath, Domain, EnvironmentName, GitRef, KeyPairName, Mode, Namespace, PlanHash,
-    Port, Region, RepositoryUrl, TargetName,
+    Action, DeploymentId, DeploymentName, DockerfilePath, Domain, EnvironmentName, GitRef, KeyPairName, Mode,
+    Namespace, PlanHash, Port, Region, RepositoryUrl, SourceDirectory, TargetName,
 };
 
 pub mod fields;
@@ -33,10 +34,14 @@ pub enum Intent {
     Redeploy(Redeploy),
     /// Sets the number of replicas.
     Scale(Scale),
+    /// Replaces the pods by new ones of the same version.
+    Restart(Selector),
     /// Goes back to an earlier version.
     Rollback(Rollback),
     /// Removes everything that belongs to a deployment.
     Decommission(Decommission),
+    /// Removes several deployments, each by an operation of its own.
+    DecommissionAll(Decommission),
     /// Tells how a deployment is.
     Status(Selector),
     /// Tells what is deployed.
@@ -45,6 +50,10 @@ pub enum Intent {
     Logs(Logs),
     /// Stops the operation that is running on a deployment.
     Cancel(Selector),
+    /// Takes the last change back, by its inverse.
+    Undo(Selector),
+    /// Tells what the targets of deployments cost.
+    Cost(Selector),
 }
 
 impl Intent {
@@ -55,12 +64,34 @@ impl Intent {
             Self::Deploy(_) => Action::Deploy,
             Self::Redeploy(_) => Action::Redeploy,
             Self::Scale(_) => Action::Scale,
+            Self::Restart(_) => Action::Restart,
             Self::Rollback(_) => Action::Rollback,
-            Self::Decommission(_) => Action::Decommission,
+            Self::Decommission(_) | Self::DecommissionAll(_) => Action::Decommission,
             Self::Status(_) => Action::Status,
             Self::List(_) => Action::List,
             Self::Logs(_) => Action::Logs,
             Self::Cancel(_) => Action::Cancel,
+            Self::Undo(_) => Action::Undo,
+            Self::Cost(_) => Action::Cost,
+        }
+    }
+
+    /// The values that say which deployments are meant; `None` for a deploy, which may make a new one.
+    #[must_use]
+    pub fn selector(&self) -> Option<&Selector> {
+        match self {
+            Self::Deploy(_) => None,
+            Self::Redeploy(it) => Some(&it.deployment),
+            Self::Scale(it) => Some(&it.deployment),
+            Self::Rollback(it) => Some(&it.deployment),
+            Self::Decommission(it) | Self::DecommissionAll(it) => Some(&it.deployment),
+            Self::Logs(it) => Some(&it.deployment),
+            Self::Restart(it)
+            | Self::Status(it)
+            | Self::List(it)
+            | Self::Cancel(it)
+            | Self::Undo(it)
+            | Self::Cost(it) => Some(it),
         }
     }
 }
@@ -70,10 +101,18 @@ impl Intent {
 #[must_use]
 pub fn wants_confirmation(intent: &Intent, mode: Mode) -> bool {
     match intent {
-        Intent::Decommission(_) => true,
+        Intent::Decommission(_) | Intent::DecommissionAll(_) => true,
         Intent::Scale(scale) => scale.replicas == 0 || mode != Mode::Local,
         Intent::Deploy(_) | Intent::Redeploy(_) | Intent::Rollback(_) => mode != Mode::Local,
-        Intent::Status(_) | Intent::List(_) | Intent::Logs(_) | Intent::Cancel(_) => false,
+        // A restart takes nothing away (the old pods serve until the new ones do), and an undo is judged by what it
+        // comes to.
+        Intent::Restart(_)
+        | Intent::Status(_)
+        | Intent::List(_)
+        | Intent::Logs(_)
+        | Intent::Cancel(_)
+        | Intent::Undo(_)
+        | Intent::Cost(_) => false,
     }
 }
 
@@ -90,6 +129,8 @@ pub struct Request {
     pub source: Source,
     /// What the person has confirmed (`confirm`).
     pub confirmation: Confirmation,
+    /// What the address of a page shows; it becomes part of the intent once the remote's refs tell where its ref ends.
+    pub ref_path: Option<RefPath>,
 }
 
 /// How a request was made.
@@ -109,6 +150,8 @@ pub enum Confirmation {
     /// Nothing.
     #[default]
     Missing,
+    /// Nothing, and whatever the request leads to has to be asked first: who knows whose wish it is.
+    Required,
     /// Whatever the request leads to.
     Given,
     /// One plan, as it was shown.
@@ -211,6 +254,12 @@ pub struct Deploy {
     pub replicas: Option<u16>,
     /// Port that the application listens on.
     pub container_port: Option<Port>,
+    /// Seconds that the application has to end after SIGTERM.
+    #[serde(default)]
+    pub stop_grace_s: Option<u16>,
+    /// The directory of the repository in which the build begins.
+    #[serde(default)]
+    pub source_directory: Option<SourceDirectory>,
     /// Which Dockerfile of the repository.
     pub dockerfile: Option<DockerfilePath>,
     /// Keeps a target that was made for a deploy that failed.
@@ -236,10 +285,25 @@ pub struct Selector {
     pub application_name: Option<DeploymentName>,
     /// The repository that it was built from.
     pub repository: Option<RepositoryUrl>,
+    /// The directory of the repository that it was built in.
+    #[serde(default)]
+    pub source_directory: Option<SourceDirectory>,
     /// Public address of the EC2 instance.
     pub public_ip: Option<std::net::IpAddr>,
     /// Key pair of the EC2 instance.
     pub key_pair: Option<KeyPairName>,
+}
+
+impl Selector {
+    /// Names this deployment and no other.
+    ///
+    /// # Panics
+    /// Never: the id of a deployment keeps the rule.
+    #[must_use]
+    pub fn of(deployment: DeploymentId) -> Self {
+        let id = TargetName::parse(deployment.to_string()).expect("the id of a deployment keeps the rule");
+        Self { target_name: Some(id), ..Self::default() }
+    }
 }
 
 /// A roll-out of the newest (or a given) commit.
@@ -251,8 +315,27 @@ pub struct Redeploy {
     pub git_ref: Option<GitRef>,
     /// Changes the port that the application listens on.
     pub container_port: Option<Port>,
+    /// Changes how many seconds the application has to end after SIGTERM.
+    #[serde(default)]
+    pub stop_grace_s: Option<u16>,
+    /// Changes the directory in which the build begins; only of a deployment that is named.
+    #[serde(default)]
+    pub source_directory: Option<SourceDirectory>,
     /// Changes the Dockerfile.
     pub dockerfile: Option<DockerfilePath>,
+}
+
+impl Redeploy {
+    /// Takes a directory for where the named deployment is built from now on; without a name it says which one is meant.
+    pub fn set_directory(&mut self, directory: SourceDirectory) {
+        let selector = &mut self.deployment;
+        let names_id = selector.target_name.as_ref().is_some_and(|it| DeploymentId::parse(it.as_str()).is_ok());
+        if selector.application_name.is_some() || names_id {
+            self.source_directory = Some(directory);
+        } else {
+            selector.source_directory = Some(directory);
+        }
+    }
 }
 
 /// A change of the number of replicas.
@@ -271,6 +354,9 @@ pub struct Rollback {
     pub deployment: Selector,
     /// Which version; the one before the present one without it.
     pub to: Option<VersionRef>,
+    /// How many replicas run it; as many as now without it.
+    #[serde(default)]
+    pub replicas: Option<u16>,
 }
 
 /// Names an earlier version of a deployment.
@@ -283,10 +369,10 @@ pub enum VersionRef {
     Commit(String),
 }
 
-/// The removal of a deployment.
+/// The removal of one deployment, or of all that are meant.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Decommission {
-    /// Which deployment.
+    /// Which deployment, or which deployments.
     pub deployment: Selector,
     /// Keeps the target, also when this was the last deployment on it.
     pub keep_target: bool,

@@ -17,7 +17,8 @@
 //! - [`reply`]: what was done or is, as the Markdown that a person reads.
 //! - [`executor`]: what each action means in each mode, as a plan, and what is stored when a plan has ended. Pure.
 //! - [`intent`]: the typed request, from body fields or from a sentence, and which deployment it means.
-//! - [`llm`]: the chat model, when there is one: a client of Azure OpenAI and of what speaks like it.
+//! - [`llm`]: the chat model and the embedding model, when there are any: a client of Azure OpenAI and of what speaks
+//!   like it.
 //! - [`engine`]: runs a plan forwards, and backwards when a step fails; carries on after a crash.
 //! - [`plan`]: the graph of steps. Data: it is stored, printed (`dry_run`), and never waits.
 //! - [`step`]: one unit of work per file, with `check`, `run` and `undo`.

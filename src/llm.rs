@@ -1,4 +1,4 @@
-//! The chat model: Azure OpenAI, or any endpoint that speaks OpenAI's chat completions.
+//! The chat model: Azure OpenAI, or any endpoint that speaks OpenAI's chat completions; and the embedding model beside it.
 //!
 //! A thin client: it sends a [`Prompt`], which cannot hold a secret, and gives back an [`Answer`], whole or chunk by
 //! chunk as it arrives. `endpoint` says where the model is, `chunk` what it sends, `circuit_breaker` when it is left
@@ -13,7 +13,7 @@ use eventsource_stream::Eventsource;
 use futures_util::{Stream, StreamExt, TryStreamExt};
 use reqwest::header::{ACCEPT, HeaderMap, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::config::Settings;
@@ -21,6 +21,7 @@ use crate::secret::Redactor;
 
 pub mod chunk;
 mod circuit_breaker;
+pub mod embedding;
 mod endpoint;
 mod error;
 pub mod prompt;
@@ -60,12 +61,12 @@ struct Inner {
 
 impl Model {
     /// The model of the settings; `None` when they name none.
-    ///
-    /// # Panics
-    /// Never: the client is made of constants and two durations.
     #[must_use]
     pub fn from_settings(settings: &Settings) -> Option<Self> {
-        let endpoint = Endpoint::from_settings(&settings.llm)?;
+        Endpoint::of_chat(&settings.llm).map(|endpoint| Self::at(endpoint, settings))
+    }
+
+    fn at(endpoint: Endpoint, settings: &Settings) -> Self {
         let http = Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(settings.llm.timeout)
@@ -74,13 +75,13 @@ impl Model {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .expect("the options of the client do not contradict each other");
-        Some(Self(Arc::new(Inner {
+        Self(Arc::new(Inner {
             http,
             endpoint,
             redactor: Redactor::from_settings(settings),
             circuit: CircuitBreaker::new(),
             timeout: settings.llm.timeout,
-        })))
+        }))
     }
 
     /// Its name, as the settings have it.
@@ -106,7 +107,7 @@ impl Model {
     /// # Errors
     /// [`LlmError`] says what the model, or the way to it, lacks.
     pub async fn complete(&self, prompt: &Prompt) -> Result<Answer, LlmError> {
-        let response = self.send(prompt, false).await?;
+        let response = self.send(&prompt.body(self.name(), false), false).await?;
         let answer = async {
             let body = read(response, MAX_ANSWER_BYTES).await.map_err(|error| self.broken(&error))?;
             Answer::read(&body).ok_or(LlmError::Malformed)
@@ -124,7 +125,7 @@ impl Model {
         &self,
         prompt: &Prompt,
     ) -> Result<impl Stream<Item = Result<Chunk, LlmError>> + Send + use<>, LlmError> {
-        let response = self.send(prompt, true).await?;
+        let response = self.send(&prompt.body(self.name(), true), true).await?;
         let model = self.clone();
         let bytes = futures_util::stream::unfold((response, 0), |(mut response, taken)| async move {
             let bytes = match response.chunk().await {
@@ -202,14 +203,14 @@ impl Model {
     pub async fn check(&self) -> Result<(), LlmError> {
         let mut prompt = self.prompt();
         prompt.push(serde_json::json!({"role": "user", "content": "Answer with the one word `ok`."}));
-        self.attempt(&prompt, false).await.map(drop)
+        self.attempt(&prompt.body(self.name(), false), false).await.map(drop)
     }
 
     /// Sends a request until it is accepted, a few times at most.
-    async fn send(&self, prompt: &Prompt, stream: bool) -> Result<Response, LlmError> {
+    async fn send(&self, body: &(impl Serialize + Sync), stream: bool) -> Result<Response, LlmError> {
         self.0.circuit.acquire()?;
         let backoff = ExponentialBuilder::default().with_min_delay(FIRST_PAUSE).with_max_times(RETRIES).with_jitter();
-        let sent = (|| self.attempt(prompt, stream))
+        let sent = (|| self.attempt(body, stream))
             .retry(backoff)
             .when(LlmError::is_transient)
             .adjust(|error, pause| match (error.retry_after(), pause) {
@@ -224,9 +225,9 @@ impl Model {
         sent
     }
 
-    async fn attempt(&self, prompt: &Prompt, stream: bool) -> Result<Response, LlmError> {
+    async fn attempt(&self, body: &(impl Serialize + Sync), stream: bool) -> Result<Response, LlmError> {
         let endpoint = &self.0.endpoint;
-        let mut request = self.0.http.post(endpoint.url.clone()).json(&prompt.body(&endpoint.model, stream));
+        let mut request = self.0.http.post(endpoint.url.clone()).json(body);
         if let Some((name, value)) = &endpoint.key {
             request = request.header(name, value);
         }

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use on_demand_infra::cli::{self, Arguments, Command};
 use on_demand_infra::config::{ConfigError, Settings, Sources};
+use on_demand_infra::engine;
 use on_demand_infra::logging::{self, LoggingError};
 
 /// Exit code for a wrong argument (clap's own) or a wrong setting.
@@ -32,6 +33,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Command::Serve | Command::Migrate => loaded?,
     };
     let _log = logging::init(&settings, &directory)?;
+    engine::panic::log_caught_panics();
     for warning in warnings {
         tracing::warn!("{warning}");
     }

@@ -1,10 +1,12 @@
 //! What the system has to say, as the Markdown that a person reads.
 //!
 //! Pure: every function goes from records to text. `narration` tells of work while it goes on, `operation` of how it
-//! ended, `report` of what was only asked. (Questions back and help are `intent`'s.) Nothing here knows HTTP.
+//! ended, `removal` of several that are removed together, `report` and `costs` of what was only asked. (Questions back and help are `intent`'s.) Nothing here knows HTTP.
 
+pub mod costs;
 pub mod narration;
 pub mod operation;
+pub mod removal;
 pub mod report;
 pub mod view;
 

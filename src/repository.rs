@@ -3,9 +3,11 @@
 //! Pure functions over a directory, blocking, without network. What they read was written by strangers: links never
 //! lead out of the clone, sizes and numbers are bounded, and nothing of it is run.
 //!
-//! **Which Dockerfile**: the one that the request names, else the root's, else the only one down to two levels of
-//! directories, else the only `Dockerfile.<name>` of the root. **Which context**: the Dockerfile's own directory when everything that its COPY and ADD take lies
-//! there, else the root when everything lies there, else its own directory.
+//! **Where it begins**: in the root, or in the directory that the request names.
+//! **Which Dockerfile**: the one that the request names, else the one there, else the only one down to two levels of
+//! directories, else the only `Dockerfile.<name>` there. **Which context**: the Dockerfile's own directory when everything
+//! that its COPY and ADD take lies there, else the directory where the build begins, else the root when everything lies
+//! there, else its own directory.
 
 pub mod analysis;
 pub mod application;

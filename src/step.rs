@@ -12,21 +12,30 @@ use crate::store::record::Deployment;
 // What steps have in common.
 pub mod aws_access;
 pub mod action;
+pub mod applied_application;
 pub mod cloud_target;
 pub mod cluster;
 pub mod context;
+pub mod environment;
 pub mod error;
 mod ingress;
 mod instance_failure;
+mod new_cluster;
+mod pod_concerns;
+mod port_watch;
 mod problems;
 mod provision;
 pub mod removal;
 mod scale_node_group;
+mod socket_tables;
+mod stop_pods;
+pub mod unrecorded_workspaces;
 
 // One step each.
 pub mod analyse_repository;
 pub mod apply_application;
 pub mod await_certificate;
+pub mod await_removals;
 pub mod bootstrap_host;
 pub mod build_image;
 pub mod check_account;
@@ -55,6 +64,7 @@ pub mod remove_certificate;
 pub mod remove_images;
 pub mod remove_workspace;
 pub mod request_certificate;
+pub mod restart_application;
 pub mod scale_application;
 pub mod uninstall_ingress;
 pub mod verify_account;
@@ -67,6 +77,9 @@ pub mod wait_for_rollout;
 /// A step implements `StepUndo`, or is marked: `(no undo)` when it leaves nothing behind that has to be taken back,
 /// `(unlock only)` when there is nothing but the target's lock to give back.
 macro_rules! steps {
+    (@can_undo) => { true };
+    (@can_undo no undo) => { false };
+    (@can_undo unlock only) => { false };
     (@mark $step:ty,) => {};
     (@mark $step:ty, no undo) => {
         impl StepUndo for $step {
@@ -125,11 +138,19 @@ macro_rules! steps {
                 match self { $(Self::$step(step) => step.outlasts_failures(),)+ }
             }
 
-            /// What was done, in words.
+            /// What was done, in words that follow the title.
             #[must_use]
             pub fn summary(&self, output: &Value) -> String {
                 match self { $(Self::$step(step) => {
                     serde_json::from_value(output.clone()).map(|output| step.summary(&output)).unwrap_or_default()
+                })+ }
+            }
+
+            /// Whether it turned out while it ran that there was nothing to do.
+            #[must_use]
+            pub fn had_nothing_to_do(&self, output: &Value) -> bool {
+                match self { $(Self::$step(step) => {
+                    serde_json::from_value(output.clone()).is_ok_and(|output| step.had_nothing_to_do(&output))
                 })+ }
             }
 
@@ -193,6 +214,12 @@ macro_rules! steps {
                 }
             }
 
+            /// Whether it leaves something behind that is taken back.
+            #[must_use]
+            pub fn can_be_undone(&self) -> bool {
+                match self { $(Self::$step(_) => steps!(@can_undo $($($undo)+)?),)+ }
+            }
+
             fn is_on_target(&self) -> bool {
                 match self { $(Self::$step(step) => step.is_on_target(),)+ }
             }
@@ -204,6 +231,7 @@ steps!(
     analyse_repository::AnalyseRepository (no undo),
     apply_application::ApplyApplication,
     await_certificate::AwaitCertificate (no undo),
+    await_removals::AwaitRemovals (no undo),
     bootstrap_host::BootstrapHost (no undo),
     build_image::BuildImage,
     check_account::CheckAccount (no undo),
@@ -219,7 +247,7 @@ steps!(
     find_instance::FindInstance (no undo),
     install_ingress::InstallIngress,
     load_image::LoadImage,
-    preload_base_image::PreloadBaseImage (no undo),
+    preload_base_image::PreloadBaseImage,
     provision_cluster::ProvisionCluster,
     provision_instance::ProvisionInstance,
     provision_repository::ProvisionRepository,
@@ -232,6 +260,7 @@ steps!(
     remove_images::RemoveImages (no undo),
     remove_workspace::RemoveWorkspace (no undo),
     request_certificate::RequestCertificate,
+    restart_application::RestartApplication,
     scale_application::ScaleApplication,
     uninstall_ingress::UninstallIngress (unlock only),
     verify_account::VerifyAccount (no undo),

@@ -21,7 +21,10 @@ use url::Url;
 
 use crate::config::value::Database;
 use crate::id::OperationId;
+use record::Unreadable;
 
+pub mod calls;
+pub mod conversation_state;
 pub mod deployments;
 pub mod events;
 pub mod operations;
@@ -29,6 +32,10 @@ pub mod page;
 pub mod record;
 pub mod retention;
 pub mod saga;
+pub mod secrets;
+mod statement;
+pub mod terraform;
+pub mod unreadable;
 
 /// Number of the PostgreSQL advisory lock that marks a store as owned ("odi" in ASCII).
 const ADVISORY_LOCK: i64 = 0x6f_64_69;
@@ -87,7 +94,15 @@ pub enum StoreError {
     Migrate(#[from] sqlx::migrate::MigrateError),
     /// The database refuses or does not answer.
     #[error("the store does not answer as it should")]
-    Database(#[from] sqlx::Error),
+    Database(#[source] sqlx::Error),
+    /// A row cannot be read by this version. All others can.
+    #[error("the {row} cannot be read: {cause}")]
+    Unreadable {
+        /// Which one, such as ``operation `op_1` ``.
+        row: String,
+        /// What of it, and who can.
+        cause: Unreadable,
+    },
     /// A stored value cannot be read.
     #[error("the store holds a value for `{what}` that cannot be read")]
     Corrupt {
@@ -99,7 +114,24 @@ pub enum StoreError {
     },
 }
 
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        // The database has answered: with a value of another kind.
+        let is_of_value = matches!(error, sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_));
+        if is_of_value { Self::corrupt("row", error) } else { Self::Database(error) }
+    }
+}
+
 impl StoreError {
+    /// Whether it is about one row, and says nothing against the store itself.
+    #[must_use]
+    pub fn is_unreadable(&self) -> bool {
+        match self {
+            Self::Corrupt { .. } | Self::Unreadable { .. } => true,
+            Self::Owned(_) | Self::File { .. } | Self::Newer { .. } | Self::Migrate(_) | Self::Database(_) => false,
+        }
+    }
+
     fn corrupt(what: &'static str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Corrupt { what, source: source.into() }
     }
@@ -203,10 +235,18 @@ fn migrations() -> Migrator {
     let start = include_str!("store/migrations/0001_start.sql").into_sql_str();
     let instances = include_str!("store/migrations/0002_instances.sql").into_sql_str();
     let clusters = include_str!("store/migrations/0003_clusters.sql").into_sql_str();
+    let conversations = include_str!("store/migrations/0004_conversation_state.sql").into_sql_str();
+    let directories = include_str!("store/migrations/0005_source_directory.sql").into_sql_str();
+    let writers = include_str!("store/migrations/0006_written_by.sql").into_sql_str();
+    let ownership = include_str!("store/migrations/0007_ownership.sql").into_sql_str();
     Migrator::with_migrations(vec![
         Migration::new(1, "start".into(), MigrationType::Simple, start, false),
         Migration::new(2, "instances".into(), MigrationType::Simple, instances, false),
         Migration::new(3, "clusters".into(), MigrationType::Simple, clusters, false),
+        Migration::new(4, "conversation state".into(), MigrationType::Simple, conversations, false),
+        Migration::new(5, "source directory".into(), MigrationType::Simple, directories, false),
+        Migration::new(6, "written by".into(), MigrationType::Simple, writers, false),
+        Migration::new(7, "ownership".into(), MigrationType::Simple, ownership, false),
     ])
 }
 
@@ -240,13 +280,12 @@ async fn open_sqlite(path: &Path) -> Result<AnyPool, StoreError> {
     check_schema(&options).await?;
     let pool = AnyPoolOptions::new()
         .max_connections(4)
-        // A commit survives the death of this process at once, that of the machine within seconds: every step looks at
-        // the world before it works, so the last seconds are found again.
+        // A commit survives a power cut: with `NORMAL` a request that was accepted could be lost while what it made runs.
         .after_connect(|connection, _| {
             Box::pin(async move {
                 for pragma in [
                     "PRAGMA journal_mode = WAL",
-                    "PRAGMA synchronous = NORMAL",
+                    "PRAGMA synchronous = FULL",
                     "PRAGMA busy_timeout = 10000",
                     "PRAGMA foreign_keys = ON",
                 ] {
@@ -325,7 +364,7 @@ fn parse<T, E>(row: &AnyRow, column: &'static str, parse: impl FnOnce(&str) -> R
 where
     E: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let text: String = row.try_get(column)?;
+    let text: String = row.try_get(column).map_err(|error| StoreError::corrupt(column, error))?;
     parse(&text).map_err(|error| StoreError::corrupt(column, error))
 }
 

@@ -19,6 +19,7 @@ mod process;
 pub mod program_error;
 mod script;
 pub mod ssh;
+pub mod step_calls;
 mod supervise;
 pub mod terraform;
 

@@ -1,12 +1,15 @@
 //! Holds what the compiler does not: the `mod` lines of `src/lib.rs` are the order of the layers, and a module uses only
 //! modules that come after it; no two files use each other, neither directly nor by way of others; the README names only
-//! settings that there are.
+//! settings that there are, and each setting is read where it changes something.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
+
+#[path = "architecture/settings.rs"]
+mod settings;
 
 #[test]
 fn a_module_uses_only_modules_that_come_after_it() {
@@ -134,6 +137,22 @@ impl std::fmt::Display for Module {
     }
 }
 
+/// A file without its comments and its tests at the end.
+fn code_of(source: &Path) -> String {
+    let text = fs::read_to_string(source).expect("a source file can be read");
+    without_comments(&text[..start_of_tests(&text)])
+}
+
+fn without_comments(code: &str) -> String {
+    code.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
+}
+
+/// Where the tests of a file begin. Tests that are a file of their own are named at the top; those in braces are the end.
+fn start_of_tests(text: &str) -> usize {
+    let tests = text.match_indices("#[cfg(test)]\nmod ").map(|(at, _)| at);
+    tests.filter(|at| text[*at..].lines().nth(1).is_some_and(|line| line.contains('{'))).min().unwrap_or(text.len())
+}
+
 /// Which files use which. A file whose path another one names an item of is used by it.
 fn uses() -> BTreeMap<Module, BTreeSet<Module>> {
     let sources = sources();
@@ -205,12 +224,7 @@ fn points_upwards(layers: &[String], own: &str, used: &str) -> bool {
 
 /// Every path inside this crate that a file names, from the crate's root on; apart from comments and tests.
 fn used_paths(own: &Module, text: &str) -> Vec<String> {
-    let tests = text.match_indices("#[cfg(test)]\nmod ").map(|(at, _)| at);
-    // Tests that are a file of their own are named at the top; those in braces are the end of a file.
-    let tests = tests.filter(|at| text[*at..].lines().nth(1).is_some_and(|line| line.contains('{')));
-    let code = &text[..tests.min().unwrap_or(text.len())];
-    let code: String =
-        code.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n");
+    let code = without_comments(&text[..start_of_tests(text)]);
     let above = own.0.rsplit_once("::").map_or(String::new(), |(above, _)| format!("{above}::"));
     let within = format!("{}::", own.0);
     let children = code.lines().filter_map(|line| line.rsplit_once("mod ")?.1.strip_suffix(';')).map(str::to_owned);

@@ -11,7 +11,7 @@ use crate::cloud::aws::{AccessKeys, Aws, AwsError, CallerIdentity};
 use crate::cloud::kube::live::NamedDeployment;
 use crate::id::{
     CommitId, DeploymentId, ExposedPort, ImageRef, KeyPairName, Mode, OperationId, Port, Protocol, Region,
-    RepositoryUrl, TargetId, cluster_name_of_target,
+    RepositoryUrl, SourceDirectory, TargetId, cluster_name_of_target,
 };
 use crate::intent::{AwsCredentials, Selector};
 use crate::step::context::ssh_address;
@@ -19,7 +19,8 @@ use crate::store::record::{Deployment, DeploymentFacts, DeploymentState, Instanc
 
 impl App {
     /// Takes over the instance that a request names, when it is there and ours by its tag, and address and key pair
-    /// are those of the request. False when there is no such instance.
+    /// are those of the request. False when there is no such instance. Not called under the accept lock: the network may
+    /// take its time.
     ///
     /// # Errors
     /// [`AppError`] when the instance is there and something does not belong together, or it cannot be looked at.
@@ -47,7 +48,9 @@ impl App {
         let user = settings.ec2.ssh_user.clone().or_else(|| image.map(|it| it.user().to_owned()));
         let instance =
             verified_instance(&found, selector, &region, &identity, user.unwrap_or_else(|| "ec2-user".to_owned()))?;
-        let deployments = self.read_cluster(target, &instance).await?;
+        let deployments = self.read_cluster(target, &instance).await;
+        // Of what is not taken over nothing is kept.
+        let deployments = deployments.inspect_err(|_| self.0.hosts.forget(target))?;
         let target = Target {
             id: target,
             mode: Mode::CloudLocal,
@@ -58,7 +61,11 @@ impl App {
             instance: Some(instance),
             cluster: None,
         };
-        self.0.store.adopt(&target, &deployments).await?;
+        let _turn = self.0.accept_lock.lock().await;
+        // Another request may have taken it over meanwhile, or made one of that name.
+        if self.0.store.target_by_name(Mode::CloudLocal, &target.name).await?.is_none() {
+            self.0.store.adopt(&target, &deployments).await?;
+        }
         tracing::info!(target = target.name, count = deployments.len(), "an instance without a record is taken over");
         Ok(true)
     }
@@ -133,6 +140,7 @@ fn deployment(named: NamedDeployment, target: TargetId, instance: &Instance, ima
     let NamedDeployment { name, namespace, live } = named;
     let operation = live.operation.as_deref().and_then(|it| OperationId::parse(it).ok())?;
     let main_port = Port::new(live.main_port?)?;
+    let source_directory = live.source_directory.and_then(|it| SourceDirectory::parse(it).ok());
     let now = Timestamp::now();
     let version = Version {
         revision: 1,
@@ -142,7 +150,10 @@ fn deployment(named: NamedDeployment, target: TargetId, instance: &Instance, ima
         image_id,
         main_port,
         ports: vec![ExposedPort { number: main_port, protocol: Protocol::Tcp }],
+        port_source: Default::default(),
         container_port: None,
+        stop_grace_s: None,
+        source_directory: source_directory.clone(),
         dockerfile: None,
         environment_secret: live.environment_secret,
         environment_names: Vec::new(),
@@ -159,6 +170,7 @@ fn deployment(named: NamedDeployment, target: TargetId, instance: &Instance, ima
         namespace,
         repository: RepositoryUrl::parse(live.repository?).ok()?,
         git_ref: None,
+        source_directory,
         operation,
         facts: DeploymentFacts {
             version: Some(version),

@@ -1,34 +1,23 @@
-//! From a request that changes something to an operation that is stored: which deployment, which plan, which secrets.
+//! From a request that changes something to its plan: which deployment, which target, which word of the person.
 
 use jiff::Timestamp;
-use secrecy::{ExposeSecret, SecretString};
 
+use super::accept::{Change, ConfirmationNeeded, confirmation_needed};
+use super::removal::Removals;
 use super::target::same_key_pair;
+use super::undo::Inverse;
 use super::{Accepted, App, AppError};
-use crate::cloud::aws::AccessKeys;
-use crate::event::OperationState;
 use crate::executor::{self, input::PlanInput};
-use crate::id::{DeploymentId, Mode, OperationId, derived_deployment_name};
-use crate::intent::{AwsCredentials, Confirmation, Deploy, Intent, Request, Secrets, Source, wants_confirmation};
-use crate::plan::Plan;
-use crate::reply::view::PlanView;
-use crate::step::apply_application::ENVIRONMENT_SECRET;
-use crate::step::aws_access::AWS_CREDENTIALS_SECRET;
-use crate::step::clone_repository::GIT_TOKEN_SECRET;
-use crate::step::context::secret_context;
-use crate::store::operations::{Acceptance, KeyReused, NewOperation, RequestKey};
-use crate::store::record::{Deployment, DeploymentFacts, DeploymentState, Operation, Target};
+use crate::id::{DeploymentId, Mode, OperationId, SourceDirectory, derived_deployment_name};
+use crate::intent::{AwsCredentials, Deploy, Intent, Request, Selector, wants_confirmation};
+use crate::reply::view::{PlanView, Proposal, Report};
+use crate::store::operations::RequestKey;
+use crate::store::record::{Deployment, DeploymentFacts, DeploymentState, Target};
 
 /// A deployment that is about to change, and the target that it runs on.
 struct Subject {
     deployment: Deployment,
     target: Target,
-}
-
-/// The person has to confirm first.
-struct ConfirmationNeeded {
-    /// Another plan than this one was confirmed.
-    plan_changed: bool,
 }
 
 impl App {
@@ -38,21 +27,60 @@ impl App {
         key: Option<RequestKey>,
         request: Request,
     ) -> Result<Accepted, AppError> {
+        let is_sent_again = match key.as_ref().filter(|_| !request.dry_run) {
+            Some(key) => !self.operations_for_key(principal, key).await?.is_empty(),
+            None => false,
+        };
+        if !is_sent_again {
+            self.look_around(&request).await?;
+        }
         let turn = self.0.accept_lock.lock().await;
         let store = &self.0.store;
         if let Some(key) = &key
             && !request.dry_run
         {
-            match store.operation_for_key(principal, key, Timestamp::now()).await? {
-                Ok(Some(id)) => return Ok(Accepted::Operation { id, attached: true }),
-                Ok(None) => (),
-                Err(KeyReused) => return Err(AppError::KeyReused),
+            let before = self.operations_for_key(principal, key).await?;
+            if !before.is_empty() {
+                return Ok(Accepted::Operations(before));
             }
         }
         if self.is_shutting_down() {
             return Err(AppError::ShuttingDown);
         }
-        let Subject { mut deployment, target } = self.subject(&request).await?;
+        let request = match &request.intent {
+            Intent::DecommissionAll(wanted) => {
+                match Box::pin(self.remove_all(principal, key.as_ref(), &request, wanted)).await? {
+                    Removals::Accepted(accepted) => return Ok(*accepted),
+                    Removals::OnlyOne(decommission) => {
+                        Request { intent: Intent::Decommission(*decommission), ..request }
+                    }
+                }
+            }
+            Intent::Undo(selector) => match self.inverse(principal, selector, request.source).await? {
+                Inverse::Change(intent) => Request { intent: *intent, ..request },
+                // There is no plan of it that could be shown.
+                Inverse::Cancel(id) if request.dry_run => {
+                    let message = format!("operation `{id}` is at work; say `cancel that` to stop it");
+                    return Err(AppError::Conflict { message, param: Some("dry_run") });
+                }
+                Inverse::Cancel(id) => {
+                    self.cancel(id).await?;
+                    return Ok(Accepted::Report(Report::Cancelled(id)));
+                }
+            },
+            Intent::Deploy(_)
+            | Intent::Redeploy(_)
+            | Intent::Scale(_)
+            | Intent::Restart(_)
+            | Intent::Rollback(_)
+            | Intent::Decommission(_)
+            | Intent::Status(_)
+            | Intent::List(_)
+            | Intent::Logs(_)
+            | Intent::Cancel(_)
+            | Intent::Cost(_) => request,
+        };
+        let Subject { deployment, target } = self.subject(&request).await?;
         if let Some(operation) = store.running_operation(deployment.id).await? {
             return Err(AppError::Busy { deployment: deployment.name.to_string(), operation });
         }
@@ -65,99 +93,73 @@ impl App {
                 target: &target,
                 shares_target: store.is_target_used_by_others(target.id, deployment.id).await?,
                 other_deployments: &self.other_deployments(&deployment, &target).await?,
+                removed_before: &[],
                 replaces_environment: request.secrets.environment.is_some(),
                 settings: &self.0.settings,
             },
         )?;
-        let needed = self.confirmation_needed(&request, &plan, &deployment, &target).await?;
+        let hash = self.plan_hash(&request.intent, &plan, &deployment, &target).await?;
+        let is_wanted = wants_confirmation(&request.intent, deployment.mode);
+        let needed = confirmation_needed(&request, is_wanted, &hash)?;
         if request.dry_run || needed.is_some() {
             // The accept lock is released: a dry run calls the `check` of every step over the network, and stores
             // nothing.
             drop(turn);
-            let hash = self.plan_hash(&request.intent, &plan, &deployment, &target).await?;
             let view = self.dry_run(request.intent.action(), &plan, deployment, target, hash).await;
             return Ok(match needed {
                 Some(ConfirmationNeeded { plan_changed }) if !request.dry_run => {
-                    Accepted::Unconfirmed(PlanView { plan_changed, ..view })
+                    Accepted::Unconfirmed(Proposal::Change(PlanView { plan_changed, ..view }))
                 }
-                Some(_) | None => Accepted::Plan(view),
+                Some(_) | None => Accepted::Plan(Proposal::Change(view)),
             });
         }
-        let id = OperationId::new();
-        if let Intent::Decommission(_) = request.intent {
-            deployment.state = DeploymentState::Removing;
-        }
-        deployment.operation = id;
-        let operation = Operation {
-            id,
-            action: request.intent.action(),
-            principal: principal.to_owned(),
-            intent: serde_json::to_value(&request.intent).map_err(|error| AppError::Internal(error.into()))?,
-            plan: serde_json::to_value(&plan).map_err(|error| AppError::Internal(error.into()))?,
-            state: OperationState::Queued,
-            progress: 0,
-            deployment: deployment.id,
-            target: target.id,
-            failure: None,
-            receipt: Vec::new(),
-            warnings: Vec::new(),
-            created_at: Timestamp::now(),
-            ended_at: None,
-        };
-        let name = deployment.name.to_string();
-        let secrets = self.seal(id, &request.secrets)?;
-        let new = NewOperation { operation, deployment, target, key, secrets };
-        match store.accept(&new).await? {
-            Acceptance::Busy(operation) => return Err(AppError::Busy { deployment: name, operation }),
-            Acceptance::Accepted => (),
-        }
-        tracing::info!(op.id = %id, op.action = %new.operation.action, deployment.name = name, "operation is accepted");
-        self.0.engine.start(new.operation).await?;
-        Ok(Accepted::Operation { id, attached: false })
+        let change = Change { intent: request.intent, plan, deployment, target };
+        let id = self.begin(principal, key, change, &request.secrets, Timestamp::now()).await?;
+        Ok(Accepted::Operations(vec![id]))
     }
 
-    /// What stands between a request and its plan: nothing, or the word of the person who asked for it.
-    async fn confirmation_needed(
-        &self,
-        request: &Request,
-        plan: &Plan,
-        deployment: &Deployment,
-        target: &Target,
-    ) -> Result<Option<ConfirmationNeeded>, AppError> {
-        let by_fields = request.source == Source::Fields;
-        match &request.confirmation {
-            Confirmation::Given => Ok(None),
-            Confirmation::Missing => {
-                let wanted = !by_fields && wants_confirmation(&request.intent, deployment.mode);
-                Ok(wanted.then_some(ConfirmationNeeded { plan_changed: false }))
-            }
-            Confirmation::OfPlan(shown) => {
-                if *shown == self.plan_hash(&request.intent, plan, deployment, target).await? {
-                    return Ok(None);
+    /// Asks the network what a request needs to know, before its turn: AWS and ssh may take seconds, and all other
+    /// requests wait for that lock. What else is wrong with the request is told in its turn.
+    async fn look_around(&self, request: &Request) -> Result<(), AppError> {
+        let aws = request.secrets.aws.as_ref();
+        match &request.intent {
+            Intent::Deploy(deploy) => {
+                if let Ok(Subject { target, .. }) = self.deploy_subject(deploy, aws).await {
+                    // Boxed: the future of a call to AWS is large.
+                    Box::pin(self.refuse_namesake(deploy, &target, aws)).await?;
                 }
-                if by_fields {
-                    return Err(AppError::Conflict {
-                        message: format!("the plan is not `{shown}` any more; ask for it again with `dry_run`"),
-                        param: Some("confirm"),
-                    });
-                }
-                Ok(Some(ConfirmationNeeded { plan_changed: true }))
             }
+            Intent::Redeploy(_)
+            | Intent::Scale(_)
+            | Intent::Restart(_)
+            | Intent::Rollback(_)
+            | Intent::Decommission(_) => {
+                let selector = request.intent.selector().cloned().unwrap_or_default();
+                match self.selected_or_adopted(&selector, request.source, aws).await {
+                    Ok(_) | Err(AppError::Selection(_)) => (),
+                    Err(error) => return Err(error),
+                }
+            }
+            Intent::DecommissionAll(_)
+            | Intent::Undo(_)
+            | Intent::Status(_)
+            | Intent::List(_)
+            | Intent::Logs(_)
+            | Intent::Cancel(_)
+            | Intent::Cost(_) => (),
         }
+        Ok(())
     }
 
     /// What a change is about: an existing deployment, or a new one that a deploy asks for.
     async fn subject(&self, request: &Request) -> Result<Subject, AppError> {
-        let selector = match &request.intent {
-            Intent::Deploy(deploy) => return self.deploy_subject(deploy, request.secrets.aws.as_ref()).await,
-            Intent::Redeploy(it) => &it.deployment,
-            Intent::Scale(it) => &it.deployment,
-            Intent::Rollback(it) => &it.deployment,
-            Intent::Decommission(it) => &it.deployment,
-            Intent::Status(it) | Intent::List(it) | Intent::Cancel(it) => it,
-            Intent::Logs(it) => &it.deployment,
-        };
-        let deployment = self.selected_or_adopted(selector, request.secrets.aws.as_ref()).await?;
+        let aws = request.secrets.aws.as_ref();
+        if let Intent::Deploy(deploy) = &request.intent {
+            return self.deploy_subject(deploy, aws).await;
+        }
+        let anything = Selector::default();
+        let selector = request.intent.selector().unwrap_or(&anything);
+        let deployment = self.selected(selector, request.source).await?;
         let target = self.target_of(&deployment).await?;
         if let (Some(asked), Some(instance)) = (&selector.key_pair, &target.instance) {
             same_key_pair(asked, instance)?;
@@ -180,13 +182,23 @@ impl App {
             Mode::Local => self.local_target(deploy).await?,
             Mode::CloudLocal | Mode::CloudHosted => self.cloud_target(deploy, &namespace, aws, &present).await?,
         };
+        let directory = deploy.source_directory.clone().and_then(SourceDirectory::below_root);
         let mut there = present.iter().filter(|it| it.target == target.id && it.namespace == namespace);
-        let existing = match &deploy.application_name {
+        let is_same = |it: &Deployment| it.repository.identity() == deploy.repository.identity();
+        let derived = derived_deployment_name(&deploy.repository, directory.as_ref(), &target.name, &namespace);
+        let name = match &deploy.application_name {
+            // The name is the instance's first of all: that it is taken there says nothing against the request.
+            Some(name) if names_instance(deploy) && there.clone().any(|it| it.name == *name && !is_same(it)) => {
+                Some(&derived)
+            }
+            name => name.as_ref(),
+        };
+        let existing = match name {
             Some(name) => there.find(|it| it.name == *name),
-            None => there.find(|it| it.repository.identity() == deploy.repository.identity()),
+            None => there.find(|it| is_same(it) && it.source_directory == directory),
         };
         if let Some(existing) = existing {
-            if existing.repository.identity() != deploy.repository.identity() {
+            if !is_same(existing) {
                 return Err(AppError::Conflict {
                     message: format!(
                         "`{}` in namespace `{namespace}` is built from {}; choose another `instance_name`, or decommission it first",
@@ -204,17 +216,17 @@ impl App {
             return Ok(Subject { deployment, target });
         }
         let now = Timestamp::now();
-        let derived = || derived_deployment_name(&deploy.repository, &target.name, &namespace);
         let deployment = Deployment {
             id: DeploymentId::new(),
             mode: deploy.mode,
             state: DeploymentState::Deploying,
             target: target.id,
             target_name: target.name.clone(),
-            name: deploy.application_name.clone().unwrap_or_else(derived),
+            name: name.cloned().unwrap_or(derived),
             namespace,
             repository: deploy.repository.clone(),
             git_ref: deploy.git_ref.clone(),
+            source_directory: directory,
             operation: OperationId::new(),
             facts: DeploymentFacts::default(),
             created_at: now,
@@ -230,31 +242,14 @@ impl App {
         Ok(present)
     }
 
-    async fn target_of(&self, deployment: &Deployment) -> Result<Target, AppError> {
+    pub(super) async fn target_of(&self, deployment: &Deployment) -> Result<Target, AppError> {
         let target = self.0.store.target(deployment.target).await?;
         target.ok_or_else(|| AppError::Internal(format!("no target `{}`", deployment.target).into()))
     }
+}
 
-    fn seal(&self, id: OperationId, secrets: &Secrets) -> Result<Vec<(String, String)>, AppError> {
-        let mut sealed = Vec::new();
-        if let Some(token) = &secrets.git_token {
-            sealed
-                .push((GIT_TOKEN_SECRET.to_owned(), self.0.sealer.seal(&secret_context(id, GIT_TOKEN_SECRET), token)?));
-        }
-        if let Some(environment) = &secrets.environment {
-            let values: std::collections::BTreeMap<_, _> =
-                environment.iter().map(|(name, value)| (name, value.expose_secret())).collect();
-            let json = serde_json::to_string(&values).map_err(|error| AppError::Internal(error.into()))?;
-            let context = secret_context(id, ENVIRONMENT_SECRET);
-            sealed.push((ENVIRONMENT_SECRET.to_owned(), self.0.sealer.seal(&context, &SecretString::from(json))?));
-        }
-        if let Some(aws) = &secrets.aws {
-            let keys = AccessKeys::from(aws).to_json();
-            sealed.push((
-                AWS_CREDENTIALS_SECRET.to_owned(),
-                self.0.sealer.seal(&secret_context(id, AWS_CREDENTIALS_SECRET), &keys)?,
-            ));
-        }
-        Ok(sealed)
-    }
+/// Whether the application's name is the one of its EC2 instance too. In cloud-hosted it names the cluster in the same
+/// way, but there it has to be the Kubernetes Deployment's name, which later actions are told.
+fn names_instance(deploy: &Deploy) -> bool {
+    deploy.mode == Mode::CloudLocal && deploy.target_name.is_none()
 }

@@ -37,9 +37,7 @@ impl App {
                 }
             })
             .collect();
-        let mut view = plan_view(action, hash, name, steps);
-        view.summary.extend(cost);
-        view
+        PlanView { action, hash, plan_changed: false, steps, deployment: name, summary: cost.into_iter().collect() }
     }
 
     /// The hash of what a plan does to the world as it is: to whom, since which change, with which steps. Only this
@@ -82,18 +80,4 @@ impl App {
             None => format!("What a new {what} ({size}) costs in {region} is not known here."),
         })
     }
-}
-
-/// Adds to the steps of a plan what they come to together.
-fn plan_view(action: Action, hash: PlanHash, deployment: String, steps: Vec<PlannedStep>) -> PlanView {
-    let titles = |already: bool| -> Vec<&str> {
-        steps.iter().filter(|it| (it.already == Some(true)) == already).map(|it| it.title.as_str()).collect()
-    };
-    let mut summary = Vec::new();
-    let (there, to_do) = (titles(true), titles(false));
-    if !there.is_empty() {
-        summary.push(format!("There already: {}.", there.join(", ")));
-    }
-    summary.push(format!("Would be done: {}.", to_do.join(", ")));
-    PlanView { action, hash, plan_changed: false, steps, deployment, summary }
 }

@@ -51,6 +51,9 @@ pub enum AppError {
         /// The operation that is running.
         operation: OperationId,
     },
+    /// No single deployment is meant.
+    #[error(transparent)]
+    Selection(#[from] SelectionError),
     /// What was asked for is not there.
     #[error("{message}")]
     NotFound {
@@ -84,6 +87,12 @@ pub enum AppError {
     /// The same key came with another request.
     #[error("this idempotency key was used for another request; use a new one")]
     KeyReused,
+    /// What it is about cannot be read by this version of the program.
+    #[error("{message}")]
+    Unreadable {
+        /// What cannot be read, and who can.
+        message: String,
+    },
     /// The server is about to stop.
     #[error("the server is shutting down; send the request again in a moment")]
     ShuttingDown,
@@ -94,13 +103,19 @@ pub enum AppError {
 
 impl From<StoreError> for AppError {
     fn from(error: StoreError) -> Self {
+        if error.is_unreadable() {
+            return Self::Unreadable { message: error.to_string() };
+        }
         Self::Internal(error.into())
     }
 }
 
 impl From<EngineError> for AppError {
     fn from(error: EngineError) -> Self {
-        Self::Internal(error.into())
+        match error {
+            EngineError::Store(error) => error.into(),
+            error @ EngineError::Unreadable { .. } => Self::Unreadable { message: error.to_string() },
+        }
     }
 }
 
@@ -113,18 +128,6 @@ impl From<SecretError> for AppError {
 impl From<ClusterError> for AppError {
     fn from(error: ClusterError) -> Self {
         Self::Conflict { message: error.to_string(), param: None }
-    }
-}
-
-impl From<SelectionError> for AppError {
-    fn from(error: SelectionError) -> Self {
-        let message = error.to_string();
-        match error {
-            SelectionError::NotFound { .. } => Self::NotFound { message },
-            SelectionError::Several { fields, .. } => {
-                Self::Ambiguous { message, param: fields.first().copied().unwrap_or("instance_id") }
-            }
-        }
     }
 }
 

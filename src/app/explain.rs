@@ -5,12 +5,12 @@ use std::time::Duration;
 use super::{App, AppError, candidate};
 use crate::diagnosis::rollout;
 use crate::event::{Failure, OperationState};
-use crate::intent::{AwsCredentials, Selector, selection};
-use crate::reply::view::Report;
+use crate::intent::selection::{self, Candidate};
+use crate::intent::{AwsCredentials, Selector, Source};
 use crate::secret::Redactor;
 use crate::store::operations::OperationFilter;
 use crate::store::page::PageRequest;
-use crate::store::record::Deployment;
+use crate::store::record::{Deployment, Operation};
 
 /// How many of the last operations are looked at for one on a deployment that is gone.
 const LOOKED_AT: u32 = 20;
@@ -23,7 +23,8 @@ impl App {
         }
         let operation = self.0.store.operation(deployment.operation).await.ok()??;
         match operation.state {
-            OperationState::Failed | OperationState::Undone | OperationState::Stuck => operation.failure,
+            OperationState::Failed | OperationState::Undone => operation.failure,
+            OperationState::Stuck => self.told(operation).failure,
             OperationState::Queued
             | OperationState::Running
             | OperationState::Waiting
@@ -40,30 +41,38 @@ impl App {
         }
         let waited = deployment.updated_at.duration_until(jiff::Timestamp::now()).unsigned_abs();
         let waited = waited.min(self.0.settings.rollout.timeout).max(Duration::from_secs(1));
-        let found = rollout::diagnose(&kube, &deployment.name, &deployment.namespace, waited, |_| async { None });
-        let found = Box::pin(found).await.ok()?;
         let redactor = Redactor::from_settings(&self.0.settings);
-        let clean = |text: &str| redactor.redact(text).into_owned();
+        let (name, namespace) = (&deployment.name, &deployment.namespace);
+        let found = rollout::diagnose(&kube, name, namespace, waited, &redactor, |_| async { None });
+        let found = Box::pin(found).await.ok()?;
         Some(Failure {
             code: found.cause.code().to_owned(),
-            message: clean(&found.reason),
-            next_step: clean(&found.next_step),
-            output: found.last_log_lines.iter().map(|it| clean(it)).collect(),
+            message: found.reason,
+            next_step: found.next_step,
+            output: found.last_log_lines,
         })
     }
 
-    /// What the last operation on a deployment came to that is not there, or not any more.
-    pub(super) async fn last_operation(&self, selector: &Selector) -> Result<Option<Report>, AppError> {
+    /// The last operation on a deployment that is not there, or not any more.
+    pub(super) async fn past_operation(
+        &self,
+        selector: &Selector,
+        source: Source,
+    ) -> Result<Option<(Operation, Deployment)>, AppError> {
         let newest = PageRequest { after: None, limit: LOOKED_AT };
-        for operation in self.0.store.operations(&OperationFilter::default(), &newest).await?.items {
-            let Some(deployment) = self.0.store.deployment(operation.deployment).await? else { continue };
-            if operation.state.is_ended() && !selection::matching(&[candidate(&deployment)], selector).is_empty() {
-                return Ok(Some(Report::LastOperation {
-                    operation: Box::new(operation),
-                    deployment: Box::new(deployment),
-                }));
+        let mut past = Vec::new();
+        let operations: Vec<Operation> =
+            self.0.store.operations(&OperationFilter::default(), &newest).await?.items.into_iter().flatten().collect();
+        let deployments = self.0.store.deployments_by_id(&operations.iter().map(|it| it.deployment).collect()).await?;
+        for operation in operations {
+            if let Some(Ok(deployment)) = deployments.get(&operation.deployment) {
+                past.push((operation, deployment.clone()));
             }
         }
-        Ok(None)
+        let candidates: Vec<Candidate> = past.iter().map(|(_, deployment)| candidate(deployment)).collect();
+        let meant = selection::matching(&candidates, selector, source);
+        let newest = meant.first().map(|it| it.id);
+        let found = past.into_iter().find(|(_, deployment)| Some(deployment.id) == newest);
+        Ok(found.map(|(operation, deployment)| (self.told(operation), deployment)))
     }
 }

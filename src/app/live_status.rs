@@ -5,9 +5,10 @@ use crate::cloud::aws::{AccessKeys, Aws};
 use crate::cloud::kube::Kube;
 use crate::id::{ClusterName, Mode, cluster_name_of_target};
 use crate::intent::AwsCredentials;
+use crate::reply::view::LiveStatus;
 use crate::step::cluster::eks_client;
 use crate::step::context::ssh_address;
-use crate::store::record::{Deployment, Instance};
+use crate::store::record::{Deployment, DeploymentState, Instance};
 
 impl App {
     pub(super) async fn kube(&self, deployment: &Deployment, aws: Option<&AwsCredentials>) -> Result<Kube, AppError> {
@@ -50,7 +51,7 @@ impl App {
         clippy::option_option,
         reason = "`None` is no credentials at all, `Some(None)` leaves them to the default provider chain of the SDK"
     )]
-    fn keys(&self, given: Option<&AwsCredentials>) -> Option<Option<AccessKeys>> {
+    pub(super) fn keys(&self, given: Option<&AwsCredentials>) -> Option<Option<AccessKeys>> {
         let aws = &self.0.settings.aws;
         match (given, &aws.credentials) {
             (Some(it), _) => Some(Some(AccessKeys::from(it))),
@@ -84,21 +85,23 @@ impl App {
         })
     }
 
-    /// How a deployment is right now, one line each.
-    pub(super) async fn live_status(&self, deployment: &Deployment, aws: Option<&AwsCredentials>) -> Vec<String> {
-        let mut lines = Vec::new();
+    /// How a deployment is right now.
+    pub(super) async fn live_status(&self, deployment: &Deployment, aws: Option<&AwsCredentials>) -> LiveStatus {
+        let mut status = LiveStatus::default();
+        let lines = &mut status.lines;
         lines.extend(self.instance_status(deployment, aws).await);
         if let Ok(Some(id)) = self.0.store.running_operation(deployment.id).await {
             lines.push(format!("operation `{id}` is running on it"));
         }
-        let kube = match self.kube(deployment, aws).await {
-            Ok(kube) => kube,
+        let is_changing = matches!(deployment.state, DeploymentState::Deploying | DeploymentState::Removing);
+        let live = match self.kube(deployment, aws).await {
+            Ok(kube) => kube.live_deployment(&deployment.name, &deployment.namespace).await,
             Err(error) => {
                 lines.push(format!("its cluster cannot be asked: {error}"));
-                return lines;
+                return status;
             }
         };
-        match kube.live_deployment(&deployment.name, &deployment.namespace).await {
+        match live {
             Ok(Some(live)) => {
                 lines.push(format!("{} of {} replicas serve", live.ready, live.replicas));
                 if !live.is_rolled_out {
@@ -106,10 +109,16 @@ impl App {
                         "the cluster is still rolling out a change, or a pod is not well; look at its logs".into(),
                     );
                 }
+                status.serving = Some((live.ready, live.replicas));
             }
-            Ok(None) => lines.push("it is not on the cluster: somebody deleted it there; deploy it again".to_owned()),
+            Ok(None) => {
+                if !is_changing {
+                    lines.push("it is not on the cluster: somebody deleted it there; deploy it again".to_owned());
+                }
+                status.is_gone = true;
+            }
             Err(error) => lines.push(format!("its cluster cannot be asked: {error}")),
         }
-        lines
+        status
     }
 }

@@ -1,12 +1,18 @@
 //! Which target a deploy is meant for: one that is known, or a new one.
 
+use std::time::Duration;
+
 use super::{App, AppError};
+use crate::cloud::aws::Aws;
 use crate::id::{
-    ClusterName, DeploymentName, KeyPairName, Mode, Namespace, TargetId, TargetName, derived_cluster_name,
+    ClusterName, KeyPairName, Mode, Namespace, SourceDirectory, TargetId, TargetName, derived_cluster_name,
     derived_instance_name,
 };
 use crate::intent::{AwsCredentials, Deploy};
 use crate::store::record::{Deployment, Instance, Target};
+
+/// How long AWS may take to say whose an instance is. After that the operation finds out (`ProvisionInstance`).
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl App {
     /// The cluster of this machine that a deploy is meant for.
@@ -21,7 +27,8 @@ impl App {
     }
 
     /// The EC2 instance or EKS cluster that a deploy is meant for: the one that is named, the one on which the same
-    /// repository runs in the same namespace, or a new one.
+    /// repository runs in the same namespace, whatever that one is called, or the one that has the application's name,
+    /// which may be a new one.
     pub(super) async fn cloud_target(
         &self,
         deploy: &Deploy,
@@ -65,22 +72,64 @@ impl App {
         Ok(target)
     }
 
-    /// The name of a target that the person did not name: the same as long as the request is, so that the plan that is
-    /// shown tells the one that is made. An application's name is its EKS cluster's too.
-    fn new_name(&self, deploy: &Deploy, namespace: &Namespace) -> TargetName {
-        let name = deploy.application_name.as_ref().map(DeploymentName::as_str).unwrap_or_default();
-        let of = |what: &str| self.0.sealer.mac(&format!("{what} {} {namespace} {name}", deploy.repository.identity()));
-        match (deploy.mode, &deploy.application_name) {
-            (Mode::CloudHosted, Some(name)) => {
-                TargetName::parse(name.as_str()).expect("the rule of an application's name is the stricter one")
+    /// Refuses a new EC2 instance whose name another one has, whichever server or person made that one: a Name tag is how
+    /// people name an instance. Whatever else AWS has against the request is told with the operation's own look at the
+    /// account, all at once.
+    pub(super) async fn refuse_namesake(
+        &self,
+        deploy: &Deploy,
+        target: &Target,
+        aws: Option<&AwsCredentials>,
+    ) -> Result<(), AppError> {
+        if target.mode != Mode::CloudLocal || target.made_here || target.instance.is_some() {
+            return Ok(());
+        }
+        let (Some(keys), Some(region)) = (self.keys(aws), &target.region) else { return Ok(()) };
+        let look_up = async { Aws::connect(region, keys).await?.instances_named(&target.name).await };
+        let Ok(Ok(found)) = tokio::time::timeout(LOOKUP_TIMEOUT, look_up).await else { return Ok(()) };
+        let own = target.id.to_string();
+        let Some(namesake) = found.into_iter().find(|it| it.target.as_ref() != Some(&own)) else { return Ok(()) };
+        let (id, name) = (namesake.id, &target.name);
+        let of_our_kind = namesake.target.is_some_and(|tag| TargetId::parse(&tag).is_ok());
+        let (param, remedy) = match &deploy.target_name {
+            Some(_) => ("instance_id", "send another `instance_id`, or leave it out"),
+            None => {
+                ("instance_name", "send another `instance_name`, or beside it the new instance's name as `instance_id`")
             }
-            (Mode::CloudHosted, None) => derived_cluster_name(&deploy.repository, &of("cluster")),
-            (Mode::Local | Mode::CloudLocal, _) => derived_instance_name(&deploy.repository, &of("instance")),
+        };
+        let take_over = if of_our_kind { "; `status` with its name as `instance_id` takes it over" } else { "" };
+        Err(AppError::Conflict {
+            message: format!(
+                "the EC2 instance `{id}` in {region} has the name `{name}`, and is not on record here: {remedy}{take_over}"
+            ),
+            param: Some(param),
+        })
+    }
+
+    /// The name of a target that the person did not name: the application's, when it has one; else one that is the same
+    /// as long as the request is, so that the plan that is shown tells the one that is made.
+    fn new_name(&self, deploy: &Deploy, namespace: &Namespace) -> TargetName {
+        if let Some(name) = &deploy.application_name {
+            return TargetName::parse(name.as_str()).expect("the rule of an application's name is the stricter one");
+        }
+        let directory = directory(deploy).map(|it| format!(" {it}")).unwrap_or_default();
+        let repository = deploy.repository.identity();
+        let of = |what: &str| self.0.sealer.mac(&format!("{what} {repository} {namespace} {directory}"));
+        match deploy.mode {
+            Mode::CloudHosted => derived_cluster_name(&deploy.repository, &of("cluster")),
+            Mode::Local | Mode::CloudLocal => derived_instance_name(&deploy.repository, &of("instance")),
         }
     }
 }
 
-/// The deployment of the same repository, in the same namespace and of the same name if one is given.
+/// The directory that tells a deployment without a name apart from others of its repository; none for the root.
+fn directory(deploy: &Deploy) -> Option<SourceDirectory> {
+    let directory = deploy.source_directory.clone().filter(|_| deploy.application_name.is_none());
+    directory.and_then(SourceDirectory::below_root)
+}
+
+/// The deployment of the same repository in the same namespace: of the same name if one is given, else of the same
+/// directory.
 fn running_deployment<'a>(
     deploy: &Deploy,
     namespace: &Namespace,
@@ -90,7 +139,10 @@ fn running_deployment<'a>(
         .iter()
         .filter(|it| it.mode == deploy.mode && it.namespace == *namespace)
         .filter(|it| it.repository.identity() == deploy.repository.identity())
-        .filter(|it| deploy.application_name.as_ref().is_none_or(|name| *name == it.name))
+        .filter(|it| match &deploy.application_name {
+            Some(name) => *name == it.name,
+            None => it.source_directory == directory(deploy),
+        })
         .collect();
     match same.as_slice() {
         [] => Ok(None),

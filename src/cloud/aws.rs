@@ -1,11 +1,13 @@
 //! AWS: clients of one account and region, made of the credentials of one operation and never shared with another.
 //!
 //! The endpoint follows `AWS_ENDPOINT_URL`, as with AWS' own tools. The SDK itself tries again what is throttled or
-//! answered with 5xx; what comes back as an error has failed several times.
+//! answered with 5xx, and calls less often when it is throttled (its adaptive mode); what comes back as an error has failed
+//! several times.
 
 use std::fmt;
 use std::time::Duration;
 
+use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_ec2::config::{Credentials, ProvideCredentials};
@@ -15,19 +17,23 @@ use serde::Deserialize;
 use crate::config::section::AwsKeys;
 use crate::id::Region;
 
-pub mod cluster_resources;
+pub mod deletion;
 pub mod domain;
 pub mod ecr;
 pub mod eks;
+mod encryption_key;
 pub mod error;
 pub mod instance;
 pub mod instance_types;
 pub mod load_balancer;
+mod log_group;
 pub mod machine_images;
 pub mod permission;
 pub mod quota;
 pub mod region;
-pub mod tagged_resources;
+pub mod remains;
+pub mod resource;
+mod role;
 
 pub use error::{AwsError, AwsErrorKind};
 
@@ -118,9 +124,13 @@ pub struct Aws {
     ecr: aws_sdk_ecr::Client,
     eks: aws_sdk_eks::Client,
     elb: aws_sdk_elasticloadbalancingv2::Client,
+    iam: aws_sdk_iam::Client,
+    kms: aws_sdk_kms::Client,
+    logs: aws_sdk_cloudwatchlogs::Client,
     quotas: aws_sdk_servicequotas::Client,
     route53: aws_sdk_route53::Client,
     sts: aws_sdk_sts::Client,
+    tagging: aws_sdk_resourcegroupstagging::Client,
     region: Region,
     keys: AccessKeys,
 }
@@ -152,6 +162,7 @@ impl Aws {
             .build();
         let loader = aws_config::defaults(BehaviorVersion::latest())
             .region(aws_config::Region::new(region.to_string()))
+            .retry_config(RetryConfig::adaptive())
             .timeout_config(limits);
         let config = match &keys {
             Some(keys) => loader.credentials_provider(Credentials::from(keys)).load().await,
@@ -167,9 +178,13 @@ impl Aws {
             ecr: aws_sdk_ecr::Client::new(&config),
             eks: aws_sdk_eks::Client::new(&config),
             elb: aws_sdk_elasticloadbalancingv2::Client::new(&config),
+            iam: aws_sdk_iam::Client::new(&config),
+            kms: aws_sdk_kms::Client::new(&config),
+            logs: aws_sdk_cloudwatchlogs::Client::new(&config),
             quotas: aws_sdk_servicequotas::Client::new(&config),
             route53: aws_sdk_route53::Client::new(&config),
             sts: aws_sdk_sts::Client::new(&config),
+            tagging: aws_sdk_resourcegroupstagging::Client::new(&config),
             region: region.clone(),
             keys,
         })
@@ -213,7 +228,27 @@ async fn found(config: &SdkConfig) -> Result<AccessKeys, AwsError> {
 
 #[cfg(test)]
 mod tests {
+    use aws_config::retry::RetryMode;
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_is_throttled_calls_less_often() {
+        let keys = AccessKeys {
+            access_key_id: SecretString::from("AKIAEXAMPLE"),
+            secret_access_key: SecretString::from("hush"),
+            session_token: None,
+        };
+
+        let aws = Aws::connect(&Region::parse("eu-central-1").unwrap(), Some(keys)).await.unwrap();
+
+        let modes = [
+            aws.ec2.config().retry_config().map(RetryConfig::mode),
+            aws.eks.config().retry_config().map(RetryConfig::mode),
+            aws.route53.config().retry_config().map(RetryConfig::mode),
+        ];
+        assert_eq!(modes, [Some(RetryMode::Adaptive); 3]);
+    }
 
     #[test]
     fn keys_come_back_from_their_json_and_are_not_shown() {

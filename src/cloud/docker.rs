@@ -10,7 +10,9 @@ pub mod exec;
 pub mod image;
 pub mod load;
 pub mod node;
+pub mod node_images;
 pub mod push;
+pub mod service_rules;
 
 mod archive;
 mod build_progress;

@@ -9,14 +9,17 @@ pub mod load_balancer_service;
 pub mod delete;
 pub mod error;
 pub mod exec;
+mod foreign_objects;
 pub mod pod_failure;
 pub mod live;
 pub mod logs;
 pub mod namespace;
 pub mod node_port;
+pub mod port_forward;
 pub mod ready;
 pub mod rollout;
 pub mod snapshot;
+pub mod stop;
 mod watch_cache;
 
 use std::future::Future;
@@ -44,10 +47,17 @@ pub const DEPLOYMENT: &str = "on-demand-infra/deployment";
 pub const OPERATION: &str = "on-demand-infra/operation";
 /// The annotation of a namespace that carries the operation that made it.
 pub const CREATED_BY: &str = "on-demand-infra/created-by";
+/// The annotation of a Deployment's pods that carries the operation that restarted them: another one is another version
+/// of the pods to Kubernetes.
+pub const RESTARTED_BY: &str = "on-demand-infra/restarted-by";
+/// The annotation of a Deployment that carries what [`RESTARTED_BY`] was before, for an undo.
+pub const RESTARTED_BEFORE: &str = "on-demand-infra/restarted-before";
 /// The annotation of a Deployment that carries the hash of its manifests.
 pub const MANIFEST: &str = "on-demand-infra/manifest";
 /// The annotation of a Deployment that carries the repository it was built from.
 pub const REPOSITORY: &str = "on-demand-infra/repository";
+/// The annotation of a Deployment that carries the directory of the repository it was built in, where it is not the root.
+pub const SOURCE_DIRECTORY: &str = "on-demand-infra/source-directory";
 /// The annotation of a Deployment and its pods that carries the commit they were built from.
 pub const COMMIT: &str = "on-demand-infra/commit";
 

@@ -1,12 +1,12 @@
 //! What things on AWS cost, from a table that is part of the program and says of when it is.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::config::section::Eks;
 use crate::id::Region;
+use crate::store::record::Cost;
 
 /// Hours of a month, as AWS counts.
 const HOURS_PER_MONTH: f64 = 730.0;
@@ -26,26 +26,6 @@ struct Prices {
     nat_hour: f64,
     nlb_hour: f64,
     types: BTreeMap<String, f64>,
-}
-
-/// What something costs, without traffic and taxes.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Cost {
-    /// Per hour.
-    pub hour: f64,
-    /// Per month of 730 hours.
-    pub month: f64,
-    /// Currency.
-    pub currency: String,
-    /// Month of the prices, such as `2025-01`.
-    pub as_of: String,
-}
-
-impl fmt::Display for Cost {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { hour, month, currency, as_of } = self;
-        write!(f, "about {hour:.3} {currency} per hour, {month:.0} {currency} per month (list prices of {as_of})")
-    }
 }
 
 /// What an instance costs; `None` when the table does not know the region or the type.

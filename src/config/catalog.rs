@@ -106,6 +106,12 @@ pub const SETTINGS: &[Setting] = &[
         "The key that seals credentials at rest. Without, the file `encryption.key` in the workspace, made at the first start.",
     ),
     Setting::new(
+        "STUCK_SECRETS_DAYS",
+        "7",
+        "a number of days from 0 (erased at once) to 365",
+        "How long a stuck operation keeps its sealed credentials, so that `resume` can take back what it made. A day before they are erased it says so.",
+    ),
+    Setting::new(
         "LOG_LEVEL",
         "",
         "`trace`, `debug`, `info`, `warn`, `error` or `off`",
@@ -161,7 +167,7 @@ pub const SETTINGS: &[Setting] = &[
         "NODE_PORT_RANGE",
         "30000-30015",
         "a range within 30000-32767 of at most 256 ports, such as `30000-30015`",
-        "The ports on which local applications can be reached. Each costs a little when the cluster is created.",
+        "The ports on which local applications can be reached. Each costs a little when the cluster is created. When this is not set, a new cluster whose ports are held by another one or by a program takes other ports.",
     ),
     Setting::new("CLUSTER_TIMEOUT_S", "300", SECONDS, "How long the creation of a local cluster may take."),
     Setting::new(
@@ -196,6 +202,18 @@ pub const SETTINGS: &[Setting] = &[
         "How long an application may take to become ready. Definite causes fail at once.",
     ),
     Setting::new(
+        "STOP_PAUSE_S",
+        "5",
+        "a number of seconds from 0 to 300",
+        "How long a pod that is replaced still serves, so that no request is lost while the cluster learns that it goes.",
+    ),
+    Setting::new(
+        "STOP_GRACE_S",
+        "10",
+        "a number of seconds from 1 to 3600",
+        "How long an application may take to end after SIGTERM, unless its request says `stop_grace_s`.",
+    ),
+    Setting::new(
         "APP_CA_FILE",
         "",
         FILE,
@@ -220,6 +238,12 @@ pub const SETTINGS: &[Setting] = &[
         "a number of milliseconds from 1 to 60000",
         "The pause before the first retry; each later one is twice as long.",
     ),
+    Setting::new(
+        "AWS_SETTLE_TIMEOUT_S",
+        "600",
+        SECONDS,
+        "How long a step waits for what AWS settles by itself: network interfaces that linger, a cluster that is being made or changed, a new role.",
+    ),
     // The chat model.
     Setting::secret(
         "AZURE_OPENAI_API_KEY",
@@ -239,21 +263,37 @@ pub const SETTINGS: &[Setting] = &[
         "The API version, such as `2024-10-21`, which holds without one. With `v1`, or an endpoint that ends in `/openai/v1`, the path without versions is used.",
     ),
     Setting::new("AZURE_OPENAI_DEPLOYMENT", "", TEXT, "The name of the chat model's deployment."),
-    Setting::new("AZURE_EMBEDDING_DEPLOYMENT", "", TEXT, "The name of the embedding model's deployment (optional)."),
-    Setting::new("AZURE_EMBEDDING_API_VERSION", "", TEXT, "The API version of the embedding model (optional)."),
+    Setting::new(
+        "AZURE_EMBEDDING_DEPLOYMENT",
+        "",
+        TEXT,
+        "The name of the embedding model's deployment, for `POST /v1/embeddings`.",
+    ),
+    Setting::new(
+        "AZURE_EMBEDDING_API_VERSION",
+        "",
+        TEXT,
+        "The API version of the embedding model. Without, `AZURE_OPENAI_API_VERSION` holds for it too.",
+    ),
     Setting::new(
         "LLM_BASE_URL",
         "",
         "an address such as `http://127.0.0.1:11434/v1`",
-        "Any other endpoint that speaks OpenAI's API, up to `/chat/completions`; it is used instead of Azure OpenAI.",
+        "Any other endpoint that speaks OpenAI's API, up to `/chat/completions`; it is used instead of Azure OpenAI for the models that are named at it.",
     ),
     Setting::secret("LLM_API_KEY", SECRET, "The key of the endpoint at `LLM_BASE_URL`, if it asks for one."),
-    Setting::new("LLM_MODEL", "", TEXT, "The name of the model at `LLM_BASE_URL`."),
+    Setting::new("LLM_MODEL", "", TEXT, "The name of the chat model at `LLM_BASE_URL`."),
+    Setting::new(
+        "LLM_EMBEDDING_MODEL",
+        "",
+        TEXT,
+        "The name of the embedding model at `LLM_BASE_URL`, for `POST /v1/embeddings`.",
+    ),
     Setting::new(
         "LLM_TIMEOUT_S",
         "120",
         SECONDS,
-        "How long the chat model may be silent. Then the answer goes on without it.",
+        "How long a model may be silent. An answer in a chat then goes on without it.",
     ),
     // The cloud modes.
     Setting::secret("AWS_ACCESS_KEY_ID", SECRET, "The access key for requests that bring none of their own."),

@@ -11,7 +11,7 @@ use url::Url;
 
 use crate::config::source::Values;
 use crate::config::value::{
-    self, AllowedHost, Database, DockerHost, EncryptionKey, KindNetwork, Origin, PortRange, Quantity,
+    self, AllowedHost, Database, DockerHost, EncryptionKey, KindNetwork, MAX_STOP_GRACE_S, Origin, PortRange, Quantity,
 };
 use crate::id::{ClusterName, ImageRef, Namespace, Port, Region};
 
@@ -83,11 +83,16 @@ impl Store {
 pub struct Secret {
     /// `ENCRYPTION_KEY`; without, a key file in the workspace.
     pub encryption_key: Option<EncryptionKey>,
+    /// `STUCK_SECRETS_DAYS`.
+    pub stuck_retention: Duration,
 }
 
 impl Secret {
     pub(super) fn from_values(values: &mut Values) -> Self {
-        Self { encryption_key: values.optional("ENCRYPTION_KEY", EncryptionKey::parse) }
+        Self {
+            encryption_key: values.optional("ENCRYPTION_KEY", EncryptionKey::parse),
+            stuck_retention: values.take("STUCK_SECRETS_DAYS", value::days),
+        }
     }
 }
 
@@ -168,6 +173,8 @@ pub struct Kind {
     pub network: KindNetwork,
     /// `NODE_PORT_RANGE`.
     pub node_port_range: PortRange,
+    /// Whether somebody has given `NODE_PORT_RANGE`; else a new cluster may have other ports.
+    pub node_port_range_given: bool,
     /// `CLUSTER_TIMEOUT_S`.
     pub cluster_timeout: Duration,
     /// `DELETE_EMPTY_LOCAL_CLUSTER`.
@@ -182,6 +189,7 @@ impl Kind {
             node_image: values.optional("KIND_NODE_IMAGE", |text| ImageRef::parse(text).ok()),
             network: values.take("KIND_NETWORK", |text| text.parse().ok()),
             node_port_range: values.take("NODE_PORT_RANGE", PortRange::parse),
+            node_port_range_given: values.is_given("NODE_PORT_RANGE"),
             cluster_timeout: values.take("CLUSTER_TIMEOUT_S", value::seconds),
             delete_empty_cluster: values.take("DELETE_EMPTY_LOCAL_CLUSTER", value::yes_or_no),
         }
@@ -248,6 +256,10 @@ impl Resources {
 pub struct Rollout {
     /// `ROLLOUT_TIMEOUT_S`.
     pub timeout: Duration,
+    /// `STOP_PAUSE_S`.
+    pub stop_pause_s: u16,
+    /// `STOP_GRACE_S`.
+    pub stop_grace_s: u16,
     /// `APP_CA_FILE`, absolute.
     pub app_ca_file: Option<PathBuf>,
     /// `KEEP_VERSIONS`.
@@ -258,6 +270,8 @@ impl Rollout {
     pub(super) fn from_values(values: &mut Values) -> Self {
         Self {
             timeout: values.take("ROLLOUT_TIMEOUT_S", value::seconds),
+            stop_pause_s: values.take("STOP_PAUSE_S", |text| value::number(text, 0..=300_u16)),
+            stop_grace_s: values.take("STOP_GRACE_S", |text| value::number(text, 1..=MAX_STOP_GRACE_S)),
             app_ca_file: values.optional_path("APP_CA_FILE"),
             keep_versions: values.take("KEEP_VERSIONS", |text| value::number(text, 1..=100_usize)),
         }
@@ -271,6 +285,8 @@ pub struct Engine {
     pub retry_attempts: u32,
     /// `RETRY_BASE_MS`: the pause before the first retry; each later one is twice as long.
     pub retry_base: Duration,
+    /// `AWS_SETTLE_TIMEOUT_S`: how long a step waits for what AWS settles by itself.
+    pub settle_timeout: Duration,
 }
 
 impl Engine {
@@ -279,6 +295,7 @@ impl Engine {
             retry_attempts: values.take("RETRY_ATTEMPTS", |text| value::number(text, 0..=100_u32)),
             retry_base: values
                 .take("RETRY_BASE_MS", |text| value::number(text, 1..=60_000_u64).map(Duration::from_millis)),
+            settle_timeout: values.take("AWS_SETTLE_TIMEOUT_S", value::seconds),
         }
     }
 }
@@ -296,24 +313,27 @@ pub struct Llm {
     pub deployment: Option<String>,
     /// `AZURE_EMBEDDING_DEPLOYMENT`.
     pub embedding_deployment: Option<String>,
-    /// `AZURE_EMBEDDING_API_VERSION`.
+    /// `AZURE_EMBEDDING_API_VERSION`; without, `api_version`.
     pub embedding_api_version: Option<String>,
-    /// `LLM_BASE_URL`; wins over Azure.
+    /// `LLM_BASE_URL`; wins over Azure for each model that is named beside it.
     pub base_url: Option<Url>,
     /// `LLM_API_KEY`.
     pub base_api_key: Option<SecretString>,
     /// `LLM_MODEL`.
     pub model: Option<String>,
+    /// `LLM_EMBEDDING_MODEL`.
+    pub embedding_model: Option<String>,
     /// `LLM_TIMEOUT_S`.
     pub timeout: Duration,
 }
 
 impl Llm {
     pub(super) fn from_values(values: &mut Values) -> Self {
-        let (base_url, model) =
-            (values.optional("LLM_BASE_URL", value::http_url), values.optional("LLM_MODEL", value::word));
-        if base_url.is_some() && model.is_none() {
-            values.refuse("LLM_BASE_URL", "set together with `LLM_MODEL`".to_owned());
+        let base_url = values.optional("LLM_BASE_URL", value::http_url);
+        let [model, embedding_model] =
+            ["LLM_MODEL", "LLM_EMBEDDING_MODEL"].map(|name| values.optional(name, value::word));
+        if base_url.is_some() && model.is_none() && embedding_model.is_none() {
+            values.refuse("LLM_BASE_URL", "set together with `LLM_MODEL` or `LLM_EMBEDDING_MODEL`".to_owned());
         }
         Self {
             api_key: values.secret("AZURE_OPENAI_API_KEY"),
@@ -325,6 +345,7 @@ impl Llm {
             base_url,
             base_api_key: values.secret("LLM_API_KEY"),
             model,
+            embedding_model,
             timeout: values.take("LLM_TIMEOUT_S", value::seconds),
         }
     }

@@ -18,6 +18,9 @@ pub const TOML_FILE: &str = "on-demand-infra.toml";
 /// Name of the file with environment variables.
 pub const DOTENV_FILE: &str = ".env";
 
+/// What the layer of the defaults is called.
+const DEFAULTS: &str = "the defaults";
+
 /// Everything that settings can come from.
 #[derive(Clone, Default)]
 pub struct Sources {
@@ -87,7 +90,7 @@ impl Values {
         let mut warnings = Vec::new();
         let defaults = SETTINGS.iter().map(|it| (it.name.to_owned(), it.default.to_owned())).collect();
         let figment = Figment::new()
-            .merge(Layer { source: "the defaults", values: defaults })
+            .merge(Layer { source: DEFAULTS, values: defaults })
             .merge(Layer {
                 source: "`on-demand-infra.toml`",
                 values: toml_values(sources.toml.as_deref().unwrap_or_default(), &mut wrong)?,
@@ -135,6 +138,11 @@ impl Values {
             return value;
         }
         parse(setting(name).default).expect("every default keeps its own rule, see the tests of `catalog`")
+    }
+
+    /// Whether somebody has given the setting a value.
+    pub(super) fn is_given(&self, name: &'static str) -> bool {
+        self.figment.find_metadata(name).is_some_and(|it| it.name != DEFAULTS)
     }
 
     /// A setting that may be unset. A wrong one is noted.
@@ -189,7 +197,7 @@ impl Values {
 
     /// Notes that the value of a setting is not allowed.
     pub(super) fn refuse(&mut self, name: &'static str, allowed: String) {
-        let source = self.figment.find_metadata(name).map_or("the defaults", |it| it.name.as_ref()).to_owned();
+        let source = self.figment.find_metadata(name).map_or(DEFAULTS, |it| it.name.as_ref()).to_owned();
         let value = (!setting(name).secret).then(|| self.text(name).chars().take(80).collect());
         self.wrong.push(InvalidSetting { name: name.to_owned(), value, source, allowed });
     }

@@ -14,6 +14,7 @@ use bytesize::ByteSize;
 use data_encoding::HEXLOWER_PERMISSIVE;
 use ipnet::Ipv4Net;
 use secrecy::{ExposeSecret, SecretBox, SecretString};
+use serde::{Deserialize, Serialize};
 use tracing::level_filters::LevelFilter;
 use url::Url;
 
@@ -70,8 +71,16 @@ impl fmt::Display for AllowedHost {
     }
 }
 
+/// The most seconds that an application may have to end after SIGTERM.
+pub const MAX_STOP_GRACE_S: u16 = 3600;
+
+/// The lowest port that Kubernetes takes for a node port.
+pub const FIRST_NODE_PORT: u16 = 30_000;
+/// The highest.
+pub const LAST_NODE_PORT: u16 = 32_767;
+
 /// Node ports, both ends included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortRange {
     /// The lowest port.
     pub first: u16,
@@ -83,7 +92,7 @@ impl PortRange {
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (first, last) = text.split_once('-').unwrap_or((text, text));
         let range = Self { first: first.trim().parse().ok()?, last: last.trim().parse().ok()? };
-        let fits = range.first >= 30_000 && range.last <= 32_767 && range.first <= range.last;
+        let fits = range.first >= FIRST_NODE_PORT && range.last <= LAST_NODE_PORT && range.first <= range.last;
         (fits && range.last - range.first < 256).then_some(range)
     }
 
@@ -91,6 +100,14 @@ impl PortRange {
     #[must_use]
     pub fn ports(self) -> RangeInclusive<u16> {
         self.first..=self.last
+    }
+
+    /// The block of as many ports right above, as long as those are node ports.
+    #[must_use]
+    pub fn next(self) -> Option<Self> {
+        let count = self.last - self.first + 1;
+        let next = Self { first: self.last + 1, last: self.last + count };
+        (next.last <= LAST_NODE_PORT).then_some(next)
     }
 
     /// Whether a port lies within.
@@ -295,6 +312,10 @@ pub(super) fn seconds(text: &str) -> Option<Duration> {
 }
 
 /// A size of at least 1 KiB, as a plain number or with a unit.
+pub(super) fn days(text: &str) -> Option<Duration> {
+    number(text, 0..=365_u64).map(|days| Duration::from_hours(24 * days))
+}
+
 pub(super) fn bytes(text: &str) -> Option<u64> {
     // A letter alone means a power of 1024, as it does to Docker; `bytesize` takes it for one of 1000.
     let binary = if text.ends_with(['k', 'K', 'm', 'M', 'g', 'G', 't', 'T', 'p', 'P']) { "i" } else { "" };

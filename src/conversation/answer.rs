@@ -5,7 +5,7 @@ use std::future::Future;
 use crate::app::AppError;
 use crate::event::OperationState;
 use crate::id::OperationId;
-use crate::llm::{LlmError, Usage};
+use crate::llm::{LlmError, ToolCall, Usage};
 use crate::store::record::Deployment;
 
 /// How an answer ended, besides its words.
@@ -19,6 +19,17 @@ pub struct Completion {
     pub finish_reason: Option<String>,
     /// What the model counted; nothing when the words are ours.
     pub usage: Option<Usage>,
+    /// What the caller has to do before the answer goes on.
+    pub caller_calls: Option<CallerCalls>,
+}
+
+/// Calls of the caller's own tools.
+#[derive(Debug)]
+pub enum CallerCalls {
+    /// Of its `tools`.
+    Tools(Vec<ToolCall>),
+    /// Of one of its `functions`, the form before `tools`.
+    Function(ToolCall),
 }
 
 /// Where an answer is written to.

@@ -1,16 +1,59 @@
 //! The yes or no to a plan that was shown in the answer before.
 //!
 //! The answer names the plan by its hash, and the hash is made again before anything is done: what is confirmed is what
-//! is done, also when something has changed in the meantime or another server answers. Nothing is kept for it.
+//! is done, also when something has changed in the meantime or another server answers. What the chat model proposed is
+//! kept under that hash, and made again on a yes.
 
-use super::outcome::{Outcome, execute};
-use super::request::{ConversationRequest, Message, turns};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::outcome::{Outcome, execute, read};
+use super::request::{ConversationRequest, Message};
+use super::tool_round;
 use crate::app::{App, AppError};
 use crate::id::PlanHash;
 use crate::intent::question::Unclear;
 use crate::intent::sentence::{self, Agreement, Reading, Role};
 use crate::intent::{Confirmation, Request};
+use crate::llm::ToolCall;
 use crate::reply::report;
+
+/// A change that the chat model proposed: its call of a tool.
+#[derive(Debug, Serialize, Deserialize)]
+struct KeptProposal {
+    tool: String,
+    arguments: Value,
+}
+
+fn state_id(plan: &PlanHash) -> String {
+    format!("proposal {plan}")
+}
+
+/// Keeps what the chat model proposed, for the yes of the same principal.
+pub(super) async fn keep_proposal(
+    app: &App,
+    principal: &str,
+    plan: &PlanHash,
+    tool: &str,
+    arguments: &Value,
+) -> Result<(), AppError> {
+    let proposal = KeptProposal { tool: tool.to_owned(), arguments: arguments.clone() };
+    app.keep_conversation_state(principal, &state_id(plan), &proposal).await
+}
+
+/// The call with which the chat model proposed the plan that the person now agrees to. It is made again by itself: a
+/// model that forgets it, or wants something else, must not come between the person's yes and what it was said to.
+pub(super) async fn agreed_call(app: &App, conversation: &ConversationRequest) -> Result<Option<ToolCall>, AppError> {
+    let Some(plan) = confirmed_plan(conversation) else { return Ok(None) };
+    let kept = app.conversation_state::<KeptProposal>(&conversation.principal, &state_id(&plan)).await?;
+    Ok(kept.map(|it| ToolCall {
+        id: tool_round::call_id(Uuid::new_v4(), 0),
+        name: it.tool,
+        arguments: it.arguments.to_string(),
+        ..ToolCall::default()
+    }))
+}
 
 /// Takes a message for the answer to a question of ours; `None` when it is not, or when the model has to say what was
 /// meant.
@@ -24,13 +67,15 @@ pub(super) async fn confirm(app: &App, conversation: &ConversationRequest) -> Re
         Agreement::No => return Ok(Some(Outcome::Text(Unclear::Withdrawn.text()))),
         Agreement::Other => return Ok(None),
     };
-    let Reading::Request(request) = sentence::read(&turns(messages), &conversation.fields, &conversation.limits) else {
-        return Ok(None);
+    let request = match read(app, conversation, messages).await? {
+        Reading::Request(request) => request,
+        Reading::Choice { request, .. } => *request,
+        Reading::Question(_) | Reading::Help | Reading::Unclear(_) => return Ok(None),
     };
     // A plan that was only asked for in words is now meant; the field `dry_run` goes on to say what it says.
     let dry_run = conversation.fields.dry_run.unwrap_or(false);
     let request = Request { confirmation: Confirmation::OfPlan(shown), dry_run, ..request };
-    let outcome = execute(app, &conversation.principal, conversation.key.clone(), request).await;
+    let outcome = execute(app, &conversation.principal, Some(conversation.key.clone()), request).await;
     match outcome {
         // "Yes, and scale it to 3" asks for another plan than the one that was shown; when that needs a confirmation
         // too, the message is read as a request of its own.

@@ -7,8 +7,9 @@ use crate::intent::fields::OPENAI_FIELDS;
 /// Fields that the server sets in its own request to the model; the caller's values of them are not forwarded.
 const FIELDS_SET_BY_SERVER: &[&str] = &["messages", "model", "n", "stream", "stream_options"];
 /// How the caller lets the model call tools of the caller.
-const TOOL_FIELDS: &[&str] =
-    &["tools", "tool_choice", "parallel_tool_calls", "functions", "function_call", "response_format"];
+const TOOL_FIELDS: &[&str] = &["tools", "tool_choice", "parallel_tool_calls", "functions", "function_call"];
+/// What an answer of ours cannot carry: it is made of several of the model's, and of our own words.
+const FORM_FIELDS: &[&str] = &["response_format", "logprobs", "top_logprobs", "audio", "modalities", "prediction"];
 /// Numbers, which may come as strings.
 const NUMBERS: &[&str] = &[
     "frequency_penalty",
@@ -23,16 +24,23 @@ const NUMBERS: &[&str] = &[
 /// Booleans, which may come as strings.
 const BOOLEANS: &[&str] = &["logprobs", "parallel_tool_calls", "store"];
 
-/// Whether the caller uses the model for something of its own: with its own tools, or for an answer in a format that a
-/// program reads. Such a request passes through as it is, and nothing of ours is offered to the model.
+/// The field by which the caller says that it wants the model alone, if it does: its own tools have to be called, or a
+/// program reads the answer. Such a request passes through as it is, and nothing of ours is offered to the model.
 #[must_use]
-pub fn is_passthrough(body: &Map<String, Value>) -> bool {
-    let is_filled = |name: &str| body.get(name).and_then(Value::as_array).is_some_and(|it| !it.is_empty());
-    let is_there = |name: &str| body.get(name).is_some_and(|it| !matches!(it, Value::Null | Value::Bool(false)));
+pub fn asks_for_model_alone(body: &Map<String, Value>) -> Option<&'static str> {
+    let is_forced = |name: &str| body.get(name).is_some_and(is_forced_choice);
     let is_format = body.get("response_format").is_some_and(|it| it["type"].as_str().is_some_and(|it| it != "text"));
-    ["tools", "functions"].into_iter().any(is_filled)
-        || ["logprobs", "top_logprobs", "audio", "prediction", "web_search_options"].into_iter().any(is_there)
-        || is_format
+    ["tool_choice", "function_call"].into_iter().find(|name| is_forced(name)).or(is_format.then_some("response_format"))
+}
+
+/// Whether a `tool_choice` leaves the model no choice but to call: `required`, or a tool by its name.
+fn is_forced_choice(choice: &Value) -> bool {
+    match choice {
+        Value::String(word) => !["auto", "none"].contains(&word.as_str()),
+        Value::Object(_) if choice["type"] == "allowed_tools" => choice["allowed_tools"]["mode"] == "required",
+        Value::Object(_) => true,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => false,
+    }
 }
 
 /// The fields for the model of a request that passes through.
@@ -41,10 +49,17 @@ pub fn for_passthrough(body: &Map<String, Value>) -> Map<String, Value> {
     picked(body, |name| !FIELDS_SET_BY_SERVER.contains(&name))
 }
 
-/// The fields for the model of a request that we answer with its help: the manner of speaking, no tools.
+/// The fields for the model of a request that we answer with its help: the manner of speaking. Tools are set beside
+/// ours (`caller_tools`).
 #[must_use]
 pub fn for_conversation(body: &Map<String, Value>) -> Map<String, Value> {
-    picked(body, |name| !FIELDS_SET_BY_SERVER.contains(&name) && !TOOL_FIELDS.contains(&name))
+    picked(body, |name| ![FIELDS_SET_BY_SERVER, TOOL_FIELDS, FORM_FIELDS].concat().contains(&name))
+}
+
+/// Whether the caller takes several calls of its tools at once, if it says so.
+pub(super) fn parallel_tool_calls(body: &Map<String, Value>) -> Option<bool> {
+    const NAME: &str = "parallel_tool_calls";
+    coerced(NAME, body.get(NAME)?).as_bool()
 }
 
 /// What asks the model to tell its usage at the end of a stream.
@@ -86,20 +101,28 @@ mod tests {
     }
 
     #[test]
-    fn own_tools_and_formats_make_it_the_callers_own_use() {
-        let own = [
-            json!({"tools": [{"type": "function"}]}),
-            json!({"functions": [{"name": "f"}]}),
-            json!({"response_format": {"type": "json_object"}}),
-            json!({"logprobs": true}),
+    fn a_forced_choice_or_a_format_for_programs_asks_for_the_model_alone() {
+        let alone = [
+            (json!({"tool_choice": "required"}), "tool_choice"),
+            (json!({"tool_choice": {"type": "function", "function": {"name": "f"}}}), "tool_choice"),
+            (json!({"tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "required"}}}), "tool_choice"),
+            (json!({"function_call": {"name": "f"}}), "function_call"),
+            (json!({"response_format": {"type": "json_object"}}), "response_format"),
+            (json!({"response_format": {"type": "json_schema"}}), "response_format"),
         ];
-        let plain = [
-            json!({"tools": [], "functions": null, "tool_choice": "auto"}),
-            json!({"response_format": {"type": "text"}, "logprobs": false, "temperature": 1}),
+        let together = [
+            json!({"tools": [{"type": "function"}], "functions": null, "tool_choice": "auto"}),
+            json!({"tools": [{"type": "function"}], "tool_choice": "none", "function_call": "auto"}),
+            json!({"tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": []}}}),
+            json!({"response_format": {"type": "text"}, "logprobs": true, "temperature": 1}),
         ];
 
-        assert!(own.iter().all(|it| is_passthrough(&body(it))));
-        assert!(!plain.iter().any(|it| is_passthrough(&body(it))));
+        for (request, field) in alone {
+            assert_eq!(asks_for_model_alone(&body(&request)), Some(field), "{request}");
+        }
+        for request in together {
+            assert_eq!(asks_for_model_alone(&body(&request)), None, "{request}");
+        }
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! What comes of a request: an operation, a plan, a report, or words.
 
-use super::request::{ConversationRequest, turns};
+use super::request::{ConversationRequest, Message, turns};
 use crate::app::{Accepted, App, AppError};
 use crate::id::OperationId;
+use crate::intent::question::{self, Unclear};
 use crate::intent::sentence::{self, Reading};
-use crate::intent::{Request, question};
-use crate::reply::view::{PlanView, Report};
+use crate::intent::{Confirmation, Request};
+use crate::reply::view::{Proposal, Report};
 use crate::store::operations::RequestKey;
 
 /// What came of a request.
@@ -16,23 +17,40 @@ pub enum Outcome {
     Text(String),
     /// An operation was begun, or the same request was sent before.
     Operation(OperationId),
+    /// The same for several deployments, with an operation for each.
+    Operations(Vec<OperationId>),
     /// A plan was asked for.
-    Plan(PlanView),
+    Plan(Proposal),
     /// A plan has to be confirmed before it is carried out.
-    Confirmation(PlanView),
+    Confirmation(Proposal),
     /// Something was looked up.
     Report(Report),
+}
+
+impl Outcome {
+    /// What the operations of one request have come to.
+    pub(super) fn from_operations(ids: Vec<OperationId>) -> Self {
+        match ids.as_slice() {
+            [only] => Self::Operation(*only),
+            _ => Self::Operations(ids),
+        }
+    }
 }
 
 /// Carries out a request, or says what stands before it.
 ///
 /// # Errors
 /// [`AppError`] says why it cannot be carried out.
-pub async fn execute(app: &App, principal: &str, key: RequestKey, request: Request) -> Result<Outcome, AppError> {
+pub async fn execute(
+    app: &App,
+    principal: &str,
+    key: Option<RequestKey>,
+    request: Request,
+) -> Result<Outcome, AppError> {
     // Boxed: the future of `App::accept` holds the state of all that it awaits, and every caller that awaits it by
     // value would hold that state in its own future.
-    Ok(match Box::pin(app.accept(principal, Some(key), request)).await? {
-        Accepted::Operation { id, attached: _ } => Outcome::Operation(id),
+    Ok(match Box::pin(app.accept(principal, key, request)).await? {
+        Accepted::Operations(ids) => Outcome::from_operations(ids),
         Accepted::Plan(plan) => Outcome::Plan(plan),
         Accepted::Unconfirmed(plan) => Outcome::Confirmation(plan),
         Accepted::Report(report) => Outcome::Report(report),
@@ -41,10 +59,38 @@ pub async fn execute(app: &App, principal: &str, key: RequestKey, request: Reque
 
 /// Reads what is said without a model, and carries it out.
 pub(super) async fn answer_without_model(app: &App, conversation: &ConversationRequest) -> Result<Outcome, AppError> {
-    match sentence::read(&turns(&conversation.messages), &conversation.fields, &conversation.limits) {
-        Reading::Request(request) => execute(app, &conversation.principal, conversation.key.clone(), request).await,
-        Reading::Question(question) => Ok(Outcome::Text(question.text())),
-        Reading::Help => Ok(Outcome::Text(question::help())),
-        Reading::Unclear(unclear) => Ok(Outcome::Text(unclear.text())),
+    let request = match read(app, conversation, &conversation.messages).await? {
+        Reading::Request(request) => request,
+        Reading::Choice { request, before, otherwise } => {
+            if app.names_one(&before).await? {
+                return match otherwise {
+                    Some(request) => carry_out(app, conversation, *request).await,
+                    None => Ok(Outcome::Text(Unclear::NotUnderstood.text())),
+                };
+            }
+            *request
+        }
+        Reading::Question(question) => return Ok(Outcome::Text(question.text())),
+        Reading::Help => return Ok(Outcome::Text(question::help())),
+        Reading::Unclear(unclear) => return Ok(Outcome::Text(unclear.text())),
+    };
+    carry_out(app, conversation, request).await
+}
+
+async fn carry_out(app: &App, conversation: &ConversationRequest, request: Request) -> Result<Outcome, AppError> {
+    let principal = &conversation.principal;
+    if conversation.reads_tool_results() {
+        return execute(app, principal, None, Request { confirmation: Confirmation::Required, ..request }).await;
     }
+    execute(app, principal, Some(conversation.key.clone()), request).await
+}
+
+/// Reads messages of a conversation as sentences, in which the names of what is deployed are known.
+pub(super) async fn read(
+    app: &App,
+    conversation: &ConversationRequest,
+    messages: &[Message],
+) -> Result<Reading, AppError> {
+    let names = app.deployment_names().await?;
+    Ok(sentence::read(&turns(messages), &conversation.fields, &conversation.limits, &names))
 }

@@ -1,12 +1,16 @@
 //! What the model is told: who it is, what it may do, and the conversation so far.
 //!
 //! Text that others wrote (what applications print, documents of a chat page, results of a caller's tools) is data. In
-//! a round that reads such text nothing that acts is offered; answers that quoted it are left out of later rounds.
+//! an answer that reads such text nothing is changed, only proposed; answers that quoted what an application printed are
+//! left out of later rounds.
 
 use serde_json::{Map, Value, json};
 
+use super::caller_tools::CallerTools;
 use super::model_options;
 use super::request::{ConversationRequest, Message};
+use super::tool_round::ToolRounds;
+use crate::id::Action;
 use crate::intent::sentence::Role;
 use crate::llm::{Model, Prompt};
 
@@ -20,7 +24,7 @@ const MAX_OUTPUT_BYTES: usize = 12 * 1024;
 const SYSTEM_PROMPT: &str = "\
 You are the assistant of a server that runs applications. It takes a git repository, builds it and runs it on \
 Kubernetes: in the mode `local` on a kind cluster of this machine, in `cloud-local` on an EC2 instance, in \
-`cloud-hosted` on EKS. Your tools are all that it can do.
+`cloud-hosted` on EKS. Its tools are all that it can do.
 - To change or to look up something, call a tool. Never say that something was done, or how it is, without the tool's \
 result. At most one change per message of the person.
 - Ask, in one short question, for what a tool needs and the person has not said. Do not invent repositories, names, \
@@ -34,18 +38,39 @@ or `git_token`, and nowhere else.
 - Answer in the language of the person, in short Markdown. Keep addresses, ids and commands as they are.";
 
 /// The prompt of a conversation, without tools.
-pub(super) fn for_conversation(model: &Model, conversation: &ConversationRequest) -> Prompt {
+pub(super) fn for_conversation(
+    model: &Model,
+    conversation: &ConversationRequest,
+    caller: &CallerTools,
+    rounds: &ToolRounds,
+) -> Prompt {
     let mut prompt = model.prompt();
     prompt.add_secrets(conversation.secrets());
     for (name, value) in model_options::for_conversation(&conversation.body) {
         prompt.set(&name, value);
     }
-    prompt.push_trusted(json!({"role": "system", "content": SYSTEM_PROMPT}));
-    let messages = conversation.body.get("messages").and_then(Value::as_array);
-    for (message, raw) in conversation.messages.iter().zip(messages.into_iter().flatten()) {
-        prompt.push(model_message(message, raw));
+    prompt.push_trusted(json!({"role": "system", "content": format!("{SYSTEM_PROMPT}{}", others(caller))}));
+    for (message, raw) in conversation.messages.iter().zip(conversation.raw_messages()) {
+        let mut raw = model_message(message, raw);
+        caller.rename_in(&mut raw);
+        for message in rounds.restored(&raw) {
+            prompt.push(message);
+        }
     }
     prompt
+}
+
+/// What the system prompt says of tools that are not this server's; nothing when there are none.
+fn others(caller: &CallerTools) -> String {
+    if caller.tools().is_empty() {
+        return String::new();
+    }
+    let ours: Vec<&str> = Action::ALL.iter().map(|it| it.as_str()).collect();
+    format!(
+        "\n- The tools of this server are {}. All others belong to the program that the person talks through: use them \
+         for what they are for, never in place of this server's.",
+        ours.join(", ")
+    )
 }
 
 /// The prompt of a request that passes through as it is.
@@ -60,13 +85,12 @@ pub(super) fn for_passthrough(model: &Model, body: &Map<String, Value>) -> Promp
     prompt
 }
 
-/// Whether a conversation brings text that the person did not write.
-pub(super) fn has_untrusted_text(messages: &[Message]) -> bool {
-    messages.iter().any(|it| match it.role {
-        Role::Tool => true,
-        Role::User | Role::System => ["<context>", "<source "].iter().any(|mark| it.text.contains(mark)),
-        Role::Assistant => false,
-    })
+/// Whether the answer reads text that the person did not write: what the caller's tools returned since the person spoke,
+/// or documents that a chat page puts beside the words.
+pub(super) fn reads_untrusted_text(conversation: &ConversationRequest) -> bool {
+    let documents = |text: &str| ["<context>", "<source "].iter().any(|mark| text.contains(mark));
+    conversation.reads_tool_results()
+        || conversation.messages.iter().any(|it| matches!(it.role, Role::User | Role::System) && documents(&it.text))
 }
 
 /// The result of a tool, in our own words.

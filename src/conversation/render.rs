@@ -12,8 +12,8 @@ use crate::app::{App, AppError};
 use crate::event::{Event, EventKind, OperationState};
 use crate::id::OperationId;
 use crate::reply::narration::Narrator;
-use crate::reply::view::Report;
-use crate::reply::{operation, report, strip_ansi};
+use crate::reply::view::{Proposal, Report};
+use crate::reply::{costs, operation, removal, report, strip_ansi};
 use crate::store::record::{Deployment, Operation};
 
 /// How often something is said about a step that is only slow.
@@ -52,12 +52,21 @@ impl Outcome {
                 sink.write(text).await;
                 Ok(Completion { operation: Some((id, operation.state)), deployment, ..Completion::default() })
             }
-            Self::Plan(plan) => {
-                sink.write(report::plan(&plan)).await;
+            Self::Operations(ids) => render_operations(app, &ids, until, sink).await,
+            Self::Plan(proposal) => {
+                let text = match &proposal {
+                    Proposal::Change(plan) => report::plan(plan),
+                    Proposal::Removals(removals) => removal::plan(removals),
+                };
+                sink.write(text).await;
                 Ok(Completion::default())
             }
-            Self::Confirmation(plan) => {
-                sink.write(report::confirmation(&plan)).await;
+            Self::Confirmation(proposal) => {
+                let text = match &proposal {
+                    Proposal::Change(plan) => report::confirmation(plan),
+                    Proposal::Removals(removals) => removal::confirmation(removals),
+                };
+                sink.write(text).await;
                 Ok(Completion::default())
             }
             Self::Report(answer) => render_report(app, answer, sink).await,
@@ -65,10 +74,47 @@ impl Outcome {
     }
 }
 
+/// Tells of several operations, which run at the same time, one after another. The answer is about the first that is not
+/// well, else about the last.
+async fn render_operations<S: AnswerSink>(
+    app: &App,
+    ids: &[OperationId],
+    until: Instant,
+    sink: &mut S,
+) -> Result<Completion, AnswerError> {
+    let mut summaries = Vec::new();
+    for id in ids {
+        if sink.is_streaming() {
+            let name = summarize_operation(app, *id).await?.deployment.map(|it| it.name.to_string());
+            let rule = if sink.has_content() { "\n\n" } else { "" };
+            sink.write(format!("{rule}**`{}`**\n\n", name.unwrap_or_else(|| id.to_string()))).await;
+        }
+        follow_operation(app, *id, until, sink).await?;
+        let summary = summarize_operation(app, *id).await?;
+        let rule = if sink.has_content() { "\n\n" } else { "" };
+        sink.write(format!("{rule}{}", summary.text)).await;
+        summaries.push(summary);
+    }
+    sink.status(None).await;
+    let operations: Vec<&Operation> = summaries.iter().map(|it| &it.operation).collect();
+    sink.write(format!("\n\n{}", removal::outcome(&operations))).await;
+    let is_well = |it: &OperationSummary| it.operation.state == OperationState::Succeeded;
+    let about = summaries.iter().position(|it| !is_well(it)).unwrap_or(summaries.len().saturating_sub(1));
+    Ok(summaries.into_iter().nth(about).map_or_else(Completion::default, |it| Completion {
+        operation: Some((it.operation.id, it.operation.state)),
+        deployment: it.deployment,
+        ..Completion::default()
+    }))
+}
+
 async fn render_report<S: AnswerSink>(app: &App, answer: Report, sink: &mut S) -> Result<Completion, AnswerError> {
     match answer {
         Report::Deployments(deployments) => {
             sink.write(report::deployments(&deployments)).await;
+            Ok(Completion::default())
+        }
+        Report::Costs(costs) => {
+            sink.write(costs::render(&costs)).await;
             Ok(Completion::default())
         }
         Report::LastOperation { operation, deployment } => {
@@ -100,8 +146,13 @@ async fn render_report<S: AnswerSink>(app: &App, answer: Report, sink: &mut S) -
             Ok(Completion { deployment: Some(deployment), ..Completion::default() })
         }
         Report::Cancelled(id) => {
-            sink.write(report::cancelled(id)).await;
             let state = app.operation(id).await?.map(|operation| operation.state);
+            if state == Some(OperationState::Stuck) {
+                let OperationSummary { text, .. } = summarize_operation(app, id).await?;
+                sink.write(format!("{}\n\n{text}", report::SECRETS_ERASED)).await;
+            } else {
+                sink.write(report::cancelled(id)).await;
+            }
             Ok(Completion { operation: state.map(|state| (id, state)), ..Completion::default() })
         }
     }

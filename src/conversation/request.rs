@@ -53,6 +53,17 @@ impl Message {
 }
 
 impl ConversationRequest {
+    /// The messages as they came.
+    pub(super) fn raw_messages(&self) -> impl Iterator<Item = &Value> {
+        self.body.get("messages").and_then(Value::as_array).into_iter().flatten()
+    }
+
+    /// Whether it goes on with what the caller's tools returned since the person spoke. That is text from outside, as
+    /// logs are: whatever would change something is only proposed then.
+    pub(super) fn reads_tool_results(&self) -> bool {
+        self.messages.iter().rev().take_while(|it| it.role != Role::User).any(|it| it.role == Role::Tool)
+    }
+
     /// Secrets that came with the request.
     pub(super) fn secrets(&self) -> impl Iterator<Item = &SecretString> {
         let aws = self.fields.aws.iter().flat_map(|it| {

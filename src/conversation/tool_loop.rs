@@ -1,20 +1,25 @@
 //! The model has the word: it says something, or calls tools and reads what became of them, a few rounds at most.
 //!
 //! A call is checked like any other request; what is wrong with it goes back to the model. One change is made for one
-//! message of a person. What has to be confirmed is put to the person at once, in our own words. When the model fails,
-//! the sentence is read without it, and what has begun is told in the built-in words.
+//! message of a person. What has to be confirmed is put to the person at once, in our own words. A call of a tool that
+//! the caller brought ends the answer: the caller calls it, and its next request goes on. When the model fails, the
+//! sentence is read without it, and what has begun is told in the built-in words.
 
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
 
-use super::answer::{AnswerError, AnswerSink, Completion};
+use super::answer::{AnswerError, AnswerSink, CallerCalls, Completion};
+use super::caller_tools::CallerTools;
 use super::outcome::{Outcome, answer_without_model, execute};
 use super::render::{OperationSummary, follow_operation, summarize_operation};
 use super::request::{ConversationRequest, turns};
-use super::{confirmation, model_options, prompt};
+use super::tool_round::{self, ToolRound, ToolRounds};
+use super::{confirmation, model_options, prompt, refusal};
 use crate::app::{App, AppError};
-use crate::id::{Action, PlanHash};
+use crate::event::OperationState;
+use crate::id::{Action, OperationId, PlanHash};
 use crate::intent::question::{self, Unclear};
 use crate::intent::sentence::{self, Reading};
 use crate::intent::tool_call::{self, Tool};
@@ -22,7 +27,7 @@ use crate::intent::{AwsCredentials, Confirmation, Intent, Request};
 use crate::llm::chunk::ChunkAssembler;
 use crate::llm::{Answer, LlmError, Model, Prompt, ToolCall, Usage};
 use crate::reply::view::Report;
-use crate::reply::{operation, report};
+use crate::reply::{costs, operation, report};
 use crate::store::record::Deployment;
 
 /// So many rounds at most; in the last one there is nothing to call any more.
@@ -41,9 +46,14 @@ pub struct ToolLoop {
     conversation: ConversationRequest,
     prompt: Prompt,
     tools: Vec<Tool>,
+    caller_tools: CallerTools,
+    /// The call that the person has just agreed to; it is made before the model says anything.
+    agreed: Option<ToolCall>,
+    /// What was said with the model in this answer; the caller does not know of it.
+    round: Vec<Value>,
     /// The plan that the person says yes to.
     confirmed_plan: Option<PlanHash>,
-    /// The model reads what others wrote: nothing that acts is offered.
+    /// The model reads what others wrote: what it wants to change is only proposed.
     has_untrusted_input: bool,
     /// Output was read for this answer.
     quotes_output: bool,
@@ -62,13 +72,24 @@ enum CallResult {
 }
 
 impl ToolLoop {
-    pub(super) fn new(model: Model, conversation: ConversationRequest) -> Self {
-        let prompt = prompt::for_conversation(&model, &conversation);
+    pub(super) fn new(
+        model: Model,
+        conversation: ConversationRequest,
+        rounds: &ToolRounds,
+        agreed: Option<ToolCall>,
+    ) -> Self {
+        let tools = tool_call::tools(&conversation.fields, &conversation.limits);
+        let ours: Vec<&str> = tools.iter().map(Tool::name).collect();
+        let caller_tools = CallerTools::of(&conversation.body, &ours);
+        let prompt = prompt::for_conversation(&model, &conversation, &caller_tools, rounds);
         Self {
             confirmed_plan: confirmation::confirmed_plan(&conversation),
-            has_untrusted_input: prompt::has_untrusted_text(&conversation.messages),
-            tools: tool_call::tools(&conversation.fields, &conversation.limits),
-            quotes_output: false,
+            has_untrusted_input: prompt::reads_untrusted_text(&conversation),
+            tools,
+            caller_tools,
+            agreed,
+            round: Vec::new(),
+            quotes_output: rounds.quote_output(),
             failed_calls: 0,
             summary: None,
             usage: None,
@@ -90,6 +111,13 @@ impl ToolLoop {
         {
             self.prompt.set_trusted("stream_options", model_options::include_usage());
         }
+        if let Some(call) = self.agreed.take() {
+            self.push(calling_message(&Answer::default(), std::slice::from_ref(&call)));
+            match self.execute_call(app, &call, until, sink).await? {
+                CallResult::ToolMessage(message) => self.push(message),
+                CallResult::Final(outcome) => return Box::pin(outcome.render(app, sink)).await,
+            }
+        }
         for round in 1..=MAX_ROUNDS {
             let may_call = round < MAX_ROUNDS && self.failed_calls < MAX_FAILED_CALLS;
             self.set_tools(may_call);
@@ -97,23 +125,29 @@ impl ToolLoop {
                 Ok(answer) => answer,
                 Err(error) if self.lacks_tool_support(&error) && self.is_small_talk() => {
                     self.tools.clear();
+                    self.caller_tools = CallerTools::default();
                     continue;
                 }
                 Err(error) => return self.handle_model_error(app, error, sink).await,
             };
             self.add_usage(answer.usage.as_ref());
-            let calls = answer.tool_calls();
+            let mut calls = answer.tool_calls();
             if calls.is_empty() || !may_call {
                 return self.finish(app, &answer, sink).await;
             }
-            self.prompt.push(json!({
-                "role": "assistant",
-                "content": answer.message.get("content").cloned().unwrap_or(Value::Null),
-                "tool_calls": calls.iter().take(MAX_CALLS).map(ToolCall::to_value).collect::<Vec<_>>(),
-            }));
-            for call in calls.iter().take(MAX_CALLS) {
+            name_calls(&mut calls);
+            if calls.iter().all(|it| self.caller_tools.has(&it.name)) {
+                return self.hand_over(app, &answer, calls, sink).await;
+            }
+            calls.truncate(MAX_CALLS);
+            self.push(calling_message(&answer, &calls));
+            let (of_caller, ours): (Vec<_>, Vec<_>) = calls.iter().partition(|call| self.caller_tools.has(&call.name));
+            for call in of_caller {
+                self.push(prompt::tool_result(&call.id, "not run; call it again if it is still wanted"));
+            }
+            for call in ours {
                 match self.execute_call(app, call, until, sink).await? {
-                    CallResult::ToolMessage(message) => self.prompt.push(message),
+                    CallResult::ToolMessage(message) => self.push(message),
                     CallResult::Final(outcome) => {
                         paragraph_break(sink).await;
                         let completion = Box::pin(outcome.render(app, sink)).await?;
@@ -125,6 +159,12 @@ impl ToolLoop {
         unreachable!("the last round returns, as it offers nothing to call")
     }
 
+    /// Adds a message to what is said with the model in this answer.
+    fn push(&mut self, message: Value) {
+        self.round.push(message.clone());
+        self.prompt.push(message);
+    }
+
     /// Whether the model is one that cannot call tools at all.
     fn lacks_tool_support(&self, error: &LlmError) -> bool {
         let is_refused = matches!(error, LlmError::Refused { message, .. } if message.to_lowercase().contains("tool"));
@@ -133,30 +173,36 @@ impl ToolLoop {
 
     /// Whether what is said has no meaning without the model.
     fn is_small_talk(&self) -> bool {
-        match sentence::read(&turns(&self.conversation.messages), &self.conversation.fields, &self.conversation.limits)
-        {
+        let ConversationRequest { messages, fields, limits, .. } = &self.conversation;
+        match sentence::read(&turns(messages), fields, limits, &[]) {
             Reading::Help | Reading::Unclear(Unclear::NotUnderstood) => true,
-            Reading::Request(_) | Reading::Question(_) | Reading::Unclear(_) => false,
+            Reading::Request(_) | Reading::Choice { .. } | Reading::Question(_) | Reading::Unclear(_) => false,
         }
     }
 
-    /// Sets the tools of the next round.
+    /// Sets the tools of the next round: ours, and those of the caller.
     fn set_tools(&mut self, may_call: bool) {
-        let only_looks = self.has_untrusted_input || self.summary.is_some();
-        let tools: Vec<Value> = self
-            .tools
-            .iter()
-            .filter(|tool| may_call && !(only_looks && tool.action.changes()))
-            .map(|tool| {
-                let function = json!({"name": tool.name(), "description": tool.about, "parameters": tool.parameters});
-                json!({"type": "function", "function": function})
-            })
-            .collect();
-        if tools.is_empty() {
-            self.prompt.unset("tools");
-        } else {
-            self.prompt.set_trusted("tools", Value::Array(tools));
+        for name in ["tools", "parallel_tool_calls"] {
+            self.prompt.unset(name);
         }
+        if !may_call || self.tools.is_empty() {
+            return;
+        }
+        let ours = self.tools.iter().filter(|tool| self.may_offer(tool.action)).map(|tool| {
+            let function = json!({"name": tool.name(), "description": tool.about, "parameters": tool.parameters});
+            json!({"type": "function", "function": function})
+        });
+        let tools: Vec<Value> = ours.chain(self.caller_tools.tools().iter().cloned()).collect();
+        self.prompt.set_trusted("tools", Value::Array(tools));
+        if let Some(parallel) = self.caller_tools.parallel {
+            self.prompt.set_trusted("parallel_tool_calls", json!(parallel));
+        }
+    }
+
+    /// Whether the model may want this now: one change for one message, and what cannot be proposed (cancelling has no
+    /// plan) only when nothing from outside was read.
+    fn may_offer(&self, action: Action) -> bool {
+        !action.changes() || (self.summary.is_none() && !(self.has_untrusted_input && action == Action::Cancel))
     }
 
     /// Requests one answer of the model; a stream gets its words as they come.
@@ -212,7 +258,7 @@ impl ToolLoop {
                     "not done: one change was made already, and one message makes one change",
                 ));
             }
-            if self.has_untrusted_input {
+            if self.has_untrusted_input && request.intent.action() == Action::Cancel {
                 self.failed_calls += 1;
                 return Ok(tool_message(
                     call,
@@ -220,13 +266,18 @@ impl ToolLoop {
                 ));
             }
         }
+        let mut key = Some(self.conversation.key.clone());
         if let Some(confirmed_plan) = &self.confirmed_plan {
             request.confirmation = Confirmation::OfPlan(confirmed_plan.clone());
+        } else if self.has_untrusted_input {
+            // A proposal begins nothing; with its key it would attach to what the same message has begun before.
+            request.confirmation = Confirmation::Required;
+            key = None;
         }
         self.prompt.add_secrets(request.secrets.git_token.iter());
         let follows = request.intent.action();
         sink.status(Some(doing(follows))).await;
-        match execute(app, &self.conversation.principal, self.conversation.key.clone(), without_follow(request)).await {
+        match execute(app, &self.conversation.principal, key, without_follow(request)).await {
             Ok(outcome) => self.apply_outcome(app, call, outcome, until, sink).await,
             Err(AppError::Internal(source)) => Err(AppError::Internal(source).into()),
             Err(error) => {
@@ -260,38 +311,102 @@ impl ToolLoop {
             Outcome::Report(Report::Deployments(deployments)) => {
                 Ok(tool_message(call, &report::deployments(&deployments)))
             }
+            Outcome::Report(Report::Costs(costs)) => Ok(tool_message(call, &costs::render(&costs))),
             Outcome::Report(Report::Status { deployment, live, failure }) => {
-                self.mark_untrusted_output();
+                self.mark_untrusted_input(failure.is_some());
                 Ok(CallResult::ToolMessage(prompt::untrusted_tool_result(
                     &call.id,
                     &report::status(&deployment, &live, failure.as_ref()),
                 )))
             }
             Outcome::Report(Report::LastOperation { operation, deployment }) => {
-                self.mark_untrusted_output();
+                self.mark_untrusted_input(operation.failure.is_some());
                 Ok(CallResult::ToolMessage(prompt::untrusted_tool_result(
                     &call.id,
                     &operation::render(&operation, Some(&deployment), &[]),
                 )))
             }
             Outcome::Report(Report::Logs { deployment, follow: _, tail, aws }) => {
-                self.mark_untrusted_output();
+                self.mark_untrusted_input(true);
                 let text = match log_lines(app, &deployment, tail.min(MAX_LINES), aws.as_ref()).await {
                     Ok(lines) => lines.join("\n"),
                     Err(error) => format!("its output cannot be read: {error}"),
                 };
                 Ok(CallResult::ToolMessage(prompt::untrusted_tool_result(&call.id, &text)))
             }
-            outcome @ (Outcome::Text(_)
-            | Outcome::Plan(_)
-            | Outcome::Confirmation(_)
-            | Outcome::Report(Report::Cancelled(_))) => Ok(CallResult::Final(Box::new(outcome))),
+            Outcome::Plan(ref proposal) | Outcome::Confirmation(ref proposal) => {
+                let (principal, arguments) = (&self.conversation.principal, self.restored_arguments(call));
+                confirmation::keep_proposal(app, principal, proposal.hash(), &call.name, &arguments).await?;
+                Ok(CallResult::Final(Box::new(outcome)))
+            }
+            outcome @ (Outcome::Text(_) | Outcome::Operations(_) | Outcome::Report(Report::Cancelled(_))) => {
+                Ok(CallResult::Final(Box::new(outcome)))
+            }
         }
     }
 
-    fn mark_untrusted_output(&mut self) {
+    /// The model reads what others wrote; `is_output`: it may quote what an application printed.
+    fn mark_untrusted_input(&mut self, is_output: bool) {
         self.has_untrusted_input = true;
-        self.quotes_output = true;
+        self.quotes_output |= is_output;
+    }
+
+    /// The model calls tools of the caller: the answer ends with these calls, and the caller's next request goes on.
+    async fn hand_over<S: AnswerSink>(
+        mut self,
+        app: &App,
+        answer: &Answer,
+        mut calls: Vec<ToolCall>,
+        sink: &mut S,
+    ) -> Result<Completion, AnswerError> {
+        if self.caller_tools.are_functions {
+            calls.truncate(1);
+        }
+        let said = answer.text();
+        if !sink.is_streaming() && !said.is_empty() {
+            sink.write(said.to_owned()).await;
+        }
+        if self.quotes_output && !said.is_empty() {
+            sink.write(format!("\n\n{}", prompt::QUOTED_OUTPUT_NOTE)).await;
+        }
+        let mut for_caller: Vec<ToolCall> = calls.iter().map(|it| self.for_caller(it)).collect();
+        // Without a word of ours the caller knows all that was said.
+        if !self.round.is_empty() {
+            self.round.push(calling_message(answer, &calls));
+            let round = ToolRound { messages: self.round, quotes_output: self.quotes_output };
+            round.keep(app, &self.conversation.principal, &mut for_caller).await?;
+        }
+        let (caller_calls, finish_reason) = if self.caller_tools.are_functions {
+            (for_caller.pop().map(CallerCalls::Function), "function_call")
+        } else {
+            (Some(CallerCalls::Tools(for_caller)), "tool_calls")
+        };
+        let (operation, deployment) = changed(self.summary);
+        let finish_reason = Some(finish_reason.to_owned());
+        Ok(Completion { operation, deployment, finish_reason, usage: self.usage, caller_calls })
+    }
+
+    /// The arguments of a call with all secrets in them.
+    fn restored_arguments(&self, call: &ToolCall) -> Value {
+        let mut arguments = serde_json::from_str(&call.arguments).unwrap_or(Value::Null);
+        tool_call::restore_all(&mut arguments, &|text: &str| self.prompt.restore(text));
+        arguments
+    }
+
+    /// The call as the caller knows it, with those secrets in it that the caller itself sent.
+    fn for_caller(&self, call: &ToolCall) -> ToolCall {
+        let messages = &self.conversation.messages;
+        let restore =
+            |text: &str| self.prompt.restore_if(text, |secret| messages.iter().any(|it| it.text.contains(secret)));
+        let mut call = self.caller_tools.for_caller(call);
+        call.arguments = match serde_json::from_str(&call.arguments) {
+            Ok(mut arguments) if !call.is_custom => {
+                tool_call::restore_all(&mut arguments, &restore);
+                Value::to_string(&arguments)
+            }
+            Ok(_) | Err(_) => restore(&call.arguments),
+        };
+        call
     }
 
     /// The model has said its last word.
@@ -313,15 +428,11 @@ impl ToolLoop {
         if self.quotes_output {
             sink.write(format!("\n\n{}", prompt::QUOTED_OUTPUT_NOTE)).await;
         }
-        let (operation, deployment) = match self.summary {
-            Some(it) => (Some((it.operation.id, it.operation.state)), it.deployment),
-            None => (None, None),
-        };
-        // A `finish_reason` of `tool_calls` or `function_call` is dropped: the calls were to the server's tools (or
-        // came in the last round, which offers none), and the client would look for `tool_calls` in a message that has
-        // none.
-        let finish_reason = Some(answer.finish_reason.clone()).filter(|it| !it.ends_with("_calls"));
-        Ok(Completion { operation, deployment, finish_reason, usage: self.usage })
+        let (operation, deployment) = changed(self.summary);
+        // A `finish_reason` of `tool_calls` or `function_call` is dropped: the calls came in the last round, which
+        // offers none, and the client would look for `tool_calls` in a message that has none.
+        let finish_reason = Some(answer.finish_reason.clone()).filter(|it| !it.contains("_call"));
+        Ok(Completion { operation, deployment, finish_reason, usage: self.usage, caller_calls: None })
     }
 
     /// The model failed.
@@ -362,7 +473,7 @@ impl ToolLoop {
             paragraph_break(sink).await;
             sink.write(text).await;
             let operation = Some((operation.id, operation.state));
-            return Ok(Completion { operation, deployment, usage: self.usage, finish_reason: None });
+            return Ok(Completion { operation, deployment, usage: self.usage, ..Completion::default() });
         }
         if sink.has_content() {
             sink.write(format!("\n\n*({}. Please ask again.)*", capital(why))).await;
@@ -373,12 +484,36 @@ impl ToolLoop {
             Outcome::Text(format!("{}, so I read plain sentences only.\n\n{help}", capital(why)))
         } else {
             match answer_without_model(app, &self.conversation).await {
-                Err(AppError::Internal(source)) => return Err(AppError::Internal(source).into()),
-                Err(error) => Outcome::Text(format!("Nothing was done: {error}.")),
+                Err(error) => Outcome::Text(refusal::in_words(error)?),
                 Ok(outcome) => outcome,
             }
         };
         Ok(Completion { usage: self.usage, ..Box::pin(outcome.render(app, sink)).await? })
+    }
+}
+
+/// The message of the model that calls tools, as it goes back to it.
+fn calling_message(answer: &Answer, calls: &[ToolCall]) -> Value {
+    json!({
+        "role": "assistant",
+        "content": answer.message.get("content").cloned().unwrap_or(Value::Null),
+        "tool_calls": calls.iter().map(ToolCall::to_value).collect::<Vec<_>>(),
+    })
+}
+
+/// Gives an id to calls that came without one: results are told by it.
+fn name_calls(calls: &mut [ToolCall]) {
+    let round = Uuid::new_v4();
+    for (index, call) in calls.iter_mut().enumerate().filter(|(_, it)| it.id.is_empty()) {
+        call.id = tool_round::call_id(round, index);
+    }
+}
+
+/// What an answer has changed, as its end tells of it.
+fn changed(summary: Option<OperationSummary>) -> (Option<(OperationId, OperationState)>, Option<Deployment>) {
+    match summary {
+        Some(it) => (Some((it.operation.id, it.operation.state)), it.deployment),
+        None => (None, None),
     }
 }
 
@@ -424,9 +559,11 @@ fn capital(text: &str) -> String {
 fn doing(action: Action) -> &'static str {
     match action {
         Action::Deploy => "Planning the deployment",
-        Action::Redeploy | Action::Scale | Action::Rollback | Action::Decommission => "Planning the change",
+        Action::Redeploy | Action::Scale | Action::Restart | Action::Rollback | Action::Decommission | Action::Undo => {
+            "Planning the change"
+        }
         Action::Status => "Looking at it",
-        Action::List => "Looking at what is deployed",
+        Action::List | Action::Cost => "Looking at what is deployed",
         Action::Logs => "Reading what it printed",
         Action::Cancel => "Cancelling",
     }

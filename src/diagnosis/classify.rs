@@ -6,8 +6,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Container, ContainerStatus, Event, Pod};
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
+use crate::cloud::kube::live;
 use crate::cloud::kube::pod_failure::{
     PodFailure, activity, creation_failure, is_ready, last_termination, pod_failure, unschedulable,
 };
@@ -145,7 +145,17 @@ fn explain_running(evidence: &Evidence<'_>, pod: &Pod, status: &ContainerStatus)
     }
     let Some(listeners) = evidence.listeners else { return not_listening(evidence, port, status) };
     let (inside, outside): (Vec<SocketAddr>, Vec<SocketAddr>) = listeners.iter().partition(|it| it.ip().is_loopback());
-    if outside.iter().any(|it| it.port() == port) {
+    let on_port = || outside.iter().filter(|it| it.port() == port);
+    let is_refused = || last_event(evidence.events, "Unhealthy").is_some_and(|it| it.contains("connection refused"));
+    // A socket at `::` takes IPv4 too, unless its process says otherwise; only the probe can tell.
+    if on_port().next().is_some() && on_port().all(SocketAddr::is_ipv6) && is_refused() {
+        return Explanation::new(
+            Cause::Ipv6Only,
+            format!("The process listens on port {port}, but for IPv6 only, and the pod is reached by IPv4."),
+            format!("Let it listen on 0.0.0.0:{port}, or on [::]:{port} without `IPV6_V6ONLY`."),
+        );
+    }
+    if on_port().next().is_some() {
         return Explanation::new(
             Cause::NotReady,
             format!(
@@ -163,14 +173,13 @@ fn explain_running(evidence: &Evidence<'_>, pod: &Pod, status: &ContainerStatus)
             format!("Let it listen on 0.0.0.0:{port} instead of 127.0.0.1:{port}."),
         );
     }
-    if let Some(other) = outside.first() {
-        let ports = outside.iter().map(|it| it.port().to_string()).collect::<Vec<_>>().join(", ");
+    if !outside.is_empty() {
+        let mut ports: Vec<String> = outside.iter().map(|it| it.port().to_string()).collect();
+        ports.dedup();
         return Explanation::new(
             Cause::PortMismatch,
-            format!(
-                "Nothing listens on port {port}, which the application is said to serve; the process listens on {ports}."
-            ),
-            format!("Correct EXPOSE in the Dockerfile, or send `container_port`: {}.", other.port()),
+            format!("Nothing listens on port {port}; the process listens on {}.", ports.join(" and ")),
+            format!("Send `container_port` ({}), or correct EXPOSE in the Dockerfile.", ports.join(" or ")),
         );
     }
     if let Some(other) = inside.first() {
@@ -253,14 +262,7 @@ fn memory_limit(evidence: &Evidence<'_>) -> String {
 }
 
 fn probed_port(deployment: &Deployment) -> u16 {
-    let port =
-        container(deployment).and_then(|it| it.readiness_probe.as_ref()?.tcp_socket.as_ref()).and_then(|it| match &it
-            .port
-        {
-            IntOrString::Int(port) => u16::try_from(*port).ok(),
-            IntOrString::String(_) => None,
-        });
-    port.unwrap_or_default()
+    container(deployment).and_then(live::probed_port).unwrap_or_default()
 }
 
 /// How long the pod took from its start until it was ready, as part of a sentence.

@@ -55,6 +55,37 @@ pub fn error_line(log: &[TimedLine]) -> Option<&str> {
     lines().find(reads_like_error).or_else(|| lines().next())
 }
 
+/// How the reports of errors that nothing caught begin, in the words of the languages' runtimes.
+const CRASH_REPORTS: [&str; 9] = [
+    "Traceback (most recent call last)",
+    "panic: ",
+    "goroutine 1 [running]",
+    "panicked at ",
+    "Exception in thread ",
+    "Unhandled exception",
+    "UnhandledPromiseRejection",
+    "Uncaught ",
+    "FATAL",
+];
+/// How many lines of such a report are shown.
+const REPORT_LINES: usize = 12;
+
+/// The report of an error that nothing caught: its lines up to the one that names the error, which follows indented ones.
+/// Of a long one its end.
+#[must_use]
+pub fn crash_report(log: &[TimedLine]) -> Option<&[TimedLine]> {
+    let at = log.iter().position(|line| CRASH_REPORTS.iter().any(|it| line.text.contains(it)))?;
+    let is_named = |line: &TimedLine| !line.text.starts_with([' ', '\t']) && !line.text.trim().is_empty();
+    let last = log[at + 1..].iter().position(is_named).map_or(at, |offset| at + 1 + offset);
+    Some(tail(&log[at..=last]))
+}
+
+/// The last lines.
+#[must_use]
+pub fn tail(log: &[TimedLine]) -> &[TimedLine] {
+    &log[log.len().saturating_sub(REPORT_LINES)..]
+}
+
 /// A line that the process printed again and again, as one does that waits for something.
 #[must_use]
 pub fn repeated_line(log: &[TimedLine]) -> Option<&str> {
@@ -77,6 +108,16 @@ pub fn printed_recently(log: &[TimedLine], now: Timestamp) -> bool {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn the_report_of_an_error_that_nothing_caught_is_found() {
+        let log = parse("serving\nTraceback (most recent call last):\n  File \"a.py\"\nKeyError: 'DB'\n");
+
+        let report: Vec<&str> = crash_report(&log).unwrap().iter().map(|it| it.text.as_str()).collect();
+
+        assert_eq!(report, ["Traceback (most recent call last):", "  File \"a.py\"", "KeyError: 'DB'"]);
+        assert_eq!(crash_report(&parse("GET /fatal 200\nan Error was handled")), None);
+    }
 
     #[test]
     fn lines_are_read_with_their_times() {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
@@ -11,70 +12,142 @@ use crate::cloud::kube::Kube;
 use crate::cloud::kube::error::KubeError;
 use crate::cloud::kube::exec::RunningContainer;
 use crate::cloud::kube::pod_failure::{is_ready, pod_failure};
-use crate::diagnosis::classify::{Evidence, classify};
-use crate::diagnosis::log;
+use crate::cloud::kube::snapshot::Snapshot;
+use crate::diagnosis::classify::{self, classify};
+use crate::diagnosis::log::{self, TimedLine};
+use crate::diagnosis::quotes::redact_messages;
 use crate::diagnosis::sockets::parse_proc_net_tcp;
 use crate::diagnosis::{Cause, Diagnosis};
-use crate::id::{DeploymentName, Namespace};
+use crate::id::{DeploymentName, Namespace, Port};
+use crate::secret::Redactor;
 
 /// How many log lines a diagnosis reads.
 const MAX_LOG_LINES: u32 = 200;
 
-/// Finds out why a rollout did not come to its end. Call it before anything is undone.
+/// What a cluster knows about a rollout at one moment.
+#[derive(Debug)]
+pub struct Evidence {
+    snapshot: Snapshot,
+    pod: Option<Pod>,
+    log: Vec<TimedLine>,
+    /// Where the processes of the pod that tells most listen; `None` when that is not known.
+    pub listeners: Option<Vec<SocketAddr>>,
+}
+
+/// Looks at a rollout; `None` when its Deployment is not there.
 ///
 /// `sockets` reads the socket tables of a container from outside ([`RunningContainer::socket_tables_command`] on its
-/// node), for images without `cat`; a caller that cannot do that returns `None`.
+/// node), for images without `cat`; a caller that cannot do that returns `None`. `redactor` knows what the application may
+/// tell to nobody.
 ///
 /// # Errors
 /// What the API answers when not even the pods can be listed.
-pub async fn diagnose<F>(
+pub async fn gather<F>(
     kube: &Kube,
     name: &DeploymentName,
     namespace: &Namespace,
-    waited: Duration,
+    redactor: &Redactor,
     sockets: impl Fn(RunningContainer) -> F + Send,
-) -> Result<Diagnosis, KubeError>
+) -> Result<Option<Evidence>, KubeError>
 where
     F: Future<Output = Option<String>> + Send,
 {
-    let Some(snapshot) = kube.snapshot(name, namespace).await? else {
-        return Ok(Diagnosis {
-            cause: Cause::Unknown,
-            reason: format!("The deployment `{name}` is no longer on the cluster: someone deleted it meanwhile."),
-            last_log_lines: Vec::new(),
-            next_step: "Deploy it again.".to_owned(),
-        });
-    };
-    let worst_pod = worst_pod(&snapshot.pods);
+    let Some(mut snapshot) = kube.snapshot(name, namespace).await? else { return Ok(None) };
+    redact_messages(&mut snapshot, redactor);
+    let pod = worst_pod(&snapshot.pods).cloned();
     let mut log = Vec::new();
     let mut listeners = None;
-    if let Some(pod) = worst_pod {
+    if let Some(pod) = &pod {
         let pod_name = pod.name_any();
         // Logs and sockets are evidence, not a condition: without them the diagnosis is only poorer.
         for previous in [false, true] {
             if log.is_empty() {
                 let text =
                     kube.pod_log(namespace.as_str(), &pod_name, MAX_LOG_LINES, previous).await.unwrap_or_default();
-                log = log::parse(&text);
+                log = log::parse(&redactor.redact(&text));
             }
         }
         if let Some(container) = RunningContainer::from_pod(pod) {
-            let mut text = kube.socket_tables(namespace.as_str(), &pod_name).await.unwrap_or_default();
+            let mut text = sockets(container).await.unwrap_or_default();
             if !text.contains("local_address") {
-                text = sockets(container).await.unwrap_or_default();
+                text = kube.socket_tables(namespace.as_str(), &pod_name).await.unwrap_or_default();
             }
             listeners = text.contains("local_address").then(|| parse_proc_net_tcp(&text));
         }
     }
-    Ok(classify(&Evidence {
-        deployment: &snapshot.deployment,
-        pod: worst_pod,
-        events: &snapshot.events,
-        log: &log,
-        listeners: listeners.as_deref(),
-        waited,
-        now: jiff::Timestamp::now(),
-    }))
+    Ok(Some(Evidence { snapshot, pod, log, listeners }))
+}
+
+/// Finds out why a rollout did not come to its end. Call it before anything is undone.
+///
+/// # Errors
+/// As [`gather`].
+pub async fn diagnose<F>(
+    kube: &Kube,
+    name: &DeploymentName,
+    namespace: &Namespace,
+    waited: Duration,
+    redactor: &Redactor,
+    sockets: impl Fn(RunningContainer) -> F + Send,
+) -> Result<Diagnosis, KubeError>
+where
+    F: Future<Output = Option<String>> + Send,
+{
+    Ok(match gather(kube, name, namespace, redactor, sockets).await? {
+        Some(evidence) => evidence.classify(waited),
+        None => Diagnosis {
+            cause: Cause::Unknown,
+            reason: format!("The deployment `{name}` is no longer on the cluster: someone deleted it meanwhile."),
+            last_log_lines: Vec::new(),
+            next_step: "Deploy it again.".to_owned(),
+        },
+    })
+}
+
+impl Evidence {
+    /// Names the cause of what is seen, after it was waited so long.
+    #[must_use]
+    pub fn classify(&self, waited: Duration) -> Diagnosis {
+        classify(&classify::Evidence {
+            deployment: &self.snapshot.deployment,
+            pod: self.pod.as_ref(),
+            events: &self.snapshot.events,
+            log: &self.log,
+            listeners: self.listeners.as_deref(),
+            waited,
+            now: jiff::Timestamp::now(),
+        })
+    }
+
+    /// The pod that tells most.
+    #[must_use]
+    pub fn pod_name(&self) -> Option<String> {
+        self.pod.as_ref().map(ResourceExt::name_any)
+    }
+
+    /// Whether a process listens on that port, at whatever address.
+    #[must_use]
+    pub fn serves(&self, port: Port) -> bool {
+        self.listeners.iter().flatten().any(|it| it.port() == port.get())
+    }
+
+    /// What the process that runs and is not ready has done so far: another value means that it has done something. `None`
+    /// when there is none.
+    #[must_use]
+    pub fn activity(&self) -> Option<Activity> {
+        let pod = self.pod.as_ref().filter(|pod| !is_ready(pod))?;
+        let container = RunningContainer::from_pod(pod)?;
+        let printed = self.log.last().map(|line| (line.at, line.text.clone()));
+        Some(Activity { container, printed, listeners: self.listeners.clone() })
+    }
+}
+
+/// What a process has done so far.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Activity {
+    container: RunningContainer,
+    printed: Option<(Option<jiff::Timestamp>, String)>,
+    listeners: Option<Vec<SocketAddr>>,
 }
 
 /// The pod that tells most: one with a definite fault, else one that is not ready, with the most restarts.

@@ -8,9 +8,10 @@ use crate::id::OperationId;
 use crate::plan::Plan;
 use crate::secret::Redactor;
 use crate::step::context::StepContext;
+use crate::step::error::StepError;
 use crate::store::record::{Deployment, Target};
 
-use super::Engine;
+use super::{Engine, panic};
 
 /// What a step's check found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -46,7 +47,11 @@ impl Engine {
                 wake: Arc::default(),
                 steps_in_flight: tokio::sync::watch::Sender::default(),
             };
-            let found = match if known { step.check(&cx).await } else { Ok(None) } {
+            let check = async { if known { step.check(&cx).await } else { Ok(None) } };
+            let checked = panic::catch(Box::pin(check)).await;
+            let found = match checked
+                .unwrap_or_else(|said| Err(StepError::panicked(step.name(), cx.operation, &cx.redactor.redact(&said))))
+            {
                 Ok(Some(output)) => {
                     let note = Some(step.summary(&output)).filter(|note| !note.is_empty());
                     outputs.insert(step.name().to_owned(), output);

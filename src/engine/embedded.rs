@@ -31,8 +31,11 @@ pub(super) async fn run(run: Run) -> Result<(), EngineError> {
     let run = Arc::new(run);
     let id = run.operation.id;
     let store = &run.shared.store;
-    if run.operation.state == OperationState::Queued {
-        store.set_operation_state(id, OperationState::Running).await?;
+    if run.operation.state == OperationState::Queued
+        && let Err(error) = store.set_operation_state(id, OperationState::Running).await
+    {
+        let Run { shared, operation, deployment, target, .. } = &*run;
+        return shared.give_up(operation.clone(), deployment.clone(), target.clone(), &EngineError::from(error)).await;
     }
     let unreadable = |what: String| EngineError::Unreadable { operation: id, what };
     let registry = registry();
@@ -109,8 +112,8 @@ pub(super) async fn clear_failed_undos(store: &Store, id: OperationId) -> Result
 /// What the events tell of an operation's life, also of the part before a restart: what was removed, and warnings.
 async fn removed_and_warnings(store: &Store, id: OperationId) -> Result<(Vec<String>, Vec<String>), StoreError> {
     let (mut removed, mut warnings) = (Vec::new(), Vec::new());
-    for event in store.events(id, 0).await? {
-        match event.kind {
+    for event in store.events_of_types(id, &["step_undone", "warning"]).await? {
+        match event {
             EventKind::StepUndone { removed: things, .. } => removed.extend(things),
             EventKind::Warning { text } if !warnings.contains(&text) => warnings.push(text),
             EventKind::Warning { .. }
@@ -121,7 +124,8 @@ async fn removed_and_warnings(store: &Store, id: OperationId) -> Result<(Vec<Str
             | EventKind::StepSucceeded { .. }
             | EventKind::StepFailed { .. }
             | EventKind::StepUndoing { .. }
-            | EventKind::StepUndoFailed { .. } => (),
+            | EventKind::StepUndoFailed { .. }
+            | EventKind::Unreadable => (),
         }
     }
     Ok((removed, warnings))
@@ -130,32 +134,39 @@ async fn removed_and_warnings(store: &Store, id: OperationId) -> Result<(Vec<Str
 /// What the steps left behind, from the log.
 async fn outputs(run: &Run) -> Result<BTreeMap<String, Value>, StoreError> {
     let store = &run.shared.store;
-    let Some(dag) = store.saga_dag(run.operation.id).await? else { return Ok(BTreeMap::new()) };
-    let dag: SagaDag = serde_json::from_value(dag)
-        .map_err(|source| StoreError::Corrupt { what: "operations.dag", source: source.into() })?;
-    let names: BTreeMap<usize, String> =
-        dag.get_nodes().map(|node| (node.index().index(), node.name().as_ref().to_owned())).collect();
-    let log = store.saga_events::<SagaNodeEventType>(run.operation.id).await?;
-    Ok(log
-        .into_iter()
-        .filter_map(|(node, event)| {
-            let name = names.get(&(node as usize)).filter(|name| run.plan.find(name).is_some())?;
-            match event {
-                SagaNodeEventType::Succeeded(output) => Some((name.clone(), (*output).clone())),
-                SagaNodeEventType::Started
-                | SagaNodeEventType::Failed(_)
-                | SagaNodeEventType::UndoStarted
-                | SagaNodeEventType::UndoFinished
-                | SagaNodeEventType::UndoFailed(_) => None,
-            }
-        })
-        .collect())
+    // The graph stays as it is from its first record on.
+    let steps = match run.node_names.get() {
+        Some(steps) => steps,
+        None => match step_nodes(store, run.operation.id, &run.plan).await? {
+            Some(steps) => run.node_names.get_or_init(|| steps),
+            None => return Ok(BTreeMap::new()),
+        },
+    };
+    outputs_of(store, run.operation.id, steps).await
 }
 
-/// Whether a step was ever begun.
-async fn has_started(run: &Run, name: &str) -> Result<bool, StoreError> {
-    let events = run.shared.store.events(run.operation.id, 0).await?;
-    Ok(events.iter().any(|event| matches!(&event.kind, EventKind::StepStarted { step, .. } if step == name)))
+/// The steps of a plan by their nodes in the graph; `None` when that is not on record yet.
+pub(super) async fn step_nodes(
+    store: &Store,
+    id: OperationId,
+    plan: &Plan,
+) -> Result<Option<BTreeMap<usize, String>>, StoreError> {
+    let Some(dag) = store.saga_dag(id).await? else { return Ok(None) };
+    let dag: SagaDag = serde_json::from_value(dag)
+        .map_err(|source| StoreError::Corrupt { what: "operations.dag", source: source.into() })?;
+    let nodes = dag.get_nodes().map(|node| (node.index().index(), node.name().as_ref().to_owned()));
+    Ok(Some(nodes.filter(|(_, name)| plan.find(name).is_some()).collect()))
+}
+
+/// What the steps of these nodes left behind.
+pub(super) async fn outputs_of(
+    store: &Store,
+    id: OperationId,
+    steps: &BTreeMap<usize, String>,
+) -> Result<BTreeMap<String, Value>, StoreError> {
+    let outputs = store.saga_outputs(id).await?;
+    let by_step = |(node, output): (u32, Value)| Some((steps.get(&(node as usize))?.clone(), output));
+    Ok(outputs.into_iter().filter_map(by_step).collect())
 }
 
 /// Why an earlier server began to unwind: the first failure that is not just a step that was stopped with the others.
@@ -219,8 +230,12 @@ impl Action<OperationSaga> for UndoAction {
         async move {
             let run = &context.user_data().0;
             let name = context.node_label();
-            let (outputs, begun) = match (outputs(run).await, has_started(run, &name).await) {
+            let begun = run.shared.store.has_step_started(run.operation.id, &name).await;
+            let (outputs, begun) = match (outputs(run).await, begun) {
                 (Ok(outputs), Ok(begun)) => (outputs, begun),
+                (Err(error), _) | (_, Err(error)) if error.is_unreadable() => {
+                    return Err(anyhow::anyhow!("{error}"));
+                }
                 (Err(error), _) | (_, Err(error)) => {
                     run.shared.fence(&error).await;
                     return Ok(());
@@ -251,6 +266,9 @@ impl Action<OperationSaga> for RunAction {
             let run = &context.user_data().0;
             let outputs = match outputs(run).await {
                 Ok(outputs) => outputs,
+                Err(error) if error.is_unreadable() => {
+                    return Err(ActionError::action_failed(run.record_failure(internal(error.to_string()))));
+                }
                 Err(error) => {
                     run.shared.fence(&error).await;
                     return Ok(Arc::new(Value::Null));

@@ -10,6 +10,10 @@ use crate::step::action::StepAction;
 use crate::store::StoreError;
 use crate::store::operations::OperationEnd;
 use crate::store::record::{Deployment, Operation, Target};
+use crate::store::secrets::Warning;
+
+/// What the warnings are about.
+const SECRETS: &str = "The secrets of its request";
 
 /// Turns what happened into what is stored at the end; pure.
 pub type Conclude = fn(&Finished) -> OperationEnd;
@@ -31,6 +35,23 @@ pub struct Finished {
     pub removed: Vec<String>,
     /// Warnings of all steps.
     pub warnings: Vec<String>,
+}
+
+/// What a stuck operation says of its secrets when they were erased.
+#[must_use]
+pub fn erased_secrets(when: &str, left: &[String]) -> Warning {
+    let left = if left.is_empty() { String::new() } else { format!(" ({})", left.join(", ")) };
+    let rest = format!(
+        "were erased {when}: `resume` takes `aws_credentials` and `git_token`, and takes back what is left{left}"
+    );
+    Warning { subject: SECRETS, rest }
+}
+
+/// What it says of them shortly before.
+#[must_use]
+pub fn expiring_secrets(when: &str) -> Warning {
+    let rest = format!("are erased at {when}: after that `resume` takes back what is left only with `aws_credentials`");
+    Warning { subject: SECRETS, rest }
 }
 
 /// How a plan that did not succeed was taken back.

@@ -4,25 +4,25 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use backon::{BackoffBuilder, ExponentialBuilder};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::patience::Patience;
 use super::shared::{RunHandle, Shared};
+use super::{failpoint, panic};
 use crate::event::{EventKind, Failure, Line, Lines};
 use crate::plan::Plan;
 use crate::secret::Redactor;
+use crate::secret::redactor::{REDACTED, is_secret_name, is_secret_variable};
 use crate::step::Step;
-use crate::step::context::{StepContext, secret_context};
+use crate::step::context::{StepContext, Suspended, secret_context};
 use crate::step::error::StepError;
 use crate::store::record::{Deployment, Operation, Target};
 
 /// Progress of one step is published at most this often.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
-/// The longest pause between two attempts.
-const MAX_BACKOFF: Duration = Duration::from_secs(15);
 
 /// Code of the failure of a step that was stopped, by a person or because another one failed.
 pub(super) const CANCELLED: &str = "cancelled";
@@ -46,7 +46,9 @@ pub(super) struct Run {
     /// Why the plan does not succeed: the first failure.
     failure: OnceLock<Failure>,
     stuck: OnceLock<Failure>,
-    redactor: OnceLock<Redactor>,
+    redactor: Arc<Mutex<Option<Redactor>>>,
+    /// The steps by their nodes in the engine's graph, once it is on record.
+    pub(super) node_names: OnceLock<BTreeMap<usize, String>>,
     done: Mutex<u32>,
 }
 
@@ -71,7 +73,8 @@ impl Run {
             has_failed: CancellationToken::new(),
             failure: OnceLock::new(),
             stuck: OnceLock::new(),
-            redactor: OnceLock::new(),
+            redactor: handle.redactor,
+            node_names: OnceLock::new(),
             done: Mutex::default(),
         }
     }
@@ -116,18 +119,15 @@ impl Run {
         };
         let elapsed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         match result {
-            Ok((output, already)) => {
-                let summary = self.redactor().await.redact(&step.summary(&output)).into_owned();
+            Ok(Done { output, already, summary }) => {
+                let summary = self.redactor().await.redact_sentence(&summary).into_owned();
                 tracing::info!(elapsed_ms, already, "step is done");
                 self.publish(EventKind::StepSucceeded { step: name.to_owned(), summary, already, elapsed_ms }).await;
                 self.advance(step.weight()).await;
                 Ok(output)
             }
             Err(error) => {
-                let failure = match error {
-                    StepError::Transient(failure) | StepError::Permanent(failure) => self.redact_failure(failure).await,
-                    StepError::Cancelled => cancelled(),
-                };
+                let failure = self.failure_of(error).await;
                 let failure = if self.cancel.is_cancelled() { cancelled() } else { failure };
                 tracing::warn!(elapsed_ms, code = failure.code, reason = failure.message, "step failed");
                 self.publish(EventKind::StepFailed { step: name.to_owned(), failure: failure.clone() }).await;
@@ -146,18 +146,33 @@ impl Run {
         let left = outputs.get(name).cloned();
         // A cancelled operation still has to be taken back: only the loss of the store stops an undo.
         let (cx, mut receiver) = self.context(step, outputs, self.shared.store.lost().child_token()).await;
-        let mut backoff = self.backoff();
+        let mut patience = Patience::new(&self.shared.settings.engine);
         let result = loop {
-            let attempt = self.run_publishing(name, &mut receiver, async {
-                cx.await_orphans().await?;
-                step.undo(&cx, left.clone()).await
-            });
-            match (attempt.await, backoff.next()) {
-                (Err(StepError::Transient(failure)), Some(pause)) => {
-                    tracing::warn!(reason = failure.message, "taking back is tried again");
-                    tokio::time::sleep(pause).await;
-                }
-                (result, _) => break result,
+            let attempt = self.run_publishing(
+                name,
+                &mut receiver,
+                self.catch_panic(
+                    step,
+                    Box::pin(async {
+                        self.hit_failpoint(step, "undo");
+                        cx.await_orphans().await?;
+                        step.undo(&cx, left.clone()).await
+                    }),
+                ),
+            );
+            let error = match attempt.await {
+                Err(error) => error,
+                Ok(removed) => break Ok(removed),
+            };
+            let Some(pause) = patience.pause_after(&error) else { break Err(error) };
+            let is_settling = matches!(error, StepError::Settling(_));
+            let reason = self.failure_of(error).await.message;
+            tracing::warn!(reason, "taking back is tried again");
+            if is_settling {
+                self.tell_what_settles(name, &patience, &reason).await;
+            }
+            if let Err(error) = self.pause(pause, &cx.cancel).await {
+                break Err(error);
             }
         };
         match result {
@@ -166,61 +181,90 @@ impl Run {
                 self.publish(EventKind::StepUndone { step: name.to_owned(), removed }).await;
                 Ok(())
             }
-            Err(StepError::Transient(failure) | StepError::Permanent(failure)) => {
-                let failure = self.redact_failure(failure).await;
+            Err(StepError::Cancelled) => std::future::pending().await,
+            Err(error) => {
+                let failure = self.failure_of(error).await;
                 tracing::error!(reason = failure.message, "step could not be taken back");
                 let _ = self.stuck.set(failure.clone());
                 self.publish(EventKind::StepUndoFailed { step: name.to_owned(), failure: failure.clone() }).await;
                 Err(failure)
             }
-            Err(StepError::Cancelled) => std::future::pending().await,
         }
     }
 
-    /// Looks, works, and tries again after transient failures. True beside the output means that nothing was to do.
+    /// Looks, works, and tries again after failures that may pass.
     async fn run_with_retries(
         &self,
         step: &Step,
         cx: &StepContext,
         receiver: &mut LineReceiver,
-    ) -> Result<(Value, bool), StepError> {
-        let mut backoff = self.backoff();
+    ) -> Result<Done, StepError> {
+        let mut patience = Patience::new(&self.shared.settings.engine);
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let result = self
-                .run_publishing(step.name(), receiver, async {
-                    cx.await_orphans().await?;
-                    match step.check(cx).await? {
-                        Some(output) => Ok((output, true)),
-                        None => step.run(cx).await.map(|output| (output, false)),
-                    }
-                })
-                .await;
-            let failure = match result {
-                Err(StepError::Transient(failure)) if !cx.cancel.is_cancelled() => failure,
-                other => return other,
+            let work = Box::pin(async {
+                self.hit_failpoint(step, "check");
+                cx.await_orphans().await?;
+                let (output, already) = match step.check(cx).await? {
+                    Some(output) => (output, true),
+                    None => (step.run(cx).await?, false),
+                };
+                self.hit_failpoint(step, "run");
+                let already = already || step.had_nothing_to_do(&output);
+                Ok(Done { summary: step.summary(&output), already, output })
+            });
+            let work = self.catch_panic(step, work);
+            let error = match self.run_publishing(step.name(), receiver, work).await {
+                Err(error) if !cx.cancel.is_cancelled() => error,
+                result => return result,
             };
-            let Some(pause) = backoff.next() else { return Err(StepError::Transient(failure)) };
-            let reason = self.redactor().await.redact(&failure.message).into_owned();
+            let Some(pause) = patience.pause_after(&error) else { return Err(error) };
+            let is_settling = matches!(error, StepError::Settling(_));
+            let reason = self.failure_of(error).await.message;
             tracing::warn!(attempt, reason, "step is tried again");
-            let delay_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
-            self.publish(EventKind::StepRetrying { step: step.name().to_owned(), attempt, reason, delay_ms }).await;
-            tokio::select! {
-                () = tokio::time::sleep(pause) => (),
-                () = cx.cancel.cancelled() => return Err(StepError::Cancelled),
+            if is_settling {
+                self.tell_what_settles(step.name(), &patience, &reason).await;
+            } else {
+                let delay_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+                self.publish(EventKind::StepRetrying { step: step.name().to_owned(), attempt, reason, delay_ms }).await;
             }
+            self.pause(pause, &cx.cancel).await?;
         }
     }
 
-    fn backoff(&self) -> impl Iterator<Item = Duration> + use<> {
-        let engine = &self.shared.settings.engine;
-        ExponentialBuilder::default()
-            .with_min_delay(engine.retry_base)
-            .with_max_delay(MAX_BACKOFF)
-            .with_max_times(usize::try_from(engine.retry_attempts).unwrap_or(usize::MAX).saturating_sub(1))
-            .with_jitter()
-            .build()
+    /// Says what of AWS is waited for, and why.
+    async fn tell_what_settles(&self, name: &str, patience: &Patience, reason: &str) {
+        let (waited, limit) = patience.settling_for();
+        let (waited, limit) = (waited.as_secs(), limit.as_secs());
+        let text = format!("waiting until AWS has settled this, {waited} s of {limit} s at the most: {reason}");
+        self.publish(EventKind::StepProgress { step: name.to_owned(), text }).await;
+    }
+
+    /// Waits before another attempt. A stop of the server does not wait for that, and then none begins.
+    async fn pause(&self, pause: Duration, cancel: &CancellationToken) -> Result<(), StepError> {
+        let suspended = Suspended::new(&self.shared.steps_in_flight);
+        tokio::select! {
+            () = tokio::time::sleep(pause) => (),
+            () = cancel.cancelled() => return Err(StepError::Cancelled),
+        }
+        self.block_when_stopping().await;
+        drop(suspended);
+        Ok(())
+    }
+
+    /// Makes a panic of a step the failure of that step, which does not pass.
+    async fn catch_panic<T>(
+        &self,
+        step: &Step,
+        work: impl Future<Output = Result<T, StepError>>,
+    ) -> Result<T, StepError> {
+        let caught = panic::catch(work).await;
+        caught.unwrap_or_else(|said| Err(StepError::panicked(step.name(), self.operation.id, &said)))
+    }
+
+    fn hit_failpoint(&self, step: &Step, moment: &str) {
+        failpoint::hit(&self.shared.settings.store.workspace, step.name(), moment);
     }
 
     /// Runs work while its lines are published, in order, before whatever comes after it.
@@ -265,19 +309,22 @@ impl Run {
     }
 
     async fn publish_line(&self, name: &str, line: Line, receiver: &mut LineReceiver) {
-        let redact = |text: &str| receiver.redactor.redact(text).into_owned();
-        match line {
-            Line::Output(text) => tracing::debug!("{}", redact(&text)),
-            Line::Warning(text) => self.publish(EventKind::Warning { text: redact(&text) }).await,
-            Line::Progress(text) if receiver.published.elapsed() < PROGRESS_INTERVAL => {
-                receiver.pending = Some(redact(&text));
-            }
-            Line::Progress(text) => {
-                self.publish(EventKind::StepProgress { step: name.to_owned(), text: redact(&text) }).await;
-                receiver.published = Instant::now();
-                receiver.pending = None;
-            }
+        let redactor = self.redactor().await;
+        let quoted = |text: &str| redactor.redact(text).into_owned();
+        let own = |text: &str| redactor.redact_sentence(text).into_owned();
+        let text = match line {
+            Line::Output(text) => return tracing::debug!("{}", quoted(&text)),
+            Line::Warning(text) => return self.publish(EventKind::Warning { text: own(&text) }).await,
+            Line::Progress(text) => own(&text),
+            Line::QuotedProgress(text) => quoted(&text),
+        };
+        if receiver.published.elapsed() < PROGRESS_INTERVAL {
+            receiver.pending = Some(text);
+            return;
         }
+        self.publish(EventKind::StepProgress { step: name.to_owned(), text }).await;
+        receiver.published = Instant::now();
+        receiver.pending = None;
     }
 
     async fn context(
@@ -287,7 +334,6 @@ impl Run {
         cancel: CancellationToken,
     ) -> (StepContext, LineReceiver) {
         let (sender, lines) = mpsc::unbounded_channel();
-        let redactor = self.redactor().await;
         let cx = StepContext {
             operation: self.operation.id,
             deployment: self.deployment.clone(),
@@ -296,7 +342,7 @@ impl Run {
             store: self.shared.store.clone(),
             settings: Arc::clone(&self.shared.settings),
             sealer: self.shared.sealer.clone(),
-            redactor: redactor.clone(),
+            redactor: self.redactor().await,
             lines: Lines::new(move |line| {
                 // Nobody reads any more once the step has ended.
                 let _ = sender.send(line);
@@ -309,12 +355,13 @@ impl Run {
             steps_in_flight: self.shared.steps_in_flight.clone(),
         };
         let long_ago = Instant::now().checked_sub(PROGRESS_INTERVAL).unwrap_or_else(Instant::now);
-        (cx, LineReceiver { lines, redactor, pending: None, published: long_ago })
+        (cx, LineReceiver { lines, pending: None, published: long_ago })
     }
 
     /// Knows all secrets of the operation.
     async fn redactor(&self) -> Redactor {
-        if let Some(redactor) = self.redactor.get() {
+        let known = || self.redactor.lock().expect("nobody panics while holding this lock");
+        if let Some(redactor) = known().as_ref() {
             return redactor.clone();
         }
         let mut redactor = Redactor::from_settings(&self.shared.settings);
@@ -334,26 +381,44 @@ impl Run {
             // An environment is sealed as one object; what an application may print are its values.
             let values: BTreeMap<String, SecretString> =
                 serde_json::from_str(secret.expose_secret()).unwrap_or_default();
-            let hidden = values.values().filter(|value| !self.is_public(value.expose_secret()));
-            redactor = redactor.with(hidden.chain([&secret]));
+            let is_hidden = |name: &str, value: &str| {
+                is_secret_name(name) || (is_secret_variable(name, value) && !self.is_public(value))
+            };
+            let hidden = values.iter().filter(|(name, value)| is_hidden(name, value.expose_secret()));
+            redactor = redactor.with_unless(hidden.map(|(_, value)| value).chain([&secret]), |it| self.is_public(it));
         }
-        self.redactor.get_or_init(|| redactor).clone()
+        known().get_or_insert(redactor).clone()
     }
 
-    /// Whether a value is part of what every answer names: it is no secret, and hiding it would make names unreadable.
+    /// Whether a value is part of what every answer names. Hiding it there would make names unreadable, and tell it.
     fn is_public(&self, value: &str) -> bool {
         let Deployment { name, namespace, repository, target_name, .. } = &self.deployment;
-        [name.as_str(), namespace.as_str(), repository.as_str(), target_name].iter().any(|it| it.contains(value))
+        let names = [name.as_str(), namespace.as_str(), target_name, &repository.name()];
+        names.contains(&value) || repository.as_str().split(['/', ':', '@']).any(|part| part == value)
     }
 
-    async fn redact_failure(&self, failure: Failure) -> Failure {
+    /// The failure without secrets. What can be done is always said in our own words; what happened, in those of programs
+    /// and APIs, but for an explained failure.
+    async fn failure_of(&self, error: StepError) -> Failure {
         let redactor = self.redactor().await;
-        let redact = |text: String| redactor.redact(&text).into_owned();
+        let quoted = |text: String| redactor.redact(&text).into_owned();
+        let own = |text: String| redactor.redact_sentence(&text).into_owned();
+        let (Failure { code, message, next_step, output }, is_own) = match error {
+            StepError::Transient(failure) | StepError::Settling(failure) | StepError::Permanent(failure) => {
+                (failure, false)
+            }
+            StepError::Explained(failure) => (failure, true),
+            StepError::Cancelled => return cancelled(),
+        };
+        let reported = |text: String| {
+            let hide = |found: &str| if self.is_public(found) { found.to_owned() } else { REDACTED.to_owned() };
+            redactor.replace(&text, hide).into_owned()
+        };
         Failure {
-            code: failure.code,
-            message: redact(failure.message),
-            next_step: redact(failure.next_step),
-            output: failure.output.into_iter().map(redact).collect(),
+            message: if is_own { own(message) } else { reported(message) },
+            next_step: own(next_step),
+            output: output.into_iter().map(quoted).collect(),
+            code,
         }
     }
 
@@ -393,10 +458,17 @@ impl Run {
     }
 }
 
+/// A step that has come to its end.
+struct Done {
+    output: Value,
+    /// There was nothing to do.
+    already: bool,
+    summary: String,
+}
+
 /// The lines of one step on their way to the events.
 struct LineReceiver {
     lines: mpsc::UnboundedReceiver<Line>,
-    redactor: Redactor,
     pending: Option<String>,
     published: Instant,
 }

@@ -1,21 +1,22 @@
 //! What all runs of an engine share, and how it ends them, also when the store is lost.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use jiff::Timestamp;
+use secrecy::SecretString;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::finished::{Conclude, EngineError};
+use super::finished::{Conclude, EngineError, Finished, Unwound, erased_secrets};
 use crate::config::Settings;
 use crate::event::{EventKind, Failure, OperationState};
 use crate::host::Hosts;
 use crate::id::OperationId;
-use crate::secret::Sealer;
+use crate::secret::{Redactor, Sealer};
 use crate::store::operations::OperationEnd;
-use crate::store::record::{Deployment, DeploymentState, Operation};
+use crate::store::record::{Deployment, Operation, Target};
 use crate::store::{Store, StoreError};
 
 /// What all runs share.
@@ -42,6 +43,16 @@ pub(super) struct RunHandle {
     pub(super) cancel: CancellationToken,
     /// Lets it look again at what it waits for.
     pub(super) wake: Arc<Notify>,
+    /// What it hides in text, once that was asked for.
+    pub(super) redactor: Arc<Mutex<Option<Redactor>>>,
+}
+
+impl RunHandle {
+    /// Hides these secrets too, from now on.
+    pub(super) fn hide(&self, secrets: &[&SecretString]) {
+        let mut known = self.redactor.lock().expect("nobody panics while holding this lock");
+        *known = known.as_ref().map(|redactor| redactor.with(secrets.iter().copied()));
+    }
 }
 
 impl Shared {
@@ -63,10 +74,19 @@ impl Shared {
     /// Stores the end of an operation and counts it.
     pub(super) async fn end(&self, operation: &Operation, ending: &OperationEnd) -> Result<(), StoreError> {
         self.store.end_operation(operation.id, ending).await?;
+        self.erase_what_is_not_kept(operation.id, ending.state).await?;
         let labels = [("action", operation.action.as_str()), ("state", ending.state.as_str())];
         metrics::counter!("operations_total", &labels).increment(1);
         let duration = Timestamp::now().duration_since(operation.created_at).as_secs_f64();
         metrics::histogram!("operation_duration_seconds", &labels).record(duration);
+        Ok(())
+    }
+
+    /// Erases the secrets of an operation that is stuck, where such keep none.
+    async fn erase_what_is_not_kept(&self, id: OperationId, state: OperationState) -> Result<(), StoreError> {
+        if state == OperationState::Stuck && self.settings.secret.stuck_retention.is_zero() {
+            self.store.erase_secrets(id, &erased_secrets("at once", &[])).await?;
+        }
         Ok(())
     }
 
@@ -78,31 +98,67 @@ impl Shared {
         }
     }
 
-    /// Ends an operation that cannot be understood as `stuck`: a person has to look, and its deployment is free again.
-    pub(super) async fn mark_stuck(&self, id: OperationId, what: String) -> Result<(), EngineError> {
-        tracing::error!(op.id = %id, what, "the operation cannot be read and is given up");
-        let Some(operation) = self.store.operation(id).await? else { return Ok(()) };
-        let Some(deployment) = self.store.deployment(operation.deployment).await? else { return Ok(()) };
+    /// Ends an operation that could not be begun: nothing was done yet, and its deployment is free again.
+    pub(super) async fn give_up(
+        &self,
+        operation: Operation,
+        deployment: Deployment,
+        target: Target,
+        error: &EngineError,
+    ) -> Result<(), EngineError> {
+        tracing::error!(
+            op.id = %operation.id,
+            error = error as &dyn std::error::Error,
+            "the operation cannot be begun and is given up"
+        );
+        let failure = Failure {
+            code: "store_unavailable".into(),
+            message: format!("it could not be begun: {error}"),
+            next_step: "Check that the database is up and the disk is not full, then send the request again".into(),
+            output: Vec::new(),
+        };
+        let finished = Finished {
+            operation,
+            deployment,
+            target,
+            result: Err(Unwound { failure, cancelled: false, stuck: None }),
+            outputs: BTreeMap::new(),
+            removed: Vec::new(),
+            warnings: Vec::new(),
+        };
+        self.deregister(finished.operation.id);
+        Ok(self.end(&finished.operation, &(self.conclude)(&finished)).await?)
+    }
+
+    /// Ends an operation that cannot be understood as `stuck`.
+    pub(super) async fn mark_unreadable(&self, id: OperationId, what: &str) -> Result<(), EngineError> {
+        let reader = match self.store.written_by(id).await? {
+            Some(version) if version != env!("CARGO_PKG_VERSION") => {
+                format!("version {version}, which worked on it last,")
+            }
+            _ => "the version that began it".to_owned(),
+        };
         let failure = Failure {
             code: "operation_unreadable".into(),
             message: format!("the server cannot read what it stored of this operation: {what}"),
-            next_step:
-                "Was the server updated in between? Resume the operation with the version that began it, or send \
-                        the request again"
-                    .into(),
+            next_step: format!(
+                "Was the server updated in between? Start {reader} again and resume the operation there, or send the \
+                 request again"
+            ),
             output: Vec::new(),
         };
-        let ending = OperationEnd {
-            state: OperationState::Stuck,
-            failure: Some(failure),
-            receipt: Vec::new(),
-            warnings: Vec::new(),
-            deployment: Deployment { state: DeploymentState::Failed, ..deployment },
-            version: None,
-            target_gone: false,
-        };
+        self.mark_stuck(id, failure).await
+    }
+
+    /// Ends an operation that cannot go on as `stuck`: a person has to look, and its deployment is free again.
+    pub(super) async fn mark_stuck(&self, id: OperationId, failure: Failure) -> Result<(), EngineError> {
+        tracing::error!(op.id = %id, reason = failure.message, "the operation cannot go on and is given up");
         self.fenced().await;
-        Ok(self.end(&operation, &ending).await?)
+        self.store.park_operation(id, &failure).await?;
+        self.erase_what_is_not_kept(id, OperationState::Stuck).await?;
+        metrics::counter!("operations_total", "action" => "unreadable", "state" => OperationState::Stuck.as_str())
+            .increment(1);
+        Ok(())
     }
 
     /// Another server may own the store by now: nothing of ours may be written to it any more.
@@ -121,5 +177,15 @@ impl Shared {
             self.store.lost().cancel();
         }
         std::future::pending::<()>().await;
+    }
+}
+
+/// Why an operation cannot go on whose run panicked outside of its steps. What the panic said may quote a secret.
+pub(super) fn panicked(id: OperationId) -> Failure {
+    Failure {
+        code: "internal_error".into(),
+        message: "the server panicked while it ran this operation; its log says where".into(),
+        next_step: format!("Report this with the operation's id, `{id}`; `resume` takes back what was done"),
+        output: Vec::new(),
     }
 }

@@ -28,7 +28,7 @@ use crate::step::verify_account::VerifyAccount;
 use crate::step::verify_removal::VerifyRemoval;
 use crate::store::record::Deployment;
 
-use super::application::{RollOut, not_a_change, scale};
+use super::application::{RollOut, not_a_change, restart, scale};
 use super::input::{PlanError, PlanInput};
 
 pub(super) fn plan(intent: &Intent, input: &PlanInput<'_>) -> Result<Plan, PlanError> {
@@ -52,8 +52,17 @@ pub(super) fn plan(intent: &Intent, input: &PlanInput<'_>) -> Result<Plan, PlanE
         Intent::Scale(it) => {
             Ok(Plan::Sequence([vec![Plan::step(FindCluster {})], scale(it, &cluster, input)?].concat()))
         }
+        Intent::Restart(_) => {
+            Ok(Plan::Sequence([vec![Plan::step(FindCluster {})], restart(&cluster, input)?].concat()))
+        }
         Intent::Decommission(decommission) => Ok(decommission_plan(decommission, region, &cluster, input)),
-        Intent::Status(_) | Intent::List(_) | Intent::Logs(_) | Intent::Cancel(_) => Err(not_a_change()),
+        Intent::DecommissionAll(_)
+        | Intent::Status(_)
+        | Intent::List(_)
+        | Intent::Logs(_)
+        | Intent::Cancel(_)
+        | Intent::Undo(_)
+        | Intent::Cost(_) => Err(not_a_change()),
     }
 }
 
@@ -137,7 +146,7 @@ fn decommission_plan(
     parts.push(if takes_cluster {
         Plan::step(VerifyAccount { region })
     } else {
-        Plan::step(VerifyRemoval { cluster: cluster.clone() })
+        Plan::step(VerifyRemoval { cluster: cluster.clone(), cluster_may_go: false })
     });
     Plan::Sequence(parts)
 }

@@ -29,10 +29,16 @@ pub(super) fn plan(intent: &Intent, input: &PlanInput<'_>) -> Result<Plan, PlanE
                 Plan::step(VerifyAccount { region }),
             ]))
         }
-        Intent::Redeploy(_) | Intent::Scale(_) | Intent::Rollback(_) | Intent::Decommission(_) => {
+        Intent::Redeploy(_) | Intent::Scale(_) | Intent::Restart(_) | Intent::Rollback(_) | Intent::Decommission(_) => {
             Ok(Plan::Sequence(vec![Plan::step(FindInstance {}), application()?]))
         }
-        Intent::Status(_) | Intent::List(_) | Intent::Logs(_) | Intent::Cancel(_) => application(),
+        Intent::DecommissionAll(_)
+        | Intent::Status(_)
+        | Intent::List(_)
+        | Intent::Logs(_)
+        | Intent::Cancel(_)
+        | Intent::Undo(_)
+        | Intent::Cost(_) => application(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a plan is made from, and why there may be none.
 
 use crate::config::Settings;
-use crate::id::Region;
+use crate::id::{DeploymentId, Region};
 use crate::step::apply_application::Previous;
 use crate::store::record::{Deployment, Target, Version};
 
@@ -18,6 +18,8 @@ pub struct PlanInput<'a> {
     pub shares_target: bool,
     /// Those that are there already.
     pub other_deployments: &'a [Deployment],
+    /// Those on the target that are removed together with this one, which goes last and takes the target with it.
+    pub removed_before: &'a [DeploymentId],
     /// The request brings new environment variables.
     pub replaces_environment: bool,
     /// The settings.

@@ -15,7 +15,7 @@ use crate::step::remove_images::RemoveImages;
 use crate::step::remove_workspace::RemoveWorkspace;
 use crate::step::verify_removal::VerifyRemoval;
 
-use super::application::{RollOut, not_a_change, scale};
+use super::application::{RollOut, not_a_change, restart, scale};
 use super::input::{PlanError, PlanInput};
 
 pub(super) fn plan(intent: &Intent, input: &PlanInput<'_>) -> Result<Plan, PlanError> {
@@ -26,11 +26,15 @@ pub(super) fn plan(intent: &Intent, input: &PlanInput<'_>) -> Result<Plan, PlanE
         Intent::Deploy(_)
         | Intent::Redeploy(_)
         | Intent::Scale(_)
+        | Intent::Restart(_)
         | Intent::Rollback(_)
+        | Intent::DecommissionAll(_)
         | Intent::Status(_)
         | Intent::List(_)
         | Intent::Logs(_)
-        | Intent::Cancel(_) => application_plan(intent, &cluster, input),
+        | Intent::Cancel(_)
+        | Intent::Undo(_)
+        | Intent::Cost(_) => application_plan(intent, &cluster, input),
     }
 }
 
@@ -44,9 +48,16 @@ pub(super) fn application_plan(
         Intent::Deploy(deploy) => Ok(roll_out(&RollOut::of_deploy(deploy, input), cluster, input)),
         Intent::Redeploy(redeploy) => Ok(roll_out(&RollOut::of_redeploy(redeploy, input)?, cluster, input)),
         Intent::Scale(it) => Ok(Plan::Sequence(scale(it, cluster, input)?)),
+        Intent::Restart(_) => Ok(Plan::Sequence(restart(cluster, input)?)),
         Intent::Rollback(rollback) => Ok(roll_out(&RollOut::of_rollback(rollback, input)?, cluster, input)),
-        Intent::Decommission(_) => Ok(Plan::Sequence(removal(cluster))),
-        Intent::Status(_) | Intent::List(_) | Intent::Logs(_) | Intent::Cancel(_) => Err(not_a_change()),
+        Intent::Decommission(_) => Ok(Plan::Sequence(removal(cluster, false))),
+        Intent::DecommissionAll(_)
+        | Intent::Status(_)
+        | Intent::List(_)
+        | Intent::Logs(_)
+        | Intent::Cancel(_)
+        | Intent::Undo(_)
+        | Intent::Cost(_) => Err(not_a_change()),
     }
 }
 
@@ -73,22 +84,23 @@ fn load_built(wanted: &RollOut, cluster: &ClusterName, input: &PlanInput<'_>) ->
 }
 
 fn decommission_plan(decommission: &Decommission, cluster: &ClusterName, input: &PlanInput<'_>) -> Plan {
-    let mut parts = removal(cluster);
     let by_setting = input.settings.kind.delete_empty_cluster && !decommission.keep_target;
-    if decommission.delete_cluster || by_setting {
+    let cluster_may_go = decommission.delete_cluster || by_setting;
+    let mut parts = removal(cluster, cluster_may_go);
+    if cluster_may_go {
         parts.push(Plan::step(DeleteCluster { cluster: cluster.clone(), asked: decommission.delete_cluster }));
     }
     Plan::Sequence(parts)
 }
 
-/// Takes an application off a cluster that stays.
-fn removal(cluster: &ClusterName) -> Vec<Plan> {
+/// Takes an application off a cluster.
+fn removal(cluster: &ClusterName, cluster_may_go: bool) -> Vec<Plan> {
     vec![
         Plan::step(RemoveApplication { cluster: cluster.clone() }),
         // `remove_images` reads the commit from the clone when no version was stored (a deploy that got stuck), so it
         // comes before `remove_workspace`, which deletes the clone.
         Plan::step(RemoveImages { cluster: cluster.clone() }),
         Plan::step(RemoveWorkspace {}),
-        Plan::step(VerifyRemoval { cluster: cluster.clone() }),
+        Plan::step(VerifyRemoval { cluster: cluster.clone(), cluster_may_go }),
     ]
 }

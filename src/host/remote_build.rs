@@ -15,6 +15,7 @@ use crate::cloud::docker::build_reader::BuildReader;
 use crate::event::{Line, Lines};
 use crate::id::ImageRef;
 use crate::tool::ToolError;
+use crate::tool::step_calls::StepCalls;
 
 const BUILD: &str = include_str!("build.sh");
 const LOAD: &str = include_str!("load.sh");
@@ -52,7 +53,7 @@ pub enum RemoteBuildError {
 impl Host {
     /// Builds an image where the clone is. It goes on when the connection drops.
     ///
-    /// `calls` is the folder of the step's programs there.
+    /// `calls` are the step's programs there.
     ///
     /// # Errors
     /// [`RemoteBuildError::Build`] with the step, its line and its last output when the Dockerfile is at fault.
@@ -60,11 +61,11 @@ impl Host {
         &self,
         request: &BuildRequest,
         context: &RemoteContext,
-        calls: &Path,
+        calls: &StepCalls,
         lines: &Lines,
         cancel: &CancellationToken,
     ) -> Result<(), RemoteBuildError> {
-        let (list, extra) = (calls.join("context.list"), calls.join("context.extra"));
+        let (list, extra) = (calls.folder.join("context.list"), calls.folder.join("context.extra"));
         self.connection.write(&list, &context.paths).await?;
         let mut file = String::new();
         if let Some((name, text)) = &context.inlined {
@@ -91,6 +92,7 @@ impl Host {
         let follow = Lines::new(move |line| match line {
             Line::Output(text) => locked(&reader).take_line(&text),
             Line::Progress(text) => others.progress(text),
+            Line::QuotedProgress(text) => others.quoted_progress(text),
             Line::Warning(text) => others.warning(text),
         });
         let call = call.timeout(request.timeout);
@@ -118,7 +120,7 @@ impl Host {
         &self,
         image: &ImageRef,
         node: &str,
-        calls: &Path,
+        calls: &StepCalls,
         lines: &Lines,
         cancel: &CancellationToken,
     ) -> Result<(), RemoteBuildError> {
@@ -153,7 +155,7 @@ async fn with_progress<T>(work: impl Future<Output = T>, lines: &Lines, now: imp
             done = &mut work => return done,
             _ = ticks.tick() => {
                 if let Some(text) = now() {
-                    lines.progress(text);
+                    lines.quoted_progress(text);
                 }
             }
         }

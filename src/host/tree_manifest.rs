@@ -41,19 +41,22 @@ pub enum TreeManifestError {
 
 /// Fetches the tree manifest of the clone in `clone` over there into `folder` here, which is made anew.
 ///
-/// `also` is a file whose contents are wanted in any case.
+/// `directory` is where the build begins, the root without one; `also` is a file there or in the root whose contents are
+/// wanted in any case.
 ///
 /// # Errors
 /// [`TreeManifestError`] says what went wrong.
 pub async fn fetch(
     connection: &Connection,
     clone: &Path,
+    directory: Option<&str>,
     also: Option<&str>,
     folder: &Path,
     cancel: &CancellationToken,
 ) -> Result<(), TreeManifestError> {
     let call: Call =
-        connection.call("sh").args(["-c", SCRIPT, "tree_manifest"]).arg(clone).arg(also.unwrap_or_default());
+        connection.call("sh").args(["-c", SCRIPT, "tree_manifest"]).arg(clone).arg(directory.unwrap_or("."));
+    let call = call.arg(also.unwrap_or_default());
     let printed = call.timeout(TIMEOUT).run(&Lines::none(), cancel).await?.stdout;
     let folder = folder.to_owned();
     let write = move || {

@@ -25,6 +25,29 @@ const DRAIN_WITHIN: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct JsonObject(pub Map<String, Value>);
 
+/// The same, empty when there is no body.
+#[derive(Debug)]
+pub struct OptionalJsonObject(pub Map<String, Value>);
+
+impl<S> FromRequest<S> for OptionalJsonObject
+where
+    S: Sync,
+    App: FromRef<S>,
+{
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let limit = App::from_ref(state).settings().server.max_body_bytes;
+        let (parts, body) = request.into_parts();
+        let bytes = read(&parts.headers, body.into_data_stream(), limit).await?;
+        if bytes.is_empty() {
+            return Ok(Self(Map::new()));
+        }
+        check_media_type(&parts.headers)?;
+        parse(&bytes).map(Self)
+    }
+}
+
 impl<S> FromRequest<S> for JsonObject
 where
     S: Sync,

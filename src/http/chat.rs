@@ -54,19 +54,19 @@ pub async fn complete(
     JsonObject(mut body): JsonObject,
 ) -> Result<Response, ApiError> {
     let chat = ChatRequest::read(&body)?;
-    models::find(&chat.model)?.preset(&mut body);
+    models::find_for_chat(&app, &chat.model)?.preset(&mut body);
     let stream = if chat.stream { Some(StreamResponder::open(&streams, &chat, &headers, request_id)?) } else { None };
     let responder = Responder { chat, stream };
     if let Some(text) = open_webui::background_answer(&headers, &responder.chat) {
         return responder.background_task(&app, &body, text).await;
     }
     let principal = caller.principal.clone();
-    let answer = match dispatch::dispatch(&body, &app)? {
+    let answer = match dispatch::dispatch(&responder.chat, &body, &app)? {
         Dispatch::Passthrough(model) => return responder.passthrough(&model, &body).await,
         Dispatch::Request(request) => {
             let key =
                 idempotency::request_key(&caller, &headers, &body, idempotency::KeyBasis::Fields(&request.intent))?;
-            PendingAnswer::Outcome(conversation::execute(&app, &principal, key, *request).await?)
+            PendingAnswer::Outcome(conversation::execute(&app, &principal, Some(key), *request).await?)
         }
         Dispatch::Conversation(fields, limits) => {
             let messages = responder.chat.messages.clone();
@@ -91,16 +91,13 @@ struct Responder {
 
 impl Responder {
     async fn respond(self, app: App, answer: PendingAnswer) -> Result<Response, ApiError> {
-        let meta = match &answer {
+        let meta = match answer.operation() {
             // Every answer about one operation has the same head, so that those who attach get the same answer.
-            PendingAnswer::Outcome(Outcome::Operation(id)) => {
+            Some(id) => {
                 let began = id.uuid().get_timestamp().map_or(0, |it| it.to_unix().0);
                 self.meta(id.uuid(), i64::try_from(began).unwrap_or(0))
             }
-            PendingAnswer::Outcome(
-                Outcome::Text(_) | Outcome::Plan(_) | Outcome::Confirmation(_) | Outcome::Report(_),
-            )
-            | PendingAnswer::ToolLoop(_) => self.new_meta(),
+            None => self.new_meta(),
         };
         if let Some(stream) = self.stream {
             return Ok(stream.respond(meta, app, answer));

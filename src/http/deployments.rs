@@ -15,11 +15,13 @@ use crate::http::list::{List, ListQuery, PageParams};
 use crate::http::path::PathId;
 use crate::http::request_id::RequestId;
 use crate::http::sse;
+use crate::http::unreadable::UnreadableObject;
 use crate::id::{DeploymentId, ExposedPort, Mode};
 use crate::intent::partial::DEFAULT_TAIL;
 use crate::reply::strip_ansi;
 use crate::store::deployments::DeploymentFilter;
 use crate::store::record::{Deployment, DeploymentState};
+use crate::store::unreadable::UnreadableDeployment;
 
 /// How many lines of each pod can be asked for.
 const MAX_TAIL: u32 = 5000;
@@ -35,7 +37,7 @@ pub struct DeploymentObject {
     #[schema(value_type = String)]
     pub id: DeploymentId,
     /// Kind of target.
-    pub deployment_mode: Mode,
+    pub deployment_mode: Option<Mode>,
     /// Where it stands.
     pub state: DeploymentState,
     /// Name of the target: cluster or instance.
@@ -48,6 +50,8 @@ pub struct DeploymentObject {
     pub github_repo_url: String,
     /// Branch, tag or commit that was asked for.
     pub git_ref: Option<String>,
+    /// Directory of the repository in which its build begins; null for the root.
+    pub source_directory: Option<String>,
     /// The commit that runs.
     pub commit: Option<String>,
     /// The image that runs.
@@ -82,6 +86,9 @@ pub struct DeploymentObject {
     pub created_at: Timestamp,
     /// When it last changed.
     pub updated_at: Timestamp,
+    /// Only there when this version of the server cannot read all of it; what it cannot read is null.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unreadable: Option<UnreadableObject>,
 }
 
 impl From<&Deployment> for DeploymentObject {
@@ -97,13 +104,14 @@ impl From<&Deployment> for DeploymentObject {
         Self {
             object: "deployment",
             id: it.id,
-            deployment_mode: it.mode,
+            deployment_mode: Some(it.mode),
             state: it.state,
             instance_id: it.target_name.clone(),
             instance_name: it.name.to_string(),
             target_namespace: it.namespace.to_string(),
             github_repo_url: it.repository.to_string(),
             git_ref: it.git_ref.as_ref().map(ToString::to_string),
+            source_directory: it.source_directory.as_ref().map(ToString::to_string),
             commit: version.as_ref().map(|version| version.commit.to_string()),
             image: version.as_ref().map(|version| version.image.to_string()),
             replicas: facts.replicas,
@@ -121,6 +129,43 @@ impl From<&Deployment> for DeploymentObject {
             warnings: facts.warnings,
             created_at: it.created_at,
             updated_at: it.updated_at,
+            unreadable: None,
+        }
+    }
+}
+
+impl From<&UnreadableDeployment> for DeploymentObject {
+    fn from(it: &UnreadableDeployment) -> Self {
+        Self {
+            object: "deployment",
+            id: it.id,
+            deployment_mode: it.mode,
+            // Of a state that is not known a person has to make something.
+            state: it.state.unwrap_or(DeploymentState::Failed),
+            instance_id: it.target_name.clone(),
+            instance_name: it.name.clone(),
+            target_namespace: it.namespace.clone(),
+            github_repo_url: it.repository.clone(),
+            git_ref: None,
+            source_directory: None,
+            commit: None,
+            image: None,
+            replicas: None,
+            ports: Vec::new(),
+            app_url: None,
+            public_ip: None,
+            ec2_public_ip: None,
+            ec2_instance_id: None,
+            ec2_key_name: None,
+            node_port: None,
+            ecr_repository_url: None,
+            eks_cluster_endpoint: None,
+            nlb_dns_name: None,
+            acm_certificate_arn: None,
+            warnings: Vec::new(),
+            created_at: it.created_at,
+            updated_at: it.updated_at,
+            unreadable: Some(it.cause.clone().into()),
         }
     }
 }
@@ -147,7 +192,8 @@ pub async fn list(
         mode: query.read("mode", "`local`, `cloud-local` or `cloud-hosted`", |text| Mode::parse(text).ok())?,
     };
     let page = app.deployments(&filter, &query.page("the id of a deployment", DeploymentId::parse)?).await?;
-    let data = page.items.iter().map(DeploymentObject::from).collect();
+    let object = |it: &Result<_, _>| it.as_ref().map_or_else(DeploymentObject::from, DeploymentObject::from);
+    let data = page.items.iter().map(object).collect();
     Ok(Json(List::new(data, page.has_more, |it| it.id.to_string())))
 }
 
@@ -157,7 +203,7 @@ pub async fn list(
 /// [`ApiError::DeploymentNotFound`].
 #[utoipa::path(get, path = "/v1/deployments/{id}", tag = "deployments",
     params(("id" = String, Path, description = "Id of the deployment")),
-    responses((status = 200, body = DeploymentObject), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
+    responses((status = 200, body = DeploymentObject), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
 pub async fn show(State(app): State<App>, _: Caller, PathId(id): PathId) -> Result<Json<DeploymentObject>, ApiError> {
     find(&app, &id).await.map(|deployment| Json(DeploymentObject::from(&deployment)))
 }

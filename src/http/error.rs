@@ -12,6 +12,7 @@ use crate::app::{AppError, BoxError};
 use crate::conversation::AnswerError;
 use crate::http::request_id;
 use crate::id::OperationId;
+use crate::intent::selection::SelectionError;
 use crate::intent::{IntentError, IntentErrorCode};
 use crate::llm::LlmError;
 
@@ -64,6 +65,19 @@ pub enum ApiError {
     /// There is no such model.
     #[error("the model `{0}` does not exist; `GET /v1/models` lists those that do")]
     ModelNotFound(String),
+    /// Embeddings are asked for, and the settings name no model for them.
+    #[error(
+        "this server has no embedding model: set `AZURE_EMBEDDING_DEPLOYMENT` beside `AZURE_OPENAI_ENDPOINT` and `AZURE_OPENAI_API_KEY`, or `LLM_EMBEDDING_MODEL` beside `LLM_BASE_URL`"
+    )]
+    NoEmbeddingModel,
+    /// The model alone is wanted, and the settings name none.
+    #[error(
+        "`{param}` asks for an answer of the chat model alone, and this server has none: set `AZURE_OPENAI_ENDPOINT`, `AZURE_OPENAI_API_KEY` and `AZURE_OPENAI_DEPLOYMENT`, or `LLM_BASE_URL` and `LLM_MODEL`"
+    )]
+    NoChatModel {
+        /// The field that asks for it.
+        param: &'static str,
+    },
     /// There is no such deployment.
     #[error("{0}")]
     DeploymentNotFound(String),
@@ -95,6 +109,9 @@ pub enum ApiError {
         /// What contradicts what.
         message: String,
     },
+    /// What is stored cannot be read by this version of the program.
+    #[error("{0}")]
+    Unreadable(String),
     /// The body is too large.
     #[error("the body is larger than {0} bytes")]
     BodyTooLarge(u64),
@@ -127,7 +144,7 @@ pub enum ApiError {
     /// The server is about to stop.
     #[error("the server is shutting down; send the request again in a moment")]
     ShuttingDown,
-    /// The chat model gave no answer.
+    /// The chat model, or the embedding model, gave no answer.
     #[error(transparent)]
     Model(#[from] LlmError),
     /// As many streams are open as the settings allow.
@@ -152,6 +169,8 @@ impl ApiError {
             Self::InvalidApiKey(_) => (StatusCode::UNAUTHORIZED, INVALID, "invalid_api_key"),
             Self::HostNotAllowed(_) => (StatusCode::FORBIDDEN, INVALID, "host_not_allowed"),
             Self::ModelNotFound(_) => (StatusCode::NOT_FOUND, INVALID, "model_not_found"),
+            Self::NoEmbeddingModel => (StatusCode::NOT_FOUND, INVALID, "no_embedding_model"),
+            Self::NoChatModel { .. } => (StatusCode::BAD_REQUEST, INVALID, "no_chat_model"),
             Self::DeploymentNotFound(_) => (StatusCode::NOT_FOUND, INVALID, "deployment_not_found"),
             Self::OperationNotFound(_) => (StatusCode::NOT_FOUND, INVALID, "operation_not_found"),
             Self::RouteNotFound(_) => (StatusCode::NOT_FOUND, INVALID, "route_not_found"),
@@ -159,6 +178,7 @@ impl ApiError {
             Self::BodyTimeout => (StatusCode::REQUEST_TIMEOUT, INVALID, "request_timeout"),
             Self::DeploymentBusy { .. } => (StatusCode::CONFLICT, INVALID, "deployment_busy"),
             Self::Conflict { .. } => (StatusCode::CONFLICT, INVALID, "conflict"),
+            Self::Unreadable(_) => (StatusCode::CONFLICT, INVALID, "unreadable"),
             Self::BodyTooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, INVALID, "body_too_large"),
             Self::UnsupportedMediaType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, INVALID, "unsupported_media_type"),
             Self::WrongKind { .. } => (StatusCode::UNPROCESSABLE_ENTITY, INVALID, "invalid_type"),
@@ -177,9 +197,9 @@ impl ApiError {
             Self::InvalidValue { param, .. }
             | Self::MissingParameter { param, .. }
             | Self::UnknownParameter { param, .. } => param.clone(),
-            Self::AmbiguousDeployment { param, .. } => Some((*param).into()),
+            Self::AmbiguousDeployment { param, .. } | Self::NoChatModel { param } => Some((*param).into()),
             Self::Conflict { param, .. } | Self::WrongKind { param, .. } => param.map(Into::into),
-            Self::ModelNotFound(_) => Some("model".into()),
+            Self::ModelNotFound(_) | Self::NoEmbeddingModel => Some("model".into()),
             Self::Model(LlmError::Refused { param, .. }) => param.clone().map(Into::into),
             Self::Model(LlmError::Filtered { .. }) => Some("messages".into()),
             Self::MalformedJson(_)
@@ -191,6 +211,7 @@ impl ApiError {
             | Self::MethodNotAllowed(_)
             | Self::BodyTimeout
             | Self::DeploymentBusy { .. }
+            | Self::Unreadable(_)
             | Self::BodyTooLarge(_)
             | Self::UnsupportedMediaType(_)
             | Self::IdempotencyKeyReused
@@ -305,10 +326,15 @@ impl From<AppError> for ApiError {
         let text = error.to_string();
         match error {
             AppError::Busy { deployment: _, operation } => Self::DeploymentBusy { message: text, operation },
+            AppError::Selection(SelectionError::NotFound { .. }) => Self::DeploymentNotFound(text),
+            AppError::Selection(SelectionError::Several { fields, .. }) => {
+                Self::AmbiguousDeployment { param: fields.first().copied().unwrap_or("instance_id"), message: text }
+            }
             AppError::NotFound { message } => Self::DeploymentNotFound(message),
             AppError::Ambiguous { message, param } => Self::AmbiguousDeployment { param, message },
             AppError::Conflict { message, param } => Self::Conflict { param, message },
             AppError::Invalid { message, param } => Self::invalid(param, message),
+            AppError::Unreadable { message } => Self::Unreadable(message),
             AppError::KeyReused => Self::IdempotencyKeyReused,
             AppError::ShuttingDown => Self::ShuttingDown,
             AppError::Internal(source) => Self::Internal(source),
@@ -370,6 +396,7 @@ mod tests {
             ApiError::InvalidApiKey("text"),
             ApiError::HostNotAllowed(text()),
             ApiError::ModelNotFound(text()),
+            ApiError::NoEmbeddingModel,
             ApiError::DeploymentNotFound(text()),
             ApiError::OperationNotFound(text()),
             ApiError::RouteNotFound(text()),
@@ -377,6 +404,7 @@ mod tests {
             ApiError::BodyTimeout,
             ApiError::DeploymentBusy { message: text(), operation: OperationId::new() },
             ApiError::Conflict { param: None, message: text() },
+            ApiError::Unreadable(text()),
             ApiError::BodyTooLarge(1),
             ApiError::UnsupportedMediaType("text"),
             ApiError::WrongKind { param: Some("messages"), message: "text" },

@@ -7,7 +7,7 @@ use utoipa::openapi::{Content, OpenApi as Document, Ref};
 use utoipa::{Modify, OpenApi};
 
 use crate::event::Event;
-use crate::http::{chat, deployments, health, models, operations};
+use crate::http::{chat, deployments, embeddings, health, models, operations};
 
 /// The document.
 #[derive(OpenApi)]
@@ -15,6 +15,7 @@ use crate::http::{chat, deployments, health, models, operations};
     info(title = "on-demand-infra", description = "Infrastructure on demand, in a chat: OpenAI's API and what it leads to."),
     paths(
         chat::complete,
+        embeddings::create,
         models::list,
         models::show,
         operations::list,

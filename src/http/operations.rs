@@ -1,8 +1,5 @@
 //! `/v1/operations`: list, show, follow, cancel and resume operations.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
-
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -15,6 +12,9 @@ use serde::Serialize;
 use crate::app::App;
 use crate::event::{Failure, OperationState};
 use crate::http::auth::Caller;
+use crate::http::body::OptionalJsonObject;
+use crate::http::chat::dispatch::limits;
+use crate::http::chat::schema::ResumeBody;
 use crate::http::deployments::DeploymentObject;
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::limit::Streams;
@@ -22,10 +22,13 @@ use crate::http::list::{List, ListQuery, PageParams};
 use crate::http::path::PathId;
 use crate::http::request_id::RequestId;
 use crate::http::sse;
+use crate::http::unreadable::UnreadableObject;
 use crate::id::{Action, DeploymentId, OperationId};
-use crate::reply::view::{Resumed, StepView};
+use crate::intent::fields;
+use crate::reply::view::{OperationView, Resumed, StepView};
 use crate::store::operations::OperationFilter;
-use crate::store::record::Operation;
+use crate::store::record::{Operation, Unreadable};
+use crate::store::unreadable::UnreadableOperation;
 
 /// One run of a plan.
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
@@ -37,7 +40,7 @@ pub struct OperationObject {
     #[schema(value_type = String)]
     pub id: OperationId,
     /// What it does.
-    pub action: Action,
+    pub action: Option<Action>,
     /// Where it stands.
     pub state: OperationState,
     /// Share of the work that is done, in percent.
@@ -46,12 +49,20 @@ pub struct OperationObject {
     pub steps: Vec<StepView>,
     /// Why it failed.
     pub error: Option<FailureObject>,
+    /// What the person should know, which stopped nothing.
+    pub warnings: Vec<String>,
     /// The deployment that it changes.
     pub deployment: Option<DeploymentObject>,
     /// When it was accepted.
     pub created_at: Timestamp,
     /// When it ended.
     pub ended_at: Option<Timestamp>,
+    /// Only there while it is stuck and keeps the secrets of its request, sealed: until when it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secrets_kept_until: Option<Timestamp>,
+    /// Only there when this version of the server cannot read all of it; what it cannot read is null or left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unreadable: Option<UnreadableObject>,
 }
 
 /// Why an operation failed and what to do about it.
@@ -89,19 +100,61 @@ pub struct ResumedOperation {
 }
 
 impl OperationObject {
-    fn new(operation: Operation, steps: Vec<StepView>, deployment: Option<DeploymentObject>) -> Self {
+    fn unreadable(it: UnreadableOperation) -> Self {
+        // Of a state that is not known a person has to make something.
+        let (state, failure) = match it.state {
+            Some(state) => (state, it.failure),
+            None => (OperationState::Stuck, Some(it.failure.unwrap_or_else(|| unreadable_failure(&it.cause)))),
+        };
         Self {
             object: "operation",
-            id: operation.id,
-            action: operation.action,
-            state: operation.state,
-            progress: operation.progress,
-            steps,
-            error: operation.failure.map(Into::into),
-            deployment,
-            created_at: operation.created_at,
-            ended_at: operation.ended_at,
+            id: it.id,
+            action: it.action,
+            state,
+            progress: it.progress,
+            steps: Vec::new(),
+            error: failure.map(Into::into),
+            warnings: Vec::new(),
+            deployment: None,
+            created_at: it.created_at,
+            ended_at: it.ended_at,
+            secrets_kept_until: None,
+            unreadable: None,
         }
+    }
+}
+
+impl From<OperationView> for OperationObject {
+    fn from(OperationView { operation, steps, deployment, unreadable, secrets_kept_until }: OperationView) -> Self {
+        let object = match operation {
+            Ok(it) => Self {
+                object: "operation",
+                id: it.id,
+                action: Some(it.action),
+                state: it.state,
+                progress: it.progress,
+                steps,
+                error: it.failure.map(Into::into),
+                warnings: it.warnings,
+                deployment: None,
+                created_at: it.created_at,
+                ended_at: it.ended_at,
+                secrets_kept_until,
+                unreadable: None,
+            },
+            Err(it) => Self::unreadable(it),
+        };
+        let deployment = deployment.map(|it| it.as_ref().map_or_else(DeploymentObject::from, DeploymentObject::from));
+        Self { deployment, unreadable: unreadable.map(Into::into), ..object }
+    }
+}
+
+fn unreadable_failure(cause: &Unreadable) -> Failure {
+    Failure {
+        code: "operation_unreadable".to_owned(),
+        message: format!("the operation cannot be read: {cause}"),
+        next_step: "Was the server updated in between? Look at it with the version that wrote it".to_owned(),
+        output: Vec::new(),
     }
 }
 
@@ -124,29 +177,17 @@ pub async fn list(
         deployment: query.read("deployment", "the id of a deployment", |text| DeploymentId::parse(text).ok())?,
     };
     let page = app.operations(&filter, &query.page("the id of an operation", OperationId::parse)?).await?;
-    let mut deployments = BTreeMap::new();
-    let mut data = Vec::with_capacity(page.items.len());
-    for operation in page.items {
-        let deployment = match deployments.entry(operation.deployment) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(unknown) => {
-                unknown.insert(app.deployment(operation.deployment).await?.as_ref().map(DeploymentObject::from))
-            }
-        };
-        let deployment = deployment.clone();
-        let steps = app.steps(&operation).await?;
-        data.push(OperationObject::new(operation, steps, deployment));
-    }
+    let data = page.items.into_iter().map(OperationObject::from).collect();
     Ok(Json(List::new(data, page.has_more, |it| it.id.to_string())))
 }
 
 /// Shows one operation.
 ///
 /// # Errors
-/// [`ApiError::OperationNotFound`].
+/// [`ApiError::OperationNotFound`], or [`ApiError::Unreadable`] when another version wrote it.
 #[utoipa::path(get, path = "/v1/operations/{id}", tag = "operations",
     params(("id" = String, Path, description = "Id of the operation")),
-    responses((status = 200, body = OperationObject), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
+    responses((status = 200, body = OperationObject), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
 pub async fn show(State(app): State<App>, _: Caller, PathId(id): PathId) -> Result<Json<OperationObject>, ApiError> {
     let operation = find(&app, &id).await?;
     object(&app, operation).await.map(Json)
@@ -160,7 +201,7 @@ pub async fn show(State(app): State<App>, _: Caller, PathId(id): PathId) -> Resu
     params(("id" = String, Path, description = "Id of the operation"),
         ("Last-Event-ID" = Option<i64>, Header, description = "Only events after this one"),
         ("after" = Option<i64>, Query, description = "The same, for clients that cannot set headers")),
-    responses((status = 200, content_type = "text/event-stream", body = sse::Frame), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
+    responses((status = 200, content_type = "text/event-stream", body = sse::Frame), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
 pub async fn events(
     State(app): State<App>,
     State(streams): State<Streams>,
@@ -183,7 +224,7 @@ pub async fn events(
     Ok(sse::respond(events, open))
 }
 
-/// Stops an operation; what it did is taken back.
+/// Stops an operation; what it did is taken back. One that is stuck stays so, and its sealed secrets are erased.
 ///
 /// # Errors
 /// [`ApiError`] when there is no such operation or it has ended.
@@ -196,16 +237,23 @@ pub async fn cancel(State(app): State<App>, _: Caller, PathId(id): PathId) -> Re
     object(&app, operation).await.map(Json)
 }
 
-/// Goes on with an operation: looks again for what a waiting one waits for, or tries the undo of a stuck one again.
+/// Goes on with an operation: looks again for what a waiting one waits for, or tries the undo of a stuck one again, with
+/// the secrets of its request or those that come in the body.
 ///
 /// # Errors
-/// [`ApiError`] when there is no such operation or nothing to resume.
+/// [`ApiError`] when there is no such operation or nothing to resume, or when its credentials do not fit.
 #[utoipa::path(post, path = "/v1/operations/{id}/resume", tag = "operations",
-    params(("id" = String, Path, description = "Id of the operation")),
-    responses((status = 200, body = ResumedOperation), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
-pub async fn resume(State(app): State<App>, _: Caller, PathId(id): PathId) -> Result<Json<ResumedOperation>, ApiError> {
+    params(("id" = String, Path, description = "Id of the operation")), request_body = Option<ResumeBody>,
+    responses((status = 200, body = ResumedOperation), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody), (status = 413, body = ErrorBody), (status = 415, body = ErrorBody), (status = 422, body = ErrorBody)))]
+pub async fn resume(
+    State(app): State<App>,
+    _: Caller,
+    PathId(id): PathId,
+    OptionalJsonObject(body): OptionalJsonObject,
+) -> Result<Json<ResumedOperation>, ApiError> {
+    let secrets = fields::parse_resume(&body, &limits(&app))?;
     let operation = find(&app, &id).await?;
-    let (operation, resumed) = app.resume(operation.id).await?;
+    let (operation, resumed) = app.resume(operation.id, secrets).await?;
     Ok(Json(ResumedOperation { operation: object(&app, operation).await?, resumed }))
 }
 
@@ -218,7 +266,5 @@ async fn find(app: &App, id: &str) -> Result<Operation, ApiError> {
 }
 
 async fn object(app: &App, operation: Operation) -> Result<OperationObject, ApiError> {
-    let steps = app.steps(&operation).await?;
-    let deployment = app.deployment(operation.deployment).await?;
-    Ok(OperationObject::new(operation, steps, deployment.as_ref().map(DeploymentObject::from)))
+    Ok(app.operation_view(operation).await?.into())
 }

@@ -131,11 +131,14 @@ fn refused_addresses_do_not_repeat_what_may_be_a_secret() {
 #[test]
 fn a_derived_name_is_the_same_for_the_same_deployment_only() {
     let namespace = Namespace::parse("demo").unwrap();
-    let name = |text: &str, target: &str| derived_deployment_name(&url(text).unwrap(), target, &namespace);
+    let name = |text: &str, target: &str| derived_deployment_name(&url(text).unwrap(), None, target, &namespace);
+    let api = SourceDirectory::parse("services/api").unwrap();
+    let in_api = derived_deployment_name(&url("https://github.com/a/b").unwrap(), Some(&api), "one", &namespace);
     let long = format!("https://github.com/a/{}", "x-".repeat(60));
 
     assert_eq!(name("https://github.com/a/b", "one"), name("git@github.com:a/b.git", "one"));
     assert_ne!(name("https://github.com/a/b", "one"), name("https://github.com/a/b", "two"));
+    assert_ne!(name("https://github.com/a/b", "one"), in_api);
     assert!(name(&long, "one").as_str().len() <= 63);
 }
 
@@ -179,6 +182,17 @@ fn a_dockerfile_stays_in_the_repository() {
 
     assert!(good.iter().all(|text| DockerfilePath::parse(*text).is_ok()));
     assert!(bad.iter().all(|text| DockerfilePath::parse(*text).is_err()));
+}
+
+#[test]
+fn a_source_directory_stays_in_the_repository_and_has_one_spelling() {
+    let bad = ["", "/", "/app", "../app", "a/../b", "-x", "./-x", "a//b", "a\\b", "a\tb", ".git", "a/.git/b", "a//"];
+    let spellings = ["services/api", "services/api/", "./services/api", "services/./api/"];
+
+    assert!(bad.iter().all(|text| SourceDirectory::parse(*text).is_err()));
+    assert!(spellings.iter().all(|text| SourceDirectory::parse(*text).unwrap().as_str() == "services/api"));
+    assert!([".", "./", "./."].iter().all(|text| SourceDirectory::parse(*text).unwrap().is_root()));
+    assert!(SourceDirectory::parse("a".repeat(256)).is_err());
 }
 
 #[test]
@@ -233,7 +247,7 @@ proptest! {
             prop_assert!(!url.as_str().starts_with('-') && !url.as_str().contains("/../"));
             prop_assert!(!url.host_and_port().starts_with('-'));
             prop_assert!(!url.name().is_empty() && !url.name().starts_with('-') && !url.name().ends_with('-'));
-            let name = derived_deployment_name(&url, "target", &Namespace::parse("default").unwrap());
+            let name = derived_deployment_name(&url, None, "target", &Namespace::parse("default").unwrap());
             prop_assert!(name.as_str().len() <= 63);
         }
         if let Ok(name) = DeploymentName::parse(text.as_str()) {

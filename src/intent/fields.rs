@@ -7,10 +7,12 @@ use std::borrow::Cow;
 use serde_json::{Map, Value};
 use strum::VariantNames;
 
+use crate::config::value::MAX_STOP_GRACE_S;
+use crate::id::repository_page::RepositoryPage;
 use crate::id::{Action, Mode};
 
 use super::partial::{MissingField, PartialRequest};
-use super::{IntentError, IntentErrorCode, Limits, Request, Source};
+use super::{IntentError, IntentErrorCode, Limits, Request, Secrets, Source};
 
 pub mod aws_credentials;
 pub(super) mod near_miss;
@@ -67,7 +69,15 @@ const MODES: &[&str] = Mode::VARIANTS;
 
 const DEPLOY: &[Action] = &[Action::Deploy];
 const BUILD: &[Action] = &[Action::Deploy, Action::Redeploy];
-const CHANGE: &[Action] = &[Action::Deploy, Action::Redeploy, Action::Scale, Action::Rollback, Action::Decommission];
+const CHANGE: &[Action] = &[
+    Action::Deploy,
+    Action::Redeploy,
+    Action::Scale,
+    Action::Restart,
+    Action::Rollback,
+    Action::Decommission,
+    Action::Undo,
+];
 
 /// Declares one row of [`FIELDS`].
 const fn field(
@@ -103,12 +113,20 @@ pub const FIELDS: &[Field] = &[
         "github_repo_url",
         FieldType::Text,
         Action::ALL,
-        "Git repository (https, ssh or `user@host:path`), without credentials.",
-        |cx, values| cx.parse(crate::id::RepositoryUrl::parse).map(|it| values.repository = Some(it)),
+        "Git repository (https, ssh or `user@host:path`), without credentials; or its page for a branch, tag, commit, directory, file or pull request.",
+        |cx, values| cx.parse(RepositoryPage::parse).map(|it| values.set_page(it)),
     ),
     field("git_ref", FieldType::Text, BUILD, "Branch, tag or commit; the default branch without it.", |cx, values| {
-        cx.parse(crate::id::GitRef::parse).map(|it| values.git_ref = Some(it))
+        let git_ref = cx.parse(crate::id::GitRef::parse)?;
+        values.set_git_ref(git_ref).map_err(FieldError::value)
     }),
+    field(
+        "source_directory",
+        FieldType::Text,
+        Action::ALL,
+        "Directory of the repository where the build begins; the root without it. Without `instance_name` it also says which deployment is meant.",
+        |cx, values| cx.parse(crate::id::SourceDirectory::parse).map(|it| values.source_directory = Some(it)),
+    ),
     field(
         "target_namespace",
         FieldType::Text,
@@ -120,7 +138,7 @@ pub const FIELDS: &[Field] = &[
         "instance_name",
         FieldType::Text,
         Action::ALL,
-        "Name of the application (DNS label that starts with a letter); derived from the repository without it.",
+        "Name of the application (DNS label that starts with a letter), and in the cloud modes of its new EC2 instance or cluster when there is no `instance_id`; derived from the repository without it.",
         |cx, values| cx.parse(crate::id::DeploymentName::parse).map(|it| values.application_name = Some(it)),
     ),
     field(
@@ -178,6 +196,13 @@ pub const FIELDS: &[Field] = &[
         "TCP port that the application listens on; the first of EXPOSE without it.",
         |cx, values| cx.port().map(|it| values.container_port = Some(it)),
     ),
+    field(
+        "stop_grace_s",
+        FieldType::Integer { min: 1, max: MAX_STOP_GRACE_S as u32 },
+        BUILD,
+        "Seconds that the application has to end after SIGTERM; `STOP_GRACE_S` without it.",
+        |cx, values| cx.number(1, u32::from(MAX_STOP_GRACE_S)).map(|it| values.stop_grace_s = u16::try_from(it).ok()),
+    ),
     Field {
         secret: true,
         ..field(
@@ -192,7 +217,7 @@ pub const FIELDS: &[Field] = &[
         "dockerfile_path",
         FieldType::Text,
         BUILD,
-        "Path of the Dockerfile inside the repository; found without it.",
+        "Path of the Dockerfile inside `source_directory` or the repository; found without it.",
         |cx, values| cx.parse(crate::id::DockerfilePath::parse).map(|it| values.dockerfile = Some(it)),
     ),
     Field {
@@ -311,6 +336,44 @@ pub fn parse_partial(body: &Map<String, Value>, limits: &Limits) -> Result<Parti
         }
     }
     Ok(values)
+}
+
+/// The fields that a stuck or waiting operation takes when it is resumed.
+pub const RESUME_FIELDS: [&str; 2] = ["aws_credentials", "git_token"];
+
+/// Reads what an operation is resumed with; unlike in a chat request, another field is an error.
+///
+/// # Errors
+/// [`IntentError`] names the first field that is wrong.
+pub fn parse_resume(body: &Map<String, Value>, limits: &Limits) -> Result<Secrets, IntentError> {
+    if let Some(name) = body.keys().find(|name| !RESUME_FIELDS.contains(&name.as_str())) {
+        return Err(match nearest(name, RESUME_FIELDS.into_iter()) {
+            Some(meant) => unknown(name.clone(), meant),
+            None => not_taken(name, "an operation is resumed with `aws_credentials` and `git_token` alone"),
+        });
+    }
+    if let Some(Value::Object(credentials)) = body.get(RESUME_FIELDS[0]) {
+        let names = AWS_CREDENTIAL_FIELDS.iter().map(|field| field.name);
+        if let Some(name) = credentials.keys().find(|name| !names.clone().any(|it| it == *name)) {
+            let path = format!("{}.{name}", RESUME_FIELDS[0]);
+            let names: Vec<String> = names.map(|it| format!("`{it}`")).collect();
+            return Err(match nearest(name, AWS_CREDENTIAL_FIELDS.iter().map(|field| field.name)) {
+                Some(meant) => unknown(path, meant),
+                None => not_taken(&path, &format!("it holds {}", names.join(", "))),
+            });
+        }
+    }
+    let values = parse_partial(body, limits)?;
+    Ok(Secrets { git_token: values.git_token, aws: values.aws, environment: None })
+}
+
+fn not_taken(name: &str, instead: &str) -> IntentError {
+    let shown: String = name.chars().take(80).collect();
+    IntentError {
+        message: format!("`{shown}` is not a field here: {instead}"),
+        param: Some(Cow::Owned(name.to_owned())),
+        code: IntentErrorCode::UnknownParameter,
+    }
 }
 
 /// The value of a field, unless it is null; an empty `action`, as forms send it, is none either.

@@ -5,9 +5,10 @@ use std::net::IpAddr;
 
 use secrecy::SecretString;
 
+use crate::id::repository_page::{RefPath, RepositoryPage, Shown};
 use crate::id::{
     Action, DeploymentName, DockerfilePath, Domain, EnvironmentName, GitRef, HostedZoneId, KeyPairName, Mode,
-    Namespace, Port, RepositoryUrl, SubdomainLabel, TargetName,
+    Namespace, Port, RepositoryUrl, SourceDirectory, SubdomainLabel, TargetName,
 };
 
 use super::{
@@ -27,6 +28,10 @@ pub struct PartialRequest {
     pub repository: Option<RepositoryUrl>,
     /// Branch, tag or commit.
     pub git_ref: Option<GitRef>,
+    /// What the address of a page shows of the repository.
+    pub ref_path: Option<RefPath>,
+    /// The directory of the repository in which the build begins.
+    pub source_directory: Option<SourceDirectory>,
     /// Namespace on the cluster.
     pub namespace: Option<Namespace>,
     /// Name of the application.
@@ -47,6 +52,8 @@ pub struct PartialRequest {
     pub replicas: Option<u16>,
     /// Port that the application listens on.
     pub container_port: Option<Port>,
+    /// Seconds that the application has to end after SIGTERM.
+    pub stop_grace_s: Option<u16>,
     /// Environment variables of the application.
     pub environment: Option<BTreeMap<EnvironmentName, SecretString>>,
     /// Which Dockerfile of the repository.
@@ -59,6 +66,8 @@ pub struct PartialRequest {
     pub keep_target: Option<bool>,
     /// Deletes the local cluster too.
     pub delete_cluster: Option<bool>,
+    /// All deployments that fit are meant, not the one that does. Only words can say so.
+    pub all: Option<bool>,
     /// Goes on with new log lines.
     pub follow: Option<bool>,
     /// How many of the last lines.
@@ -70,6 +79,33 @@ pub struct PartialRequest {
 }
 
 impl PartialRequest {
+    /// Takes in the address of a repository, with what its page shows.
+    pub fn set_page(&mut self, page: RepositoryPage) {
+        self.repository = Some(page.repository);
+        match page.shows {
+            Some(Shown::Ref(git_ref)) => self.git_ref = Some(git_ref),
+            Some(Shown::Path(path)) => self.ref_path = Some(path),
+            None => {}
+        }
+    }
+
+    /// Takes in a branch, tag or commit that was given by itself.
+    ///
+    /// # Errors
+    /// What it contradicts: to build another state than the address shows would be noticed when it runs, if at all.
+    pub fn set_git_ref(&mut self, git_ref: GitRef) -> Result<(), String> {
+        let shown = match (&self.git_ref, &self.ref_path) {
+            (Some(shown), _) if shown.short() != git_ref.short() => Some(shown.to_string()),
+            (_, Some(path)) if path.contradicts(&git_ref) => Some(path.text()),
+            (_, _) => None,
+        };
+        if let Some(shown) = shown {
+            return Err(format!("the address shows `{shown}`, not `{git_ref}`; give the one or the other"));
+        }
+        self.git_ref = Some(git_ref);
+        Ok(())
+    }
+
     /// These values, and those of `others` where these say nothing.
     #[must_use]
     pub fn or(self, others: Self) -> Self {
@@ -77,6 +113,8 @@ impl PartialRequest {
             mode: self.mode.or(others.mode),
             repository: self.repository.or(others.repository),
             git_ref: self.git_ref.or(others.git_ref),
+            ref_path: self.ref_path.or(others.ref_path),
+            source_directory: self.source_directory.or(others.source_directory),
             namespace: self.namespace.or(others.namespace),
             application_name: self.application_name.or(others.application_name),
             target_name: self.target_name.or(others.target_name),
@@ -87,17 +125,30 @@ impl PartialRequest {
             label: self.label.or(others.label),
             replicas: self.replicas.or(others.replicas),
             container_port: self.container_port.or(others.container_port),
+            stop_grace_s: self.stop_grace_s.or(others.stop_grace_s),
             environment: self.environment.or(others.environment),
             dockerfile: self.dockerfile.or(others.dockerfile),
             git_token: self.git_token.or(others.git_token),
             rollback_to: self.rollback_to.or(others.rollback_to),
             keep_target: self.keep_target.or(others.keep_target),
             delete_cluster: self.delete_cluster.or(others.delete_cluster),
+            all: self.all.or(others.all),
             follow: self.follow.or(others.follow),
             tail: self.tail.or(others.tail),
             confirm: self.confirm.or(others.confirm),
             dry_run: self.dry_run.or(others.dry_run),
         }
+    }
+
+    /// These values, and those that were said before where these say nothing. An address that is given anew also says
+    /// where in the repository.
+    #[must_use]
+    pub fn or_earlier(self, mut earlier: Self) -> Self {
+        if self.repository.is_some() {
+            earlier.ref_path = None;
+            earlier.source_directory = None;
+        }
+        self.or(earlier)
     }
 
     /// Only the values that say which deployment is meant: what a conversation carries from one action to the next.
@@ -106,6 +157,8 @@ impl PartialRequest {
         Self {
             mode: self.mode,
             repository: self.repository.clone(),
+            ref_path: self.ref_path.clone().map(RefPath::without_ref),
+            source_directory: self.source_directory.clone(),
             namespace: self.namespace.clone(),
             application_name: self.application_name.clone(),
             target_name: self.target_name.clone(),
@@ -124,6 +177,7 @@ impl PartialRequest {
             namespace: self.namespace.clone(),
             application_name: self.application_name.clone(),
             repository: self.repository.clone(),
+            source_directory: self.source_directory.clone(),
             public_ip: self.public_ip,
             key_pair: self.key_pair.clone(),
         }
@@ -136,8 +190,21 @@ impl PartialRequest {
             let (said, given) = said.zip(given).filter(|(said, given)| said != given)?;
             Some(format!("the message says `{}`, the field `{field}` says `{}`", said.to_string(), given.to_string()))
         }
+        let shown =
+            self.ref_path.as_ref().zip(fields.git_ref.as_ref()).filter(|(shown, given)| shown.contradicts(given));
+        let page = |values: &Self| values.ref_path.as_ref().map(RefPath::text);
+        let same_repository = self.repository.as_ref().map(RepositoryUrl::identity)
+            == fields.repository.as_ref().map(RepositoryUrl::identity);
+        let repositories = (self.repository.as_ref(), fields.repository.as_ref());
+        let (said, given) = if same_repository { (None, None) } else { repositories };
         differ("deployment_mode", self.mode.as_ref(), fields.mode.as_ref())
-            .or_else(|| differ("github_repo_url", self.repository.as_ref(), fields.repository.as_ref()))
+            .or_else(|| differ("github_repo_url", said, given))
+            .or_else(|| differ("github_repo_url", page(self).as_ref(), page(fields).as_ref()))
+            .or_else(|| differ("source_directory", self.source_directory.as_ref(), fields.source_directory.as_ref()))
+            .or_else(|| differ("git_ref", self.git_ref.as_ref(), fields.git_ref.as_ref()))
+            .or_else(|| {
+                shown.and_then(|(shown, given)| differ("git_ref", Some(&shown.text()), Some(&given.to_string())))
+            })
             .or_else(|| differ("target_namespace", self.namespace.as_ref(), fields.namespace.as_ref()))
             .or_else(|| differ("instance_name", self.application_name.as_ref(), fields.application_name.as_ref()))
             .or_else(|| differ("instance_id", self.target_name.as_ref(), fields.target_name.as_ref()))
@@ -152,7 +219,10 @@ impl PartialRequest {
     pub fn missing(&self, action: Action, source: Source, limits: &Limits) -> Vec<MissingField> {
         let cloud = matches!(self.mode, Some(Mode::CloudLocal | Mode::CloudHosted));
         let by_fields = source == Source::Fields;
-        let lifecycle = matches!(action, Action::Redeploy | Action::Scale | Action::Rollback | Action::Decommission);
+        let lifecycle = matches!(
+            action,
+            Action::Redeploy | Action::Scale | Action::Restart | Action::Rollback | Action::Decommission
+        );
         let deploy = action == Action::Deploy;
         let needs = [
             (MissingField::Mode, (deploy || lifecycle && by_fields) && self.mode.is_none()),
@@ -184,8 +254,11 @@ impl PartialRequest {
             environment: self.environment.clone().filter(|_| builds),
             aws: self.aws.clone(),
         };
+        let ref_path = self.ref_path.clone();
         match self.intent(action) {
-            Some(intent) if missing.is_empty() => Ok(Request { intent, secrets, dry_run, source, confirmation }),
+            Some(intent) if missing.is_empty() => {
+                Ok(Request { intent, secrets, dry_run, source, confirmation, ref_path })
+            }
             _ => Err(missing),
         }
     }
@@ -204,24 +277,39 @@ impl PartialRequest {
                 application_name: self.application_name,
                 replicas: self.replicas,
                 container_port: self.container_port,
+                stop_grace_s: self.stop_grace_s,
+                source_directory: self.source_directory,
                 dockerfile: self.dockerfile,
                 keep_target,
                 key_pair: self.key_pair,
                 domain: self.zone.zip(self.label).map(|(zone, label)| Domain { zone, label }),
             }),
-            Action::Redeploy => Intent::Redeploy(Redeploy {
-                deployment,
-                git_ref: self.git_ref,
-                container_port: self.container_port,
-                dockerfile: self.dockerfile,
-            }),
+            Action::Redeploy => {
+                let mut redeploy = Redeploy {
+                    deployment: Selector { source_directory: None, ..deployment },
+                    git_ref: self.git_ref,
+                    container_port: self.container_port,
+                    stop_grace_s: self.stop_grace_s,
+                    source_directory: None,
+                    dockerfile: self.dockerfile,
+                };
+                if let Some(directory) = self.source_directory {
+                    redeploy.set_directory(directory);
+                }
+                Intent::Redeploy(redeploy)
+            }
             Action::Scale => Intent::Scale(Scale { deployment, replicas: self.replicas? }),
-            Action::Rollback => Intent::Rollback(Rollback { deployment, to: self.rollback_to }),
-            Action::Decommission => Intent::Decommission(Decommission {
-                deployment,
-                keep_target,
-                delete_cluster: self.delete_cluster.unwrap_or(false),
-            }),
+            Action::Restart => Intent::Restart(deployment),
+            Action::Rollback => Intent::Rollback(Rollback { deployment, to: self.rollback_to, replicas: None }),
+            Action::Decommission => {
+                let delete_cluster = self.delete_cluster.unwrap_or(false);
+                let decommission = Decommission { deployment, keep_target, delete_cluster };
+                if self.all == Some(true) {
+                    Intent::DecommissionAll(decommission)
+                } else {
+                    Intent::Decommission(decommission)
+                }
+            }
             Action::Status => Intent::Status(deployment),
             Action::List => Intent::List(deployment),
             Action::Logs => Intent::Logs(Logs {
@@ -230,6 +318,8 @@ impl PartialRequest {
                 follow: self.follow.unwrap_or(false),
             }),
             Action::Cancel => Intent::Cancel(deployment),
+            Action::Undo => Intent::Undo(deployment),
+            Action::Cost => Intent::Cost(deployment),
         })
     }
 }

@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 
 use crate::id::Action;
 
+use super::Selector;
 use super::partial::MissingField;
+use super::selection::{Candidate, LISTED, SelectionError};
 
 /// A question back: what a sentence wants is clear, but not everything that it takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,13 +97,88 @@ impl Unclear {
 /// What this server can do, in Markdown.
 #[must_use]
 pub fn help() -> String {
-    "I deploy git repositories (to this machine, to an EC2 instance or to EKS), and redeploy, scale, roll back and \
-     remove what runs; I tell its status and show its logs. For example:\n\n\
+    "I deploy git repositories (to this machine, to an EC2 instance or to EKS), and redeploy, scale, restart, roll back \
+     and remove what runs; I undo the last change, tell the status, show the logs and say what it costs. For \
+     example:\n\n\
      - `deploy https://github.com/owner/name to local in namespace demo with 2 replicas`\n\
      - `scale name to 3`\n\
      - `what is running?`\n\n\
      Start with `dry run:` to see the plan first."
         .to_owned()
+}
+
+/// Asks which deployment is meant, or says that there is none.
+#[must_use]
+pub fn which(error: &SelectionError) -> String {
+    match error {
+        SelectionError::Several { fitting, .. } => {
+            format!("Which one do you mean?\n\n{}\n\nFor example: `{}`.", listed(fitting), answer(fitting))
+        }
+        SelectionError::NotFound { selector, candidates } => {
+            let wanted = wanted(selector);
+            match (wanted.is_empty(), candidates.is_empty()) {
+                (true, _) => format!("Nothing is deployed. {DEPLOY_FIRST}"),
+                (false, true) => format!("There is no deployment{wanted}: nothing is deployed. {DEPLOY_FIRST}"),
+                (false, false) => format!(
+                    "There is no deployment{wanted}. Deployed are:\n\n{}\n\nWhich one do you mean? For example: `{}`.",
+                    listed(candidates),
+                    answer(candidates)
+                ),
+            }
+        }
+    }
+}
+
+const DEPLOY_FIRST: &str = "Say for example `deploy https://github.com/owner/name to local`.";
+
+fn listed(candidates: &[Candidate]) -> String {
+    let mut lines: Vec<String> =
+        candidates.iter().take(LISTED).map(|candidate| format!("- {}", candidate.in_words())).collect();
+    if let more @ 1.. = candidates.len().saturating_sub(LISTED) {
+        lines.push(format!("- and {more} more"));
+    }
+    lines.join("\n")
+}
+
+/// Words that name the first of several, as `sentence` understands them.
+fn answer(candidates: &[Candidate]) -> String {
+    let Some(first) = candidates.first() else { return String::new() };
+    let is_only = |same: fn(&Candidate, &Candidate) -> bool| candidates.iter().skip(1).all(|it| !same(first, it));
+    if is_only(|a, b| a.application_name == b.application_name) {
+        first.application_name.to_string()
+    } else if is_only(|a, b| a.namespace == b.namespace) {
+        format!("in namespace {}", first.namespace)
+    } else if is_only(|a, b| a.target_name == b.target_name) {
+        format!("instance {}", first.target_name)
+    } else {
+        format!("instance {}", first.id)
+    }
+}
+
+/// The given values as the end of the sentence "there is no deployment ...".
+fn wanted(selector: &Selector) -> String {
+    let Selector {
+        mode,
+        target_name,
+        namespace,
+        application_name,
+        repository,
+        source_directory,
+        public_ip,
+        key_pair: _,
+    } = selector;
+    [
+        application_name.as_ref().map(|it| format!(" `{it}`")),
+        source_directory.as_ref().map(|it| format!(" of the directory `{it}`")),
+        repository.as_ref().map(|it| format!(" of {it}")),
+        namespace.as_ref().map(|it| format!(" in namespace `{it}`")),
+        target_name.as_ref().map(|it| format!(" on `{it}`")),
+        public_ip.map(|it| format!(" at `{it}`")),
+        mode.map(|it| format!(" in mode `{it}`")),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// What is asked for, and an example answer that `sentence` understands.
@@ -127,12 +204,15 @@ fn example(action: Action) -> &'static str {
         Action::Deploy => "deploy https://github.com/owner/name to local",
         Action::Redeploy => "redeploy name",
         Action::Scale => "scale name to 3",
+        Action::Restart => "restart name",
         Action::Rollback => "roll back name to the previous version",
         Action::Decommission => "take name down",
         Action::Status => "status of name",
         Action::List => "what is running?",
         Action::Logs => "logs of name",
         Action::Cancel => "cancel that",
+        Action::Undo => "undo that",
+        Action::Cost => "what does name cost?",
     }
 }
 
@@ -141,10 +221,12 @@ fn past_participle(action: Action) -> &'static str {
         Action::Deploy => "deployed",
         Action::Redeploy => "redeployed",
         Action::Scale => "scaled",
+        Action::Restart => "restarted",
         Action::Rollback => "rolled back",
         Action::Decommission => "removed",
-        Action::Status | Action::List | Action::Logs => "looked up",
+        Action::Status | Action::List | Action::Logs | Action::Cost => "looked up",
         Action::Cancel => "cancelled",
+        Action::Undo => "undone",
     }
 }
 

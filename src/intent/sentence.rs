@@ -5,11 +5,11 @@
 //! condition, a story, two things at once) changes nothing: a person who says it in plain words loses a second, a
 //! deployment that was taken down by mistake is gone.
 
-use crate::id::{Action, HostedZoneId, KeyPairName, RepositoryUrl, SubdomainLabel, TargetName};
+use crate::id::{Action, DeploymentName, HostedZoneId, KeyPairName, RepositoryUrl, SubdomainLabel, TargetName};
 
 use super::partial::{MissingField, PartialRequest};
 use super::question::{Question, Unclear};
-use super::{Limits, Request, Source};
+use super::{Limits, Request, Selector, Source};
 
 mod agreement;
 mod extractor;
@@ -54,6 +54,16 @@ pub struct Turn<'a> {
 pub enum Reading {
     /// Something to do.
     Request(Request),
+    /// Words that only say which deployment is meant: the answer to a question about what was said before, if that did
+    /// not say which.
+    Choice {
+        /// What was said before, for the deployment that is named now.
+        request: Box<Request>,
+        /// The deployment as it was named before.
+        before: Selector,
+        /// What else they may mean; nothing without it.
+        otherwise: Option<Box<Request>>,
+    },
     /// Something to do, but not everything that it takes is known.
     Question(Question),
     /// A question about this server.
@@ -62,14 +72,15 @@ pub enum Reading {
     Unclear(Unclear),
 }
 
-/// Reads a conversation; `fields` are the explicit ones of the request, which complete what is said.
+/// Reads a conversation; `fields` are the explicit ones of the request, which complete what is said. `names` are those of
+/// what is deployed: such a word is a name before it is anything else.
 #[must_use]
-pub fn read(turns: &[Turn<'_>], fields: &PartialRequest, limits: &Limits) -> Reading {
+pub fn read(turns: &[Turn<'_>], fields: &PartialRequest, limits: &Limits, names: &[DeploymentName]) -> Reading {
     let said: Vec<&str> = turns.iter().filter(|turn| turn.role == Role::User).map(|turn| turn.text).collect();
-    let mut dialogue = DialogueState::new(fields, limits);
+    let mut dialogue = DialogueState::new(fields, limits, names);
     let mut reading = Reading::Help;
     for text in &said[said.len().saturating_sub(MAX_TURNS)..] {
-        reading = dialogue.next_utterance(parse_utterance(text, *limits));
+        reading = dialogue.next_utterance(parse_utterance(text, *limits, names));
     }
     reading
 }
@@ -79,6 +90,7 @@ pub fn read(turns: &[Turn<'_>], fields: &PartialRequest, limits: &Limits) -> Rea
 struct DialogueState<'a> {
     fields: &'a PartialRequest,
     limits: &'a Limits,
+    names: &'a [DeploymentName],
     /// The deployment that was spoken of last.
     known: PartialRequest,
     /// What was said without an action ("here is my repository").
@@ -102,10 +114,11 @@ struct Pending {
 }
 
 impl<'a> DialogueState<'a> {
-    fn new(fields: &'a PartialRequest, limits: &'a Limits) -> Self {
+    fn new(fields: &'a PartialRequest, limits: &'a Limits, names: &'a [DeploymentName]) -> Self {
         Self {
             fields,
             limits,
+            names,
             known: PartialRequest::default(),
             unattached: PartialRequest::default(),
             pending: None,
@@ -117,7 +130,9 @@ impl<'a> DialogueState<'a> {
 
     /// Takes the next message of the person.
     fn next_utterance(&mut self, utterance: Utterance) -> Reading {
-        if self.pending.is_some() && (utterance.has(Cue::Withdrawal) || utterance.action == Some(Action::Cancel)) {
+        // While a question is open nothing was done that could be cancelled or undone.
+        let takes_back = matches!(utterance.action, Some(Action::Cancel | Action::Undo));
+        if self.pending.is_some() && (utterance.has(Cue::Withdrawal) || takes_back) {
             self.pending = None;
             return Reading::Unclear(Unclear::Withdrawn);
         }
@@ -142,22 +157,27 @@ impl<'a> DialogueState<'a> {
         let Utterance { values, problem, .. } = utterance;
         let problem = problem.filter(|_| action.changes()).or_else(|| values.contradiction(self.fields));
         if let Some(before) = self.pending.take_if(|pending| pending.action == action) {
-            return self.complete(action, values.or(before.values), problem);
+            return self.complete(action, values.or_earlier(before.values), problem);
         }
         let values = self.resolve(action, values);
         if action == Action::Redeploy
             && self.removed
             && let Some(deploy) = self.deploy.clone()
         {
-            return self.complete(Action::Deploy, values.or(deploy), problem);
+            return self.complete(Action::Deploy, values.or_earlier(deploy), problem);
         }
         self.complete(action, values, problem)
     }
 
     /// Adds what was said before to the values of a new action, as far as they speak of the same thing.
     fn resolve(&mut self, action: Action, mut values: PartialRequest) -> PartialRequest {
+        if values.all == Some(true) {
+            return values;
+        }
         let known = self.known.clone();
-        let calls_by_repository = known.application_name.is_none()
+        let is_exact = values.application_name.as_ref().is_some_and(|name| self.names.contains(name));
+        let calls_by_repository = !is_exact
+            && known.application_name.is_none()
             && known
                 .repository
                 .as_ref()
@@ -188,20 +208,24 @@ impl<'a> DialogueState<'a> {
                 } else {
                     same
                 };
-                values.or(unattached).or(rest)
+                values.or_earlier(unattached).or_earlier(rest)
             }
             Action::Redeploy
             | Action::Scale
+            | Action::Restart
             | Action::Rollback
             | Action::Decommission
             | Action::Status
             | Action::Logs
-            | Action::Cancel => {
+            | Action::Cancel
+            | Action::Undo
+            | Action::Cost => {
                 if other_repository || other_name {
                     values
                 } else {
                     let asked = self.pending.as_ref().map(|pending| pending.values.identifying()).unwrap_or_default();
-                    values.or(self.unattached.identifying()).or(asked).or(self.known.clone())
+                    let unattached = self.unattached.identifying();
+                    values.or_earlier(unattached).or_earlier(asked).or_earlier(self.known.clone())
                 }
             }
         }
@@ -215,7 +239,8 @@ impl<'a> DialogueState<'a> {
         if let Some(Pending { action, values: before, problem }) = self.pending.clone() {
             let missing = self.missing(action, &before);
             let agrees = utterance.has(Cue::Yes);
-            let answers = slot_answers(&missing, &utterance.words, *self.limits).or(utterance.values).or(before);
+            let answers =
+                slot_answers(&missing, &utterance.words, *self.limits).or(utterance.values).or_earlier(before);
             let is_answered = utterance.has_values || self.missing(action, &answers).len() < missing.len();
             let is_agreed = missing.is_empty() && problem.is_none() && agrees;
             let problem = utterance.problem.or(problem.filter(|_| !is_answered));
@@ -227,23 +252,59 @@ impl<'a> DialogueState<'a> {
         if utterance.has(Cue::Again)
             && let Some((action, values)) = self.last.clone()
         {
-            return self.complete(action, utterance.values.or(values), utterance.problem);
+            return self.complete(action, utterance.values.or_earlier(values), utterance.problem);
         }
         if utterance.has(Cue::Yes)
             && let Some((action, values)) = self.last.clone().filter(|(_, values)| values.dry_run == Some(true))
         {
             return self.complete(action, PartialRequest { dry_run: None, ..values }, None);
         }
+        if let Some(reading) = self.choice(&utterance) {
+            return reading;
+        }
         if utterance.values.repository.is_some() && utterance.words.is_empty() {
             let values = self.resolve(Action::Deploy, utterance.values);
             return self.ask(Action::Deploy, values, utterance.problem);
         }
-        self.unattached = utterance.values.or(std::mem::take(&mut self.unattached));
+        self.unattached = utterance.values.or_earlier(std::mem::take(&mut self.unattached));
         if utterance.words.is_empty() && !utterance.has_values {
             Reading::Help
         } else {
             Reading::Unclear(Unclear::NotUnderstood)
         }
+    }
+
+    /// The answer to "which one?": the name of a deployment, or where it is, and nothing else.
+    fn choice(&mut self, utterance: &Utterance) -> Option<Reading> {
+        let mut chosen = utterance.values.identifying();
+        let name = match utterance.words.as_slice() {
+            [] => None,
+            [word] => Some(self.names.iter().find(|name| *name.as_str() == word.to_lowercase())?.clone()),
+            _ => return None,
+        };
+        let is_named = name.is_some();
+        chosen.application_name = name.or(chosen.application_name);
+        if chosen.selector() == Selector::default() || chosen.repository.is_some() {
+            return None;
+        }
+        let status = if is_named { self.request(Action::Status, chosen.clone()) } else { None };
+        let (action, before) = match self.last.clone() {
+            Some((Action::Deploy | Action::List, _)) | None => {
+                let status = status?;
+                self.remember(Action::Status, chosen);
+                return Some(Reading::Request(status));
+            }
+            Some(last) => last,
+        };
+        let values = chosen.clone().or(before.clone());
+        let request = self.request(action, values.clone())?;
+        // Whether it counts is not known here: "again" goes on to mean what was said whole.
+        self.known = if is_named { chosen } else { values.identifying() };
+        Some(Reading::Choice { request: Box::new(request), before: before.selector(), otherwise: status.map(Box::new) })
+    }
+
+    fn request(&self, action: Action, values: PartialRequest) -> Option<Request> {
+        self.fields.clone().or(values).request(action, Source::Sentence, self.limits).ok()
     }
 
     /// Makes the request, or the question for what is missing.
@@ -284,7 +345,15 @@ impl<'a> DialogueState<'a> {
                 self.removed = true;
                 self.known = values.identifying();
             }
-            Action::Redeploy | Action::Scale | Action::Rollback | Action::Status | Action::Logs | Action::Cancel => {
+            Action::Redeploy
+            | Action::Scale
+            | Action::Restart
+            | Action::Rollback
+            | Action::Status
+            | Action::Logs
+            | Action::Cancel
+            | Action::Undo
+            | Action::Cost => {
                 self.known = values.identifying();
             }
         }

@@ -101,7 +101,8 @@ fn object(text: &str) -> Result<Map<String, Value>, IntentError> {
     }
 }
 
-fn restore_all(value: &mut Value, restore: &impl Fn(&str) -> String) {
+/// Puts secrets back into every text of a value.
+pub fn restore_all(value: &mut Value, restore: &impl Fn(&str) -> String) {
     match value {
         Value::String(text) => *text = restore(text),
         Value::Object(map) => map.values_mut().for_each(|it| restore_all(it, restore)),
@@ -155,6 +156,9 @@ fn about(action: Action) -> &'static str {
         }
         Action::Redeploy => "Builds the newest commit (or the one of `git_ref`) of a deployment and rolls it out.",
         Action::Scale => "Sets the number of replicas of a deployment.",
+        Action::Restart => {
+            "Replaces the pods of a deployment by new ones of the version that runs; it goes on serving meanwhile."
+        }
         Action::Rollback => "Goes back to an earlier version of a deployment.",
         Action::Decommission => {
             "Removes a deployment with everything that belongs to it. The server itself asks the person to confirm."
@@ -165,6 +169,12 @@ fn about(action: Action) -> &'static str {
         Action::List => "Lists what is deployed, where, and at which address.",
         Action::Logs => "Shows the last lines that an application printed.",
         Action::Cancel => "Stops the operation that is running on a deployment and takes back what it did.",
+        Action::Undo => {
+            "Takes back the last change of a deployment, or the person's last change when none is named: the version or \
+             the number of replicas before; a first deployment is removed. The server itself asks the person to confirm \
+             where that is needed."
+        }
+        Action::Cost => "Tells what each deployment costs per hour and month, and all of them together.",
     }
 }
 

@@ -42,8 +42,13 @@ pub struct ToolCall {
     pub id: String,
     /// The tool.
     pub name: String,
-    /// Its arguments: JSON, if the model kept to it.
+    /// Its arguments: JSON, if the model kept to it; any text for a custom tool.
     pub arguments: String,
+    /// The tool takes text in a grammar of its own, not JSON (type `custom`).
+    pub is_custom: bool,
+    /// What else the model says of the call and wants to hear again with its result, such as Gemini's
+    /// `extra_content`.
+    pub extra: Map<String, Value>,
 }
 
 /// Tokens of an answer, as the model counts them.
@@ -154,14 +159,14 @@ impl Answer {
 }
 
 fn tool_call(value: &Value) -> ToolCall {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let mut call = ToolCall::default();
+    call.take(value);
     let arguments = &value["function"]["arguments"];
-    ToolCall {
-        id: text(&value["id"]),
-        name: text(&value["function"]["name"]),
+    if arguments.is_object() {
         // Some servers send the object itself.
-        arguments: arguments.as_str().map_or_else(|| arguments.to_string(), str::to_owned),
+        call.arguments = arguments.to_string();
     }
+    call
 }
 
 /// Puts chunks together.
@@ -202,14 +207,7 @@ impl ChunkAssembler {
         if self.calls.len() >= 64 && !self.calls.contains_key(&index) {
             return;
         }
-        let call = self.calls.entry(index).or_default();
-        for (field, part) in [
-            (&mut call.id, &delta["id"]),
-            (&mut call.name, &delta["function"]["name"]),
-            (&mut call.arguments, &delta["function"]["arguments"]),
-        ] {
-            field.push_str(part.as_str().unwrap_or_default());
-        }
+        self.calls.entry(index).or_default().take(delta);
     }
 
     /// The answer that the chunks make.
@@ -239,7 +237,30 @@ impl ToolCall {
     /// The call as a message of the assistant carries it.
     #[must_use]
     pub fn to_value(&self) -> Value {
-        json!({"id": self.id, "type": "function", "function": {"name": self.name, "arguments": self.arguments}})
+        let Self { id, name, arguments, is_custom, extra } = self;
+        let mut value = if *is_custom {
+            json!({"id": id, "type": "custom", "custom": {"name": name, "input": arguments}})
+        } else {
+            json!({"id": id, "type": "function", "function": {"name": name, "arguments": arguments}})
+        };
+        if let Value::Object(fields) = &mut value {
+            fields.extend(extra.clone());
+        }
+        value
+    }
+
+    /// Takes the next part of it, or the whole.
+    fn take(&mut self, part: &Value) {
+        const OWN: &[&str] = &["index", "id", "type", "function", "custom"];
+        self.is_custom |= part["type"] == "custom" || part["custom"].is_object();
+        let (named, input) = if self.is_custom { (&part["custom"], "input") } else { (&part["function"], "arguments") };
+        for (field, part) in
+            [(&mut self.id, &part["id"]), (&mut self.name, &named["name"]), (&mut self.arguments, &named[input])]
+        {
+            field.push_str(part.as_str().unwrap_or_default());
+        }
+        let others = part.as_object().into_iter().flatten().filter(|(name, _)| !OWN.contains(&name.as_str()));
+        self.extra.extend(others.map(|(name, value)| (name.clone(), value.clone())));
     }
 }
 
@@ -303,6 +324,25 @@ mod tests {
 
         let calls = assembly.finish().tool_calls();
         assert_eq!(calls.iter().map(|it| it.arguments.as_str()).collect::<Vec<_>>(), ["{}", "{}"]);
+    }
+
+    #[test]
+    fn a_custom_tool_and_what_else_is_said_of_a_call_survive() {
+        let part = |call: Value| json!({"choices": [{"delta": {"tool_calls": [call]}}]});
+        let begin = json!({"index": 0, "id": "a", "type": "custom", "custom": {"name": "sql", "input": "SELECT"},
+            "extra_content": {"google": {"thought_signature": "s"}}});
+        let mut assembly = ChunkAssembler::default();
+
+        [part(begin), part(json!({"index": 0, "custom": {"input": " 1"}}))]
+            .iter()
+            .filter_map(chunk)
+            .for_each(|it| drop(assembly.take(&it)));
+
+        assert_eq!(
+            assembly.finish().message["tool_calls"],
+            json!([{"id": "a", "type": "custom", "custom": {"name": "sql", "input": "SELECT 1"},
+                "extra_content": {"google": {"thought_signature": "s"}}}])
+        );
     }
 
     proptest! {

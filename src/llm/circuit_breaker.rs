@@ -55,7 +55,7 @@ impl CircuitBreaker {
         if error.is_some_and(LlmError::is_outage) {
             state.failures = state.failures.saturating_add(1);
             if state.failures == FAILURES {
-                tracing::warn!(rest_s = REST.as_secs(), "the chat model is down: it is left alone for a while");
+                tracing::warn!(rest_s = REST.as_secs(), "a model is down: it is left alone for a while");
             }
             if state.failures >= FAILURES {
                 state.open_until = Some(now + REST);

@@ -1,12 +1,12 @@
-//! Why the chat model did not answer, each in words that say what to do.
+//! Why a model did not answer, the one for chats or the one for embeddings, each in words that say what to do.
 
 use std::time::Duration;
 
-/// Says why the chat model did not answer.
+/// Says why a model did not answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LlmError {
     /// No connection.
-    #[error("the chat model at `{address}` cannot be reached ({reason})")]
+    #[error("the model at `{address}` cannot be reached ({reason})")]
     Unreachable {
         /// Where it should be.
         address: String,
@@ -14,16 +14,16 @@ pub enum LlmError {
         reason: String,
     },
     /// It said nothing for too long.
-    #[error("the chat model said nothing for {} s", .0.as_secs())]
+    #[error("the model said nothing for {} s", .0.as_secs())]
     TimedOut(Duration),
     /// The key is wrong.
-    #[error("the chat model does not accept the key (HTTP 401); check `{setting}`")]
+    #[error("the model does not accept the key (HTTP 401); check `{setting}`")]
     Unauthorized {
         /// The setting that holds the key.
         setting: &'static str,
     },
     /// The key may not do this, or this machine may not.
-    #[error("the chat model at `{address}` refuses access (HTTP 403): {message}")]
+    #[error("the model at `{address}` refuses access (HTTP 403): {message}")]
     Forbidden {
         /// Where it is.
         address: String,
@@ -31,7 +31,7 @@ pub enum LlmError {
         message: String,
     },
     /// There is no model of that name.
-    #[error("there is no chat model `{model}` at `{address}` (HTTP 404); check `{setting}`")]
+    #[error("there is no model `{model}` at `{address}` (HTTP 404); check `{setting}`")]
     NoSuchModel {
         /// The name.
         model: String,
@@ -41,19 +41,19 @@ pub enum LlmError {
         setting: &'static str,
     },
     /// Too many requests or tokens.
-    #[error("the chat model takes no more requests for a while (HTTP 429)")]
+    #[error("the model takes no more requests for a while (HTTP 429)")]
     RateLimited {
         /// When it takes some again.
         retry_after: Option<Duration>,
     },
     /// The prompt is against the policy of the model's content filter.
-    #[error("the chat model's content filter refused the conversation: {message}")]
+    #[error("the model's content filter refused the conversation: {message}")]
     Filtered {
         /// What it says.
         message: String,
     },
     /// The request is wrong.
-    #[error("the chat model refused the request (HTTP {status}): {message}")]
+    #[error("the model refused the request (HTTP {status}): {message}")]
     Refused {
         /// The status of the answer.
         status: u16,
@@ -65,25 +65,25 @@ pub enum LlmError {
         code: Option<String>,
     },
     /// A fault on its side.
-    #[error("the chat model has a fault of its own (HTTP {status})")]
+    #[error("the model has a fault of its own (HTTP {status})")]
     ServerError {
         /// The status of the answer.
         status: u16,
     },
     /// What it said is not of OpenAI's format.
-    #[error("the chat model answered in a format that is not OpenAI's")]
+    #[error("the model answered in a format that is not OpenAI's")]
     Malformed,
     /// It stopped in the middle of its answer.
-    #[error("the chat model stopped in the middle of its answer")]
+    #[error("the model stopped in the middle of its answer")]
     Truncated,
     /// It reported a fault in the middle of its answer.
-    #[error("the chat model stopped in the middle of its answer: {message}")]
+    #[error("the model stopped in the middle of its answer: {message}")]
     InStream {
         /// What it says.
         message: String,
     },
     /// It failed several times in a row and is left alone for a moment.
-    #[error("the chat model failed several times and is asked again in {} s", .0.as_secs().max(1))]
+    #[error("the model failed several times and is asked again in {} s", .0.as_secs().max(1))]
     CircuitOpen(Duration),
 }
 

@@ -72,12 +72,23 @@ impl Prompt {
     /// The text with the secrets back in their places. Only for where a secret may stand.
     #[must_use]
     pub fn restore(&self, text: &str) -> String {
+        self.restore_if(text, |_| true)
+    }
+
+    /// The text with those secrets back in their places that may stand there.
+    #[must_use]
+    pub fn restore_if(&self, text: &str, may: impl Fn(&str) -> bool) -> String {
         // The last first: a later secret may hold the stand-in of an earlier one.
-        let numbered = self.secrets.iter().enumerate().rev();
+        let numbered = self.secrets.iter().enumerate().filter(|(_, it)| may(it.expose_secret())).rev();
         numbered.fold(text.to_owned(), |text, (index, secret)| {
             let placeholder = placeholder(index);
             if text.contains(&placeholder) { text.replace(&placeholder, secret.expose_secret()) } else { text }
         })
+    }
+
+    /// The options that were set.
+    pub(super) fn fields(&self) -> &Map<String, Value> {
+        &self.fields
     }
 
     /// The body of the request.
@@ -88,7 +99,7 @@ impl Prompt {
     fn redact_value(&mut self, value: &mut Value) {
         match value {
             // A picture inside of the message: base64 that looks like anything.
-            Value::String(text) if text.starts_with("data:") => {}
+            Value::String(text) if is_data_url(text) => {}
             Value::String(text) => {
                 if let Some(clean) = self.redact_text(text) {
                     *text = clean;
@@ -146,6 +157,12 @@ impl Serialize for Body<'_> {
         }
         map.end()
     }
+}
+
+/// `data:image/png;base64,...`, and not words that happen to begin so.
+fn is_data_url(text: &str) -> bool {
+    let head = text.strip_prefix("data:").and_then(|rest| rest.split_once(";base64,"));
+    head.is_some_and(|(media_type, _)| !media_type.contains(char::is_whitespace))
 }
 
 fn placeholder(index: usize) -> String {
@@ -216,6 +233,7 @@ mod tests {
         prompt.push(picture.clone());
 
         assert_eq!(body(&prompt)["messages"][1], picture);
+        assert_eq!(said(&super::tests::prompt("data: a-known-token")), "data: [secret-1]");
     }
 
     #[test]

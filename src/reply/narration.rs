@@ -2,7 +2,7 @@
 //!
 //! The lines depend on the events and their times alone, never on the clock of the reader, so that a second client
 //! that attaches later reads what the first one read. A step that is quick has one line; one that takes its time is
-//! announced, and then heard of now and then.
+//! announced, and then heard of now and then. Every line names its step. Those that had nothing to do share the last one.
 
 use std::collections::BTreeMap;
 
@@ -23,6 +23,8 @@ const PAUSE: SignedDuration = SignedDuration::from_secs(10);
 pub struct Narrator {
     titles: BTreeMap<String, String>,
     running: BTreeMap<String, RunningStep>,
+    /// Titles of the steps that had nothing to do, in the order in which they ended.
+    idle: Vec<String>,
     status: Option<String>,
 }
 
@@ -81,10 +83,13 @@ impl Narrator {
                 attempt + 1
             )),
             EventKind::StepSucceeded { step, summary, already, elapsed_ms } => {
-                self.running.remove(step);
-                let said = if summary.is_empty() { self.title(step) } else { strip_ansi(summary) };
-                let time = if *already { "nothing to do".to_owned() } else { elapsed(*elapsed_ms) };
-                (!said.is_empty()).then(|| format!("- ✓ {said} ({time})"))
+                let was_announced = self.running.remove(step).is_some_and(|it| it.announced);
+                let title = self.title(step);
+                if *already && !was_announced {
+                    self.idle.push(title);
+                    return None;
+                }
+                Some(done(&title, summary, Some(*elapsed_ms)))
             }
             EventKind::StepFailed { step, failure } => {
                 self.running.remove(step);
@@ -94,14 +99,15 @@ impl Narrator {
                 self.status = Some(format!("Taking back: {}", self.title(step)));
                 None
             }
-            EventKind::StepUndone { step: _, removed } => {
+            EventKind::StepUndone { step, removed } => {
                 let removed: Vec<String> = removed.iter().map(|it| strip_ansi(it)).collect();
-                (!removed.is_empty()).then(|| format!("- ↩ {}", removed.join(", ")))
+                (!removed.is_empty()).then(|| format!("- ↩ {}: took back {}", self.title(step), removed.join(", ")))
             }
             EventKind::StepUndoFailed { step, failure } => {
                 Some(format!("- ✗ Taking back \"{}\" failed: {}", self.title(step), strip_ansi(&failure.message)))
             }
             EventKind::Warning { text } => Some(format!("- ⚠ {}", strip_ansi(text))),
+            EventKind::Unreadable => None,
         }
     }
 
@@ -110,11 +116,13 @@ impl Narrator {
             OperationState::Queued => self.status = Some("Waiting for its turn".to_owned()),
             OperationState::Running => {}
             OperationState::Waiting => self.status = Some("Waiting for something outside".to_owned()),
-            OperationState::Succeeded
-            | OperationState::Undone
-            | OperationState::Failed
-            | OperationState::Cancelled
-            | OperationState::Stuck => self.running.clear(),
+            OperationState::Succeeded => {
+                self.running.clear();
+                return nothing_to_do(&std::mem::take(&mut self.idle));
+            }
+            OperationState::Undone | OperationState::Failed | OperationState::Cancelled | OperationState::Stuck => {
+                self.running.clear();
+            }
         }
         None
     }
@@ -122,6 +130,19 @@ impl Narrator {
     fn title(&self, step: &str) -> String {
         self.titles.get(step).map_or_else(|| step.replace('_', " "), |title| strip_ansi(title))
     }
+}
+
+/// The line of a step that is done: its title, and what it came to.
+pub(super) fn done(title: &str, summary: &str, elapsed_ms: Option<u64>) -> String {
+    let summary = strip_ansi(summary);
+    let summary = if summary.is_empty() { summary } else { format!(": {summary}") };
+    let time = elapsed_ms.map(|ms| format!(" ({})", elapsed(ms))).unwrap_or_default();
+    format!("- ✓ {title}{summary}{time}")
+}
+
+/// The one line of all steps that had nothing to do.
+pub(super) fn nothing_to_do(titles: &[String]) -> Option<String> {
+    (!titles.is_empty()).then(|| format!("- Nothing to do: {}", titles.join(", ")))
 }
 
 /// A step that has begun and not ended.
@@ -191,16 +212,21 @@ mod tests {
         EventKind::StepSucceeded { step: step.to_owned(), summary: summary.to_owned(), already: false, elapsed_ms }
     }
 
+    fn idle(step: &str) -> EventKind {
+        let summary = "it was so".to_owned();
+        EventKind::StepSucceeded { step: step.to_owned(), summary, already: true, elapsed_ms: 10 }
+    }
+
     fn a_deploy() -> Vec<Event> {
         vec![
             event(1, 0, EventKind::OperationState { state: OperationState::Running }),
             event(2, 5, started("create_cluster", "Create the kind cluster `on-demand-infra`")),
             event(3, 6, started("clone", "Clone the repository")),
-            event(4, 420, succeeded("clone", "Cloned commit `3f2a1b9c0d1e`", 414)),
+            event(4, 420, succeeded("clone", "commit 3f2a1b9c0d1e", 414)),
             event(5, 421, started("build", "Build the image")),
             event(6, 1_500, progress("build", "step 2 of 5: RUN pip install")),
             event(7, 2_000, progress("build", "step 3 of 5: COPY . .")),
-            event(8, 9_000, succeeded("build", "Built the image (52 MB)", 8_579)),
+            event(8, 9_000, succeeded("build", "notes:3f2a1b9, 52 MB", 8_579)),
             event(9, 11_000, progress("create_cluster", "waiting for the node to be ready")),
             event(
                 10,
@@ -212,8 +238,15 @@ mod tests {
                     delay_ms: 2_000,
                 },
             ),
-            event(11, 30_000, succeeded("create_cluster", "Created the kind cluster `on-demand-infra`", 29_995)),
+            event(11, 30_000, succeeded("create_cluster", "created", 29_995)),
             event(12, 30_100, EventKind::Warning { text: "the image runs as root".to_owned() }),
+            event(13, 30_200, started("load", "Load the image")),
+            event(14, 30_210, idle("load")),
+            event(15, 30_220, started("prune", "Remove old versions")),
+            event(16, 33_000, idle("prune")),
+            event(17, 33_100, started("fetch", "Fetch the page once")),
+            event(18, 33_110, idle("fetch")),
+            event(19, 33_200, EventKind::OperationState { state: OperationState::Succeeded }),
         ]
     }
 
@@ -224,14 +257,17 @@ mod tests {
         let lines: Vec<String> = a_deploy().iter().flat_map(|event| narrator.push(event)).collect();
 
         insta::assert_snapshot!(lines.join("\n"), @r"
-        - ✓ Cloned commit `3f2a1b9c0d1e` (0.4 s)
+        - ✓ Clone the repository: commit 3f2a1b9c0d1e (0.4 s)
         - ⏳ Create the kind cluster `on-demand-infra` …
         - ⏳ Build the image …
-        - ✓ Built the image (52 MB) (8.5 s)
+        - ✓ Build the image: notes:3f2a1b9, 52 MB (8.5 s)
         - ⏳ Create the kind cluster `on-demand-infra`: waiting for the node to be ready (11 s)
         - ↻ Create the kind cluster `on-demand-infra`: the node did not answer; trying again in 2.0 s (attempt 2)
-        - ✓ Created the kind cluster `on-demand-infra` (29 s)
+        - ✓ Create the kind cluster `on-demand-infra`: created (29 s)
         - ⚠ the image runs as root
+        - ⏳ Remove old versions …
+        - ✓ Remove old versions: it was so (0.0 s)
+        - Nothing to do: Load the image, Fetch the page once
         ");
     }
 
@@ -250,10 +286,7 @@ mod tests {
             event(
                 4,
                 950,
-                EventKind::StepUndone {
-                    step: "apply".to_owned(),
-                    removed: vec!["removed namespace `demo`".to_owned()],
-                },
+                EventKind::StepUndone { step: "apply".to_owned(), removed: vec!["namespace `demo`".to_owned()] },
             ),
         ];
         let mut narrator = Narrator::new();
@@ -262,7 +295,10 @@ mod tests {
 
         assert_eq!(
             lines,
-            ["- ✗ Apply the manifests: the application ends with exit code 1", "- ↩ removed namespace `demo`"]
+            [
+                "- ✗ Apply the manifests: the application ends with exit code 1",
+                "- ↩ Apply the manifests: took back namespace `demo`"
+            ]
         );
         assert_eq!(narrator.status(), Some("Taking back: Apply the manifests"));
     }

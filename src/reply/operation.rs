@@ -4,8 +4,9 @@
 
 use crate::event::{Failure, OperationState};
 use crate::id::{Action, Mode};
-use crate::store::record::{Deployment, Operation, Version};
+use crate::store::record::{Concern, Deployment, Operation, Version};
 
+use super::narration::{done, nothing_to_do};
 use super::view::{StepState, StepView};
 use super::{bullets, code_block, elapsed, replicas, strip_ansi, to_sentence};
 
@@ -40,6 +41,7 @@ pub fn render(operation: &Operation, deployment: Option<&Deployment>, steps: &[S
             )),
             bullets("Taken back:", &operation.receipt),
             deployment.filter(|it| is_live(Some(it))).map(location),
+            bullets("Worth knowing:", &operation.warnings),
         ],
         OperationState::Stuck => stuck(operation, deployment),
     };
@@ -53,9 +55,12 @@ fn succeeded(operation: &Operation, deployment: Option<&Deployment>) -> Vec<Opti
     let name = &deployment.name;
     let version = deployment.facts.version.as_ref();
     let rolled_out = version.is_some_and(|version| version.operation == operation.id);
+    let concerns = &deployment.facts.concerns;
+    let but = but(concerns);
     let running = |headline: String| {
         vec![
             Some(headline),
+            evidence(concerns),
             Some(location(deployment)),
             bullets("Worth knowing:", &warnings(operation, deployment)),
             Some(next(deployment)),
@@ -63,30 +68,45 @@ fn succeeded(operation: &Operation, deployment: Option<&Deployment>) -> Vec<Opti
     };
     match operation.action {
         Action::Deploy if rolled_out || version.is_none() => {
-            running(format!("**`{name}` is running.**{}{}", built_from(deployment), took(operation)))
+            running(format!("**`{name}` is running{but}.**{}{}", built_from(deployment), took(operation)))
         }
         Action::Deploy | Action::Redeploy if !rolled_out && !operation.receipt.is_empty() => {
-            let mut paragraphs = running(format!("**`{name}` is up to date.**"));
-            paragraphs.insert(1, bullets("Done:", &operation.receipt));
+            let mut paragraphs = running(format!("**`{name}` is up to date{but}.**"));
+            paragraphs.insert(2, bullets("Done:", &operation.receipt));
             paragraphs
         }
+        Action::Deploy | Action::Redeploy if !rolled_out && deployment.facts.replicas == Some(0) => running(format!(
+            "**`{name}` is scaled to 0, so nothing runs.** Nothing was built and nothing was rolled out{}; `scale {name} to 1` starts it.",
+            version
+                .map(|version| format!(", as it has commit `{}` already", version.commit.short()))
+                .unwrap_or_default()
+        )),
         Action::Deploy | Action::Redeploy if !rolled_out => running(format!(
-            "**Nothing to do: `{name}` already runs{}.** Nothing was built and nothing was rolled out.",
+            "**Nothing to do: `{name}` already runs{}{but}.** Nothing was built and nothing was rolled out.",
             version.map(|version| format!(" commit `{}`", version.commit.short())).unwrap_or_default()
         )),
+        Action::Deploy | Action::Redeploy if deployment.facts.replicas == Some(0) => running(format!(
+            "**`{name}` has its new version, and is scaled to 0, so nothing runs.**{} `scale {name} to 1` starts it.",
+            built_from(deployment)
+        )),
         Action::Deploy | Action::Redeploy => {
-            running(format!("**`{name}` runs its new version.**{}{}", built_from(deployment), took(operation)))
+            running(format!("**`{name}` runs its new version{but}.**{}{}", built_from(deployment), took(operation)))
         }
         Action::Scale => running(match deployment.facts.replicas {
             Some(0) => format!(
                 "**`{name}` is scaled to 0.** It keeps its settings and its address, but answers nobody until it is scaled up."
             ),
-            Some(count) => format!("**`{name}` runs with {}.**", replicas(count)),
+            Some(count) => format!("**`{name}` runs with {}{but}.**", replicas(count)),
             None => format!("**`{name}` is scaled.**"),
         }),
+        Action::Restart => running(format!(
+            "**`{name}` is restarted{but}.** New pods of the same version{} serve.",
+            version.map(|version| format!(" (commit `{}`)", version.commit.short())).unwrap_or_default()
+        )),
         Action::Rollback => running(match version {
             Some(version) => {
-                format!("**`{name}` is back on commit `{}`** (version {}).", version.commit.short(), version.revision)
+                let (commit, revision) = (version.commit.short(), version.revision);
+                format!("**`{name}` is back on commit `{commit}`{but}** (version {revision}).")
             }
             None => format!("**`{name}` is back on its earlier version.**"),
         }),
@@ -94,9 +114,9 @@ fn succeeded(operation: &Operation, deployment: Option<&Deployment>) -> Vec<Opti
             Some(format!("**`{name}` is gone.** It was checked that nothing of it is left.")),
             bullets("Removed:", &operation.receipt),
             bullets("Worth knowing:", &operation.warnings),
-            Some(format!("To have it again, say `deploy {} to {}`.", deployment.repository, deployment.mode)),
+            Some(format!("To have it again, say `{}`.", deployment.deploy_sentence())),
         ],
-        Action::Status | Action::List | Action::Logs | Action::Cancel => {
+        Action::Status | Action::List | Action::Logs | Action::Cancel | Action::Undo | Action::Cost => {
             running(format!("**`{name}` is {}.**", deployment.state.as_str()))
         }
     }
@@ -122,7 +142,8 @@ fn stuck(operation: &Operation, deployment: Option<&Deployment>) -> Vec<Option<S
     let mut paragraphs = failed(operation, &headline, None);
     paragraphs.pop();
     paragraphs.push(Some(format!(
-        "When the cause is gone, `POST /v1/operations/{}/resume` takes back the rest.",
+        "When the cause is gone, `POST /v1/operations/{}/resume` takes back the rest, with other `aws_credentials` or \
+         another `git_token` if they are in its body.",
         operation.id
     )));
     paragraphs
@@ -142,7 +163,10 @@ fn unfinished(operation: &Operation, deployment: Option<&Deployment>, steps: &[S
         },
         operation.id,
     );
-    let lines: Vec<String> = steps.iter().filter_map(step).collect();
+    let is_idle = |it: &&StepView| it.state == StepState::Succeeded && it.already;
+    let idle: Vec<String> = steps.iter().filter(is_idle).map(|it| strip_ansi(&it.title)).collect();
+    let lines = steps.iter().filter(|it| !is_idle(it)).filter_map(step);
+    let lines: Vec<String> = lines.chain(nothing_to_do(&idle)).collect();
     vec![
         Some(format!(
             "**{} {verb}** ({} % done). It goes on without you.",
@@ -170,15 +194,24 @@ fn step(step: &StepView) -> Option<String> {
         StepState::Running => {
             Some(format!("- {title}{}", text.map_or_else(|| " …".to_owned(), |it| format!(": {it}"))))
         }
-        StepState::Succeeded => {
-            let time = if step.already { Some("nothing to do".to_owned()) } else { step.elapsed_ms.map(elapsed) };
-            Some(format!("- ✓ {}{}", text.unwrap_or(title), time.map(|it| format!(" ({it})")).unwrap_or_default()))
-        }
+        StepState::Succeeded => Some(done(&title, text.as_deref().unwrap_or_default(), step.elapsed_ms)),
         StepState::Failed => Some(format!("- ✗ {title}{}", text.map(|it| format!(": {it}")).unwrap_or_default())),
         StepState::Undoing => Some(format!("- ↩ {title}: being taken back")),
         StepState::Undone => Some(format!("- ↩ {title}: taken back")),
         StepState::UndoFailed => Some(format!("- ✗ {title}: could not be taken back")),
     }
+}
+
+/// What is not well with something that runs, as the end of a headline.
+pub(super) fn but(concerns: &[Concern]) -> String {
+    let what: Vec<&str> = concerns.iter().map(|it| it.what.as_str()).collect();
+    if what.is_empty() { String::new() } else { format!(", but {}", what.join(", and ")) }
+}
+
+/// The lines that show it.
+pub(super) fn evidence(concerns: &[Concern]) -> Option<String> {
+    let lines: Vec<&str> = concerns.iter().flat_map(|it| &it.evidence).map(String::as_str).take(OUTPUT_LINES).collect();
+    (!lines.is_empty()).then(|| code_block(lines))
 }
 
 /// Where it runs and how to reach it.
@@ -238,7 +271,13 @@ fn port_forward(deployment: &Deployment, version: &Version) -> String {
 
 fn built_from(deployment: &Deployment) -> String {
     let commit = deployment.facts.version.as_ref().map(|version| format!(" at commit `{}`", version.commit.short()));
-    format!(" It is built from {}{}.", deployment.repository, commit.unwrap_or_default())
+    format!(" It is built from {}{}.", source(deployment), commit.unwrap_or_default())
+}
+
+/// The repository, and the directory of it that is built.
+pub(super) fn source(deployment: &Deployment) -> String {
+    let directory = deployment.source_directory.as_ref().map(|it| format!("the directory `{it}` of "));
+    format!("{}{}", directory.unwrap_or_default(), deployment.repository)
 }
 
 /// How long it took, when that is worth a word.
@@ -255,10 +294,11 @@ fn next(deployment: &Deployment) -> String {
     format!("Next: `redeploy it`, `{scale}`, `show its logs` or `take it down`.")
 }
 
-/// The warnings of the operation, then those of the deployment that it did not repeat; who scales has read them.
+/// The warnings of the operation, then those of the deployment that it did not repeat; who scales or restarts has read
+/// them.
 fn warnings(operation: &Operation, deployment: &Deployment) -> Vec<String> {
     let mut all = operation.warnings.clone();
-    if operation.action == Action::Scale {
+    if matches!(operation.action, Action::Scale | Action::Restart) {
         return all;
     }
     all.extend(deployment.facts.warnings.iter().filter(|it| !operation.warnings.contains(it)).cloned());
@@ -294,9 +334,10 @@ fn the_action(operation: &Operation, deployment: Option<&Deployment>) -> String 
         Action::Deploy => "The deploy",
         Action::Redeploy => "The redeploy",
         Action::Scale => "Scaling",
+        Action::Restart => "The restart",
         Action::Rollback => "The rollback",
         Action::Decommission => "The removal",
-        Action::Status | Action::List | Action::Logs | Action::Cancel => "The operation",
+        Action::Status | Action::List | Action::Logs | Action::Cancel | Action::Undo | Action::Cost => "The operation",
     };
     deployment.map_or_else(|| what.to_owned(), |it| format!("{what} of `{}`", it.name))
 }
@@ -328,6 +369,7 @@ pub(crate) mod tests {
             namespace: Namespace::parse("demo").unwrap(),
             repository: RepositoryUrl::parse("https://git.example.test/team/notes.git").unwrap(),
             git_ref: None,
+            source_directory: None,
             operation: operation_id(),
             facts: DeploymentFacts {
                 version: Some(Version {
@@ -338,7 +380,10 @@ pub(crate) mod tests {
                     image_id: "sha256:0".to_owned(),
                     main_port: Port::new(8000).unwrap(),
                     ports: vec![crate::id::ExposedPort::parse("8000/tcp").unwrap()],
+                    port_source: Default::default(),
                     container_port: None,
+                    stop_grace_s: None,
+                    source_directory: None,
                     dockerfile: None,
                     environment_secret: None,
                     environment_names: Vec::new(),
@@ -373,6 +418,8 @@ pub(crate) mod tests {
             warnings: Vec::new(),
             created_at: at(0),
             ended_at: None,
+            written_by: None,
+            keeps_secrets: false,
         }
     }
 
@@ -489,13 +536,7 @@ pub(crate) mod tests {
             text: text.map(str::to_owned),
         };
         let steps = [
-            view(
-                "clone",
-                "Clone the repository",
-                StepState::Succeeded,
-                Some(420),
-                Some("Cloned commit `3f2a1b9c0d1e`"),
-            ),
+            view("clone", "Clone the repository", StepState::Succeeded, Some(420), Some("commit 3f2a1b9c0d1e")),
             view("build", "Build the image", StepState::Running, None, Some("step 3 of 5: COPY . .")),
             view("apply", "Apply the manifests", StepState::Pending, None, None),
         ];

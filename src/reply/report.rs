@@ -4,8 +4,8 @@ use crate::event::Failure;
 use crate::id::{OperationId, PlanHash};
 use crate::store::record::{Deployment, DeploymentState};
 
-use super::operation::{failure_reason, location};
-use super::view::PlanView;
+use super::operation::{but, evidence, failure_reason, location, source};
+use super::view::{LiveStatus, PlanView};
 use super::{bullets, code_block, strip_ansi};
 
 /// What is deployed.
@@ -36,17 +36,26 @@ pub fn deployments(deployments: &[Deployment]) -> String {
 
 /// How one deployment is.
 #[must_use]
-pub fn status(deployment: &Deployment, live: &[String], failure: Option<&Failure>) -> String {
-    let headline = format!(
-        "**`{}` is {}.** It is built from {}.",
-        deployment.name,
-        deployment.state.as_str(),
-        deployment.repository
-    );
+pub fn status(deployment: &Deployment, live: &LiveStatus, failure: Option<&Failure>) -> String {
+    let is_changing = matches!(deployment.state, DeploymentState::Deploying | DeploymentState::Removing);
+    let state = match live.serving {
+        Some((0, 0)) => "is scaled to 0".to_owned(),
+        Some((0, wanted)) => format!("is down: none of {wanted} replicas serve"),
+        Some((ready, wanted)) if ready < wanted => format!("is running with {ready} of {wanted} replicas"),
+        None if live.is_gone && !is_changing => "is gone from its cluster".to_owned(),
+        Some(_) | None => format!("is {}", deployment.state.as_str()),
+    };
+    let is_whole = live.serving.is_some_and(|(ready, wanted)| ready >= wanted && wanted > 0);
+    let serves = live.serving.is_none_or(|(ready, _)| ready > 0);
+    let concerns = if serves && !live.is_gone { deployment.facts.concerns.as_slice() } else { &[] };
+    let headline =
+        format!("**`{}` {state}{}.** It is built from {}.", deployment.name, but(concerns), source(deployment));
     [
         Some(headline),
+        evidence(concerns),
         Some(location(deployment)),
-        bullets("Right now:", live),
+        bullets("Right now:", &live.lines),
+        failure.filter(|_| is_whole).map(|_| "Its last change failed, and what ran before is as it was.".to_owned()),
         failure.map(failure_reason),
         bullets("Worth knowing:", &deployment.facts.warnings),
     ]
@@ -124,15 +133,20 @@ fn steps(plan: &PlanView) -> String {
         if !after.is_empty() {
             remarks.push(format!("after {}", after.join(", ")));
         }
+        let note = step.note.as_deref().map(strip_ansi);
         if step.already == Some(true) {
-            remarks.push("already so, nothing to do".to_owned());
+            remarks.push(format!("nothing to do{}", note.map(|it| format!(": {it}")).unwrap_or_default()));
+        } else {
+            remarks.extend(note);
         }
-        remarks.extend(step.note.as_deref().map(strip_ansi));
         let remarks = if remarks.is_empty() { String::new() } else { format!(" ({})", remarks.join("; ")) };
         steps.push(format!("{}. {}{remarks}", index + 1, strip_ansi(&step.title)));
     }
     steps.join("\n")
 }
+
+/// Above what is told of a stuck operation that a person cancels.
+pub const SECRETS_ERASED: &str = "**The secrets of its request are erased.** Nothing else was changed.";
 
 /// An operation is being cancelled.
 #[must_use]
@@ -148,6 +162,7 @@ mod tests {
     use crate::id::Action;
     use crate::reply::operation::tests::a_deployment;
     use crate::reply::view::PlannedStep;
+    use crate::store::record::Concern;
 
     #[test]
     fn nothing_deployed_says_what_to_say() {
@@ -172,7 +187,28 @@ mod tests {
 
     #[test]
     fn a_status_says_how_it_is_right_now() {
-        insta::assert_snapshot!(status(&a_deployment(), &["2 of 2 pods are ready".to_owned()], None));
+        let lines = vec!["2 of 2 replicas serve".to_owned()];
+        let live = LiveStatus { serving: Some((2, 2)), lines, ..LiveStatus::default() };
+        insta::assert_snapshot!(status(&a_deployment(), &live, None));
+    }
+
+    #[test]
+    fn a_status_says_in_its_headline_what_is_not_well() {
+        let headline = |deployment: &Deployment, serving, is_gone| {
+            let live = LiveStatus { serving, is_gone, ..LiveStatus::default() };
+            status(deployment, &live, None).split("** ").next().unwrap().to_owned()
+        };
+        let mut deployment = a_deployment();
+        assert_eq!(headline(&deployment, Some((0, 0)), false), "**`notes` is scaled to 0.");
+        assert_eq!(headline(&deployment, Some((0, 1)), false), "**`notes` is down: none of 1 replicas serve.");
+        assert_eq!(headline(&deployment, Some((1, 3)), false), "**`notes` is running with 1 of 3 replicas.");
+        assert_eq!(headline(&deployment, None, true), "**`notes` is gone from its cluster.");
+
+        deployment.facts.concerns = vec![Concern::of("its first page answers with HTTP 500".to_owned())];
+        assert_eq!(
+            headline(&deployment, Some((1, 1)), false),
+            "**`notes` is running, but its first page answers with HTTP 500."
+        );
     }
 
     #[test]
@@ -197,9 +233,15 @@ mod tests {
             hash: PlanHash::of(&[0xab; 32]),
             plan_changed: false,
             deployment: "notes".to_owned(),
-            summary: vec!["a new deployment in namespace `demo`".to_owned()],
+            summary: vec!["A new instance costs 0.05 USD per hour.".to_owned()],
             steps: vec![
-                step("create_cluster", "Create the kind cluster `on-demand-infra`", &[], Some(true), None),
+                step(
+                    "create_cluster",
+                    "Create the kind cluster `on-demand-infra`",
+                    &[],
+                    Some(true),
+                    Some("it is there"),
+                ),
                 step("clone", "Clone the repository", &[], None, None),
                 step("build", "Build the image", &["clone"], None, Some("from ./Dockerfile")),
                 step("load", "Load the image", &["create_cluster", "build"], Some(false), None),

@@ -1,11 +1,39 @@
 //! Views of work and of what exists, as the layers above show them.
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::event::Failure;
 use crate::id::{Action, OperationId, PlanHash};
 use crate::intent::AwsCredentials;
-use crate::store::record::{Deployment, Operation};
+use crate::store::record::{Cost, Deployment, Operation, Unreadable};
+use crate::store::unreadable::{UnreadableDeployment, UnreadableOperation};
+
+/// How a deployment is right now.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LiveStatus {
+    /// How many of how many replicas serve; `None` when nobody can tell.
+    pub serving: Option<(u32, u32)>,
+    /// True when its cluster does not have it any more.
+    pub is_gone: bool,
+    /// More, one line each.
+    pub lines: Vec<String>,
+}
+
+/// An operation with all that is shown of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OperationView {
+    /// The operation, or what can be read of it.
+    pub operation: Result<Operation, UnreadableOperation>,
+    /// Its steps as they stand.
+    pub steps: Vec<StepView>,
+    /// The deployment that it changes.
+    pub deployment: Option<Result<Deployment, UnreadableDeployment>>,
+    /// What of it cannot be read.
+    pub unreadable: Option<Unreadable>,
+    /// Until when it keeps its sealed secrets, when it is stuck.
+    pub secrets_kept_until: Option<Timestamp>,
+}
 
 /// One step of an operation, as it stands.
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
@@ -67,8 +95,70 @@ pub struct PlanView {
     pub steps: Vec<PlannedStep>,
     /// Name of the deployment that it is about.
     pub deployment: String,
-    /// What exists already and what would change, in words.
+    /// What the steps do not tell, such as what it costs, in words.
     pub summary: Vec<String>,
+}
+
+/// What is shown before anything is done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Proposal {
+    /// One change.
+    Change(PlanView),
+    /// The removal of several deployments.
+    Removals(RemovalView),
+}
+
+impl Proposal {
+    /// What a confirmation names.
+    #[must_use]
+    pub fn hash(&self) -> &PlanHash {
+        match self {
+            Self::Change(plan) => &plan.hash,
+            Self::Removals(removals) => &removals.hash,
+        }
+    }
+}
+
+/// The removal of several deployments, each by an operation of its own.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RemovalView {
+    /// What a confirmation names.
+    pub hash: PlanHash,
+    /// Another plan was confirmed: something has changed since it was shown.
+    pub plan_changed: bool,
+    /// Those that would be removed.
+    pub deployments: Vec<RemovedDeployment>,
+    /// Those that are left alone, because an operation is at work on them.
+    pub busy: Vec<(Deployment, OperationId)>,
+}
+
+/// A deployment that would be removed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RemovedDeployment {
+    /// Which.
+    pub deployment: Deployment,
+    /// What goes with it, in words.
+    pub with: Option<String>,
+}
+
+/// What a deployment costs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CostView {
+    /// Which.
+    pub deployment: Deployment,
+    /// The cost of its target.
+    pub cost: TargetCost,
+}
+
+/// What a target costs.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TargetCost {
+    /// It is this machine, or not there.
+    Nothing,
+    /// As much as this.
+    Known(Cost),
+    /// There is no price for it.
+    Unknown,
 }
 
 /// One step of a plan.
@@ -91,12 +181,14 @@ pub struct PlannedStep {
 pub enum Report {
     /// What is deployed.
     Deployments(Vec<Deployment>),
+    /// What deployments cost.
+    Costs(Vec<CostView>),
     /// How one deployment is.
     Status {
         /// Which.
         deployment: Deployment,
         /// How it is right now, one line each.
-        live: Vec<String>,
+        live: LiveStatus,
         /// Why it is not well.
         failure: Option<Failure>,
     },

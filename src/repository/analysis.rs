@@ -11,7 +11,7 @@ use super::error::{RepositoryError, SyntaxError};
 use super::readme::{self, RunHints};
 use super::recognise;
 use super::tree::{Tree, join, parent};
-use crate::id::{DockerfilePath, ExposedPort, Port, Protocol, short_hash};
+use crate::id::{DockerfilePath, ExposedPort, Port, Protocol, SourceDirectory, short_hash};
 
 /// Bytes of a Dockerfile; one that is longer is refused.
 pub(super) const MAX_DOCKERFILE_BYTES: u64 = 1 << 20;
@@ -41,6 +41,10 @@ pub struct Analysis {
     pub warnings: Vec<String>,
     /// How the README says that the application is started.
     pub hints: RunHints,
+    /// What the clone holds beside the files of its commit, such as submodules: a text that differs when that does, empty
+    /// for nothing.
+    #[serde(default)]
+    pub extras: String,
 }
 
 impl Analysis {
@@ -54,11 +58,13 @@ impl Analysis {
     #[must_use]
     pub fn build_key(&self) -> String {
         let generated = self.generated.as_ref().map_or("", |generated| &generated.dockerfile);
-        short_hash(&[&self.dockerfile, &self.context, generated], 12)
+        let mut parts = vec![self.dockerfile.as_str(), &self.context, generated];
+        parts.extend(Some(self.extras.as_str()).filter(|extras| !extras.is_empty()));
+        short_hash(&parts, 12)
     }
 }
 
-/// Finds out how a clone is built and what it serves.
+/// Finds out how a clone is built and what it serves, beginning in its root or in `directory`.
 ///
 /// `default_port` is what a Dockerfile that is made here exposes when nothing else tells a port.
 ///
@@ -66,14 +72,19 @@ impl Analysis {
 /// [`RepositoryError`] that says what is wrong with the repository, or what to add or send.
 pub fn analyse(
     root: &Path,
+    directory: Option<&SourceDirectory>,
     dockerfile: Option<&DockerfilePath>,
     default_port: Port,
 ) -> Result<Analysis, RepositoryError> {
     let tree = Tree::open(root)?;
-    let hints = readme_hints(&tree);
-    let mut analysis = match find_dockerfile(&tree, dockerfile)? {
-        Some(path) => from_dockerfile(&tree, path, hints)?,
-        None => from_application(&tree, hints, default_port)?,
+    let base = directory.filter(|it| !it.is_root()).map_or("", SourceDirectory::as_str);
+    if !tree.is_directory(base) {
+        return Err(no_such_directory(&tree, base));
+    }
+    let hints = readme_hints(&tree, base);
+    let mut analysis = match find_dockerfile(&tree, base, dockerfile)? {
+        Some(path) => from_dockerfile(&tree, base, path, hints)?,
+        None => from_application(&tree, base, hints, default_port)?,
     };
     let more = analysis.warnings.len().saturating_sub(MAX_WARNINGS);
     if more > 0 {
@@ -83,33 +94,45 @@ pub fn analyse(
     Ok(analysis)
 }
 
-fn readme_hints(tree: &Tree) -> RunHints {
-    let names = tree.names("");
+/// Says what stands where a directory should be: a file, or other directories.
+fn no_such_directory(tree: &Tree, path: &str) -> RepositoryError {
+    if tree.is_file(path) {
+        return RepositoryError::NotADirectory { path: path.to_owned(), parent: parent(path).to_owned() };
+    }
+    let mut above = parent(path);
+    while !tree.is_directory(above) {
+        above = parent(above);
+    }
+    RepositoryError::NoSuchDirectory { path: path.to_owned(), found: tree.directories(above) }
+}
+
+fn readme_hints(tree: &Tree, base: &str) -> RunHints {
+    let names = tree.names(base);
     let readme =
         names.iter().find(|name| matches!(name.to_lowercase().as_str(), "readme.md" | "readme.markdown" | "readme"));
     readme
-        .and_then(|name| tree.read_prefix(name, MAX_README_BYTES))
+        .and_then(|name| tree.read_prefix(&join(base, name), MAX_README_BYTES))
         .map(|text| readme::run_hints(&text))
         .unwrap_or_default()
 }
 
-fn find_dockerfile(tree: &Tree, asked: Option<&DockerfilePath>) -> Result<Option<String>, RepositoryError> {
-    let in_root = tree.dockerfile_in("");
+/// A path that the person gave is one of the directory where the build begins, else one of the root.
+fn find_dockerfile(tree: &Tree, base: &str, asked: Option<&DockerfilePath>) -> Result<Option<String>, RepositoryError> {
+    let in_base = tree.dockerfile_in(base);
     if let Some(asked) = asked {
-        return match tree.file(asked.as_str()) {
-            Some(_) => Ok(Some(plain(asked.as_str()))),
-            None => Err(RepositoryError::NoSuchDockerfile {
-                path: asked.to_string(),
-                found: in_root.into_iter().chain(tree.nested_dockerfiles()).collect(),
-            }),
-        };
+        let asked = plain(asked.as_str());
+        let found = [join(base, &asked), asked.clone()].into_iter().find(|path| tree.is_file(path));
+        return found.map(Some).ok_or_else(|| RepositoryError::NoSuchDockerfile {
+            path: asked,
+            found: in_base.into_iter().chain(tree.nested_dockerfiles(base)).collect(),
+        });
     }
-    if in_root.is_some() {
-        return Ok(in_root);
+    if in_base.is_some() {
+        return Ok(in_base);
     }
-    let mut paths = tree.nested_dockerfiles();
+    let mut paths = tree.nested_dockerfiles(base);
     if paths.is_empty() {
-        paths = tree.dockerfile_variants();
+        paths = tree.dockerfile_variants(base);
     }
     if paths.len() > 1 { Err(RepositoryError::SeveralDockerfiles { paths }) } else { Ok(paths.pop()) }
 }
@@ -119,16 +142,15 @@ fn plain(path: &str) -> String {
     path.split('/').filter(|part| *part != ".").collect::<Vec<_>>().join("/")
 }
 
-fn from_dockerfile(tree: &Tree, path: String, hints: RunHints) -> Result<Analysis, RepositoryError> {
+fn from_dockerfile(tree: &Tree, base: &str, path: String, hints: RunHints) -> Result<Analysis, RepositoryError> {
     let text = tree.text(&path, MAX_DOCKERFILE_BYTES)?;
-    let DockerfileInfo { ports, base, warnings, sources } = dockerfile::read(&text)
+    let DockerfileInfo { ports, base: base_image, warnings, sources } = dockerfile::read(&text)
         .map_err(|SyntaxError { line, what }| RepositoryError::Syntax { path: path.clone(), line, what })?;
-    let directory = parent(&path).to_owned();
-    let context = if !holds(tree, &directory, &path, &sources) && holds(tree, "", &path, &sources) {
-        String::new()
-    } else {
-        directory
-    };
+    let directory = parent(&path);
+    let is_below = base.is_empty() || directory == base || directory.strip_prefix(&format!("{base}/")).is_some();
+    let candidates = if is_below { [directory, base, ""] } else { [base, "", directory] };
+    let context = candidates.into_iter().find(|it| holds(tree, it, &path, &sources)).unwrap_or(candidates[0]);
+    let context = context.to_owned();
     // A link is named by what it points to, which the builder can open when it lies in the context.
     let dockerfile = tree.file(&path).unwrap_or(path);
     let below =
@@ -139,10 +161,11 @@ fn from_dockerfile(tree: &Tree, path: String, hints: RunHints) -> Result<Analysi
         dockerfile,
         context,
         generated: None,
-        base_image: base,
+        base_image,
         ports,
         warnings,
         hints,
+        extras: String::new(),
     })
 }
 
@@ -166,28 +189,32 @@ fn holds(tree: &Tree, directory: &str, dockerfile: &str, sources: &[String]) -> 
     sources.is_empty() || (!is_bare && sources.iter().all(is_there))
 }
 
-fn from_application(tree: &Tree, hints: RunHints, default_port: Port) -> Result<Analysis, RepositoryError> {
+fn from_application(tree: &Tree, base: &str, hints: RunHints, default_port: Port) -> Result<Analysis, RepositoryError> {
     if tree.names("").iter().all(|name| name == ".git") {
         return Err(RepositoryError::Empty);
     }
-    let generated = recognise::recognise(tree, &hints, default_port)?.ok_or(RepositoryError::NothingToBuild)?;
+    let nothing = || RepositoryError::NothingToBuild { directory: base.to_owned() };
+    let below = tree.below(base).ok_or_else(nothing)?;
+    let generated = recognise::recognise(&below, &hints, default_port)?.ok_or_else(nothing)?;
     let info = dockerfile::read(&generated.dockerfile).map_err(|SyntaxError { line, what }| {
         RepositoryError::Syntax { path: GENERATED_NAME.to_owned(), line, what }
     })?;
-    let name = free_name(tree, "");
+    let name = free_name(tree, base);
+    let place = if base.is_empty() { "The repository".to_owned() } else { format!("The directory `{base}`") };
     let warning = format!(
-        "The repository has no Dockerfile; it was taken for {} and one was made for it. Add a `Dockerfile` to decide yourself.",
+        "{place} has no Dockerfile; it was taken for {} and one was made for it. Add a `Dockerfile` to decide yourself.",
         generated.kind.described()
     );
     Ok(Analysis {
-        dockerfile: name.clone(),
-        context: String::new(),
+        dockerfile: join(base, &name),
+        context: base.to_owned(),
         dockerfile_in_context: name,
         generated: Some(generated),
         base_image: info.base,
         ports: info.ports,
         warnings: vec![warning],
         hints,
+        extras: String::new(),
     })
 }
 

@@ -88,13 +88,7 @@ fn walk<S: Sink>(
     sink: S,
 ) -> Result<(ContextSummary, S), RepositoryError> {
     let tree = Tree::open(root)?;
-    let own_ignore = format!("{}.dockerignore", analysis.dockerfile);
-    let ignore_path = if tree.is_file(&own_ignore) { own_ignore } else { join(&analysis.context, ".dockerignore") };
-    let ignore = if tree.is_file(&ignore_path) {
-        Ignore::parse(&ignore_path, &tree.text(&ignore_path, MAX_IGNORE_BYTES)?)?
-    } else {
-        Ignore::default()
-    };
+    let (ignore_path, ignore) = ignore_of(&tree, analysis)?;
     // Another ignore file than the one that counts would be applied by the daemon on top.
     let keep_ignore = ignore_path == join(&analysis.context, ".dockerignore");
     if !tree.exists(&analysis.context) {
@@ -110,6 +104,39 @@ fn walk<S: Sink>(
     };
     writing.directory(&root.join(&analysis.context), "", &Matches::default(), 0)?;
     Ok((writing.summary, writing.sink))
+}
+
+/// Whether a build may see a directory of the clone.
+///
+/// # Errors
+/// [`RepositoryError`] when an ignore file has a mistake, or reading fails.
+pub fn is_in_context(root: &Path, analysis: &Analysis, directory: &str) -> Result<bool, RepositoryError> {
+    let (_, ignore) = ignore_of(&Tree::open(root)?, analysis)?;
+    let within = |path: &str, above: &str| path == above || path.starts_with(&format!("{above}/"));
+    if within(&analysis.context, directory) {
+        return Ok(true);
+    }
+    let below = match analysis.context.as_str() {
+        "" => Some(directory),
+        context => directory.strip_prefix(context).and_then(|rest| rest.strip_prefix('/')),
+    };
+    let Some(below) = below else { return Ok(false) };
+    let parts: Vec<&str> = below.split('/').collect();
+    let paths = (1..=parts.len()).map(|count| parts[..count].join("/"));
+    let matches = paths.fold(Matches::default(), |above, path| ignore.matches(&above, &path));
+    Ok(!ignore.excludes(&matches))
+}
+
+/// The ignore file that counts, and its path, whether it is there or not.
+fn ignore_of(tree: &Tree, analysis: &Analysis) -> Result<(String, Ignore), RepositoryError> {
+    let own = format!("{}.dockerignore", analysis.dockerfile);
+    let path = if tree.is_file(&own) { own } else { join(&analysis.context, ".dockerignore") };
+    let ignore = if tree.is_file(&path) {
+        Ignore::parse(&path, &tree.text(&path, MAX_IGNORE_BYTES)?)?
+    } else {
+        Ignore::default()
+    };
+    Ok((path, ignore))
 }
 
 /// The text of the Dockerfile when the context's directory does not have it.
@@ -300,7 +327,7 @@ mod tests {
 
     /// The tar's entries: mode and contents (a link's target) by path.
     fn written(root: &Path) -> (BTreeMap<String, (u32, String)>, ContextSummary) {
-        let analysis = analyse(root, None, Port::new(8080).unwrap()).unwrap();
+        let analysis = analyse(root, None, None, Port::new(8080).unwrap()).unwrap();
         let mut bytes = Vec::new();
         let summary = write_context(root, &analysis, &mut bytes, 1 << 20).unwrap();
         let mut archive = tar::Archive::new(bytes.as_slice());
@@ -346,7 +373,7 @@ mod tests {
     #[test]
     fn two_writings_are_the_same() {
         let root = clone_of(&[("Dockerfile", "FROM a\n"), ("b", "1"), ("a/c", "2"), ("a-b", "3")]);
-        let analysis = analyse(root.path(), None, Port::new(8080).unwrap()).unwrap();
+        let analysis = analyse(root.path(), None, None, Port::new(8080).unwrap()).unwrap();
         let tar = || {
             let mut bytes = Vec::new();
             write_context(root.path(), &analysis, &mut bytes, 1 << 20).unwrap();
@@ -413,6 +440,17 @@ mod tests {
     }
 
     #[test]
+    fn a_directory_is_in_the_context_unless_it_lies_outside_or_is_ignored() {
+        let files = [("web/Dockerfile", "FROM a\nCOPY x /\n"), ("web/x", ""), ("web/.dockerignore", "docs\n*/skip\n")];
+        let root = clone_of(&files);
+        let analysis = analyse(root.path(), None, None, Port::new(8080).unwrap()).unwrap();
+        let is_in = |path: &str| is_in_context(root.path(), &analysis, path).unwrap();
+
+        assert!(["web", "web/lib", "web/lib/docs"].iter().all(|path| is_in(path)));
+        assert!(["lib", "webs", "web/docs", "web/docs/a", "web/a/skip"].iter().all(|path| !is_in(path)));
+    }
+
+    #[test]
     fn a_dockerfile_that_lies_outside_its_context_comes_along() {
         let root = clone_of(&[("docker/prod", "FROM a\nCOPY x /\n"), ("web/x", "")]);
         symlink("../docker/prod", root.path().join("web/Dockerfile")).unwrap();
@@ -426,7 +464,7 @@ mod tests {
     #[test]
     fn a_context_that_is_too_large_is_refused() {
         let root = clone_of(&[("Dockerfile", "FROM a\n"), ("big", &"x".repeat(2 << 20))]);
-        let analysis = analyse(root.path(), None, Port::new(8080).unwrap()).unwrap();
+        let analysis = analyse(root.path(), None, None, Port::new(8080).unwrap()).unwrap();
 
         let error = write_context(root.path(), &analysis, io::sink(), 1 << 20).unwrap_err();
 

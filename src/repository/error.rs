@@ -22,6 +22,22 @@ pub enum RepositoryError {
         /// Those that are there.
         found: Vec<String>,
     },
+    /// The directory that the request names is not there.
+    #[error("there is no directory `{path}` in the repository; {}", instead(.found))]
+    NoSuchDirectory {
+        /// The path from the request.
+        path: String,
+        /// The directories that are there.
+        found: Vec<String>,
+    },
+    /// The directory that the request names is a file.
+    #[error("`{path}` is a file, not a directory; its directory is `{}`", if .parent.is_empty() { "." } else { .parent })]
+    NotADirectory {
+        /// The path from the request.
+        path: String,
+        /// The directory that it lies in; empty for the root.
+        parent: String,
+    },
     /// The Dockerfile cannot be read as one.
     #[error("{}`{path}` is wrong: {what}", on_line(*.line))]
     Syntax {
@@ -44,11 +60,15 @@ pub enum RepositoryError {
     },
     /// Neither a Dockerfile nor an application that is known.
     #[error(
-        "there is nothing to build: no Dockerfile, and no application that is recognised without one; add a `Dockerfile` \
+        "there is nothing to build{}: no Dockerfile, and no application that is recognised without one; add a `Dockerfile` \
          (or an `index.html`, a `package.json` with a start script, an `app.py` with its `requirements.txt`, a `go.mod` \
-         or a `Cargo.toml` with a program)"
+         or a `Cargo.toml` with a program)",
+        in_directory(.directory)
     )]
-    NothingToBuild,
+    NothingToBuild {
+        /// Where it was looked for; empty for the root.
+        directory: String,
+    },
     /// The clone has no files at all.
     #[error("the repository is empty; add a `Dockerfile` and the application to it")]
     Empty,
@@ -106,6 +126,10 @@ fn listed(paths: &[String]) -> String {
         0 => list,
         more => format!("{list} and {more} more"),
     }
+}
+
+fn in_directory(directory: &str) -> String {
+    if directory.is_empty() { String::new() } else { format!(" in `{directory}`") }
 }
 
 fn instead(found: &[String]) -> String {

@@ -1,6 +1,10 @@
 //! A README's hints: how people start the application by hand, and on which port they find it.
 
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
 use pulldown_cmark::{Event, HeadingLevel, Parser, Tag, TagEnd};
+use regex::Regex;
 use serde::{Deserialize, Serialize};
 
 use crate::id::Port;
@@ -83,7 +87,9 @@ pub(super) fn run_hints(text: &str) -> RunHints {
         }
     }
     commands.truncate(MAX_COMMANDS);
-    RunHints { commands, port: mentioned_port(&run_text).or_else(|| mentioned_port(&all_text)) }
+    let published = published_ports(&all_text);
+    let port = [&run_text, &all_text].into_iter().find_map(|text| listening_port(text, &published));
+    RunHints { commands, port }
 }
 
 fn is_run_heading(heading: &str) -> bool {
@@ -102,6 +108,34 @@ fn block_commands(block: &str) -> Vec<String> {
         fits.then_some(command)
     });
     lines.take(MAX_COMMANDS).collect()
+}
+
+/// What is said of another program than the application: it has a port of its own.
+const BYSTANDERS: [&str; 6] = ["balancer", "proxy", "nginx", "database", "prometheus", "firewall"];
+
+/// The first port of which a README says, line by line, that the application listens there, or at which it is opened. The
+/// published side of a container's port is another machine's.
+fn listening_port(text: &str, published: &BTreeMap<Port, Port>) -> Option<Port> {
+    text.lines().find_map(|line| {
+        let lower = line.to_ascii_lowercase();
+        if BYSTANDERS.iter().any(|it| lower.contains(it)) {
+            return None;
+        }
+        if let Some(inside) = published_ports(line).into_values().next() {
+            return Some(inside);
+        }
+        let port = mentioned_port(line)?;
+        Some(published.get(&port).copied().unwrap_or(port))
+    })
+}
+
+/// Which port of a container is published as which, as in `-p 80:8000`, `127.0.0.1:80:8000` and `port-forward ... 80:8000`.
+fn published_ports(text: &str) -> BTreeMap<Port, Port> {
+    static PAIR: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r"(?:^|[^0-9.]|\.\d{1,3}:)(\d{2,5}):(\d{2,5})\b").expect("it is a regular expression")
+    });
+    let pairs = PAIR.captures_iter(text).filter_map(|it| Some((it[1].parse().ok()?, it[2].parse().ok()?)));
+    pairs.filter(|(_, inside): &(Port, Port)| inside.get() >= 80).collect()
 }
 
 /// The first port that a text mentions: `port 8000`, `localhost:8000`, `--port=8000`, `PORT=8000`, `listen(8000)`.
@@ -167,6 +201,17 @@ mod tests {
         assert_eq!(port(r#"http.ListenAndServe(":8081", nil)"#), Some(8081));
         assert_eq!(port("database on port 5432, page on port 8080"), Some(8080));
         assert_eq!(port("support in 2024; important: 12 reports of 99999"), None);
+    }
+
+    #[test]
+    fn a_port_of_another_program_is_none_of_the_application() {
+        let port = |text: &str| run_hints(text).port.map(Port::get);
+
+        assert_eq!(port("## Run\n\n    docker run -p 80:8000 app\n\nOpen port 80."), Some(8000));
+        assert_eq!(port("Open localhost:3000.\n\n```\ndocker run -d -p 127.0.0.1:3000:8080 app\n```\n"), Some(8080));
+        assert_eq!(port("The load balancer listens on port 80."), None);
+        assert_eq!(port("nginx takes port 80.\n\nThe server listens on port 9000."), Some(9000));
+        assert_eq!(port("Office hours 09:30 to 17:45, at 10.0.0.12:8080 in the lab"), None);
     }
 
     #[test]

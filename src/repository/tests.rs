@@ -11,7 +11,7 @@ use super::analysis::{Analysis, MAX_WARNINGS, analyse};
 use super::application::ApplicationKind;
 use super::context::write_context;
 use super::error::RepositoryError;
-use crate::id::{DockerfilePath, Port};
+use crate::id::{DockerfilePath, Port, SourceDirectory};
 
 fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rig/apps/src").join(name)
@@ -22,11 +22,11 @@ fn port() -> Port {
 }
 
 fn look(root: &Path) -> Result<Analysis, RepositoryError> {
-    analyse(root, None, port())
+    analyse(root, None, None, port())
 }
 
 fn look_at(root: &Path, dockerfile: &str) -> Result<Analysis, RepositoryError> {
-    analyse(root, Some(&DockerfilePath::parse(dockerfile).unwrap()), port())
+    analyse(root, None, Some(&DockerfilePath::parse(dockerfile).unwrap()), port())
 }
 
 /// A directory with these files.
@@ -103,7 +103,7 @@ fn a_syntax_error_names_the_line_and_what_is_wrong() {
 fn a_repository_with_a_readme_alone_has_nothing_to_build() {
     let error = look(&example("broken/main")).unwrap_err();
 
-    assert!(matches!(error, RepositoryError::NothingToBuild));
+    assert!(matches!(error, RepositoryError::NothingToBuild { .. }));
     assert!(error.to_string().contains("add a `Dockerfile`"));
 }
 
@@ -246,8 +246,8 @@ fn a_library_is_nothing_to_build() {
     let rust = clone_of(&[("Cargo.toml", "[package]\nname = \"x\"\n"), ("src/lib.rs", "")]);
     let go = clone_of(&[("go.mod", "module x\n"), ("x.go", "package x\n")]);
 
-    assert!(matches!(look(rust.path()), Err(RepositoryError::NothingToBuild)));
-    assert!(matches!(look(go.path()), Err(RepositoryError::NothingToBuild)));
+    assert!(matches!(look(rust.path()), Err(RepositoryError::NothingToBuild { .. })));
+    assert!(matches!(look(go.path()), Err(RepositoryError::NothingToBuild { .. })));
 }
 
 #[test]
@@ -324,7 +324,7 @@ fn links_that_lead_out_are_not_followed() {
     symlink(outside.path().join("Dockerfile"), root.path().join("Dockerfile")).unwrap();
     symlink(outside.path().join("secret"), root.path().join("web")).unwrap();
 
-    assert!(matches!(look(root.path()), Err(RepositoryError::NothingToBuild)));
+    assert!(matches!(look(root.path()), Err(RepositoryError::NothingToBuild { .. })));
     assert!(matches!(look_at(root.path(), "web/Dockerfile"), Err(RepositoryError::NoSuchDockerfile { .. })));
     assert!(matches!(look_at(root.path(), ".git/Dockerfile"), Err(RepositoryError::NoSuchDockerfile { .. })));
 }
@@ -348,7 +348,7 @@ fn a_dockerfile_that_is_huge_binary_or_no_file_is_refused() {
 
     assert_eq!(look(huge.path()).unwrap_err().to_string(), "`Dockerfile` is longer than 1048576 bytes");
     assert_eq!(look(binary.path()).unwrap_err().to_string(), "`Dockerfile` is not UTF-8 text");
-    assert!(matches!(look(directory.path()), Err(RepositoryError::NothingToBuild)));
+    assert!(matches!(look(directory.path()), Err(RepositoryError::NothingToBuild { .. })));
 }
 
 #[test]
@@ -399,4 +399,75 @@ proptest! {
             let _ = write_context(root.path(), &analysis, std::io::sink(), 1 << 20);
         }
     }
+}
+
+fn look_in(root: &Path, directory: &str, dockerfile: Option<&str>) -> Result<Analysis, RepositoryError> {
+    let dockerfile = dockerfile.map(|it| DockerfilePath::parse(it).unwrap());
+    analyse(root, Some(&SourceDirectory::parse(directory).unwrap()), dockerfile.as_ref(), port())
+}
+
+#[test]
+fn a_build_begins_in_the_directory_that_is_asked_for() {
+    let root = clone_of(&[
+        ("Dockerfile", "FROM a\nEXPOSE 1\n"),
+        ("services/api/Dockerfile", "FROM a\nCOPY app.py .\nEXPOSE 2\n"),
+        ("services/api/app.py", ""),
+        ("services/web/docker/Dockerfile", "FROM a\nCOPY index.html .\nEXPOSE 3\n"),
+        ("services/web/index.html", ""),
+        ("page/public/index.html", ""),
+        ("shared/lib.py", ""),
+        ("services/job/Dockerfile", "FROM a\nCOPY shared services/job ./\n"),
+        ("services/job/job.py", ""),
+        ("build/api.Dockerfile", "FROM a\nCOPY app.py .\nEXPOSE 5\n"),
+    ]);
+    let found = |directory: &str, dockerfile| {
+        let it = look_in(root.path(), directory, dockerfile).unwrap();
+        (it.dockerfile.clone(), it.context.clone(), it.dockerfile_in_context.clone())
+    };
+    let of =
+        |dockerfile: &str, context: &str, within: &str| (dockerfile.to_owned(), context.to_owned(), within.to_owned());
+
+    assert_eq!(found(".", None), of("Dockerfile", "", "Dockerfile"));
+    assert_eq!(found("services/api", None), of("services/api/Dockerfile", "services/api", "Dockerfile"));
+    assert_eq!(found("services/api", Some("Dockerfile")).0, "services/api/Dockerfile");
+    assert_eq!(found("services/api", Some("services/api/Dockerfile")).0, "services/api/Dockerfile");
+    assert_eq!(found("services/web", None), of("services/web/docker/Dockerfile", "services/web", "docker/Dockerfile"));
+    assert_eq!(found("services/job", None), of("services/job/Dockerfile", "", "services/job/Dockerfile"));
+    let (dockerfile, context, _) = found("services/api", Some("build/api.Dockerfile"));
+    assert_eq!((dockerfile.as_str(), context.as_str()), ("build/api.Dockerfile", "services/api"));
+    let page = look_in(root.path(), "page", None).unwrap();
+    assert_eq!((page.context.as_str(), page.generated.unwrap().kind), ("page", ApplicationKind::StaticSite));
+    assert!(page.warnings[0].starts_with("The directory `page` has no Dockerfile"), "{:?}", page.warnings);
+}
+
+#[test]
+fn the_context_of_a_directory_holds_that_directory_alone() {
+    let root = clone_of(&[("app/Dockerfile", "FROM a\nCOPY . .\n"), ("app/main.py", ""), ("secret.py", "")]);
+    let analysis = look_in(root.path(), "app", None).unwrap();
+
+    let mut tar = Vec::new();
+    write_context(root.path(), &analysis, &mut tar, 1 << 20).unwrap();
+
+    let mut archive = tar::Archive::new(tar.as_slice());
+    let names = archive.entries().unwrap().map(|it| it.unwrap().path().unwrap().display().to_string());
+    assert_eq!(names.collect::<Vec<_>>(), ["Dockerfile", "main.py"]);
+}
+
+#[test]
+fn a_directory_that_is_not_there_is_told_with_those_that_are() {
+    let root = clone_of(&[("services/api/Dockerfile", "FROM a\n"), ("services/web/app.txt", ""), ("docs/a.md", "")]);
+    let said = |directory: &str| look_in(root.path(), directory, None).unwrap_err().to_string();
+
+    assert_eq!(said("sevices"), "there is no directory `sevices` in the repository; found: `docs`, `services`");
+    assert_eq!(
+        said("services/app/x"),
+        "there is no directory `services/app/x` in the repository; found: `services/api`, `services/web`"
+    );
+    assert_eq!(
+        said("services/web/app.txt"),
+        "`services/web/app.txt` is a file, not a directory; its directory is `services/web`"
+    );
+    assert!(said("docs").starts_with("there is nothing to build in `docs`: no Dockerfile"), "{}", said("docs"));
+    symlink("/etc", root.path().join("out")).unwrap();
+    assert!(said("out").starts_with("there is no directory `out`"), "{}", said("out"));
 }

@@ -46,6 +46,16 @@ impl Tree {
         self.inside(path).is_some()
     }
 
+    /// Whether there is a directory.
+    pub(super) fn is_directory(&self, path: &str) -> bool {
+        self.inside(path).is_some_and(|full| full.is_dir())
+    }
+
+    /// A directory as a tree of its own, which links do not lead out of either.
+    pub(super) fn below(&self, directory: &str) -> Option<Self> {
+        self.inside(directory).map(|root| Self { root })
+    }
+
     /// The text of a file.
     ///
     /// # Errors
@@ -91,10 +101,10 @@ impl Tree {
         paths.filter(|path| self.root.join(path).symlink_metadata().is_ok_and(|it| it.is_dir())).collect()
     }
 
-    /// Dockerfiles below the root, down to two levels of directories.
-    pub(super) fn nested_dockerfiles(&self) -> Vec<String> {
+    /// Dockerfiles below a directory, down to two levels of directories.
+    pub(super) fn nested_dockerfiles(&self, base: &str) -> Vec<String> {
         let mut found = Vec::new();
-        let first = self.directories("");
+        let first = self.directories(base);
         let second: Vec<String> =
             first.iter().take(MAX_DIRECTORIES).flat_map(|directory| self.directories(directory)).collect();
         for directory in first.iter().chain(&second).take(MAX_DIRECTORIES) {
@@ -104,14 +114,15 @@ impl Tree {
         found
     }
 
-    /// Dockerfiles of the root under names such as `Dockerfile.production`.
-    pub(super) fn dockerfile_variants(&self) -> Vec<String> {
+    /// Dockerfiles of a directory under names such as `Dockerfile.production`.
+    pub(super) fn dockerfile_variants(&self, base: &str) -> Vec<String> {
         let is_variant = |name: &String| match name.split_once('.') {
             Some(("Dockerfile", end)) => end != "dockerignore",
             Some((_, end)) => end.eq_ignore_ascii_case("dockerfile"),
             None => false,
         };
-        self.names("").into_iter().filter(is_variant).filter(|name| self.is_file(name)).collect()
+        let variants = self.names(base).into_iter().filter(is_variant).map(|name| join(base, &name));
+        variants.filter(|path| self.is_file(path)).collect()
     }
 
     /// The Dockerfile of a directory, under one of its usual names.

@@ -1,12 +1,18 @@
 //! Takes secrets out of text: the ones that are known, in the forms in which programs print them, and whatever looks
 //! like one.
+//!
+//! A password may be a number, a word or the name of the application. In text from outside (what programs, pods and APIs
+//! say) it is hidden like any other: [`Redactor::redact`]. The sentences of this program have ports, names and words of
+//! their own; there such a secret is left alone, or what is missing would tell it: [`Redactor::redact_sentence`].
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
+use std::net::IpAddr;
+use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, Input, MatchKind};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use regex::{Captures, Regex};
@@ -20,6 +26,12 @@ pub const REDACTED: &str = "***";
 
 /// Shorter values are not looked for: they would take ordinary words apart and tell more than they hide.
 pub const SHORTEST_SECRET: usize = 4;
+
+/// Variables whose name does not say that they hold a secret are secret from this length on.
+const SHORTEST_UNNAMED_SECRET: usize = 8;
+
+/// Parts of the names of variables that hold secrets.
+const SECRET_NAMES: &[&str] = &["TOKEN", "PASSWORD", "PASSWD", "SECRET", "KEY", "CREDENTIAL"];
 
 /// Shapes of secrets: the first group stays before each, the second text after it. Word boundaries are those of ASCII: the others make the engine slow.
 const SHAPES: &[(&str, &str)] = &[
@@ -51,15 +63,31 @@ static COMPILED_SHAPES: LazyLock<Vec<(Regex, &'static str)>> = LazyLock::new(|| 
 /// Replaces secrets in text by `***`. Cheap to clone.
 #[derive(Clone)]
 pub struct Redactor {
-    secrets: Arc<[SecretString]>,
-    known: Option<Arc<AhoCorasick>>,
+    secrets: Arc<[KnownSecret]>,
+    known: Option<Arc<Known>>,
+    /// Those that no sentence of this program has in it by itself.
+    known_in_sentences: Option<Arc<Known>>,
+}
+
+#[derive(Clone)]
+struct KnownSecret {
+    value: SecretString,
+    /// Whether a sentence of this program may have the same text in it.
+    is_ordinary: bool,
+}
+
+/// The forms of known secrets, to be looked for all at once.
+struct Known {
+    automaton: AhoCorasick,
+    /// Which of the patterns are a secret as it is: these count only where a word begins and ends.
+    as_it_is: Vec<bool>,
 }
 
 impl Redactor {
     /// One that knows no secret, only what secrets look like.
     #[must_use]
     pub fn new() -> Self {
-        Self { secrets: Arc::new([]), known: None }
+        Self { secrets: Arc::new([]), known: None, known_in_sentences: None }
     }
 
     /// One that knows the secrets of the settings.
@@ -76,47 +104,47 @@ impl Redactor {
     }
 
     /// One that knows these secrets too. The one it comes from stays as it is, so a secret is forgotten with its operation.
-    ///
-    /// # Panics
-    /// Never: only more than 2 GiB of secrets do not fit.
     #[must_use]
     pub fn with<'a>(&self, secrets: impl IntoIterator<Item = &'a SecretString>) -> Self {
-        let secrets: Arc<[SecretString]> = self.secrets.iter().cloned().chain(secrets.into_iter().cloned()).collect();
-        let forms: BTreeSet<String> = secrets.iter().flat_map(|it| forms(it.expose_secret())).collect();
-        let known = (!forms.is_empty()).then(|| {
-            let automaton = AhoCorasick::builder()
-                .kind(Some(AhoCorasickKind::ContiguousNFA))
-                .match_kind(MatchKind::LeftmostLongest)
-                .build(&forms);
-            Arc::new(automaton.expect("secrets of a request are far below the 2 GiB that an automaton takes"))
-        });
-        Self { secrets, known }
+        self.with_unless(secrets, |_| false)
     }
 
-    /// The text without secrets; the text itself when it holds none.
+    /// The same; those that are the text of a public name do not count in sentences.
+    #[must_use]
+    pub fn with_unless<'a>(
+        &self,
+        secrets: impl IntoIterator<Item = &'a SecretString>,
+        is_public: impl Fn(&str) -> bool,
+    ) -> Self {
+        let known = |value: &SecretString| {
+            let text = value.expose_secret().trim();
+            KnownSecret { value: value.clone(), is_ordinary: is_ordinary(text) || is_public(text) }
+        };
+        let secrets: Arc<[KnownSecret]> = self.secrets.iter().cloned().chain(secrets.into_iter().map(known)).collect();
+        let in_sentences = secrets.iter().filter(|it| !it.is_ordinary).map(|it| &it.value);
+        Self {
+            known: Known::of(secrets.iter().map(|it| &it.value)),
+            known_in_sentences: Known::of(in_sentences),
+            secrets,
+        }
+    }
+
+    /// A text from outside without secrets; the text itself when it holds none.
     #[must_use]
     pub fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
         self.replace(text, |_| REDACTED.to_owned())
     }
 
+    /// A sentence of this program without secrets. What it quotes has passed [`Redactor::redact`] before.
+    #[must_use]
+    pub fn redact_sentence<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        replace(self.known_in_sentences.as_deref(), text, |_| REDACTED.to_owned())
+    }
+
     /// The text with something else in the place of each secret; the text itself when it holds none.
     #[must_use]
-    pub fn replace<'a>(&self, text: &'a str, mut stand_in: impl FnMut(&str) -> String) -> Cow<'a, str> {
-        let mut clean = match &self.known {
-            Some(known) if known.is_match(text) => Cow::Owned(replace_known(known, text, &mut stand_in)),
-            Some(_) | None => Cow::Borrowed(text),
-        };
-        for (shape, after) in COMPILED_SHAPES.iter() {
-            let replaced = shape.replace_all(&clean, |found: &Captures<'_>| {
-                let before = found.get(1).map_or("", |it| it.as_str());
-                let secret = &found[0][before.len()..found[0].len() - after.len()];
-                format!("{before}{}{after}", stand_in(secret))
-            });
-            if let Cow::Owned(replaced) = replaced {
-                clean = Cow::Owned(replaced);
-            }
-        }
-        clean
+    pub fn replace<'a>(&self, text: &'a str, stand_in: impl FnMut(&str) -> String) -> Cow<'a, str> {
+        replace(self.known.as_deref(), text, stand_in)
     }
 }
 
@@ -132,16 +160,100 @@ impl fmt::Debug for Redactor {
     }
 }
 
-fn replace_known(known: &AhoCorasick, text: &str, stand_in: &mut impl FnMut(&str) -> String) -> String {
-    let mut clean = String::with_capacity(text.len());
-    let mut end = 0;
-    for found in known.find_iter(text) {
-        clean.push_str(&text[end..found.start()]);
-        clean.push_str(&stand_in(&text[found.start()..found.end()]));
-        end = found.end();
+impl Known {
+    /// # Panics
+    /// Never: only more than 2 GiB of secrets do not fit.
+    fn of<'a>(secrets: impl Iterator<Item = &'a SecretString> + Clone) -> Option<Arc<Self>> {
+        let forms: BTreeSet<String> = secrets.clone().flat_map(|it| forms(it.expose_secret())).collect();
+        (!forms.is_empty()).then(|| {
+            let plain: BTreeSet<&str> = secrets.map(|it| it.expose_secret().trim()).collect();
+            let automaton = AhoCorasick::builder()
+                .kind(Some(AhoCorasickKind::ContiguousNFA))
+                .match_kind(MatchKind::LeftmostLongest)
+                .build(&forms);
+            let automaton = automaton.expect("secrets of a request are far below the 2 GiB that an automaton takes");
+            Arc::new(Self { automaton, as_it_is: forms.iter().map(|it| plain.contains(it.trim())).collect() })
+        })
     }
-    clean.push_str(&text[end..]);
+
+    fn replace(&self, text: &str, stand_in: &mut impl FnMut(&str) -> String) -> String {
+        let mut clean = String::with_capacity(text.len());
+        let (mut end, mut at) = (0, 0);
+        while let Some(found) = self.automaton.find(Input::new(text).span(at..text.len())) {
+            if self.as_it_is[found.pattern().as_usize()] && !is_whole_word(text, found.range()) {
+                at = text.ceil_char_boundary(found.start() + 1);
+                continue;
+            }
+            clean.push_str(&text[end..found.start()]);
+            clean.push_str(&stand_in(&text[found.range()]));
+            end = found.end();
+            at = end;
+        }
+        clean.push_str(&text[end..]);
+        clean
+    }
+}
+
+fn replace<'a>(known: Option<&Known>, text: &'a str, mut stand_in: impl FnMut(&str) -> String) -> Cow<'a, str> {
+    let mut clean = match known {
+        Some(known) if known.automaton.is_match(text) => Cow::Owned(known.replace(text, &mut stand_in)),
+        Some(_) | None => Cow::Borrowed(text),
+    };
+    for (shape, after) in COMPILED_SHAPES.iter() {
+        let replaced = shape.replace_all(&clean, |found: &Captures<'_>| {
+            let before = found.get(1).map_or("", |it| it.as_str());
+            let secret = &found[0][before.len()..found[0].len() - after.len()];
+            format!("{before}{}{after}", stand_in(secret))
+        });
+        if let Cow::Owned(replaced) = replaced {
+            clean = Cow::Owned(replaced);
+        }
+    }
     clean
+}
+
+/// Whether what stands there is no part of a longer word or number.
+fn is_whole_word(text: &str, range: Range<usize>) -> bool {
+    let joins = |before: Option<char>, after: Option<char>| {
+        before.is_some_and(char::is_alphanumeric) && after.is_some_and(char::is_alphanumeric)
+    };
+    let (before, inside, after) = (&text[..range.start], &text[range.clone()], &text[range.end..]);
+    !joins(before.chars().next_back(), inside.chars().next())
+        && !joins(inside.chars().next_back(), after.chars().next())
+}
+
+/// Whether the name of an environment variable says that its value is a secret, whatever that is.
+#[must_use]
+pub fn is_secret_name(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    SECRET_NAMES.iter().any(|it| name.contains(it))
+}
+
+/// Whether the value of an environment variable is a secret: when its name says so, or when it is long and nothing that
+/// programs speak of anyway.
+#[must_use]
+pub fn is_secret_variable(name: &str, value: &str) -> bool {
+    let value = value.trim();
+    is_secret_name(name) || (value.len() >= SHORTEST_UNNAMED_SECRET && !is_ordinary(value))
+}
+
+/// Whether a text is what programs speak of anyway: a number, a word (`true` is one), a host or a path.
+fn is_ordinary(value: &str) -> bool {
+    let is_number = value.parse::<f64>().is_ok();
+    let is_word = value.chars().all(char::is_alphabetic);
+    let is_path = value.starts_with('/') && !value.contains([':', '@']);
+    is_number || is_word || is_path || is_host(value)
+}
+
+/// A host name or an address, with or without a port.
+fn is_host(value: &str) -> bool {
+    let (host, port) = value.rsplit_once(':').unwrap_or((value, "0"));
+    let is_name = |host: &str| {
+        let mut labels = host.split('.');
+        let label = |it: &str| !it.is_empty() && it.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-');
+        (host.contains('.') || host == "localhost") && labels.all(label)
+    };
+    value.parse::<IpAddr>().is_ok() || (is_name(host) && port.parse::<u16>().is_ok())
 }
 
 /// The forms in which a secret shows up: as it is, line by line, in an address, in JSON and in base64.
@@ -267,16 +379,70 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_secret_as_it_is_counts_as_a_word_and_an_encoded_one_anywhere() {
+        let redactor = knowing("3306");
+
+        assert_eq!(
+            redactor.redact("port=3306, not 33060 or 13306; (3306) :3306/"),
+            "port=***, not 33060 or 13306; (***) :***/"
+        );
+        let encoded = STANDARD.encode("a:hunter2-hunter2");
+        assert!(knowing("hunter2-hunter2").redact(&format!("x{encoded}x")).contains(REDACTED));
+    }
+
+    #[test]
+    fn a_variable_is_secret_by_its_name_or_by_its_value() {
+        let secret = [
+            ("DB_PASSWORD", "3306"),
+            ("apiKey", "abcd"),
+            ("DATABASE_URL", "postgres://app:hunter2@db/app"),
+            ("SENTRY_DSN", "https://abc123@sentry.example/1"),
+            ("SALT", "x9-e2-77-1a"),
+        ];
+        let public = [
+            ("PORT", "3306"),
+            ("LOG", "line"),
+            ("LEVEL", "information"),
+            ("DEBUG", "true"),
+            ("SINCE", "20261129"),
+            ("RATIO", "0.12345678"),
+            ("DB_HOST", "db.internal.example.com:5432"),
+            ("DB_HOST", "127.0.0.1:5432"),
+            ("DATA", "/var/lib/data-1"),
+            ("SHORT", "a1-b2"),
+        ];
+
+        assert!(secret.iter().all(|(name, value)| is_secret_variable(name, value)), "{secret:?}");
+        for (name, value) in public {
+            assert!(!is_secret_variable(name, value), "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn a_secret_that_is_an_ordinary_text_is_hidden_in_quotes_and_not_in_sentences() {
+        let secrets = ["3306", "application", "/var/data", "notes-api", "hunter2"].map(SecretString::from);
+        let redactor = Redactor::new().with_unless(&secrets, |text| text == "notes-api");
+        let text = "The application notes-api listens on 3306 and has /var/data, not hunter2: token=abc";
+
+        assert_eq!(redactor.redact(text), "The *** *** listens on *** and has ***, not ***: token=***");
+        assert_eq!(
+            redactor.redact_sentence(text),
+            "The application notes-api listens on 3306 and has /var/data, not ***: token=***"
+        );
+    }
+
     proptest! {
         #[test]
         fn a_known_secret_never_survives(secret in "[^*\\pC]{4,40}", other in "[a-z]{4,8}", before in any::<String>(), after in any::<String>()) {
             let redactor = knowing(&secret).with([&SecretString::from(other.as_str())]);
             let escaped: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
-            let text = format!("{before}{secret}{other}{after}{secret}{escaped}");
+            let text = format!("{before} {secret} {other} {after} {secret} {escaped}");
 
             let clean = redactor.redact(&text);
 
-            prop_assert!(!clean.contains(&secret) && !clean.contains(&other) && !clean.contains(&escaped), "{}", clean);
+            let stands = |it: &str| format!(" {clean} ").contains(&format!(" {it} "));
+            prop_assert!(!stands(&secret) && !stands(&other) && !stands(&escaped), "{}", clean);
         }
 
         #[test]

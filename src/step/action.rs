@@ -34,8 +34,13 @@ pub trait StepAction: Serialize + DeserializeOwned + fmt::Debug + Send + Sync {
         false
     }
 
-    /// What was done, in words.
+    /// What was done, in words that follow the title.
     fn summary(&self, output: &Self::Output) -> String;
+
+    /// Whether it turned out while it ran that there was nothing to do.
+    fn had_nothing_to_do(&self, _: &Self::Output) -> bool {
+        false
+    }
 
     /// What the receipt of the operation says of it.
     fn receipt(&self, _: &Self::Output) -> Vec<String> {

@@ -1,17 +1,25 @@
 //! Finds out how the clone is built and what it serves.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
 use super::action::StepAction;
-use super::clone_repository::fetch_local_tree;
+use super::clone_repository::{CloneRepository, Cloned, fetch_local_tree};
 use super::context::StepContext;
 use super::error::StepError;
-use crate::id::DockerfilePath;
+use crate::id::{DockerfilePath, SourceDirectory};
 use crate::repository::analysis::{self, Analysis};
+use crate::repository::context::is_in_context;
+use crate::repository::error::RepositoryError;
+use crate::tool::git::MissingSubmodule;
 
 /// Finds out how the clone is built and what it serves.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct AnalyseRepository {
+    /// The directory of the clone in which the build begins; the root without one.
+    #[serde(default)]
+    pub directory: Option<SourceDirectory>,
     /// The Dockerfile that the person named.
     pub dockerfile: Option<DockerfilePath>,
 }
@@ -21,7 +29,10 @@ impl StepAction for AnalyseRepository {
     type Output = Analysis;
 
     fn title(&self) -> String {
-        "Look at the repository".to_owned()
+        match &self.directory {
+            Some(directory) => format!("Look at the directory `{directory}` of the repository"),
+            None => "Look at the repository".to_owned(),
+        }
     }
 
     fn summary(&self, output: &Analysis) -> String {
@@ -34,19 +45,60 @@ impl StepAction for AnalyseRepository {
     }
 
     async fn run(&self, cx: &StepContext) -> Result<Analysis, StepError> {
-        let (root, dockerfile) = (fetch_local_tree(cx, self.dockerfile.as_ref()).await?, self.dockerfile.clone());
+        let Self { directory, dockerfile } = self.clone();
+        let Cloned { extras, missing_submodules, .. } = cx.output::<CloneRepository>()?;
+        let root = fetch_local_tree(cx, directory.as_ref(), dockerfile.as_ref()).await?;
         let default_port = cx.settings.kubernetes.default_container_port;
-        let work = move || analysis::analyse(&root, dockerfile.as_ref(), default_port);
-        let analysis = tokio::task::spawn_blocking(work).await.map_err(|error| {
+        let work = move || {
+            let analysed = analysis::analyse(&root, directory.as_ref(), dockerfile.as_ref(), default_port);
+            let analysis = Analysis { extras, ..analysed.map_err(|error| cause(error, &missing_submodules))? };
+            let (needed, spared) = split(&root, &analysis, missing_submodules)?;
+            match needed.into_iter().next() {
+                Some(missing) => Err(StepError::Explained(missing.failure)),
+                None => Ok((analysis, spared)),
+            }
+        };
+        let (analysis, spared) = tokio::task::spawn_blocking(work).await.map_err(|error| {
             StepError::permanent(
                 "internal_error",
                 format!("the analysis of the repository broke off: {error}"),
                 "Report this with the address of the repository",
             )
         })??;
+        for MissingSubmodule { failure, .. } in spared {
+            cx.lines.warning(format!("Something that the build does not take is missing: {}.", failure.message));
+        }
         for warning in &analysis.warnings {
             cx.lines.warning(warning);
         }
         Ok(analysis)
     }
+}
+
+/// Why there is nothing to build: what is missing may lie in a submodule that is missing.
+fn cause(error: RepositoryError, missing: &[MissingSubmodule]) -> StepError {
+    let finds_nothing = matches!(
+        error,
+        RepositoryError::NothingToBuild { .. }
+            | RepositoryError::NoSuchDockerfile { .. }
+            | RepositoryError::NoSuchDirectory { .. }
+    );
+    match missing.first().filter(|_| finds_nothing) {
+        Some(missing) => StepError::Explained(missing.failure.clone()),
+        None => error.into(),
+    }
+}
+
+/// The submodules that the build would take, and the others.
+fn split(
+    root: &Path,
+    analysis: &Analysis,
+    missing: Vec<MissingSubmodule>,
+) -> Result<(Vec<MissingSubmodule>, Vec<MissingSubmodule>), RepositoryError> {
+    let (mut needed, mut spared) = (Vec::new(), Vec::new());
+    for submodule in missing {
+        let is_needed = is_in_context(root, analysis, &submodule.path)?;
+        if is_needed { needed.push(submodule) } else { spared.push(submodule) }
+    }
+    Ok((needed, spared))
 }

@@ -1,29 +1,24 @@
 //! Puts the application on the cluster, or changes what runs there.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 use super::action::{StepAction, StepUndo};
+use super::applied_application::{ApplicationApplied, SLEEP_HOOK_MINOR, node_ports};
 use super::build_image::{BuildImage, Built};
-use super::check_hosted_account::CheckHostedAccount;
 use super::context::StepContext;
 use super::create_cluster::CreateCluster;
+use super::environment::environment_values;
 use super::error::StepError;
-use super::install_ingress::InstallIngress;
 use super::load_image::{load_on_new_nodes, load_on_nodes};
 use super::push_image::PushImage;
+use super::stop_pods::stop_pods;
 use crate::cloud::kube::Kube;
-use crate::cloud::kube::application::{Application, EnvironmentSecret, Expose, Resources};
+use crate::cloud::kube::application::{Application, EnvironmentSecret};
 use crate::cloud::kube::delete::NamespacePolicy;
-use crate::cloud::kube::node_port::NodePortRange;
-use crate::id::{ClusterName, CommitId, EnvironmentName, ExposedPort, ImageRef, Mode, OperationId, Port};
+use crate::id::{ClusterName, EnvironmentName, ImageRef, Mode, OperationId, SourceDirectory};
 use crate::store::record::{Deployment, Version};
-
-/// Name of the sealed environment variables (a JSON object).
-pub const ENVIRONMENT_SECRET: &str = "environment";
 
 /// How long removing a half-made application may take.
 const REMOVAL_TIMEOUT: Duration = Duration::from_mins(2);
@@ -39,6 +34,12 @@ pub struct ApplyApplication {
     pub replaces_environment: bool,
     /// The earlier version to go back to; without one, what was built.
     pub version: Option<Version>,
+    /// The directory of the repository in which its build began; none for the root.
+    #[serde(default)]
+    pub source_directory: Option<SourceDirectory>,
+    /// Seconds to end after SIGTERM; the setting's without it.
+    #[serde(default)]
+    pub stop_grace_s: Option<u16>,
     /// What runs now, to go back to when this fails.
     pub previous: Option<Previous>,
 }
@@ -52,43 +53,6 @@ pub struct Previous {
     pub replicas: u16,
     /// Its node port.
     pub node_port: Option<u16>,
-}
-
-/// The application as it was applied.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ApplicationApplied {
-    /// What runs.
-    pub commit: CommitId,
-    /// Its image.
-    pub image: ImageRef,
-    /// Digest of the image's configuration.
-    pub image_id: String,
-    /// The port that is probed.
-    pub main_port: Port,
-    /// All ports.
-    pub ports: Vec<ExposedPort>,
-    /// Secret with the environment.
-    pub environment_secret: Option<String>,
-    /// Names of the environment variables.
-    pub environment_names: Vec<EnvironmentName>,
-    /// The node port of the main port.
-    pub node_port: Option<u16>,
-    /// True when this step made the namespace.
-    pub created_namespace: bool,
-    /// False when the cluster ran exactly this already.
-    pub changed: bool,
-}
-
-impl ApplicationApplied {
-    /// Whether this is the version that ran before: nothing new to go back to.
-    #[must_use]
-    pub fn is_same_version(&self, version: &Version) -> bool {
-        self.image_id == version.image_id
-            && self.commit == version.commit
-            && self.main_port == version.main_port
-            && self.ports == version.ports
-            && self.environment_secret == version.environment_secret
-    }
 }
 
 impl StepAction for ApplyApplication {
@@ -117,6 +81,7 @@ impl StepAction for ApplyApplication {
     }
 
     fn record(&self, output: &ApplicationApplied, deployment: &mut Deployment) {
+        deployment.source_directory.clone_from(&self.source_directory);
         deployment.facts.replicas = Some(self.replicas);
         deployment.facts.node_port = output.node_port;
         deployment.facts.owns_namespace |= output.created_namespace;
@@ -128,7 +93,7 @@ impl StepAction for ApplyApplication {
         let Some(live) = kube.live_deployment(&cx.deployment.name, &cx.deployment.namespace).await? else {
             return Ok(None);
         };
-        let application = self.application(cx, &applied, live.node_port);
+        let application = applied.application(cx, &kube, live.node_port).await?;
         let current = kube.is_current(&application).await?;
         let by_us = live.operation.as_deref() == Some(cx.operation.to_string().as_str());
         Ok(current.then_some(ApplicationApplied { node_port: live.node_port, changed: by_us, ..applied }))
@@ -151,8 +116,13 @@ impl StepAction for ApplyApplication {
             return Err(environment_missing(&applied.environment_names));
         }
         load_on_new_nodes(cx, &self.cluster, &applied.image).await?;
-        let application = self.application(cx, &applied, None);
-        let done = kube.apply(&application, environment.as_ref(), node_ports(cx)).await?;
+        let application = applied.application(cx, &kube, None).await?;
+        if application.stop_pause_s < cx.settings.rollout.stop_pause_s {
+            cx.lines.warning(format!(
+                "The cluster's Kubernetes is older than 1.{SLEEP_HOOK_MINOR} and cannot let a pod that is replaced serve a little longer: a redeploy may lose requests."
+            ));
+        }
+        let done = kube.apply(&application, environment.as_ref(), &node_ports(cx, &self.cluster).await?).await?;
         Ok(ApplicationApplied {
             node_port: done.node_port,
             created_namespace: done.created_namespace,
@@ -183,10 +153,13 @@ impl StepUndo for ApplyApplication {
         if live.is_some_and(|live| live.deployment != Some(cx.deployment.id.to_string())) {
             return Ok(Vec::new());
         }
+        let stop = |pods| stop_pods(cx, pods);
         let (namespace, fate) = (&cx.deployment.namespace, NamespacePolicy::DeleteIfEmpty);
         let on_progress = |text: String| cx.lines.progress(text);
-        let gone = kube.delete_application(namespace, cx.deployment.id, fate, REMOVAL_TIMEOUT, &on_progress).await?;
-        Ok(gone.iter().map(ToString::to_string).collect())
+        let deleted =
+            kube.delete_application(namespace, cx.deployment.id, fate, REMOVAL_TIMEOUT, &on_progress, stop).await?;
+        deleted.namespace_stays.into_iter().for_each(|text| cx.lines.warning(text));
+        Ok(deleted.removed.iter().map(ToString::to_string).collect())
     }
 }
 
@@ -196,12 +169,13 @@ impl ApplyApplication {
         let built: Option<Built> = cx.try_output::<BuildImage>()?;
         let (secret, names) = self.environment_secret_and_names(cx).await?;
         let version = self.version.as_ref();
-        let (commit, image, image_id, main_port, ports) = match (version, built) {
-            (Some(it), _) => (it.commit.clone(), it.image.clone(), it.image_id.clone(), it.main_port, it.ports.clone()),
+        let of_version = version.map(|it| ApplicationApplied::from_version(it, self.replicas));
+        let (commit, image, image_id, main_port, port_source, ports) = match (of_version, built) {
+            (Some(it), _) => (it.commit, it.image, it.image_id, it.main_port, it.port_source, it.ports),
             (None, Some(it)) => {
                 // What runs on EKS is what was pushed, by its digest.
                 let image = cx.try_output::<PushImage>()?.map_or(it.image, |pushed| pushed.image);
-                (it.commit, image, it.image_id, it.main_port, it.ports)
+                (it.commit, image, it.image_id, it.main_port, it.port_source, it.ports)
             }
             (None, None) => return Ok(None),
         };
@@ -210,9 +184,13 @@ impl ApplyApplication {
             image,
             image_id,
             main_port,
+            port_source,
             ports,
             environment_secret: secret,
             environment_names: names,
+            stop_grace_s: self.stop_grace_s,
+            replicas: self.replicas,
+            source_directory: self.source_directory.clone(),
             node_port: None,
             created_namespace: false,
             changed: false,
@@ -224,53 +202,21 @@ impl ApplyApplication {
         cx: &StepContext,
     ) -> Result<(Option<String>, Vec<EnvironmentName>), StepError> {
         if self.replaces_environment {
-            let names = self.environment_values(cx).await?.into_keys().collect();
+            let names = environment_values(cx).await?.into_keys().collect();
             return Ok((self.environment(cx).await?.map(|secret| secret.name().to_owned()), names));
         }
         let version = self.version.as_ref().or(self.previous.as_ref().map(|previous| &previous.version));
         Ok(version.map_or_else(Default::default, |it| (it.environment_secret.clone(), it.environment_names.clone())))
     }
 
-    async fn environment_values(&self, cx: &StepContext) -> Result<BTreeMap<EnvironmentName, SecretString>, StepError> {
-        let Some(sealed) = cx.secret(ENVIRONMENT_SECRET).await? else { return Ok(BTreeMap::new()) };
-        let values: BTreeMap<EnvironmentName, String> = serde_json::from_str(sealed.expose_secret()).map_err(|_| {
-            StepError::permanent(
-                "secret_unreadable",
-                "the environment variables of this operation cannot be read",
-                "Send the request again",
-            )
-        })?;
-        Ok(values.into_iter().map(|(name, value)| (name, SecretString::from(value))).collect())
-    }
-
     async fn environment(&self, cx: &StepContext) -> Result<Option<EnvironmentSecret>, StepError> {
         if !self.replaces_environment {
             return Ok(None);
         }
-        let values = self.environment_values(cx).await?;
+        let values = environment_values(cx).await?;
         let deployment = &cx.deployment;
         Ok((!values.is_empty())
             .then(|| EnvironmentSecret::new(&deployment.name, &deployment.namespace, deployment.id, &values)))
-    }
-
-    fn application(&self, cx: &StepContext, it: &ApplicationApplied, node_port: Option<u16>) -> Application {
-        Application {
-            name: cx.deployment.name.clone(),
-            namespace: cx.deployment.namespace.clone(),
-            deployment: cx.deployment.id,
-            operation: cx.operation,
-            image: it.image.clone(),
-            replicas: u32::from(self.replicas),
-            main_port: it.main_port,
-            ports: it.ports.clone(),
-            expose: expose(cx),
-            node_port,
-            environment_secret: it.environment_secret.clone(),
-            resources: resources(cx),
-            repository: cx.deployment.repository.clone(),
-            commit: it.commit.clone(),
-            rollout_timeout_s: u32::try_from(cx.settings.rollout.timeout.as_secs()).unwrap_or(u32::MAX),
-        }
     }
 
     /// Makes sure that the image of what ran before is there, and says why it cannot run again; `None` when it can.
@@ -301,22 +247,14 @@ impl ApplyApplication {
     async fn roll_back(&self, cx: &StepContext, kube: &Kube, previous: &Previous) -> Result<Vec<String>, StepError> {
         let Previous { version, replicas, node_port } = previous;
         cx.lines.progress(format!("going back to version {}", version.revision));
-        let application = Application {
-            operation: OperationId::clone(&version.operation),
-            image: version.image.clone(),
-            replicas: u32::from(*replicas),
-            main_port: version.main_port,
-            ports: version.ports.clone(),
-            node_port: *node_port,
-            environment_secret: version.environment_secret.clone(),
-            commit: version.commit.clone(),
-            ..self.application(cx, &applied_from_version(version), *node_port)
-        };
+        let applied = ApplicationApplied::from_version(version, *replicas);
+        let application = applied.application(cx, kube, *node_port).await?;
+        let application = Application { operation: OperationId::clone(&version.operation), ..application };
         if kube.is_current(&application).await? {
             self.prune_environments(cx, kube, version).await?;
             return Ok(Vec::new());
         }
-        kube.apply(&application, None, node_ports(cx)).await?;
+        kube.apply(&application, None, &node_ports(cx, &self.cluster).await?).await?;
         let deployment = &cx.deployment;
         let on_progress = |text: String| cx.lines.progress(text);
         let wait = kube.wait_for_rollout(
@@ -327,6 +265,8 @@ impl ApplyApplication {
             &cx.cancel,
         );
         if let Err(error) = wait.await {
+            let error = error.to_string();
+            let error = cx.redactor.redact(&error);
             cx.lines.warning(format!("Version {} is applied again, but does not run yet: {error}.", version.revision));
         }
         self.prune_environments(cx, kube, version).await?;
@@ -345,20 +285,6 @@ impl ApplyApplication {
     }
 }
 
-/// How it is reached: at its own host name, else at that of the load balancer, else at a port of the nodes.
-fn expose(cx: &StepContext) -> Expose {
-    if cx.target.mode != Mode::CloudHosted {
-        return Expose::NodePort;
-    }
-    let facts = &cx.deployment.facts;
-    let own = cx.try_output::<CheckHostedAccount>().ok().flatten().and_then(|it| it.host).or(facts.host.clone());
-    let shared = || {
-        let installed = cx.try_output::<InstallIngress>().ok().flatten().map(|it| it.dns_name);
-        installed.or_else(|| facts.nlb_dns_name.clone()).unwrap_or_default()
-    };
-    Expose::Host(own.map_or_else(shared, |host| host.name))
-}
-
 /// Why an image in ECR cannot run again; `None` when it can.
 async fn ecr_rollback_blocker(cx: &StepContext, image: &ImageRef) -> Result<Option<&'static str>, StepError> {
     let (Some((_, digest)), known) = (image.as_str().split_once('@'), cx.cluster()?) else { return Ok(None) };
@@ -374,34 +300,4 @@ fn environment_missing(names: &[EnvironmentName]) -> StepError {
         format!("the environment variables of this version ({names}) are no longer on the cluster"),
         format!("Send the request again with `environment`, which has to name all of {names}"),
     )
-}
-
-fn applied_from_version(version: &Version) -> ApplicationApplied {
-    ApplicationApplied {
-        commit: version.commit.clone(),
-        image: version.image.clone(),
-        image_id: version.image_id.clone(),
-        main_port: version.main_port,
-        ports: version.ports.clone(),
-        environment_secret: version.environment_secret.clone(),
-        environment_names: version.environment_names.clone(),
-        node_port: None,
-        created_namespace: false,
-        changed: true,
-    }
-}
-
-fn resources(cx: &StepContext) -> Resources {
-    let wanted = &cx.settings.kubernetes.resources;
-    Resources {
-        cpu_request: wanted.cpu_request.as_str().to_owned(),
-        memory_request: wanted.memory_request.as_str().to_owned(),
-        cpu_limit: wanted.cpu_limit.as_str().to_owned(),
-        memory_limit: wanted.memory_limit.as_str().to_owned(),
-    }
-}
-
-fn node_ports(cx: &StepContext) -> NodePortRange {
-    let range = cx.settings.kind.node_port_range;
-    NodePortRange { first: range.first, last: range.last }
 }

@@ -71,10 +71,11 @@ impl StepAction for AwaitCertificate {
 impl AwaitCertificate {
     async fn wait(&self, cx: &StepContext) -> Result<CertificateIssued, StepError> {
         let requested = cx.output::<RequestCertificate>()?;
-        let aws = cx.aws(&self.region).await?;
         let start = tokio::time::Instant::now();
         let settings = &cx.settings.ingress;
         loop {
+            // Each time anew: whoever resumes the operation may have sent other credentials.
+            let aws = cx.aws(&self.region).await?;
             let found =
                 aws.certificate(&requested.arn).await?.ok_or_else(|| refused("it was deleted", &requested.arn))?;
             if found.is_issued {

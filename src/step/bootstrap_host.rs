@@ -49,10 +49,15 @@ impl StepAction for BootstrapHost {
         if output.done.is_empty() { "everything is there".to_owned() } else { output.done.join(", ") }
     }
 
+    fn had_nothing_to_do(&self, output: &Bootstrapped) -> bool {
+        output.done.is_empty()
+    }
+
     async fn run(&self, cx: &StepContext) -> Result<Bootstrapped, StepError> {
         if let Some(address) = cx.ssh_address()? {
             let ssh = cx.hosts.ssh(cx.target.id, &address)?;
             ssh.wait_until_reachable(cx.settings.ssh.timeout, &cx.lines, &cx.cancel).await?;
+            cx.record_host_keys(&address).await?;
         }
         let host = cx.host().await?;
         let settings = &cx.settings.bootstrap;
@@ -71,7 +76,7 @@ impl StepAction for BootstrapHost {
         }
         let done = Arc::new(Mutex::new(Vec::new()));
         let lines = with_progress(&cx.lines, Arc::clone(&done));
-        let result = call.run_durably(&cx.calls_folder_on(&host), "bootstrap", &lines, &cx.cancel).await;
+        let result = call.run_durably(&cx.calls_on(&host), "bootstrap", &lines, &cx.cancel).await;
         let done = std::mem::take(&mut *done.lock().expect("nobody panics while holding this lock"));
         match result {
             Ok(_) => {
@@ -102,6 +107,7 @@ fn with_progress(lines: &Lines, done: Arc<Mutex<Vec<String>>>) -> Lines {
             lines.output(text);
         }
         Line::Progress(text) => lines.progress(text),
+        Line::QuotedProgress(text) => lines.quoted_progress(text),
         Line::Warning(text) => lines.warning(text),
     })
 }
@@ -139,8 +145,8 @@ mod tests {
 
     fn failure(lines: &[&str]) -> (bool, Failure) {
         match bootstrap_error(lines.iter().map(|&line| line.to_owned()).collect()) {
-            StepError::Transient(failure) => (true, failure),
-            StepError::Permanent(failure) => (false, failure),
+            StepError::Transient(failure) | StepError::Settling(failure) => (true, failure),
+            StepError::Permanent(failure) | StepError::Explained(failure) => (false, failure),
             StepError::Cancelled => panic!("nobody cancelled"),
         }
     }

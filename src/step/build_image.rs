@@ -13,15 +13,17 @@ use super::action::{StepAction, StepUndo};
 use super::analyse_repository::AnalyseRepository;
 use super::clone_repository::{CLONE_FOLDER, CloneRepository, Cloned, fetch_local_tree};
 use super::context::StepContext;
+use super::environment::environment_port;
 use super::error::StepError;
 use crate::cloud::docker::build::BuildRequest;
-use crate::cloud::docker::image::ImageInfo;
+use crate::cloud::docker::image::{ImageInfo, MANAGED_LABEL};
 use crate::host::Host;
 use crate::host::remote_build::{RemoteContext, context_folder};
 use crate::id::{CommitId, ExposedPort, ImageRef, Port, Protocol, RepositoryUrl};
 use crate::repository::analysis::Analysis;
 use crate::repository::context::{context_paths, write_context};
 use crate::repository::error::RepositoryError;
+use crate::store::record::PortSource;
 
 /// Bytes of build context that wait between reading and sending.
 const PIPE_BYTES: usize = 256 * 1024;
@@ -40,6 +42,18 @@ pub struct BuildImage {
     pub repository: RepositoryUrl,
     /// The port that the person gave.
     pub container_port: Option<Port>,
+    /// The port of the version before.
+    #[serde(default)]
+    pub known_port: Option<KnownPort>,
+}
+
+/// A port, and who said so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownPort {
+    /// The port.
+    pub port: Port,
+    /// Who said so.
+    pub source: PortSource,
 }
 
 /// An image and what it serves.
@@ -55,7 +69,10 @@ pub struct Built {
     pub size_bytes: u64,
     /// The port that is probed and served.
     pub main_port: Port,
-    /// All ports.
+    /// Who said so.
+    #[serde(default)]
+    pub port_source: PortSource,
+    /// The ports that it exposes; the one that is served need not be among them.
     pub ports: Vec<ExposedPort>,
 }
 
@@ -68,33 +85,35 @@ impl BuildImage {
             .expect("a label, hexadecimal digits and fixed characters keep the rule")
     }
 
-    /// Decides which port is served (DESIGN.md, "Which port"), and warns when the default port is assumed because
-    /// neither the request, EXPOSE nor the README names one.
-    fn built(
+    /// Decides which port is served (DESIGN.md, "Which port"). Where nothing names one the process will be seen to listen.
+    async fn built(
         &self,
         cx: &StepContext,
         commit: CommitId,
         analysis: &Analysis,
         image: ImageRef,
         info: &ImageInfo,
-    ) -> Built {
+    ) -> Result<Built, StepError> {
         let mut ports = analysis.ports.clone();
         if ports.is_empty() {
             ports.clone_from(&info.exposed_ports);
         }
-        let first_tcp = ports.iter().find(|port| port.protocol == Protocol::Tcp).map(|port| port.number);
-        let main_port = self.container_port.or(first_tcp).unwrap_or_else(|| {
+        let exposed = ports.iter().find(|port| port.protocol == Protocol::Tcp).map(|port| port.number);
+        let named = |port: Option<Port>, source| port.map(|port| KnownPort { port, source });
+        let image_source = if analysis.generated.is_some() { PortSource::Assumed } else { PortSource::Image };
+        let known = named(self.container_port, PortSource::Person)
+            .or(named(environment_port(cx).await?, PortSource::Environment))
+            .or(self.known_port)
+            .or(named(exposed, image_source))
+            .or(named(info.environment_port(), PortSource::Image));
+        let KnownPort { port: main_port, source: port_source } = known.unwrap_or_else(|| {
             let port = analysis.hints.port.unwrap_or(cx.settings.kubernetes.default_container_port);
-            cx.lines.warning(format!(
-                "Nothing says which port the application listens on (no EXPOSE); {port} is assumed. Send `container_port` when it is another one."
-            ));
-            port
+            cx.lines
+                .output(format!("nothing says which port the application listens on (no EXPOSE); {port} is assumed"));
+            KnownPort { port, source: PortSource::Assumed }
         });
-        let main = ExposedPort { number: main_port, protocol: Protocol::Tcp };
-        if !ports.contains(&main) {
-            ports.insert(0, main);
-        }
-        Built { commit, image, image_id: info.id.clone(), size_bytes: info.size_bytes, main_port, ports }
+        let (image_id, size_bytes) = (info.id.clone(), info.size_bytes);
+        Ok(Built { commit, image, image_id, size_bytes, main_port, port_source, ports })
     }
 }
 
@@ -115,14 +134,15 @@ impl StepAction for BuildImage {
     }
 
     fn summary(&self, output: &Built) -> String {
-        format!("`{}`, {} MB", output.image, output.size_bytes / 1_000_000)
+        let commit = output.commit.as_str();
+        format!("{}:{}, {} MB", self.repository.name(), &commit[..7], output.size_bytes.div_ceil(1_000_000))
     }
 
     async fn check(&self, cx: &StepContext) -> Result<Option<Built>, StepError> {
         let Some((commit, analysis)) = inputs(cx)? else { return Ok(None) };
         let image = self.tag(&commit, &analysis);
         let Some(info) = cx.host().await?.docker.image(&image).await? else { return Ok(None) };
-        Ok(Some(self.built(cx, commit, &analysis, image, &info)))
+        Ok(Some(self.built(cx, commit, &analysis, image, &info).await?))
     }
 
     async fn run(&self, cx: &StepContext) -> Result<Built, StepError> {
@@ -131,9 +151,9 @@ impl StepAction for BuildImage {
         let image = self.tag(&commit, &analysis);
         let host = cx.host().await?;
         let mut root = cx.deployment_folder().join(CLONE_FOLDER);
-        if !root.exists() {
-            // The tree is not in this workspace: another server on the same store ran the analysis.
-            root = fetch_local_tree(cx, None).await?;
+        if host.connection.is_local() || !root.exists() {
+            // The workspace may have been lost since the analysis.
+            root = fetch_local_tree(cx, None, None).await?;
         }
         let dockerfile_text = match &analysis.generated {
             Some(generated) => generated.dockerfile.clone(),
@@ -146,7 +166,7 @@ impl StepAction for BuildImage {
             labels: BTreeMap::from([
                 (SOURCE_LABEL.to_owned(), self.repository.to_string()),
                 (REVISION_LABEL.to_owned(), commit.to_string()),
-                ("on-demand-infra.managed".to_owned(), "true".to_owned()),
+                (MANAGED_LABEL.to_owned(), "true".to_owned()),
             ]),
             build_args: BTreeMap::new(),
             timeout: cx.settings.docker.build_timeout,
@@ -169,7 +189,7 @@ impl StepAction for BuildImage {
                 "Is a clean-up of images running at the same time? Try again",
             )
         })?;
-        Ok(self.built(cx, commit, &analysis, image, &info))
+        self.built(cx, commit, &analysis, image, &info).await
     }
 }
 
@@ -244,6 +264,6 @@ async fn build_remote(
     let clone = host.deployment_folder(cx.deployment.id).join(CLONE_FOLDER);
     let folder = context_folder(&clone, &analysis.context);
     let context = RemoteContext { folder, paths: listed.paths, inlined: listed.inlined };
-    host.build(request, &context, &cx.calls_folder_on(host), &cx.lines, &cx.cancel).await?;
+    host.build(request, &context, &cx.calls_on(host), &cx.lines, &cx.cancel).await?;
     Ok(())
 }

@@ -15,10 +15,10 @@ use crate::cloud::aws::machine_images::MachineImage;
 use crate::cloud::aws::permission::InstanceSpec;
 use crate::cloud::aws::quota::STANDARD_VCPUS;
 use crate::cloud::aws::{Aws, AwsErrorKind};
-use crate::cloud::price::{self, Cost};
+use crate::cloud::price;
 use crate::id::{KeyPairName, Region};
 use crate::secret::private_key::private_key;
-use crate::store::record::{Deployment, Instance};
+use crate::store::record::{Cost, Deployment, Instance};
 
 /// How long the service that tells our address may take.
 const ADDRESS_TIMEOUT: Duration = Duration::from_secs(10);
@@ -68,6 +68,7 @@ impl StepAction for CheckAccount {
 
     fn record(&self, output: &AccountChecked, deployment: &mut Deployment) {
         deployment.facts.cost = output.cost.as_ref().map(ToString::to_string);
+        deployment.facts.price.clone_from(&output.cost);
     }
 
     async fn run(&self, cx: &StepContext) -> Result<AccountChecked, StepError> {

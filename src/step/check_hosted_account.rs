@@ -7,9 +7,9 @@ use super::context::StepContext;
 use super::error::StepError;
 use super::problems::Problems;
 use crate::cloud::aws::{Aws, AwsErrorKind};
-use crate::cloud::price::{self, Cost};
+use crate::cloud::price;
 use crate::id::{Domain, Region};
-use crate::store::record::{ApplicationHost, Deployment};
+use crate::store::record::{ApplicationHost, Cost, Deployment};
 
 /// Looks before anything is made whether all that an application on EKS takes is there. All problems come in one answer.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -50,6 +50,7 @@ impl StepAction for CheckHostedAccount {
 
     fn record(&self, output: &HostedAccountChecked, deployment: &mut Deployment) {
         deployment.facts.cost = output.cost.as_ref().map(ToString::to_string);
+        deployment.facts.price.clone_from(&output.cost);
     }
 
     async fn run(&self, cx: &StepContext) -> Result<HostedAccountChecked, StepError> {
@@ -201,7 +202,7 @@ impl CheckHostedAccount {
             return Ok(None);
         }
         let host = ApplicationHost { name: format!("{}.{base}", domain.label), zone: domain.zone.clone() };
-        let is_ours = cx.deployment.facts.host.as_ref() == Some(&host) || cx.has_state_of_alias();
+        let is_ours = cx.deployment.facts.host.as_ref() == Some(&host) || cx.has_begun_alias().await?;
         let taken = problems.collect(aws.find_record(&host.zone, &host.name).await)?.flatten();
         if let Some(leads_to) = taken.filter(|_| !is_ours) {
             problems.add(

@@ -44,7 +44,7 @@ impl StepContext {
             }
             Mode::CloudHosted => {
                 let Ok(known) = self.cluster() else { return Ok(true) };
-                Ok(self.aws(&known.region).await?.cluster(&known.name).await?.is_none())
+                Ok(self.aws_on_record(&known.region).await?.cluster(&known.name).await?.is_none())
             }
         }
     }

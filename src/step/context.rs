@@ -22,11 +22,13 @@ use crate::id::{DeploymentId, ImageRef, Mode, OperationId};
 use crate::secret::private_key::{PrivateKeyError, private_key};
 use crate::secret::{Redactor, Sealer};
 use crate::store::Store;
+use crate::store::calls::CallLog;
 use crate::store::record::{Deployment, EksCluster, Instance, Target};
 use crate::tool::connection::Connection;
 use crate::tool::ssh::SshAddress;
+use crate::tool::step_calls::StepCalls;
 
-/// How long a program that an earlier server left behind may go on before it is interrupted.
+/// How long a program that an earlier server left behind may go on when that server kept no time-out of it.
 const ORPHAN_TIMEOUT: Duration = Duration::from_mins(10);
 /// How often a lock that another operation holds is tried again.
 const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(200);
@@ -67,10 +69,10 @@ pub struct StepContext {
 }
 
 /// A step that is not at work for a while.
-struct Suspended<'a>(&'a watch::Sender<usize>);
+pub(crate) struct Suspended<'a>(&'a watch::Sender<usize>);
 
 impl<'a> Suspended<'a> {
-    fn new(working: &'a watch::Sender<usize>) -> Self {
+    pub(crate) fn new(working: &'a watch::Sender<usize>) -> Self {
         working.send_modify(|count| *count -= 1);
         Self(working)
     }
@@ -143,12 +145,13 @@ impl StepContext {
     /// # Errors
     /// When the machine cannot be reached.
     pub async fn host(&self) -> Result<Host, StepError> {
-        let Some(address) = self.ssh_address()? else { return Ok(self.hosts.local().clone()) };
+        let Some(mut address) = self.ssh_address()? else { return Ok(self.hosts.local().clone()) };
+        if address.host_keys.is_empty() {
+            address.host_keys = self.recorded_instance(&address).await?.map(|it| it.host_keys).unwrap_or_default();
+        }
         let host = self.hosts.connect(self.target.id, &address).await?;
         if self.may_have_orphans.swap(false, Ordering::Relaxed) {
-            host.connection
-                .await_orphans(&self.calls_folder_on(&host), ORPHAN_TIMEOUT, &self.lines, &self.cancel)
-                .await?;
+            host.connection.await_orphans(&self.calls_on(&host), ORPHAN_TIMEOUT, &self.lines, &self.cancel).await?;
         }
         Ok(host)
     }
@@ -166,6 +169,27 @@ impl StepContext {
         Ok(Some(ssh_address(&instance, self.settings.ssh.private_key_base_path.as_deref(), &folder)?))
     }
 
+    /// Keeps the host keys that the first contact has shown, so that a server that has another workspace knows the machine too.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub(super) async fn record_host_keys(&self, address: &SshAddress) -> Result<(), StepError> {
+        let Some(instance) = self.recorded_instance(address).await?.filter(|it| it.host_keys.is_empty()) else {
+            return Ok(());
+        };
+        let host_keys = address.pinned_host_keys().await;
+        if !host_keys.is_empty() {
+            self.store.set_target_instance(self.target.id, Some(&Instance { host_keys, ..instance })).await?;
+        }
+        Ok(())
+    }
+
+    /// The instance of an address, as the record of the target has it now.
+    async fn recorded_instance(&self, address: &SshAddress) -> Result<Option<Instance>, StepError> {
+        let instance = self.store.target(self.target.id).await?.and_then(|it| it.instance);
+        Ok(instance.filter(|it| it.id == address.alias))
+    }
+
     /// Waits for programs of this step that an earlier attempt or server left behind: here now, on another machine as
     /// soon as it is used.
     ///
@@ -173,7 +197,7 @@ impl StepContext {
     /// When the workspace cannot be read.
     pub async fn await_orphans(&self) -> Result<(), StepError> {
         self.may_have_orphans.store(true, Ordering::Relaxed);
-        Connection::Local.await_orphans(&self.calls_folder(), ORPHAN_TIMEOUT, &self.lines, &self.cancel).await?;
+        Connection::Local.await_orphans(&self.calls(), ORPHAN_TIMEOUT, &self.lines, &self.cancel).await?;
         Ok(())
     }
 
@@ -239,7 +263,7 @@ impl StepContext {
         if !self.is_suspended().await? {
             // The text is stored directly and before the state changes: lines are published asynchronously, and a
             // client that sees `waiting` reads the last progress text at once.
-            let text = self.redactor.redact(missing).into_owned();
+            let text = self.redactor.redact_sentence(missing).into_owned();
             self.store.publish(self.operation, EventKind::StepProgress { step: self.step.to_owned(), text }).await?;
             self.store.set_operation_state(self.operation, OperationState::Waiting).await?;
         }
@@ -279,17 +303,22 @@ impl StepContext {
         self.settings.store.workspace.join("targets").join(self.target.id.to_string())
     }
 
-    /// The folder where this step's programs write on a host, so that the next start finds those that still run.
+    /// Where this step's programs on a host are on record, so that the next start finds those that still run.
     #[must_use]
-    pub fn calls_folder_on(&self, host: &Host) -> PathBuf {
-        host.operation_folder(self.operation).join(self.step)
+    pub fn calls_on(&self, host: &Host) -> StepCalls {
+        self.calls_in(&host.operation_folder(self.operation))
     }
 
     /// The same on this machine.
     #[must_use]
-    pub fn calls_folder(&self) -> PathBuf {
+    pub fn calls(&self) -> StepCalls {
         let operations = self.settings.store.workspace.join("operations");
-        operations.join(self.operation.to_string()).join(self.step)
+        self.calls_in(&operations.join(self.operation.to_string()))
+    }
+
+    fn calls_in(&self, folder_of_operation: &Path) -> StepCalls {
+        let log = CallLog::new(self.store.clone(), self.operation, self.step);
+        StepCalls::new(folder_of_operation.join(self.step), log)
     }
 }
 

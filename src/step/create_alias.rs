@@ -59,7 +59,7 @@ impl StepAction for CreateAlias {
         let aws = cx.aws(&self.region).await?;
         let (host, ingress) = (host(cx)?, cx.output::<InstallIngress>()?);
         let terraform = Terraform::new(&cx.settings);
-        let workspace = cx.workspace(module::ALIAS, &terraform, &aws).await?;
+        let mut workspace = cx.workspace(module::ALIAS, &terraform, &aws).await?;
         let variables = json!({
             "region": self.region,
             "host": host.name,
@@ -67,7 +67,12 @@ impl StepAction for CreateAlias {
             "balancer_name": ingress.dns_name,
             "balancer_zone_id": ingress.zone,
         });
-        workspace.prepare(&variables).await?;
+        let was_begun = workspace.exists();
+        cx.prepare(&mut workspace, &aws, variables).await?;
+        if was_begun && workspace.resource_ids().await?.is_empty() {
+            // A call that died before it wrote the state has left it, and its name is taken.
+            aws.delete_alias(&host.zone, &host.name, &ingress.dns_name).await?;
+        }
         workspace.plan().await?;
         workspace.apply().await?;
         Ok(AliasCreated { host })

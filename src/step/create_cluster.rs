@@ -1,16 +1,23 @@
 //! Makes sure that the kind cluster is there and works.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::action::{StepAction, StepUndo};
 use super::context::StepContext;
 use super::error::StepError;
+use crate::config::value::PortRange;
 use crate::event::Failure;
+use crate::host::Host;
 use crate::id::ClusterName;
 use crate::store::record::Instance;
 use crate::tool::connection::Connection;
+use crate::tool::kind::KindError;
 
-/// File in the target's folder with the container ids of the nodes that this server made.
+/// How many other blocks of node ports are tried.
+const MAX_PORT_BLOCKS: usize = 100;
+/// File in the target's folder where versions that did not keep the nodes in the store have their container ids.
 const NODES_FILE: &str = "nodes";
 
 /// Makes sure that the kind cluster is there and works. Deployments that arrive together make one.
@@ -25,6 +32,9 @@ pub struct CreateCluster {
 pub struct ClusterReady {
     /// True when this step made it.
     pub made: bool,
+    /// The node ports that it has in place of those of the settings, which were taken.
+    #[serde(default)]
+    pub other_ports: Option<PortRange>,
 }
 
 impl StepAction for CreateCluster {
@@ -48,7 +58,11 @@ impl StepAction for CreateCluster {
     }
 
     fn summary(&self, output: &ClusterReady) -> String {
-        if output.made { "created".to_owned() } else { "it is there".to_owned() }
+        match (output.made, output.other_ports) {
+            (true, Some(ports)) => format!("created, with the node ports {ports}"),
+            (true, None) => "created".to_owned(),
+            (false, _) => "it is there".to_owned(),
+        }
     }
 
     async fn check(&self, cx: &StepContext) -> Result<Option<ClusterReady>, StepError> {
@@ -56,7 +70,7 @@ impl StepAction for CreateCluster {
         if target.is_some_and(|target| target.locked_by.is_some()) {
             return Ok(None);
         }
-        Ok(self.is_ready(cx).await.then_some(ClusterReady { made: false }))
+        Ok(self.is_ready(cx).await.then_some(ClusterReady { made: false, other_ports: None }))
     }
 
     async fn run(&self, cx: &StepContext) -> Result<ClusterReady, StepError> {
@@ -93,13 +107,13 @@ impl CreateCluster {
             return Ok(false);
         }
         let host = cx.host().await?;
-        Ok(host.kind.was_creation_started(&cx.calls_folder_on(&host)).await?)
+        Ok(host.kind.was_creation_started(&cx.calls_on(&host)).await?)
     }
 
     async fn create(&self, cx: &StepContext, was_begun: bool) -> Result<ClusterReady, StepError> {
         if self.exists(cx).await? {
             match self.readiness(cx).await {
-                Ok(()) => return Ok(ClusterReady { made: was_begun }),
+                Ok(()) => return Ok(ClusterReady { made: was_begun, other_ports: None }),
                 Err(error) if !was_begun => return Err(error),
                 Err(_) => {
                     cx.lines.progress("removing what an interrupted creation left");
@@ -111,22 +125,57 @@ impl CreateCluster {
         cx.store.set_target_made_here(cx.target.id, true).await?;
         cx.lines.progress("starting a node");
         let host = cx.host().await?;
-        let (folder, calls) = (host.target_folder(cx.target.id), cx.calls_folder_on(&host));
-        let nodes_file = cx.target_folder().join(NODES_FILE);
-        Connection::Local.remove_file(&nodes_file).await?;
-        host.kind.create_cluster(&self.cluster, &folder, &calls, &cx.lines, &cx.cancel).await?;
+        cx.store.set_target_nodes(cx.target.id, None).await?;
+        Connection::Local.remove_file(&cx.target_folder().join(NODES_FILE)).await?;
+        let other_ports = self.create_on_free_ports(cx, &host).await?;
         let nodes = host.docker.nodes_of_cluster(self.cluster.as_str()).await?;
-        let ids: Vec<&str> = nodes.iter().map(|node| node.id.as_str()).collect();
-        // A failure to write this file is ignored: without it `was_recreated` cannot compare container ids, and a
-        // cluster of this name is taken for the one that we made.
-        let _ = Connection::Local.write(&nodes_file, ids.join("\n").as_bytes()).await;
+        let ids: Vec<String> = nodes.into_iter().map(|node| node.id).collect();
+        cx.store.set_target_nodes(cx.target.id, Some(&ids)).await?;
         self.readiness(cx).await?;
-        Ok(ClusterReady { made: true })
+        Ok(ClusterReady { made: true, other_ports })
+    }
+
+    /// Creates the cluster with the first block of node ports that is free, and tells when it is not that of the
+    /// settings. What Docker publishes is known before; what another program holds, or somebody takes in this moment,
+    /// kind finds out.
+    async fn create_on_free_ports(&self, cx: &StepContext, host: &Host) -> Result<Option<PortRange>, StepError> {
+        let (folder, calls) = (host.target_folder(cx.target.id), cx.calls_on(host));
+        let mut blocks = host.kind.node_port_blocks();
+        let wanted = blocks.next();
+        let mut others = blocks.take(MAX_PORT_BLOCKS).peekable();
+        let may_move = others.peek().is_some();
+        // Without an answer of Docker's kind has the word, as where there is no choice.
+        let taken = if may_move { host.docker.published_ports().await.unwrap_or_default() } else { BTreeSet::new() };
+        let is_free = |block: &PortRange| !block.ports().any(|port| taken.contains(&port));
+        let mut refused = None;
+        for block in wanted.into_iter().chain(others).filter(|block| !may_move || is_free(block)) {
+            let created = host.kind.create_cluster(&self.cluster, block, &folder, &calls, &cx.lines, &cx.cancel).await;
+            match created {
+                Ok(()) => return Ok(wanted.filter(|it| *it != block).map(|wanted| self.told(cx, wanted, block))),
+                Err(KindError::PortTaken { port }) if may_move && port.is_none_or(|port| block.contains(port)) => {
+                    cx.lines.progress(format!("the node ports {block} are taken; trying others"));
+                    refused = Some(KindError::PortTaken { port });
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(refused.unwrap_or(KindError::PortTaken { port: wanted.map(|it| it.first) }).into())
+    }
+
+    /// Says that the cluster has other node ports than it should.
+    fn told(&self, cx: &StepContext, wanted: PortRange, block: PortRange) -> PortRange {
+        let cluster = &self.cluster;
+        tracing::warn!("the node ports {wanted} are taken; the cluster `{cluster}` has {block}");
+        cx.lines.warning(format!(
+            "The node ports {wanted} are held by another cluster or program, so the new cluster `{cluster}` has {block}. \
+             `NODE_PORT_RANGE` says which ones a cluster must have."
+        ));
+        block
     }
 
     async fn delete(&self, cx: &StepContext) -> Result<(), StepError> {
         let host = cx.host().await?;
-        host.kind.delete_cluster(&self.cluster, &cx.calls_folder_on(&host), &cx.lines, &cx.cancel).await?;
+        host.kind.delete_cluster(&self.cluster, &cx.calls_on(&host), &cx.lines, &cx.cancel).await?;
         Ok(())
     }
 
@@ -175,7 +224,9 @@ impl CreateCluster {
         };
         match error {
             StepError::Transient(failure) => StepError::Transient(named(failure)),
+            StepError::Settling(failure) => StepError::Settling(named(failure)),
             StepError::Permanent(failure) => StepError::Permanent(named(failure)),
+            StepError::Explained(failure) => StepError::Explained(named(failure)),
             StepError::Cancelled => StepError::Cancelled,
         }
     }
@@ -192,7 +243,18 @@ async fn clear_made_here(cx: &StepContext) -> Result<(), StepError> {
 
 /// Whether a cluster that is on record as made here was made again by somebody else: none of its nodes is of ours.
 pub(super) async fn was_recreated(cx: &StepContext, cluster: &ClusterName) -> Result<bool, StepError> {
-    let Ok(ours) = tokio::fs::read_to_string(cx.target_folder().join(NODES_FILE)).await else { return Ok(false) };
+    let in_file = async || {
+        let text = tokio::fs::read_to_string(cx.target_folder().join(NODES_FILE)).await.ok()?;
+        Some(text.lines().map(str::to_owned).collect::<Vec<String>>())
+    };
+    let ours = match cx.store.target_nodes(cx.target.id).await? {
+        Some(nodes) => nodes,
+        None => match in_file().await {
+            Some(nodes) => nodes,
+            // Without container ids to compare, a cluster of this name is taken for the one that we made.
+            None => return Ok(false),
+        },
+    };
     let nodes = cx.host().await?.docker.nodes_of_cluster(cluster.as_str()).await?;
-    Ok(!nodes.is_empty() && !nodes.iter().any(|node| ours.lines().any(|id| id == node.id)))
+    Ok(!nodes.is_empty() && !nodes.iter().any(|node| ours.contains(&node.id)))
 }

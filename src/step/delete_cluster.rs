@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::context::StepContext;
 use super::create_cluster::was_recreated;
 use super::error::StepError;
+use super::preload_base_image::warn_of_cached_images;
 use super::removal::{Removal, Removed};
 use crate::id::ClusterName;
 
@@ -32,6 +33,11 @@ impl Removal for DeleteCluster {
         if output.removed.is_empty() { "it stays".to_owned() } else { output.summary() }
     }
 
+    /// That it stays is worth a line.
+    fn had_nothing_to_do(&self, _: &Removed) -> bool {
+        false
+    }
+
     async fn is_gone(&self, cx: &StepContext) -> Result<bool, StepError> {
         let nodes = cx.host().await?.docker.nodes_of_cluster(self.cluster.as_str()).await?;
         // One that is gone and still on record as ours was deleted a moment ago, or by hand: the record goes too.
@@ -50,7 +56,8 @@ impl Removal for DeleteCluster {
         let reason = match (made_here, used) {
             (true, false) => {
                 let host = cx.host().await?;
-                host.kind.delete_cluster(&self.cluster, &cx.calls_folder_on(&host), &cx.lines, &cx.cancel).await?;
+                host.kind.delete_cluster(&self.cluster, &cx.calls_on(&host), &cx.lines, &cx.cancel).await?;
+                host.forget(&self.cluster);
                 cx.store.set_target_made_here(cx.target.id, false).await?;
                 let _ = tokio::fs::remove_dir_all(cx.target_folder()).await;
                 cx.unlock_target().await?;
@@ -60,6 +67,7 @@ impl Removal for DeleteCluster {
             (false, false) => "this server did not make it",
         };
         cx.unlock_target().await?;
+        warn_of_cached_images(cx, &self.cluster, &cx.deployment.facts.base_images).await?;
         if self.asked {
             cx.lines.warning(format!(
                 "The cluster `{}` stays: {reason}. Delete it with `kind delete cluster --name {}` when you are sure.",

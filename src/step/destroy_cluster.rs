@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::aws_access::require_same_account;
 use super::cloud_target::CloudTarget;
 use super::context::StepContext;
 use super::error::StepError;
@@ -38,23 +37,16 @@ impl Removal for DestroyCluster {
 
 /// Destroys by Terraform what its state knows, then by its tag what the state lacks; the record forgets the cluster.
 pub(super) async fn destroy(cx: &StepContext, region: &Region) -> Result<Vec<String>, StepError> {
-    let aws = cx.aws(region).await?;
-    let name = &cx.target.name;
+    let aws = cx.aws_on_record(region).await?;
     let known = cx.store.target(cx.target.id).await?.and_then(|it| it.cluster);
-    if let Some(known) = &known {
-        require_same_account(&aws, known).await?;
-    }
-    let there = Box::pin(aws.tagged_cluster_resources(cx.target.id, name)).await?;
-    // A load balancer that outlived its Service, or its cluster, would keep the network from going.
-    delete_load_balancers(cx, &aws, known.as_ref().map(|it| it.vpc.as_str())).await?;
     let terraform = Terraform::new(&cx.settings);
     let workspace = cx.workspace(module::CLOUD_HOSTED, &terraform, &aws).await?;
-    cx.destroy_best_effort(&workspace).await?;
-    let on_progress = |text: String| cx.lines.progress(text);
-    tokio::select! {
-        result = aws.delete_cluster_resources(cx.target.id, name, &on_progress) => result?,
-        () = cx.cancel.cancelled() => return Err(StepError::Cancelled),
-    }
+    let mut there = cx.remains_of_target(&aws, &workspace).await?;
+    there.retain(|it| !it.kind.is_by_product());
+    // A load balancer that outlived its Service, or its cluster, would keep the network from going.
+    delete_load_balancers(cx, &aws, known.as_ref().map(|it| it.vpc.as_str())).await?;
+    let rest = async { cx.delete_resources(&aws, &cx.remains_of_target(&aws, &workspace).await?).await };
+    cx.destroy_with(&workspace, rest).await?;
     cx.store.set_target_cluster(cx.target.id, None).await?;
     cx.store.set_target_made_here(cx.target.id, false).await?;
     cx.remove_workspace_state(&workspace).await?;

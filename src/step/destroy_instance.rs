@@ -2,14 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::aws_access::require_same_account;
 use super::cloud_target::CloudTarget;
 use super::context::StepContext;
 use super::error::StepError;
 use super::provision::destroy_unshared;
 use super::removal::Removal;
-use crate::cloud::aws::Aws;
-use crate::cloud::aws::tagged_resources::{ResourceKind, TaggedResource};
+use crate::cloud::aws::resource::{Resource, ResourceKind};
 use crate::id::Region;
 use crate::store::record::Instance;
 use crate::tool::terraform::{Terraform, module};
@@ -39,38 +37,22 @@ impl Removal for DestroyInstance {
 
 /// Destroys by Terraform what its state knows, then by its tag what the state lacks; the record forgets the instance.
 pub(super) async fn destroy(cx: &StepContext, region: &Region) -> Result<Vec<String>, StepError> {
-    let aws = cx.aws(region).await?;
+    let aws = cx.aws_on_record(region).await?;
     let known = cx.store.target(cx.target.id).await?.and_then(|it| it.instance);
-    if let Some(known) = &known {
-        require_same_account(&aws, known).await?;
-    }
-    let mut there = aws.tagged_resources(cx.target.id).await?;
+    let terraform = Terraform::new(&cx.settings);
+    let workspace = cx.workspace(module::CLOUD_LOCAL, &terraform, &aws).await?;
+    let mut there = cx.remains_of_target(&aws, &workspace).await?;
     if let Some(known) = known.filter(|known| !there.iter().any(|it| it.id == known.id)) {
         // AWS no longer lists the recorded instance: a `terraform destroy` that outlived a killed server has terminated
         // it. It still belongs in the receipt.
-        there.insert(0, TaggedResource { kind: ResourceKind::Instance, id: known.id });
+        there.insert(0, Resource { kind: ResourceKind::Instance, id: known.id });
     }
-    let terraform = Terraform::new(&cx.settings);
-    let workspace = cx.workspace(module::CLOUD_LOCAL, &terraform, &aws).await?;
-    cx.destroy_best_effort(&workspace).await?;
-    let rest = aws.tagged_resources(cx.target.id).await?;
-    delete_resources(&aws, &rest, cx).await?;
+    let rest = async { cx.delete_resources(&aws, &cx.remains_of_target(&aws, &workspace).await?).await };
+    cx.destroy_with(&workspace, rest).await?;
     cx.store.set_target_instance(cx.target.id, None).await?;
+    cx.hosts.forget(cx.target.id);
     cx.store.set_target_made_here(cx.target.id, false).await?;
     cx.remove_workspace_state(&workspace).await?;
     let _ = tokio::fs::remove_dir_all(cx.target_folder()).await;
     Ok(there.iter().map(ToString::to_string).collect())
-}
-
-/// Removes resources without Terraform.
-pub(super) async fn delete_resources(
-    aws: &Aws,
-    resources: &[TaggedResource],
-    cx: &StepContext,
-) -> Result<(), StepError> {
-    let on_progress = |text: String| cx.lines.progress(text);
-    tokio::select! {
-        result = aws.delete_resources(resources, &on_progress) => Ok(result?),
-        () = cx.cancel.cancelled() => Err(StepError::Cancelled),
-    }
 }

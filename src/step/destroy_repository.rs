@@ -33,7 +33,7 @@ impl Removal for DestroyRepository {
 
 /// Removes the repository, by Terraform where it has a state.
 pub(super) async fn destroy(cx: &StepContext, region: &Region) -> Result<Vec<String>, StepError> {
-    let aws = cx.aws(region).await?;
+    let aws = cx.aws_on_record(region).await?;
     let name = cx.repository_name();
     let terraform = Terraform::new(&cx.settings);
     let workspace = cx.workspace(module::ECR, &terraform, &aws).await?;
@@ -45,10 +45,7 @@ pub(super) async fn destroy(cx: &StepContext, region: &Region) -> Result<Vec<Str
         cx.lines.progress("removing the images");
         aws.empty_repository(&name).await?;
     }
-    cx.destroy_best_effort(&workspace).await?;
-    // Terraform may have been killed between creating the resource and saving its state; such a resource is deleted
-    // through the API.
-    aws.delete_repository(&name).await?;
+    cx.destroy_with(&workspace, async { Ok(aws.delete_repository(&name).await?) }).await?;
     cx.remove_workspace_state(&workspace).await?;
     Ok(if is_there { vec![format!("ECR repository `{name}` with its images")] } else { Vec::new() })
 }

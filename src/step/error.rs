@@ -9,6 +9,7 @@ use crate::event::Failure;
 use crate::host::remote_build::RemoteBuildError;
 use crate::host::tree_manifest::TreeManifestError;
 use crate::host::{ClusterError, HostError};
+use crate::id::OperationId;
 use crate::repository::error::RepositoryError;
 use crate::secret::SecretError;
 use crate::secret::private_key::PrivateKeyError;
@@ -23,9 +24,16 @@ pub enum StepError {
     /// It may work in a moment.
     #[error("{}", .0.message)]
     Transient(Failure),
+    /// It will work once AWS has settled something, which may take minutes.
+    #[error("{}", .0.message)]
+    Settling(Failure),
     /// It will not work.
     #[error("{}", .0.message)]
     Permanent(Failure),
+    /// It will not work, and the words are our own: their ports and names stay even where a secret is the same, and what
+    /// they quote has been redacted. The words of the others are those of programs and APIs.
+    #[error("{}", .0.message)]
+    Explained(Failure),
     /// Somebody asked to stop.
     #[error("cancelled")]
     Cancelled,
@@ -39,16 +47,36 @@ impl StepError {
 
     /// A failure that stays.
     pub(super) fn permanent(code: &str, message: impl Into<String>, next_step: impl Into<String>) -> Self {
-        Self::Permanent(plain(code, message, next_step))
+        Self::Explained(plain(code, message, next_step))
+    }
+
+    /// A step panicked, with these words.
+    pub(crate) fn panicked(name: &str, operation: OperationId, said: &str) -> Self {
+        let message = format!("the step `{name}` panicked: {said}");
+        Self::Permanent(plain("internal_error", message, format!("Report this with the operation's id, `{operation}`")))
     }
 
     /// What a step left behind cannot be read or written.
-    pub(super) fn unreadable(name: &str, error: &serde_json::Error) -> Self {
+    pub(super) fn unreadable(name: &str, error: &dyn std::error::Error) -> Self {
         Self::permanent(
             "internal_error",
             format!("what the step `{name}` left behind cannot be read: {error}"),
             "Was the server updated in between? Cancel the operation and start it again",
         )
+    }
+
+    /// Says before the reason how it stands.
+    pub(super) fn with_context(mut self, context: &str) -> Self {
+        match &mut self {
+            Self::Transient(failure)
+            | Self::Settling(failure)
+            | Self::Permanent(failure)
+            | Self::Explained(failure) => {
+                failure.message.insert_str(0, context);
+            }
+            Self::Cancelled => (),
+        }
+        self
     }
 
     /// Sorts a failure by whether it may pass.
@@ -75,6 +103,9 @@ impl<E: ProgramError> From<E> for StepError {
         if error.is_cancelled() {
             return Self::Cancelled;
         }
+        if error.is_settling() {
+            return Self::Settling(error.failure());
+        }
         Self::classified(error.is_transient(), error.failure())
     }
 }
@@ -88,6 +119,9 @@ impl From<&AwsError> for Failure {
 
 impl From<AwsError> for StepError {
     fn from(error: AwsError) -> Self {
+        if error.kind.is_settling() {
+            return Self::Settling((&error).into());
+        }
         Self::classified(error.kind.is_transient(), (&error).into())
     }
 }
@@ -104,6 +138,9 @@ impl From<ToolError> for StepError {
             return Self::Cancelled;
         }
         if let ToolError::Ssh(error) = error {
+            return error.into();
+        }
+        if let ToolError::Store(error) = error {
             return error.into();
         }
         if let ToolError::Vanished { .. } = &error {
@@ -183,6 +220,12 @@ impl From<KubeError> for StepError {
             return Self::Cancelled;
         }
         let diagnosis = Diagnosis::from_error(&error);
+        if matches!(
+            error,
+            KubeError::NodePortTaken { .. } | KubeError::NodePortsExhausted { .. } | KubeError::NotOurs { .. }
+        ) {
+            return Self::permanent(diagnosis.cause.code(), error.to_string(), diagnosis.next_step);
+        }
         Self::classified(
             error.is_transient(),
             failure(diagnosis.cause.code(), &error, &diagnosis.next_step, diagnosis.last_log_lines),
@@ -192,7 +235,7 @@ impl From<KubeError> for StepError {
 
 impl From<Diagnosis> for StepError {
     fn from(diagnosis: Diagnosis) -> Self {
-        Self::Permanent(Failure {
+        Self::Explained(Failure {
             code: diagnosis.cause.code().to_owned(),
             message: diagnosis.reason,
             next_step: diagnosis.next_step,
@@ -208,11 +251,14 @@ impl From<RepositoryError> for StepError {
                 ("several_dockerfiles", "Send `dockerfile_path` with the one to build")
             }
             RepositoryError::NoSuchDockerfile { .. } => ("dockerfile_not_found", "Correct `dockerfile_path`"),
+            RepositoryError::NoSuchDirectory { .. } | RepositoryError::NotADirectory { .. } => {
+                ("directory_not_found", "Correct `source_directory`, or the address that shows the directory")
+            }
             RepositoryError::Syntax { .. } => ("dockerfile_syntax", "Correct the Dockerfile, push, and try again"),
             RepositoryError::IgnorePattern { .. } => {
                 ("dockerignore_syntax", "Correct the pattern, push, and try again")
             }
-            RepositoryError::NothingToBuild => ("nothing_to_build", "Add a Dockerfile to the repository"),
+            RepositoryError::NothingToBuild { .. } => ("nothing_to_build", "Add a Dockerfile to the repository"),
             RepositoryError::Empty => ("repository_empty", "Push the application and a Dockerfile to it"),
             RepositoryError::ContextTooBig { .. } | RepositoryError::TooManyFiles { .. } => {
                 ("build_context_too_big", "List what the build does not need in `.dockerignore`")
@@ -274,6 +320,13 @@ impl From<BuildError> for StepError {
 
 impl From<StoreError> for StepError {
     fn from(error: StoreError) -> Self {
+        if error.is_unreadable() {
+            return Self::permanent(
+                "record_unreadable",
+                error.to_string(),
+                "Was the server updated in between? Start the version again that can read it",
+            );
+        }
         Self::transient(
             "store_unavailable",
             error.to_string(),

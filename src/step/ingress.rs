@@ -110,7 +110,7 @@ pub(super) async fn install(
     let file = cx.target_folder().join("ingress.json");
     Connection::Local.write(&file, text.as_bytes()).await?;
     let file = tokio::fs::canonicalize(&file).await.unwrap_or(file);
-    let (helm, calls) = (helm(cx, aws, cluster).await?, cx.calls_folder());
+    let (helm, calls) = (helm(cx, aws, cluster).await?, cx.calls());
     helm.install(RELEASE, NAMESPACE, &cx.settings.ingress, &file, &calls, &cx.lines, &cx.cancel).await?;
     Ok(())
 }

@@ -122,6 +122,6 @@ impl InstallIngress {
 
     /// Whether this operation called helm when no application with an ingress was there yet.
     async fn was_started(&self, cx: &StepContext) -> Result<bool, StepError> {
-        Ok(Connection::Local.was_started(&cx.calls_folder(), "helm-upgrade").await?)
+        Ok(Connection::Local.was_started(&cx.calls(), "helm-upgrade").await?)
     }
 }

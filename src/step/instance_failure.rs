@@ -26,12 +26,16 @@ impl StepContext {
             Err(error) if self.target.mode == Mode::CloudLocal && !STEPS_WITHOUT_HOST.contains(&self.step) => {
                 Err(Box::pin(self.diagnose_instance(error)).await)
             }
+            Err(error) if self.target.mode == Mode::CloudHosted => Err(self.excuse_new_cluster(error)),
             result => result,
         }
     }
 
     async fn diagnose_instance(&self, error: StepError) -> StepError {
-        let (StepError::Transient(failure) | StepError::Permanent(failure)) = &error else { return error };
+        let failure = match &error {
+            StepError::Transient(it) | StepError::Permanent(it) | StepError::Explained(it) => it,
+            StepError::Settling(_) | StepError::Cancelled => return error,
+        };
         let Ok(Some(instance)) = self.cloud_target::<Instance>() else { return error };
         if is_disk_full(failure) {
             return StepError::Permanent(disk_full(failure, &instance));
@@ -46,8 +50,10 @@ impl StepContext {
             Ok(Some(now)) if now.public_ip != instance.public_ip => {
                 StepError::Permanent(address_changed(&instance, &now))
             }
-            Err(StepError::Permanent(failure)) if failure.code.starts_with("instance_") => {
-                StepError::Permanent(failure)
+            Err(StepError::Permanent(failure) | StepError::Explained(failure))
+                if failure.code.starts_with("instance_") =>
+            {
+                StepError::Explained(failure)
             }
             Ok(Some(_)) | Err(_) => error,
         }
@@ -56,7 +62,7 @@ impl StepContext {
 
 /// Whether a step failed because its machine is no longer there: what it left on it is gone too.
 pub(super) fn is_instance_gone(error: &StepError) -> bool {
-    matches!(error, StepError::Permanent(failure) if failure.code == INSTANCE_GONE)
+    matches!(error, StepError::Permanent(failure) | StepError::Explained(failure) if failure.code == INSTANCE_GONE)
 }
 
 fn is_disk_full(failure: &Failure) -> bool {

@@ -1,6 +1,7 @@
 //! Brings the image onto the cluster's nodes: only what they lack.
 
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use super::action::{StepAction, StepUndo};
 use super::build_image::BuildImage;
@@ -8,6 +9,7 @@ use super::context::StepContext;
 use super::create_cluster::CreateCluster;
 use super::error::StepError;
 use crate::cloud::docker::node::Node;
+use crate::cloud::docker::node_images::Garbage;
 use crate::cloud::docker::{self, DockerError};
 use crate::host::Host;
 use crate::host::remote_build::RemoteBuildError;
@@ -68,23 +70,13 @@ impl StepAction for LoadImage {
         output.summary()
     }
 
+    fn had_nothing_to_do(&self, output: &ImageLoaded) -> bool {
+        output.layers_sent == 0
+    }
+
     async fn check(&self, cx: &StepContext) -> Result<Option<ImageLoaded>, StepError> {
         let Some(image) = self.image(cx)? else { return Ok(None) };
-        let docker = cx.host().await?.docker;
-        let Some(info) = docker.image(&image).await? else { return Ok(None) };
-        let nodes = docker.nodes_of_cluster(self.cluster.as_str()).await?;
-        if nodes.is_empty() {
-            return Ok(None);
-        }
-        let mut loaded = ImageLoaded { layers_present: info.diff_ids.len(), ..ImageLoaded::default() };
-        for node in nodes.into_iter().filter(Node::runs_pods) {
-            match docker.node_has_image(&node.container, &image, &info, &cx.cancel).await {
-                Ok(true) => loaded.nodes.push(node.id),
-                // A node that is only just starting has nothing yet.
-                Ok(false) | Err(_) => return Ok(None),
-            }
-        }
-        Ok(Some(loaded))
+        find_on_nodes(cx, &self.cluster, &image).await
     }
 
     async fn run(&self, cx: &StepContext) -> Result<ImageLoaded, StepError> {
@@ -103,9 +95,10 @@ impl StepUndo for LoadImage {
         if !cx.is_image_unused(&image, None).await? {
             return Ok(Vec::new());
         }
-        let docker = cx.host().await?.docker;
+        let (docker, images) = (cx.host().await?.docker, [image]);
         for node in docker.nodes_of_cluster(self.cluster.as_str()).await?.iter().filter(|node| node.runs_pods()) {
-            let Err(error) = docker.remove_from_node(&node.container, &image, &cx.cancel).await else { continue };
+            let removed = docker.remove_from_node(&node.container, &images, Garbage::CollectNow, &cx.cancel).await;
+            let Err(error) = removed else { continue };
             // One that is stopped, half made or about to go has no image that anybody could run.
             if matches!(error, DockerError::Cancelled) || docker.node_answers(&node.container, &cx.cancel).await {
                 return Err(error.into());
@@ -124,6 +117,29 @@ impl LoadImage {
             None => cx.try_output::<BuildImage>()?.map(|built| built.image),
         })
     }
+}
+
+/// Looks whether every node that runs pods has the image that Docker has under this name.
+pub(super) async fn find_on_nodes(
+    cx: &StepContext,
+    cluster: &ClusterName,
+    image: &ImageRef,
+) -> Result<Option<ImageLoaded>, StepError> {
+    let docker = cx.host().await?.docker;
+    let Some(info) = docker.image(image).await? else { return Ok(None) };
+    let nodes = docker.nodes_of_cluster(cluster.as_str()).await?;
+    if nodes.is_empty() {
+        return Ok(None);
+    }
+    let mut loaded = ImageLoaded { layers_present: info.diff_ids.len(), ..ImageLoaded::default() };
+    for node in nodes.into_iter().filter(Node::runs_pods) {
+        match docker.node_has_image(&node.container, image, &info, &cx.cancel).await {
+            Ok(true) => loaded.nodes.push(node.id),
+            // A node that is only just starting has nothing yet.
+            Ok(false) | Err(_) => return Ok(None),
+        }
+    }
+    Ok(Some(loaded))
 }
 
 /// Loads an image again when the cluster has other nodes than those that [`LoadImage`] has loaded it into: it works while the
@@ -149,15 +165,33 @@ pub(super) async fn load_on_nodes(
     image: &ImageRef,
 ) -> Result<ImageLoaded, StepError> {
     let host = cx.host().await?;
-    let docker = &host.docker;
     // A cluster that is ready takes images; one that is being made may not even have a node yet.
-    if cx.try_output::<CreateCluster>()?.is_none() {
-        let first = format!("{cluster}-control-plane");
-        docker.wait_for_node(&first, cx.settings.kind.cluster_timeout, &cx.lines, &cx.cancel).await?;
+    if cx.try_output::<CreateCluster>()?.is_some() {
+        return load_on_present_nodes(cx, &host, cluster, image).await;
     }
+    let (start, timeout) = (Instant::now(), cx.settings.kind.cluster_timeout);
+    let first = format!("{cluster}-control-plane");
+    loop {
+        host.docker.wait_for_node(&first, timeout, &cx.lines, &cx.cancel).await?;
+        let loaded = load_on_present_nodes(cx, &host, cluster, image).await;
+        let may_be_anew = loaded.is_err() && !cx.cancel.is_cancelled() && start.elapsed() < timeout;
+        if !may_be_anew || host.docker.node_answers(&first, &cx.cancel).await {
+            return loaded;
+        }
+        // A creation that was interrupted begins anew, and takes the node away that was there.
+        cx.lines.progress("the node went away; waiting for the one that is made anew");
+    }
+}
+
+async fn load_on_present_nodes(
+    cx: &StepContext,
+    host: &Host,
+    cluster: &ClusterName,
+    image: &ImageRef,
+) -> Result<ImageLoaded, StepError> {
     let mut all = ImageLoaded::default();
-    for node in docker.nodes_of_cluster(cluster.as_str()).await?.into_iter().filter(Node::runs_pods) {
-        match load_on_node(cx, &host, image, &node.container).await {
+    for node in host.docker.nodes_of_cluster(cluster.as_str()).await?.into_iter().filter(Node::runs_pods) {
+        match load_on_node(cx, host, image, &node.container).await {
             Ok(loaded) => {
                 all.bytes_sent += loaded.bytes_sent;
                 all.layers_sent += loaded.layers_sent;
@@ -166,7 +200,7 @@ pub(super) async fn load_on_nodes(
             Err(RemoteBuildError::Docker(DockerError::NodeRefused { reason, .. })) => {
                 cx.lines.output(format!("the node refused the layers alone ({reason}); `kind load` sends all of them"));
                 cx.lines.progress("sending the whole image with kind");
-                host.kind.load_image(cluster, image, &cx.calls_folder_on(&host), &cx.lines, &cx.cancel).await?;
+                host.kind.load_image(cluster, image, &cx.calls_on(host), &cx.lines, &cx.cancel).await?;
             }
             Err(error) => return Err(error.into()),
         }
@@ -188,7 +222,7 @@ async fn load_on_node(
     }
     // The image would come here and go back: over there it goes from Docker to the node as a whole, which is quicker.
     let info = host.docker.image(image).await?;
-    host.load(image, node, &cx.calls_folder_on(host), &cx.lines, &cx.cancel).await?;
+    host.load(image, node, &cx.calls_on(host), &cx.lines, &cx.cancel).await?;
     let info = info.map(|info| (info.size_bytes, info.diff_ids.len()));
     let (bytes_sent, layers_sent) = info.unwrap_or_default();
     Ok(ImageLoaded { bytes_sent, layers_sent, ..ImageLoaded::default() })

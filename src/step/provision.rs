@@ -8,12 +8,14 @@ use super::error::StepError;
 use crate::cloud::aws::Aws;
 use crate::id::Region;
 use crate::store::record::Target;
-use crate::tool::connection::Connection;
 
 /// A step that makes sure that an instance or a cluster is there. Deployments that arrive together make one.
 pub(super) trait Provision: StepAction<Output = Provisioned<Self::Target>> {
     /// What it makes.
     type Target: CloudTarget;
+
+    /// The module that makes it.
+    const MODULE: &'static str;
 
     /// Where.
     fn region(&self) -> &Region;
@@ -70,10 +72,7 @@ impl<P: Provision> StepUndo for P {
         let made = match &left {
             Some(provisioned) => provisioned.made,
             // What this operation did not begin to make is not touched.
-            None => match cx.store.target(cx.target.id).await? {
-                Some(target) => was_started(cx, &target).await?,
-                None => false,
-            },
+            None => cx.began_with(P::MODULE).await?,
         };
         let used = cx.is_target_shared().await?;
         let mut removed = Vec::new();
@@ -105,7 +104,9 @@ async fn on_record<P: Provision>(
 ) -> Result<Option<P::Output>, StepError> {
     let Some(known) = P::Target::of(target) else { return Ok(None) };
     let Some(it) = step.refresh(cx, aws, known).await? else { return Ok(None) };
-    let made = was_started(cx, target).await?;
+    // The record decides, not the target's lock: an attempt may have released the lock after it succeeded and been killed
+    // before its output was stored.
+    let made = target.made_here && cx.began_with(P::MODULE).await?;
     Ok(Some(provisioned(step, cx, it, made).await?))
 }
 
@@ -119,13 +120,6 @@ async fn provisioned<P: Provision>(
     Ok(Provisioned { found: it.into(), made, kept: step.keep() || !made, alone })
 }
 
-/// Whether an earlier attempt or server of this operation began to make something. The call's record decides, not the
-/// target's lock: an attempt may have released the lock after it succeeded and been killed before its output was
-/// stored.
-async fn was_started(cx: &StepContext, target: &Target) -> Result<bool, StepError> {
-    Ok(target.made_here && Connection::Local.was_started(&cx.calls_folder(), "terraform-init").await?)
-}
-
 /// Destroys a target under its lock, unless another deployment has come onto it.
 pub(super) async fn destroy_unshared(
     cx: &StepContext,
@@ -136,7 +130,7 @@ pub(super) async fn destroy_unshared(
         cx.unlock_target().await?;
         return Err(StepError::permanent(
             "target_in_use",
-            format!("another deployment has come onto `{}` meanwhile", cx.target.name),
+            format!("another deployment is on `{}`", cx.target.name),
             "Send `decommission` again: it then removes only this application",
         ));
     }

@@ -68,6 +68,7 @@ impl StepAction for ProvisionCluster {
 
 impl Provision for ProvisionCluster {
     type Target = EksCluster;
+    const MODULE: &'static str = module::CLOUD_HOSTED;
 
     fn region(&self) -> &Region {
         &self.region
@@ -83,6 +84,9 @@ impl Provision for ProvisionCluster {
         let cluster = cluster_record(cx, &self.region, &found)?;
         if cluster != *known {
             cx.store.set_target_cluster(cx.target.id, Some(&cluster)).await?;
+        }
+        if cluster != *known || !cx.target_folder().join(KUBECONFIG).exists() {
+            write_kubeconfig(cx, &cluster).await?;
         }
         Ok(Some(cluster))
     }
@@ -110,8 +114,9 @@ impl ProvisionCluster {
         // On record first: whoever finds the cluster after a crash knows whose it is.
         cx.store.set_target_made_here(cx.target.id, true).await?;
         let terraform = Terraform::new(&cx.settings);
-        let workspace = cx.workspace(module::CLOUD_HOSTED, &terraform, aws).await?;
-        workspace.prepare(&self.variables(cx)?).await?;
+        let mut workspace = cx.workspace(module::CLOUD_HOSTED, &terraform, aws).await?;
+        cx.prepare(&mut workspace, aws, self.variables(cx)?).await?;
+        cx.remove_orphaned_resources(aws, &workspace).await?;
         workspace.plan().await?;
         tokio::select! {
             applied = workspace.apply() => applied?,
@@ -127,6 +132,7 @@ impl ProvisionCluster {
         Ok(json!({
             "region": self.region,
             "name": cx.target.name,
+            "target": cx.target.id,
             "tags": { TARGET_TAG: cx.target.id, OPERATION_TAG: cx.operation },
             "zones": cx.output::<CheckHostedAccount>()?.zones,
             "vpc_cidr": eks.vpc_cidr.to_string(),
@@ -174,7 +180,7 @@ fn cluster_record(cx: &StepContext, region: &Region, found: &DescribedCluster) -
             account: found.account.clone(),
             vpc: found.vpc.clone(),
         }),
-        status @ ("CREATING" | "PENDING") => Err(StepError::Transient(failure(
+        status @ ("CREATING" | "PENDING") => Err(StepError::Settling(failure(
             format!("the EKS cluster `{name}` is {status}"),
             "Try again in some minutes",
         ))),

@@ -7,15 +7,15 @@ use super::action::StepAction;
 use super::check_account::{AccountChecked, CheckAccount};
 use super::cloud_target::{CloudTarget, Provisioned, instance_terminated};
 use super::context::StepContext;
-use super::destroy_instance::{delete_resources, destroy};
+use super::destroy_instance::destroy;
 use super::error::StepError;
 use super::provision::{self, Provision};
 use crate::cloud::aws::instance::DescribedInstance;
-use crate::cloud::aws::tagged_resources::{ResourceKind, TaggedResource};
 use crate::cloud::aws::{Aws, OPERATION_TAG, TARGET_TAG};
+use crate::event::Failure;
 use crate::id::{KeyPairName, Region};
 use crate::store::record::{Deployment, Instance, Target};
-use crate::tool::terraform::{Terraform, Workspace, module};
+use crate::tool::terraform::{Terraform, module};
 
 /// Makes sure that the EC2 instance is there and runs. Deployments that arrive together make one.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -66,6 +66,7 @@ impl StepAction for ProvisionInstance {
 
 impl Provision for ProvisionInstance {
     type Target = Instance;
+    const MODULE: &'static str = module::CLOUD_LOCAL;
 
     fn region(&self) -> &Region {
         &self.region
@@ -99,23 +100,23 @@ impl ProvisionInstance {
         // On record first: whoever finds the instance after a crash knows whose it is.
         cx.store.set_target_made_here(cx.target.id, true).await?;
         let terraform = Terraform::new(&cx.settings);
-        let workspace = cx.workspace(module::CLOUD_LOCAL, &terraform, aws).await?;
+        let mut workspace = cx.workspace(module::CLOUD_LOCAL, &terraform, aws).await?;
         let mut subnets = checked.subnets.clone();
         if let Some(used) = workspace.variable("subnet_id") {
             // The subnet of an earlier attempt comes first: another value would make Terraform replace the instance
             // that this attempt may already have created.
-            subnets.sort_by_key(|it| *it != used);
+            subnets.sort_by_key(|it| it != used);
         }
         let mut rest = subnets.iter();
         let first = self.variables(cx, &checked, rest.next());
-        workspace.prepare(&first).await?;
-        remove_orphaned_resources(cx, aws, &workspace).await?;
+        cx.prepare(&mut workspace, aws, first).await?;
+        cx.remove_orphaned_resources(aws, &workspace).await?;
         loop {
             workspace.plan().await?;
             match (workspace.apply().await, rest.next()) {
                 (Err(error), Some(next)) if error.is_no_capacity() => {
                     cx.lines.progress(format!("{error}; trying another zone"));
-                    workspace.set_variables(&self.variables(cx, &checked, Some(next)))?;
+                    cx.set_variable(&mut workspace, "subnet_id", json!(next)).await?;
                 }
                 (result, _) => {
                     result?;
@@ -140,7 +141,7 @@ impl ProvisionInstance {
         Err(StepError::permanent(
             "instance_name_in_use",
             format!("there is another EC2 instance with the name `{}`: `{}`", cx.target.name, namesake.id),
-            "Send another `instance_id`, or leave it out",
+            "Send another `instance_id`, or another `instance_name` when that is its name",
         ))
     }
 
@@ -161,20 +162,6 @@ impl ProvisionInstance {
     }
 }
 
-/// Removes what carries the target's tag and is not in the state: made by a call that died before it wrote that down.
-async fn remove_orphaned_resources(cx: &StepContext, aws: &Aws, workspace: &Workspace<'_>) -> Result<(), StepError> {
-    let known = workspace.resource_ids().await?;
-    let is_stray = |it: &TaggedResource| {
-        matches!(it.kind, ResourceKind::Instance | ResourceKind::SecurityGroup) && !known.contains(&it.id)
-    };
-    let strays: Vec<TaggedResource> = aws.tagged_resources(cx.target.id).await?.into_iter().filter(is_stray).collect();
-    if !strays.is_empty() {
-        cx.lines.progress("removing what an interrupted call left");
-        delete_resources(aws, &strays, cx).await?;
-    }
-    Ok(())
-}
-
 /// An instance on record as it runs now, `None` when it is gone; one with a new address is kept on record with it.
 pub(super) async fn refresh(cx: &StepContext, aws: &Aws, known: &Instance) -> Result<Option<Instance>, StepError> {
     let Some(found) = aws.instance(&known.id).await? else { return Ok(None) };
@@ -182,11 +169,12 @@ pub(super) async fn refresh(cx: &StepContext, aws: &Aws, known: &Instance) -> Re
     match found.state.as_str() {
         "running" => (),
         "pending" => {
-            return Err(StepError::transient(
-                "instance_starting",
-                format!("the EC2 instance `{id}` is starting"),
-                "Try again in a minute",
-            ));
+            return Err(StepError::Settling(Failure {
+                code: "instance_starting".into(),
+                message: format!("the EC2 instance `{id}` is starting"),
+                next_step: "Try again in a minute".into(),
+                output: Vec::new(),
+            }));
         }
         state => {
             let region = &known.region;

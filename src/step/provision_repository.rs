@@ -64,7 +64,7 @@ impl StepAction for ProvisionRepository {
     async fn run(&self, cx: &StepContext) -> Result<EcrRepository, StepError> {
         let aws = cx.aws(&self.region).await?;
         let terraform = Terraform::new(&cx.settings);
-        let workspace = cx.workspace(module::ECR, &terraform, &aws).await?;
+        let mut workspace = cx.workspace(module::ECR, &terraform, &aws).await?;
         let name = cx.repository_name();
         let variables = json!({
             "region": self.region,
@@ -73,7 +73,14 @@ impl StepAction for ProvisionRepository {
             // Each version is one image; those of roll-outs that failed count too.
             "keep_images": cx.settings.rollout.keep_versions * 3,
         });
-        workspace.prepare(&variables).await?;
+        let was_begun = workspace.exists();
+        cx.prepare(&mut workspace, &aws, variables).await?;
+        if was_begun && workspace.resource_ids().await?.is_empty() {
+            // A call that died before it wrote the state has left it: without an image, and its name is taken.
+            if aws.repository_target(&name).await? == Some(cx.target.id.to_string()) {
+                aws.delete_repository(&name).await?;
+            }
+        }
         workspace.plan().await?;
         workspace.apply().await?;
         let outputs: Outputs = workspace.outputs().await?;

@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::apply_application::{ApplicationApplied, ApplyApplication};
+use super::applied_application::ApplicationApplied;
+use super::apply_application::ApplyApplication;
 use super::context::StepContext;
 use super::error::StepError;
 use super::removal::{Removal, Removed};
-use super::remove_images::remove_image;
+use super::remove_images::remove_images;
+use crate::cloud::docker::node_images::Garbage;
 use crate::id::{ClusterName, ImageRef, Mode};
 use crate::store::record::Version;
 
@@ -63,11 +65,16 @@ impl PruneVersions {
         let images = kept.iter().map(|version| &version.image).chain([&applied.image]);
         let needed: BTreeSet<&ImageRef> = images.chain(ran.map(|version| &version.image)).collect();
         let images: BTreeSet<&ImageRef> = old.iter().map(|version| &version.image).collect();
+        let mut unused = Vec::new();
         for image in images.difference(&needed) {
             // Old images in ECR are expired by the repository's lifecycle policy.
             if cx.target.mode != Mode::CloudHosted && cx.is_image_unused(image, Some(deployment.id)).await? {
-                removed.extend(remove_image(cx, &self.cluster, image).await?);
+                unused.push(ImageRef::clone(image));
             }
+        }
+        if !unused.is_empty() {
+            // A redeploy does not wait until the node has freed the space.
+            removed.extend(remove_images(cx, &self.cluster, &unused, Garbage::CollectLater).await?);
         }
         let secrets = kept.iter().filter_map(|version| version.environment_secret.clone());
         let secrets = secrets.chain(applied.environment_secret.clone());
@@ -109,6 +116,7 @@ mod tests {
 
     use super::*;
     use crate::id::{CommitId, OperationId, Port};
+    use crate::store::record::PortSource;
 
     fn version(revision: u32) -> Version {
         Version {
@@ -119,7 +127,10 @@ mod tests {
             image_id: format!("sha256:{revision}"),
             main_port: Port::new(8080).unwrap(),
             ports: Vec::new(),
+            port_source: PortSource::Image,
             container_port: None,
+            stop_grace_s: None,
+            source_directory: None,
             dockerfile: None,
             environment_secret: None,
             environment_names: Vec::new(),
@@ -131,19 +142,7 @@ mod tests {
     /// The revisions that go when `applied` was rolled out after `stored` ones, the last of which ran.
     fn gone(stored: u32, applied: u32, keep: usize) -> Vec<u32> {
         let versions: Vec<Version> = (1..=stored).map(version).collect();
-        let it = version(applied);
-        let applied = ApplicationApplied {
-            commit: it.commit,
-            image: it.image,
-            image_id: it.image_id,
-            main_port: it.main_port,
-            ports: it.ports,
-            environment_secret: None,
-            environment_names: Vec::new(),
-            node_port: None,
-            created_namespace: false,
-            changed: true,
-        };
+        let applied = ApplicationApplied::from_version(&version(applied), 1);
         partition_versions(&versions, &applied, versions.last(), keep)
             .0
             .iter()

@@ -47,6 +47,10 @@ impl StepAction for PushImage {
         format!("{} of {layers} layers", output.layers_sent)
     }
 
+    fn had_nothing_to_do(&self, output: &ImagePushed) -> bool {
+        output.layers_sent == 0
+    }
+
     async fn check(&self, cx: &StepContext) -> Result<Option<ImagePushed>, StepError> {
         let built = cx.output::<BuildImage>()?;
         let stored = cx.aws(&self.region).await?.image_with_tag(&cx.repository_name(), built.image.tag()).await?;

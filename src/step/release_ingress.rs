@@ -41,7 +41,7 @@ pub(super) async fn release(cx: &StepContext, region: &Region) -> Result<Vec<Str
     if cx.is_cluster_gone(&cluster).await? {
         return Ok(Vec::new());
     }
-    let (aws, known) = (cx.aws(region).await?, cx.cluster()?);
+    let (aws, known) = (cx.aws_on_record(region).await?, cx.cluster()?);
     let kube = cx.kube(&cluster).await?;
     let Some(service) = ingress_service(&kube).await? else { return Ok(Vec::new()) };
     let front = IngressLoadBalancer::describe(&aws, &service).await?;

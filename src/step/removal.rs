@@ -42,6 +42,11 @@ pub trait Removal: Serialize + DeserializeOwned + fmt::Debug + Send + Sync {
         output.summary()
     }
 
+    /// Whether there was nothing to remove.
+    fn had_nothing_to_do(&self, output: &Removed) -> bool {
+        output.removed.is_empty()
+    }
+
     /// What the receipt says of it.
     fn receipt(&self, output: &Removed) -> Vec<String> {
         output.removed.clone()
@@ -70,6 +75,10 @@ impl<R: Removal> StepAction for R {
 
     fn summary(&self, output: &Removed) -> String {
         Removal::summary(self, output)
+    }
+
+    fn had_nothing_to_do(&self, output: &Removed) -> bool {
+        Removal::had_nothing_to_do(self, output)
     }
 
     fn receipt(&self, output: &Removed) -> Vec<String> {

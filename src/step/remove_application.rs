@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::context::StepContext;
 use super::error::StepError;
 use super::removal::Removal;
+use super::stop_pods::stop_pods;
 use crate::cloud::kube::delete::NamespacePolicy;
 use crate::id::ClusterName;
 
@@ -37,10 +38,13 @@ impl Removal for RemoveApplication {
 
     async fn remove(&self, cx: &StepContext) -> Result<Vec<String>, StepError> {
         let kube = cx.kube(&self.cluster).await?;
+        let stop = |pods| stop_pods(cx, pods);
         let fate = NamespacePolicy::DeleteIfEmpty;
         let on_progress = |text: String| cx.lines.progress(text);
-        let gone =
-            kube.delete_application(&cx.deployment.namespace, cx.deployment.id, fate, TIMEOUT, &on_progress).await?;
-        Ok(gone.iter().map(ToString::to_string).collect())
+        let deleted = kube
+            .delete_application(&cx.deployment.namespace, cx.deployment.id, fate, TIMEOUT, &on_progress, stop)
+            .await?;
+        deleted.namespace_stays.into_iter().for_each(|text| cx.lines.warning(text));
+        Ok(deleted.removed.iter().map(ToString::to_string).collect())
     }
 }

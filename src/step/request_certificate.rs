@@ -61,14 +61,14 @@ impl StepAction for RequestCertificate {
         let aws = cx.aws(&self.region).await?;
         let host = host(cx)?;
         let terraform = Terraform::new(&cx.settings);
-        let workspace = cx.workspace(module::CERTIFICATE, &terraform, &aws).await?;
+        let mut workspace = cx.workspace(module::CERTIFICATE, &terraform, &aws).await?;
         let variables = json!({
             "region": self.region,
             "host": host.name,
             "zone_id": host.zone,
             "tags": { TARGET_TAG: cx.target.id, OPERATION_TAG: cx.operation },
         });
-        workspace.prepare(&variables).await?;
+        cx.prepare(&mut workspace, &aws, variables).await?;
         workspace.plan().await?;
         workspace.apply().await?;
         let outputs: Outputs = workspace.outputs().await?;

@@ -42,6 +42,10 @@ impl StepAction for ScaleApplication {
         }
     }
 
+    fn had_nothing_to_do(&self, output: &Scaled) -> bool {
+        !output.changed
+    }
+
     fn record(&self, _: &Scaled, deployment: &mut Deployment) {
         deployment.facts.replicas = Some(self.replicas);
     }

@@ -55,7 +55,7 @@ pub(super) async fn uninstall(
     region: &Region,
     whole_cluster: bool,
 ) -> Result<Vec<String>, StepError> {
-    let aws = cx.aws(region).await?;
+    let aws = cx.aws_on_record(region).await?;
     let cluster = cluster_name_of_target(&cx.deployment.target_name);
     let Ok(known) = cx.cluster() else { return Ok(Vec::new()) };
     let before = aws.cluster_load_balancers(&known.name).await?;
@@ -65,7 +65,7 @@ pub(super) async fn uninstall(
         let services = kube.load_balancer_services((!whole_cluster).then_some(NAMESPACE)).await?;
         cx.lines.progress("taking the ingress controller off the cluster");
         let helm = helm(cx, &aws, &known).await?;
-        helm.uninstall(RELEASE, NAMESPACE, &cx.calls_folder(), &cx.lines, &cx.cancel).await?;
+        helm.uninstall(RELEASE, NAMESPACE, &cx.calls(), &cx.lines, &cx.cancel).await?;
         for service in &services {
             kube.delete_service(service).await?;
         }

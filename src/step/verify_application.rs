@@ -3,17 +3,23 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use axum::http::StatusCode;
+use axum::http::header::LOCATION;
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 use super::action::StepAction;
 use super::apply_application::ApplyApplication;
+use super::clone_repository::CloneRepository;
 use super::context::StepContext;
 use super::create_alias::CreateAlias;
 use super::error::StepError;
 use super::install_ingress::InstallIngress;
+use super::pod_concerns::pod_concerns;
+use super::wait_for_rollout::WaitForRollout;
 use crate::config::value::KindNetwork;
 use crate::id::{ClusterName, Mode};
-use crate::store::record::Deployment;
+use crate::store::record::{Concern, Deployment};
 
 /// How long the first answer may take after the pods are ready.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -34,12 +40,15 @@ pub struct VerifyApplication {
 }
 
 /// How the application answers.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Verified {
     /// Where a person reaches it.
     pub app_url: Option<String>,
     /// HTTP status of the answer; none when it does not speak HTTP or nothing runs.
     pub http_status: Option<u16>,
+    /// What is not well although it runs.
+    #[serde(default)]
+    pub concerns: Vec<Concern>,
 }
 
 impl StepAction for VerifyApplication {
@@ -58,11 +67,16 @@ impl StepAction for VerifyApplication {
         }
     }
 
+    fn had_nothing_to_do(&self, output: &Verified) -> bool {
+        output.app_url.is_none()
+    }
+
     fn record(&self, output: &Verified, deployment: &mut Deployment) {
         if output.app_url.is_some() {
             deployment.facts.app_url.clone_from(&output.app_url);
         }
         deployment.facts.http_status = output.http_status;
+        deployment.facts.concerns.clone_from(&output.concerns);
     }
 
     async fn run(&self, cx: &StepContext) -> Result<Verified, StepError> {
@@ -71,14 +85,15 @@ impl StepAction for VerifyApplication {
         }
         let applied = cx.try_output::<ApplyApplication>()?;
         let Some(node_port) = applied.and_then(|applied| applied.node_port).or(self.node_port) else {
-            return Ok(Verified { app_url: None, http_status: None });
+            return Ok(Verified::default());
         };
         let address = self.address(cx, node_port).await?;
         if self.replicas == 0 {
-            return Ok(Verified { app_url: Some(address.public_url), http_status: None });
+            return Ok(Verified { app_url: Some(address.public_url), ..Verified::default() });
         }
-        let http_status = fetch(cx, &address.probe_url, &FetchOptions::default()).await?;
-        Ok(Verified { app_url: Some(address.public_url), http_status })
+        let options = FetchOptions { pod_status: self.pod_status(cx, &address.probe_url).await?, ..Default::default() };
+        let answer = fetch(cx, &address.probe_url, &options).await?;
+        self.verified(cx, address.public_url, answer).await
     }
 }
 
@@ -89,20 +104,49 @@ struct ApplicationUrls {
 }
 
 impl VerifyApplication {
+    /// How the first page of a new pod answers; `None` when nothing was rolled out or the pod cannot be asked.
+    async fn pod_status(&self, cx: &StepContext, url: &str) -> Result<Option<StatusCode>, StepError> {
+        let rolled_out = cx.try_output::<WaitForRollout>()?;
+        let version = cx.deployment.facts.version.as_ref();
+        let applied = cx.try_output::<ApplyApplication>()?.map(|it| it.main_port);
+        let Some(rolled_out) = rolled_out else { return Ok(None) };
+        let port = rolled_out.seen_port.or(applied).or(version.map(|it| it.main_port));
+        let (Some(pod), Some(port)) = (rolled_out.pods.into_iter().next(), port) else { return Ok(None) };
+        let host = url.split_once("://").map_or(url, |(_, host)| host);
+        Ok(cx.kube(&self.cluster).await?.fetch_from_pod(&cx.deployment.namespace, &pod, port, host).await)
+    }
+
+    /// What the answer, and what the pods have done since they became ready, tell.
+    async fn verified(&self, cx: &StepContext, url: String, answer: Option<Answer>) -> Result<Verified, StepError> {
+        let http_status = answer.as_ref().map(|it| it.status.as_u16());
+        let mut concerns = Vec::new();
+        if let Some(answer) = &answer {
+            if answer.status.is_server_error() {
+                concerns.push(Concern::of(format!("its first page answers with HTTP {}", answer.status)));
+            }
+            if let Some(host) = &answer.leads_to {
+                concerns.push(Concern::of(format!("its first page leads to another host, `{host}`")));
+            }
+        }
+        concerns.extend(cx.try_output::<CloneRepository>()?.and_then(|it| it.concern()));
+        concerns.extend(pod_concerns(cx, &self.cluster).await);
+        Ok(Verified { app_url: Some(url), http_status, concerns })
+    }
+
     /// An application on EKS has a name of its own, or the load balancer's.
     async fn verify_at_host(&self, cx: &StepContext) -> Result<Verified, StepError> {
         let facts = &cx.deployment.facts;
         let named = cx.try_output::<CreateAlias>()?.map(|it| it.host).or_else(|| facts.host.clone());
         let installed = cx.try_output::<InstallIngress>()?.map(|it| it.dns_name);
         let Some(balancer) = installed.or_else(|| facts.nlb_dns_name.clone()) else {
-            return Ok(Verified { app_url: facts.app_url.clone(), http_status: None });
+            return Ok(Verified { app_url: facts.app_url.clone(), ..Verified::default() });
         };
         let url = match &named {
             Some(host) => format!("https://{}", host.name),
             None => format!("http://{balancer}"),
         };
         if self.replicas == 0 {
-            return Ok(Verified { app_url: Some(url), http_status: None });
+            return Ok(Verified { app_url: Some(url), ..Verified::default() });
         }
         let mut options =
             FetchOptions { timeout: Some(cx.settings.ingress.load_balancer_timeout), ..FetchOptions::default() };
@@ -119,8 +163,9 @@ impl VerifyApplication {
                 .warning(format!("The name `{}` is not known everywhere yet; that can take some minutes.", host.name));
             options.resolve_to = Some((host.name, address));
         }
-        let http_status = fetch(cx, &url, &options).await?;
-        Ok(Verified { app_url: Some(url), http_status })
+        options.pod_status = self.pod_status(cx, &url).await?;
+        let answer = fetch(cx, &url, &options).await?;
+        self.verified(cx, url, answer).await
     }
 
     /// A port that the cluster maps is on this machine's loopback, or on the public address of another machine; any other
@@ -178,6 +223,8 @@ impl VerifyApplication {
 struct FetchOptions {
     /// How long what stands before the application may take to know it.
     timeout: Option<Duration>,
+    /// How a pod itself answers.
+    pod_status: Option<StatusCode>,
     /// Authorities that are trusted beside the known ones.
     authorities: Vec<reqwest::Certificate>,
     /// The address of a name that is not known here yet.
@@ -187,8 +234,31 @@ struct FetchOptions {
 /// What an ingress controller answers with for an application that it has not heard of, or not heard of as ready.
 const CONTROLLER_STATUSES: [u16; 4] = [404, 502, 503, 504];
 
+/// What came back.
+struct Answer {
+    status: StatusCode,
+    /// The host of another address that it sends people to.
+    leads_to: Option<String>,
+}
+
+impl Answer {
+    fn new(answer: &reqwest::Response) -> Self {
+        let location = answer.headers().get(LOCATION).filter(|_| answer.status().is_redirection());
+        let location = location.and_then(|it| it.to_str().ok());
+        Self { status: answer.status(), leads_to: location.and_then(|it| other_host(answer.url(), it)) }
+    }
+}
+
+/// The host that a `Location` leads to, when it is another one.
+fn other_host(from: &Url, location: &str) -> Option<String> {
+    let target = from.join(location).ok()?;
+    // Both names of this machine lead to it.
+    let plain = |url: &Url| url.host_str().map(|host| if host == "localhost" { "127.0.0.1" } else { host }.to_owned());
+    plain(&target).filter(|host| Some(host) != plain(from).as_ref())
+}
+
 /// Any HTTP status counts as an answer. Something that does not speak HTTP is a warning: its port is open.
-async fn fetch(cx: &StepContext, url: &str, options: &FetchOptions) -> Result<Option<u16>, StepError> {
+async fn fetch(cx: &StepContext, url: &str, options: &FetchOptions) -> Result<Option<Answer>, StepError> {
     let mut client = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .timeout(RESPONSE_TIMEOUT)
@@ -197,7 +267,7 @@ async fn fetch(cx: &StepContext, url: &str, options: &FetchOptions) -> Result<Op
     if let Some((name, address)) = &options.resolve_to {
         client = client.resolve(name, *address);
     }
-    let client = client.build().map_err(|error| unreachable_page(url, &error))?;
+    let client = client.build().map_err(|error| unreachable_page(url, None, &error))?;
     let start = tokio::time::Instant::now();
     let deadline = start + options.timeout.unwrap_or(RESPONSE_TIMEOUT);
     loop {
@@ -205,17 +275,15 @@ async fn fetch(cx: &StepContext, url: &str, options: &FetchOptions) -> Result<Op
         let error = match client.get(url).send().await {
             Ok(answer) => {
                 let status = answer.status();
-                // 404 and 502 to 504 are taken for the controller's answer only within CONTROLLER_TIMEOUT: later they
-                // are the application's own status.
+                // Where the pod answers otherwise, 404 and 502 to 504 are taken for the controller's answer, within
+                // CONTROLLER_TIMEOUT: later they are the application's own status.
                 let is_early = options.timeout.is_some() && start.elapsed() < CONTROLLER_TIMEOUT;
-                if is_early && CONTROLLER_STATUSES.contains(&status.as_u16()) {
+                let is_strange = options.pod_status != Some(status);
+                if is_early && is_strange && CONTROLLER_STATUSES.contains(&status.as_u16()) {
                     tokio::time::sleep(POLL_INTERVAL).await;
                     continue;
                 }
-                if status.is_server_error() {
-                    cx.lines.warning(format!("The application runs, but its first page answers with HTTP {status}."));
-                }
-                return Ok(Some(status.as_u16()));
+                return Ok(Some(Answer::new(&answer)));
             }
             Err(error) => error,
         };
@@ -228,7 +296,7 @@ async fn fetch(cx: &StepContext, url: &str, options: &FetchOptions) -> Result<Op
             return Ok(None);
         }
         if tokio::time::Instant::now() >= deadline {
-            return Err(unreachable_page(url, &error));
+            return Err(unreachable_page(url, options.pod_status, &error));
         }
         tokio::select! {
             () = tokio::time::sleep(POLL_INTERVAL) => (),
@@ -243,12 +311,36 @@ fn is_untrusted(error: &reqwest::Error) -> bool {
     causes.any(|it| it.to_string().contains("invalid peer certificate"))
 }
 
-fn unreachable_page(url: &str, error: &reqwest::Error) -> StepError {
+fn unreachable_page(url: &str, pod_status: Option<StatusCode>, error: &reqwest::Error) -> StepError {
     use std::error::Error;
     let cause = std::iter::successors(error.source(), |&it| it.source()).last().map(ToString::to_string);
-    StepError::permanent(
-        "application_unreachable",
-        format!("the pods are ready, but {url} does not answer: {}", cause.unwrap_or_else(|| error.to_string())),
-        "Does the application listen on 0.0.0.0 at the port that it exposes? Send `container_port` when it is another one",
-    )
+    let cause = cause.unwrap_or_else(|| error.to_string());
+    let (reason, next_step) = match pod_status {
+        Some(status) => (
+            format!("in its pod the application answers with HTTP {status}, but {url} does not: {cause}"),
+            "Something stands between them: a firewall, a proxy, or kube-proxy on the cluster",
+        ),
+        None => (
+            format!("the pods are ready, but {url} does not answer: {cause}"),
+            "Does the application listen on 0.0.0.0 at the port that it exposes? Send `container_port` when it is another one",
+        ),
+    };
+    StepError::permanent("application_unreachable", reason, next_step)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_address_on_another_host_leads_elsewhere() {
+        let from = Url::parse("http://127.0.0.1:30000/").unwrap();
+        let leads_to = |location: &str| other_host(&from, location);
+
+        assert_eq!(leads_to("/login?next=https://other.example"), None);
+        assert_eq!(leads_to("http://localhost:30000/"), None);
+        assert_eq!(leads_to("https://www.example.com/"), Some("www.example.com".to_owned()));
+        assert_eq!(leads_to("//cdn.example.com/x"), Some("cdn.example.com".to_owned()));
+        assert_eq!(leads_to("http://["), None);
+    }
 }

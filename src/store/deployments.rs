@@ -1,14 +1,19 @@
 //! Deployments, their versions, and the targets that they run on.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use jiff::Timestamp;
 use sqlx::any::AnyRow;
 use sqlx::{Any, Row, Transaction};
 
-use super::page::{Page, PageRequest};
-use super::record::{Deployment, DeploymentState, EksCluster, Instance, Target, Version};
+use super::page::{Listing, Page, PageRequest, readable};
+use super::record::{Deployment, DeploymentState, EksCluster, Instance, Target, VERSION, Version};
+use super::statement::Statement;
+use super::unreadable::UnreadableDeployment;
 use super::{Store, StoreError, parse, parse_json, timestamp, to_json};
 use crate::id::{
-    DeploymentId, DeploymentName, GitRef, ImageRef, Mode, Namespace, OperationId, Region, RepositoryUrl, TargetId,
+    CommitId, DeploymentId, DeploymentName, GitRef, ImageRef, Mode, Namespace, OperationId, Region, RepositoryUrl,
+    SourceDirectory, TargetId,
 };
 
 /// Which deployments to list.
@@ -24,14 +29,34 @@ impl Store {
     /// One deployment.
     ///
     /// # Errors
-    /// What the database says.
+    /// [`StoreError::Unreadable`] when this version cannot read it; else what the database says.
     pub async fn deployment(&self, id: DeploymentId) -> Result<Option<Deployment>, StoreError> {
-        sqlx::query("SELECT * FROM deployments WHERE id = $1")
+        let row = sqlx::query("SELECT * FROM deployments WHERE id = $1")
             .bind(id.to_string())
             .fetch_optional(&self.pool)
-            .await?
-            .map(|row| read(&row))
-            .transpose()
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        let unreadable =
+            |it: UnreadableDeployment| StoreError::Unreadable { row: format!("deployment `{id}`"), cause: it.cause };
+        read_or_describe(&row)?.map(Some).map_err(unreadable)
+    }
+
+    /// Those of these deployments that are there, in one look.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn deployments_by_id(
+        &self,
+        ids: &BTreeSet<DeploymentId>,
+    ) -> Result<BTreeMap<DeploymentId, Result<Deployment, UnreadableDeployment>>, StoreError> {
+        if ids.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let mut statement = Statement::new("SELECT * FROM deployments WHERE id IN ");
+        statement.bind_list(ids.iter().map(ToString::to_string));
+        let rows = statement.fetch(&self.pool).await?;
+        let found = readable(&rows, read_or_describe).into_iter();
+        Ok(found.map(|it| (it.as_ref().map_or_else(|it| it.id, |it| it.id), it)).collect())
     }
 
     /// A page of deployments, newest first.
@@ -42,26 +67,25 @@ impl Store {
         &self,
         filter: &DeploymentFilter,
         wanted: &PageRequest<DeploymentId>,
-    ) -> Result<Page<Deployment>, StoreError> {
-        let filters = [
-            filter.state.map_or("", DeploymentState::as_str).to_owned(),
-            filter.mode.map_or("", Mode::as_str).to_owned(),
-        ];
-        let condition = "(($1 = '' AND state <> 'removed') OR state = $1) AND ($2 = '' OR mode = $2)";
-        self.page(("deployments", condition), filters, wanted, read).await
+    ) -> Result<Page<Result<Deployment, UnreadableDeployment>>, StoreError> {
+        let state = filter.state.map_or(("state <> 'removed'", None), |it| ("state =", Some(it.as_str().to_owned())));
+        let mode = filter.mode.map(|it| ("mode =", Some(it.as_str().to_owned())));
+        let conditions = std::iter::once(state).chain(mode).collect();
+        self.page(Listing { select: "SELECT * FROM deployments", conditions }, wanted, read_or_describe).await
     }
 
-    /// All deployments that are not removed.
+    /// All deployments that are not removed, but for those that this version cannot read.
     ///
     /// # Errors
     /// What the database says.
     pub async fn present_deployments(&self) -> Result<Vec<Deployment>, StoreError> {
         let rows =
             sqlx::query("SELECT * FROM deployments WHERE state <> 'removed' ORDER BY id").fetch_all(&self.pool).await?;
-        rows.iter().map(read).collect()
+        Ok(readable(&rows, read))
     }
 
-    /// The versions of a deployment that were rolled out, oldest first.
+    /// The versions of a deployment that were rolled out, oldest first, but for those that this version cannot read:
+    /// nobody goes back to one of those.
     ///
     /// # Errors
     /// What the database says.
@@ -70,7 +94,7 @@ impl Store {
             .bind(id.to_string())
             .fetch_all(&self.pool)
             .await?;
-        rows.iter().map(|row| parse_json(row, "version")).collect()
+        Ok(readable(&rows, |row| parse_json(row, "version")))
     }
 
     /// Forgets versions of a deployment: nobody can go back to them any more.
@@ -137,12 +161,32 @@ impl Store {
         .await?;
         for row in &rows {
             let has_cloned = row.try_get::<i64, _>("clones")? > 0;
-            let its = parse(row, "repository", |text| RepositoryUrl::parse(text))?;
-            if has_cloned || its.identity() == repository.identity() {
+            // One that cannot be read may be the same.
+            let its = parse(row, "repository", |text| RepositoryUrl::parse(text)).ok();
+            if has_cloned || its.is_none_or(|its| its.identity() == repository.identity()) {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// The commits that operations on a deployment have cloned, as far as their logs are kept.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn logged_commits(&self, id: DeploymentId) -> Result<Vec<CommitId>, StoreError> {
+        let events: Vec<String> = sqlx::query_scalar(
+            "SELECT l.event FROM saga_log l JOIN operations o ON o.id = l.operation_id
+             WHERE o.deployment_id = $1 AND l.event LIKE '%\"commit\":\"%'",
+        )
+        .bind(id.to_string())
+        .fetch_all(&self.pool)
+        .await?;
+        let commit = |event: String| {
+            let rest = event.split_once("\"commit\":\"")?.1;
+            CommitId::parse(rest.split('"').next()?).ok()
+        };
+        Ok(events.into_iter().filter_map(commit).collect())
     }
 
     /// A target by its kind and name.
@@ -170,6 +214,15 @@ impl Store {
             .await?
             .map(|row| read_target(&row))
             .transpose()
+    }
+
+    /// All targets that this server made, but for those that this version cannot read.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn targets_made_here(&self) -> Result<Vec<Target>, StoreError> {
+        let rows = sqlx::query("SELECT * FROM targets WHERE made_here = 1 ORDER BY id").fetch_all(&self.pool).await?;
+        Ok(readable(&rows, read_target))
     }
 
     /// Takes the target's lock for an operation; true also when the operation has it already.
@@ -238,6 +291,32 @@ impl Store {
         Ok(())
     }
 
+    /// Keeps which containers are the nodes of a kind cluster that this server made on a target.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn set_target_nodes(&self, id: TargetId, nodes: Option<&[String]>) -> Result<(), StoreError> {
+        sqlx::query("UPDATE targets SET nodes = $2 WHERE id = $1")
+            .bind(id.to_string())
+            .bind(nodes.map(|it| to_json(&it)))
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// The containers that are the nodes of a kind cluster that this server made on a target; `None` when that is not known.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn target_nodes(&self, id: TargetId) -> Result<Option<Vec<String>>, StoreError> {
+        let row = sqlx::query("SELECT nodes FROM targets WHERE id = $1")
+            .bind(id.to_string())
+            .fetch_optional(&self.pool)
+            .await?;
+        let nodes = row.map(|row| row.try_get::<Option<String>, _>("nodes")).transpose()?.flatten();
+        nodes.map(|it| serde_json::from_str(&it).map_err(|error| StoreError::corrupt("nodes", error))).transpose()
+    }
+
     /// Takes in a target that was made by another server, with what runs on it.
     ///
     /// # Errors
@@ -284,10 +363,11 @@ impl Store {
 pub(super) async fn upsert(transaction: &mut Transaction<'_, Any>, deployment: &Deployment) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO deployments (id, mode, state, target_id, instance_id, name, namespace, repository, git_ref,
-             operation_id, facts, created_ms, updated_ms)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+             source_directory, operation_id, facts, created_ms, updated_ms, written_by)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
          ON CONFLICT (id) DO UPDATE SET state = excluded.state, git_ref = excluded.git_ref,
-             operation_id = excluded.operation_id, facts = excluded.facts, updated_ms = excluded.updated_ms",
+             source_directory = excluded.source_directory, operation_id = excluded.operation_id, facts = excluded.facts,
+             updated_ms = excluded.updated_ms, written_by = excluded.written_by",
     )
     .bind(deployment.id.to_string())
     .bind(deployment.mode.as_str())
@@ -298,17 +378,30 @@ pub(super) async fn upsert(transaction: &mut Transaction<'_, Any>, deployment: &
     .bind(deployment.namespace.as_str())
     .bind(deployment.repository.as_str())
     .bind(deployment.git_ref.as_ref().map(GitRef::as_str))
+    .bind(deployment.source_directory.as_ref().map(SourceDirectory::as_str))
     .bind(deployment.operation.to_string())
     .bind(to_json(&deployment.facts))
     .bind(deployment.created_at.as_millisecond())
     .bind(Timestamp::now().as_millisecond())
+    .bind(VERSION)
     .execute(&mut **transaction)
-    .await?;
+    .await
+    // Nobody who has seen the other deployments chooses a name that is taken, so it is taken by one that cannot be read.
+    .map_err(|error| {
+        let is_taken = error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation);
+        if is_taken { StoreError::corrupt("deployments", error) } else { error.into() }
+    })?;
     Ok(())
+}
+
+/// A deployment, or what can be read of it.
+fn read_or_describe(row: &AnyRow) -> Result<Result<Deployment, UnreadableDeployment>, StoreError> {
+    read(row).map_or_else(|error| UnreadableDeployment::of(row, &error).map(Err), |it| Ok(Ok(it)))
 }
 
 fn read(row: &AnyRow) -> Result<Deployment, StoreError> {
     let git_ref: Option<String> = row.try_get("git_ref")?;
+    let source_directory: Option<String> = row.try_get("source_directory")?;
     Ok(Deployment {
         id: parse(row, "id", DeploymentId::parse)?,
         mode: parse(row, "mode", Mode::parse)?,
@@ -320,6 +413,9 @@ fn read(row: &AnyRow) -> Result<Deployment, StoreError> {
         repository: parse(row, "repository", |text| RepositoryUrl::parse(text))?,
         git_ref: git_ref
             .map(|text| GitRef::parse(text).map_err(|error| StoreError::corrupt("git_ref", error)))
+            .transpose()?,
+        source_directory: source_directory
+            .map(|text| SourceDirectory::parse(text).map_err(|error| StoreError::corrupt("source_directory", error)))
             .transpose()?,
         operation: parse(row, "operation_id", OperationId::parse)?,
         facts: parse_json(row, "facts")?,

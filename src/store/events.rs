@@ -1,14 +1,16 @@
 //! The append-only events of operations: stored, replayed, followed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::MutexGuard;
 
 use futures_util::Stream;
 use jiff::Timestamp;
+use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 use tokio::sync::watch;
 
-use super::{Store, StoreError, parse_json, timestamp, to_json};
+use super::statement::Statement;
+use super::{Store, StoreError, parse, parse_json, timestamp, to_json};
 use crate::event::{Event, EventKind};
 use crate::id::OperationId;
 
@@ -48,14 +50,113 @@ impl Store {
         .bind(id.to_string())
         .bind(after)
         .fetch_all(&self.pool)
+        .await
+        .map_err(StoreError::from);
+        match rows {
+            Ok(rows) => rows.iter().map(|row| read(row, id)).collect(),
+            Err(error) if error.is_unreadable() => self.events_one_by_one(id, after).await,
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The same, row by row: one that is no text makes the driver refuse all of them.
+    async fn events_one_by_one(&self, id: OperationId, after: i64) -> Result<Vec<Event>, StoreError> {
+        let sequences: Vec<i64> = sqlx::query_scalar(
+            "SELECT sequence FROM operation_events WHERE operation_id = $1 AND sequence > $2 ORDER BY sequence",
+        )
+        .bind(id.to_string())
+        .bind(after)
+        .fetch_all(&self.pool)
         .await?;
+        let mut events = Vec::new();
+        for sequence in sequences {
+            let row = sqlx::query(
+                "SELECT sequence, at_ms, event FROM operation_events WHERE operation_id = $1 AND sequence = $2",
+            )
+            .bind(id.to_string())
+            .bind(sequence)
+            .fetch_one(&self.pool)
+            .await;
+            events.push(match row.map_err(StoreError::from).and_then(|row| read(&row, id)) {
+                Ok(event) => event,
+                Err(error) if error.is_unreadable() => {
+                    Event { sequence, at: id.created_at(), kind: EventKind::Unreadable }
+                }
+                Err(error) => return Err(error),
+            });
+        }
+        Ok(events)
+    }
+
+    /// The events of these types in an operation's history, oldest first.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn events_of_types(&self, id: OperationId, types: &[&str]) -> Result<Vec<EventKind>, StoreError> {
+        let mut statement = Statement::new("SELECT event FROM operation_events WHERE operation_id = ");
+        statement.bind(id.to_string()).push(" AND (1 = 0");
+        for kind in types {
+            statement.push(" OR event LIKE ").bind(format!("{{\"type\":\"{kind}\"%"));
+        }
+        statement.push(") ORDER BY sequence");
+        let rows = statement.fetch(&self.pool).await?;
+        Ok(rows.iter().map(|row| parse_json(row, "event").unwrap_or(EventKind::Unreadable)).collect())
+    }
+
+    /// Whether a step of an operation was ever begun.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn has_step_started(&self, id: OperationId, step: &str) -> Result<bool, StoreError> {
+        // The end of the name is part of it. Not `LIKE`: the names of steps have `_`, which is any character there.
+        let beginning = format!("{{\"type\":\"step_started\",\"step\":{},", to_json(&step));
+        let found: Option<i64> = sqlx::query_scalar(
+            "SELECT sequence FROM operation_events
+             WHERE operation_id = $1 AND substr(event, 1, length($2)) = $2 LIMIT 1",
+        )
+        .bind(id.to_string())
+        .bind(beginning)
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(found.is_some())
+    }
+
+    /// What the steps of these operations have come to, in one look: every event but the progress of what has ended.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn histories(&self, ids: &[OperationId]) -> Result<BTreeMap<OperationId, Vec<EventKind>>, StoreError> {
+        // One row per operation: a database hands out few long rows much faster than many short ones. No event has a line
+        // break, as JSON escapes them.
+        if ids.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let mut statement = Statement::new("SELECT e.operation_id AS id, string_agg(e.event, ");
+        statement.bind("\n").push(
+            " ORDER BY e.sequence) AS events FROM operation_events e JOIN operations o ON o.id = e.operation_id
+              WHERE (o.ended_ms IS NULL OR (e.event NOT LIKE '{\"type\":\"step_progress\"%'
+                  AND e.event NOT LIKE '{\"type\":\"step_retrying\"%')) AND e.operation_id IN ",
+        );
+        statement.bind_list(ids.iter().map(ToString::to_string)).push(" GROUP BY e.operation_id");
+        let rows = match (statement.fetch(&self.pool).await, ids) {
+            (Err(error), [only]) if error.is_unreadable() => {
+                return Ok(BTreeMap::from([(*only, vec![EventKind::Unreadable])]));
+            }
+            // One event that is no text makes the driver refuse all rows.
+            (Err(error), ids) if error.is_unreadable() => {
+                let mut histories = BTreeMap::new();
+                for id in ids {
+                    histories.extend(Box::pin(self.histories(std::slice::from_ref(id))).await?);
+                }
+                return Ok(histories);
+            }
+            (rows, _) => rows?,
+        };
         rows.iter()
             .map(|row| {
-                Ok(Event {
-                    sequence: row.try_get("sequence")?,
-                    at: timestamp(row.try_get("at_ms")?, "at_ms")?,
-                    kind: parse_json(row, "event")?,
-                })
+                let read = |line: &str| serde_json::from_str(line).unwrap_or(EventKind::Unreadable);
+                let lines: String = row.try_get("events")?;
+                Ok((parse(row, "id", OperationId::parse)?, lines.lines().map(read).collect()))
             })
             .collect()
     }
@@ -88,7 +189,7 @@ impl Store {
             return Ok((events, false));
         }
         // Ended before this reader came, or the sender is gone: what is stored is all there is.
-        let has_ended = self.operation(id).await?.is_none_or(|operation| operation.state.is_ended());
+        let has_ended = self.has_ended(id).await?;
         let rest = if has_ended { self.events(id, after).await? } else { Vec::new() };
         Ok((rest, has_ended))
     }
@@ -109,6 +210,16 @@ impl Store {
             followers.remove(&id);
         }
     }
+}
+
+/// An event; one of another version, or a damaged one, is as unreadable in its place.
+fn read(row: &AnyRow, id: OperationId) -> Result<Event, StoreError> {
+    let at = row.try_get("at_ms").map_err(StoreError::from).and_then(|ms| timestamp(ms, "at_ms"));
+    Ok(Event {
+        sequence: row.try_get("sequence")?,
+        at: at.unwrap_or_else(|_| id.created_at()),
+        kind: parse_json(row, "event").unwrap_or(EventKind::Unreadable),
+    })
 }
 
 /// Appends an event to an operation's history and gives its number.

@@ -2,11 +2,13 @@
 
 use jiff::Timestamp;
 use sqlx::any::AnyRow;
-use sqlx::{Any, Row, Transaction};
+use sqlx::{Any, AssertSqlSafe, Row, Transaction};
 
 use super::events::append;
-use super::page::{Page, PageRequest};
-use super::record::{Deployment, Operation, Target, Version};
+use super::page::{Listing, Page, PageRequest, readable};
+use super::record::{Deployment, Operation, Target, VERSION, Version};
+use super::secrets::{erase_resolved, insert_secrets};
+use super::unreadable::UnreadableOperation;
 use super::{Store, StoreError, parse, parse_json, timestamp, to_json};
 use crate::event::{EventKind, Failure, OperationState};
 use crate::id::{Action, DeploymentId, OperationId, TargetId};
@@ -27,6 +29,17 @@ pub struct RequestKey {
     pub body_hash: String,
 }
 
+impl RequestKey {
+    /// The key of the operation in that place, counted from 0, of a request that leads to several.
+    #[must_use]
+    pub fn nth(&self, index: usize) -> Self {
+        if index == 0 {
+            return self.clone();
+        }
+        Self { key: format!("{}/{index}", self.key), ..self.clone() }
+    }
+}
+
 /// Where a request's key comes from, which decides how long it attaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
@@ -42,6 +55,11 @@ pub enum KeyKind {
     },
 }
 
+/// All of an operation but the graph of its engine, which is long.
+const SELECT: &str = "SELECT id, action, principal, intent, plan, state, progress, deployment_id, target_id, failure,
+    receipt, warnings, created_ms, ended_ms, written_by,
+    (SELECT COUNT(*) FROM secrets WHERE secrets.operation_id = operations.id) AS secrets FROM operations";
+
 /// All that is stored when an operation is accepted, in one transaction.
 #[derive(Debug)]
 pub struct NewOperation {
@@ -55,6 +73,16 @@ pub struct NewOperation {
     pub key: Option<RequestKey>,
     /// Sealed secrets by name.
     pub secrets: Vec<(String, String)>,
+}
+
+/// An operation with what its key says of it.
+struct KeyedOperation {
+    id: OperationId,
+    body_hash: String,
+    created_ms: i64,
+    ended_ms: Option<i64>,
+    /// No later operation has touched its deployment.
+    is_latest: bool,
 }
 
 /// What became of a request to start an operation.
@@ -95,48 +123,76 @@ pub struct OperationEnd {
 }
 
 impl Store {
-    /// The operation that a request with this key belongs to already.
+    /// The operations that a request with this key has led to: one, or several that were accepted at the same time;
+    /// none when it does not attach to them any more.
     ///
     /// # Errors
     /// `Ok(Err(_))` when the key was used with another body; else what the database says.
-    pub async fn operation_for_key(
+    pub async fn operations_for_key(
         &self,
         principal: &str,
         key: &RequestKey,
         now: Timestamp,
-    ) -> Result<Result<Option<OperationId>, KeyReused>, StoreError> {
-        let Some(row) = sqlx::query(
-            "SELECT k.body_hash, k.kind, k.created_ms, o.id, o.ended_ms, d.operation_id AS latest
+    ) -> Result<Result<Vec<OperationId>, KeyReused>, StoreError> {
+        let mut keyed: Vec<KeyedOperation> = Vec::new();
+        while let Some(next) = self.keyed_operation(principal, &key.nth(keyed.len())).await? {
+            // A key that was used before may have had more operations then.
+            if keyed.first().is_some_and(|first| first.created_ms != next.created_ms) {
+                break;
+            }
+            keyed.push(next);
+        }
+        let Some(first) = keyed.first() else { return Ok(Ok(Vec::new())) };
+        let now_ms = now.as_millisecond();
+        let attaches = match key.kind {
+            KeyKind::Header | KeyKind::Chat => {
+                let is_valid = now_ms - first.created_ms <= KEY_TTL_MS;
+                if is_valid && first.body_hash != key.body_hash {
+                    return Ok(Err(KeyReused));
+                }
+                is_valid
+            }
+            KeyKind::Hash { is_retry } => {
+                let ended_ms = keyed.iter().map(|it| it.ended_ms).collect::<Option<Vec<i64>>>();
+                let untouched = keyed.iter().all(|it| it.is_latest);
+                match ended_ms.and_then(|it| it.into_iter().max()) {
+                    None => true,
+                    Some(ended_ms) => is_retry && untouched && now_ms - ended_ms <= RETRY_WINDOW_MS,
+                }
+            }
+        };
+        Ok(Ok(keyed.into_iter().filter(|_| attaches).map(|it| it.id).collect()))
+    }
+
+    async fn keyed_operation(&self, principal: &str, key: &RequestKey) -> Result<Option<KeyedOperation>, StoreError> {
+        let row = sqlx::query(
+            "SELECT k.body_hash, k.created_ms, o.id, o.ended_ms, d.operation_id AS latest
              FROM request_keys k JOIN operations o ON o.id = k.operation_id JOIN deployments d ON d.id = o.deployment_id
              WHERE k.principal = $1 AND k.request_key = $2",
         )
         .bind(principal)
         .bind(&key.key)
         .fetch_optional(&self.pool)
-        .await?
-        else {
-            return Ok(Ok(None));
-        };
+        .await?;
+        let Some(row) = row else { return Ok(None) };
         let id = parse(&row, "id", OperationId::parse)?;
-        let now_ms = now.as_millisecond();
-        let ended_ms: Option<i64> = row.try_get("ended_ms")?;
-        match key.kind {
-            KeyKind::Header | KeyKind::Chat => {
-                if now_ms - row.try_get::<i64, _>("created_ms")? > KEY_TTL_MS {
-                    return Ok(Ok(None));
-                }
-                let same_body = row.try_get::<String, _>("body_hash")? == key.body_hash;
-                Ok(if same_body { Ok(Some(id)) } else { Err(KeyReused) })
-            }
-            KeyKind::Hash { is_retry } => {
-                let untouched = row.try_get::<String, _>("latest")? == id.to_string();
-                let attaches = match ended_ms {
-                    None => true,
-                    Some(ended_ms) => is_retry && untouched && now_ms - ended_ms <= RETRY_WINDOW_MS,
-                };
-                Ok(Ok(attaches.then_some(id)))
-            }
-        }
+        Ok(Some(KeyedOperation {
+            id,
+            body_hash: row.try_get("body_hash")?,
+            created_ms: row.try_get("created_ms")?,
+            ended_ms: row.try_get("ended_ms")?,
+            is_latest: row.try_get::<String, _>("latest")? == id.to_string(),
+        }))
+    }
+
+    /// The last operation that somebody asked for.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn last_operation_of(&self, principal: &str) -> Result<Option<Operation>, StoreError> {
+        let query = format!("{SELECT} WHERE principal = $1 ORDER BY id DESC LIMIT 1");
+        let row = sqlx::query(AssertSqlSafe(query)).bind(principal).fetch_optional(&self.pool).await?;
+        row.map(|row| read_or_fail(&row)).transpose()
     }
 
     /// Stores an operation before it has any effect: the operation, its key, its deployment, target and secrets.
@@ -173,8 +229,8 @@ impl Store {
         super::deployments::upsert(&mut transaction, &new.deployment).await?;
         sqlx::query(
             "INSERT INTO operations (id, action, principal, intent, plan, state, progress, deployment_id, target_id, failure,
-                 receipt, warnings, cancel_asked, created_ms, ended_ms)
-             VALUES ($1, $2, $3, $4, $5, $6, 0, $7, $8, NULL, '[]', '[]', 0, $9, NULL)",
+                 receipt, warnings, cancel_asked, created_ms, ended_ms, written_by)
+             VALUES ($1, $2, $3, $4, $5, $6, 0, $7, $8, NULL, '[]', '[]', 0, $9, NULL, $10)",
         )
         .bind(operation.id.to_string())
         .bind(operation.action.as_str())
@@ -185,6 +241,7 @@ impl Store {
         .bind(operation.deployment.to_string())
         .bind(operation.target.to_string())
         .bind(operation.created_at.as_millisecond())
+        .bind(VERSION)
         .execute(&mut *transaction)
         .await?;
         if let Some(key) = &new.key {
@@ -204,14 +261,8 @@ impl Store {
             .execute(&mut *transaction)
             .await?;
         }
-        for (name, sealed) in &new.secrets {
-            sqlx::query("INSERT INTO secrets (operation_id, name, sealed) VALUES ($1, $2, $3)")
-                .bind(operation.id.to_string())
-                .bind(name)
-                .bind(sealed)
-                .execute(&mut *transaction)
-                .await?;
-        }
+        erase_resolved(&mut transaction, operation.deployment).await?;
+        insert_secrets(&mut transaction, operation.id, &new.secrets).await?;
         let event = EventKind::OperationState { state: operation.state };
         let sequence = append(&mut transaction, operation.id, &event).await?;
         transaction.commit().await?;
@@ -223,14 +274,20 @@ impl Store {
     /// One operation.
     ///
     /// # Errors
-    /// What the database says.
+    /// [`StoreError::Unreadable`] when this version cannot read it; else what the database says.
     pub async fn operation(&self, id: OperationId) -> Result<Option<Operation>, StoreError> {
-        sqlx::query("SELECT * FROM operations WHERE id = $1")
+        let query = AssertSqlSafe(format!("{SELECT} WHERE id = $1"));
+        let row = sqlx::query(query).bind(id.to_string()).fetch_optional(&self.pool).await?;
+        row.map(|row| read_or_fail(&row)).transpose()
+    }
+
+    /// Whether an operation has ended, or is not there.
+    pub(super) async fn has_ended(&self, id: OperationId) -> Result<bool, StoreError> {
+        let ended_ms: Option<Option<i64>> = sqlx::query_scalar("SELECT ended_ms FROM operations WHERE id = $1")
             .bind(id.to_string())
             .fetch_optional(&self.pool)
-            .await?
-            .map(|row| read(&row))
-            .transpose()
+            .await?;
+        Ok(ended_ms.is_none_or(|it| it.is_some()))
     }
 
     /// A page of operations, newest first.
@@ -241,23 +298,24 @@ impl Store {
         &self,
         filter: &OperationFilter,
         wanted: &PageRequest<OperationId>,
-    ) -> Result<Page<Operation>, StoreError> {
-        let filters = [
-            filter.state.map_or("", OperationState::as_str).to_owned(),
-            filter.deployment.map(|id| id.to_string()).unwrap_or_default(),
-        ];
-        let condition = "($1 = '' OR state = $1) AND ($2 = '' OR deployment_id = $2)";
-        self.page(("operations", condition), filters, wanted, read).await
+    ) -> Result<Page<Result<Operation, UnreadableOperation>>, StoreError> {
+        let state = filter.state.map(|it| ("state =", Some(it.as_str().to_owned())));
+        let deployment = filter.deployment.map(|id| ("deployment_id =", Some(id.to_string())));
+        let conditions = state.into_iter().chain(deployment).collect();
+        self.page(Listing { select: SELECT, conditions }, wanted, read_or_describe).await
     }
 
     /// All operations that have not ended, oldest first.
     ///
     /// # Errors
     /// What the database says.
-    pub async fn unfinished_operations(&self) -> Result<Vec<Operation>, StoreError> {
-        let rows =
-            sqlx::query("SELECT * FROM operations WHERE ended_ms IS NULL ORDER BY id").fetch_all(&self.pool).await?;
-        rows.iter().map(read).collect()
+    pub async fn unfinished_operations(&self) -> Result<Vec<Result<Operation, UnreadableOperation>>, StoreError> {
+        // Put in order here: to give it in order the database would rather read all rows than the index of these few.
+        let query = AssertSqlSafe(format!("{SELECT} WHERE ended_ms IS NULL"));
+        let rows = sqlx::query(query).fetch_all(&self.pool).await?;
+        let mut unfinished = readable(&rows, read_or_describe);
+        unfinished.sort_by_key(|it| it.as_ref().map_or_else(|it| it.id, |it| it.id));
+        Ok(unfinished)
     }
 
     /// The unfinished operation on a deployment.
@@ -280,9 +338,10 @@ impl Store {
     pub async fn set_operation_state(&self, id: OperationId, state: OperationState) -> Result<(), StoreError> {
         let appending = self.append_lock.lock().await;
         let mut transaction = self.pool.begin().await?;
-        sqlx::query("UPDATE operations SET state = $2, ended_ms = NULL WHERE id = $1")
+        sqlx::query("UPDATE operations SET state = $2, ended_ms = NULL, written_by = $3 WHERE id = $1")
             .bind(id.to_string())
             .bind(state.as_str())
+            .bind(VERSION)
             .execute(&mut *transaction)
             .await?;
         let event = EventKind::OperationState { state };
@@ -330,7 +389,7 @@ impl Store {
         Ok(asked == Some(1))
     }
 
-    /// Ends an operation: its state, its deployment, the version, the locks; its secrets are erased.
+    /// Ends an operation: its state, its deployment, the version, the locks; its secrets are erased unless it is stuck.
     ///
     /// # Errors
     /// What the database says.
@@ -339,7 +398,8 @@ impl Store {
         let mut transaction = self.pool.begin().await?;
         let now = Timestamp::now();
         sqlx::query(
-            "UPDATE operations SET state = $2, failure = $3, receipt = $4, warnings = $5, ended_ms = $6, progress = $7
+            "UPDATE operations SET state = $2, failure = $3, receipt = $4, warnings = $5, ended_ms = $6, progress = $7,
+                 written_by = $8
              WHERE id = $1",
         )
         .bind(id.to_string())
@@ -349,6 +409,7 @@ impl Store {
         .bind(to_json(&end.warnings))
         .bind(now.as_millisecond())
         .bind(100_i64)
+        .bind(VERSION)
         .execute(&mut *transaction)
         .await?;
         super::deployments::upsert(&mut transaction, &end.deployment).await?;
@@ -380,7 +441,45 @@ impl Store {
     }
 }
 
-/// Erases what only a running operation needs. A stuck one keeps its log, so that it can be resumed.
+impl Store {
+    /// Ends an operation that this version cannot carry on with as `stuck`, and touches nothing else of its row: the
+    /// version that can read it takes it up again. Its deployment is free.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn park_operation(&self, id: OperationId, failure: &Failure) -> Result<(), StoreError> {
+        let appending = self.append_lock.lock().await;
+        let mut transaction = self.pool.begin().await?;
+        let now_ms = Timestamp::now().as_millisecond();
+        let state = OperationState::Stuck;
+        sqlx::query("UPDATE operations SET state = $2, failure = $3, ended_ms = $4 WHERE id = $1")
+            .bind(id.to_string())
+            .bind(state.as_str())
+            .bind(to_json(failure))
+            .bind(now_ms)
+            .execute(&mut *transaction)
+            .await?;
+        sqlx::query(
+            "UPDATE deployments SET state = 'failed', updated_ms = $2
+             WHERE id = (SELECT deployment_id FROM operations WHERE id = $1)
+                 AND state IN ('deploying', 'running', 'removing')",
+        )
+        .bind(id.to_string())
+        .bind(now_ms)
+        .execute(&mut *transaction)
+        .await?;
+        release(&mut transaction, id, state).await?;
+        let event = EventKind::OperationState { state };
+        let sequence = append(&mut transaction, id, &event).await?;
+        transaction.commit().await?;
+        drop(appending);
+        self.notify_followers(id, &event, sequence);
+        Ok(())
+    }
+}
+
+/// Erases what only a running operation needs. A stuck one keeps its log, its calls and its secrets, so that it can be
+/// resumed.
 async fn release(
     transaction: &mut Transaction<'_, Any>,
     id: OperationId,
@@ -391,9 +490,14 @@ async fn release(
         .bind(&id)
         .execute(&mut **transaction)
         .await?;
-    sqlx::query("DELETE FROM secrets WHERE operation_id = $1").bind(&id).execute(&mut **transaction).await?;
     if state != OperationState::Stuck {
-        sqlx::query("DELETE FROM saga_log WHERE operation_id = $1").bind(&id).execute(&mut **transaction).await?;
+        for statement in [
+            "DELETE FROM secrets WHERE operation_id = $1",
+            "DELETE FROM saga_log WHERE operation_id = $1",
+            "DELETE FROM calls WHERE operation_id = $1",
+        ] {
+            sqlx::query(statement).bind(&id).execute(&mut **transaction).await?;
+        }
     }
     Ok(())
 }
@@ -401,6 +505,17 @@ async fn release(
 /// The key was used before with another body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyReused;
+
+/// An operation, or what can be read of it.
+fn read_or_describe(row: &AnyRow) -> Result<Result<Operation, UnreadableOperation>, StoreError> {
+    read(row).map_or_else(|error| UnreadableOperation::of(row, &error).map(Err), |it| Ok(Ok(it)))
+}
+
+fn read_or_fail(row: &AnyRow) -> Result<Operation, StoreError> {
+    let unreadable =
+        |it: UnreadableOperation| StoreError::Unreadable { row: format!("operation `{}`", it.id), cause: it.cause };
+    read_or_describe(row)?.map_err(unreadable)
+}
 
 fn read(row: &AnyRow) -> Result<Operation, StoreError> {
     let ended_ms: Option<i64> = row.try_get("ended_ms")?;
@@ -422,5 +537,7 @@ fn read(row: &AnyRow) -> Result<Operation, StoreError> {
         warnings: parse_json(row, "warnings")?,
         created_at: timestamp(row.try_get("created_ms")?, "created_ms")?,
         ended_at: ended_ms.map(|ms| timestamp(ms, "ended_ms")).transpose()?,
+        written_by: row.try_get("written_by")?,
+        keeps_secrets: row.try_get::<i64, _>("secrets")? > 0,
     })
 }

@@ -2,9 +2,9 @@
 
 use std::fmt::Display;
 
-use sqlx::AssertSqlSafe;
 use sqlx::any::AnyRow;
 
+use super::statement::Statement;
 use super::{Store, StoreError};
 
 /// Which page of a list is wanted. Ids sort by their time of birth, so that older entries have smaller ids.
@@ -25,30 +25,51 @@ pub struct Page<T> {
     pub has_more: bool,
 }
 
+/// Where a page is read from.
+pub(super) struct Listing {
+    /// The columns and the table.
+    pub(super) select: &'static str,
+    /// Conditions on it, and the value that stands behind each, when there is one.
+    pub(super) conditions: Vec<(&'static str, Option<String>)>,
+}
+
 impl Store {
-    /// Reads a page of a table. `condition` compares columns with the filters `$1` and `$2`, which are empty when they
-    /// are not set.
+    /// Reads a page of a table. A row that does not even have an id is left out.
     pub(super) async fn page<I: Display, T>(
         &self,
-        (table, condition): (&'static str, &'static str),
-        filters: [String; 2],
+        listing: Listing,
         wanted: &PageRequest<I>,
         read: impl Fn(&AnyRow) -> Result<T, StoreError>,
     ) -> Result<Page<T>, StoreError> {
-        let statement =
-            format!("SELECT * FROM {table} WHERE {condition} AND ($3 = '' OR id < $3) ORDER BY id DESC LIMIT $4");
-        let [first, second] = filters;
-        let mut rows = sqlx::query(AssertSqlSafe(statement))
-            .bind(first)
-            .bind(second)
-            .bind(wanted.after.as_ref().map(ToString::to_string).unwrap_or_default())
-            // One more than is wanted tells whether there is a next page.
-            .bind(i64::from(wanted.limit) + 1)
-            .fetch_all(&self.pool)
-            .await?;
+        // Only what is asked for is part of the statement: a condition that may be off keeps the database from its index.
+        let mut statement = Statement::new(listing.select);
+        let after = wanted.after.as_ref().map(|id| ("id <", Some(id.to_string())));
+        for (index, (condition, value)) in listing.conditions.into_iter().chain(after).enumerate() {
+            statement.push(if index == 0 { " WHERE " } else { " AND " }).push(condition);
+            if let Some(value) = value {
+                statement.push(" ").bind(value);
+            }
+        }
+        // One more than is wanted tells whether there is a next page.
+        statement.push(&format!(" ORDER BY id DESC LIMIT {}", u64::from(wanted.limit) + 1));
+        let mut rows = statement.fetch(&self.pool).await?;
         let limit = usize::try_from(wanted.limit).unwrap_or(usize::MAX);
         let has_more = rows.len() > limit;
         rows.truncate(limit);
-        Ok(Page { items: rows.iter().map(read).collect::<Result<_, _>>()?, has_more })
+        Ok(Page { items: readable(&rows, read), has_more })
     }
+}
+
+/// What can be read. What cannot is said in the log, and keeps nobody from the rest.
+pub(super) fn readable<T>(rows: &[AnyRow], read: impl Fn(&AnyRow) -> Result<T, StoreError>) -> Vec<T> {
+    let mut items = Vec::with_capacity(rows.len());
+    for row in rows {
+        match read(row) {
+            Ok(item) => items.push(item),
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "a row of the store is left out");
+            }
+        }
+    }
+    items
 }

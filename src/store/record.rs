@@ -1,6 +1,8 @@
 //! What the store keeps, as the rest of the program sees it.
 
+use std::fmt;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -9,8 +11,31 @@ use strum::{EnumString, IntoStaticStr, VariantArray};
 use crate::event::{Failure, OperationState};
 use crate::id::{
     Action, CommitId, DeploymentId, DeploymentName, DockerfilePath, EnvironmentName, ExposedPort, GitRef, HostedZoneId,
-    ImageRef, KeyPairName, Mode, Namespace, OperationId, Port, Region, RepositoryUrl, TargetId,
+    ImageRef, KeyPairName, Mode, Namespace, OperationId, Port, Region, RepositoryUrl, SourceDirectory, TargetId,
 };
+
+/// The version of this program, as rows name it that it writes.
+pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What cannot be read of a row, and who can.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// The column, or what the row consists of.
+    pub what: String,
+    /// The version that last wrote the row, when it is on record.
+    pub written_by: Option<String>,
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "version {VERSION} cannot read its `{}`", self.what)?;
+        match &self.written_by {
+            Some(version) if version != VERSION => write!(f, ", which version {version} wrote"),
+            Some(_) => write!(f, ", although it wrote it: the stored value is damaged"),
+            None => Ok(()),
+        }
+    }
+}
 
 /// One run of a plan.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,6 +68,19 @@ pub struct Operation {
     pub created_at: Timestamp,
     /// When it ended.
     pub ended_at: Option<Timestamp>,
+    /// The version of this program that last worked on it.
+    pub written_by: Option<String>,
+    /// Whether sealed secrets of it are stored.
+    pub keeps_secrets: bool,
+}
+
+impl Operation {
+    /// Until when a stuck operation keeps its sealed secrets, when they are kept for this long.
+    #[must_use]
+    pub fn secrets_kept_until(&self, retention: Duration) -> Option<Timestamp> {
+        let is_stuck = self.state == OperationState::Stuck && self.keeps_secrets;
+        self.ended_at.filter(|_| is_stuck).map(|it| it.saturating_add(retention).unwrap_or(Timestamp::MAX))
+    }
 }
 
 /// An application from a git repository, running on a target.
@@ -66,6 +104,8 @@ pub struct Deployment {
     pub repository: RepositoryUrl,
     /// Branch, tag or commit that was asked for; the default branch without one.
     pub git_ref: Option<GitRef>,
+    /// The directory of the repository in which its build begins; none for the root.
+    pub source_directory: Option<SourceDirectory>,
     /// The operation that runs on it now, or that last changed it.
     pub operation: OperationId,
     /// What is known of it as it runs.
@@ -74,6 +114,17 @@ pub struct Deployment {
     pub created_at: Timestamp,
     /// When it last changed.
     pub updated_at: Timestamp,
+}
+
+impl Deployment {
+    /// The sentence that deploys the same again. Its environment and its tokens are not part of it.
+    #[must_use]
+    pub fn deploy_sentence(&self) -> String {
+        let Self { repository, git_ref, source_directory, mode, namespace, name, .. } = self;
+        let branch = git_ref.as_ref().map(|it| format!(" branch {it}")).unwrap_or_default();
+        let directory = source_directory.as_ref().map(|it| format!(" from the directory {it}")).unwrap_or_default();
+        format!("deploy {repository}{branch}{directory} to {mode} in namespace {namespace} as {name}")
+    }
 }
 
 /// What is known of a running deployment; nothing before the first roll-out.
@@ -96,8 +147,10 @@ pub struct DeploymentFacts {
     pub ec2_instance_id: Option<String>,
     /// Key pair of the EC2 instance.
     pub ec2_key_name: Option<String>,
-    /// What the instance costs, in words.
+    /// What the instance or the cluster costs, in words.
     pub cost: Option<String>,
+    /// The same as numbers.
+    pub price: Option<Cost>,
     /// The application's own host name, with the zone that it lies in.
     pub host: Option<ApplicationHost>,
     /// ECR repository.
@@ -108,10 +161,52 @@ pub struct DeploymentFacts {
     pub nlb_dns_name: Option<String>,
     /// Certificate of the domain.
     pub acm_certificate_arn: Option<String>,
+    /// What is not well with it although it runs.
+    pub concerns: Vec<Concern>,
+    /// Base images that were loaded into the cluster's nodes ahead of a build: they stay there as a cache.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub base_images: Vec<ImageRef>,
     /// Things that the person should know.
     pub warnings: Vec<String>,
     /// True when we made the namespace.
     pub owns_namespace: bool,
+}
+
+/// Something that is not well with an application that runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Concern {
+    /// What, as the end of a sentence about the application: `its first page answers with HTTP 500`.
+    pub what: String,
+    /// The lines that show it, without secrets; often none.
+    pub evidence: Vec<String>,
+}
+
+impl Concern {
+    /// One without evidence.
+    #[must_use]
+    pub fn of(what: String) -> Self {
+        Self { what, evidence: Vec::new() }
+    }
+}
+
+/// What something costs, without traffic and taxes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Cost {
+    /// Per hour.
+    pub hour: f64,
+    /// Per month of 730 hours.
+    pub month: f64,
+    /// Currency.
+    pub currency: String,
+    /// Month of the prices, such as `2025-01`.
+    pub as_of: String,
+}
+
+impl fmt::Display for Cost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { hour, month, currency, as_of } = self;
+        write!(f, "about {hour:.3} {currency} per hour, {month:.0} {currency} per month (list prices of {as_of})")
+    }
 }
 
 /// The own host name of an application.
@@ -138,10 +233,19 @@ pub struct Version {
     pub image_id: String,
     /// The port that is probed and served.
     pub main_port: Port,
+    /// Who said so.
+    #[serde(default)]
+    pub port_source: PortSource,
     /// All ports.
     pub ports: Vec<ExposedPort>,
     /// Port that the person gave.
     pub container_port: Option<Port>,
+    /// Seconds to end after SIGTERM that the person gave.
+    #[serde(default)]
+    pub stop_grace_s: Option<u16>,
+    /// The directory of the repository in which its build began; none for the root.
+    #[serde(default)]
+    pub source_directory: Option<SourceDirectory>,
     /// Dockerfile that the person gave.
     pub dockerfile: Option<DockerfilePath>,
     /// Secret with the environment variables.
@@ -152,6 +256,31 @@ pub struct Version {
     pub operation: OperationId,
     /// When it was rolled out.
     pub deployed_at: Timestamp,
+}
+
+/// Who said which port an application listens on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PortSource {
+    /// The person, in `container_port`.
+    Person,
+    /// The person, in the variable `PORT` of the application's environment.
+    Environment,
+    /// The image: EXPOSE, or its own variable `PORT`.
+    #[default]
+    Image,
+    /// Nobody; it is what is usual.
+    Assumed,
+    /// The process, which was seen to listen there.
+    Seen,
+}
+
+impl PortSource {
+    /// Whether it is the person's own word, which gives way to nothing.
+    #[must_use]
+    pub fn is_given(self) -> bool {
+        matches!(self, Self::Person | Self::Environment)
+    }
 }
 
 /// Where a deployment stands.

@@ -1,6 +1,7 @@
 //! What the store forgets when nobody needs it any more, so that it does not grow for ever.
 
 use jiff::Timestamp;
+use sqlx::Row;
 
 use super::operations::KEY_TTL_MS;
 use super::{Store, StoreError};
@@ -14,7 +15,7 @@ const BATCH_ROWS: i64 = 500;
 
 impl Store {
     /// Forgets what is too old: progress and retries of operations that ended a month ago, keys of requests that are no
-    /// longer valid, and the logs of stuck operations that cannot be resumed any more. Says how many rows that were.
+    /// longer valid, and the logs and calls of stuck operations that cannot be resumed any more. Says how many rows that were.
     ///
     /// # Errors
     /// What the database says.
@@ -49,7 +50,17 @@ impl Store {
                 now_ms,
             )
             .await?;
-        Ok(details + keys + logs)
+        let calls = self
+            .delete_in_batches(
+                "DELETE FROM calls WHERE run_id IN (
+                     SELECT c.run_id FROM calls c JOIN operations o ON o.id = c.operation_id
+                         JOIN deployments d ON d.id = o.deployment_id
+                     WHERE o.state = 'stuck' AND o.ended_ms < $1 AND d.operation_id <> o.id
+                     LIMIT $2)",
+                now_ms,
+            )
+            .await?;
+        Ok(details + keys + logs + calls)
     }
 
     /// Whether nothing that an operation left in the workspace is needed any more: it has ended and cannot be resumed.
@@ -57,14 +68,18 @@ impl Store {
     /// # Errors
     /// What the database says.
     pub async fn is_expired(&self, id: OperationId) -> Result<bool, StoreError> {
-        let Some(operation) = self.operation(id).await? else { return Ok(false) };
-        let latest = self.deployment(operation.deployment).await?.map(|it| it.operation);
-        Ok(match operation.state {
-            OperationState::Queued | OperationState::Running | OperationState::Waiting => false,
-            OperationState::Stuck => latest != Some(id),
-            OperationState::Succeeded | OperationState::Undone | OperationState::Failed | OperationState::Cancelled => {
-                true
-            }
+        let query = "SELECT o.state, d.operation_id AS latest
+             FROM operations o JOIN deployments d ON d.id = o.deployment_id WHERE o.id = $1";
+        let row = sqlx::query(query).bind(id.to_string()).fetch_optional(&self.pool).await?;
+        let Some(row) = row else { return Ok(false) };
+        let is_latest = row.try_get::<String, _>("latest")? == id.to_string();
+        Ok(match OperationState::parse(&row.try_get::<String, _>("state")?) {
+            // What a state means that this version does not know, the one that wrote it knows.
+            None | Some(OperationState::Queued | OperationState::Running | OperationState::Waiting) => false,
+            Some(OperationState::Stuck) => !is_latest,
+            Some(
+                OperationState::Succeeded | OperationState::Undone | OperationState::Failed | OperationState::Cancelled,
+            ) => true,
         })
     }
 

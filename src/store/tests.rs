@@ -6,12 +6,15 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::calls::{BegunCall, CallLog};
 use super::operations::{Acceptance, KeyKind, KeyReused, NewOperation, OperationEnd, RequestKey};
 use super::record::{Deployment, DeploymentFacts, DeploymentState, Operation, Target, Version};
+use super::secrets::Warning;
+use super::terraform::{WorkspaceOwner, WorkspaceRecord};
 use super::*;
 use crate::event::{EventKind, OperationState};
 use crate::id::{
-    Action, CommitId, DeploymentId, DeploymentName, ImageRef, Mode, Namespace, Port, RepositoryUrl, TargetId,
+    Action, CommitId, DeploymentId, DeploymentName, ImageRef, Mode, Namespace, Port, Region, RepositoryUrl, TargetId,
 };
 
 /// A store with one target of its own, so that tests that share a database do not meet.
@@ -54,6 +57,7 @@ impl World {
             namespace: Namespace::parse("default").unwrap(),
             repository: RepositoryUrl::parse(format!("https://git.example.test/{name}.git")).unwrap(),
             git_ref: None,
+            source_directory: None,
             operation: OperationId::new(),
             facts: DeploymentFacts::default(),
             created_at: Timestamp::now(),
@@ -79,6 +83,8 @@ impl World {
                 warnings: Vec::new(),
                 created_at: Timestamp::now(),
                 ended_at: None,
+                written_by: None,
+                keeps_secrets: false,
             },
             deployment: Deployment { operation: id, ..deployment.clone() },
             target: self.target.clone(),
@@ -108,7 +114,8 @@ impl World {
 
     async fn attaches(&self, key: &RequestKey, after_s: i64) -> Result<Option<OperationId>, KeyReused> {
         let now = Timestamp::now() + SignedDuration::from_secs(after_s);
-        self.store.operation_for_key("someone", key, now).await.unwrap()
+        let found = self.store.operations_for_key("someone", key, now).await.unwrap()?;
+        Ok(found.first().copied())
     }
 
     /// Tells whose image a version is.
@@ -121,7 +128,10 @@ impl World {
             image_id: "sha256:0".to_owned(),
             main_port: serde_json::from_value::<Port>(8080.into()).unwrap(),
             ports: Vec::new(),
+            port_source: Default::default(),
             container_port: None,
+            stop_grace_s: None,
+            source_directory: None,
             dockerfile: None,
             environment_secret: None,
             environment_names: Vec::new(),
@@ -135,6 +145,13 @@ fn key(kind: KeyKind, body: &str) -> RequestKey {
     RequestKey { key: OperationId::new().to_string(), kind, body_hash: body.to_owned() }
 }
 
+/// Runs a statement that has no place in a transaction.
+async fn execute(server: &str, statement: String) {
+    use sqlx::Connection;
+    let mut connection = sqlx::postgres::PgConnection::connect(server).await.unwrap();
+    sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut connection).await.unwrap();
+}
+
 /// Runs a story on every database that is there.
 macro_rules! stories {
     ($($(#[$note:meta])* async fn $name:ident($world:ident: World) $body:block)+) => {
@@ -146,9 +163,16 @@ macro_rules! stories {
 
         #[tokio::test]
         async fn postgres_keeps_the_same_promises() {
-            let Ok(url) = std::env::var("TEST_DATABASE_URL") else { return };
-            let store = Store::open(&Database::Postgres(SecretString::from(url))).await.unwrap();
+            let Ok(server) = std::env::var("TEST_DATABASE_URL") else { return };
+            // Of its own: one that an earlier run has made may be of another version.
+            let name = format!("store_{}", OperationId::new().uuid().simple());
+            let mut url = url::Url::parse(&server).unwrap();
+            url.set_path(&name);
+            execute(&server, format!("CREATE DATABASE {name}")).await;
+            let store = Store::open(&Database::Postgres(SecretString::from(String::from(url)))).await.unwrap();
             $($name(World::with(store.clone(), tempfile::tempdir().unwrap())).await;)+
+            store.close().await;
+            execute(&server, format!("DROP DATABASE {name} WITH (FORCE)")).await;
         }
     };
 }
@@ -226,7 +250,53 @@ stories! {
 
         assert_eq!(world.store.saga_events::<String>(id).await.unwrap(), [(1, "undo_started".to_owned())]);
         assert_eq!(world.store.running_operation(deployment.id).await.unwrap(), Some(id));
+        assert_eq!(world.store.secret_names(id).await.unwrap(), ["git_token"]);
+    }
+
+    async fn a_stuck_operation_keeps_its_secrets_until_they_are_erased_or_it_is_resolved(world: World) {
+        let deployment = world.deployment("app");
+        let id = world.accepted(&deployment, None).await;
+        let warning = |rest: &str| Warning { subject: "They are", rest: rest.to_owned() };
+        assert!(!world.store.erase_secrets(id, &warning("gone")).await.unwrap(), "it is at work");
+        world.end(id, &deployment, OperationState::Stuck, None).await;
+        let stuck = world.store.stuck_with_secrets().await.unwrap();
+        assert_eq!(stuck.iter().map(|it| it.id).collect::<Vec<_>>(), [id]);
+        assert!(world.store.operation(id).await.unwrap().unwrap().keeps_secrets);
+
+        assert!(world.store.warn_of_stuck(id, &warning("going")).await.unwrap());
+        assert!(!world.store.warn_of_stuck(id, &warning("going")).await.unwrap());
+        assert!(world.store.erase_secrets(id, &warning("gone")).await.unwrap());
+        assert!(!world.store.erase_secrets(id, &warning("gone again")).await.unwrap());
+
+        let operation = world.store.operation(id).await.unwrap().unwrap();
+        assert_eq!((operation.keeps_secrets, operation.warnings), (false, vec!["They are gone".to_owned()]));
+        assert!(world.store.is_cancel_requested(id).await.unwrap(), "it can only be taken back");
+        world.store.replace_secrets(id, &[("git_token".to_owned(), "other".to_owned())]).await.unwrap();
+        assert_eq!(world.store.sealed_secret(id, "git_token").await.unwrap().as_deref(), Some("other"));
+        let later = world.accepted(&deployment, None).await;
         assert!(world.store.secret_names(id).await.unwrap().is_empty());
+        assert_eq!(world.store.secret_names(later).await.unwrap(), ["git_token"]);
+    }
+
+    async fn a_request_that_led_to_several_operations_attaches_to_all_of_them(world: World) {
+        let (one, two) = (world.deployment("one"), world.deployment("two"));
+        let key = key(KeyKind::Hash { is_retry: false }, "body");
+        let (first, mut second) =
+            (world.new_operation(&one, Some(key.clone())), world.new_operation(&two, Some(key.nth(1))));
+        second.operation.created_at = first.operation.created_at;
+        let ids = [first.operation.id, second.operation.id];
+        world.store.accept(&first).await.unwrap();
+        world.store.accept(&second).await.unwrap();
+        let found = async || world.store.operations_for_key("someone", &key, Timestamp::now()).await.unwrap().unwrap();
+
+        assert_eq!(found().await, ids);
+        world.end(ids[0], &one, OperationState::Succeeded, None).await;
+        assert_eq!(found().await, ids);
+        world.end(ids[1], &two, OperationState::Succeeded, None).await;
+        assert!(found().await.is_empty());
+
+        let third = world.accepted(&one, Some(key.clone())).await;
+        assert_eq!(found().await, [third], "what the key had before is not mixed with what it has now");
     }
 
     async fn a_cancel_is_remembered_and_comes_too_late_after_the_end(world: World) {
@@ -237,6 +307,60 @@ stories! {
         assert!(world.store.is_cancel_requested(id).await.unwrap());
         world.end(id, &deployment, OperationState::Cancelled, None).await;
         assert!(!world.store.request_cancel(id).await.unwrap());
+    }
+
+    async fn what_a_workspace_owns_is_known_until_it_is_removed(world: World) {
+        let deployment = world.deployment("app");
+        let operation = world.accepted(&deployment, None).await;
+        let owner = WorkspaceOwner::Deployment(deployment.id);
+        let record = WorkspaceRecord {
+            account: Some("123456789012".to_owned()),
+            caller: Some("arn:aws:iam::123456789012:user/ops".to_owned()),
+            region: Region::parse("eu-central-1").unwrap(),
+            state_schema: Some("terraform_app".to_owned()),
+            variables: serde_json::from_value(json!({"host": "app.example.test", "keep_images": 9})).unwrap(),
+            operation: Some(operation),
+            begun_at: Timestamp::from_millisecond(1_700_000_000_000).unwrap(),
+        };
+        let unrecorded = WorkspaceRecord { account: None, caller: None, operation: None, ..record.clone() };
+
+        world.store.set_terraform_workspace(owner, "alias", &unrecorded).await.unwrap();
+        world.store.set_terraform_workspace(owner, "alias", &record).await.unwrap();
+        let known = world.store.terraform_workspace(owner, "alias").await.unwrap();
+        world.store.remove_terraform_workspace(owner, "alias").await.unwrap();
+
+        assert_eq!(known.as_ref().and_then(|it| it.variable("host")), Some("app.example.test"));
+        assert_eq!(known, Some(record));
+        assert_eq!(world.store.terraform_workspace(owner, "alias").await.unwrap(), None);
+        let target = WorkspaceOwner::Target(world.target.id);
+        assert_eq!(world.store.terraform_workspace(target, "alias").await.unwrap(), None);
+    }
+
+    async fn calls_are_on_record_until_their_operation_has_ended(world: World) {
+        let deployment = world.deployment("app");
+        let operation = world.accepted(&deployment, None).await;
+        let log = CallLog::new(world.store.clone(), operation, "build_image");
+        let call = BegunCall {
+            run: OperationId::new().to_string(),
+            name: "build".to_owned(),
+            boot: None,
+            process: None,
+            grace_s: 10,
+            timeout_s: 60,
+            has_ended: false,
+        };
+
+        log.begin(&call).await.unwrap();
+        log.set_process(&call.run, (42, 7)).await.unwrap();
+        let begun = log.begun().await.unwrap();
+        log.end(&call.run).await.unwrap();
+        assert!(log.begun().await.unwrap()[0].has_ended);
+        world.end(operation, &deployment, OperationState::Stuck, None).await;
+        let of_stuck = log.begun().await.unwrap().len();
+        world.end(operation, &deployment, OperationState::Undone, None).await;
+
+        assert_eq!(begun, [BegunCall { process: Some((42, 7)), ..call }]);
+        assert_eq!((of_stuck, log.begun().await.unwrap().len()), (1, 0));
     }
 
     async fn an_image_is_used_by_deployments_that_stay(world: World) {
@@ -336,6 +460,40 @@ stories! {
         assert!(!awaited(&other, &one.repository).await);
     }
 
+    async fn a_history_is_read_as_far_as_it_is_needed(world: World) {
+        let (one, two) = (world.deployment("one"), world.deployment("two"));
+        let ids = [world.accepted(&one, None).await, world.accepted(&two, None).await];
+        let started = EventKind::StepStarted { step: "build_image".to_owned(), title: "Build\nit".to_owned() };
+        let progress = EventKind::StepProgress { step: "build_image".to_owned(), text: "half way".to_owned() };
+        for id in ids {
+            world.store.publish(id, started.clone()).await.unwrap();
+            world.store.publish(id, progress.clone()).await.unwrap();
+            world.store.publish(id, EventKind::Warning { text: "late".to_owned() }).await.unwrap();
+        }
+        world.end(ids[0], &one, OperationState::Succeeded, None).await;
+        let state = |state| EventKind::OperationState { state };
+        let warning = EventKind::Warning { text: "late".to_owned() };
+
+        let histories = world.store.histories(&ids).await.unwrap();
+
+        let queued = state(OperationState::Queued);
+        let ended = [queued.clone(), started.clone(), warning.clone(), state(OperationState::Succeeded)];
+        assert_eq!(histories[&ids[0]], ended);
+        assert_eq!(histories[&ids[1]], [queued, started, progress, warning.clone()]);
+        assert_eq!(world.store.events_of_types(ids[0], &["warning", "step_undone"]).await.unwrap(), [warning]);
+        let began = async |step| world.store.has_step_started(ids[0], step).await.unwrap();
+        assert_eq!((began("build_image").await, began("build").await, began("buildXimage").await), (true, false, false));
+    }
+
+    async fn what_the_steps_left_is_read_without_the_rest_of_the_log(world: World) {
+        let id = world.accepted(&world.deployment("app"), None).await;
+        for (node, entry) in [(1, json!("started")), (1, json!({"succeeded": {"commit": "a1"}})), (2, json!("undo_started"))] {
+            world.store.append_saga_event(id, node, &entry).await.unwrap();
+        }
+
+        assert_eq!(world.store.saga_outputs(id).await.unwrap(), [(1, json!({"commit": "a1"}))]);
+    }
+
     async fn followers_hear_every_event_once_and_in_order(world: World) {
         let deployment = world.deployment("app");
         let id = world.accepted(&deployment, None).await;
@@ -347,6 +505,22 @@ stories! {
         world.end(id, &deployment, OperationState::Succeeded, None).await;
 
         assert_eq!(following.await.unwrap().unwrap(), (1..=22).collect::<Vec<i64>>());
+    }
+}
+
+#[tokio::test]
+async fn what_is_stored_survives_a_power_cut() {
+    let World { store, _folder, .. } = World::sqlite().await;
+
+    let mut connections = Vec::new();
+    for _ in 0..4 {
+        connections.push(store.pool.acquire().await.unwrap());
+    }
+
+    for connection in &mut connections {
+        let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut **connection).await.unwrap();
+        let journal: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut **connection).await.unwrap();
+        assert_eq!((synchronous, journal.as_str()), (2, "wal"), "2 is FULL");
     }
 }
 

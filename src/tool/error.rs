@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use crate::store::StoreError;
 use crate::tool::ssh::error::SshError;
 
 /// Says how a call went wrong.
@@ -88,6 +89,9 @@ pub enum ToolError {
     /// The machine where the program was to run cannot be reached.
     #[error(transparent)]
     Ssh(#[from] SshError),
+    /// The call cannot be kept in the store, so it was not made.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 impl ToolError {
@@ -102,7 +106,8 @@ impl ToolError {
             | Self::Files { .. }
             | Self::Unexpected { .. }
             | Self::Vanished { .. }
-            | Self::Ssh(_) => &[],
+            | Self::Ssh(_)
+            | Self::Store(_) => &[],
         }
     }
 

@@ -114,7 +114,7 @@ impl Connection {
         match self {
             Self::Local => match tokio::fs::read_to_string(path).await {
                 Ok(text) => Ok(Some(text)),
-                Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
                 Err(error) => Err(file_error(path, error)),
             },
             Self::Ssh(_) => {

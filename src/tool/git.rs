@@ -1,8 +1,9 @@
 //! Git: what a repository holds, and a shallow clone of one commit.
 //!
-//! A repository is not trusted: no configuration but ours, no hooks, filters or submodules, one protocol, no redirects
-//! (the other address was not checked against the allowed hosts, and git would send the token there), bounded in size
-//! and time. A token reaches git through its environment alone and is sent to the repository's own host alone.
+//! A repository is not trusted: no configuration but ours, no hooks or filters, one protocol, no redirects (the other
+//! address was not checked against the allowed hosts, and git would send the token there), bounded in size and time; its
+//! submodules are repositories to which all of this applies. A token reaches git through its environment alone and is sent
+//! to the host of the request's repository alone.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,7 +19,8 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Settings;
 use crate::config::value::AllowedHost;
 use crate::event::Lines;
-use crate::id::{CommitId, GitRef, RepositoryUrl};
+use crate::id::repository_page::{RefLocation, RefPath};
+use crate::id::{CommitId, GitRef, IdError, RepositoryUrl};
 use crate::tool::connection::Connection;
 use crate::tool::git::refs::{RefMatch, Refs};
 use crate::tool::{Call, Output, ToolError};
@@ -26,8 +28,10 @@ use crate::tool::{Call, Output, ToolError};
 mod clone;
 pub mod error;
 pub mod refs;
+mod submodule;
 
 pub use crate::tool::git::error::GitError;
+pub use crate::tool::git::submodule::MissingSubmodule;
 
 /// How long a look at the refs may take, at most.
 const QUERY_TIMEOUT: Duration = Duration::from_mins(1);
@@ -49,13 +53,14 @@ const INHERITED: &[&str] = &[
     "no_proxy",
 ];
 /// What keeps a repository from doing more than being read.
-const SAFE_CONFIG: [(&str, &str); 14] = [
+const SAFE_CONFIG: [(&str, &str); 15] = [
     ("protocol.allow", "never"),
     ("core.hooksPath", "/dev/null"),
     ("core.fsmonitor", "false"),
     ("core.attributesFile", "/dev/null"),
     ("core.excludesFile", "/dev/null"),
     ("core.askPass", ""),
+    ("core.quotePath", "false"),
     ("credential.helper", ""),
     ("http.followRedirects", "false"),
     ("submodule.recurse", "false"),
@@ -112,10 +117,49 @@ pub struct Resolved {
 }
 
 /// A clone with a clean working tree.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkout {
     /// The commit that is checked out.
     pub commit: CommitId,
+    /// The directories of the submodules that are there.
+    pub submodules: Vec<String>,
+    /// Those that are not.
+    pub missing: Vec<MissingSubmodule>,
+    /// Those that are not because no `.gitmodules` gives them an address.
+    pub without_address: Vec<String>,
+    /// The files that are kept in Git LFS.
+    pub lfs: LfsFiles,
+}
+
+/// The files of a clone that its commits hold as pointers to Git LFS.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LfsFiles {
+    /// How many have their contents.
+    pub fetched: usize,
+    /// How many are still pointers.
+    pub pointers: usize,
+    /// The first of these.
+    pub first: Option<String>,
+    /// Why they are, when `git-lfs` is installed.
+    pub reason: Option<String>,
+}
+
+impl Checkout {
+    fn of(commit: CommitId) -> Self {
+        let (submodules, missing, without_address) = Default::default();
+        Self { commit, submodules, missing, without_address, lfs: LfsFiles::default() }
+    }
+}
+
+impl LfsFiles {
+    /// Adds those of the repository in a directory.
+    fn add(&mut self, directory: &str, other: Self) {
+        self.fetched += other.fetched;
+        self.pointers += other.pointers;
+        let path = |first: String| if directory.is_empty() { first } else { format!("{directory}/{first}") };
+        self.first = self.first.take().or(other.first.map(path));
+        self.reason = self.reason.take().or(other.reason);
+    }
 }
 
 impl Git {
@@ -209,6 +253,23 @@ impl Git {
             },
             RefMatch::NotFound => Err(no_such_ref(source, &refs)),
         }
+    }
+
+    /// Finds out what the address of a page shows: its ref is the longest one that the remote has.
+    ///
+    /// # Errors
+    /// [`GitError`] says what is wrong with the repository or its host, [`IdError`] that the path is none.
+    pub async fn locate(
+        &self,
+        source: &RepositorySource<'_>,
+        path: &RefPath,
+        lines: &Lines,
+        cancel: &CancellationToken,
+    ) -> Result<Result<RefLocation, IdError>, GitError> {
+        self.check_allowed(source.url)?;
+        self.upload_ca_bundle().await?;
+        let refs = self.ls_remote(source, lines, cancel).await?;
+        Ok(path.resolve(|name| refs.commits.contains_key(name)))
     }
 
     async fn ls_remote(
@@ -322,6 +383,11 @@ impl Git {
 
     /// A call that can do nothing but what git itself does with this repository.
     fn call(&self, command: &str, source: &RepositorySource<'_>) -> Call {
+        self.call_with(command, source, &[])
+    }
+
+    /// The same with more settings.
+    fn call_with(&self, command: &str, source: &RepositorySource<'_>, more: &[(&str, &str)]) -> Call {
         let url = source.url;
         let mut call = self
             .connection
@@ -342,7 +408,7 @@ impl Git {
             call = call.env("GIT_SSL_CAINFO", &ca_bundle.remote);
         }
         let protocol = format!("protocol.{}.allow", url.scheme());
-        let settings = SAFE_CONFIG.into_iter().chain([(protocol.as_str(), "always")]);
+        let settings = SAFE_CONFIG.into_iter().chain([(protocol.as_str(), "always")]).chain(more.iter().copied());
         let mut count = 0;
         for (key, value) in settings {
             call = call.env(format!("GIT_CONFIG_KEY_{count}"), key).env(format!("GIT_CONFIG_VALUE_{count}"), value);
@@ -396,6 +462,7 @@ mod fixture {
 
     use super::*;
     use crate::config::Sources;
+    use crate::tool::step_calls::StepCalls;
 
     pub(super) struct World {
         directory: TempDir,
@@ -412,9 +479,14 @@ mod fixture {
             let sources = Sources::of(directory.path(), [("GIT_ALLOWED_HOSTS", allowed.as_str())]);
             let (settings, _) = Settings::load(&sources).unwrap();
             let world = Self { directory, settings, lines: Lines::none(), cancel: CancellationToken::new() };
-            std::fs::create_dir(world.path("app")).unwrap();
-            world.git(&["init", "--quiet", "--initial-branch=main"]).await;
+            world.init("app").await;
             world
+        }
+
+        /// An empty repository.
+        pub(super) async fn init(&self, name: &str) {
+            std::fs::create_dir(self.path(name)).unwrap();
+            self.git_in(name, &["init", "--quiet", "--initial-branch=main"]).await;
         }
 
         pub(super) fn path(&self, name: &str) -> PathBuf {
@@ -426,17 +498,42 @@ mod fixture {
         }
 
         pub(super) async fn git(&self, args: &[&str]) -> String {
+            self.git_in("app", args).await
+        }
+
+        pub(super) async fn git_in(&self, name: &str, args: &[&str]) -> String {
             let call = Call::new("git").args(["-c", "user.name=t", "-c", "user.email=t@t.test"]).args(args);
-            let call = call.env("GIT_CONFIG_GLOBAL", "/dev/null").directory(self.path("app"));
+            let call = call.env("GIT_CONFIG_GLOBAL", "/dev/null").directory(self.path(name));
             call.run(&self.lines, &self.cancel).await.unwrap().stdout.trim().to_owned()
         }
 
         /// Commits one file and tells the commit's id.
         pub(super) async fn commit(&self, file: &str, text: &str) -> CommitId {
-            std::fs::write(self.path("app").join(file), text).unwrap();
-            self.git(&["add", "--all"]).await;
-            self.git(&["commit", "--quiet", "--message", "a change"]).await;
-            CommitId::parse(self.git(&["rev-parse", "HEAD"]).await).unwrap()
+            self.commit_in("app", file, text).await
+        }
+
+        pub(super) async fn commit_in(&self, name: &str, file: &str, text: &str) -> CommitId {
+            std::fs::write(self.path(name).join(file), text).unwrap();
+            self.git_in(name, &["add", "--all"]).await;
+            self.git_in(name, &["commit", "--quiet", "--allow-empty", "--message", "a change"]).await;
+            CommitId::parse(self.git_in(name, &["rev-parse", "HEAD"]).await).unwrap()
+        }
+
+        /// Commits submodules, each with its path, address and commit, in the place of those that the repository had.
+        pub(super) async fn commit_submodules(&self, name: &str, submodules: &[(&str, &str, &CommitId)]) -> CommitId {
+            self.git_in(name, &["rm", "--quiet", "-r", "--cached", "--ignore-unmatch", "."]).await;
+            let module = |(path, url, _): &(&str, &str, &CommitId)| {
+                format!("[submodule \"{path}\"]\n\tpath = {path}\n\turl = {url}\n")
+            };
+            let text: String = submodules.iter().map(module).collect();
+            write(&self.path(name).join(".gitmodules"), &text);
+            self.git_in(name, &["add", "--all"]).await;
+            for (path, _, commit) in submodules {
+                let entry = format!("160000,{commit},{path}");
+                self.git_in(name, &["update-index", "--add", "--cacheinfo", &entry]).await;
+            }
+            self.git_in(name, &["commit", "--quiet", "--message", "submodules"]).await;
+            CommitId::parse(self.git_in(name, &["rev-parse", "HEAD"]).await).unwrap()
         }
 
         pub(super) async fn resolve(&self, git_ref: Option<&str>) -> Result<Resolved, GitError> {
@@ -453,9 +550,9 @@ mod fixture {
         pub(super) async fn clone_of(&self, url: &RepositoryUrl, commit: &CommitId) -> Result<Checkout, GitError> {
             let source = RepositorySource { url, git_ref: None, token: None };
             let resolved = Resolved { commit: commit.clone(), reference: None, branch: None };
-            let (directory, folder) = (self.path("clone"), self.path("step"));
+            let (directory, calls) = (self.path("clone"), StepCalls::in_folder(self.path("step")));
             let git = Git::new(&self.settings);
-            git.clone(&source, &resolved, &directory, &folder, &self.lines, &self.cancel).await
+            git.clone(&source, &resolved, &directory, &calls, &self.lines, &self.cancel).await
         }
 
         pub(super) fn cloned(&self, file: &str) -> Option<String> {

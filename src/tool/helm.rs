@@ -12,6 +12,7 @@ use crate::config::Settings;
 use crate::config::section::Ingress;
 use crate::event::Lines;
 use crate::tool::program_error::ProgramError;
+use crate::tool::step_calls::StepCalls;
 use crate::tool::{Call, Output, ToolError};
 
 /// How long looking at a release may take.
@@ -137,7 +138,7 @@ impl Helm {
         namespace: &str,
         chart: &Ingress,
         values: &Path,
-        calls: &Path,
+        calls: &StepCalls,
         lines: &Lines,
         cancel: &CancellationToken,
     ) -> Result<(), HelmError> {
@@ -177,7 +178,7 @@ impl Helm {
         &self,
         name: &str,
         namespace: &str,
-        calls: &Path,
+        calls: &StepCalls,
         lines: &Lines,
         cancel: &CancellationToken,
     ) -> Result<(), HelmError> {
@@ -189,7 +190,7 @@ impl Helm {
         &self,
         record: &str,
         args: &[&str],
-        calls: &Path,
+        calls: &StepCalls,
         lines: &Lines,
         cancel: &CancellationToken,
     ) -> Result<Output, HelmError> {

@@ -15,6 +15,7 @@ use crate::config::value::{KindNetwork, PortRange};
 use crate::event::{Line, Lines};
 use crate::id::{ClusterName, ImageRef};
 use crate::tool::connection::Connection;
+use crate::tool::step_calls::StepCalls;
 use crate::tool::{Call, Output, ToolError};
 
 pub mod error;
@@ -36,6 +37,8 @@ pub struct Kind {
     node_image: Option<ImageRef>,
     network: KindNetwork,
     node_ports: PortRange,
+    /// Whether a new cluster may have other node ports.
+    has_other_ports: bool,
     /// Where a node port listens on the machine that has the cluster.
     node_port_address: Ipv4Addr,
     timeout: Duration,
@@ -49,6 +52,7 @@ impl Kind {
         Self {
             program: settings.kind.program.clone(),
             network: settings.kind.network,
+            has_other_ports: !settings.kind.node_port_range_given,
             node_port_address: Ipv4Addr::LOCALHOST,
             docker_host: Some(settings.docker.host.to_string()),
             ..Self::at(settings, Connection::Local)
@@ -64,6 +68,8 @@ impl Kind {
             node_image: settings.kind.node_image.clone(),
             network: KindNetwork::Host,
             node_ports: settings.kind.node_port_range,
+            // On an instance nothing else holds them, and its firewall lets only these in.
+            has_other_ports: false,
             node_port_address: Ipv4Addr::UNSPECIFIED,
             timeout: settings.kind.cluster_timeout,
             docker_host: None,
@@ -105,10 +111,17 @@ impl Kind {
         Ok(self.query(call, name.as_str()).await?.stdout)
     }
 
-    /// Creates a cluster with the node ports of the settings mapped, and waits until its node is ready.
+    /// The blocks of node ports that a new cluster can have, in order: that of the settings, and others of its size
+    /// where the person has not decided.
+    pub fn node_port_blocks(&self) -> impl Iterator<Item = PortRange> + use<> {
+        let has_others = self.has_other_ports;
+        std::iter::successors(Some(self.node_ports), move |block| block.next().filter(|_| has_others))
+    }
+
+    /// Creates a cluster with these node ports mapped, and waits until its node is ready.
     ///
     /// Configuration and kubeconfig (for this machine's loopback) are written to `folder`; `calls` is where the call
-    /// keeps its record (see [`Call::run_durably`]). A creation that fails by itself leaves nothing; one that is
+    /// is on record (see [`Call::run_durably`]). A creation that fails by itself leaves nothing; one that is
     /// cancelled, killed or takes too long may leave a node, for [`Kind::delete_cluster`].
     ///
     /// # Errors
@@ -116,13 +129,14 @@ impl Kind {
     pub async fn create_cluster(
         &self,
         name: &ClusterName,
+        node_ports: PortRange,
         folder: &Path,
-        calls: &Path,
+        calls: &StepCalls,
         lines: &Lines,
         cancel: &CancellationToken,
     ) -> Result<(), KindError> {
         let config = folder.join("kind.json");
-        let text = cluster_config(name, self.node_ports, self.node_port_address);
+        let text = cluster_config(name, node_ports, self.node_port_address);
         self.connection.write(&config, text.as_bytes()).await.map_err(KindError::Tool)?;
         let wait = format!("{}s", self.timeout.as_secs());
         let mut call = self.call(["create", "cluster", "--name", name.as_str(), "--wait", &wait]);
@@ -134,11 +148,11 @@ impl Kind {
         created.map(drop).map_err(|error| self.error(error, name.as_str()))
     }
 
-    /// Whether [`Kind::create_cluster`] has ever been called with this folder for its record.
+    /// Whether [`Kind::create_cluster`] has ever been called for this step.
     ///
     /// # Errors
     /// [`KindError`] when the other machine cannot be reached.
-    pub async fn was_creation_started(&self, calls: &Path) -> Result<bool, KindError> {
+    pub async fn was_creation_started(&self, calls: &StepCalls) -> Result<bool, KindError> {
         self.connection.was_started(calls, CREATE_CALL).await.map_err(KindError::Tool)
     }
 
@@ -149,12 +163,12 @@ impl Kind {
     pub async fn delete_cluster(
         &self,
         name: &ClusterName,
-        calls: &Path,
+        calls: &StepCalls,
         lines: &Lines,
         cancel: &CancellationToken,
     ) -> Result<(), KindError> {
         // Without a file of ours kind would edit the kubeconfig of the person who runs the server.
-        let nobody = calls.join("kind-delete.kubeconfig");
+        let nobody = calls.folder.join("kind-delete.kubeconfig");
         let call = self.call(["delete", "cluster", "--name", name.as_str()]).arg("--kubeconfig").arg(nobody);
         let deleted = call.timeout(DELETE_TIMEOUT).run_durably(calls, "kind-delete", lines, cancel).await;
         deleted.map(drop).map_err(|error| self.error(error, name.as_str()))
@@ -168,7 +182,7 @@ impl Kind {
         &self,
         name: &ClusterName,
         image: &ImageRef,
-        calls: &Path,
+        calls: &StepCalls,
         lines: &Lines,
         cancel: &CancellationToken,
     ) -> Result<(), KindError> {
@@ -260,6 +274,7 @@ fn with_progress(lines: &Lines) -> Lines {
             lines.output(text);
         }
         Line::Progress(text) => lines.progress(text),
+        Line::QuotedProgress(text) => lines.quoted_progress(text),
         Line::Warning(text) => lines.warning(text),
     })
 }
@@ -326,8 +341,10 @@ mod tests {
         async fn create(&self) -> Result<(), KindError> {
             let said = Arc::clone(&self.said);
             let lines = Lines::new(move |line| said.lock().unwrap().push(line));
-            let (folder, calls) = (self.directory.path().join("target"), self.directory.path().join("calls"));
-            self.kind.create_cluster(&app(), &folder, &calls, &lines, &CancellationToken::new()).await
+            let folder = self.directory.path().join("target");
+            let calls = StepCalls::in_folder(self.directory.path().join("calls"));
+            let ports = self.kind.node_ports;
+            self.kind.create_cluster(&app(), ports, &folder, &calls, &lines, &CancellationToken::new()).await
         }
 
         fn progress(&self) -> Vec<String> {
@@ -445,6 +462,20 @@ mod tests {
 
         assert_eq!(error.to_string(), "cannot run `/nowhere/kind`; install it, or set its path");
         assert!(error.next_step().contains("`KIND_PROGRAM`"));
+    }
+
+    #[test]
+    fn a_new_cluster_has_other_node_ports_only_where_nobody_gave_them() {
+        let blocks = |environment: &[(&str, &str)]| {
+            let (settings, _) = Settings::load(&Sources::of(Path::new("/"), environment.iter().copied())).unwrap();
+            Kind::new(&settings).node_port_blocks().map(|it| it.to_string()).collect::<Vec<_>>()
+        };
+
+        let by_default = blocks(&[]);
+        assert_eq!(by_default[..3], ["30000-30015", "30016-30031", "30032-30047"]);
+        assert_eq!(by_default.last().unwrap(), "32752-32767");
+        assert_eq!(blocks(&[("NODE_PORT_RANGE", "30000-30015")]), ["30000-30015"]);
+        assert_eq!(blocks(&[("NODE_PORT_RANGE", "")]).len(), by_default.len());
     }
 
     #[test]

@@ -18,6 +18,11 @@ pub trait ProgramError: std::error::Error {
     /// Whether the same call may succeed a little later.
     fn is_transient(&self) -> bool;
 
+    /// Whether it may do so only after minutes, when AWS has settled something.
+    fn is_settling(&self) -> bool {
+        false
+    }
+
     /// The last lines of output that show the cause.
     fn output(&self) -> Vec<String> {
         self.tool_error().map(|error| error.lines().to_vec()).unwrap_or_default()

@@ -4,6 +4,7 @@
 //! its process and its status in files (see `script/start.sh`). The server follows the files; a connection that broke is made
 //! again and the output goes on where it stopped. The program is started once.
 
+use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -17,6 +18,7 @@ use uuid::Uuid;
 
 use crate::event::Lines;
 use crate::secret::Redactor;
+use crate::store::calls::BegunCall;
 use crate::tool::call::Call;
 use crate::tool::connection::Connection;
 use crate::tool::error::ToolError;
@@ -25,6 +27,7 @@ use crate::tool::process::{
     self, LAST_LINES, MAX_ERROR_BYTES, MAX_OUTPUT_BYTES, ProcessGroup, RawOutput, Status, io_error, no_pipes,
 };
 use crate::tool::script::{RECONNECT_TIMEOUT, Script};
+use crate::tool::step_calls::{StepCalls, boot_id};
 
 const START: &str = include_str!("script/start.sh");
 const SUPERVISE: &str = concat!(include_str!("script/processes.sh"), include_str!("script/supervise.sh"));
@@ -56,14 +59,14 @@ impl Call {
     /// Runs a program that changes the world: it goes on when this server is killed or the connection to the other machine
     /// breaks, and is then found by [`Connection::await_orphans`].
     ///
-    /// `folder` is the step's own, on the machine where the program runs; `name` tells the calls of one step apart.
+    /// `calls` are the step's own, with a folder on the machine where the program runs; `name` tells them apart.
     ///
     /// # Errors
     /// [`ToolError`] says which program, how it ended and what it printed last.
     #[tracing::instrument(level = "debug", skip_all, fields(call = self.name()))]
     pub async fn run_durably(
         &self,
-        folder: &Path,
+        calls: &StepCalls,
         name: &str,
         lines: &Lines,
         cancel: &CancellationToken,
@@ -71,7 +74,7 @@ impl Call {
         if cancel.is_cancelled() {
             return Err(ToolError::Cancelled { program: self.name() });
         }
-        let run = self.start(folder, name).await?;
+        let run = self.start(calls, name).await?;
         let deadline = Instant::now() + self.timeout;
         let mut output = FollowedOutput::new(self, lines);
         let status = tokio::select! {
@@ -79,7 +82,9 @@ impl Call {
             () = tokio::time::sleep_until(deadline) => None,
             () = cancel.cancelled() => None,
         };
-        if status.is_none() {
+        if matches!(status, Some(Status::Code(_) | Status::Signal(_))) {
+            calls.end(&run.id).await;
+        } else if status.is_none() {
             // Out of reach it may go on; then the undo of its step finds it by its record.
             if self.connection.interrupt(&run.folder, &run.record, self.grace).await.is_ok() {
                 let rest = self.follow(&run.folder, &mut output);
@@ -105,21 +110,37 @@ impl Call {
     }
 
     /// Starts the program. Nothing cancels it half way: what might have begun has to be interrupted.
-    async fn start(&self, folder: &Path, name: &str) -> Result<Run, ToolError> {
+    async fn start(&self, calls: &StepCalls, name: &str) -> Result<Run, ToolError> {
         let folder = match self.connection {
-            Connection::Local => std::path::absolute(folder).map_err(|source| io_error(&self.name(), source))?,
-            Connection::Ssh(_) => folder.to_owned(),
+            Connection::Local => std::path::absolute(&calls.folder).map_err(|source| io_error(&self.name(), source))?,
+            Connection::Ssh(_) => calls.folder.clone(),
         };
         let id = Uuid::now_v7().simple().to_string();
         let run = folder.join(format!("{name}.{id}"));
-        let grace_s = self.grace.as_secs().to_string();
-        let mut words = vec![SUPERVISE.into(), folder.into(), name.into(), id.into(), grace_s.into()];
+        let (grace_s, timeout_s) = (self.grace.as_secs(), self.timeout.as_millis().div_ceil(1000));
+        let call = BegunCall {
+            run: id.clone(),
+            name: name.to_owned(),
+            boot: if self.connection.is_local() { boot_id() } else { None },
+            process: None,
+            grace_s: i64::try_from(grace_s).unwrap_or(i64::MAX),
+            timeout_s: i64::try_from(timeout_s).unwrap_or(i64::MAX),
+            has_ended: false,
+        };
+        calls.begin(&call).await?;
+        let (grace_s, timeout_s) = (grace_s.to_string(), timeout_s.to_string());
+        let id = OsString::from(id);
+        let mut words = vec![SUPERVISE.into(), folder.into(), name.into(), id, grace_s.into(), timeout_s.into()];
         words.push(self.directory_word());
         words.extend(self.program_words());
         let script = self.script("start", START, words);
         let started = self.connection.run_script(&script, &Lines::none(), &CancellationToken::new()).await?;
         let record = started.check_exit(&self.name())?.stdout.trim().to_owned();
-        Ok(Run { folder: run, record })
+        if let Err(error) = calls.set_process(&call.run, &record).await {
+            // It runs, and is found by its folder or its id.
+            tracing::warn!(error = &error as &dyn std::error::Error, "the process of a call is not in the store");
+        }
+        Ok(Run { id: call.run, folder: run, record })
     }
 
     /// Follows what the program prints to its end, over as many connections as it takes.
@@ -188,6 +209,8 @@ impl Call {
 
 /// A program that was started.
 struct Run {
+    /// What no other run is called.
+    id: String,
     folder: PathBuf,
     /// Number and start time of its supervisor, as they are in the folder.
     record: String,

@@ -1,22 +1,24 @@
-//! Terraform (or OpenTofu): typed calls on one folder per target.
+//! Terraform (or OpenTofu): typed calls on one workspace per target, and on one for each thing of an application.
 //!
 //! Credentials are in the environment of the calls and nowhere else; what changes the world outlives a killed server and
 //! gets one SIGINT and a long grace, because a second one, or SIGKILL, would leave things that the state does not know.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use secrecy::SecretString;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::cloud::aws::AccessKeys;
 use crate::config::Settings;
 use crate::event::{Line, Lines};
 use crate::id::Region;
+use crate::store::terraform::WorkspaceRecord;
+use crate::tool::step_calls::StepCalls;
 use crate::tool::{Call, Output, ToolError};
 
 pub mod error;
@@ -30,8 +32,6 @@ use json_output::JsonOutput;
 const GRACE: Duration = Duration::from_mins(10);
 /// How long looking at a state or an output may take.
 const QUERY_TIMEOUT: Duration = Duration::from_mins(1);
-/// How long a call waits for a state that another one has locked.
-const LOCK_WAIT: &str = "-lock-timeout=60s";
 /// How often the turn to fetch providers is asked for.
 const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// The plan that is applied.
@@ -87,6 +87,17 @@ pub enum Backend {
     },
 }
 
+impl Backend {
+    /// The PostgreSQL schema that holds the state.
+    #[must_use]
+    pub fn schema(&self) -> Option<&str> {
+        match self {
+            Self::Folder => None,
+            Self::Postgres { schema, .. } => Some(schema),
+        }
+    }
+}
+
 /// One module with its variables and its state.
 #[derive(Debug)]
 pub struct Workspace<'a> {
@@ -96,10 +107,12 @@ pub struct Workspace<'a> {
     pub terraform: &'a Terraform,
     /// Folder of module and state.
     pub folder: PathBuf,
-    /// Where the calls of this step keep their records (see [`Call::run_durably`]).
-    pub calls: PathBuf,
+    /// Where the calls of this step are on record (see [`Call::run_durably`]).
+    pub calls: StepCalls,
     /// Where the state is kept.
     pub backend: Backend,
+    /// What the store knows of it: with its variables the folder can be made again, wherever this is.
+    pub record: Option<WorkspaceRecord>,
     /// Whose account it is.
     pub keys: &'a AccessKeys,
     /// Region.
@@ -159,36 +172,42 @@ impl Terraform {
 }
 
 impl Workspace<'_> {
-    /// Whether anything was ever made with this folder as the place of its state.
+    /// Whether anything may have been made with it that is not taken back.
     #[must_use]
     pub fn exists(&self) -> bool {
-        self.folder.join(VARIABLES).exists()
+        self.record.is_some()
     }
 
     /// The value that a variable of text was given before.
     #[must_use]
-    pub fn variable(&self, name: &str) -> Option<String> {
-        let text = std::fs::read_to_string(self.folder.join(VARIABLES)).ok()?;
-        serde_json::from_str::<Value>(&text).ok()?[name].as_str().map(str::to_owned)
+    pub fn variable(&self, name: &str) -> Option<&str> {
+        self.record.as_ref()?.variable(name)
     }
 
-    /// Writes the values of the module's variables.
+    /// Writes the values of the module's variables, as they are on record.
     ///
     /// # Errors
     /// [`TerraformError::Folder`] when the folder cannot be written.
-    pub fn set_variables(&self, variables: &impl Serialize) -> Result<(), TerraformError> {
+    pub fn write_variables(&self) -> Result<(), TerraformError> {
+        let Some(record) = &self.record else { return Ok(()) };
         let io = TerraformError::Folder;
         super::folder::make_private(&self.folder).map_err(io)?;
-        let text = serde_json::to_string_pretty(variables).map_err(|error| io(error.into()))?;
+        let text = serde_json::to_string_pretty(&record.variables).map_err(|error| io(error.into()))?;
         std::fs::write(self.folder.join(VARIABLES), text).map_err(io)
     }
 
-    /// Unpacks the module, writes its variables, fetches the providers and validates all of it.
+    /// The values that files alone hold, where a version that knew no records has left them in a folder.
+    #[must_use]
+    pub fn unrecorded_variables(folder: &Path) -> Option<Map<String, Value>> {
+        let text = std::fs::read_to_string(folder.join(VARIABLES)).ok()?;
+        serde_json::from_str(&text).ok()
+    }
+
+    /// Makes the folder usable and validates all of it.
     ///
     /// # Errors
     /// [`TerraformError`] with the cause.
-    pub async fn prepare(&self, variables: &impl Serialize) -> Result<(), TerraformError> {
-        self.set_variables(variables)?;
+    pub async fn prepare(&self) -> Result<(), TerraformError> {
         self.init().await?;
         let output = self.query("validate", &["validate", "-json"]).await;
         match output {
@@ -200,11 +219,13 @@ impl Workspace<'_> {
         }
     }
 
-    /// Makes the folder usable again, with the variables that it was prepared with.
+    /// Makes the folder, or makes it usable again: unpacks the module, writes its variables, and fetches the providers.
     ///
     /// # Errors
     /// [`TerraformError`] with the cause.
     pub async fn init(&self) -> Result<(), TerraformError> {
+        super::folder::make_private(&self.folder).map_err(TerraformError::Folder)?;
+        self.write_variables()?;
         module::unpack(self.module, &self.folder).map_err(TerraformError::Folder)?;
         let backend = self.folder.join("backend.tf.json");
         match &self.backend {
@@ -230,7 +251,7 @@ impl Workspace<'_> {
     pub async fn plan(&self) -> Result<(), TerraformError> {
         self.lines.progress("planning");
         let out = format!("-out={PLAN}");
-        self.mutate("plan", &["plan", "-input=false", "-json", LOCK_WAIT, &out]).await.map(drop)
+        self.mutate("plan", &["plan", "-input=false", "-json", &self.lock_wait(), &out]).await.map(drop)
     }
 
     /// Does what was planned.
@@ -238,7 +259,7 @@ impl Workspace<'_> {
     /// # Errors
     /// [`TerraformError`] with the cause.
     pub async fn apply(&self) -> Result<(), TerraformError> {
-        self.mutate("apply", &["apply", "-input=false", "-json", LOCK_WAIT, PLAN]).await.map(drop)
+        self.mutate("apply", &["apply", "-input=false", "-json", &self.lock_wait(), PLAN]).await.map(drop)
     }
 
     /// Removes everything that the state knows.
@@ -246,7 +267,7 @@ impl Workspace<'_> {
     /// # Errors
     /// [`TerraformError`] with the cause.
     pub async fn destroy(&self) -> Result<(), TerraformError> {
-        let args = ["destroy", "-auto-approve", "-input=false", "-json", LOCK_WAIT];
+        let args = ["destroy", "-auto-approve", "-input=false", "-json", &self.lock_wait()];
         self.mutate("destroy", &args).await.map(drop)
     }
 
@@ -256,8 +277,8 @@ impl Workspace<'_> {
     /// [`TerraformError`] when one is missing or the state cannot be read.
     pub async fn outputs<T: DeserializeOwned>(&self) -> Result<T, TerraformError> {
         let output = self.query("output", &["output", "-json"]).await?;
-        let values: serde_json::Map<String, Value> = parse("output", &output.stdout)?;
-        let flat: serde_json::Map<String, Value> =
+        let values: Map<String, Value> = parse("output", &output.stdout)?;
+        let flat: Map<String, Value> =
             values.into_iter().map(|(name, it)| (name, it.get("value").cloned().unwrap_or_default())).collect();
         parse("output", &Value::from(flat).to_string())
     }
@@ -277,6 +298,12 @@ impl Workspace<'_> {
         Ok(instances.filter_map(|it| it["attributes"]["id"].as_str().map(str::to_owned)).collect())
     }
 
+    /// How long a call waits for a state that another one has locked: as long as that one may take. It may be at work on
+    /// another machine, where nothing but the lock is known of it.
+    fn lock_wait(&self) -> String {
+        format!("-lock-timeout={}s", self.terraform.timeout.as_secs())
+    }
+
     /// A call that changes the world, or the folder.
     async fn mutate(&self, name: &'static str, args: &[&str]) -> Result<Output, TerraformError> {
         let json = Arc::new(Mutex::new(JsonOutput::default()));
@@ -290,10 +317,13 @@ impl Workspace<'_> {
                     lines.output(text);
                 }
                 Line::Progress(text) => lines.progress(text),
+                Line::QuotedProgress(text) => lines.quoted_progress(text),
                 Line::Warning(text) => lines.warning(text),
             })
         };
-        let call = self.call(args).timeout(self.terraform.timeout).grace(GRACE).stream_stdout();
+        // Its own time begins when it has the lock.
+        let timeout = self.terraform.timeout * 2;
+        let call = self.call(args).timeout(timeout).grace(GRACE).stream_stdout();
         let result = call.run_durably(&self.calls, &format!("terraform-{name}"), &lines, self.cancel).await;
         let json = std::mem::take(&mut *json.lock().expect("nobody panics while holding this lock"));
         result.map_err(|error| TerraformError::from_tool(name, error, json.errors))

@@ -3,9 +3,8 @@ locals {
   # Load balancers find their subnets by this.
   cluster_tag = { "kubernetes.io/cluster/${var.name}" = "shared" }
   gateways    = var.nat == "none" ? 0 : var.nat == "one" ? 1 : length(var.zones)
-  # Names of roles may be 64 characters long; those of clusters 100.
-  short_name = substr(var.name, 0, 40)
-  suffix     = substr(sha1("${var.name}/${var.region}"), 0, 8)
+  # Names of roles may be 64 characters long, those of clusters 100. They are unique in an account, whatever the region.
+  role_prefix = "${substr(var.name, 0, 18)}-${var.target}"
 }
 
 # The network.
@@ -116,12 +115,17 @@ resource "aws_route_table_association" "private" {
 # The roles: each may do what AWS asks of it and no more.
 
 resource "aws_iam_role" "cluster" {
-  name = "${local.short_name}-${local.suffix}-cluster"
+  name = "${local.role_prefix}-cluster"
   tags = local.tags
   assume_role_policy = jsonencode({
     Version   = "2012-10-17"
     Statement = [{ Effect = "Allow", Principal = { Service = "eks.amazonaws.com" }, Action = "sts:AssumeRole" }]
   })
+
+  lifecycle {
+    # Another name would replace the role, and with it the cluster.
+    ignore_changes = [name]
+  }
 }
 
 resource "aws_iam_role_policy_attachment" "cluster" {
@@ -130,12 +134,17 @@ resource "aws_iam_role_policy_attachment" "cluster" {
 }
 
 resource "aws_iam_role" "node" {
-  name = "${local.short_name}-${local.suffix}-node"
+  name = "${local.role_prefix}-node"
   tags = local.tags
   assume_role_policy = jsonencode({
     Version   = "2012-10-17"
     Statement = [{ Effect = "Allow", Principal = { Service = "ec2.amazonaws.com" }, Action = "sts:AssumeRole" }]
   })
+
+  lifecycle {
+    # Another name would replace the role, and with it the nodes.
+    ignore_changes = [name]
+  }
 }
 
 resource "aws_iam_role_policy_attachment" "node" {

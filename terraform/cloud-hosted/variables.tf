@@ -8,6 +8,11 @@ variable "name" {
   description = "Name of the cluster."
 }
 
+variable "target" {
+  type        = string
+  description = "Id of what the cluster is made for; names that are unique in an account carry it."
+}
+
 variable "tags" {
   type        = map(string)
   description = "Tags of every resource, which say whose it is."

@@ -23,6 +23,7 @@ PROGRAM = pathlib.Path(os.environ.get("SERVER_PROGRAM", ROOT / "target/debug/on-
 KEY = "a-key-of-the-client-tests"
 MODEL_KEY = "a-key-of-the-model-behind"
 MODEL_NAME = "behind-the-scenes"
+EMBEDDING_NAME = "behind-the-vectors"
 AZURE_VERSION = "2024-10-21"
 
 
@@ -76,13 +77,13 @@ def real_programs():
 class Process:
     """A child that answers on a port of 127.0.0.1 until it is closed."""
 
-    def __init__(self, argv, port, probe, environment, folder):
+    def __init__(self, argv, port, probe, environment, folder, patience_s=60):
         self.port, self.folder = port, folder
         self.origin = f"http://127.0.0.1:{port}"
         self.log = folder / "log"
         with open(self.log, "w") as log:
             self.child = subprocess.Popen(argv, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        until = time.monotonic() + 60
+        until = time.monotonic() + patience_s
         while not self.answers(probe):
             if self.child.poll() is not None or time.monotonic() > until:
                 tail = self.log.read_text()[-3000:]
@@ -139,13 +140,13 @@ class Model(Process):
 
     def __init__(self):
         folder, port = pathlib.Path(tempfile.mkdtemp(prefix="clients-model-")), free_port()
-        environment = {"PATH": os.environ["PATH"], "PORT": str(port), "KEY": MODEL_KEY, "NAME": MODEL_NAME}
+        environment = {"PATH": os.environ["PATH"], "PORT": str(port), "KEY": MODEL_KEY, "NAME": MODEL_NAME, "EMBEDDING_NAME": EMBEDDING_NAME}
         super().__init__(["node", str(HERE / "model.js")], port, "/requests", environment, folder)
 
     @property
     def settings(self):
         """The server's settings for any endpoint that speaks OpenAI's protocol."""
-        return {"LLM_BASE_URL": f"{self.origin}/v1", "LLM_API_KEY": MODEL_KEY, "LLM_MODEL": MODEL_NAME}
+        return {"LLM_BASE_URL": f"{self.origin}/v1", "LLM_API_KEY": MODEL_KEY, "LLM_MODEL": MODEL_NAME, "LLM_EMBEDDING_MODEL": EMBEDDING_NAME}
 
     @property
     def azure_settings(self):
@@ -155,6 +156,7 @@ class Model(Process):
             "AZURE_OPENAI_API_KEY": MODEL_KEY,
             "AZURE_OPENAI_API_VERSION": AZURE_VERSION,
             "AZURE_OPENAI_DEPLOYMENT": MODEL_NAME,
+            "AZURE_EMBEDDING_DEPLOYMENT": EMBEDDING_NAME,
         }
 
 

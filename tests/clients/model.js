@@ -6,11 +6,12 @@
 //   [status 503] [status 429 40] (with retry-after-ms)   [fails 2 503]: so many times for the same text, then well
 //   [cut] ends in mid-stream   [slow 300] waits so many ms   [garbage] broken arguments   [filter] the content filter
 // GET /requests lists what has arrived, headers and body; DELETE /requests forgets it.
-// PORT, KEY and NAME (of the model, and of Azure's deployment) come from the environment.
+// Beside it a model for embeddings, whose vectors are all the same.
+// PORT, KEY, NAME and EMBEDDING_NAME (of the models, and of Azure's deployments) come from the environment.
 import { createServer } from "node:http";
 import { randomUUID } from "node:crypto";
 
-const { PORT, KEY, NAME } = process.env;
+const { PORT, KEY, NAME, EMBEDDING_NAME } = process.env;
 const KEPT = 200;
 let requests = [];
 const failures = new Map();
@@ -75,7 +76,9 @@ function toolFor(body, text) {
 
 function answerTo(body) {
   const last = body.messages.at(-1) ?? {};
-  const person = textOf(body.messages.findLast((it) => it.role === "user")?.content);
+  const words = body.messages.filter((it) => it.role === "user").map((it) => textOf(it.content));
+  // A yes is to what was said before: the same tool is called again.
+  const person = words.findLast((it, index) => index === 0 || !/^yes\b/i.test(it)) ?? "";
   const tool = last.role === "tool" || last.role === "function" ? undefined : toolFor(body, person);
   if (tool) {
     const text = person.includes("[garbage]") ? '{"broken' : JSON.stringify(instance(tool.parameters ?? {}, said(person)));
@@ -177,20 +180,29 @@ async function complete(body, azure, response) {
   response.end("data: [DONE]\n\n");
 }
 
+function embeddings({ input, encoding_format: format }) {
+  const vector = [0.25, -0.5];
+  const embedding = format === "base64" ? Buffer.from(new Float32Array(vector).buffer).toString("base64") : vector;
+  const data = [input].flat().map((_, index) => ({ object: "embedding", index, embedding }));
+  return { status: 200, body: { object: "list", data, model: EMBEDDING_NAME, usage: { prompt_tokens: 3, total_tokens: 3 } } };
+}
+
 function route(request, url, body) {
   const bearer = request.headers.authorization === `Bearer ${KEY}`;
   const apiKey = request.headers["api-key"] === KEY;
-  if (url.pathname === "/v1/chat/completions" || url.pathname === "/openai/v1/chat/completions") {
+  const embeds = url.pathname.endsWith("/embeddings");
+  const [api, name] = embeds ? ["embeddings", EMBEDDING_NAME] : ["chat/completions", NAME];
+  if (url.pathname === `/v1/${api}` || url.pathname === `/openai/v1/${api}`) {
     const azure = url.pathname.startsWith("/openai");
     if (!bearer && !(azure && apiKey)) return error(401, "Incorrect API key provided.", "invalid_api_key", {}, "invalid_request_error");
-    if (body.model !== NAME) return error(404, `The model '${body.model}' does not exist or you do not have access to it.`, azure ? "DeploymentNotFound" : "model_not_found");
-    return { azure };
+    if (body.model !== name) return error(404, `The model '${body.model}' does not exist or you do not have access to it.`, azure ? "DeploymentNotFound" : "model_not_found");
+    return { azure, embeds };
   }
-  const deployment = url.pathname.match(/^\/openai\/deployments\/([^/]+)\/chat\/completions$/);
+  const deployment = url.pathname.match(/^\/openai\/deployments\/([^/]+)\/(?:chat\/completions|embeddings)$/);
   if (!deployment || !url.searchParams.get("api-version")) return error(404, "Resource not found", "404");
   if (!apiKey) return error(401, "Access denied due to invalid subscription key or wrong API endpoint. Make sure to provide a valid key for an active subscription and use a correct regional API endpoint for your resource.", "401");
-  if (deployment[1] !== NAME) return error(404, "The API deployment for this resource does not exist. If you created the deployment within the last 5 minutes, please wait a moment and try again.", "DeploymentNotFound");
-  return { azure: true };
+  if (deployment[1] !== name) return error(404, "The API deployment for this resource does not exist. If you created the deployment within the last 5 minutes, please wait a moment and try again.", "DeploymentNotFound");
+  return { azure: true, embeds };
 }
 
 const server = createServer(async (request, response) => {
@@ -215,7 +227,7 @@ const server = createServer(async (request, response) => {
   requests.push({ path: request.url, headers: request.headers, body });
   if (requests.length > KEPT) requests.shift();
   const found = route(request, url, body);
-  const answer = found.status ? found : await complete(body, found.azure, response);
+  const answer = found.status ? found : found.embeds ? embeddings(body) : await complete(body, found.azure, response);
   if (answer?.status) say(answer);
 });
 server.keepAliveTimeout = 60_000;

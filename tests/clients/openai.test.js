@@ -73,7 +73,7 @@ test("what is wrong is the right exception", async () => {
   await refused(create({ action: "deploy" }), BadRequestError, { code: "missing_required_parameter", param: "deployment_mode", type: "invalid_request_error" });
   await refused(create({ model: "gpt-2" }), NotFoundError, { code: "model_not_found" });
   await refused(create({ messages: "hi", stream: true }), UnprocessableEntityError, { code: "invalid_type" });
-  await refused(client.embeddings.create({ model, input: "x" }), NotFoundError, { code: "route_not_found" });
+  await refused(client.embeddings.create({ model, input: "x" }), NotFoundError, { code: "no_embedding_model" });
   await refused(new OpenAI({ baseURL: KEYED_URL, apiKey: "not-the-key" }).models.list(), AuthenticationError, { code: "invalid_api_key" });
 });
 

@@ -1,4 +1,5 @@
-"""What passes through to the model behind the server, and back: with Azure OpenAI and with any other endpoint."""
+"""The model behind the server: alone, as `chat`, and beside what the server does; with Azure OpenAI and with any other
+endpoint."""
 
 import json
 
@@ -27,8 +28,12 @@ def client(request):
         yield it
 
 
-def ask(client, text, **fields):
-    return client.chat.completions.create(model=NAME, messages=[{"role": "user", "content": text}], **fields)
+def ask(client, text, model=NAME, **fields):
+    return client.chat.completions.create(model=model, messages=[{"role": "user", "content": text}], **fields)
+
+
+def ask_alone(client, text, **fields):
+    return ask(client, text, model="chat", **fields)
 
 
 def arrived(behind):
@@ -53,21 +58,23 @@ def test_the_usage_is_the_models_own(client):
     assert all(it.usage is None for it in chunks)
 
 
-def test_the_callers_own_tools_are_called(client):
-    whole = ask(client, "get_weather in 'Paris' for 3 days", tools=[WEATHER]).choices[0]
+@pytest.mark.parametrize("model", ["chat", NAME])
+def test_the_callers_own_tools_are_called(client, model):
+    whole = ask(client, "get_weather in 'Paris' for 3 days", model, tools=[WEATHER]).choices[0]
 
     call = whole.message.tool_calls[0]
     assert (whole.finish_reason, whole.message.content, call.type) == ("tool_calls", None, "function")
     assert (call.function.name, json.loads(call.function.arguments)) == ("get_weather", {"city": "Paris", "days": 3})
 
 
-def test_a_tool_call_comes_in_pieces_that_make_the_whole(client):
-    asked = {"model": NAME, "messages": [{"role": "user", "content": "get_weather in 'Paris' for 3 days"}], "tools": [WEATHER]}
+@pytest.mark.parametrize("model, has_pieces", [("chat", True), (NAME, False)])
+def test_a_streamed_tool_call_makes_the_whole(client, model, has_pieces):
+    asked = {"model": model, "messages": [{"role": "user", "content": "get_weather in 'Paris' for 3 days"}], "tools": [WEATHER]}
     with client.chat.completions.stream(**asked) as stream:
         pieces = [it for it in stream if it.type == "tool_calls.function.arguments.delta"]
         whole = stream.get_final_completion().choices[0]
 
-    assert len(pieces) > 1
+    assert (len(pieces) > 1) == has_pieces
     assert (whole.finish_reason, whole.message.tool_calls[0].function.arguments) == ("tool_calls", '{"city":"Paris","days":3}')
 
 
@@ -116,15 +123,26 @@ def test_pictures_sounds_and_files_reach_the_model(client, behind):
     assert arrived(behind)["body"]["messages"][-1]["content"] == parts
 
 
+def test_texts_become_vectors_that_the_client_decodes(client, behind):
+    answer = client.embeddings.create(model=bed.EMBEDDING_NAME, input=["one text", "another"])
+
+    assert [it.embedding for it in answer.data] == [[0.25, -0.5], [0.25, -0.5]]
+    assert answer.usage.total_tokens > 0
+    body = arrived(behind)["body"]
+    assert (body["input"], body["encoding_format"]) == (["one text", "another"], "base64")
+    assert bed.EMBEDDING_NAME in [it.id for it in client.models.list()]
+
+
 def test_the_limit_of_tokens_ends_an_answer(client):
-    answer = ask(client, "get me a long answer with many words", tools=[WEATHER], tool_choice="none", max_completion_tokens=3)
+    answer = ask_alone(client, "get me a long answer with many words", max_completion_tokens=3)
 
     assert answer.choices[0].finish_reason == "length"
 
 
-def test_secrets_do_not_reach_the_model(client, behind):
+@pytest.mark.parametrize("model", ["chat", NAME])
+def test_secrets_do_not_reach_the_model(client, behind, model):
     secret = "AKIAIOSFODNN7EXAMPLE", "ghp_0123456789abcdefghijABCDEFGHIJ012345"
-    ask(client, f"my keys are {secret[0]} and {secret[1]}; what is a haiku?")
+    ask(client, f"my keys are {secret[0]} and {secret[1]}; what is a haiku?", model)
 
     body = json.dumps(arrived(behind)["body"])
     assert "haiku" in body
@@ -132,21 +150,21 @@ def test_secrets_do_not_reach_the_model(client, behind):
 
 
 def test_a_model_that_fails_for_a_moment_is_asked_again(client):
-    answer = ask(client, f"get nothing [fails 2 503] {client.base_url}", tools=[WEATHER], tool_choice="none")
+    answer = ask_alone(client, f"get nothing [fails 2 503] {client.base_url}")
 
     assert answer.choices[0].message.content.startswith("You said")
 
 
 def test_what_the_model_refuses_is_the_callers_exception(client):
     with pytest.raises(openai.BadRequestError) as caught:
-        ask(client, "something bad [filter]", tools=[WEATHER])
+        ask_alone(client, "something bad [filter]")
 
     assert caught.value.code == "content_filter"
     assert set(caught.value.body) == {"message", "type", "param", "code"}
 
 
 def test_a_model_that_dies_in_mid_stream_is_an_error_and_not_an_end(client):
-    stream = ask(client, "tell me a long story about someone who left early [cut]", tools=[WEATHER], tool_choice="none", stream=True)
+    stream = ask_alone(client, "tell me a long story about someone who left early [cut]", stream=True)
 
     with pytest.raises(openai.APIError):
         list(stream)
@@ -155,4 +173,4 @@ def test_a_model_that_dies_in_mid_stream_is_an_error_and_not_an_end(client):
 def test_a_wrong_key_of_the_model_is_not_the_callers(behind):
     with bed.Server(**{**behind.settings, "LLM_API_KEY": "wrong"}) as server, OpenAI(base_url=server.url, api_key="none", max_retries=0) as client:
         with pytest.raises(openai.InternalServerError):
-            ask(client, "get_weather", tools=[WEATHER])
+            ask_alone(client, "get_weather")

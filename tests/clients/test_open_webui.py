@@ -118,3 +118,27 @@ async def test_the_page_learns_the_models_and_what_is_wrong_in_its_own_way(tmp_p
     # The page shows `error.message` when the answer is JSON; a stream with an error status would hang it.
     assert refused.status_code == 400 and refused.headers["content-type"] == "application/json"
     assert refused.json()["error"]["message"]
+
+
+RECORDED = json.loads((bed.HERE / "open_webui/requests.json").read_text())
+
+
+@pytest.mark.parametrize("has_model", [False, True], ids=["without a model", "with a model"])
+async def test_what_a_real_page_sends_is_understood(tmp_path, behind, has_model):
+    """What a real Open WebUI in its stock settings has sent (open_webui/page.py): with 36 tools, and tasks of its own."""
+    settings = bed.programs(tmp_path, "exit 1") | (behind.settings if has_model else {})
+    answers = []
+    with bed.Server(**settings, RETRY_ATTEMPTS="0", GIT_ALLOWED_HOSTS="127.0.0.1:18443") as server:
+        async with httpx.AsyncClient(base_url=server.url, timeout=60) as http:
+            for recorded in RECORDED["requests"]:
+                body = {**recorded, "stream": False} | ({"tools": RECORDED["tools"]} if "tools" in recorded else {})
+                response = await http.post("/chat/completions", json=body)
+                assert response.status_code == 200, response.text
+                answers.append((recorded, response.json()))
+
+    tasks = [answer for recorded, answer in answers if "tools" not in recorded]
+    said = [answer for recorded, answer in answers if "tools" in recorded]
+    assert len(RECORDED["tools"]) > 20 and len(tasks) >= 3 and len(said) >= 5
+    assert all(json.loads(it["choices"][0]["message"]["content"]) and "operation" not in it for it in tasks)
+    assert said[0]["operation"]["state"] in ("failed", "undone"), said[0]
+    assert all(it["choices"][0]["finish_reason"] == "stop" for it in said)

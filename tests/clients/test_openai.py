@@ -249,9 +249,17 @@ def test_a_body_that_is_too_large_is_refused_readably(client):
 
 def test_other_endpoints_of_the_api_are_not_found(client):
     with pytest.raises(openai.NotFoundError) as caught:
-        client.embeddings.create(model=NAME, input="x")
+        client.moderations.create(input="x")
 
     assert caught.value.code == "route_not_found"
+
+
+def test_without_an_embedding_model_the_setting_is_named(client):
+    with pytest.raises(openai.NotFoundError) as caught:
+        client.embeddings.create(model=NAME, input="x")
+
+    assert caught.value.code == "no_embedding_model"
+    assert "AZURE_EMBEDDING_DEPLOYMENT" in caught.value.message
 
 
 # Time-outs and retries.

@@ -359,3 +359,38 @@ async fn no_secret_is_shown() {
         assert_eq!(world.files_with(secret), NOTHING);
     }
 }
+
+#[tokio::test]
+async fn without_another_name_the_cluster_is_called_as_the_application_and_hosts_lie_below_the_setting() {
+    let world = World::with(&[("DEFAULT_DOMAIN_NAME_FOR_APPS", "team.apps.example.test")]).await;
+    let mut body = with(named(&world, "my-app"), "instance_name", "my-eks-app-deployment");
+    body.as_object_mut().unwrap().remove("instance_id");
+
+    let deployed = world.chat(&body).await;
+
+    assert_eq!(deployed.state(), "succeeded", "{}", deployed.text());
+    assert_eq!(deployed.body["deployment"]["instance_id"], "my-eks-app-deployment");
+    assert_eq!(deployed.body["deployment"]["app_url"], "https://my-app.team.apps.example.test");
+    let things = world.aws.things();
+    assert_eq!(things_of(&things, "eks-"), ["my-eks-app-deployment"]);
+    assert_eq!(things_of(&things, "cert-"), ["my-app.team.apps.example.test"]);
+}
+
+#[tokio::test]
+async fn what_was_made_in_another_account_is_not_touched() {
+    let world = World::on_named_cluster().await;
+    world.deployed().await;
+    let things = world.aws.things();
+    world.change("UPDATE terraform_workspaces SET account = '999988887777' WHERE module = 'alias'").await;
+
+    let refused = world.chat(&world.request_for("decommission")).await;
+    let left = world.aws.things();
+    world.change("UPDATE terraform_workspaces SET account = '111122223333'").await;
+    let removed = world.chat(&world.request_for("decommission")).await;
+
+    assert_eq!(refused.state(), "failed", "{}", refused.text());
+    assert!(refused.text().contains("belongs to the account 999988887777"), "{}", refused.text());
+    assert!(left.contains(&things.iter().find(|it| it.starts_with("alias-")).unwrap().clone()), "{left:?}");
+    assert_eq!(removed.state(), "succeeded", "{}", removed.text());
+    assert_eq!(world.leftovers().await, Vec::<String>::new());
+}

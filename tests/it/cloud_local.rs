@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::world::aws::{ACCESS_KEY, SECRET_KEY};
-use crate::world::{World, eventually, with};
+use crate::world::{Answer, World, eventually, with};
 
 const NOTHING: Vec<String> = Vec::new();
 
@@ -266,12 +266,19 @@ async fn a_decommission_that_aws_refuses_says_so_and_works_when_sent_again() {
 
     let refused = world.chat(&world.cloud_local_request("decommission")).await;
     world.aws.allow("TerminateInstances");
+    // Terraform still may not: what it knows is removed by its tag, and stays known.
     let again = world.chat(&world.cloud_local_request("decommission")).await;
+    let (instances, states) = (world.aws.things(), world.terraform_states().await);
+    world.failpoints.heal("terraform-destroy");
+    let at_last = world.chat(&world.cloud_local_request("decommission")).await;
 
-    assert_eq!(refused.state(), "failed", "{}", refused.text());
-    assert!(refused.text().contains("UnauthorizedOperation"), "{}", refused.text());
-    // Terraform still may not: what it knows carries the tag too.
-    assert_eq!(again.state(), "succeeded", "{}", again.text());
+    for answer in [refused, again] {
+        assert_eq!(answer.state(), "failed", "{}", answer.text());
+        assert!(answer.text().contains("UnauthorizedOperation"), "{}", answer.text());
+    }
+    assert_eq!((instances, states), (NOTHING, 1));
+    assert_eq!(at_last.state(), "succeeded", "{}", at_last.text());
+    assert_eq!(world.terraform_states().await, 0);
     assert_eq!(world.leftovers().await, NOTHING);
 }
 
@@ -340,8 +347,12 @@ async fn an_application_lives_on_an_instance() {
 #[tokio::test]
 async fn an_instance_that_nobody_named_has_the_same_name_each_time() {
     let world = World::on_instance().await;
-    let mut body = world.request_for("deploy");
-    body.as_object_mut().unwrap().remove("instance_id");
+    let nameless = |action: &str| {
+        let mut body = world.request_for(action);
+        body.as_object_mut().unwrap().retain(|field, _| !["instance_id", "instance_name"].contains(&&**field));
+        body
+    };
+    let body = nameless("deploy");
 
     let plans = [0, 1].map(|_| with(body.clone(), "dry_run", true));
     let first = world.chat(&plans[0]).await;
@@ -351,7 +362,7 @@ async fn an_instance_that_nobody_named_has_the_same_name_each_time() {
     let name = deployed.body["deployment"]["instance_id"].as_str().unwrap();
     assert!(name.starts_with("appcl-notes-"), "{name}");
     assert_eq!(first.text(), again.text());
-    world.chat(&with(world.request_for("decommission"), "instance_id", name)).await;
+    world.chat(&with(nameless("decommission"), "instance_id", name)).await;
     let anew = world.chat(&body).await;
     assert_eq!(anew.body["deployment"]["instance_id"], name);
 }
@@ -367,4 +378,124 @@ async fn a_quota_that_leaves_no_room_is_told_before_anything_is_made() {
     assert!(text.contains("A `t3.medium` takes 2 vCPUs, and the account's quota in eu-central-1 leaves 1"), "{text}");
     assert_eq!(world.ended(&refused.operation()).await["error"]["code"], "aws_quota_reached");
     assert_eq!(world.calls("terraform"), NOTHING);
+}
+
+/// A deploy that names the instance by `instance_name`, as a request without `instance_id` does.
+fn named(world: &World, name: &str) -> Value {
+    let mut body = with(world.cloud_local_request("deploy"), "instance_name", name);
+    body.as_object_mut().unwrap().remove("instance_id");
+    body
+}
+
+/// The same of another repository.
+fn of_another(world: &World, name: &str) -> Value {
+    with(named(world, name), "github_repo_url", world.repository("diary"))
+}
+
+fn names(answer: &Answer) -> (&str, &str) {
+    let name = |field: &str| answer.body["deployment"][field].as_str().unwrap_or_else(|| panic!("{answer:?}"));
+    (name("instance_id"), name("instance_name"))
+}
+
+#[tokio::test]
+async fn the_name_of_the_application_is_the_new_instances_too() {
+    let world = World::on_instance().await;
+
+    let plan = world.chat(&with(named(&world, "my-test-ec2-instance"), "dry_run", true)).await;
+    let deployed = world.chat(&named(&world, "my-test-ec2-instance")).await;
+    let again = world.chat(&named(&world, "my-test-ec2-instance")).await;
+
+    assert!(plan.text().contains("`my-test-ec2-instance`"), "{}", plan.text());
+    assert_eq!(deployed.state(), "succeeded", "{}", deployed.text());
+    assert_eq!(names(&deployed), ("my-test-ec2-instance", "my-test-ec2-instance"));
+    assert_eq!(again.body["deployment"]["id"], deployed.body["deployment"]["id"]);
+    assert_eq!(world.count("made", "instance"), 1);
+    let status = with(named(&world, "my-test-ec2-instance"), "action", "status");
+    assert!(world.chat(&status).await.text().contains("is running"));
+}
+
+#[tokio::test]
+async fn a_deployment_of_that_name_is_found_whatever_its_instance_is_called() {
+    let world = World::on_instance().await;
+    world.deployed().await;
+
+    let again = world.chat(&named(&world, "notes")).await;
+
+    assert_eq!(again.state(), "succeeded", "{}", again.text());
+    assert_eq!(names(&again), ("box", "notes"));
+    assert_eq!(world.count("made", "instance"), 1);
+}
+
+#[tokio::test]
+async fn the_name_of_an_instance_of_ours_leads_onto_it() {
+    let world = World::on_instance().await;
+    world.commit("diary", "Dockerfile", "FROM base:1\nEXPOSE 8080\nCMD [\"app\"]\n").await;
+    world.deployed().await;
+
+    let onto = world.chat(&of_another(&world, "box")).await;
+    let elsewhere = world.chat(&with(named(&world, "box"), "target_namespace", "other")).await;
+
+    // No application has that name there, in either namespace.
+    assert_eq!((onto.state(), names(&onto)), ("succeeded", ("box", "box")), "{}", onto.text());
+    assert_eq!((elsewhere.state(), names(&elsewhere)), ("succeeded", ("box", "box")), "{}", elsewhere.text());
+    assert_eq!(world.count("made", "instance"), 1);
+}
+
+#[tokio::test]
+async fn a_name_that_is_taken_on_the_instance_is_generated_and_found_again() {
+    let world = World::on_instance().await;
+    world.commit("diary", "Dockerfile", "FROM base:1\nEXPOSE 8080\nCMD [\"app\"]\n").await;
+    world.chat(&named(&world, "box")).await;
+
+    let first = world.chat(&of_another(&world, "box")).await;
+    let again = world.chat(&of_another(&world, "box")).await;
+    let mut status = with(of_another(&world, "box"), "action", "status");
+    status.as_object_mut().unwrap().remove("instance_name");
+    status["instance_id"] = json!("box");
+    let explicit = world.chat(&with(of_another(&world, "box"), "instance_id", "box")).await;
+
+    assert_eq!(first.state(), "succeeded", "{}", first.text());
+    let (instance, name) = names(&first);
+    assert!(instance == "box" && name.starts_with("appapp-diary-"), "{instance} {name}");
+    assert_eq!(names(&again), ("box", name));
+    assert!(world.chat(&status).await.text().contains(name));
+    // Who names both means both.
+    assert_eq!((explicit.status, &explicit.body["error"]["param"]), (409, &json!("instance_name")));
+    assert_eq!(world.count("made", "instance"), 1);
+}
+
+#[tokio::test]
+async fn an_instance_of_somebody_elses_with_that_name_is_refused_before_anything_is_made() {
+    let world = World::on_instance().await;
+    world.aws.add_stranger("theirs", None);
+    world.aws.add_stranger("of-another-server", Some("tgt_01890a5d5f2e7c3b8d4f6a7b8c9d0e1f"));
+
+    let by_name = world.chat(&named(&world, "theirs")).await;
+    let planned = world.chat(&with(named(&world, "theirs"), "dry_run", true)).await;
+    let by_id = world.chat(&with(named(&world, "notes"), "instance_id", "theirs")).await;
+    let of_server = world.chat(&named(&world, "of-another-server")).await;
+
+    for (refused, param) in [(&by_name, "instance_name"), (&planned, "instance_name"), (&by_id, "instance_id")] {
+        assert_eq!((refused.status, &refused.body["error"]["param"]), (409, &json!(param)), "{refused:?}");
+        assert!(refused.body["error"]["message"].as_str().unwrap().contains("`i-of-theirs`"), "{refused:?}");
+    }
+    assert_eq!(of_server.status, 409);
+    assert!(of_server.body["error"]["message"].as_str().unwrap().contains("takes it over"), "{of_server:?}");
+    assert_eq!(world.calls("terraform"), NOTHING);
+    assert_eq!(world.leftovers().await, NOTHING);
+}
+
+#[tokio::test]
+async fn a_name_that_no_application_or_no_instance_can_have_is_told_with_its_rule() {
+    let world = World::start().await;
+    let rules =
+        [("instance_name", "My Test_Instance", "starts with a letter"), ("instance_id", "a b", "an instance id")];
+
+    for (field, name, rule) in rules {
+        let refused = world.chat(&with(named(&world, "notes"), field, name)).await;
+
+        assert_eq!((refused.status, refused.code()), (400, "invalid_value"), "{refused:?}");
+        assert_eq!(refused.body["error"]["param"], field);
+        assert!(refused.body["error"]["message"].as_str().unwrap().contains(rule), "{refused:?}");
+    }
 }

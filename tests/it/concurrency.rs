@@ -151,3 +151,14 @@ async fn two_deploys_of_one_commit_that_fail_together_leave_nothing_behind() {
     assert_eq!((first.state(), second.state()), ("undone", "undone"));
     assert_eq!(world.leftovers().await, Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn many_who_ask_whether_the_server_is_ready_make_it_look_once() {
+    let world = World::start().await;
+    let before = world.count("kind", "version");
+
+    let answers = futures_util::future::join_all((0..30).map(|_| world.get("/health/ready"))).await;
+
+    assert!(answers.iter().all(|it| it.body["checks"].as_array().unwrap().len() == 3), "{answers:?}");
+    assert!(world.count("kind", "version") - before <= 1, "{:?}", world.calls("kind"));
+}

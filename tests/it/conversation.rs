@@ -4,16 +4,19 @@ use serde_json::{Value, json};
 
 use crate::world::World;
 
+mod caller_tools;
 mod confirmation;
 mod faults;
 mod injection;
 mod open_webui;
 mod passthrough;
+mod removal;
 mod secrets;
 mod tool_loop;
+mod undo;
 
 /// A conversation of these turns, the person first.
-fn talk(turns: &[&str]) -> Value {
+pub(crate) fn talk(turns: &[&str]) -> Value {
     let messages: Vec<Value> = turns
         .iter()
         .enumerate()

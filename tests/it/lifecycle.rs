@@ -73,6 +73,28 @@ async fn other_environment_variables_are_rolled_out_and_the_old_ones_are_kept_fo
     assert_eq!(image_and_environment(&world), red);
 }
 
+#[tokio::test]
+async fn an_environment_is_replaced_as_a_whole_and_taken_away_by_an_empty_one() {
+    let world = World::start().await;
+    let change = async |action: &str, environment: Value| {
+        let answer = world.chat(&with(world.request_for(action), "environment", environment)).await;
+        assert_eq!(answer.state(), "succeeded", "{}", answer.text());
+        image_and_environment(&world)[1].clone()
+    };
+    let names = |environment: &Value| {
+        let secret = environment[0]["secretRef"]["name"].as_str().unwrap();
+        let variables = world.kube.object("secrets", "team", secret)["data"].clone();
+        variables.as_object().unwrap().keys().cloned().collect::<Vec<_>>()
+    };
+
+    let both = change("deploy", json!({"COLOUR": "red", "SIZE": "big"})).await;
+    let one = change("redeploy", json!({"SIZE": "small"})).await;
+    let none = change("deploy", json!({})).await;
+
+    assert_eq!((names(&both), names(&one)), (vec!["COLOUR".to_owned(), "SIZE".to_owned()], vec!["SIZE".to_owned()]));
+    assert!(none.as_array().is_none_or(Vec::is_empty), "{none}");
+}
+
 fn image_and_environment(world: &World) -> Value {
     let container = &world.kube.object("deployments", "team", "notes")["spec"]["template"]["spec"]["containers"][0];
     json!([container["image"], container["envFrom"]])
@@ -106,6 +128,73 @@ async fn an_application_is_scaled_to_nothing_and_back() {
     assert_eq!(two.state(), "succeeded", "{}", two.text());
     assert_eq!(two.body["deployment"]["replicas"], 2);
     assert_eq!(world.kube.object("deployments", "team", "notes")["status"]["availableReplicas"], 2);
+}
+
+/// The pods of the application.
+fn pods(world: &World) -> Vec<String> {
+    world.kube.objects().into_iter().filter(|it| it.starts_with("pods")).collect()
+}
+
+#[tokio::test]
+async fn a_restart_replaces_the_pods_by_new_ones_of_the_same_version() {
+    let world = World::start().await;
+    let deployed = world.chat(&with(world.request_for("deploy"), "scale_replicas", 2)).await;
+    let before = pods(&world);
+
+    let answer = world.chat(&world.request_for("restart")).await;
+    let after = pods(&world);
+    let again = world.chat(&world.request_for("restart")).await;
+    let redeployed = world.chat(&world.request_for("redeploy")).await;
+
+    assert_eq!(answer.state(), "succeeded", "{}", answer.text());
+    assert!(answer.text().starts_with("**`notes` is restarted.**"), "{}", answer.text());
+    assert_eq!((before.len(), after.len()), (2, 2));
+    assert!(before.iter().all(|it| !after.contains(it)), "{before:?} {after:?}");
+    assert_eq!(answer.body["deployment"]["image"], deployed.body["deployment"]["image"]);
+    assert!(again.state() == "succeeded" && pods(&world).iter().all(|it| !after.contains(it)));
+    assert!(redeployed.text().starts_with("**Nothing to do"), "{}", redeployed.text());
+}
+
+#[tokio::test]
+async fn a_restart_whose_new_pods_do_not_serve_goes_back_to_those_that_did() {
+    let world = World::with(&[("ROLLOUT_TIMEOUT_S", "1")]).await;
+    world.deployed().await;
+    let before = pods(&world);
+    world.failpoints.hold("rollout");
+
+    let answer = world.chat(&world.request_for("restart")).await;
+    world.failpoints.release("rollout");
+
+    assert_eq!(answer.state(), "failed", "{}", answer.text());
+    assert_eq!(answer.body["deployment"]["state"], "running");
+    assert_eq!(pods(&world), before);
+}
+
+#[tokio::test]
+async fn there_is_nothing_to_restart_at_0_replicas_and_where_nothing_ran() {
+    let world = World::start().await;
+    let nothing = world.chat(&world.request_for("restart")).await;
+    world.deployed().await;
+    scale(&world, 0).await;
+
+    let refused = world.chat(&world.request_for("restart")).await;
+    let told = world.chat(&crate::world::say("restart notes")).await;
+
+    assert_eq!((nothing.status, nothing.code()), (404, "deployment_not_found"));
+    assert_eq!((refused.status, refused.code()), (409, "conflict"));
+    assert!(told.text().contains("`notes` is scaled to 0") && told.text().contains("`scale notes to 1`"), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_restart_brings_a_failed_deployment_back() {
+    let world = World::start().await;
+    world.deployed().await;
+    world.change("UPDATE deployments SET state = 'failed'").await;
+
+    let answer = world.chat(&world.request_for("restart")).await;
+
+    assert_eq!(answer.state(), "succeeded", "{}", answer.text());
+    assert_eq!(answer.body["deployment"]["state"], "running");
 }
 
 #[tokio::test]

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
 
+mod addresses;
+mod beginning;
 mod cancel;
 mod cloud_hosted;
 mod cloud_local;
@@ -10,17 +12,25 @@ mod concurrency;
 mod conversation;
 mod decommission;
 mod deploy;
+mod embeddings;
 mod http;
 mod idempotency;
 mod lifecycle;
+mod node_ports;
 mod plans;
 mod postgres;
+mod progress;
 mod questions;
 mod reaper;
+mod remains;
 mod restart;
 mod retries;
 mod secrets;
+mod sentences;
+mod settling;
+mod soak;
 mod stuck;
+mod unreadable;
 mod upgrade;
 mod versions;
 mod world;

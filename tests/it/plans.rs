@@ -7,8 +7,12 @@ use serde_json::{Value, json};
 use crate::world::TargetKind::{self, Ec2, Eks, EksWithDomain, LocalKind};
 use crate::world::{World, eventually, with};
 
+mod beside_unreadable;
+pub(crate) mod credentials;
 mod kills;
 mod log_lines;
+mod lost_workspace;
+mod panics;
 mod step_failures;
 
 /// How many worlds of one test exist at the same time.
@@ -20,6 +24,7 @@ pub(crate) enum Plan {
     Deploy,
     Redeploy,
     Scale,
+    Restart,
     Rollback,
     Decommission,
 }
@@ -27,12 +32,17 @@ pub(crate) enum Plan {
 impl Plan {
     /// A world in which the plan can begin.
     pub(crate) async fn world(self, target_kind: TargetKind) -> World {
-        let world = match target_kind {
+        self.prepared(match target_kind {
             LocalKind => World::start().await,
             Ec2 => World::on_instance().await,
             Eks => World::on_cluster().await,
             EksWithDomain => World::on_named_cluster().await,
-        };
+        })
+        .await
+    }
+
+    /// Brings a new world to where the plan can begin.
+    async fn prepared(self, world: World) -> World {
         if self != Self::Deploy {
             assert_eq!(world.chat(&deploy(&world)).await.state(), "succeeded");
         }
@@ -50,6 +60,7 @@ impl Plan {
             Self::Deploy => deploy(world),
             Self::Redeploy => world.request_for("redeploy"),
             Self::Scale => with(world.request_for("scale"), "scale_replicas", 3),
+            Self::Restart => world.request_for("restart"),
             Self::Rollback => world.request_for("rollback"),
             Self::Decommission if world.target_kind != LocalKind => world.request_for("decommission"),
             Self::Decommission => with(world.request_for("decommission"), "delete_cluster", true),
@@ -137,6 +148,11 @@ pub(crate) async fn begin(plan: Plan, world: &World) -> String {
     drop(world.begin(&plan.request(world)));
     eventually("the operation to be accepted", async || count().await > before).await;
     world.texts("SELECT id FROM operations ORDER BY id DESC LIMIT 1").await.remove(0)
+}
+
+/// Whether every case is tried (`REAL_ALL=1`), and not only a sample.
+pub(crate) fn are_all_tried() -> bool {
+    std::env::var("REAL_ALL").is_ok_and(|it| it == "1")
 }
 
 /// Runs a story for each case, a few at a time.

@@ -80,7 +80,7 @@ async fn a_variable_that_says_what_the_application_is_called_hides_no_name() {
 
     assert_eq!(answer.state(), "succeeded", "{}", answer.text());
     let events = json!(world.events(&answer.operation()).await).to_string();
-    assert!(events.contains("on-demand-infra/notes:") && !events.contains("***"), "{events}");
+    assert!(events.contains("Clone file://") && events.contains("\"notes:") && !events.contains("***"), "{events}");
     is_discreet(&world, &answer.operation()).await;
 }
 
@@ -114,6 +114,36 @@ async fn an_application_that_prints_its_secrets_and_crashes_does_not_tell_them()
     assert!(answer.text().contains("the password is"), "{}", answer.text());
     assert!(!answer.body.to_string().contains("s3cr3t"), "{}", answer.text());
     is_discreet(&world, &answer.operation()).await;
+}
+
+#[tokio::test]
+async fn secrets_that_are_words_names_and_numbers_take_no_meaning_away() {
+    let world = World::start().await;
+    let environment = json!({
+        "PORT": "3306", "LOG": "line", "DB_PASSWORD": "replica", "API_KEY": "notes", "PIN_SECRET": "8080", "A_TOKEN": "created",
+    });
+
+    let answer = world.chat(&with(world.request_for("deploy"), "environment", environment)).await;
+
+    assert_eq!(answer.state(), "succeeded", "{}", answer.text());
+    let events = json!(world.events(&answer.operation()).await).to_string();
+    assert!(events.contains("1 replica serves") && events.contains("\"created\""), "{events}");
+    assert!(!format!("{events}{}", answer.body).contains("***"), "{events} {}", answer.body);
+}
+
+#[tokio::test]
+async fn secrets_that_are_words_names_and_numbers_are_hidden_in_what_the_application_prints() {
+    let world = World::start().await;
+    let environment =
+        json!({"PORT": "3306", "LOG": "line", "DB_PASSWORD": "correct", "API_KEY": "notes", "PIN_SECRET": "4711"});
+    world.kube.crash_new_images(true);
+    world.kube.print(": line 3306, correct, notes, 4711");
+
+    let answer = world.chat(&with(world.request_for("deploy"), "environment", environment)).await;
+
+    assert_eq!(answer.state(), "undone", "{}", answer.text());
+    assert!(answer.text().contains(": line 3306, ***, ***, ***"), "{}", answer.text());
+    assert!(!answer.body.to_string().contains("4711") && answer.text().contains("`notes`"), "{}", answer.text());
 }
 
 #[tokio::test]

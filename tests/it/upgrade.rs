@@ -33,6 +33,33 @@ async fn what_an_earlier_version_left_unfinished_can_be_cancelled() {
     each(fixture::all(), is_cancelled).await;
 }
 
+/// Earlier versions knew what they had made in a cloud by files alone.
+#[tokio::test]
+async fn what_an_earlier_version_made_in_a_cloud_is_on_record_after_the_start() {
+    // One that is being taken back forgets them one after the other.
+    let in_cloud = |folder: &PathBuf| {
+        let story = Fixture::read(folder.clone()).story;
+        story.target_kind != TargetKind::LocalKind && story.failing.is_empty()
+    };
+    each(fixture::all().into_iter().filter(in_cloud), async |folder| {
+        let mut fixture = Fixture::read(folder);
+        let mut world = World::start().await;
+        let _program = fixture.restore(&mut world).await;
+        let made =
+            "SELECT id FROM targets WHERE made_here = 1 UNION SELECT id FROM deployments WHERE state <> 'removed'";
+        let owners = world.texts(made).await;
+        let with_files = world.files_with("on-demand-infra:operation").into_iter();
+        let with_files: Vec<String> = with_files.filter(|it| it.ends_with("terraform.tfvars.json")).collect();
+
+        world.start_again().await;
+
+        let recorded = world.texts("SELECT owner FROM terraform_workspaces WHERE operation_id IS NOT NULL").await;
+        assert!(recorded.iter().all(|it| owners.contains(it)), "{}: {recorded:?}", fixture.name());
+        assert_eq!(recorded.len(), with_files.len(), "{}: {with_files:?}", fixture.name());
+    })
+    .await;
+}
+
 async fn is_carried_on(folder: PathBuf, mut world: World) {
     let mut fixture = Fixture::read(folder);
     let program = fixture.restore(&mut world).await;

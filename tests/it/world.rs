@@ -33,9 +33,11 @@ use aws::Aws;
 use docker::Docker;
 use failpoints::Failpoints;
 use kube::Kube;
-use postgres::Postgres;
+use postgres::{Database, Postgres};
 use server::Server;
 
+/// What seals secrets where it is not a file: 32 bytes.
+const ENCRYPTION_KEY: &str = "aXQtaXQtaXQtaXQtaXQtaXQtaXQtaXQtaXQtaXQtaXQ=";
 /// How long anything may take that a story waits for.
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -48,6 +50,8 @@ pub(crate) struct World {
     pub(crate) kube: Kube,
     pub(crate) failpoints: Failpoints,
     pub(crate) postgres: Option<Postgres>,
+    /// One on a server that others use too.
+    database: Option<Database>,
     /// What [`World::request_for`] means.
     pub(crate) target_kind: TargetKind,
     client: Client,
@@ -120,6 +124,18 @@ impl World {
         Self::build(&[("DATABASE_URL", &url)], Some(postgres)).await
     }
 
+    /// One of a kind whose store is a database in PostgreSQL and whose key is in the settings: nothing that it cannot do
+    /// without is in its workspace. `None` where there is no PostgreSQL.
+    pub(crate) async fn without_need_of_its_workspace(target_kind: TargetKind) -> Option<Self> {
+        let database = Database::create().await?;
+        let url = database.url.clone();
+        let settings = [("DATABASE_URL", url.as_str()), ("ENCRYPTION_KEY", ENCRYPTION_KEY)];
+        let mut world = Self { target_kind, ..Self::build(&settings, None).await };
+        world.database = Some(database);
+        fs::write(world.path("ssh-open"), "").unwrap();
+        Some(world)
+    }
+
     /// One whose requests mean an EC2 instance, which lets this program in.
     pub(crate) async fn on_instance() -> Self {
         let world = Self { target_kind: TargetKind::Ec2, ..Self::start().await };
@@ -178,6 +194,7 @@ impl World {
             ("DOCKER_HOST", format!("unix://{}", text(&path.join("docker.sock")))),
             ("RETRY_ATTEMPTS", "3".to_owned()),
             ("RETRY_BASE_MS", "20".to_owned()),
+            ("AWS_SETTLE_TIMEOUT_S", "30".to_owned()),
             ("SHUTDOWN_GRACE_S", "5".to_owned()),
             ("LOG_LEVEL", "debug".to_owned()),
         ];
@@ -193,6 +210,7 @@ impl World {
             kube,
             failpoints,
             postgres,
+            database: None,
             target_kind: TargetKind::LocalKind,
             client,
             address: String::new(),
@@ -226,6 +244,16 @@ impl World {
     /// Changes settings from the next start on.
     pub(crate) fn set(&mut self, changed: &BTreeMap<String, String>) {
         self.settings.extend(changed.clone());
+    }
+
+    /// Loses all that the killed server kept in files. What it left at work may be writing there.
+    pub(crate) async fn lose_workspace(&self) {
+        let workspace = self.path("workspace");
+        eventually("the workspace to be gone", async || {
+            let _ = fs::remove_dir_all(&workspace);
+            !workspace.exists()
+        })
+        .await;
     }
 
     /// kill -9, and a new start.
@@ -270,6 +298,11 @@ impl World {
         format!("file://{}", self.path("repositories").join(name).display())
     }
 
+    /// Runs git in a repository of this world.
+    pub(crate) async fn git(&self, repository: &str, arguments: &[&str]) {
+        git(&self.path("repositories").join(repository), arguments).await;
+    }
+
     /// Commits one file to a repository, which is made when it is not there.
     pub(crate) async fn commit(&self, repository: &str, file: &str, text: &str) {
         let folder = self.path("repositories").join(repository);
@@ -277,6 +310,7 @@ impl World {
             fs::create_dir_all(&folder).unwrap();
             git(&folder, &["init", "--quiet", "--initial-branch=main"]).await;
         }
+        fs::create_dir_all(folder.join(file).parent().unwrap()).unwrap();
         fs::write(folder.join(file), text).unwrap();
         git(&folder, &["add", "--all"]).await;
         git(&folder, &["-c", "user.name=it", "-c", "user.email=it@example.test", "commit", "--quiet", "-m", "change"])
@@ -296,6 +330,11 @@ impl World {
     /// Posts to a route without a body.
     pub(crate) async fn post(&self, path: &str) -> Answer {
         answer(self.request(Method::POST, path)).await
+    }
+
+    /// Resumes an operation with secrets.
+    pub(crate) async fn resume(&self, operation: &str, secrets: &Value) -> Answer {
+        answer(self.request(Method::POST, &format!("/v1/operations/{operation}/resume")).json(secrets)).await
     }
 
     /// Sends a chat request and waits for its answer.
@@ -417,14 +456,14 @@ impl World {
             .collect()
     }
 
-    fn database(&self) -> String {
+    fn database_url(&self) -> String {
         let sqlite = || format!("sqlite://{}", self.path("workspace/store.sqlite").display());
         self.settings.get("DATABASE_URL").cloned().unwrap_or_else(sqlite)
     }
 
     /// Asks the store behind the server's back.
     pub(crate) async fn rows(&self, sql: &str) -> Vec<AnyRow> {
-        let mut connection = AnyConnection::connect(&self.database()).await.unwrap();
+        let mut connection = AnyConnection::connect(&self.database_url()).await.unwrap();
         sqlx::query(sqlx::AssertSqlSafe(sql.to_owned())).fetch_all(&mut connection).await.unwrap()
     }
 
@@ -445,6 +484,18 @@ impl World {
     /// Ends [`World::fail_store_at`].
     pub(crate) async fn restore_store(&self) {
         self.change("DROP TRIGGER IF EXISTS lost").await;
+    }
+
+    /// Has a step of the server panic at a moment: at its `check`, at the end of its `run`, or at its `undo`.
+    pub(crate) fn panic_at(&self, step: &str, moment: &str, text: &str) {
+        let folder = self.path("workspace/failpoints");
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(format!("{step}.{moment}")), text).unwrap();
+    }
+
+    /// Ends [`World::panic_at`].
+    pub(crate) fn calm(&self) {
+        fs::remove_dir_all(self.path("workspace/failpoints")).unwrap();
     }
 
     /// The first column of all rows.
@@ -487,9 +538,16 @@ impl World {
         left.extend(named("object", self.kube.objects()));
         left.extend(named("thing on AWS", self.aws.things()));
         left.extend(named("folder", inside(&self.path("workspace/deployments"))));
+        left.extend(named("state", inside(&self.path("schemas"))));
+        left.extend(named("workspace on record", self.texts("SELECT module FROM terraform_workspaces").await));
         left.extend(named("deployment", self.texts("SELECT name FROM deployments WHERE state <> 'removed'").await));
         left.extend(self.unfinished_leftovers().await);
         left
+    }
+
+    /// Of how many Terraform workspaces the server knows.
+    pub(crate) async fn terraform_states(&self) -> usize {
+        self.texts("SELECT module FROM terraform_workspaces").await.len()
     }
 
     /// Everything that must not be there once nothing runs, whatever is deployed.
@@ -504,6 +562,7 @@ impl World {
             clusters.filter(|it| !self.path(&format!("clusters/{it}/ready")).exists()).collect(),
         ));
         left.extend(named("secret", self.texts("SELECT operation_id FROM secrets").await));
+        left.extend(named("call", self.texts("SELECT name FROM calls").await));
         left.extend(named("saga log", self.texts("SELECT DISTINCT operation_id FROM saga_log").await));
         left.extend(named("lock", self.texts("SELECT name FROM targets WHERE locked_by IS NOT NULL").await));
         left.extend(named("unfinished", self.texts("SELECT id FROM operations WHERE ended_ms IS NULL").await));

@@ -148,6 +148,8 @@ fn how_to_get(part: &str) -> String {
 
 /// What a page's container runs.
 pub(crate) const SERVES: &str = r#"["httpd", "-f", "-vv", "-p", "8080", "-h", "/www"]"#;
+/// The same; it ends at once when it is told to.
+pub(crate) const ENDS_AT_ONCE: &str = r#"["sh", "-c", "trap 'exit 0' TERM; httpd -f -vv -p 8080 -h /www & wait"]"#;
 /// What ends at once.
 pub(crate) const CRASHES: &str = r#"["sh", "-c", "echo no disk; exit 3"]"#;
 
@@ -190,6 +192,17 @@ impl Repository {
             &["-C", &work, "-c", "user.name=Real", "-c", "user.email=real@example.com", "commit", "-q", "-m", "Change"],
         );
         must("git", &["-C", &work, "rev-parse", "HEAD"]).trim().to_owned()
+    }
+
+    /// Commits another repository's commit as the directory `path`.
+    pub(crate) fn commit_submodule(&self, path: &str, url: &str, commit: &str) {
+        let work = self.path();
+        let modules = format!("[submodule \"{path}\"]\n\tpath = {path}\n\turl = {url}\n");
+        fs::write(self.work.join(".gitmodules"), modules).unwrap();
+        must("git", &["-C", &work, "add", ".gitmodules"]);
+        must("git", &["-C", &work, "update-index", "--add", "--cacheinfo", &format!("160000,{commit},{path}")]);
+        let author = ["-c", "user.name=Real", "-c", "user.email=real@example.com"];
+        must("git", &[&["-C", &work][..], &author, &["commit", "-q", "-m", "Change the submodule"]].concat());
     }
 
     /// Its address.

@@ -9,14 +9,13 @@ use crate::cluster::{nothing_is_left, page};
 use crate::server::{Server, shared};
 
 /// A branch, the code of its failure, and words that have to be in the answer.
-const BROKEN: [(&str, &str, &[&str]); 10] = [
+const BROKEN: [(&str, &str, &[&str]); 9] = [
     ("main", "nothing_to_build", &["Dockerfile"]),
     ("syntax-error", "dockerfile_syntax", &["Line 4", "RUNN"]),
     ("failing-build", "build_failed", &["go build", "main.go"]),
     ("missing-file", "build_failed", &["dist", "line 2"]),
     ("missing-base", "build_failed", &["images.example.com/team/runtime:7", "line 1"]),
     ("crash", "crash_loop", &["exit code 1"]),
-    ("wrong-port", "port_mismatch", &["8080", "9090"]),
     ("loopback-only", "loopback_only", &["127.0.0.1", "0.0.0.0"]),
     ("never-listens", "never_listens", &["listens on no port", "waiting for db:5432"]),
     ("out-of-memory", "out_of_memory", &["memory", "512Mi"]),
@@ -53,6 +52,19 @@ async fn is_diagnosed(server: &Server, branch: &str, answer: &Answer, code: &str
 }
 
 #[tokio::test]
+async fn a_wrong_port_gives_way_to_the_one_that_is_served() {
+    let server = shared().await;
+
+    let answer = server.ask(deploy("wrong-port")).await.ended("succeeded").says("9090, which is served instead");
+
+    page(&answer.word("app_url")).await;
+    server
+        .ask(json!({"action": "decommission", "deployment_mode": "local", "instance_id": answer.word("id")}))
+        .await
+        .ended("succeeded");
+}
+
+#[tokio::test]
 async fn a_slow_start_is_only_slow() {
     let server = shared().await;
 
@@ -66,10 +78,10 @@ async fn a_slow_start_is_only_slow() {
 }
 
 #[tokio::test]
-async fn without_expose_the_default_port_is_assumed_and_it_is_said() {
+async fn without_expose_the_default_port_is_assumed() {
     let server = shared().await;
 
-    let answer = server.ask(deploy("no-expose")).await.ended("succeeded").says("no EXPOSE").says("8080");
+    let answer = server.ask(deploy("no-expose")).await.ended("succeeded");
 
     assert!(page(&answer.word("app_url")).await.contains("version 1"));
     server

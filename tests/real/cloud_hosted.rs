@@ -8,10 +8,12 @@ use serde_json::{Value, json};
 
 use crate::account::{Account, calls, clear_fault, credentials, inject_fault, nothing_is_left, secrets};
 use crate::answer::Answer;
-use crate::bed::{Repository, must, variable};
+use crate::bed::{ENDS_AT_ONCE, Repository, dockerfile, must, variable};
+use crate::cluster::Cluster;
 use crate::environment::files_with;
 use crate::processes::Watch;
 use crate::readme::curl;
+use crate::rollout::{Load, OLD_PODS};
 use crate::server::{Server, free_node_ports};
 
 /// The account, empty but for a hosted zone, and a server that has no credentials of its own.
@@ -90,11 +92,16 @@ async fn zone() -> String {
     made.hosted_zone.unwrap().id.trim_start_matches("/hostedzone/").to_owned()
 }
 
-/// Fetches a page until it shows this: a load balancer takes a moment until it knows a new backend.
-pub(crate) async fn shows(url: &str, words: &str) {
+/// A client that trusts the account's certificates.
+fn client() -> reqwest::Client {
     let authority = std::fs::read(variable("RIG_AWS_CA", "aws")).unwrap();
     let authority = reqwest::Certificate::from_pem(&authority).unwrap();
-    let client = reqwest::Client::builder().no_proxy().add_root_certificate(authority).build().unwrap();
+    reqwest::Client::builder().no_proxy().add_root_certificate(authority).build().unwrap()
+}
+
+/// Fetches a page until it shows this: a load balancer takes a moment until it knows a new backend.
+pub(crate) async fn shows(url: &str, words: &str) {
+    let client = client();
     let began = std::time::Instant::now();
     loop {
         let text = match client.get(url).send().await {
@@ -158,22 +165,43 @@ fn changes_nothing(server: &Server) {
     }
 }
 
+/// What the first application of the story is called, and so its cluster.
+const NAME: &str = "my-eks-app-deployment";
+
+/// A request about the first application, with the fields that the documentation shows.
+fn first(action: &str, more: Value) -> Value {
+    let mut fields = json!({
+        "action": action, "deployment_mode": "cloud-hosted", "aws_credentials": credentials(),
+    });
+    if action == "deploy" {
+        fields["target_namespace"] = json!("my-app-eks");
+        fields["instance_name"] = json!(NAME);
+    } else {
+        fields["instance_id"] = json!(NAME);
+    }
+    if let (Value::Object(fields), Value::Object(more)) = (&mut fields, more) {
+        fields.extend(more);
+    }
+    fields
+}
+
 #[tokio::test]
 async fn applications_live_on_one_eks_cluster_from_deploy_to_decommission() {
-    let world = EksWorld::start("hosted", &[("CERTIFICATE_PATIENCE_S", "5")]).await;
+    let settings = [("CERTIFICATE_PATIENCE_S", "5"), ("DEFAULT_DOMAIN_NAME_FOR_APPS", "team.apps.example.test")];
+    let world = EksWorld::start("hosted", &settings).await;
     let (shop, blog) = (Repository::page("hosted-shop"), Repository::page("hosted-blog"));
     let watch = Watch::begin();
     // A slow control plane, as on AWS: the image is pushed long before it is there.
     inject_fault("latency", json!({"eks.CreateCluster": 20})).await;
 
-    let places = [("my-cluster", "shop"), ("eu-central-1", "us-east-1")];
-    let of_deploy = [("https://github.com/owner/name", &*shop.url()), ("Z2FDTNDATAQYW2", &world.zone)];
-    let deployed =
-        curl(&world.server, "cloud-hosted", "deploy", &[places, of_deploy].concat()).await.ended("succeeded");
-    assert_eq!(deployed.word("app_url"), "https://shop.apps.example.test");
-    shows("https://shop.apps.example.test", "version 1").await;
-    let there = redirect_of("http://shop.apps.example.test/seed.txt?a=1").await;
-    assert_eq!(there, (308, "https://shop.apps.example.test/seed.txt?a=1".to_owned()));
+    let of_shop = json!({"github_repo_url": shop.url()});
+    let deployed = world.ask(world.named(first("deploy", of_shop.clone()), "my-app")).await.ended("succeeded");
+    assert_eq!([deployed.word("instance_id"), deployed.word("instance_name")], [NAME; 2]);
+    let url = deployed.word("app_url");
+    assert_eq!(url, "https://my-app.team.apps.example.test");
+    shows(&url, "version 1").await;
+    let there = redirect_of("http://my-app.team.apps.example.test/seed.txt?a=1").await;
+    assert_eq!(there, (308, "https://my-app.team.apps.example.test/seed.txt?a=1".to_owned()));
     for field in ["ecr_repository_url", "eks_cluster_endpoint", "nlb_dns_name", "acm_certificate_arn"] {
         assert!(!deployed.word(field).is_empty());
     }
@@ -181,47 +209,61 @@ async fn applications_live_on_one_eks_cluster_from_deploy_to_decommission() {
     is_the_longest_path(&world.server, deployed.operation()).await;
     changes_nothing(&world.server);
     clear_fault("latency").await;
+    let cluster = Cluster::new(&format!("aws-rig-{NAME}"));
+    let kind = cluster.kubectl(&["get", "service", NAME, "-n", "my-app-eks", "-o", "jsonpath={.spec.type}"]);
+    assert_eq!(kind, "ClusterIP");
 
     // The second one has the load balancer's name; a third one cannot.
-    let second = world.ask(EksWorld::deploy(&blog, "shop", "blog")).await.ended("succeeded");
+    let second = world.ask(EksWorld::deploy(&blog, NAME, "blog")).await.ended("succeeded");
+    assert_eq!((second.word("instance_id"), second.word("instance_name")), (NAME.to_owned(), "blog".to_owned()));
     assert_eq!(second.word("app_url"), format!("http://{}", second.word("nlb_dns_name")));
+    for field in ["ecr_repository_url", "eks_cluster_endpoint"] {
+        assert!(!second.word(field).is_empty());
+    }
     shows(&second.word("app_url"), "version 1").await;
-    let refused = world.ask(EksWorld::deploy(&shop, "shop", "third")).await;
+    let refused = world.ask(EksWorld::deploy(&shop, NAME, "third")).await;
     assert_eq!((refused.status, &refused.body["error"]["param"]), (409, &json!("app_subdomain_label")));
 
-    shop.commit(&[("www/index.html", "version 2\n")]);
-    let newer = world.ask(EksWorld::request("redeploy", "shop", "shop")).await.ended("succeeded");
-    shows("https://shop.apps.example.test", "version 2").await;
-    let same = world.ask(EksWorld::request("redeploy", "shop", "shop")).await.ended("succeeded");
+    shop.commit(&[("Dockerfile", &dockerfile(ENDS_AT_ONCE)), ("www/index.html", "version 2\n")]);
+    let newer = world.ask(first("redeploy", of_shop.clone())).await.ended("succeeded");
+    shows(&url, "version 2").await;
+    let load = Load::begin(client(), url.clone(), 50);
+    let same = world.ask(first("redeploy", of_shop)).await.ended("succeeded");
     let same = same.says("Nothing was built and nothing was rolled out");
-    curl(&world.server, "cloud-hosted", "scale", &places).await.ended("succeeded").says("3 replicas");
-    world.ask(EksWorld::request("status", "shop", "shop")).await.says("3 of 3 replicas serve");
-    let logs = world.ask(EksWorld::request("logs", "shop", "shop")).await;
+    let named = json!({"instance_name": NAME});
+    let scale = json!({"instance_name": NAME, "scale_replicas": 2});
+    world.ask(first("scale", scale)).await.ended("succeeded").says("2 replicas");
+    world.ask(first("status", named.clone())).await.says("2 of 2 replicas serve");
+    let logs = world.ask(first("logs", named.clone())).await;
     assert!(logs.words().contains("Output of"), "{}", logs.words());
-    world.ask(EksWorld::request("rollback", "shop", "shop")).await.ended("succeeded");
-    shows("https://shop.apps.example.test", "version 1").await;
+    world.ask(first("rollback", named.clone())).await.ended("succeeded");
+    shows(&url, "version 1").await;
+    tokio::time::sleep(OLD_PODS).await;
+    load.loses_nothing().await;
 
     // A certificate that nobody can validate is waited for, and looked at again when somebody says so.
     inject_fault("faults", json!({"service": "acm", "action": "Validation", "error": "undelegated"})).await;
-    let paper = world.named(EksWorld::deploy(&blog, "shop", "paper"), "paper");
-    let waiting = world.ask(paper).await.ended("waiting");
+    let places = [("my-cluster", NAME), ("eu-central-1", "us-east-1")];
+    let of_deploy = [("https://github.com/owner/name", &*blog.url()), ("Z2FDTNDATAQYW2", &world.zone)];
+    let waiting = curl(&world.server, "cloud-hosted", "deploy", &[places, of_deploy].concat()).await.ended("waiting");
     assert!(waiting.words().contains("CNAME") && waiting.words().contains("resume"), "{}", waiting.words());
     clear_fault("faults").await;
     world.server.post_to(&format!("/v1/operations/{}/resume", waiting.operation())).await;
     assert_eq!(world.server.ended(waiting.operation()).await["state"], "succeeded");
-    shows("https://paper.apps.example.test", "version 1").await;
-    shows("https://shop.apps.example.test", "version 1").await;
+    shows("https://shop.team.apps.example.test", "version 1").await;
+    shows(&url, "version 1").await;
+    curl(&world.server, "cloud-hosted", "scale", &places).await.ended("succeeded").says("3 replicas");
 
-    let first = world.ask(EksWorld::request("decommission", "shop", "shop")).await.ended("succeeded");
+    let gone = world.ask(first("decommission", named)).await.ended("succeeded");
     shows(&second.word("app_url"), "version 1").await;
-    shows("https://paper.apps.example.test", "version 1").await;
-    world.ask(EksWorld::request("decommission", "shop", "paper")).await.ended("succeeded");
-    let last = world.ask(EksWorld::request("decommission", "shop", "blog")).await.ended("succeeded");
+    shows("https://shop.team.apps.example.test", "version 1").await;
+    world.ask(EksWorld::request("decommission", NAME, "shop")).await.ended("succeeded");
+    let last = world.ask(EksWorld::request("decommission", NAME, "blog")).await.ended("succeeded");
     let last = last.says("asked AWS in us-east-1");
 
     assert_eq!(calls("CreateCluster").await, 1, "nothing is made twice");
     nothing_is_left();
-    world.shows_no_secret(&watch, &[&deployed, &second, &newer, &same, &logs, &first, &last]).await;
+    world.shows_no_secret(&watch, &[&deployed, &second, &newer, &same, &logs, &gone, &last]).await;
 }
 
 #[tokio::test]

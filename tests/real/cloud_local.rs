@@ -10,12 +10,15 @@ use serde_json::{Value, json};
 use crate::account::{self, Account, calls, credentials, inject_fault, nothing_is_left, secrets};
 use crate::answer::Answer;
 use crate::bed::{bed, run};
-use crate::cluster::page_with;
+use crate::cluster::{Cluster, page_with};
 use crate::environment::files_with;
 use crate::processes::Watch;
 use crate::server::{Server, free_node_ports};
 
 const KEY: &str = "real-key";
+/// What the stories call the application, and so the instance.
+const NAME: &str = "my-test-ec2-instance";
+const NAMESPACE: &str = "my-app-cl";
 
 /// The account, empty, and a server that has no credentials of its own.
 pub(crate) struct Ec2World {
@@ -40,18 +43,21 @@ impl Ec2World {
         Self { server, keys, node_ports, _account: account }
     }
 
-    /// A server with a workspace of its own, and the same account and keys.
+    /// A server with a workspace of its own, the same account and keys, and credentials in its settings.
     async fn second_server(&self, name: &str) -> Server {
-        Server::start_with(name, &self.node_ports, &settings_with(&self.keys, &[])).await
+        let [secret, id] = secrets();
+        let credentials =
+            [("AWS_ACCESS_KEY_ID", &*id), ("AWS_SECRET_ACCESS_KEY", &*secret), ("AWS_REGION", "us-east-1")];
+        Server::start_with(name, &self.node_ports, &settings_with(&self.keys, &credentials)).await
     }
 
-    /// A request with the fields that the README shows.
+    /// A request with the fields that the documentation shows.
     pub(crate) fn request(action: &str) -> Value {
         let mut fields = json!({
             "action": action,
             "deployment_mode": "cloud-local",
-            "target_namespace": "demo",
-            "instance_name": "hello",
+            "target_namespace": NAMESPACE,
+            "instance_name": NAME,
             "ec2_key_name": KEY,
             "aws_credentials": credentials(),
         });
@@ -108,6 +114,15 @@ fn settings_with<'a>(keys: &'a Path, more: &[(&'a str, &'a str)]) -> Vec<(&'a st
     all
 }
 
+/// The instances with this Name tag that are there.
+async fn instances_named(name: &str) -> Vec<aws_sdk_ec2::types::Instance> {
+    let config = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
+    let filter = |name: &str, value: &str| aws_sdk_ec2::types::Filter::builder().name(name).values(value).build();
+    let asked = aws_sdk_ec2::Client::new(&config).describe_instances();
+    let found = asked.filters(filter("tag:Name", name)).filters(filter("instance-state-name", "running"));
+    found.send().await.unwrap().reservations().iter().flat_map(|it| it.instances().to_vec()).collect()
+}
+
 async fn import_key(public: &str) {
     let config = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
     let material = aws_sdk_ec2::primitives::Blob::new(public.as_bytes());
@@ -120,39 +135,67 @@ async fn an_application_lives_on_an_instance_from_deploy_to_decommission_and_no_
     let world = Ec2World::start("cloud", &[]).await;
     let watch = Watch::begin();
 
-    let deployed = world.ask(Ec2World::request("deploy")).await.ended("succeeded");
-    let url = deployed.word("app_url");
+    let deployed = world.ask(Ec2World::request("deploy")).await.ended("succeeded").says("is running");
+    let (url, address) = (deployed.word("app_url"), deployed.word("public_ip"));
     page_with(&url, "version 1").await;
-    let (instance, address) = (deployed.word("instance_id"), deployed.word("public_ip"));
     assert_eq!(url, format!("http://{address}:{}", deployed.deployment("node_port")));
-    assert!(instance.starts_with("appcl-ledger-"), "{instance}");
+    assert_eq!([deployed.word("instance_id"), deployed.word("instance_name")], [NAME; 2]);
+    assert_eq!(deployed.word("ec2_key_name"), KEY);
+    let instances = instances_named(NAME).await;
+    assert_eq!(instances.len(), 1, "{instances:?}");
+    assert_eq!(instances[0].instance_id(), Some(&*deployed.word("ec2_instance_id")));
+    assert_eq!(instances[0].public_ip_address(), Some(&*address));
+    let of_service = "jsonpath={.spec.type} {.spec.ports[0].nodePort}";
+    let cluster = Cluster::new(NAME);
+    assert_eq!(
+        cluster.kubectl(&["get", "service", NAME, "-n", NAMESPACE, "-o", of_service]),
+        format!("NodePort {}", deployed.deployment("node_port"))
+    );
+    let ready =
+        || cluster.kubectl(&["get", "deployment", NAME, "-n", NAMESPACE, "-o", "jsonpath={.status.readyReplicas}"]);
 
     let lifecycle = |action: &str| {
-        let mut fields = Ec2World::request_on(&instance, action);
-        fields["public_ip"] = json!(address);
+        json!({
+            "action": action, "deployment_mode": "cloud-local", "instance_id": NAME, "public_ip": address,
+            "ec2_key_name": KEY, "aws_credentials": credentials(),
+        })
+    };
+    let redeploy = |mut fields: Value| {
+        fields["github_repo_url"] = json!(bed().repository("private/ledger"));
+        fields["git_token"] = json!(bed().git_token);
         fields
     };
-    let mut newer = lifecycle("redeploy");
+    let mut newer = redeploy(lifecycle("redeploy"));
     newer["git_ref"] = json!("next");
     let redeployed = world.ask(newer).await.ended("succeeded");
     page_with(&url, "version 2").await;
     let mut scale = lifecycle("scale");
     scale["scale_replicas"] = json!(2);
     world.ask(scale).await.ended("succeeded").says("2 replicas");
+    assert_eq!(ready(), "2");
     world.ask(lifecycle("status")).await.says("2 of 2 replicas serve").says("is running");
     let logs = world.ask(lifecycle("logs")).await;
     assert!(logs.words().contains("Output of"), "{}", logs.words());
     world.ask(lifecycle("rollback")).await.ended("succeeded");
     page_with(&url, "version 1").await;
 
-    // Another server takes the instance over; the first one then finds that it is gone.
+    // To another server the instance is somebody else's, until an action takes it over; its settings have credentials.
     let other = world.second_server("cloud-other").await;
+    let without_credentials = |action: &str| {
+        let mut fields = lifecycle(action);
+        fields.as_object_mut().unwrap().remove("aws_credentials");
+        fields
+    };
+    let theirs = other.ask(Ec2World::request("deploy")).await;
+    assert_eq!((theirs.status, &theirs.body["error"]["param"]), (409, &json!("instance_name")), "{:#}", theirs.body);
     let mut elsewhere = lifecycle("status");
     elsewhere["public_ip"] = json!("127.0.0.99");
     let refused = other.ask(elsewhere).await;
     assert_eq!((refused.status, &refused.body["error"]["param"]), (409, &json!("public_ip")), "{:#}", refused.body);
-    other.ask(lifecycle("status")).await.says("2 of 2 replicas serve");
-    other.ask(lifecycle("decommission")).await.ended("succeeded").says("asked AWS in us-east-1");
+    other.ask(without_credentials("status")).await.says("2 of 2 replicas serve");
+    other.ask(redeploy(without_credentials("redeploy"))).await.ended("succeeded");
+    page_with(&url, "version 1").await;
+    other.ask(without_credentials("decommission")).await.ended("succeeded").says("asked AWS in us-east-1");
     nothing_is_left();
     world.ask(lifecycle("redeploy")).await.ended("failed").says("is gone: somebody terminated it");
     let gone = world.ask(lifecycle("decommission")).await.ended("succeeded").says("asked AWS in us-east-1");

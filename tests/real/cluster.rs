@@ -94,7 +94,13 @@ impl Cluster {
 
     /// The images on its node.
     pub(crate) fn images(&self) -> String {
-        must("docker", &["exec", &format!("{}-control-plane", self.name), "ctr", "-n", "k8s.io", "images", "ls", "-q"])
+        self.ctr(&["images", "ls", "-q"])
+    }
+
+    /// What `ctr` says in its node.
+    pub(crate) fn ctr(&self, arguments: &[&str]) -> String {
+        let node = format!("{}-control-plane", self.name);
+        must("docker", &[&["exec", &node, "ctr", "-n", "k8s.io"], arguments].concat())
     }
 
     /// How often its application was rolled out.

@@ -26,6 +26,9 @@ fn applications_and_the_ingress_controller_fit_several_versions_of_kubernetes() 
     let kept = format!("{root}/src/cloud/kube/snapshots");
     for entry in fs::read_dir(kept).unwrap() {
         let path = entry.unwrap().path();
+        if path.extension().is_none_or(|it| it != "snap") {
+            continue;
+        }
         let text = fs::read_to_string(&path).unwrap();
         let manifest = text.splitn(3, "---\n").nth(2).unwrap();
         if manifest.contains("\"apiVersion\"") {

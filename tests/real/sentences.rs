@@ -23,7 +23,7 @@ impl Talk<'_> {
 }
 
 #[tokio::test]
-async fn a_conversation_deploys_scales_asks_and_takes_down() {
+async fn a_conversation_deploys_scales_undoes_restarts_asks_and_takes_down() {
     let server = shared().await;
     let mut talk = Talk { server, messages: Vec::new() };
     let url = bed().repository("static-site");
@@ -36,6 +36,15 @@ async fn a_conversation_deploys_scales_asks_and_takes_down() {
 
     let scaled = talk.say("scale it to 3").await.ended("succeeded").says("3 replicas");
     assert_eq!(scaled.deployment("id"), deploy.deployment("id"));
+
+    talk.say("undo that").await.ended("succeeded").says("2 replicas");
+
+    let pods = || server.cluster().kubectl(&["--namespace", "talk", "get", "pods", "--output", "name"]);
+    let before = pods();
+    talk.say("restart it").await.ended("succeeded").says("is restarted");
+    let after = pods();
+    assert!(after.lines().any(|pod| !before.contains(pod)), "{before} {after}");
+    talk.say("redeploy it").await.ended("succeeded").says("Nothing to do");
 
     let running = talk.say("what is running?").await;
     running.says(&deploy.word("instance_name")).says("`talk`");

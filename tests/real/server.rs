@@ -224,11 +224,13 @@ impl Drop for Server {
     }
 }
 
-/// As many node ports in a row that nobody listens on: a range for one cluster, as the setting takes it.
+/// As many node ports in a row that nobody listens on: a range for one cluster, as the setting takes it. The cluster
+/// takes them minutes later, so each lane that runs beside another has numbers of its own.
 pub(crate) fn free_node_ports(count: u16) -> String {
-    static NEXT: AtomicU16 = AtomicU16::new(31_000);
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let lane = if std::env::var_os("REAL_LANE").is_some() { 32_000 } else { 31_000 };
     let is_free = |port: u16| TcpListener::bind(("0.0.0.0", port)).is_ok();
-    let mut candidates = std::iter::repeat_with(|| NEXT.fetch_add(count, Ordering::Relaxed));
+    let mut candidates = std::iter::repeat_with(|| lane + NEXT.fetch_add(count, Ordering::Relaxed));
     let first = candidates.find(|first| (*first..first + count).all(is_free)).unwrap();
     format!("{first}-{}", first + count - 1)
 }

@@ -32,7 +32,8 @@ async fn a_deploy_and_its_log_are_told_as_they_happen() {
     let first_after = began.elapsed();
     let rest: Vec<String> = stream.collect().await;
 
-    assert!(first_after < Duration::from_millis(100), "the first chunk came after {first_after:?}");
+    // Long before there is anything to tell: a deploy takes many times as long.
+    assert!(first_after < Duration::from_secs(1), "the first chunk came after {first_after:?}");
     let first: Value = serde_json::from_str(&first).unwrap();
     assert_eq!(first["choices"][0]["delta"]["role"], "assistant");
     let (done, chunks) = rest.split_last().unwrap();

@@ -54,6 +54,7 @@ impl Example {
         assert_eq!(planned.body["operation"], Value::Null);
         let deployed = server.ask(self.request("deploy", json!({}))).await.ended("succeeded").says("is running");
         self.shows(server, &deployed, "version 1").await;
+        self.is_reached_by_a_node_port(server, &deployed);
         let first_image = deployed.deployment("image").clone();
 
         let before = cluster.generation(&deployed);
@@ -77,6 +78,17 @@ impl Example {
         nothing_is_left(server, &gone, Some(next.deployment("image")));
         let list = server.ask(json!({"action": "list", "target_namespace": self.namespace})).await;
         list.says("Nothing is deployed");
+    }
+
+    /// A Deployment and a Service in the namespace that was asked for, with the node port that the answer names.
+    fn is_reached_by_a_node_port(&self, server: &Server, deployed: &Answer) {
+        let (name, port) = (deployed.word("instance_name"), deployed.deployment("node_port"));
+        let of_service = "jsonpath={.spec.type} {.spec.ports[0].nodePort}";
+        let cluster = server.cluster();
+        let service = cluster.kubectl(&["get", "service", &name, "-n", self.namespace, "-o", of_service]);
+        assert_eq!(service, format!("NodePort {port}"));
+        assert_eq!(deployed.word("app_url"), format!("http://localhost:{port}"));
+        assert_eq!([deployed.word("instance_id"), deployed.word("target_namespace")], [cluster.name(), self.namespace]);
     }
 
     async fn scales(&self, server: &Server, deployed: &Answer) {
@@ -113,7 +125,7 @@ impl Example {
 
 #[tokio::test]
 async fn go_hello_lives_from_deploy_to_decommission() {
-    Example::of("go-hello", "go").lives().await;
+    Example::of("go-hello", "my-local-app").lives().await;
 }
 
 #[tokio::test]

@@ -1,12 +1,14 @@
-//! What the cloud modes and the chat model need. None of it stops local mode.
+//! What the cloud modes, the chat model and the embedding model need. None of it stops local mode.
 
 use super::finding::{Area, Check, Status, Verdict};
 use super::probe;
-use crate::cloud::price::{self, Cost};
+use crate::cloud::price;
 use crate::config::Settings;
 use crate::id::Region;
 use crate::llm::Model;
+use crate::llm::embedding::EmbeddingModel;
 use crate::secret::key_file::exposed_mode;
+use crate::store::record::Cost;
 
 /// Older ones do not print everything as JSON.
 const OLDEST_TERRAFORM: (u32, u32) = (1, 9);
@@ -25,6 +27,7 @@ pub(super) fn checks(settings: &Settings) -> Vec<Check<'_>> {
         (Area::CloudHosted, "domain", Box::pin(async move { domain(settings) })),
         (Area::CloudHosted, "cost", Box::pin(async move { cluster_cost(settings) })),
         (Area::ChatModel, "chat model", Box::pin(chat_model(settings))),
+        (Area::ChatModel, "embedding model", Box::pin(embedding_model(settings))),
     ]
 }
 
@@ -154,5 +157,25 @@ async fn chat_model(settings: &Settings) -> Verdict {
     match model.check().await {
         Ok(()) => Verdict::ok(format!("`{}` answers at {}", model.name(), model.address())),
         Err(error) => Verdict::warn(error.to_string(), "correct the settings of the chat model, or go without it"),
+    }
+}
+
+async fn embedding_model(settings: &Settings) -> Verdict {
+    let llm = &settings.llm;
+    let Some(model) = EmbeddingModel::from_settings(settings) else {
+        return if llm.embedding_deployment.is_some() {
+            Verdict::warn(
+                "`AZURE_EMBEDDING_DEPLOYMENT` is set without an endpoint and a key",
+                "set `AZURE_OPENAI_ENDPOINT` and `AZURE_OPENAI_API_KEY`, or leave it out",
+            )
+        } else if llm.embedding_model.is_some() {
+            Verdict::warn("`LLM_EMBEDDING_MODEL` is set without an endpoint", "set `LLM_BASE_URL`, or leave it out")
+        } else {
+            Verdict::ok("none set: `POST /v1/embeddings` answers that there is none")
+        };
+    };
+    match model.check().await {
+        Ok(()) => Verdict::ok(format!("`{}` answers at {}", model.name(), model.address())),
+        Err(error) => Verdict::warn(error.to_string(), "correct the settings of the embedding model, or go without it"),
     }
 }

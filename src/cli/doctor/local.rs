@@ -13,7 +13,7 @@ use tokio::net::{TcpStream, UnixStream};
 use super::finding::{Area, CHECK_TIMEOUT, Check, Verdict};
 use super::probe;
 use crate::config::Settings;
-use crate::config::value::{DockerHost, KindNetwork};
+use crate::config::value::{DockerHost, FIRST_NODE_PORT, KindNetwork, LAST_NODE_PORT};
 
 /// Older ones do not speak version 2 of the protocol, which fetches a single commit.
 const OLDEST_GIT: (u32, u32) = (2, 18);
@@ -111,6 +111,10 @@ async fn node_ports(settings: &Settings) -> Verdict {
             taken.iter().filter_map(|it| published.by_others.get(it)).map(String::as_str).collect();
         return match (taken.first(), holders.first()) {
             (None, _) => Verdict::ok(format!("{range} are free")),
+            (Some(first), _) if !settings.kind.node_port_range_given => Verdict::ok(format!(
+                "{} of {range} are taken, the first is {first}: a new cluster takes the next free ones",
+                taken.len()
+            )),
             (Some(first), Some(holder)) => Verdict::fail(
                 format!("{} of {range} are taken, {first} and others by the container `{holder}`", taken.len()),
                 "set `NODE_PORT_RANGE` to other ports, or set `KIND_CLUSTER_NAME` if that is the cluster to use",
@@ -121,6 +125,9 @@ async fn node_ports(settings: &Settings) -> Verdict {
             ),
         };
     };
+    if !settings.kind.node_port_range_given && mapped.iter().any(|it| (FIRST_NODE_PORT..=LAST_NODE_PORT).contains(it)) {
+        return Verdict::ok(format!("those that the cluster `{}` maps", settings.kind.cluster_name));
+    }
     let missing = range.ports().filter(|it| !mapped.contains(it)).count();
     let name = &settings.kind.cluster_name;
     match missing {

@@ -3,10 +3,15 @@
 use std::time::Duration;
 
 use aws_sdk_acm::types::{CertificateStatus, CertificateSummary, DomainValidation};
-use aws_sdk_route53::types::{HostedZoneConfig, ResourceRecord};
+use aws_sdk_route53::types::{Change, ChangeAction, ChangeBatch, HostedZoneConfig, ResourceRecord, ResourceRecordSet};
 
 use super::{Aws, AwsError, AwsErrorKind, TARGET_TAG};
 use crate::id::{HostedZoneId, TargetId};
+
+/// How many records are looked at from a name on: those of the name, and those below it that prove whose it is.
+const MAX_RECORDS: i32 = 20;
+/// Where the records lead that ACM asks for ("DNS validation" in its user guide).
+const VALIDATION_DOMAIN: &str = ".acm-validations.aws";
 
 /// A hosted zone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,23 +65,58 @@ impl Aws {
     /// # Errors
     /// [`AwsError`] when the call is refused or AWS does not answer.
     pub async fn find_record(&self, zone: &HostedZoneId, host: &str) -> Result<Option<String>, AwsError> {
+        let found = self.records_from(zone, host).await?.into_iter().find(|it| is_address_of(it, host));
+        Ok(found.as_ref().map(leads_to))
+    }
+
+    /// Deletes the alias of this name, when it leads there; says whether there was one.
+    ///
+    /// # Errors
+    /// [`AwsError`] when a call is refused or AWS does not answer.
+    pub async fn delete_alias(&self, zone: &HostedZoneId, host: &str, balancer: &str) -> Result<bool, AwsError> {
+        let mut found = self.records_from(zone, host).await?;
+        found.retain(|it| is_address_of(it, host) && leads_to(it).eq_ignore_ascii_case(balancer));
+        self.delete_records(zone, &found).await?;
+        Ok(!found.is_empty())
+    }
+
+    /// Deletes the records that proved to ACM whose the name is; says whether there was one.
+    ///
+    /// # Errors
+    /// [`AwsError`] when a call is refused or AWS does not answer.
+    pub async fn delete_validation_records(&self, zone: &HostedZoneId, host: &str) -> Result<bool, AwsError> {
+        let mut found = self.records_from(zone, host).await?;
+        found.retain(|it| is_validation_of(it, host));
+        self.delete_records(zone, &found).await?;
+        Ok(!found.is_empty())
+    }
+
+    /// The first records of a zone from this name on. In the zone's order what is below a name comes right after it.
+    async fn records_from(&self, zone: &HostedZoneId, host: &str) -> Result<Vec<ResourceRecordSet>, AwsError> {
         let call = self.route53.list_resource_record_sets().hosted_zone_id(zone.as_str()).start_record_name(host);
-        let answer = call.max_items(10).send().await;
-        let answer = match answer.map_err(|error| AwsError::from_sdk("route53:ListResourceRecordSets", &error)) {
-            Ok(answer) => answer,
-            Err(error) if error.is("NoSuchHostedZone") || error.kind == AwsErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let found = answer.resource_record_sets().iter().find(|it| {
-            it.name().trim_end_matches('.').eq_ignore_ascii_case(host)
-                && matches!(it.r#type().as_str(), "A" | "AAAA" | "CNAME")
-        });
-        Ok(found.map(|it| {
-            let alias = it.alias_target().map(|it| it.dns_name().trim_end_matches('.').to_owned());
-            alias.unwrap_or_else(|| {
-                it.resource_records().iter().map(ResourceRecord::value).collect::<Vec<_>>().join(", ")
-            })
-        }))
+        let answer = call.max_items(MAX_RECORDS).send().await;
+        match answer.map_err(|error| AwsError::from_sdk("route53:ListResourceRecordSets", &error)) {
+            Ok(answer) => Ok(answer.resource_record_sets),
+            Err(error) if error.is("NoSuchHostedZone") || error.kind == AwsErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn delete_records(&self, zone: &HostedZoneId, records: &[ResourceRecordSet]) -> Result<(), AwsError> {
+        for record in records {
+            let change = Change::builder().action(ChangeAction::Delete).resource_record_set(record.clone()).build();
+            let batch = change.and_then(|change| ChangeBatch::builder().changes(change).build());
+            let batch = batch.map_err(|error| AwsError {
+                kind: AwsErrorKind::Refused,
+                call: "route53:ChangeResourceRecordSets",
+                code: None,
+                message: error.to_string(),
+            })?;
+            let call = self.route53.change_resource_record_sets().hosted_zone_id(zone.as_str()).change_batch(batch);
+            let answer = call.send().await.map(drop);
+            answer.map_err(|error| AwsError::from_sdk("route53:ChangeResourceRecordSets", &error))?;
+        }
+        Ok(())
     }
 
     /// A certificate; `None` when there is none of that ARN.
@@ -113,11 +153,8 @@ impl Aws {
     /// # Errors
     /// [`AwsError`] when a call is refused or AWS does not answer.
     pub async fn certificates_of(&self, target: TargetId, host: &str) -> Result<Vec<String>, AwsError> {
-        let all = self.acm.list_certificates().into_paginator().items().send();
-        let all: Result<Vec<CertificateSummary>, _> = all.collect().await;
-        let all = all.map_err(|error| AwsError::from_sdk("acm:ListCertificates", &error))?;
         let mut found = Vec::new();
-        for arn in all.into_iter().filter(|it| it.domain_name() == Some(host)).filter_map(|it| it.certificate_arn) {
+        for arn in self.certificates_for(host).await? {
             let answer = self.acm.list_tags_for_certificate().certificate_arn(&arn).send().await;
             let tags = match answer.map_err(|error| AwsError::from_sdk("acm:ListTagsForCertificate", &error)) {
                 Ok(answer) => answer.tags.unwrap_or_default(),
@@ -130,6 +167,21 @@ impl Aws {
             }
         }
         Ok(found)
+    }
+
+    /// Whether the account has a certificate for a host name here, whoever made it.
+    ///
+    /// # Errors
+    /// [`AwsError`] when the call is refused or AWS does not answer.
+    pub async fn has_certificate_for(&self, host: &str) -> Result<bool, AwsError> {
+        Ok(!self.certificates_for(host).await?.is_empty())
+    }
+
+    async fn certificates_for(&self, host: &str) -> Result<Vec<String>, AwsError> {
+        let all = self.acm.list_certificates().into_paginator().items().send();
+        let all: Result<Vec<CertificateSummary>, _> = all.collect().await;
+        let all = all.map_err(|error| AwsError::from_sdk("acm:ListCertificates", &error))?;
+        Ok(all.into_iter().filter(|it| it.domain_name() == Some(host)).filter_map(|it| it.certificate_arn).collect())
     }
 
     /// Deletes a certificate; one that is not there is fine.
@@ -150,4 +202,25 @@ impl Aws {
             Err(error) => Err(error),
         }
     }
+}
+
+fn name_of(record: &ResourceRecordSet) -> &str {
+    record.name().trim_end_matches('.')
+}
+
+/// Where an alias, a name or an address leads to.
+fn leads_to(record: &ResourceRecordSet) -> String {
+    let alias = record.alias_target().map(|it| it.dns_name().trim_end_matches('.').to_owned());
+    alias.unwrap_or_else(|| record.resource_records().iter().map(ResourceRecord::value).collect::<Vec<_>>().join(", "))
+}
+
+fn is_address_of(record: &ResourceRecordSet, host: &str) -> bool {
+    name_of(record).eq_ignore_ascii_case(host) && matches!(record.r#type().as_str(), "A" | "AAAA" | "CNAME")
+}
+
+fn is_validation_of(record: &ResourceRecordSet, host: &str) -> bool {
+    let is_below = name_of(record)
+        .split_once('.')
+        .is_some_and(|(label, rest)| label.starts_with('_') && rest.eq_ignore_ascii_case(host));
+    is_below && leads_to(record).trim_end_matches('.').ends_with(VALIDATION_DOMAIN)
 }

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use secrecy::SecretString;
 use serde_json::Value;
 
-use super::{Aws, AwsError, AwsErrorKind};
+use super::{Aws, AwsError, AwsErrorKind, TARGET_TAG};
 
 /// How many images one call may delete (`BatchDeleteImage` in the API reference).
 const BATCH: usize = 100;
@@ -59,6 +59,23 @@ impl Aws {
             Err(error) if error.kind == AwsErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// The target that a repository was made for, by its tag; `None` for one that is not there or somebody else's.
+    ///
+    /// # Errors
+    /// [`AwsError`] when a call is refused or AWS does not answer.
+    pub async fn repository_target(&self, name: &str) -> Result<Option<String>, AwsError> {
+        let answer = self.ecr.describe_repositories().repository_names(name).send().await;
+        let arn = match answer.map_err(|error| AwsError::from_sdk("ecr:DescribeRepositories", &error)) {
+            Ok(answer) => answer.repositories.unwrap_or_default().into_iter().find_map(|it| it.repository_arn),
+            Err(error) if error.kind == AwsErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        let Some(arn) = arn else { return Ok(None) };
+        let answer = self.ecr.list_tags_for_resource().resource_arn(arn).send().await;
+        let answer = answer.map_err(|error| AwsError::from_sdk("ecr:ListTagsForResource", &error))?;
+        Ok(answer.tags.unwrap_or_default().into_iter().find(|it| it.key == TARGET_TAG).map(|it| it.value))
     }
 
     /// The image with this tag.

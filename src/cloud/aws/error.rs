@@ -19,8 +19,12 @@ pub enum AwsErrorKind {
     Quota,
     /// What is meant is not there.
     NotFound,
-    /// Something else is using it; it may be free in a moment.
+    /// What is to be made is there.
+    Exists,
+    /// Something else is using it; AWS frees it within minutes.
     InUse,
+    /// What was made or changed just now does not work everywhere yet.
+    NotReady,
     /// Anything else.
     Refused,
 }
@@ -64,11 +68,41 @@ const TABLE: &[(AwsErrorKind, &[&str])] = &[
         AwsErrorKind::Unauthorized,
         &["UnauthorizedOperation", "AccessDenied", "OptInRequired", "not authorized to perform"],
     ),
+    // EKS calls it `ResourceInUse` too.
+    (AwsErrorKind::Exists, &["already exists", "AlreadyExists", "AlreadyOwned", ".Duplicate"]),
+    (
+        AwsErrorKind::NotReady,
+        &[
+            // A role that IAM does not know everywhere yet.
+            "cannot be assumed",
+            "could not be assumed",
+            "Invalid IAM Instance Profile",
+            "Invalid principal in policy",
+            // A cluster or another thing that is about to change.
+            "CREATING",
+            "UPDATING",
+            "update in progress",
+            "being created",
+            "ResourceNotReady",
+            "PriorRequestNotComplete",
+            "ConcurrentModification",
+            "OperationAborted",
+        ],
+    ),
     (
         AwsErrorKind::InUse,
-        &["DependencyViolation", "IncorrectInstanceState", "IncorrectState", "VolumeInUse", "ResourceInUse"],
+        &[
+            "DependencyViolation",
+            "IncorrectInstanceState",
+            "IncorrectState",
+            "VolumeInUse",
+            "ResourceInUse",
+            ".InUse",
+            "DeleteConflict",
+            "is currently in use",
+        ],
     ),
-    (AwsErrorKind::NotFound, &[".NotFound", "NotFound", ".Malformed"]),
+    (AwsErrorKind::NotFound, &[".NotFound", "NotFound", "NoSuchEntity", ".Malformed"]),
     (
         AwsErrorKind::Unreachable,
         &[
@@ -98,10 +132,16 @@ impl AwsErrorKind {
         row.map_or(Self::Refused, |(kind, _)| *kind)
     }
 
-    /// Whether the same call may succeed a little later.
+    /// Whether the same call may succeed later.
     #[must_use]
     pub fn is_transient(self) -> bool {
-        matches!(self, Self::Unreachable | Self::Throttled | Self::InUse)
+        matches!(self, Self::Unreachable | Self::Throttled) || self.is_settling()
+    }
+
+    /// Whether that may take minutes: AWS has to settle something.
+    #[must_use]
+    pub fn is_settling(self) -> bool {
+        matches!(self, Self::InUse | Self::NotReady)
     }
 
     /// The stable code of the cause.
@@ -115,7 +155,9 @@ impl AwsErrorKind {
             Self::NoCapacity => "aws_no_capacity",
             Self::Quota => "aws_quota_reached",
             Self::NotFound => "aws_not_found",
+            Self::Exists => "aws_already_exists",
             Self::InUse => "aws_in_use",
+            Self::NotReady => "aws_not_ready",
             Self::Refused => "aws_refused",
         }
     }
@@ -137,7 +179,9 @@ impl AwsErrorKind {
             }
             Self::Quota => "Terminate what is not needed, or ask for a higher limit in the Service Quotas console",
             Self::NotFound => "Was it deleted just now? Look at it in the EC2 console",
-            Self::InUse => "Try again in a minute",
+            Self::Exists => "Remove what has that name in AWS' console, or choose another name; then try again",
+            Self::InUse => "See in AWS' console what uses it, then try again",
+            Self::NotReady => "See in AWS' console what is under way, then try again in some minutes",
             Self::Refused => "Correct what AWS names, then try again",
         }
     }
@@ -166,13 +210,16 @@ impl AwsError {
         if let Some(service) = error.as_service_error() {
             let code = service.code().map(str::to_owned);
             let status = error.raw_response().map_or(0, |it| it.status().as_u16());
-            let by_code = code.as_deref().map_or(AwsErrorKind::Refused, AwsErrorKind::from_text);
-            let kind = match status {
-                429 if by_code == AwsErrorKind::Refused => AwsErrorKind::Throttled,
-                500.. if by_code == AwsErrorKind::Refused => AwsErrorKind::Unreachable,
-                _ => by_code,
-            };
             let message = service.message().unwrap_or("AWS gives no reason").to_owned();
+            let by_code = code.as_deref().map_or(AwsErrorKind::Refused, AwsErrorKind::from_text);
+            let kind = match (by_code, status, AwsErrorKind::from_text(&message)) {
+                // Codes that several faults share.
+                (AwsErrorKind::InUse, _, it @ (AwsErrorKind::Exists | AwsErrorKind::NotReady)) => it,
+                (AwsErrorKind::Refused, _, AwsErrorKind::NotReady) => AwsErrorKind::NotReady,
+                (AwsErrorKind::Refused, 429, _) => AwsErrorKind::Throttled,
+                (AwsErrorKind::Refused, 500.., _) => AwsErrorKind::Unreachable,
+                (by_code, _, _) => by_code,
+            };
             return Self { kind, call, code, message };
         }
         let message = DisplayErrorContext(error).to_string();
@@ -208,12 +255,21 @@ mod tests {
             ("dial tcp 127.0.0.1:5556: connect: connection refused", AwsErrorKind::Unreachable),
             ("InvalidKeyPair.NotFound", AwsErrorKind::NotFound),
             ("DependencyViolation: resource sg-1 has a dependent object", AwsErrorKind::InUse),
+            ("ResourceInUseException: Cluster already exists with name: a", AwsErrorKind::Exists),
+            ("InvalidGroup.Duplicate: The security group 'a' already exists for VPC 'b'", AwsErrorKind::Exists),
+            ("ResourceInUseException: Cluster has nodegroups attached", AwsErrorKind::InUse),
+            ("DeleteConflict: Cannot delete entity, must detach all policies first.", AwsErrorKind::InUse),
+            ("ResourceInUseException: Cluster 'a' currently has update in progress", AwsErrorKind::NotReady),
+            ("InvalidRequestException: cluster is in CREATING state", AwsErrorKind::NotReady),
+            ("InvalidParameterException: Role with arn: a, could not be assumed because it", AwsErrorKind::NotReady),
             ("InvalidParameterValue", AwsErrorKind::Refused),
         ];
 
         for (text, kind) in told {
             assert_eq!(AwsErrorKind::from_text(text), kind, "{text}");
         }
-        assert!(AwsErrorKind::Throttled.is_transient() && !AwsErrorKind::NoCapacity.is_transient());
+        assert!(AwsErrorKind::Throttled.is_transient() && !AwsErrorKind::Throttled.is_settling());
+        assert!(AwsErrorKind::InUse.is_settling() && AwsErrorKind::NotReady.is_settling());
+        assert!(!AwsErrorKind::NoCapacity.is_transient() && !AwsErrorKind::Exists.is_transient());
     }
 }

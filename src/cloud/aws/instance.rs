@@ -79,11 +79,10 @@ impl Aws {
     /// # Errors
     /// [`AwsError`] when the call is refused or AWS does not answer.
     pub async fn instances_named(&self, name: &str) -> Result<Vec<DescribedInstance>, AwsError> {
-        self.instances_with("tag:Name", name).await
+        self.instances_with(Filter::builder().name("tag:Name").values(name).build()).await
     }
 
-    pub(super) async fn instances_with(&self, filter: &str, value: &str) -> Result<Vec<DescribedInstance>, AwsError> {
-        let filter = Filter::builder().name(filter).values(value).build();
+    async fn instances_with(&self, filter: Filter) -> Result<Vec<DescribedInstance>, AwsError> {
         let mut pages = self.ec2.describe_instances().filters(filter).into_paginator().send();
         let mut found = Vec::new();
         while let Some(page) = pages.next().await {

@@ -3,6 +3,8 @@
 use aws_sdk_ec2::types::Filter;
 use aws_sdk_elasticloadbalancingv2::types::{Certificate, LoadBalancer, ProtocolEnum, TagDescription};
 
+use super::deletion::ignore_not_found;
+use super::resource::{Resource, ResourceKind};
 use super::{Aws, AwsError, AwsErrorKind};
 
 /// How many load balancers' tags one call tells (`DescribeTags` in the API reference).
@@ -90,11 +92,49 @@ impl Aws {
     /// [`AwsError`] when the call is refused or AWS does not answer.
     pub async fn delete_load_balancer(&self, arn: &str) -> Result<(), AwsError> {
         let answer = self.elb.delete_load_balancer().load_balancer_arn(arn).send().await;
-        match answer.map_err(|error| AwsError::from_sdk("elasticloadbalancing:DeleteLoadBalancer", &error)) {
-            Ok(_) => Ok(()),
-            Err(error) if error.kind == AwsErrorKind::NotFound => Ok(()),
+        ignore_not_found(
+            answer.map(drop).map_err(|error| AwsError::from_sdk("elasticloadbalancing:DeleteLoadBalancer", &error)),
+        )
+    }
+
+    /// Whether there is a load balancer with this ARN.
+    pub(super) async fn has_load_balancer(&self, arn: &str) -> Result<bool, AwsError> {
+        Ok(self.load_balancers().await?.iter().any(|it| it.arn == arn))
+    }
+
+    /// The load balancers in a network, and where they send to.
+    pub(super) async fn load_balancing_in(&self, vpc: &str) -> Result<Vec<Resource>, AwsError> {
+        let (balancers, groups) = tokio::join!(
+            self.elb.describe_load_balancers().into_paginator().items().send().collect::<Result<Vec<_>, _>>(),
+            self.elb.describe_target_groups().into_paginator().items().send().collect::<Result<Vec<_>, _>>(),
+        );
+        let balancers = balancers.map_err(|e| AwsError::from_sdk("elasticloadbalancing:DescribeLoadBalancers", &e))?;
+        let groups = groups.map_err(|e| AwsError::from_sdk("elasticloadbalancing:DescribeTargetGroups", &e))?;
+        let balancers = balancers.into_iter().filter(|it| it.vpc_id() == Some(vpc));
+        let groups = groups.into_iter().filter(|it| it.vpc_id() == Some(vpc));
+        let balancers =
+            balancers.filter_map(|it| Some(Resource { kind: ResourceKind::LoadBalancer, id: it.load_balancer_arn? }));
+        let groups =
+            groups.filter_map(|it| Some(Resource { kind: ResourceKind::TargetGroup, id: it.target_group_arn? }));
+        Ok(balancers.chain(groups).collect())
+    }
+
+    /// Whether there is a target group with this ARN.
+    pub(super) async fn has_target_group(&self, arn: &str) -> Result<bool, AwsError> {
+        let answer = self.elb.describe_target_groups().target_group_arns(arn).send().await;
+        match answer.map_err(|error| AwsError::from_sdk("elasticloadbalancing:DescribeTargetGroups", &error)) {
+            Ok(answer) => Ok(!answer.target_groups().is_empty()),
+            Err(error) if error.kind == AwsErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// Deletes a target group; one that is not there is fine.
+    pub(super) async fn delete_target_group(&self, arn: &str) -> Result<(), AwsError> {
+        let answer = self.elb.delete_target_group().target_group_arn(arn).send().await;
+        ignore_not_found(
+            answer.map(drop).map_err(|error| AwsError::from_sdk("elasticloadbalancing:DeleteTargetGroup", &error)),
+        )
     }
 
     /// The network interfaces of load balancers in a network: they keep it from going for a while.

@@ -90,7 +90,7 @@ impl Docker {
             let report = tokio::select! {
                 report = reports.next() => report,
                 _ = said.tick() => {
-                    lines.progress(build.current_step().unwrap_or_else(|| upload.describe()));
+                    lines.quoted_progress(build.current_step().unwrap_or_else(|| upload.describe()));
                     continue;
                 }
                 () = tokio::time::sleep_until(deadline) => {

@@ -82,7 +82,7 @@ impl BuildProgress {
             step.since = Some(Instant::now());
             self.started.push(key.to_owned());
             if state == StepState::Running && !step.name.starts_with("copy /context") {
-                self.lines.progress(step.describe());
+                self.lines.quoted_progress(step.describe());
             }
         }
     }

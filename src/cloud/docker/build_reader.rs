@@ -208,7 +208,7 @@ mod tests {
 
         build.take_status(&reported(vec![cached, vertex("b", "[3/3] RUN  make   all")]));
 
-        assert_eq!(*seen.lock().unwrap(), [Line::Progress("step 3/3: RUN make all".to_owned())]);
+        assert_eq!(*seen.lock().unwrap(), [Line::QuotedProgress("step 3/3: RUN make all".to_owned())]);
         assert_eq!(build.cached_steps(), 1);
         assert_eq!(build.current_step().as_deref(), Some("step 3/3: RUN make all"));
     }
@@ -251,7 +251,7 @@ mod tests {
             build.take_message(BuildInfo { stream: Some(text.to_owned()), ..Default::default() });
         }
 
-        assert_eq!(seen.lock().unwrap()[0], Line::Progress("step 1/2: FROM busybox".to_owned()));
+        assert_eq!(seen.lock().unwrap()[0], Line::QuotedProgress("step 1/2: FROM busybox".to_owned()));
         assert_eq!(build.progress.failed().unwrap().instruction(), Some("RUN false"));
     }
 
@@ -289,7 +289,7 @@ mod tests {
         }
 
         let told = told.lock().unwrap();
-        assert!(told.contains(&Line::Progress("step 2/2: RUN echo hi".to_owned())), "{told:?}");
+        assert!(told.contains(&Line::QuotedProgress("step 2/2: RUN echo hi".to_owned())), "{told:?}");
         assert!(told.contains(&Line::Output("hi".to_owned())), "{told:?}");
         assert_eq!(build.cached_steps(), 1);
     }

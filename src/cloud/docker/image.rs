@@ -6,8 +6,10 @@ use bollard::models::{ImageConfig, ImageInspect};
 use bollard::query_parameters::{ListImagesOptions, RemoveImageOptions};
 
 use super::{Docker, DockerError};
-use crate::id::{ExposedPort, ImageRef};
+use crate::id::{ExposedPort, ImageRef, Port};
 
+/// Label of every image that this program builds, with the value `true`.
+pub const MANAGED_LABEL: &str = "on-demand-infra.managed";
 /// Second part of the name under which layers of an image are pushed to an ephemeral registry; [`Docker::remove_image`]
 /// takes one away that was left.
 pub(super) const LAYERS_REPOSITORY: &str = "on-demand-infra-layers";
@@ -46,6 +48,21 @@ pub(super) struct RuntimeConfig {
     pub(super) variant: Option<String>,
     pub(super) created: Option<String>,
     pub(super) config: ImageConfig,
+}
+
+impl ImageInfo {
+    /// The port that its own variable `PORT` names.
+    #[must_use]
+    pub fn environment_port(&self) -> Option<Port> {
+        let variables = self.runtime.config.env.iter().flatten();
+        variables.filter_map(|it| it.strip_prefix("PORT=")).find_map(|value| value.trim().parse().ok())
+    }
+
+    /// Its STOPSIGNAL.
+    #[must_use]
+    pub fn stop_signal(&self) -> Option<String> {
+        self.runtime.config.stop_signal.clone().filter(|it| !it.is_empty())
+    }
 }
 
 impl Docker {

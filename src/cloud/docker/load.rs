@@ -19,6 +19,7 @@ use super::archive::{self, KnownBlobs};
 use super::exec::Stdin;
 use super::image::ImageInfo;
 use super::layout::{self, Blob, LayerBlob};
+use super::node_images::Garbage;
 use super::{Docker, DockerError, PROGRESS_INTERVAL};
 use crate::event::Lines;
 use crate::id::ImageRef;
@@ -98,7 +99,7 @@ impl NodeLoad<'_> {
         if let Err(DockerError::NodeRefused { .. }) = loaded {
             // containerd names an image before it unpacks its layers: after a failed import the name is taken away, else
             // the kubelet would find an image that it cannot start.
-            docker.remove_from_node(node, name, self.cancel).await?;
+            docker.remove_from_node(node, std::slice::from_ref(name), Garbage::CollectLater, self.cancel).await?;
         }
         loaded
     }

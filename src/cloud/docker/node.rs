@@ -1,6 +1,6 @@
-//! Nodes of kind clusters, which are containers, and the images that they hold.
+//! Nodes of kind clusters, which are containers.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use bollard::models::{ContainerSummary, ContainerSummaryStateEnum, PortSummaryTypeEnum};
@@ -8,11 +8,10 @@ use bollard::query_parameters::ListContainersOptions;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::image::ImageInfo;
-use super::layout;
 use super::{Docker, DockerError, PROGRESS_INTERVAL};
+use crate::config::value::{FIRST_NODE_PORT, LAST_NODE_PORT};
 use crate::event::Lines;
-use crate::id::{ExposedPort, ImageRef, Port, Protocol};
+use crate::id::{ExposedPort, Port, Protocol};
 
 /// Between two looks whether a node has come up.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
@@ -108,75 +107,29 @@ impl Docker {
         }
     }
 
-    /// Whether a node has exactly this image under this name.
+    /// The ports of the machine that any container holds on its loopback, or on all of its addresses.
     ///
     /// # Errors
-    /// [`DockerError`] when the node's container does not run.
-    pub async fn node_has_image(
-        &self,
-        node: &str,
-        name: &ImageRef,
-        image: &ImageInfo,
-        cancel: &CancellationToken,
-    ) -> Result<bool, DockerError> {
-        let full_name = layout::full_name(name);
-        let ids = [image.id.clone(), layout::sha256(&layout::config_of(image)?)];
-        let filters: Vec<String> =
-            std::iter::once(&full_name).chain(&ids).map(|name| format!("name=={name}")).collect();
-        let mut argv = vec!["ctr", "-n", "k8s.io", "images", "ls"];
-        argv.extend(filters.iter().map(String::as_str));
-        let output = self.exec(node, &argv, None, cancel).await?;
-        Ok(output.code == 0 && is_same_image(&output.text(), &full_name, &ids))
-    }
-
-    /// Whether a node has any image under this name.
-    ///
-    /// # Errors
-    /// [`DockerError`] when the node cannot be asked.
-    pub async fn node_has_name(
-        &self,
-        node: &str,
-        name: &ImageRef,
-        cancel: &CancellationToken,
-    ) -> Result<bool, DockerError> {
-        let full_name = layout::full_name(name);
-        let filter = format!("name=={full_name}");
-        let output = self.exec(node, &["ctr", "-n", "k8s.io", "images", "ls", &filter], None, cancel).await?;
-        if output.code != 0 {
-            return Err(DockerError::Transient {
-                action: format!("list the images of node `{node}`"),
-                reason: output.last_line(),
-            });
-        }
-        Ok(output.text().lines().any(|line| line.split_whitespace().next() == Some(&full_name)))
+    /// [`DockerError`] when Docker does not answer.
+    pub async fn published_ports(&self) -> Result<BTreeSet<u16>, DockerError> {
+        let listed = self.client()?.list_containers(None::<ListContainersOptions>).await;
+        let containers = listed.map_err(|error| self.error("list containers", &error))?;
+        let ports = containers.into_iter().flat_map(|it| it.ports.unwrap_or_default());
+        let is_local = |ip: Option<&str>| ip.is_none_or(|ip| matches!(ip, "" | "127.0.0.1" | "0.0.0.0" | "::"));
+        Ok(ports.filter(|port| is_local(port.ip.as_deref())).filter_map(|port| port.public_port).collect())
     }
 
     /// Whether a node takes orders: its container runs, and what manages its images answers.
     pub async fn node_answers(&self, node: &str, cancel: &CancellationToken) -> bool {
         self.exec(node, &["ctr", "version"], None, cancel).await.is_ok_and(|output| output.code == 0)
     }
+}
 
-    /// Removes an image's name from a node; one that is not there is a success, and so is a node that is not there.
-    ///
-    /// # Errors
-    /// [`DockerError`] when the node does not do it.
-    pub async fn remove_from_node(
-        &self,
-        node: &str,
-        name: &ImageRef,
-        cancel: &CancellationToken,
-    ) -> Result<(), DockerError> {
-        let full_name = layout::full_name(name);
-        let removed = self.exec(node, &["ctr", "-n", "k8s.io", "images", "rm", &full_name], None, cancel).await;
-        match removed {
-            Ok(output) if output.code == 0 || output.last_line().contains("not found") => Ok(()),
-            Ok(output) => Err(DockerError::Permanent {
-                action: format!("remove image `{name}` from node `{node}`"),
-                reason: output.last_line(),
-            }),
-            Err(DockerError::NotFound { .. }) => Ok(()),
-            Err(error) => Err(error),
-        }
+impl Node {
+    /// The node ports that are mapped to the machine.
+    pub fn mapped_node_ports(&self) -> impl Iterator<Item = u16> + '_ {
+        let tcp = self.published.iter().filter(|it| it.node_port.protocol == Protocol::Tcp);
+        tcp.map(|it| it.node_port.number.get()).filter(|port| (FIRST_NODE_PORT..=LAST_NODE_PORT).contains(port))
     }
 }
 
@@ -220,46 +173,6 @@ impl From<ContainerSummary> for Node {
             is_paused: container.state == Some(ContainerSummaryStateEnum::PAUSED),
             published,
             address,
-        }
-    }
-}
-
-/// Whether `ctr images ls` shows the name and one of the ids with the same digest.
-fn is_same_image(listing: &str, full_name: &str, ids: &[String]) -> bool {
-    let rows: Vec<(&str, &str)> = listing
-        .lines()
-        .filter_map(|line| {
-            let mut columns = line.split_whitespace();
-            Some((columns.next()?, columns.nth(1)?))
-        })
-        .collect();
-    let digest = rows.iter().find(|(name, _)| *name == full_name).map(|(_, digest)| digest);
-    digest.is_some_and(|digest| rows.iter().any(|(name, other)| ids.iter().any(|id| id == name) && other == digest))
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn an_image_is_the_same_only_when_its_name_points_to_its_id() {
-        let listing = "REF TYPE DIGEST SIZE\n\
-            docker.io/library/notes:1 type sha256:m1 1 MiB\n\
-            sha256:config1 type sha256:m1 1 MiB\n\
-            sha256:config2 type sha256:m2 1 MiB\n";
-        let is_same = |id: &str| is_same_image(listing, "docker.io/library/notes:1", &[id.to_owned()]);
-
-        assert!(is_same("sha256:config1"));
-        assert!(!is_same("sha256:config2"));
-        assert!(!is_same("sha256:config3"));
-    }
-
-    proptest! {
-        #[test]
-        fn no_listing_makes_it_panic(text in "(.|\n)*") {
-            let _ = is_same_image(&text, "a", &[]);
         }
     }
 }

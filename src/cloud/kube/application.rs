@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::cloud::kube::error::KubeError;
 use crate::id::{
     CommitId, DeploymentId, DeploymentName, EnvironmentName, ExposedPort, ImageRef, Namespace, OperationId, Port,
-    Protocol, RepositoryUrl, short_hash,
+    Protocol, RepositoryUrl, SourceDirectory, short_hash,
 };
 use crate::template;
 
@@ -44,8 +44,15 @@ pub struct Application {
     pub resources: Resources,
     /// Where its source lies.
     pub repository: RepositoryUrl,
+    /// The directory of the repository in which its build begins; none for the root.
+    #[serde(default)]
+    pub source_directory: Option<SourceDirectory>,
     /// What it was built from.
     pub commit: CommitId,
+    /// For how many seconds a pod that goes still serves before its process is told to end.
+    pub stop_pause_s: u16,
+    /// How many seconds its process has to end after SIGTERM.
+    pub stop_grace_s: u16,
     /// After how many seconds Kubernetes itself calls the rollout stuck.
     pub rollout_timeout_s: u32,
 }
@@ -104,6 +111,7 @@ struct Values<'a> {
     version: &'a str,
     commit: &'a str,
     repository: &'a str,
+    source_directory: Option<&'a str>,
     manifest: &'a str,
     replicas: u32,
     main_port: Port,
@@ -113,6 +121,8 @@ struct Values<'a> {
     node_port: Option<u16>,
     environment_secret: Option<&'a str>,
     resources: &'a Resources,
+    stop_pause_s: u16,
+    termination_grace_period_s: u32,
     rollout_timeout_s: u32,
 }
 
@@ -185,6 +195,7 @@ impl Application {
             version: self.commit.short(),
             commit: self.commit.as_str(),
             repository: self.repository.as_str(),
+            source_directory: self.source_directory.as_ref().map(SourceDirectory::as_str),
             manifest: "",
             replicas: self.replicas,
             main_port: self.main_port,
@@ -197,6 +208,8 @@ impl Application {
             node_port: self.node_port,
             environment_secret: self.environment_secret.as_deref(),
             resources: &self.resources,
+            stop_pause_s: self.stop_pause_s,
+            termination_grace_period_s: u32::from(self.stop_pause_s) + u32::from(self.stop_grace_s),
             rollout_timeout_s: self.rollout_timeout_s,
         }
     }
@@ -321,7 +334,10 @@ pub(super) mod tests {
             environment_secret: Some("notes-env-00000000".to_owned()),
             resources: Resources::default(),
             repository: RepositoryUrl::parse("https://github.com/a/notes").unwrap(),
+            source_directory: None,
             commit: CommitId::parse("0123456789abcdef0123456789abcdef01234567").unwrap(),
+            stop_pause_s: 5,
+            stop_grace_s: 10,
             rollout_timeout_s: 180,
         }
     }
@@ -360,6 +376,15 @@ pub(super) mod tests {
 
         assert_eq!(template(&before), template(&after));
         assert_eq!(before.fingerprint().unwrap(), after.fingerprint().unwrap());
+    }
+
+    #[test]
+    fn without_a_pause_there_is_no_hook() {
+        let manifest = Application { stop_pause_s: 0, ..application() }.deployment_manifest().unwrap();
+
+        let pod = &manifest["spec"]["template"]["spec"];
+        assert_eq!(pod["terminationGracePeriodSeconds"], 10);
+        assert_eq!(pod["containers"][0]["lifecycle"], Value::Null);
     }
 
     #[test]

@@ -13,8 +13,10 @@ use serde_json::{Value, json};
 
 use crate::cloud::kube::application::{Application, EnvironmentSecret};
 use crate::cloud::kube::error::KubeError;
-use crate::cloud::kube::node_port::{NodePortRange, node_ports};
-use crate::cloud::kube::{CREATED_BY, DEPLOYMENT, Kube, MANAGED_BY, MANAGER, OPERATION};
+use crate::cloud::kube::node_port::{NodePorts, node_ports};
+use crate::cloud::kube::{
+    CREATED_BY, DEPLOYMENT, Kube, MANAGED_BY, MANAGER, OPERATION, RESTARTED_BEFORE, RESTARTED_BY,
+};
 use crate::id::{DeploymentName, Namespace, OperationId};
 
 /// How often another port is tried when someone takes the chosen one in the same moment.
@@ -40,12 +42,12 @@ impl Kube {
         &self,
         application: &Application,
         environment: Option<&EnvironmentSecret>,
-        range: NodePortRange,
+        ports: &NodePorts,
     ) -> Result<ApplyOutcome, KubeError> {
         let (created_namespace, live_service) =
             tokio::try_join!(self.ensure_namespace(application), self.check_ownership(application))?;
         let (node_port, ()) = tokio::try_join!(
-            self.apply_service(application, live_service.as_ref(), range),
+            self.apply_service(application, live_service.as_ref(), ports),
             self.apply_environment(environment)
         )?;
         let manifest = application.deployment_manifest()?;
@@ -72,8 +74,66 @@ impl Kube {
             "metadata": {"labels": {OPERATION: operation}},
             "spec": {"replicas": replicas},
         });
+        self.merge(&deployments, name, &change).await
+    }
+
+    /// Replaces the pods by new ones of the same version. Does not wait for them. The same operation does it once.
+    ///
+    /// # Errors
+    /// [`KubeError::NotFound`] when there is no such application, [`KubeError::NotOurs`] when it is not ours.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn restart(
+        &self,
+        name: &DeploymentName,
+        namespace: &Namespace,
+        operation: OperationId,
+    ) -> Result<(), KubeError> {
+        let deployments: Api<Deployment> = Api::namespaced(self.client.clone(), namespace.as_str());
+        let live = self.call(deployments.get(name.as_str())).await?;
+        check_managed("Deployment", &live)?;
+        let before = restarted_by(&live);
+        if before == Some(operation.to_string().as_str()) {
+            return Ok(());
+        }
+        // Both annotations come with one request: an undo finds what was there also after a crash in between.
+        let change = json!({
+            "metadata": {"labels": {OPERATION: operation}, "annotations": {RESTARTED_BEFORE: before}},
+            "spec": {"template": {"metadata": {"annotations": {RESTARTED_BY: operation}}}},
+        });
+        self.merge(&deployments, name, &change).await
+    }
+
+    /// Goes back to the pods from before a restart; false when the operation has restarted nothing.
+    ///
+    /// # Errors
+    /// What the API answers.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn undo_restart(
+        &self,
+        name: &DeploymentName,
+        namespace: &Namespace,
+        operation: OperationId,
+    ) -> Result<bool, KubeError> {
+        let deployments: Api<Deployment> = Api::namespaced(self.client.clone(), namespace.as_str());
+        let Some(live) = self.call(deployments.get_opt(name.as_str())).await? else { return Ok(false) };
+        if !is_managed(&live) || restarted_by(&live) != Some(operation.to_string().as_str()) {
+            return Ok(false);
+        }
+        let before = live.annotations().get(RESTARTED_BEFORE);
+        let change = json!({"spec": {"template": {"metadata": {"annotations": {RESTARTED_BY: before}}}}});
+        self.merge(&deployments, name, &change).await?;
+        Ok(true)
+    }
+
+    /// Changes some fields of a Deployment; null takes one away.
+    async fn merge(
+        &self,
+        deployments: &Api<Deployment>,
+        name: &DeploymentName,
+        change: &Value,
+    ) -> Result<(), KubeError> {
         let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-        self.call(deployments.patch(name.as_str(), &params, &Patch::Merge(&change))).await.map(drop)
+        self.call(deployments.patch(name.as_str(), &params, &Patch::Merge(change))).await.map(drop)
     }
 
     /// Makes the namespace when it is not there. One of ours is marked with the operation, so that a deletion that
@@ -133,11 +193,11 @@ impl Kube {
         &self,
         application: &Application,
         live: Option<&Service>,
-        range: NodePortRange,
+        ports: &NodePorts,
     ) -> Result<Option<u16>, KubeError> {
         let (namespace, name) = (&application.namespace, application.name.as_str());
         match application.ingress_manifest()? {
-            None => self.apply_node_port(application, live, range).await.map(Some),
+            None => self.apply_node_port(application, live, ports).await.map(Some),
             Some(ingress) => {
                 self.apply_object::<Service>(namespace, name, &application.service_manifest(None)?).await?;
                 self.apply_object::<Ingress>(namespace, name, &ingress).await?;
@@ -150,16 +210,16 @@ impl Kube {
         &self,
         application: &Application,
         live: Option<&Service>,
-        range: NodePortRange,
+        ports: &NodePorts,
     ) -> Result<u16, KubeError> {
-        let present = live.and_then(|service| main_node_port(service, application.main_port.get()));
-        let present = present.or_else(|| live.and_then(|service| node_ports(service).into_iter().next()));
+        // The first port is the one that the application is opened at, whatever number it has inside.
+        let present = live.and_then(|service| node_ports(service).into_iter().next());
         let wanted = application.node_port.or(present);
         let mut taken = BTreeSet::new();
         for _ in 0..MAX_NODE_PORT_ATTEMPTS {
             let port = match wanted {
                 Some(port) => port,
-                None => self.free_node_port(range, &taken).await?,
+                None => self.free_node_port(ports, &taken).await?,
             };
             let manifest = application.service_manifest(Some(port))?;
             match self.apply_object::<Service>(&application.namespace, application.name.as_str(), &manifest).await {
@@ -180,6 +240,12 @@ impl Kube {
         let params = PatchParams::apply(MANAGER).force().validation_strict();
         self.call(api.patch(name, &params, &Patch::Apply(manifest))).await.map(drop)
     }
+}
+
+/// The operation that restarted the pods of a Deployment.
+fn restarted_by(deployment: &Deployment) -> Option<&str> {
+    let pods = deployment.spec.template.metadata.as_ref()?;
+    pods.annotations.as_ref()?.get(RESTARTED_BY).map(String::as_str)
 }
 
 /// The node port of a Service that leads to that port.

@@ -3,6 +3,7 @@
 //! Only what carries the label of the deployment is touched. What is absent already is success.
 
 use std::fmt;
+use std::future::Future;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
@@ -20,7 +21,9 @@ use serde::{Deserialize, Serialize};
 use crate::cloud::OnProgress;
 use crate::cloud::kube::apply::is_managed;
 use crate::cloud::kube::error::KubeError;
+use crate::cloud::kube::namespace::NamespaceOutcome;
 use crate::cloud::kube::pod_failure::is_ready;
+use crate::cloud::kube::stop::PausingPod;
 use crate::cloud::kube::watch_cache::WatchCache;
 use crate::cloud::kube::{DEPLOYMENT, Kube};
 use crate::id::{DeploymentId, Namespace};
@@ -45,6 +48,15 @@ impl fmt::Display for ObjectName {
     }
 }
 
+/// What became of an application that was taken off a cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ApplicationDeleted {
+    /// What was deleted.
+    pub removed: Vec<ObjectName>,
+    /// A sentence on its namespace, when this server made that and something keeps it.
+    pub namespace_stays: Option<String>,
+}
+
 /// What to do with the namespace of an application that goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NamespacePolicy {
@@ -55,33 +67,41 @@ pub enum NamespacePolicy {
 }
 
 impl Kube {
-    /// Deletes everything of a deployment and waits until it is gone; gives the receipt.
+    /// Deletes everything of a deployment and waits until it is gone; says what that was.
     ///
     /// # Errors
     /// [`KubeError::Timeout`] when something does not go within `timeout`; else what the API answers. Calling it again
     /// carries on.
     #[tracing::instrument(level = "debug", skip_all)]
-    pub async fn delete_application(
+    pub async fn delete_application<F>(
         &self,
         namespace: &Namespace,
         deployment: DeploymentId,
         fate: NamespacePolicy,
         timeout: Duration,
         on_progress: OnProgress<'_>,
-    ) -> Result<Vec<ObjectName>, KubeError> {
+        stop: impl FnOnce(Vec<PausingPod>) -> F + Send,
+    ) -> Result<ApplicationDeleted, KubeError>
+    where
+        F: Future<Output = Vec<String>> + Send,
+    {
         let deadline = tokio::time::Instant::now() + timeout;
         let within = |what: String| KubeError::Timeout { what, after_s: timeout.as_secs() };
         on_progress("taking the application off the cluster".to_owned());
-        let (mut receipt, services, ingresses) = tokio::try_join!(
-            self.delete_kind::<Deployment>(namespace, deployment, &[]),
-            self.delete_kind::<Service>(namespace, deployment, &[]),
-            self.delete_kind::<Ingress>(namespace, deployment, &[]),
+        let (orphan, foreground) = (DeleteParams::orphan(), DeleteParams::foreground());
+        let (mut removed, services, ingresses) = tokio::try_join!(
+            self.delete_kind::<Deployment>(namespace, deployment, &[], &orphan),
+            self.delete_kind::<Service>(namespace, deployment, &[], &foreground),
+            self.delete_kind::<Ingress>(namespace, deployment, &[], &foreground),
         )?;
-        receipt.extend(services);
-        receipt.extend(ingresses);
+        // Its pods are left without an owner, so that each goes as it should and none takes its place.
+        self.delete_kind::<ReplicaSet>(namespace, deployment, &[], &orphan).await?;
+        removed.extend(services);
+        removed.extend(ingresses);
         on_progress("waiting until its pods are gone".to_owned());
         tokio::time::timeout_at(deadline, async {
-            self.force_delete_unready_pods(namespace, deployment).await?;
+            let stopped = stop(self.pausing_pods(namespace, deployment).await?).await;
+            self.delete_pods(namespace, deployment, &stopped).await?;
             self.wait_until_gone::<Deployment>(namespace, deployment).await?;
             self.wait_until_gone::<ReplicaSet>(namespace, deployment).await?;
             self.wait_until_gone::<Pod>(namespace, deployment).await
@@ -89,8 +109,7 @@ impl Kube {
         .await
         .map_err(|_| within(format!("the pods in namespace `{namespace}` to go")))??;
         // The environment goes last: pods that are still there may read it when they restart.
-        receipt.extend(self.delete_kind::<Secret>(namespace, deployment, &[]).await?);
-        // Objects that the garbage collector has not deleted yet would make the namespace look inhabited, and it would stay.
+        removed.extend(self.delete_kind::<Secret>(namespace, deployment, &[], &foreground).await?);
         let rest = try_join_all([
             self.wait_until_gone::<Service>(namespace, deployment).boxed(),
             self.wait_until_gone::<Ingress>(namespace, deployment).boxed(),
@@ -99,13 +118,25 @@ impl Kube {
         tokio::time::timeout_at(deadline, rest)
             .await
             .map_err(|_| within(format!("what belongs to the application in namespace `{namespace}` to go")))??;
+        let mut namespace_stays = None;
         if fate == NamespacePolicy::DeleteIfEmpty {
-            let gone = tokio::time::timeout_at(deadline, self.delete_namespace(namespace, on_progress).boxed())
+            let deleted = self.delete_namespace(namespace, deployment, on_progress).boxed();
+            let outcome = tokio::time::timeout_at(deadline, deleted)
                 .await
                 .map_err(|_| within(format!("the namespace `{namespace}` to go")))??;
-            receipt.extend(gone);
+            match outcome {
+                NamespaceOutcome::NotOurs => (),
+                NamespaceOutcome::Gone => removed.push(ObjectName {
+                    kind: "Namespace".to_owned(),
+                    namespace: None,
+                    name: namespace.to_string(),
+                }),
+                NamespaceOutcome::Stays(reason) => {
+                    namespace_stays = Some(format!("The namespace `{namespace}` stays: {reason}."));
+                }
+            }
         }
-        Ok(receipt)
+        Ok(ApplicationDeleted { removed, namespace_stays })
     }
 
     /// Deletes the environments of a deployment that no version refers to any more: all but those named.
@@ -118,7 +149,7 @@ impl Kube {
         deployment: DeploymentId,
         keep: &[String],
     ) -> Result<Vec<ObjectName>, KubeError> {
-        self.delete_kind::<Secret>(namespace, deployment, keep).await
+        self.delete_kind::<Secret>(namespace, deployment, keep, &DeleteParams::foreground()).await
     }
 
     /// Lists what still carries the label of a deployment, in all namespaces: nothing, when it is gone.
@@ -153,6 +184,7 @@ impl Kube {
         namespace: &Namespace,
         deployment: DeploymentId,
         keep: &[String],
+        how: &DeleteParams,
     ) -> Result<Vec<ObjectName>, KubeError>
     where
         K: MetadataResource + Resource<Scope = NamespaceResourceScope>,
@@ -167,7 +199,7 @@ impl Kube {
         };
         let mut receipt = Vec::new();
         for object in found.iter().filter(|it| is_managed(*it) && !keep.contains(&it.name_any())) {
-            match self.call(api.delete(&object.name_any(), &DeleteParams::foreground())).await {
+            match self.call(api.delete(&object.name_any(), how)).await {
                 Ok(_) | Err(KubeError::NotFound { .. }) => receipt.push(object_name::<K>(object)),
                 Err(error) => return Err(error),
             }
@@ -175,22 +207,36 @@ impl Kube {
         Ok(receipt)
     }
 
-    /// Ends pods that serve nobody without their grace period: a process that never came up need not shut down nicely.
-    async fn force_delete_unready_pods(
+    /// Deletes the pods; without their grace period those that were stopped, and those that never came up.
+    async fn delete_pods(
         &self,
         namespace: &Namespace,
         deployment: DeploymentId,
+        stopped: &[String],
     ) -> Result<(), KubeError> {
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), namespace.as_str());
-        let params = ListParams::default().labels(&format!("{DEPLOYMENT}={deployment}"));
-        let idle = self.call(pods.list(&params)).await?.items;
-        for pod in idle.iter().filter(|pod| is_managed(*pod) && !is_ready(pod) && !is_stopping(pod)) {
-            match self.call(pods.delete(&pod.name_any(), &DeleteParams::default().grace_period(1))).await {
+        let found = self.pods_of(namespace, deployment).await?;
+        for pod in found.iter().filter(|pod| is_managed(*pod) && !is_stopping(pod)) {
+            let is_idle = !is_ready(pod) || stopped.contains(&pod.name_any());
+            let how = if is_idle { DeleteParams::default().grace_period(1) } else { DeleteParams::default() };
+            match self.call(pods.delete(&pod.name_any(), &how)).await {
                 Ok(_) | Err(KubeError::NotFound { .. }) => (),
                 Err(error) => return Err(error),
             }
         }
         Ok(())
+    }
+
+    /// Waits until the deployment has no pods.
+    ///
+    /// # Errors
+    /// What the API answers.
+    pub async fn wait_until_pods_are_gone(
+        &self,
+        namespace: &Namespace,
+        deployment: DeploymentId,
+    ) -> Result<(), KubeError> {
+        self.wait_until_gone::<Pod>(namespace, deployment).await
     }
 
     async fn wait_until_gone<K>(&self, namespace: &Namespace, deployment: DeploymentId) -> Result<(), KubeError>
@@ -239,6 +285,6 @@ fn is_stopping(pod: &Pod) -> bool {
     pod.metadata.deletion_timestamp.is_some()
 }
 
-pub(super) fn object_name<K: Resource<DynamicType = ()>>(object: &impl ResourceExt) -> ObjectName {
+fn object_name<K: Resource<DynamicType = ()>>(object: &impl ResourceExt) -> ObjectName {
     ObjectName { kind: K::kind(&()).into_owned(), namespace: object.namespace(), name: object.name_any() }
 }

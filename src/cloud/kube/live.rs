@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::cloud::kube::application::Application;
 use crate::cloud::kube::apply::{is_managed, main_node_port};
 use crate::cloud::kube::error::KubeError;
-use crate::cloud::kube::{COMMIT, DEPLOYMENT, Kube, MANAGED_BY, MANAGER, MANIFEST, OPERATION, REPOSITORY};
+use crate::cloud::kube::{
+    COMMIT, DEPLOYMENT, Kube, MANAGED_BY, MANAGER, MANIFEST, OPERATION, REPOSITORY, SOURCE_DIRECTORY,
+};
 use crate::id::{DeploymentName, Namespace};
 
 /// An application as the cluster has it.
@@ -37,6 +39,8 @@ pub struct LiveDeployment {
     pub node_port: Option<u16>,
     /// The repository that it was built from.
     pub repository: Option<String>,
+    /// The directory of the repository that it was built in; none for the root.
+    pub source_directory: Option<String>,
     /// The commit that it was built from.
     pub commit: Option<String>,
     /// The hash of the manifests that were applied.
@@ -146,6 +150,7 @@ impl LiveDeployment {
             main_port,
             node_port: service.zip(main_port).and_then(|(service, port)| main_node_port(service, port)),
             repository: annotation(REPOSITORY),
+            source_directory: annotation(SOURCE_DIRECTORY),
             commit: annotation(COMMIT),
             manifest: annotation(MANIFEST),
         }
@@ -161,7 +166,8 @@ fn main_container(deployment: &Deployment) -> Option<&Container> {
     deployment.spec.template.spec.as_ref()?.containers.first()
 }
 
-fn probed_port(container: &Container) -> Option<u16> {
+/// The port of its readiness probe.
+pub(crate) fn probed_port(container: &Container) -> Option<u16> {
     use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
     match &container.readiness_probe.as_ref()?.tcp_socket.as_ref()?.port {
         IntOrString::Int(port) => u16::try_from(*port).ok(),

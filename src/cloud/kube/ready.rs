@@ -39,6 +39,17 @@ impl Kube {
         }
     }
 
+    /// Whether its Kubernetes is 1.`minor` or newer; one whose version cannot be read is not.
+    ///
+    /// # Errors
+    /// [`KubeError`] when the API does not answer.
+    pub async fn is_at_least(&self, minor: u32) -> Result<bool, KubeError> {
+        // Such as `v1.34.2`, and `v1.34.1-eks-113cf36` from EKS.
+        let version = self.version().await?;
+        let mut numbers = version.trim_start_matches('v').split('.').map(|it| it.parse().unwrap_or(0_u32));
+        Ok((numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (1, minor))
+    }
+
     /// Checks that the API answers within four seconds and that a node is ready.
     ///
     /// # Errors

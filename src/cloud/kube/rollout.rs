@@ -1,12 +1,14 @@
 //! Waits for a rollout by watching the Deployment, its `ReplicaSet`s and its pods.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::Api;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Resource, ResourceExt};
@@ -17,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cloud::OnProgress;
 use crate::cloud::kube::Kube;
 use crate::cloud::kube::error::KubeError;
-use crate::cloud::kube::live::count;
+use crate::cloud::kube::live::{count, probed_port};
 use crate::cloud::kube::pod_failure::{
     PodFailure, activity, creation_failure, is_ready, pod_failure, template_hash, unschedulable,
 };
@@ -32,10 +34,15 @@ const API_GRACE: Duration = Duration::from_secs(30);
 const TICK: Duration = Duration::from_secs(2);
 
 /// A rollout that came to its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rollout {
-    /// How many pods serve.
-    pub ready: u32,
+    /// The pods that serve.
+    pub pods: Vec<String>,
+    /// The addresses of other pods that were seen: of the version before, or scaled away. No Service names them any more,
+    /// but the nodes may not have heard of it yet.
+    pub former: Vec<IpAddr>,
+    /// The port that is probed.
+    pub main_port: Option<u16>,
     /// How long it took from the first look.
     pub took: Duration,
 }
@@ -88,6 +95,7 @@ enum Change {
     Deployment(watcher::Event<Deployment>),
     ReplicaSet(watcher::Event<ReplicaSet>),
     Pod(watcher::Event<Pod>),
+    Endpoints(watcher::Event<EndpointSlice>),
 }
 
 impl Change {
@@ -96,12 +104,14 @@ impl Change {
             Self::Deployment(event) => matches!(event, watcher::Event::Init),
             Self::ReplicaSet(event) => matches!(event, watcher::Event::Init),
             Self::Pod(event) => matches!(event, watcher::Event::Init),
+            Self::Endpoints(event) => matches!(event, watcher::Event::Init),
         }
     }
 }
 
 impl Kube {
-    /// Waits until the newest version of the application serves with all its replicas (for 0: until its pods are gone).
+    /// Waits until the newest version of the application serves with all its replicas and no other does (for 0: until its
+    /// pods are told to stop).
     ///
     /// # Errors
     /// [`RolloutFailure`]: at once for a definite cause, else after `timeout`.
@@ -152,7 +162,10 @@ impl Kube {
                 None => continue,
             };
             let text = match assessment {
-                Assessment::Done(ready) => return Ok(Rollout { ready, took: begun.elapsed() }),
+                Assessment::Done(pods) => {
+                    let (former, main_port) = (state.former(&pods), state.main_port());
+                    return Ok(Rollout { pods, former, main_port, took: begun.elapsed() });
+                }
                 Assessment::Failed(failure) => return Err(failure),
                 Assessment::NoRoom(failure) => {
                     let since = *no_room_since.get_or_insert_with(Instant::now);
@@ -181,8 +194,12 @@ impl Kube {
     ) -> impl Stream<Item = Result<Change, KubeError>> + Send + use<> {
         let by_label = || watcher::Config::default().labels(&format!("app={name}"));
         let by_name = watcher::Config::default().fields(&format!("metadata.name={name}"));
+        let by_service = watcher::Config::default().labels(&format!("{SERVICE_NAME}={name}"));
         futures_util::stream::select(
-            self.watch(namespace, by_name, Change::Deployment),
+            futures_util::stream::select(
+                self.watch(namespace, by_name, Change::Deployment),
+                self.watch(namespace, by_service, Change::Endpoints),
+            ),
             futures_util::stream::select(
                 self.watch(namespace, by_label(), Change::ReplicaSet),
                 self.watch(namespace, by_label(), Change::Pod),
@@ -218,10 +235,14 @@ struct RolloutState {
     deployments: WatchCache<Deployment>,
     replica_sets: WatchCache<ReplicaSet>,
     pods: WatchCache<Pod>,
+    endpoints: WatchCache<EndpointSlice>,
+    /// The addresses of all pods that were seen, by the pod's name.
+    addresses: BTreeMap<String, BTreeSet<IpAddr>>,
 }
 
 enum Assessment {
-    Done(u32),
+    /// The pods that serve.
+    Done(Vec<String>),
     Failed(RolloutFailure),
     /// Nothing can be placed right now; definite when it stays so.
     NoRoom(RolloutFailure),
@@ -233,12 +254,20 @@ impl RolloutState {
         match change {
             Change::Deployment(event) => self.deployments.apply_event(event),
             Change::ReplicaSet(event) => self.replica_sets.apply_event(event),
-            Change::Pod(event) => self.pods.apply_event(event),
+            Change::Pod(event) => {
+                self.pods.apply_event(event);
+                for (name, pod) in &self.pods.objects {
+                    let addresses = pod.status.iter().flat_map(|it| it.pod_ips.iter().flatten());
+                    let addresses: BTreeSet<IpAddr> = addresses.filter_map(|it| it.ip.parse().ok()).collect();
+                    self.addresses.entry(name.clone()).or_default().extend(addresses);
+                }
+            }
+            Change::Endpoints(event) => self.endpoints.apply_event(event),
         }
     }
 
     fn is_complete(&self) -> bool {
-        self.deployments.synced && self.replica_sets.synced && self.pods.synced
+        self.deployments.synced && self.replica_sets.synced && self.pods.synced && self.endpoints.synced
     }
 
     fn deployment(&self) -> Option<&Deployment> {
@@ -253,19 +282,24 @@ impl RolloutState {
         }
         let wanted = wanted(deployment);
         if wanted == 0 {
-            return match self.pods.objects.len() {
-                0 => Assessment::Done(0),
-                1 => Assessment::Waiting("the last pod is stopping".to_owned()),
-                left => Assessment::Waiting(format!("{left} pods are stopping")),
+            // How long the processes of those that are told to stop take, the caller decides.
+            return match self.pods.objects.values().filter(|pod| pod.metadata.deletion_timestamp.is_none()).count() {
+                0 => Assessment::Done(Vec::new()),
+                1 => Assessment::Waiting("the last pod is told to stop".to_owned()),
+                left => Assessment::Waiting(format!("{left} pods are told to stop")),
             };
         }
         let newest = newest_pods(deployment, &self.replica_sets.objects, &self.pods.objects);
         if let Some((pod, failure)) = newest.iter().find_map(|pod| Some((pod.name_any(), pod_failure(pod)?))) {
             return Assessment::Failed(RolloutFailure::Broken { pod, failure });
         }
-        let ready = count(status.available_replicas);
         if [status.replicas, status.updated_replicas, status.available_replicas].map(count) == [wanted; 3] {
-            return Assessment::Done(ready);
+            let serving: Vec<String> = newest.iter().filter(|pod| is_ready(pod)).map(|pod| pod.name_any()).collect();
+            return match self.other_endpoint(&serving) {
+                _ if serving.len() < wanted as usize => Assessment::Waiting("its pods are being counted".to_owned()),
+                None => Assessment::Done(serving),
+                Some(pod) => Assessment::Waiting(format!("requests still go to pod {pod}, which is about to stop")),
+            };
         }
         if let Some(message) = creation_failure(deployment) {
             return Assessment::NoRoom(RolloutFailure::CreationRefused { message });
@@ -281,6 +315,26 @@ impl RolloutState {
             None if count(status.replicas) > wanted => format!("{text}; pods of the version before are stopping"),
             None => text,
         })
+    }
+
+    /// A pod that is not one of these and that the Service still sends requests to.
+    fn other_endpoint(&self, serving: &[String]) -> Option<&str> {
+        let endpoints = self.endpoints.objects.values().flat_map(|slice| slice.endpoints.iter().flatten());
+        // "EndpointSlices" of Kubernetes: a condition that is not known counts as ready.
+        let ready = endpoints.filter(|it| it.conditions.as_ref().and_then(|it| it.ready).unwrap_or(true));
+        let mut pods = ready.filter_map(|it| it.target_ref.as_ref()?.name.as_deref());
+        pods.find(|pod| !serving.iter().any(|name| name == pod))
+    }
+
+    fn main_port(&self) -> Option<u16> {
+        self.deployment()?.spec.template.spec.as_ref()?.containers.first().and_then(probed_port)
+    }
+
+    /// The addresses of all pods that were seen, but for those of these.
+    fn former(&self, serving: &[String]) -> Vec<IpAddr> {
+        let kept: BTreeSet<&IpAddr> = serving.iter().filter_map(|pod| self.addresses.get(pod)).flatten().collect();
+        let others: BTreeSet<&IpAddr> = self.addresses.values().flatten().filter(|it| !kept.contains(it)).collect();
+        others.into_iter().copied().collect()
     }
 
     fn timed_out(&self, timeout: Duration) -> RolloutFailure {
@@ -299,6 +353,8 @@ fn wanted(deployment: &Deployment) -> u32 {
     count(Some(deployment.spec.replicas.unwrap_or(1)))
 }
 
+/// The label of an `EndpointSlice` that names its Service.
+const SERVICE_NAME: &str = "kubernetes.io/service-name";
 const REVISION: &str = "deployment.kubernetes.io/revision";
 
 /// The pods of the newest `ReplicaSet` that are not on their way out: those of the version that is rolled out.
@@ -360,6 +416,30 @@ mod tests {
         state
     }
 
+    /// Both pods of the newest revision serve, and so does, for its Service, the pod of that name.
+    fn served_by(pod: &str, condition: &Value) -> RolloutState {
+        let status = json!({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2});
+        let mut state = seen(&status, &starting());
+        for (name, address) in [("app-new", "10.244.0.7"), ("app-new-2", "10.244.0.8")] {
+            let pod = json!({
+                "metadata": {"name": name, "labels": {"pod-template-hash": "new"}},
+                "status": {"conditions": [{"type": "Ready", "status": "True"}], "podIPs": [{"ip": address}]},
+            });
+            state.take(Change::Pod(watcher::Event::Apply(serde_json::from_value(pod).unwrap())));
+        }
+        let old = json!({
+            "metadata": {"name": "app-old", "labels": {"pod-template-hash": "old"}, "deletionTimestamp": "2026-01-01T00:00:00Z"},
+            "status": {"podIPs": [{"ip": "10.244.0.6"}]},
+        });
+        state.take(Change::Pod(watcher::Event::Apply(serde_json::from_value(old).unwrap())));
+        let slice = json!({
+            "metadata": {"name": "app-1"}, "addressType": "IPv4",
+            "endpoints": [{"addresses": ["10.0.0.1"], "conditions": condition, "targetRef": {"kind": "Pod", "name": pod}}],
+        });
+        state.take(Change::Endpoints(watcher::Event::Apply(serde_json::from_value(slice).unwrap())));
+        state
+    }
+
     fn starting() -> Value {
         json!({"ready": false, "restartCount": 0, "state": {"waiting": {"reason": "ContainerCreating"}}})
     }
@@ -373,9 +453,32 @@ mod tests {
 
     #[test]
     fn a_rollout_is_done_when_only_pods_of_the_newest_version_are_there_and_serve() {
-        let status = json!({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2});
+        let Assessment::Done(pods) = served_by("app-new", &json!({"ready": true})).assess() else {
+            panic!("it is done")
+        };
 
-        assert!(matches!(seen(&status, &starting()).assess(), Assessment::Done(2)));
+        assert_eq!(pods, ["app-new", "app-new-2"]);
+    }
+
+    #[test]
+    fn a_rollout_is_not_done_while_requests_go_to_a_pod_of_the_version_before() {
+        for ready in [json!({"ready": true}), json!({})] {
+            assert!(matches!(served_by("app-old", &ready).assess(), Assessment::Waiting(_)), "{ready}");
+        }
+        assert!(matches!(served_by("app-old", &json!({"ready": false})).assess(), Assessment::Done(_)));
+    }
+
+    #[test]
+    fn the_addresses_of_pods_that_went_are_remembered() {
+        let mut state = served_by("app-new", &json!({"ready": true}));
+        let old = state.pods.objects["app-old"].clone();
+
+        state.take(Change::Pod(watcher::Event::Delete(old)));
+
+        assert_eq!(
+            state.former(&["app-new".to_owned(), "app-new-2".to_owned()]),
+            ["10.244.0.6".parse::<IpAddr>().unwrap()]
+        );
     }
 
     #[test]

@@ -23,6 +23,16 @@ pub struct Snapshot {
     pub events: Vec<Event>,
 }
 
+impl Snapshot {
+    /// How often the process of one of its pods was started again.
+    #[must_use]
+    pub fn restarts(&self, pod: &str) -> i32 {
+        let status = self.pods.get(pod).and_then(|it| it.status.as_ref());
+        let containers = status.and_then(|it| it.container_statuses.as_deref()).unwrap_or_default();
+        containers.iter().map(|it| it.restart_count).sum()
+    }
+}
+
 impl Kube {
     /// Looks at everything around an application; `None` when it has no Deployment.
     ///

@@ -138,6 +138,7 @@ fn title(prompt: &str) -> String {
     let said = history.lines().find_map(|line| line.trim().strip_prefix("USER:")).unwrap_or_default();
     let mut title = String::new();
     for word in said.split_whitespace().take(6) {
+        let word = word.trim_matches(['\'', '"', '`']);
         let word = word.strip_suffix(".git").unwrap_or(word).rsplit('/').next().unwrap_or(word);
         if title.chars().count() + word.chars().count() > 40 {
             break;

@@ -11,6 +11,7 @@ use crate::intent::sentence::Role;
 const WHOLE_NUMBERS: &[&str] = &["max_completion_tokens", "max_tokens", "n", "seed", "top_logprobs"];
 const NUMBERS: &[&str] = &["frequency_penalty", "presence_penalty", "temperature", "top_p"];
 const BOOLEANS: &[&str] = &["logprobs", "parallel_tool_calls", "store", "stream"];
+const ARRAYS: &[&str] = &["tools", "functions"];
 const ROLES: &[(&str, Role)] = &[
     ("system", Role::System),
     ("developer", Role::System),
@@ -125,6 +126,9 @@ fn check_kinds(body: &Map<String, Value>) -> Result<(), ApiError> {
     }
     if let Some((name, _)) = present(NUMBERS).find(|(_, value)| number(value).is_none()) {
         return Err(wrong(name, "a number"));
+    }
+    if let Some((name, _)) = present(ARRAYS).find(|(_, value)| !value.is_array()) {
+        return Err(wrong(name, "an array"));
     }
     if let Some((name, _)) = present(BOOLEANS).find(|(_, value)| boolean(value).is_none()) {
         return Err(wrong(name, "`true` or `false`"));

@@ -6,7 +6,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::http::models::DEFAULT_MODEL;
 use crate::intent::fields::aws_credentials::Subfield;
-use crate::intent::fields::{FIELDS, Field, FieldType, OPENAI_FIELDS};
+use crate::intent::fields::{FIELDS, Field, FieldType, OPENAI_FIELDS, RESUME_FIELDS};
 
 /// The body of a chat request: OpenAI's fields, and ours from the table that requests are read by.
 #[derive(Debug)]
@@ -36,6 +36,22 @@ impl PartialSchema for ChatBody {
             body = body.property(field.name, of_field(field));
         }
         body.build().into()
+    }
+}
+
+/// What an operation is resumed with: two of our fields, from the same table.
+#[derive(Debug)]
+pub struct ResumeBody;
+
+impl ToSchema for ResumeBody {}
+
+impl PartialSchema for ResumeBody {
+    fn schema() -> RefOr<Schema> {
+        let about = "Secrets in place of those that the operation has; credentials of the account that it works in.";
+        let fields = FIELDS.iter().filter(|field| RESUME_FIELDS.contains(&field.name));
+        let body = fields.fold(ObjectBuilder::new(), |body, field| body.property(field.name, of_field(field)));
+        let none = AdditionalProperties::<Schema>::FreeForm(false);
+        body.description(Some(about)).additional_properties(Some(none)).build().into()
     }
 }
 

@@ -1,6 +1,8 @@
 //! An answer in chunks: progress as it happens, the same words at the end, `[DONE]`.
 //!
-//! The work runs inside the body of the response: when the client leaves, it is dropped. The operation goes on.
+//! The work is a task of its own, so that a client that does not read makes it wait only where it hands something over,
+//! never in the middle of a look at the store, whose connection others need. It ends with the body of the response: when
+//! the client leaves, it is dropped. The operation goes on.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -8,10 +10,11 @@ use std::panic::AssertUnwindSafe;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::response::sse::Event as SseEvent;
-use futures_util::{FutureExt, Stream, StreamExt, future, stream};
+use futures_util::{FutureExt, Stream, StreamExt};
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 
 use crate::app::App;
@@ -82,7 +85,7 @@ impl StreamResponder {
         })
     }
 
-    /// Runs the work inside the body. A fault in mid-stream becomes a frame with the error object.
+    /// Runs the work for as long as the body is there. A fault in mid-stream becomes a frame with the error object.
     fn stream_response<W, F>(self, meta: CompletionMeta, work: W) -> Response
     where
         W: FnOnce(ChunkSink) -> F + Send + 'static,
@@ -113,8 +116,12 @@ impl StreamResponder {
             // The receiver is gone only when the client is.
             let _ = frames.send(last).await;
         };
-        let work = work.in_current_span().into_stream().filter_map(|()| future::ready(None));
-        sse::respond(stream::select(ReceiverStream::new(received), work), self.open)
+        let work = AbortOnDropHandle::new(tokio::spawn(work.in_current_span()));
+        let frames = ReceiverStream::new(received).map(move |frame| {
+            let _ = &work;
+            frame
+        });
+        sse::respond(frames, self.open)
     }
 }
 
@@ -142,6 +149,9 @@ impl ChunkSink {
     }
 
     async fn finish(&mut self, completion: Completion) {
+        if let Some(calls) = &completion.caller_calls {
+            self.send(&ChatCompletionChunk::calls(&self.meta, self.include_usage, calls)).await;
+        }
         let usage = UsageObject::counted(completion.usage.as_ref(), self.meta.prompt_tokens, self.length);
         self.send(&ChatCompletionChunk::stop(&self.meta, self.include_usage, completion)).await;
         if self.include_usage {
@@ -186,23 +196,68 @@ mod tests {
 
     use super::*;
 
-    async fn last_frame<F>(work: impl FnOnce(ChunkSink) -> F + Send + 'static) -> Value
+    fn streams() -> Streams {
+        Streams::new(NonZeroU32::MIN)
+    }
+
+    fn response<F>(streams: &Streams, work: impl FnOnce(ChunkSink) -> F + Send + 'static) -> Response
     where
         F: Future<Output = Result<(), ApiError>> + Send + 'static,
     {
         let body = json!({"messages": [{"role": "user", "content": "go"}], "stream": true});
         let chat = ChatRequest::read(body.as_object().unwrap()).unwrap();
-        let streams = Streams::new(NonZeroU32::MIN);
         let request_id = RequestId::of(&HeaderMap::new());
-        let responder = StreamResponder::open(&streams, &chat, &HeaderMap::new(), request_id).unwrap();
+        let responder = StreamResponder::open(streams, &chat, &HeaderMap::new(), request_id).unwrap();
         let meta = CompletionMeta { id: "chatcmpl-1".to_owned(), created: 1, model: "m".to_owned(), prompt_tokens: 1 };
+        responder.stream_response(meta, work)
+    }
 
-        let response = responder.stream_response(meta, work);
+    async fn last_frame<F>(work: impl FnOnce(ChunkSink) -> F + Send + 'static) -> Value
+    where
+        F: Future<Output = Result<(), ApiError>> + Send + 'static,
+    {
+        let streams = streams();
+        let response = response(&streams, work);
 
         let bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
         let text = String::from_utf8(bytes.to_vec()).unwrap();
         assert!(streams.open().is_ok(), "the stream that has ended makes room");
         serde_json::from_str(text.trim_end().rsplit("data: ").next().unwrap()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_is_asked_for_a_client_that_does_not_read_comes_to_its_end() {
+        let connection = std::sync::Arc::new(tokio::sync::Semaphore::new(1));
+        let (asking, asked) = tokio::sync::oneshot::channel();
+        let held = std::sync::Arc::clone(&connection);
+        let stalled = response(&streams(), move |mut sink| async move {
+            let permit = held.acquire_owned().await.unwrap();
+            let _ = asking.send(());
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            drop(permit);
+            sink.write("nobody reads this".to_owned()).await;
+            Ok(())
+        });
+        let mut body = stalled.into_body().into_data_stream();
+        let _first = body.next().await;
+        asked.await.unwrap();
+
+        let free = tokio::time::timeout(std::time::Duration::from_secs(5), connection.acquire()).await;
+
+        assert!(free.is_ok(), "a client that does not read holds what others need");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_leaves_ends_the_work() {
+        let (working, mut alive) = tokio::sync::mpsc::channel::<()>(1);
+        let leaving = response(&streams(), move |_| async move {
+            let _working = working;
+            std::future::pending().await
+        });
+
+        drop(leaving);
+
+        assert_eq!(alive.recv().await, None);
     }
 
     #[tokio::test]

@@ -1,9 +1,9 @@
 //! Answer and chunk of `POST /v1/chat/completions`, to the letter.
 
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use crate::conversation::Completion;
+use crate::conversation::{CallerCalls, Completion};
 use crate::event::OperationState;
 use crate::http::deployments::DeploymentObject;
 use crate::id::OperationId;
@@ -71,7 +71,10 @@ impl ChatCompletion {
     #[must_use]
     pub fn new(meta: &CompletionMeta, content: String, completion: Completion) -> Self {
         let usage = UsageObject::counted(completion.usage.as_ref(), meta.prompt_tokens, content.len());
-        let message = CompletionMessage::Own(AssistantMessage { role: "assistant", content, refusal: None });
+        let calls = completion.caller_calls.as_ref().map(|it| called(it, false)).unwrap_or_default();
+        // An answer of calls alone has no words: SDKs want null then.
+        let content = Some(content).filter(|it| !it.is_empty() || calls.is_empty());
+        let message = CompletionMessage::Own(AssistantMessage { role: "assistant", content, refusal: None, calls });
         let finish_reason = completion.finish_reason.unwrap_or_else(|| STOP.to_owned());
         Self {
             operation: completion.operation.map(|(id, state)| OperationLink::new(id, state)),
@@ -119,7 +122,7 @@ impl ChatCompletion {
     pub fn into_text(self) -> Option<String> {
         let [Choice { message, .. }] = self.choices;
         match message {
-            CompletionMessage::Own(answer) => Some(answer.content),
+            CompletionMessage::Own(answer) => answer.content,
             CompletionMessage::Forwarded(message) => message.get("content").and_then(Value::as_str).map(str::to_owned),
         }
     }
@@ -147,9 +150,13 @@ enum CompletionMessage {
 struct AssistantMessage {
     #[schema(value_type = String)]
     role: &'static str,
-    content: String,
+    content: Option<String>,
     #[schema(value_type = Option<String>)]
     refusal: Option<()>,
+    /// `tool_calls`, or `function_call`.
+    #[serde(flatten)]
+    #[schema(ignore)]
+    calls: Map<String, Value>,
 }
 
 /// Tokens: as the model counts them, else an estimate.
@@ -295,6 +302,12 @@ impl<'a> ChatCompletionChunk<'a> {
         Self::new(meta, include_usage, Some(choice))
     }
 
+    /// One with calls of the caller's tools, whole.
+    #[must_use]
+    pub fn calls(meta: &'a CompletionMeta, include_usage: bool, calls: &CallerCalls) -> Self {
+        Self::with(meta, include_usage, Delta::Forwarded(called(calls, true)))
+    }
+
     /// The one that ends the answer.
     #[must_use]
     pub fn stop(meta: &'a CompletionMeta, include_usage: bool, completion: Completion) -> Self {
@@ -319,6 +332,24 @@ impl<'a> ChatCompletionChunk<'a> {
         let event = StatusEvent { kind: "status", data: StatusEventData { description, done } };
         Self { event: Some(event), ..Self::new(meta, include_usage, None) }
     }
+}
+
+/// The field of a message, or of a chunk's delta, that holds calls of the caller's tools.
+fn called(calls: &CallerCalls, in_chunk: bool) -> Map<String, Value> {
+    let (name, value) = match calls {
+        CallerCalls::Function(call) => ("function_call", json!({"name": call.name, "arguments": call.arguments})),
+        CallerCalls::Tools(calls) => {
+            let values = calls.iter().enumerate().map(|(index, call)| {
+                let mut value = call.to_value();
+                if in_chunk {
+                    value["index"] = json!(index);
+                }
+                value
+            });
+            ("tool_calls", values.collect())
+        }
+    };
+    Map::from_iter([(name.to_owned(), value)])
 }
 
 /// Number of tokens of a text of so many bytes, at four each: an estimate, as there is no tokenizer.
@@ -349,5 +380,22 @@ mod tests {
             ChatCompletionChunk::stop(&meta, true, Completion::default()),
             ChatCompletionChunk::usage(&meta, UsageObject::counted(None, 5, 5)),
         ]);
+    }
+
+    #[test]
+    fn calls_of_a_callers_tools_have_the_shape_that_sdks_expect() {
+        let call = || llm::ToolCall {
+            id: "c1".to_owned(),
+            name: "search".to_owned(),
+            arguments: "{}".to_owned(),
+            ..llm::ToolCall::default()
+        };
+        let ended = |caller_calls| Completion { caller_calls: Some(caller_calls), ..Completion::default() };
+
+        insta::assert_json_snapshot!((
+            ChatCompletion::new(&meta(), String::new(), ended(CallerCalls::Tools(vec![call()]))),
+            ChatCompletion::new(&meta(), "hm".to_owned(), ended(CallerCalls::Function(call()))),
+            ChatCompletionChunk::calls(&meta(), false, &CallerCalls::Tools(vec![call(), call()])),
+        ));
     }
 }

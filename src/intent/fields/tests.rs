@@ -40,7 +40,8 @@ fn a_deploy_takes_every_field() {
         "git_ref": "feature/x", "target_namespace": "demo", "instance_name": "web", "instance_id": "shop",
         "aws_credentials": {"aws_access_key_id": "AKIA", "aws_secret_access_key": "s/+=", "aws_region": "eu-west-1"},
         "base_hosted_zone_id": "Z1", "app_subdomain_label": "shop", "scale_replicas": "3", "container_port": "8080",
-        "environment": {"A": "x", "B": 1, "C": true, "D": 1.5}, "dockerfile_path": "docker/Dockerfile",
+        "stop_grace_s": "30", "environment": {"A": "x", "B": 1, "C": true, "D": 1.5}, "dockerfile_path": "docker/Dockerfile",
+        "source_directory": "services/api/",
         "git_token": "t0ken", "keep_target": "True", "dry_run": true, "confirm": "false", "tail": 5, "stream": true,
     }))
     .unwrap()
@@ -64,6 +65,8 @@ fn a_deploy_takes_every_field() {
       "name": "web",
       "replicas": 3,
       "container_port": 8080,
+      "stop_grace_s": 30,
+      "source_directory": "services/api",
       "dockerfile": "docker/Dockerfile",
       "keep_target": true,
       "key_pair": null,

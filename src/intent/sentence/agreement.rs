@@ -11,7 +11,7 @@ const BEFORE_YES: &[&str] = &["ok", "okay", "sure", "well", "oh"];
 const WITH_YES: &[&str] =
     &["please", "pls", "go", "ahead", "do", "it", "that", "this", "exactly", "now", "for", "real", "i"];
 /// Words that decline.
-const NO: &[&str] = &["no", "nope", "cancel", "stop", "nevermind", "never", "don't", "dont", "not", "nein"];
+const NO: &[&str] = &["no", "nope", "cancel", "stop", "undo", "nevermind", "never", "don't", "dont", "not", "nein"];
 /// A longer message says more than no.
 const LONGEST_NO: usize = 4;
 

@@ -4,14 +4,18 @@ use std::net::IpAddr;
 
 use secrecy::SecretString;
 
+use crate::id::repository_page::RepositoryPage;
 use crate::id::{
     Action, DeploymentName, DockerfilePath, EnvironmentName, GitRef, HostedZoneId, IdError, KeyPairName, Mode,
-    Namespace, Port, RepositoryUrl, SubdomainLabel, TargetName,
+    Namespace, Port, SourceDirectory, SubdomainLabel, TargetName,
 };
 use crate::intent::partial::PartialRequest;
 use crate::intent::{Limits, VersionRef};
 
-use super::vocabulary::{CLOUDS, FILLERS, MODES, NEGATIONS, NUMBERS, REPLICAS, SLOTS, Slot, is_vocabulary};
+use super::vocabulary::{
+    AFTER_AS, CLOUDS, FILLERS, FUNCTION_WORDS, MODES, NEGATIONS, NUMBERS, REPLICAS, SLOTS, Slot, TAKES_ANY_WORD,
+    is_vocabulary,
+};
 use super::word::Word;
 
 /// Words that may stand between the name of a fact and its value.
@@ -21,6 +25,8 @@ const LINKS: &[&str] = &["is", "to", "of", "named", "called", "the", "should", "
 #[derive(Debug)]
 pub(super) struct Extractor<'a> {
     words: &'a [Word],
+    /// Names of what is deployed.
+    names: &'a [DeploymentName],
     used: Vec<bool>,
     /// What was read so far.
     pub values: PartialRequest,
@@ -33,9 +39,17 @@ pub(super) struct Extractor<'a> {
 }
 
 impl<'a> Extractor<'a> {
-    pub(super) fn new(words: &'a [Word]) -> Self {
+    pub(super) fn new(words: &'a [Word], names: &'a [DeploymentName]) -> Self {
         let used = vec![false; words.len()];
-        Self { words, used, values: PartialRequest::default(), has_values: false, problem: None, is_ambiguous: false }
+        Self {
+            words,
+            names,
+            used,
+            values: PartialRequest::default(),
+            has_values: false,
+            problem: None,
+            is_ambiguous: false,
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -52,6 +66,11 @@ impl<'a> Extractor<'a> {
             .split(' ')
             .enumerate()
             .all(|(offset, part)| self.words.get(index + offset).is_some_and(|it| it.lower == part && !it.quoted))
+    }
+
+    /// Whether a phrase stands right after a word of the same clause.
+    pub(super) fn follows(&self, index: usize, phrase: &str) -> bool {
+        self.words.get(index).is_some_and(|word| !word.ends_clause) && self.at(index + 1, phrase)
     }
 
     pub(super) fn find(&self, phrase: &str) -> Option<usize> {
@@ -96,7 +115,7 @@ impl<'a> Extractor<'a> {
         self.words
             .iter()
             .zip(&self.used)
-            .filter(|(word, used)| !**used && !is_vocabulary(&word.lower))
+            .filter(|(word, used)| !**used && (!is_vocabulary(&word.lower) || self.is_name(word)))
             .map(|(word, _)| word)
     }
 
@@ -110,7 +129,8 @@ impl<'a> Extractor<'a> {
     pub(super) fn unused_after_and(&self) -> bool {
         (1..self.len()).any(|index| {
             let (before, word) = (&self.words[index - 1], &self.words[index]);
-            !self.used[index] && !is_vocabulary(&word.lower) && (before.ends_clause || before.lower == "and")
+            let may_be_name = !is_vocabulary(&word.lower) || self.is_name(word);
+            !self.used[index] && may_be_name && (before.ends_clause || before.lower == "and")
         })
     }
 
@@ -138,12 +158,8 @@ impl<'a> Extractor<'a> {
             if let Some((name, value)) = variable(text) {
                 self.values.environment.get_or_insert_default().insert(name, SecretString::from(value));
             } else if let Some(text) = repository_text(text) {
-                let (text, git_ref) = without_tree(&text);
-                let repository = self.checked(RepositoryUrl::parse(text));
-                self.is_ambiguous |= self.values.repository.is_some() && self.values.repository != repository;
-                self.values.repository = self.values.repository.take().or(repository);
-                if let Some(git_ref) = git_ref {
-                    self.values.git_ref = self.checked(GitRef::parse(git_ref));
+                if let Some(page) = self.checked(RepositoryPage::parse(text)) {
+                    self.page(page);
                 }
             } else if text.len() > 10 && text.to_lowercase().ends_with("dockerfile") {
                 self.values.dockerfile = self.checked(DockerfilePath::parse(text.as_str()));
@@ -153,6 +169,27 @@ impl<'a> Extractor<'a> {
                 continue;
             }
             self.mark_used(index);
+        }
+    }
+
+    /// Takes in the address of a repository; another one than was read before makes the sentence ambiguous.
+    fn page(&mut self, page: RepositoryPage) {
+        let mut read = PartialRequest::default();
+        read.set_page(page.clone());
+        let PartialRequest { repository, ref_path, git_ref, .. } = &self.values;
+        if repository.is_none() {
+            self.values.set_page(page);
+        } else {
+            self.is_ambiguous |=
+                *repository != read.repository || *ref_path != read.ref_path || *git_ref != read.git_ref;
+        }
+    }
+
+    fn git_ref(&mut self, text: &str) {
+        if let Some(git_ref) = self.checked(GitRef::parse(text))
+            && let Err(problem) = self.values.set_git_ref(git_ref)
+        {
+            self.problem.get_or_insert(problem);
         }
     }
 
@@ -272,9 +309,13 @@ impl<'a> Extractor<'a> {
         let after = index + phrase.split(' ').count();
         let linked = (after..self.len()).find(|it| !LINKS.iter().any(|link| self.at(*it, link))).unwrap_or(after);
         let follows = if *phrase == "as" { after } else { linked };
-        let comes_before = matches!(slot, Slot::Namespace | Slot::Ref);
+        let comes_before = matches!(slot, Slot::Namespace | Slot::Ref | Slot::Directory);
         let before = index.checked_sub(1).filter(|_| comes_before && self.value_at(follows).is_none());
-        let Some(place) = self.value_at(follows).or_else(|| before.and_then(|it| self.value_at(it))) else { return };
+        let word = || self.word_at(follows).filter(|_| TAKES_ANY_WORD.contains(phrase));
+        let Some(place) = self.value_at(follows).or_else(|| before.and_then(|it| self.value_at(it))).or_else(word)
+        else {
+            return;
+        };
         let text = self.words[place].text.clone();
         let known = self.fill(*slot, &text, action);
         if known {
@@ -293,7 +334,7 @@ impl<'a> Extractor<'a> {
                 self.values.rollback_to = VersionRef::parse(text);
                 return self.values.rollback_to.is_some();
             }
-            Slot::Ref | Slot::Version => self.values.git_ref = self.checked(GitRef::parse(text)),
+            Slot::Ref | Slot::Version => self.git_ref(text),
             Slot::Port => {
                 self.values.container_port = text.parse::<Port>().ok();
                 if self.values.container_port.is_none() {
@@ -305,6 +346,7 @@ impl<'a> Extractor<'a> {
             Slot::Key => self.values.key_pair = self.checked(KeyPairName::parse(text)),
             Slot::Zone => self.values.zone = self.checked(HostedZoneId::parse(text)),
             Slot::Label => self.values.label = self.checked(SubdomainLabel::parse(text)),
+            Slot::Directory => self.values.source_directory = self.checked(SourceDirectory::parse(text)),
             Slot::Dockerfile => self.values.dockerfile = self.checked(DockerfilePath::parse(text)),
             Slot::Token => self.values.git_token = Some(SecretString::from(text)),
             Slot::Address => self.values.public_ip = text.parse().ok(),
@@ -326,7 +368,7 @@ impl<'a> Extractor<'a> {
             } else if self.at(index - 1, "to") {
                 match action {
                     Some(Action::Redeploy) if self.values.git_ref.is_none() => {
-                        self.values.git_ref = self.checked(GitRef::parse(text));
+                        self.git_ref(&text);
                         self.mark_used(place);
                     }
                     Some(Action::Rollback) if self.values.rollback_to.is_none() => {
@@ -343,11 +385,14 @@ impl<'a> Extractor<'a> {
                         Action::Redeploy
                         | Action::Rollback
                         | Action::Scale
+                        | Action::Restart
                         | Action::Decommission
                         | Action::Status
                         | Action::List
                         | Action::Logs
-                        | Action::Cancel,
+                        | Action::Cancel
+                        | Action::Undo
+                        | Action::Cost,
                     )
                     | None => {}
                 }
@@ -361,7 +406,8 @@ impl<'a> Extractor<'a> {
             return;
         }
         let skipped = ["the", "my", "our", "down", "back", "app", "application", "deployment", "service"];
-        let first = (after..self.len()).find(|it| !skipped.iter().any(|word| self.at(*it, word)));
+        let first =
+            (after..self.len()).find(|it| self.is_name_at(*it) || !skipped.iter().any(|word| self.at(*it, word)));
         if let Some(place) = first.and_then(|it| self.value_at(it)) {
             self.application_name(place);
         }
@@ -388,9 +434,10 @@ impl<'a> Extractor<'a> {
         })
     }
 
-    /// The name in "status web" and "describe web".
+    /// The name in "status web" and "describe web"; that of something deployed also in "web is down".
     pub(super) fn lone_name(&mut self, start: usize) {
-        let mut places = (start + 1..self.len()).filter(|it| self.value_at(*it).is_some());
+        let first = if self.is_name_at(start) { start } else { start + 1 };
+        let mut places = (first..self.len()).filter(|it| self.value_at(*it).is_some());
         if let (Some(place), None) = (places.next(), places.next()) {
             self.application_name(place);
         }
@@ -416,7 +463,25 @@ impl<'a> Extractor<'a> {
     /// The place, when an unexplained word stands there that may be a value.
     fn value_at(&self, index: usize) -> Option<usize> {
         let word = self.words.get(index)?;
-        (!self.used[index] && (word.quoted || !is_vocabulary(&word.lower)) && word.lower != "\u{2026}").then_some(index)
+        let may_be_value = word.quoted || !is_vocabulary(&word.lower) || self.is_name(word);
+        (!self.used[index] && may_be_value && word.lower != "\u{2026}").then_some(index)
+    }
+
+    /// A word that means something else elsewhere, and is a value where one has to follow: "branch crash", "as site".
+    fn word_at(&self, index: usize) -> Option<usize> {
+        let word = self.words.get(index)?;
+        let is_structure = FUNCTION_WORDS.contains(&word.lower.as_str()) || AFTER_AS.contains(&word.lower.as_str());
+        (!self.used[index] && !is_structure && word.lower != "\u{2026}").then_some(index)
+    }
+
+    /// Whether the name of something deployed stands at a place.
+    pub(super) fn is_name_at(&self, index: usize) -> bool {
+        self.words.get(index).is_some_and(|word| self.is_name(word))
+    }
+
+    /// Whether something deployed has this name. Words without which no sentence can be read are none.
+    fn is_name(&self, word: &Word) -> bool {
+        !FUNCTION_WORDS.contains(&word.lower.as_str()) && self.names.iter().any(|name| name.as_str() == word.lower)
     }
 
     fn mark_used(&mut self, index: usize) {
@@ -447,19 +512,6 @@ fn repository_text(text: &str) -> Option<String> {
         return Some(format!("https://{text}"));
     }
     (lower.contains("://") || (short() && text.contains('/'))).then(|| text.to_owned())
-}
-
-/// A page of a branch (`.../tree/main`) is the repository and the branch; which part of a page was looked at is
-/// nothing.
-fn without_tree(text: &str) -> (String, Option<String>) {
-    let is_page = text.to_lowercase().starts_with("https://");
-    let text = text.split(['?', '#']).next().filter(|_| is_page).unwrap_or(text).to_owned();
-    match text.split_once("/-/tree/").or_else(|| text.split_once("/tree/")) {
-        Some((repository, git_ref)) if repository.starts_with("https://") => {
-            (repository.to_owned(), Some(git_ref.trim_end_matches('/').to_owned()))
-        }
-        _ => (text, None),
-    }
 }
 
 /// A word that is an IP address of another machine.

@@ -8,13 +8,19 @@ use crate::intent::Intent;
 const LIMITS: Limits = Limits { max_replicas: 20, aws_credentials_in_settings: true };
 
 fn reading(messages: &[&str]) -> Reading {
+    reading_with(&[], messages)
+}
+
+/// The same where applications of these names are deployed.
+fn reading_with(names: &[&str], messages: &[&str]) -> Reading {
+    let names: Vec<DeploymentName> = names.iter().map(|it| DeploymentName::parse(*it).unwrap()).collect();
     let turns: Vec<Turn<'_>> = messages
         .iter()
         .flat_map(|text| {
             [Turn { role: Role::User, text }, Turn { role: Role::Assistant, text: "take everything down" }]
         })
         .collect();
-    read(&turns[..turns.len().saturating_sub(1)], &PartialRequest::default(), &LIMITS)
+    read(&turns[..turns.len().saturating_sub(1)], &PartialRequest::default(), &LIMITS, &names)
 }
 
 /// A reading as one short line: only what is set.
@@ -27,16 +33,21 @@ fn line(reading: &Reading) -> String {
             let problem = question.problem.as_ref().map(|it| format!(" because {it}")).unwrap_or_default();
             format!("ask {}: {}{problem}", question.action, needs.join(" "))
         }
-        Reading::Request(request) => {
-            let dry = if request.dry_run { "plan " } else { "" };
-            let mut facts = Vec::new();
-            flatten(&serde_json::to_value(&request.intent).unwrap(), &mut facts);
-            let variables: Vec<String> =
-                request.secrets.environment.iter().flatten().map(|(name, _)| format!("env={name}")).collect();
-            facts.extend(variables);
-            format!("{dry}{} {}", request.intent.action(), facts.join(" ")).trim_end().to_owned()
+        Reading::Choice { request, otherwise, .. } => {
+            let otherwise = otherwise.as_ref().map(|it| format!(" else {}", line_of(it))).unwrap_or_default();
+            format!("choice {}{otherwise}", line_of(request))
         }
+        Reading::Request(request) => line_of(request),
     }
+}
+
+fn line_of(request: &Request) -> String {
+    let dry = if request.dry_run { "plan " } else { "" };
+    let all = if matches!(request.intent, Intent::DecommissionAll(_)) { " all" } else { "" };
+    let mut facts = Vec::new();
+    flatten(&serde_json::to_value(&request.intent).unwrap(), &mut facts);
+    facts.extend(request.secrets.environment.iter().flatten().map(|(name, _)| format!("env={name}")));
+    format!("{dry}{}{all} {}", request.intent.action(), facts.join(" ")).trim_end().to_owned()
 }
 
 fn flatten(value: &serde_json::Value, facts: &mut Vec<String>) {
@@ -66,12 +77,44 @@ fn sorted(line: &str) -> Vec<&str> {
 
 /// Compares a table of messages and readings, and shows every difference at once.
 fn agree(table: &[(&[&str], &str)]) {
+    agree_with(&[], table);
+}
+
+/// The same where applications of these names are deployed.
+fn agree_with(names: &[&str], table: &[(&[&str], &str)]) {
     let wrong: Vec<String> = table
         .iter()
-        .filter(|(messages, expected)| sorted(&said(messages)) != sorted(expected))
-        .map(|(messages, expected)| format!("{messages:?}\n  wanted: {expected}\n  got:    {}", said(messages)))
+        .map(|(messages, expected)| (messages, expected, line(&reading_with(names, messages))))
+        .filter(|(_, expected, got)| sorted(got) != sorted(expected))
+        .map(|(messages, expected, got)| format!("{messages:?}\n  wanted: {expected}\n  got:    {got}"))
         .collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn any_word_is_a_value_where_one_has_to_follow() {
+    agree(&[
+        (
+            &["deploy https://github.com/a/b to local as site"],
+            "deploy mode=local repository=https://github.com/a/b name=site",
+        ),
+        (
+            &["deploy https://github.com/a/b branch crash in namespace one to local called status"],
+            "deploy mode=local repository=https://github.com/a/b git_ref=crash namespace=one name=status",
+        ),
+        (
+            &["deploy https://github.com/a/b to local in namespace logs as release"],
+            "deploy mode=local repository=https://github.com/a/b namespace=logs name=release",
+        ),
+        (
+            &["deploy the next branch of https://github.com/a/b to local instead"],
+            "deploy mode=local repository=https://github.com/a/b git_ref=next",
+        ),
+        (
+            &["deploy https://github.com/a/b as a service to local, call it app"],
+            "deploy mode=local repository=https://github.com/a/b name=app",
+        ),
+    ]);
 }
 
 #[test]
@@ -96,6 +139,26 @@ fn one_sentence_is_a_request() {
         (
             &["I'd like to deploy https://github.com/a/b/tree/main on my laptop."],
             "deploy mode=local repository=https://github.com/a/b git_ref=main",
+        ),
+        (
+            &["deploy https://github.com/a/b/pull/7 locally"],
+            "deploy mode=local repository=https://github.com/a/b git_ref=refs/pull/7/head",
+        ),
+        (
+            &["deploy https://github.com/a/b from the directory services/api to local"],
+            "deploy mode=local repository=https://github.com/a/b source_directory=services/api",
+        ),
+        (
+            &["deploy the services/api folder of https://github.com/a/b locally, branch develop"],
+            "deploy mode=local repository=https://github.com/a/b source_directory=services/api git_ref=develop",
+        ),
+        (
+            &["deploy https://github.com/a/b from the directory services/api to local", "redeploy it"],
+            "redeploy mode=local repository=https://github.com/a/b source_directory=services/api",
+        ),
+        (
+            &["deploy https://github.com/a/b from the directory api to local", "deploy https://github.com/a/b"],
+            "deploy mode=local repository=https://github.com/a/b",
         ),
         (
             &["Deploy this:\n- repo: https://github.com/a/b\n- mode: local\n- namespace: demo\n- replicas: 3"],
@@ -273,11 +336,132 @@ fn more_ways_to_change_and_to_look() {
 }
 
 #[test]
+fn a_restart_is_of_one_deployment_as_it_runs() {
+    agree(&[
+        (&["restart web"], "restart name=web"),
+        (&["please restart the web app in namespace demo"], "restart name=web namespace=demo"),
+        (&["restart it"], "restart"),
+        (&["status of web", "bounce it"], "restart name=web"),
+        (&["can you reboot web?"], "restart name=web"),
+        (&["roll the pods of web"], "restart name=web"),
+        (&["restart the pods"], "restart"),
+        (&["restart the server"], "unclear Doubtful(Restart)"),
+        (&["restart web and api"], "unclear Doubtful(Restart)"),
+        (&["restart web with 3 replicas"], "unclear Doubtful(Restart)"),
+        (&["restart everything"], "unclear Several"),
+        (&["restart web?"], "unclear IsQuestion"),
+        (&["why does web keep restarting?"], "status name=web"),
+    ]);
+}
+
+#[test]
+fn an_undo_is_of_the_last_change() {
+    agree(&[
+        (&["undo"], "undo"),
+        (&["undo that"], "undo"),
+        (&["please undo the last change"], "undo"),
+        (&["undo the last change of web"], "undo name=web"),
+        (&["undo what you did"], "undo"),
+        (&["revert the last change"], "undo"),
+        (&["revert that"], "undo"),
+        (&["take that back"], "undo"),
+        (&["scale web to 3", "undo that"], "undo name=web"),
+        (&["deploy https://github.com/a/b", "undo that"], "unclear Withdrawn"),
+        (&["undo the last deploy"], "unclear Doubtful(Undo)"),
+        (&["revert to the previous version"], "rollback"),
+        (&["don't undo that"], "unclear Negated"),
+    ]);
+}
+
+#[test]
+fn all_that_fit_are_removed_when_all_are_named_and_nothing_else() {
+    agree(&[
+        (&["take everything down"], "decommission all"),
+        (&["delete everything in namespace demo"], "decommission all namespace=demo"),
+        (&["remove all my apps"], "decommission all"),
+        (&["delete all deployments"], "decommission all"),
+        (&["shut down all services on instance box"], "decommission all instance_id=box"),
+        (&["can you take it all down?"], "decommission all"),
+        (&["status of web", "take everything down"], "decommission all"),
+        (&["tear everything down including the cluster"], "decommission all delete_cluster=true"),
+        (&["dry run: take everything down"], "plan decommission all"),
+        (&["take everything down but web"], "unclear Doubtful(Decommission)"),
+        (&["delete everything except web"], "unclear Negated"),
+        (&["remove all variables"], "unclear Doubtful(Decommission)"),
+        (&["delete all old versions of web"], "unclear Several"),
+        (&["remove the apps web and api"], "unclear Doubtful(Decommission)"),
+        (&["take them down"], "unclear Several"),
+        (&["delete everything?"], "unclear IsQuestion"),
+        (&["delete everything tomorrow"], "unclear Conditional"),
+    ]);
+}
+
+#[test]
+fn a_question_about_money_is_one_about_costs() {
+    agree(&[
+        (&["what does it cost?"], "cost"),
+        (&["status of web", "what does it cost?"], "cost name=web"),
+        (&["status of web", "what do I pay for?"], "cost"),
+        (&["how much does it all cost?"], "cost"),
+        (&["how much does web cost per month?"], "cost name=web"),
+        (&["what is the price of web?"], "cost name=web"),
+        (&["costs"], "cost"),
+        (&["is it expensive?"], "cost"),
+    ]);
+}
+
+#[test]
+fn the_name_of_what_is_deployed_is_a_name_before_it_is_anything_else() {
+    agree_with(
+        &["hello", "app", "all"],
+        &[
+            (&["why is hello failing?"], "status name=hello"),
+            (&["hello is down"], "status name=hello"),
+            (&["hello logs"], "logs name=hello tail=100"),
+            (&["hello"], "status name=hello"),
+            (&["hello, what is running?"], "list"),
+            (&["hello, scale app to 3"], "scale name=app replicas=3"),
+            (&["restart hello"], "restart name=hello"),
+            (&["scale the app to 3"], "scale name=app replicas=3"),
+            (&["take it down"], "decommission"),
+            (&["take all down"], "decommission all"),
+            (&["scale app and hello to 3"], "unclear Doubtful(Scale)"),
+            (&["deploy https://github.com/a/hello locally", "scale hello to 3"], "scale name=hello replicas=3"),
+        ],
+    );
+    agree(&[
+        (&["hello"], "help"),
+        (&["why is hello failing?"], "status name=hello"),
+        (&["restart hello"], "restart name=hello"),
+        (
+            &["deploy https://github.com/a/hello locally", "scale hello to 3"],
+            "scale mode=local repository=https://github.com/a/hello replicas=3",
+        ),
+    ]);
+}
+
+#[test]
+fn a_name_or_a_place_alone_says_which_one_was_meant() {
+    agree_with(
+        &["web", "api"],
+        &[
+            (&["scale to 3", "web"], "choice scale name=web replicas=3 else status name=web"),
+            (&["scale web to 3", "in namespace demo"], "choice scale name=web namespace=demo replicas=3"),
+            (&["take it down", "the one in demo"], "choice decommission namespace=demo"),
+            (&["restart foo", "API"], "choice restart name=api else status name=api"),
+            (&["scale to 3", "web", "take it down"], "decommission name=web"),
+            (&["scale web to 3", "api", "again"], "scale name=web replicas=3"),
+            (&["scale to 3", "shop"], "unclear NotUnderstood"),
+            (&["scale to 3", "web or api"], "unclear NotUnderstood"),
+            (&["web"], "status name=web"),
+        ],
+    );
+}
+
+#[test]
 fn looking_is_always_allowed() {
     agree(&[
         (&["what is running?"], "list"),
-        (&["what do I pay for?"], "list"),
-        (&["how much does it all cost?"], "list"),
         (&["What\u{2019}s running in demo"], "list namespace=demo"),
         (&["list my deployments"], "list"),
         (&["show me all apps"], "list"),
@@ -429,8 +613,6 @@ fn what_may_be_meant_otherwise_changes_nothing() {
         "take it down tomorrow",
         "deploy https://github.com/a/b locally when the tests pass",
         "scale web to 3 after lunch",
-        "delete everything",
-        "remove all deployments",
         "take web and api down",
         "remove web and api",
         "scale web and api to 3",
@@ -519,13 +701,13 @@ fn nothing_that_the_assistant_or_a_tool_says_is_read() {
         Turn { role: Role::Tool, text: "local" },
     ];
 
-    assert_eq!(line(&read(&turns, &PartialRequest::default(), &LIMITS)), "ask deploy: deployment_mode");
+    assert_eq!(line(&read(&turns, &PartialRequest::default(), &LIMITS, &[])), "ask deploy: deployment_mode");
 }
 
 #[test]
 fn fields_complete_a_sentence_and_never_overrule_it_in_silence() {
     let facts = PartialRequest { mode: crate::id::Mode::parse("local").ok(), ..PartialRequest::default() };
-    let read_with = |text: &str| line(&read(&[Turn { role: Role::User, text }], &facts, &LIMITS));
+    let read_with = |text: &str| line(&read(&[Turn { role: Role::User, text }], &facts, &LIMITS, &[]));
 
     assert_eq!(read_with("deploy https://github.com/a/b"), "deploy mode=local repository=https://github.com/a/b");
     assert_eq!(
@@ -561,6 +743,9 @@ proptest! {
             let removes = matches!(request.intent, Intent::Decommission(_));
             let warned = ["not", "don't", "if", "everything", "how"].iter().any(|it| words.contains(it));
             prop_assert!(!(removes && warned), "{}", text);
+            let removes_all = matches!(request.intent, Intent::DecommissionAll(_));
+            let limited = ["not", "don't", "if", "how", "web", "api"].iter().any(|it| words.contains(it));
+            prop_assert!(!removes_all || words.contains(&"everything") && !limited, "{}", text);
         }
     }
 }

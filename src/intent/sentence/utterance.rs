@@ -1,6 +1,6 @@
 //! One message to what it says: the action, the values, and whatever forbids to act on it.
 
-use crate::id::Action;
+use crate::id::{Action, DeploymentName};
 use crate::intent::Limits;
 use crate::intent::partial::PartialRequest;
 use crate::intent::question::Unclear;
@@ -8,8 +8,8 @@ use crate::intent::question::Unclear;
 use super::extractor::Extractor;
 use super::verb::{AFTER_NOUN, VERBS, Verb};
 use super::vocabulary::{
-    ADVICE, CONDITIONS, EARLIER, FAILURE_WORDS, NEWER, OPENERS, Opener, PLAN_ONLY, PLURALS, PRONOUNS, SECOND_THOUGHTS,
-    WORK,
+    ADVICE, ALL, CHANGES, CONDITIONS, COSTS, EARLIER, FAILURE_WORDS, NEWER, OPENERS, Opener, PLAN_ONLY, PLURALS, PODS,
+    PRONOUNS, SECOND_THOUGHTS, WORK,
 };
 use super::word::{Sentence, sentences};
 
@@ -65,13 +65,13 @@ struct ParsedSentence {
 }
 
 /// Reads one message.
-pub(super) fn parse_utterance(text: &str, limits: Limits) -> Utterance {
+pub(super) fn parse_utterance(text: &str, limits: Limits, names: &[DeploymentName]) -> Utterance {
     let sentences = sentences(text);
     let long = sentences.iter().map(|it| it.words.len()).sum::<usize>() > LONG;
     let mut whole = Utterance::default();
     let mut actions: Vec<Action> = Vec::new();
     for (index, sentence) in sentences.iter().enumerate() {
-        let parsed = parse_sentence(sentence, limits);
+        let parsed = parse_sentence(sentence, limits, names);
         if long && (parsed.actions.is_empty() || index > 0 && !parsed.polite) {
             continue;
         }
@@ -119,8 +119,8 @@ fn single_action(actions: &[Action]) -> Result<Option<Action>, ()> {
 }
 
 /// Reads one sentence.
-fn parse_sentence(sentence: &Sentence, limits: Limits) -> ParsedSentence {
-    let mut extractor = Extractor::new(&sentence.words);
+fn parse_sentence(sentence: &Sentence, limits: Limits, names: &[DeploymentName]) -> ParsedSentence {
+    let mut extractor = Extractor::new(&sentence.words, names);
     let commands = commands(&mut extractor);
     let mut parsed = ParsedSentence { polite: commands.are_polite(), ..ParsedSentence::default() };
     parsed.actions = commands.found.iter().map(|(verb, _)| verb.action).collect();
@@ -129,7 +129,7 @@ fn parse_sentence(sentence: &Sentence, limits: Limits) -> ParsedSentence {
         parsed.actions.extend(query_action(&extractor, commands.start));
         if ADVICE.iter().any(|phrase| extractor.at(commands.start, phrase)) {
             parsed.utterance.cues.push(Cue::AsksForHelp);
-            parsed.actions.retain(|action| *action == Action::Logs);
+            parsed.actions.retain(|action| matches!(action, Action::Logs | Action::Cost));
         }
     }
     extractor.extract(main, parsed.actions.contains(&Action::Scale), limits);
@@ -140,9 +140,12 @@ fn parse_sentence(sentence: &Sentence, limits: Limits) -> ParsedSentence {
         if !parsed.actions.is_empty() {
             extractor.names_after_prepositions();
         }
-        if main.is_none() && matches!(parsed.actions.first(), Some(Action::Status | Action::Logs)) {
+        if main.is_none() && matches!(parsed.actions.first(), Some(Action::Status | Action::Logs | Action::Cost)) {
             extractor.lone_name(commands.start);
         }
+    }
+    if extractor.means_all(parsed.actions.first().copied()) {
+        extractor.values.all = Some(true);
     }
     if commands.dry_run || extractor.has_any(PLAN_ONLY) {
         extractor.values.dry_run = Some(true);
@@ -214,6 +217,9 @@ fn commands(extractor: &mut Extractor<'_>) -> Commands {
         }
         let mut at = start;
         while let Some((phrase, opener)) = OPENERS.iter().find(|(phrase, _)| extractor.at(at, phrase)) {
+            if extractor.is_subject(at) {
+                break;
+            }
             extractor.mark_phrase_used(at, phrase);
             at += phrase.split(' ').count();
             match opener {
@@ -283,17 +289,20 @@ fn refusal(extractor: &Extractor<'_>, commands: &Commands, sentence: &Sentence) 
     if sentence.question && !commands.are_polite() && !commands.dry_run {
         return Some(Unclear::IsQuestion);
     }
-    let names_several = main != Action::Deploy && PLURALS.iter().any(|it| extractor.find(it).is_some());
+    let all = extractor.values.all == Some(true);
+    let names_several = main != Action::Deploy && !all && PLURALS.iter().any(|it| extractor.find(it).is_some());
     if names_several || extractor.is_ambiguous {
         return Some(Unclear::Several);
     }
     let strict = match main {
-        Action::Decommission => extractor.is_doubtful(&[]) || extractor.has_details(),
+        Action::Decommission => extractor.is_doubtful(if all { PLURALS } else { &[] }) || extractor.has_details(),
+        Action::Restart => extractor.is_doubtful(PODS) || extractor.has_details(),
+        Action::Undo => extractor.is_doubtful(CHANGES) || extractor.has_details(),
         Action::Rollback => extractor.is_doubtful(EARLIER) || extractor.has_details(),
         Action::Redeploy => extractor.is_doubtful(NEWER),
         Action::Cancel => extractor.is_doubtful(WORK),
         Action::Scale => extractor.unused_after_and(),
-        Action::Deploy | Action::Status | Action::List | Action::Logs => false,
+        Action::Deploy | Action::Status | Action::List | Action::Logs | Action::Cost => false,
     };
     strict.then_some(Unclear::Doubtful(main))
 }
@@ -310,6 +319,9 @@ fn query_action(extractor: &Extractor<'_>, start: usize) -> Option<Action> {
     {
         return Some(Action::Logs);
     }
+    if extractor.len() <= 15 && extractor.has_any(COSTS) {
+        return Some(Action::Cost);
+    }
     let plural = extractor.has_any(&["deployments", "apps", "applications", "services", "everything", "all"]);
     if starts(&["list", "ls"]) || asks && plural {
         return Some(Action::List);
@@ -317,10 +329,6 @@ fn query_action(extractor: &Extractor<'_>, start: usize) -> Option<Action> {
     let what = starts(&["what", "what's", "whats", "which", "anything", "is anything", "tell me what", "show me what"])
         || starts(&["show what", "show me which", "show running", "how many"]);
     if what && extractor.has_any(&["running", "deployed", "runs", "up", "live", "there", "have"]) {
-        return Some(Action::List);
-    }
-    // A question about costs becomes the action `list`, because its table has a column for the cost.
-    if (what || starts(&["how much"])) && extractor.has_any(&["pay", "paying", "cost", "costs", "bill", "spend"]) {
         return Some(Action::List);
     }
     let state = ["status", "state", "health", "healthy", "progress", "url", "address"];
@@ -362,7 +370,47 @@ impl Extractor<'_> {
             || self.values.application_name.is_some()
             || self.values.replicas.is_some()
             || self.values.target_name.is_some()
+            || self.values.all == Some(true)
             || self.has_pronoun()
+    }
+
+    /// Whether all deployments are meant that fit: all that are to be removed ("take everything down"), or whose cost is
+    /// asked for without one of them being named.
+    fn means_all(&self, action: Option<Action>) -> bool {
+        let values = &self.values;
+        match action {
+            Some(Action::Decommission) => {
+                self.has_any(ALL)
+                    && values.application_name.is_none()
+                    && values.target_name.as_ref().is_none_or(|it| !it.as_str().starts_with("dep_"))
+            }
+            Some(Action::Cost) => {
+                let is_named = values.application_name.is_some() || values.target_name.is_some();
+                self.has_any(ALL) || !is_named && !self.has_pronoun()
+            }
+            Some(
+                Action::Deploy
+                | Action::Redeploy
+                | Action::Scale
+                | Action::Restart
+                | Action::Rollback
+                | Action::Status
+                | Action::List
+                | Action::Logs
+                | Action::Cancel
+                | Action::Undo,
+            )
+            | None => false,
+        }
+    }
+
+    /// Whether a word that mostly opens a sentence is the name of something deployed there: one of which something is
+    /// said, or a second one ("hello is down", "web and hello", but not "hello, is it down?").
+    fn is_subject(&self, index: usize) -> bool {
+        let is_alone = index == 0 && self.len() == 1;
+        let is_second = index > 0 && self.at(index - 1, "and");
+        let says = AFTER_NOUN.iter().chain(&["url", "address", "up", "down", "crashes"]);
+        self.is_name_at(index) && (is_alone || is_second || says.into_iter().any(|it| self.follows(index, it)))
     }
 
     /// Values for a part of a deployment, such as a port: the deployment as a whole was not meant then.

@@ -29,6 +29,8 @@ const fn split(words: &'static str, particle: &'static [&'static str], action: A
 
 const DOWN: &[&str] = &["down"];
 const BACK: &[&str] = &["back"];
+const PODS: &[&str] = &["pod", "pods"];
+const LAST_CHANGE: &[&str] = &["change", "changes", "that", "this"];
 const AGAIN: &[&str] = &["again", "latest", "newest"];
 
 pub(super) const VERBS: &[Verb] = &[
@@ -70,12 +72,21 @@ pub(super) const VERBS: &[Verb] = &[
     verb("scale", Action::Scale),
     verb("rescale", Action::Scale),
     verb("resize", Action::Scale),
+    verb("restart", Action::Restart),
+    verb("re-start", Action::Restart),
+    verb("reboot", Action::Restart),
+    verb("bounce", Action::Restart),
+    verb("recycle", Action::Restart),
+    split("roll", PODS, Action::Restart),
+    verb("undo", Action::Undo),
+    split("revert", LAST_CHANGE, Action::Undo),
     verb("rollback", Action::Rollback),
     split("roll", BACK, Action::Rollback),
     split("go", BACK, Action::Rollback),
     split("switch", BACK, Action::Rollback),
     verb("revert", Action::Rollback),
     split("take", DOWN, Action::Decommission),
+    split("take", BACK, Action::Undo),
     split("tear", DOWN, Action::Decommission),
     split("shut", DOWN, Action::Decommission),
     split("bring", DOWN, Action::Decommission),

@@ -206,6 +206,7 @@ pub(super) const FAILURE_WORDS: &[&str] = &[
     "crashed",
     "crashes",
     "crashing",
+    "restarting",
     "error",
     "errors",
     "wrong",
@@ -256,6 +257,7 @@ pub(super) enum Slot {
     Key,
     Zone,
     Label,
+    Directory,
     Dockerfile,
     Token,
     Address,
@@ -297,11 +299,39 @@ pub(super) const SLOTS: &[(&str, Slot)] = &[
     ("app_subdomain_label", Slot::Label),
     ("subdomain", Slot::Label),
     ("label", Slot::Label),
+    ("source_directory", Slot::Directory),
+    ("source directory", Slot::Directory),
+    ("root directory", Slot::Directory),
+    ("subdirectory", Slot::Directory),
+    ("directory", Slot::Directory),
+    ("subfolder", Slot::Directory),
+    ("folder", Slot::Directory),
     ("dockerfile_path", Slot::Dockerfile),
     ("dockerfile", Slot::Dockerfile),
     ("public_ip", Slot::Address),
     ("git_token", Slot::Token),
     ("token", Slot::Token),
+];
+
+/// Words of those above after which any word is the value.
+pub(super) const TAKES_ANY_WORD: &[&str] = &[
+    "target_namespace",
+    "namespace",
+    "ns",
+    "instance_name",
+    "named",
+    "called",
+    "name it",
+    "call it",
+    "as",
+    "git_ref",
+    "branch",
+];
+
+/// Words that are no value after those: "as before", "the branch again".
+pub(super) const AFTER_AS: &[&str] = &[
+    "before", "well", "usual", "soon", "always", "possible", "again", "please", "pls", "thanks", "thank", "just",
+    "instead", "only", "using", "there", "your", "us",
 ];
 
 /// Words that never change the meaning of a command.
@@ -334,6 +364,7 @@ pub(super) const FILLERS: &[&str] = &[
     "pls",
     "now",
     "just",
+    "instead",
     "again",
     "thanks",
     "thank",
@@ -356,12 +387,68 @@ pub(super) const FILLERS: &[&str] = &[
     "entirely",
     "quickly",
     "asap",
-    "hi",
-    "hey",
-    "hello",
     "yes",
     "running",
 ];
+
+/// Words that are no names, also when something deployed is called so: no sentence can be read without them.
+pub(super) const FUNCTION_WORDS: &[&str] = &[
+    "a",
+    "an",
+    "the",
+    "my",
+    "our",
+    "its",
+    "of",
+    "for",
+    "to",
+    "in",
+    "on",
+    "at",
+    "from",
+    "with",
+    "and",
+    "but",
+    "then",
+    "it",
+    "this",
+    "that",
+    "them",
+    "both",
+    "all",
+    "everything",
+    "is",
+    "are",
+    "was",
+    "does",
+    "did",
+    "do",
+    "i",
+    "we",
+    "you",
+    "me",
+    "not",
+    "no",
+    "yes",
+    "ok",
+    "please",
+    "now",
+    "up",
+    "down",
+    "back",
+    "what",
+    "why",
+    "how",
+    "which",
+    "if",
+    "as",
+    "by",
+    "be",
+];
+
+/// Words that ask for a price.
+pub(super) const COSTS: &[&str] =
+    &["cost", "costs", "pay", "paying", "bill", "spend", "spending", "price", "prices", "expensive"];
 
 /// Words that never are a name, but may say something that the grammar does not know.
 pub(super) const NOUNS: &[&str] = &[
@@ -435,6 +522,11 @@ pub(super) const NOUNS: &[&str] = &[
     "target",
     "same",
     "dockerfile",
+    "source",
+    "directory",
+    "subdirectory",
+    "folder",
+    "subfolder",
     "key",
     "container",
     "kubernetes",
@@ -469,6 +561,12 @@ pub(super) const NOUNS: &[&str] = &[
     "working",
     "live",
     "reachable",
+    "work",
+    "works",
+    "much",
+    "month",
+    "per",
+    "total",
 ];
 
 /// Ways to ask for the plan in the middle of a sentence.
@@ -506,6 +604,13 @@ pub(super) const NEWER: &[&str] = &[
     "running",
 ];
 
+/// Words by which people say that they want other pods.
+pub(super) const PODS: &[&str] = &["pod", "pods", "container", "containers", "process", "running"];
+
+/// Words by which people say what is to be undone.
+pub(super) const CHANGES: &[&str] =
+    &["last", "latest", "previous", "change", "changes", "your", "i", "we", "what", "did", "thing", "step"];
+
 /// What can be cancelled.
 pub(super) const WORK: &[&str] = &["operation", "deploy", "request", "rollout", "build", "last", "current"];
 
@@ -521,6 +626,10 @@ pub(super) const PRONOUNS: &[&str] = &["it", "this", "that", "app", "application
 /// Words for more than one deployment.
 pub(super) const PLURALS: &[&str] =
     &["everything", "all", "them", "both", "each", "every", "deployments", "apps", "applications", "services"];
+
+/// Those of them by which people mean whatever is there.
+pub(super) const ALL: &[&str] =
+    &["everything", "all", "each", "every", "deployments", "apps", "applications", "services"];
 
 /// What a number of replicas is counted in.
 pub(super) const REPLICAS: &[&str] = &["replicas", "replica", "instances", "copies", "copy", "pods", "scale_replicas"];
@@ -546,5 +655,5 @@ pub(super) const NUMBERS: &[(&str, u32)] = &[
 
 /// Whether a word is one of the vocabulary, and therefore cannot be a value.
 pub(super) fn is_vocabulary(word: &str) -> bool {
-    [FILLERS, NOUNS, NEGATIONS, CONDITIONS, FAILURE_WORDS, PLURALS].iter().any(|words| words.contains(&word))
+    [FILLERS, NOUNS, NEGATIONS, CONDITIONS, FAILURE_WORDS, PLURALS, COSTS].iter().any(|words| words.contains(&word))
 }

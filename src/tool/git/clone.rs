@@ -1,169 +1,53 @@
-//! One clone in the making: an empty repository or one that is used again, the fetch, the working tree.
+//! A clone: the repository of the request, the submodules in it, and the files that they keep in Git LFS.
 
 use std::path::Path;
+use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
 
 use crate::event::Lines;
-use crate::id::{CommitId, RepositoryUrl};
-use crate::tool::git::{Checkout, Git, GitError, RepositorySource, Resolved, retry_with_git_suffix};
-use crate::tool::{Call, Output, ToolError};
+use crate::tool::git::clone::job::{CloneContext, CloneJob};
+use crate::tool::git::{Checkout, Git, GitError, RepositorySource, Resolved};
+use crate::tool::step_calls::StepCalls;
+
+mod job;
+mod lfs;
+mod submodules;
 
 impl Git {
-    /// Brings the working tree of one commit into `directory`, as shallow as the host allows.
+    /// Brings the working tree of one commit into `directory`, as shallow as the host allows, with its submodules.
     ///
-    /// A clone of the same repository that is there is used again; anything else in `directory` is removed.
-    /// `folder` is where the calls keep their records (see [`Call::run_durably`]); it lies outside `directory`.
+    /// A clone of the same repository that is there is used again; anything else in `directory` is removed. All that it
+    /// holds stays within one size and one time together.
+    /// `calls` are those of the step (see [`crate::tool::Call::run_durably`]); their folder lies outside `directory`.
     ///
     /// # Errors
-    /// [`GitError`] says what is wrong with the repository, its host or the commit.
+    /// [`GitError`] says what is wrong with the repository, its host or the commit. A submodule that cannot be had is none:
+    /// whether it is needed is known to whoever knows what is built.
     pub async fn clone(
         &self,
         source: &RepositorySource<'_>,
         resolved: &Resolved,
         directory: &Path,
-        folder: &Path,
+        calls: &StepCalls,
         lines: &Lines,
         cancel: &CancellationToken,
     ) -> Result<Checkout, GitError> {
         self.check_allowed(source.url)?;
         self.upload_ca_bundle().await?;
-        let clone = CloneJob { git: self, source, commit: &resolved.commit, directory, folder, lines, cancel };
-        if clone.has_same_origin().await {
-            match clone.checkout(resolved).await {
-                Err(GitError::Tool(error)) if !matches!(error, ToolError::Cancelled { .. }) => {
-                    lines.output(format!("the clone is broken and is made again: {error}"));
-                }
-                ended => return ended,
-            }
-        }
-        clone.init().await?;
-        clone.checkout(resolved).await
+        let deadline = Instant::now() + self.clone_timeout;
+        let cx = CloneContext { git: self, root: directory, calls, deadline, lines, cancel };
+        let (git_dir, work_tree) = (directory.join(".git"), directory.to_owned());
+        CloneJob { cx: &cx, source: *source, commit: &resolved.commit, git_dir, work_tree }.run(resolved).await?;
+        submodules::complete(&cx, source, &resolved.commit).await
     }
-}
-
-/// One clone in the making.
-struct CloneJob<'a> {
-    git: &'a Git,
-    source: &'a RepositorySource<'a>,
-    commit: &'a CommitId,
-    directory: &'a Path,
-    folder: &'a Path,
-    lines: &'a Lines,
-    cancel: &'a CancellationToken,
-}
-
-impl CloneJob<'_> {
-    /// Without naming both, git would look for a repository in the directories above, and clean there.
-    fn call(&self, command: &str) -> Call {
-        self.git
-            .call(command, self.source)
-            .env("GIT_DIR", self.directory.join(".git"))
-            .env("GIT_WORK_TREE", self.directory)
-            .directory(self.directory)
-            .timeout(self.git.clone_timeout)
-    }
-
-    async fn query(&self, call: Call) -> Result<Output, GitError> {
-        call.run(self.lines, self.cancel).await.map_err(|error| self.error(error))
-    }
-
-    fn error(&self, error: ToolError) -> GitError {
-        GitError::from_tool(error, self.source.url.as_str(), self.source.token.is_some())
-    }
-
-    async fn has_same_origin(&self) -> bool {
-        if !self.git.connection.is_folder(&self.directory.join(".git")).await.unwrap_or_default() {
-            return false;
-        }
-        let call = self.call("config").args(["--local", "--get", "remote.origin.url"]);
-        let identity = |text: &str| RepositoryUrl::parse(text).ok().map(|url| url.identity());
-        match self.query(call).await {
-            Ok(output) => identity(output.stdout.trim()) == Some(self.source.url.identity()),
-            Err(_) => false,
-        }
-    }
-
-    async fn init(&self) -> Result<(), GitError> {
-        self.git.connection.remove_folder(self.directory).await.map_err(GitError::Tool)?;
-        self.git.connection.make_folder(self.directory).await.map_err(GitError::Tool)?;
-        let format = if self.commit.as_str().len() == 64 { "sha256" } else { "sha1" };
-        let call = self.call("init").args(["--quiet", "--template=", &format!("--object-format={format}")]);
-        self.query(call).await?;
-        let call = self.call("config").args(["--local", "remote.origin.url", self.source.url.as_str()]);
-        self.query(call).await.map(drop)
-    }
-
-    /// Fetches the commit unless it is there, checks it out and removes what does not belong to it.
-    async fn checkout(&self, resolved: &Resolved) -> Result<Checkout, GitError> {
-        if !self.has_commit().await? {
-            self.fetch(resolved).await?;
-        }
-        // A lock that a killed git left behind; the engine has made sure that none works here.
-        self.git.connection.remove_file(&self.directory.join(".git/index.lock")).await.map_err(GitError::Tool)?;
-        let checkout = self.call("checkout").args(["--quiet", "--force", "--detach", self.commit.as_str(), "--"]);
-        self.run_bounded(checkout, "checkout").await?.map_err(|error| self.error(error))?;
-        self.query(self.call("clean").args(["--quiet", "-ffdx"])).await?;
-        let head = self.query(self.call("rev-parse").args(["--verify", "HEAD"])).await?;
-        if head.stdout.trim() != self.commit.as_str() {
-            let what = format!("HEAD is `{}`, not `{}`", head.stdout.trim(), self.commit);
-            return Err(GitError::Tool(ToolError::Unexpected { program: "git checkout".to_owned(), what }));
-        }
-        Ok(Checkout { commit: self.commit.clone() })
-    }
-
-    async fn has_commit(&self) -> Result<bool, GitError> {
-        let call = self.call("cat-file").args(["-e", self.commit.as_str()]);
-        match call.run(self.lines, self.cancel).await {
-            Ok(_) => Ok(true),
-            Err(ToolError::Failed { .. }) => Ok(false),
-            Err(error) => Err(GitError::Tool(error)),
-        }
-    }
-
-    /// The commit alone; where the host refuses that, the tip of its ref; where that has moved on, all there is.
-    async fn fetch(&self, resolved: &Resolved) -> Result<(), GitError> {
-        let mut attempts = vec![vec!["--depth=1", self.commit.as_str()]];
-        attempts.extend(resolved.reference.iter().map(|name| vec!["--depth=1", name.as_str()]));
-        attempts.push(vec!["refs/heads/*:refs/remotes/origin/*", "refs/tags/*:refs/tags/*"]);
-        let mut address = self.source.url.as_str().to_owned();
-        for attempt in attempts {
-            let (options, wanted): (Vec<&str>, Vec<&str>) = attempt.iter().partition(|it| it.starts_with("--"));
-            loop {
-                let call = self.call("fetch").args(["--quiet", "--no-tags", "--force", "--no-write-fetch-head"]);
-                let call = call.args(&options).args(["--", &address]).args(&wanted);
-                match self.run_bounded(call, "fetch").await? {
-                    Ok(_) => break,
-                    Err(error) if is_refusal(&error) => break,
-                    Err(error) => address = retry_with_git_suffix(self.source, &address, error)?,
-                }
-            }
-            if self.has_commit().await? {
-                return Ok(());
-            }
-        }
-        let url = self.source.url.to_string();
-        Err(GitError::NoSuchRef { url, wanted: self.commit.to_string(), existing: Vec::new() })
-    }
-
-    async fn run_bounded(&self, call: Call, name: &str) -> Result<Result<Output, ToolError>, GitError> {
-        let within = self.cancel.child_token();
-        let call = call.run_durably(self.folder, name, self.lines, &within);
-        self.git.with_size_limit(self.source, self.directory, call, self.lines, &within).await
-    }
-}
-
-/// Whether the host has the repository and does not hand out what was asked for.
-fn is_refusal(error: &ToolError) -> bool {
-    ["not our ref", "unadvertised object", "couldn't find remote ref", "no matching remote head"]
-        .iter()
-        .any(|text| error.says(text))
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::fixture::{World, write};
     use super::*;
+    use crate::id::CommitId;
     use crate::tool::program_error::ProgramError as _;
 
     #[tokio::test]
@@ -248,5 +132,170 @@ mod tests {
         world.clone(&commit).await.unwrap();
 
         assert!(!mark.exists());
+    }
+
+    #[tokio::test]
+    async fn submodules_come_with_their_own_three_deep() {
+        let world = World::new().await;
+        for name in ["one", "two", "three", "four"] {
+            world.init(name).await;
+        }
+        let four = world.commit_in("four", "page", "4").await;
+        world.commit_in("three", "page", "3").await;
+        let three = world.commit_submodules("three", &[("four", "../four", &four)]).await;
+        world.commit_in("two", "page", "2").await;
+        let two = world.commit_submodules("two", &[("deep/three", "../three", &three)]).await;
+        world.commit_in("one", "page", "1").await;
+        let one = world.commit_submodules("one", &[("two", "../two", &two)]).await;
+        let address = world.url("one").to_string();
+        let commit = world.commit_submodules("app", &[("libs/one", &address, &one)]).await;
+
+        let checkout = world.clone(&commit).await.unwrap();
+
+        assert_eq!(checkout.submodules, ["libs/one", "libs/one/two", "libs/one/two/deep/three"]);
+        assert_eq!(world.cloned("libs/one/page").as_deref(), Some("1"));
+        assert_eq!(world.cloned("libs/one/two/deep/three/page").as_deref(), Some("3"));
+        let missing = &checkout.missing[0];
+        assert_eq!((checkout.missing.len(), missing.path.as_str()), (1, "libs/one/two/deep/three/four"));
+        assert!(
+            missing
+                .failure
+                .message
+                .ends_with("cannot be fetched: submodules are fetched 3 deep in one another and no deeper")
+        );
+    }
+
+    #[tokio::test]
+    async fn a_clone_that_is_used_again_follows_its_submodules() {
+        let world = World::new().await;
+        world.init("lib").await;
+        let old = world.commit_in("lib", "page", "old").await;
+        let new = world.commit_in("lib", "page", "new").await;
+        let first = world.commit_submodules("app", &[("a", "../lib", &old), ("b", "../lib", &old)]).await;
+        let second = world.commit_submodules("app", &[("a", "../lib", &new)]).await;
+        let third = world.commit("a", "a file").await;
+
+        world.clone(&first).await.unwrap();
+        assert_eq!((world.cloned("a/page"), world.cloned("b/page")), (Some("old".into()), Some("old".into())));
+        write(&world.path("clone/a/page"), "changed");
+        write(&world.path("clone/a/extra"), "left over");
+        world.clone(&second).await.unwrap();
+        assert_eq!(
+            (world.cloned("a/page"), world.cloned("a/extra"), world.cloned("b/page")),
+            (Some("new".into()), None, None)
+        );
+        assert_eq!(world.clone(&third).await.unwrap().submodules, Vec::<String>::new());
+        assert_eq!(world.cloned("a").as_deref(), Some("a file"));
+        world.clone(&first).await.unwrap();
+        assert_eq!(world.cloned("a/page").as_deref(), Some("old"));
+    }
+
+    #[tokio::test]
+    async fn a_submodule_that_cannot_be_had_is_named_with_what_to_do() {
+        let world = World::new().await;
+        world.init("lib").await;
+        let lib = world.commit_in("lib", "page", "1").await;
+        let gone = CommitId::parse("1".repeat(40)).unwrap();
+        let submodules = [
+            ("gone", "../lib", &gone),
+            ("elsewhere", "https://git.elsewhere.test/a/b", &lib),
+            ("local", "/srv/git/lib", &lib),
+            ("nowhere", "../nowhere", &lib),
+            ("here", "../lib", &lib),
+        ];
+        let commit = world.commit_submodules("app", &submodules).await;
+        std::fs::create_dir_all(world.path("clone")).unwrap();
+
+        let checkout = world.clone(&commit).await.unwrap();
+
+        let told: Vec<(&str, String)> = checkout
+            .missing
+            .iter()
+            .map(|it| (it.path.as_str(), format!("{}. {}.", it.failure.message, it.failure.next_step)))
+            .map(|(path, text)| (path, text.replace(&world.path("").display().to_string(), "/world/")))
+            .collect();
+        insta::assert_debug_snapshot!(told);
+        assert_eq!((checkout.submodules, world.cloned("here/page").as_deref()), (vec!["here".to_owned()], Some("1")));
+    }
+
+    #[tokio::test]
+    async fn a_submodule_that_is_gone_leaves_nothing_of_itself_behind() {
+        let world = World::new().await;
+        world.init("lib").await;
+        let lib = world.commit_in("lib", "page", "1").await;
+        let first = world.commit_submodules("app", &[("a", "../lib", &lib)]).await;
+        world.clone(&first).await.unwrap();
+        world.git(&["rm", "--quiet", "--cached", ".gitmodules"]).await;
+        world.git(&["commit", "--quiet", "--message", "no addresses"]).await;
+        let second = CommitId::parse(world.git(&["rev-parse", "HEAD"]).await).unwrap();
+        let third = world.commit_submodules("app", &[("a", "../other", &lib)]).await;
+
+        let without_address = world.clone(&second).await.unwrap();
+        assert_eq!((without_address.without_address, world.cloned("a/page")), (vec!["a".to_owned()], None));
+        world.clone(&first).await.unwrap();
+        assert_eq!((world.clone(&third).await.unwrap().missing.len(), world.cloned("a/page")), (1, None));
+        assert!(world.path("clone/a").is_dir());
+    }
+
+    #[tokio::test]
+    async fn a_clone_and_its_submodules_have_one_size() {
+        let mut world = World::new().await;
+        world.init("lib").await;
+        let lib = world.commit_in("lib", "page", &"all of this is a lot of text\n".repeat(10_000)).await;
+        let commit = world.commit_submodules("app", &[("libs/lib", "../lib", &lib)]).await;
+        world.settings.git.clone_max_bytes = 100_000;
+
+        let error = world.clone(&commit).await.unwrap_err();
+
+        assert_eq!(
+            (error.code(), error.to_string()),
+            ("repository_too_large", "the submodule `libs/lib` cannot be fetched".into())
+        );
+        assert!(error.failure().message.contains("/lib` takes more than 1 MiB"), "{}", error.failure().message);
+    }
+
+    #[tokio::test]
+    async fn a_link_in_the_place_of_a_submodule_leads_nowhere() {
+        let world = World::new().await;
+        world.init("lib").await;
+        let lib = world.commit_in("lib", "page", "1").await;
+        std::fs::create_dir(world.path("target")).unwrap();
+        world.commit_submodules("app", &[("a", "../lib", &lib)]).await;
+        // No git makes such a tree: one name twice, as a link and as a submodule.
+        let modules = world.git(&["rev-parse", "HEAD:.gitmodules"]).await;
+        std::fs::write(world.path("app/place"), world.path("target").display().to_string()).unwrap();
+        let link = world.git(&["hash-object", "-w", "place"]).await;
+        let tree = format!("100644 blob {modules}\t.gitmodules\n120000 blob {link}\ta\n160000 commit {lib}\ta\n");
+        write(&world.path("app/tree"), &tree);
+        let tree = world.git(&["-c", "alias.tree=!git mktree <tree", "tree"]).await;
+        let commit = world.git(&["commit-tree", "-m", "a trick", &tree]).await;
+        world.git(&["update-ref", "refs/heads/main", &commit]).await;
+
+        let cloned = world.clone(&CommitId::parse(commit).unwrap()).await;
+
+        assert_eq!(std::fs::read_dir(world.path("target")).unwrap().count(), 0, "{cloned:?}");
+    }
+
+    #[tokio::test]
+    async fn files_of_lfs_have_their_contents_where_git_lfs_is_installed() {
+        let world = World::new().await;
+        let oid = "73cb3858a687a8494ca3323053016282f3dad39d42cf62ca4e79dda2aac7d9ac";
+        let objects = world.path("app/.git/lfs/objects/73/cb");
+        std::fs::create_dir_all(&objects).unwrap();
+        write(&objects.join(oid), "x\n");
+        let pointer = format!("version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize 2\n");
+        write(&world.path("app/.gitattributes"), "*.bin filter=lfs diff=lfs merge=lfs -text\n");
+        // An address that a repository names itself is not asked.
+        write(&world.path("app/.lfsconfig"), "[lfs]\n\turl = https://git.elsewhere.test/a\n");
+        write(&world.path("app/pointer.txt"), &pointer);
+        let commit = world.commit("a.bin", &pointer).await;
+
+        let lfs = world.clone(&commit).await.unwrap().lfs;
+
+        let (contents, is_installed) = (world.cloned("a.bin").unwrap(), lfs.fetched == 1);
+        let expected = if is_installed { "x\n" } else { pointer.as_str() };
+        assert_eq!((contents.as_str(), lfs.fetched + lfs.pointers), (expected, 1), "{lfs:?}");
+        assert_eq!(lfs.first.as_deref(), (!is_installed).then_some("a.bin"));
+        assert_eq!(world.clone(&commit).await.unwrap().lfs, lfs);
     }
 }

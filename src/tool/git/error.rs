@@ -86,6 +86,23 @@ pub enum GitError {
         /// What git said.
         reason: String,
     },
+    /// It has more submodules than anybody keeps.
+    #[error("the repository `{url}` has more than {limit} submodules")]
+    TooManySubmodules {
+        /// The repository of the request.
+        url: String,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// A submodule went wrong.
+    #[error("the submodule `{path}` cannot be fetched")]
+    Submodule {
+        /// Its directory, from the root of the clone.
+        path: String,
+        /// How.
+        #[source]
+        source: Box<GitError>,
+    },
     /// Git went wrong in another way.
     #[error(transparent)]
     Tool(ToolError),
@@ -115,12 +132,39 @@ impl GitError {
     }
 }
 
+impl GitError {
+    /// Whether the repository cannot be had, however often and with however much room it is tried.
+    pub(super) fn is_final(&self) -> bool {
+        match self {
+            Self::HostNotAllowed { .. }
+            | Self::NotFound { .. }
+            | Self::NoAccess { .. }
+            | Self::Moved { .. }
+            | Self::NoSuchRef { .. }
+            | Self::EmptyRepository { .. }
+            | Self::Untrusted { .. } => true,
+            Self::TooLarge { .. }
+            | Self::TimedOut { .. }
+            | Self::Unreachable { .. }
+            | Self::TooManySubmodules { .. }
+            | Self::Submodule { .. }
+            | Self::Tool(_) => false,
+        }
+    }
+}
+
 impl ProgramError for GitError {
     fn tool_error(&self) -> Option<&ToolError> {
+        if let Self::Submodule { source, .. } = self {
+            return source.tool_error();
+        }
         if let Self::Tool(error) = self { Some(error) } else { None }
     }
 
     fn is_transient(&self) -> bool {
+        if let Self::Submodule { source, .. } = self {
+            return source.is_transient();
+        }
         matches!(self, Self::Unreachable { .. }) || matches!(self, Self::Tool(error) if error.is_transient())
     }
 
@@ -132,10 +176,11 @@ impl ProgramError for GitError {
             Self::Moved { .. } => "repository_moved",
             Self::NoSuchRef { .. } => "git_ref_not_found",
             Self::EmptyRepository { .. } => "repository_empty",
-            Self::TooLarge { .. } => "repository_too_large",
+            Self::TooLarge { .. } | Self::TooManySubmodules { .. } => "repository_too_large",
             Self::TimedOut { .. } => "clone_timed_out",
             Self::Unreachable { .. } => "git_host_unreachable",
             Self::Untrusted { .. } => "git_host_untrusted",
+            Self::Submodule { source, .. } => source.code(),
             Self::Tool(ToolError::Ssh(error)) => error.code(),
             Self::Tool(_) => "clone_failed",
         }
@@ -176,6 +221,8 @@ impl ProgramError for GitError {
                  authority; for ssh, check the host key in `git_known_hosts` in the workspace"
                     .to_owned()
             }
+            Self::TooManySubmodules { .. } => "Deploy a repository with fewer submodules".to_owned(),
+            Self::Submodule { source, .. } => source.next_step(),
             Self::Tool(ToolError::Ssh(error)) => error.next_step(),
             Self::Tool(ToolError::Files { .. }) => {
                 "Check that the workspace can be written and has free space".to_owned()

@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
+use crate::config::value::LAST_NODE_PORT;
 use crate::tool::ToolError;
 use crate::tool::program_error::ProgramError;
-
-/// The highest node port; what lies above is a port that kind chose for itself.
-const LAST_NODE_PORT: u16 = 32_767;
 
 /// Says why kind could not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -113,7 +111,7 @@ impl ProgramError for KindError {
     }
 
     fn is_transient(&self) -> bool {
-        // Kind picks a free port for the API server and then asks for it; somebody else may be quicker.
+        // What lies above the node ports is a port that kind chose for itself. Kind picks a free port for the API server and then asks for it; somebody else may be quicker.
         matches!(self, Self::PortTaken { port: Some(port) } if *port > LAST_NODE_PORT)
             || matches!(self, Self::Tool(error) if error.is_transient())
     }

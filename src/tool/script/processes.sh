@@ -56,3 +56,13 @@ read_grace() {
   { [ -f "$1/grace_s" ] && read -r grace_s <"$1/grace_s"; } 2>/dev/null
   is_number "$grace_s" && [ "${#grace_s}" -lt 7 ] || grace_s=10
 }
+
+# Sets $rest_s to how many seconds the run in folder $1, which goes on, has left of its time; to `-` when none was kept. proc(5): a
+# start time is in hundredths of a second, too.
+read_rest() {
+  rest_s=- timeout_s=
+  { [ -f "$1/timeout_s" ] && read -r timeout_s <"$1/timeout_s"; } 2>/dev/null
+  is_number "$timeout_s" && [ "${#timeout_s}" -lt 7 ] || return 0
+  rest_s=$((timeout_s - (now - recorded) / 100))
+  [ "$rest_s" -gt 0 ] || rest_s=0
+}

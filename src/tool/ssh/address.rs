@@ -32,3 +32,24 @@ impl fmt::Display for SshAddress {
         }
     }
 }
+
+impl SshAddress {
+    /// Whether another address leads to the same machine by the same way. Where one of them knows no host keys yet, the first
+    /// contact has pinned them.
+    #[must_use]
+    pub fn is_same_machine(&self, other: &Self) -> bool {
+        let is_first_contact = self.host_keys.is_empty() || other.host_keys.is_empty();
+        let other_keys = if is_first_contact { &self.host_keys } else { &other.host_keys };
+        *self == Self { host_keys: other_keys.clone(), ..other.clone() }
+    }
+
+    /// The host keys that are known here: those of the first contact when no others were.
+    pub async fn pinned_host_keys(&self) -> Vec<String> {
+        let text = tokio::fs::read_to_string(&self.known_hosts).await.unwrap_or_default();
+        let of_this = |line: &str| {
+            let (names, key) = line.split_once(' ')?;
+            names.split(',').any(|it| it == self.alias).then(|| key.trim().to_owned())
+        };
+        text.lines().filter_map(of_this).collect()
+    }
+}

@@ -9,9 +9,14 @@ use secrecy::SecretString;
 use tempfile::TempDir;
 
 use super::*;
+use crate::config::value::Database;
 use crate::event::Line;
+use crate::id::OperationId;
+use crate::store::Store;
+use crate::store::calls::CallLog;
 use crate::tool::process::InheritedEnv;
 use crate::tool::ssh::{Ssh, SshAddress, SshError};
+use crate::tool::step_calls::find_supervisor;
 use crate::tool::write_executable;
 
 /// Runs the last argument as the other side's shell would. `cut` ends connections and keeps new ones from being made,
@@ -46,6 +51,8 @@ struct World {
     connection: Connection,
     said: Arc<Mutex<Vec<Line>>>,
     cancel: CancellationToken,
+    /// The store, for a story that is about it.
+    log: Option<CallLog>,
 }
 
 impl World {
@@ -57,6 +64,7 @@ impl World {
             connection: Connection::Local,
             said: Arc::default(),
             cancel: CancellationToken::new(),
+            log: None,
         }
     }
 
@@ -106,6 +114,10 @@ impl World {
         self.path("calls of a step")
     }
 
+    fn step_calls(&self) -> StepCalls {
+        StepCalls { folder: self.calls(), log: self.log.clone() }
+    }
+
     fn newest_run(&self) -> Option<PathBuf> {
         let runs = std::fs::read_dir(self.calls()).into_iter().flatten().flatten();
         runs.map(|entry| entry.path()).filter(|path| path.is_dir()).max()
@@ -130,15 +142,21 @@ impl World {
     }
 
     async fn supervise(&self, call: Call) -> Result<Output, ToolError> {
-        call.run_durably(&self.calls(), "call", &self.lines(), &self.cancel).await
+        call.run_durably(&self.step_calls(), "call", &self.lines(), &self.cancel).await
     }
 
+    /// Waits for what was left behind, all of which may take so long from its start on.
     async fn await_orphans(&self, limit: Duration) {
-        self.connection.await_orphans(&self.calls(), limit, &self.lines(), &self.cancel).await.unwrap();
+        for run in std::fs::read_dir(self.calls()).into_iter().flatten().flatten().map(|entry| entry.path()) {
+            if run.join("timeout_s").exists() {
+                std::fs::write(run.join("timeout_s"), format!("{}\n", limit.as_secs())).unwrap();
+            }
+        }
+        self.connection.await_orphans(&self.step_calls(), limit, &self.lines(), &self.cancel).await.unwrap();
     }
 
     async fn was_started(&self, name: &str) -> bool {
-        self.connection.was_started(&self.calls(), name).await.unwrap()
+        self.connection.was_started(&self.step_calls(), name).await.unwrap()
     }
 
     async fn until(&self, what: impl Fn(&Self) -> bool) {
@@ -211,6 +229,7 @@ over_both_connections! {
     a_program_that_is_not_there_is_told_from_one_that_ends_with_127,
     a_program_goes_on_without_us_and_is_waited_for,
     waiting_interrupts_what_does_not_end_in_time,
+    what_was_left_behind_may_take_as_long_as_its_call_may,
     a_cancelled_or_late_program_is_interrupted,
     a_program_that_is_gone_with_its_supervisor_may_be_tried_again,
     a_program_whose_files_are_removed_is_not_waited_for_when_it_has_ended,
@@ -305,6 +324,27 @@ async fn waiting_interrupts_what_does_not_end_in_time(world: World) {
     world.await_orphans(Duration::from_millis(50)).await;
 
     assert_eq!(world.read("begun"), "interrupted\n");
+}
+
+async fn what_was_left_behind_may_take_as_long_as_its_call_may(world: World) {
+    let (begun, done) = (world.path("begun"), world.path("done"));
+    let call = world.shell("touch \"$0\"; sleep 2; echo over >\"$1\"").arg(&begun).arg(&done);
+    tokio::select! {
+        _ = world.supervise(call.timeout(Duration::from_mins(1))) => (),
+        () = world.until(|_| begun.exists()) => (),
+    }
+    let late = world.path("late");
+    let script = "trap 'echo interrupted >\"$0\"; exit 1' INT; touch \"$0\"; sleep 60 & wait";
+    tokio::select! {
+        _ = world.supervise(world.shell(script).arg(&late).timeout(Duration::from_secs(3))) => (),
+        () = world.until(|_| late.exists()) => (),
+    }
+
+    let (connection, lines) = (&world.connection, world.lines());
+    connection.await_orphans(&world.step_calls(), Duration::ZERO, &lines, &world.cancel).await.unwrap();
+
+    // The second one is not interrupted before the first has ended.
+    assert_eq!((world.read("done"), world.read("late")), ("over\n".into(), "interrupted\n".into()));
 }
 
 async fn a_cancelled_or_late_program_is_interrupted(world: World) {
@@ -605,6 +645,87 @@ async fn a_call_is_known_to_have_been_started(world: World) {
     assert!(!world.was_started("other").await);
 }
 
+/// A store with an operation that has a step.
+async fn logged(world: World) -> World {
+    let database = Database::Sqlite(world.path("store.sqlite"));
+    let store = Store::open(&database).await.unwrap();
+    World { log: Some(CallLog::new(store, OperationId::new(), "step")), ..world }
+}
+
+#[tokio::test]
+async fn a_program_is_waited_for_although_its_folder_is_gone() {
+    let world = logged(World::local()).await;
+    let (begun, done) = (world.path("begun"), world.path("done"));
+    let call = world.shell("touch \"$0\"; sleep 1; touch \"$1\"").arg(&begun).arg(&done);
+    tokio::select! {
+        ended = world.supervise(call) => panic!("{ended:?}"),
+        () = world.until(|_| begun.exists()) => (),
+    }
+    std::fs::remove_dir_all(world.calls()).unwrap();
+
+    world.connection.await_orphans(&world.step_calls(), Duration::ZERO, &world.lines(), &world.cancel).await.unwrap();
+
+    assert!(done.exists());
+    assert!(world.was_started("call").await && !world.was_started("other").await);
+    assert!(world.step_calls().begun().await.unwrap()[0].has_ended);
+}
+
+#[tokio::test]
+async fn a_program_whose_process_is_not_in_the_store_yet_is_found_by_its_id() {
+    let world = logged(World::local()).await;
+    let (begun, done) = (world.path("begun"), world.path("done"));
+    let call = world.shell("touch \"$0\"; sleep 1; touch \"$1\"").arg(&begun).arg(&done);
+    tokio::select! {
+        ended = world.supervise(call) => panic!("{ended:?}"),
+        () = world.until(|_| begun.exists()) => (),
+    }
+    let run = world.step_calls().begun().await.unwrap().remove(0);
+    std::fs::remove_dir_all(world.calls()).unwrap();
+
+    let found = find_supervisor(&run.run);
+    assert!(found.is_some() && run.process.is_none_or(|it| Some(it) == found), "{found:?}, {run:?}");
+    assert_eq!(find_supervisor("0190163d8694739bac4edfb50a4ba2b0"), None);
+    world.connection.await_orphans(&world.step_calls(), Duration::ZERO, &world.lines(), &world.cancel).await.unwrap();
+    assert!(done.exists());
+}
+
+#[tokio::test]
+async fn a_program_without_a_folder_is_interrupted_when_its_time_is_over() {
+    let world = logged(World::local()).await;
+    let (begun, told) = (world.path("begun"), world.path("told"));
+    let script = "trap 'echo stop >>\"$1\"; exit 1' INT; touch \"$0\"; while true; do sleep 0.1; done";
+    let call = world.shell(script).arg(&begun).arg(&told).timeout(Duration::from_secs(2));
+    tokio::select! {
+        ended = world.supervise(call) => panic!("{ended:?}"),
+        () = world.until(|_| begun.exists()) => (),
+    }
+    std::fs::remove_dir_all(world.calls()).unwrap();
+
+    world.connection.await_orphans(&world.step_calls(), Duration::ZERO, &world.lines(), &world.cancel).await.unwrap();
+
+    assert_eq!(world.read("told"), "stop\n");
+}
+
+#[tokio::test]
+async fn what_another_boot_began_is_not_looked_for() {
+    let world = logged(World::local()).await;
+    let call = BegunCall {
+        run: "0190163d8694739bac4edfb50a4ba2b0".to_owned(),
+        name: "call".to_owned(),
+        boot: Some("another boot".to_owned()),
+        process: Some((i64::from(std::process::id()), 1)),
+        grace_s: 1,
+        timeout_s: 60,
+        has_ended: false,
+    };
+    world.step_calls().begin(&call).await.unwrap();
+
+    world.await_orphans(Duration::from_secs(30)).await;
+
+    assert!(!world.calls().exists());
+    assert!(world.was_started("call").await);
+}
+
 /// A program as it was started before every run had a folder: it leads its group and has no supervisor. Its record is
 /// `NAME.pid`.
 async fn old_program(world: &World, script: &str, is_interrupted: bool) -> Child {
@@ -677,7 +798,8 @@ async fn a_file_in_the_way_of_an_old_record_is_named() {
     let run = world.calls().join("call.00000000000000000000000000000000");
     std::fs::write(&run, "").unwrap();
 
-    let waited = world.connection.await_orphans(&world.calls(), Duration::ZERO, &world.lines(), &world.cancel).await;
+    let waited =
+        world.connection.await_orphans(&world.step_calls(), Duration::ZERO, &world.lines(), &world.cancel).await;
 
     assert_eq!(waited.unwrap_err().to_string(), format!("cannot use `{}`", run.display()));
 }

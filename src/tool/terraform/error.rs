@@ -75,6 +75,10 @@ impl ProgramError for TerraformError {
         }
     }
 
+    fn is_settling(&self) -> bool {
+        matches!(self, Self::Diagnosed { kind, .. } if kind.is_settling())
+    }
+
     fn code(&self) -> &'static str {
         match self {
             Self::Locked => "terraform_state_locked",

@@ -58,6 +58,10 @@ impl JsonOutput {
             }
             return None;
         }
+        if printed.kind == "state_lock_acquire" {
+            // Terraform says so only when it has to wait.
+            return Some("waiting for another Terraform, which works on this state".to_owned());
+        }
         let hook = printed.hook;
         let thing = in_words(&hook.resource);
         let verb = match hook.action.as_str() {
@@ -124,6 +128,15 @@ mod tests {
         json.take(r#"{"type":"diagnostic","diagnostic":{"severity":"warning","summary":"old","detail":""}}"#);
 
         assert_eq!(json.errors, ["Error launching source instance: InsufficientInstanceCapacity: none left"]);
+    }
+
+    #[test]
+    fn another_call_that_holds_the_lock_is_waited_for() {
+        let line = r#"{"@level":"info","@message":"Acquiring state lock. This may take a few moments...","type":"state_lock_acquire"}"#;
+
+        let told = JsonOutput::default().take(line);
+
+        assert_eq!(told.as_deref(), Some("waiting for another Terraform, which works on this state"));
     }
 
     proptest! {

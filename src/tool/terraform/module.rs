@@ -15,6 +15,8 @@ pub const ECR: &str = "ecr";
 pub const CERTIFICATE: &str = "certificate";
 /// The module of a name that leads to a load balancer.
 pub const ALIAS: &str = "alias";
+/// All of them.
+pub const ALL: [&str; 5] = [CLOUD_LOCAL, CLOUD_HOSTED, ECR, CERTIFICATE, ALIAS];
 
 #[derive(Embed)]
 #[folder = "terraform/"]

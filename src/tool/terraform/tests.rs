@@ -1,6 +1,7 @@
 use tempfile::TempDir;
 
 use super::*;
+use crate::id::OperationId;
 use crate::tool::program_error::ProgramError as _;
 use crate::tool::write_executable;
 
@@ -41,8 +42,9 @@ impl World {
             module: module::CLOUD_LOCAL,
             terraform: &self.terraform,
             folder: self.folder.path().join("target"),
-            calls: self.folder.path().join("records"),
+            calls: StepCalls::in_folder(self.folder.path().join("records")),
             backend: Backend::Folder,
+            record: None,
             keys: &self.keys,
             region: &self.region,
             lines: &self.lines,
@@ -78,25 +80,35 @@ async fn a_module_is_prepared_planned_and_applied_with_its_variables_in_a_file()
           state) echo '{"resources":[{"mode":"managed","instances":[{"attributes":{"id":"i-1"}}]},{"mode":"data","instances":[{"attributes":{"id":"ami-1"}}]}]}' ;;
         esac"#,
     );
-    let workspace = world.workspace();
+    let variables = Map::from_iter([("name".to_owned(), json!("a"))]);
+    let record = WorkspaceRecord {
+        account: Some("123456789012".to_owned()),
+        caller: None,
+        region: world.region.clone(),
+        state_schema: None,
+        variables: variables.clone(),
+        operation: Some(OperationId::new()),
+        begun_at: jiff::Timestamp::now(),
+    };
+    let workspace = Workspace { record: Some(record), ..world.workspace() };
 
-    std::fs::create_dir(&workspace.folder).unwrap();
-    workspace.prepare(&json!({"name": "a"})).await.unwrap();
+    workspace.prepare().await.unwrap();
     workspace.plan().await.unwrap();
     workspace.apply().await.unwrap();
     let outputs: Outputs = workspace.outputs().await.unwrap();
 
     assert_eq!(outputs.instance_id, "i-1");
     assert_eq!(workspace.resource_ids().await.unwrap(), ["i-1"]);
-    assert!(workspace.exists() && workspace.folder.join("main.tf").exists());
+    assert!(workspace.folder.join("main.tf").exists());
+    assert_eq!(Workspace::unrecorded_variables(&workspace.folder), Some(variables));
     assert_eq!(world.progress().last().map(String::as_str), Some("creating the EC2 instance"));
     assert_eq!(
         world.calls(),
         [
             "init -input=false -json",
             "validate -json",
-            "plan -input=false -json -lock-timeout=60s -out=next.tfplan",
-            "apply -input=false -json -lock-timeout=60s next.tfplan",
+            "plan -input=false -json -lock-timeout=20s -out=next.tfplan",
+            "apply -input=false -json -lock-timeout=20s next.tfplan",
             "output -json",
             "state pull"
         ]

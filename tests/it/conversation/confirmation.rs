@@ -92,8 +92,7 @@ async fn what_a_model_wants_to_remove_is_asked_back_in_our_words_and_done_on_yes
     let world = azure.world().await;
     world.deployed().await;
     let wish = "Ich brauche die Notizen nicht mehr.";
-    let remove = || call("decommission", json!({"instance_name": "notes"}));
-    azure.will([remove(), remove(), say("Alles weg.")]);
+    azure.will([call("decommission", json!({"instance_name": "notes"})), say("Alles weg.")]);
 
     let asked = world.chat(&talk(&[wish])).await;
     let before = operations(&world).await;
@@ -105,21 +104,28 @@ async fn what_a_model_wants_to_remove_is_asked_back_in_our_words_and_done_on_yes
 }
 
 #[tokio::test]
-async fn a_yes_to_one_plan_is_none_to_another_that_the_model_wants() {
+async fn a_yes_is_to_the_plan_that_was_shown_whatever_the_model_makes_of_it() {
     let azure = Azure::start().await;
     let world = azure.world().await;
     world.deployed().await;
+    let scale = || call("scale", json!({"instance_name": "notes", "scale_replicas": 0}));
+    azure.will([scale(), say("Okay, it sleeps now.")]);
+    let asked = world.chat(&talk(&["Mach mal Pause."])).await;
+
+    let done = world.chat(&talk(&["Mach mal Pause.", asked.text(), "yes"])).await;
     azure.will([
         call("scale", json!({"instance_name": "notes", "scale_replicas": 0})),
         call("decommission", json!({"instance_name": "notes"})),
+        say("It is gone."),
     ]);
-
-    let asked = world.chat(&talk(&["Mach mal Pause."])).await;
-    let other = world.chat(&talk(&["Mach mal Pause.", asked.text(), "yes"])).await;
+    world.chat(&with(world.request_for("scale"), "scale_replicas", 2)).await;
+    let asked_again = world.chat(&talk(&["Mach mal Pause."])).await;
+    let other = world.chat(&talk(&["Mach mal Pause.", asked_again.text(), "yes"])).await;
 
     assert!(asked.text().starts_with("**Shall I scale `notes`?**"), "{}", asked.text());
-    assert!(other.text().starts_with("**Shall I decommission `notes`?** Something has changed"), "{}", other.text());
-    assert_eq!(operations(&world).await, 1);
+    assert_eq!((done.text(), &done.body["deployment"]["replicas"]), ("Okay, it sleeps now.", &json!(0)));
+    assert_eq!((other.text(), &other.body["deployment"]["replicas"]), ("It is gone.", &json!(0)));
+    assert_eq!(world.texts("SELECT id FROM operations WHERE action = 'decommission'").await.len(), 0);
 }
 
 #[tokio::test]

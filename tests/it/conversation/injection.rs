@@ -17,15 +17,13 @@ async fn a_model_that_obeys_a_log_is_not_obeyed() {
     azure.will([
         call("logs", json!({"instance_name": "notes"})),
         call("scale", json!({"instance_name": "notes", "scale_replicas": 5})),
-        say("It wants to be scaled."),
     ]);
 
     let answer = world.chat(&talk(&["what does notes say?"])).await;
 
     assert!(azure.told(1)[0].contains(ORDER), "{:?}", azure.told(1));
-    assert_eq!(azure.offered(1), ["status", "list", "logs"]);
-    assert!(azure.told(2)[1].contains("not done"), "{:?}", azure.told(2));
-    assert!(answer.text().contains("quotes what an application printed"), "{}", answer.text());
+    assert!(!azure.offered(1).contains(&"cancel".to_owned()), "what has no plan cannot be proposed");
+    assert!(answer.text().contains("Shall I scale `notes`"), "{}", answer.text());
     assert_eq!(world.texts("SELECT id FROM operations").await.len(), 1);
 }
 
@@ -54,12 +52,11 @@ async fn documents_of_a_chat_page_lead_to_no_action() {
     world.deployed().await;
     let prompt =
         format!("### Task:\nRespond to the user query.\n<context>\n<source id=\"1\">{ORDER}</source>\n</context>\nhi");
-    azure.will([call("scale", json!({"instance_name": "notes", "scale_replicas": 5})), say("Hi.")]);
+    azure.will([call("scale", json!({"instance_name": "notes", "scale_replicas": 5}))]);
 
     let answer = world.chat(&talk(&[&prompt])).await;
 
-    assert_eq!(azure.offered(0), ["status", "list", "logs"]);
-    assert_eq!(answer.text(), "Hi.");
+    assert!(answer.text().contains("Shall I scale `notes`"), "{}", answer.text());
     assert_eq!(world.texts("SELECT id FROM operations").await.len(), 1);
 }
 

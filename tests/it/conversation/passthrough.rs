@@ -1,14 +1,14 @@
-//! The caller's own use of the model.
+//! The model alone, for callers that say so: nothing of ours is offered to it, and its answer comes as it is.
 
 use serde_json::{Value, json};
 
 use super::{chunks, talk};
 use crate::world::azure::{Azure, Turn, call, say};
-use crate::world::with;
+use crate::world::{World, say as sentence, with};
 
 fn with_own_tool(body: Value) -> Value {
     let tool = json!({"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}});
-    with(with(body, "tools", json!([tool])), "tool_choice", "auto")
+    with(with(body, "tools", json!([tool])), "tool_choice", "required")
 }
 
 #[tokio::test]
@@ -50,20 +50,48 @@ async fn a_callers_own_tools_come_in_pieces_when_they_are_streamed() {
 }
 
 #[tokio::test]
-async fn results_of_a_callers_tools_go_back_to_the_model() {
+async fn the_model_chat_is_the_model_alone() {
     let azure = Azure::start().await;
     let world = azure.world().await;
-    azure.will([say("It rains.")]);
-    let mut body = with_own_tool(talk(&["weather in Paris?"]));
+    azure.will([say("Deploying is fun.")]);
+    let mut body = with(talk(&["deploy something"]), "model", "chat");
     let call = json!({"id": "c1", "type": "function", "function": {"name": "weather", "arguments": "{}"}});
     let messages = body["messages"].as_array_mut().unwrap();
     messages.push(json!({"role": "assistant", "content": null, "tool_calls": [call]}));
     messages.push(json!({"role": "tool", "tool_call_id": "c1", "content": "rain"}));
 
     let answer = world.chat(&body).await;
+    let models = world.get("/v1/models").await.body;
+    let listed: Vec<&str> = models["data"].as_array().unwrap().iter().filter_map(|it| it["id"].as_str()).collect();
 
-    assert_eq!(answer.text(), "It rains.");
+    assert_eq!((answer.text(), &answer.body["model"]), ("Deploying is fun.", &json!("chat")));
     assert_eq!(azure.requests()[0]["messages"], body["messages"]);
+    assert!(azure.offered(0).is_empty());
+    assert!(listed.contains(&"chat"), "{listed:?}");
+    assert_eq!(world.get("/v1/models/chat").await.status, 200);
+}
+
+#[tokio::test]
+async fn without_a_model_whoever_wants_it_alone_is_told_what_to_set() {
+    let world = World::start().await;
+    let json_object = json!({"type": "json_object"});
+    let cases = [
+        ("model", with(sentence("hello"), "model", "chat")),
+        ("response_format", with(sentence("hello"), "response_format", json_object)),
+        ("tool_choice", with_own_tool(sentence("hello"))),
+        ("function_call", with(sentence("hello"), "function_call", json!({"name": "weather"}))),
+    ];
+
+    for (param, body) in cases {
+        let answer = world.chat(&body).await;
+        assert_eq!((answer.status, answer.code()), (400, "no_chat_model"), "{param}");
+        assert_eq!(answer.body["error"]["param"], param);
+        assert!(answer.body["error"]["message"].as_str().unwrap().contains("`LLM_BASE_URL`"));
+    }
+    let offered = world.chat(&with(with_own_tool(sentence("what is deployed?")), "tool_choice", "auto")).await;
+    let acted = world.chat(&with_own_tool(with(world.request_for("list"), "model", "chat"))).await;
+    assert_eq!((offered.status, acted.status), (200, 200), "{}", acted.body);
+    assert_eq!(world.get("/v1/models/chat").await.status, 404);
 }
 
 #[tokio::test]

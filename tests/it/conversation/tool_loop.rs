@@ -41,7 +41,7 @@ async fn a_wish_in_plain_words_is_carried_out_and_told_by_the_model() {
         (&json!("succeeded"), &json!("notes"))
     );
     assert!(azure.offered(0).contains(&"deploy".to_owned()));
-    assert_eq!(azure.offered(1), ["status", "list", "logs"]);
+    assert_eq!(azure.offered(1), ["status", "list", "logs", "cost"]);
     assert!(azure.told(1)[0].contains("is running"), "{:?}", azure.told(1));
 }
 

@@ -59,7 +59,7 @@ async fn an_unknown_model_is_404_everywhere() {
 async fn an_unknown_route_or_method_is_an_error_object() {
     let server = Fixture::new().start().await;
 
-    let route = server.get("/v1/embeddings").await;
+    let route = server.get("/v1/audio/speech").await;
     let method = server.request(Method::DELETE, "/v1/models").send().await.unwrap();
 
     assert_eq!(error(route).await, expected(404, "route_not_found", Value::Null));

@@ -4,9 +4,9 @@ use super::{Before, Ec2, Eks, EksWithDomain, LocalKind, Plan, TargetKind, begin,
 use crate::world::{World, eventually};
 
 /// A step, and the point in its middle.
-type KillPoint = (&'static str, &'static str);
+pub(super) type KillPoint = (&'static str, &'static str);
 
-const DEPLOY: [KillPoint; 12] = [
+pub(super) const DEPLOY: [KillPoint; 12] = [
     ("clone_repository", "git-ls-remote"),
     ("clone_repository", "git-fetch"),
     ("clone_repository", "git-checkout"),
@@ -21,7 +21,7 @@ const DEPLOY: [KillPoint; 12] = [
     ("verify_application", "page"),
 ];
 
-const REDEPLOY: [KillPoint; 6] = [
+pub(super) const REDEPLOY: [KillPoint; 6] = [
     ("clone_repository", "git-fetch"),
     ("build_image", "docker-build"),
     ("load_image", "docker-import"),
@@ -30,7 +30,7 @@ const REDEPLOY: [KillPoint; 6] = [
     ("verify_application", "page"),
 ];
 
-const DECOMMISSION: [KillPoint; 7] = [
+pub(super) const DECOMMISSION: [KillPoint; 7] = [
     ("remove_application", "kube-delete-deployments"),
     ("remove_application", "kube-delete-services"),
     ("remove_application", "kube-delete-secrets"),
@@ -41,7 +41,7 @@ const DECOMMISSION: [KillPoint; 7] = [
 ];
 
 /// Points in the middle of taking a deploy back.
-const UNDO: [KillPoint; 4] = [
+pub(super) const UNDO: [KillPoint; 4] = [
     ("apply_application", "kube-delete-deployments"),
     ("apply_application", "kube-delete-namespaces"),
     ("load_image", "docker-remove-from-node"),
@@ -49,7 +49,15 @@ const UNDO: [KillPoint; 4] = [
 ];
 
 /// Kills the server in the middle and starts it again; the fakes go on meanwhile.
-async fn kill_in_the_middle(plan: Plan, (step, point): KillPoint, world: &mut World) -> String {
+async fn kill_in_the_middle(plan: Plan, middle: KillPoint, world: &mut World) -> String {
+    let operation = kill_at(plan, middle, world).await;
+    world.failpoints.release(middle.1);
+    world.start_again().await;
+    operation
+}
+
+/// Kills the server in the middle, where the fakes are still held.
+pub(super) async fn kill_at(plan: Plan, (step, point): KillPoint, world: &mut World) -> String {
     world.failpoints.hold(point);
     // An image that is built already needs no base: the build waits until that is asked for.
     let base_first = point == "docker-import-base";
@@ -67,8 +75,6 @@ async fn kill_in_the_middle(plan: Plan, (step, point): KillPoint, world: &mut Wo
     })
     .await;
     world.server.kill().await;
-    world.failpoints.release(point);
-    world.start_again().await;
     operation
 }
 
@@ -89,6 +95,16 @@ async fn a_deploy_goes_on_after_a_kill_in_the_middle_of_any_step() {
 #[tokio::test]
 async fn a_redeploy_goes_on_after_a_kill_in_the_middle_of_any_step() {
     each(REDEPLOY, async |middle| forwards(LocalKind, Plan::Redeploy, middle).await).await;
+}
+
+#[tokio::test]
+async fn a_restart_goes_on_after_a_kill_in_the_middle_of_any_step() {
+    let middles = [
+        ("restart_application", "kube-patch-deployments"),
+        ("wait_for_rollout", "rollout"),
+        ("verify_application", "page"),
+    ];
+    each(middles, async |middle| forwards(LocalKind, Plan::Restart, middle).await).await;
 }
 
 #[tokio::test]
@@ -160,7 +176,7 @@ async fn every_step_is_killed_in_its_middle_but_those_that_are_over_in_a_moment(
                 Plan::Deploy => &["analyse_repository", "prune_versions"],
                 Plan::Redeploy => &["create_cluster", "analyse_repository", "preload_base_image", "prune_versions"],
                 Plan::Decommission => &["remove_workspace", "verify_removal"],
-                Plan::Scale | Plan::Rollback => &[],
+                Plan::Scale | Plan::Restart | Plan::Rollback => &[],
             };
             assert_eq!(rest, expected);
         },
@@ -169,7 +185,7 @@ async fn every_step_is_killed_in_its_middle_but_those_that_are_over_in_a_moment(
 }
 
 /// What runs on an instance only, or in another way there.
-const ON_INSTANCE: [KillPoint; 8] = [
+pub(super) const ON_INSTANCE: [KillPoint; 8] = [
     ("provision_instance", "terraform-init"),
     ("provision_instance", "terraform-apply"),
     ("bootstrap_host", "bootstrap"),
@@ -186,7 +202,7 @@ async fn a_deploy_on_an_instance_goes_on_after_a_kill_in_the_middle_of_any_step(
 }
 
 /// What runs for an application on EKS with a name of its own.
-const ON_CLUSTER: [KillPoint; 15] = [
+pub(super) const ON_CLUSTER: [KillPoint; 15] = [
     ("provision_repository", "terraform-init-ecr"),
     ("provision_repository", "terraform-apply-ecr"),
     ("provision_repository", "terraform-state-ecr"),
@@ -204,7 +220,7 @@ const ON_CLUSTER: [KillPoint; 15] = [
     ("apply_application", "kube-patch-ingresses"),
 ];
 
-const DECOMMISSION_ON_CLUSTER: [KillPoint; 8] = [
+pub(super) const DECOMMISSION_ON_CLUSTER: [KillPoint; 8] = [
     ("remove_application", "kube-delete-deployments"),
     ("remove_application", "kube-delete-ingresses"),
     ("uninstall_ingress", "helm-uninstall"),
@@ -233,7 +249,7 @@ async fn a_decommission_of_an_eks_cluster_goes_on_after_a_kill_in_the_middle_of_
 }
 
 /// Points in the middle of taking a deploy on EKS back.
-const UNDO_ON_CLUSTER: [KillPoint; 4] = [
+pub(super) const UNDO_ON_CLUSTER: [KillPoint; 4] = [
     ("request_certificate", "terraform-destroy-certificate"),
     ("provision_cluster", "terraform-destroy-cluster"),
     ("provision_repository", "terraform-destroy-ecr"),

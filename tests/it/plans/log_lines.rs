@@ -77,6 +77,26 @@ async fn a_scale_is_done_although_the_server_dies_at_every_line() {
 }
 
 #[tokio::test]
+async fn a_restart_is_done_although_the_server_dies_at_every_line() {
+    forwards(LocalKind, Plan::Restart).await;
+}
+
+#[tokio::test]
+async fn a_restart_on_an_instance_is_done_although_the_server_dies_at_every_line() {
+    forwards(Ec2, Plan::Restart).await;
+}
+
+#[tokio::test]
+async fn a_restart_on_eks_is_done_although_the_server_dies_at_every_line() {
+    forwards(Eks, Plan::Restart).await;
+}
+
+#[tokio::test]
+async fn a_restart_that_fails_at_its_end_is_taken_back_although_the_server_dies_at_every_line() {
+    backwards(LocalKind, Plan::Restart).await;
+}
+
+#[tokio::test]
 async fn a_rollback_is_done_although_the_server_dies_at_every_line() {
     forwards(LocalKind, Plan::Rollback).await;
 }

@@ -138,9 +138,9 @@ async fn a_redeploy_that_breaks_at_any_step_goes_back_to_what_ran() {
 }
 
 #[tokio::test]
-async fn a_rollback_or_a_scale_that_breaks_goes_back_to_what_ran() {
+async fn a_rollback_a_scale_or_a_restart_that_breaks_goes_back_to_what_ran() {
     let last = ROLL_OUT[5];
-    each([Plan::Rollback, Plan::Scale], async |plan| break_and_heal(LocalKind, plan, last).await).await;
+    each([Plan::Rollback, Plan::Scale, Plan::Restart], async |plan| break_and_heal(LocalKind, plan, last).await).await;
 }
 
 #[tokio::test]

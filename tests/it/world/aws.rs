@@ -20,7 +20,13 @@ pub(crate) mod hosted;
 
 /// The account of the access key; another key has another account.
 pub(crate) const ACCESS_KEY: &str = "AKIAITITITITITITITIT";
-/// Its secret.
+/// An access key of another account, where nothing is.
+pub(crate) const OTHER_ACCESS_KEY: &str = "AKIAOTHEROTHEROTHERO";
+/// The number of the account.
+pub(crate) const ACCOUNT: &str = "111122223333";
+/// That of the other one.
+pub(crate) const OTHER_ACCOUNT: &str = "444455556666";
+/// The secret of both.
 pub(crate) const SECRET_KEY: &str = "it-secret-it-secret-it-secret-it";
 
 /// The account.
@@ -33,11 +39,14 @@ pub(crate) struct Aws {
 
 #[derive(Debug)]
 struct Inner {
+    number: &'static str,
     things: PathBuf,
     /// What an action answers instead, as code and message.
     refusals: Mutex<BTreeMap<String, (String, String)>>,
     calls: Mutex<Vec<String>>,
     key_pairs: Mutex<BTreeSet<String>>,
+    /// Instances that this server did not make: the Name tag of each, and the target that its tag tells, if any.
+    strangers: Mutex<BTreeMap<String, Option<String>>>,
     /// How many vCPUs the account may run; without, it does not tell.
     vcpus: Mutex<Option<u32>>,
     failpoints: Failpoints,
@@ -45,28 +54,19 @@ struct Inner {
     kube: String,
     /// How many nodes the EKS cluster should have; none without its node group.
     nodes: Mutex<Option<i64>>,
+    /// ARNs that the list of tags names although they are gone, or unknown.
+    listed: Mutex<BTreeSet<String>>,
     /// Certificates of a listener beside its own.
     certificates: Mutex<BTreeSet<String>>,
 }
 
 impl Aws {
     pub(super) async fn start(world: &Path, failpoints: Failpoints, kube: &str) -> Self {
-        let things = world.join("cloud");
-        fs::create_dir_all(&things).unwrap();
-        let inner = Arc::new(Inner {
-            things,
-            refusals: Mutex::default(),
-            calls: Mutex::default(),
-            key_pairs: Mutex::new(BTreeSet::from(["it-key".to_owned()])),
-            vcpus: Mutex::default(),
-            failpoints,
-            kube: kube.to_owned(),
-            nodes: Mutex::new(Some(2)),
-            certificates: Mutex::default(),
-        });
+        let inner = Arc::new(Inner::new(ACCOUNT, world.join("cloud"), failpoints.clone(), kube));
+        let other = Arc::new(Inner::new(OTHER_ACCOUNT, world.join("cloud-of-another"), failpoints, kube));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        let router = Router::new().fallback(answer).with_state(Arc::clone(&inner));
+        let router = Router::new().fallback(answer).with_state([Arc::clone(&inner), other]);
         let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { inner, endpoint, _serving: AbortOnDropHandle::new(serving) }
     }
@@ -90,6 +90,21 @@ impl Aws {
     /// Removes the key pair from the account.
     pub(crate) fn forget_key_pair(&self) {
         self.inner.key_pairs.lock().unwrap().clear();
+    }
+
+    /// Has an instance that somebody else made, with this Name tag, and the target of another server if it was one.
+    pub(crate) fn add_stranger(&self, name: &str, target: Option<&str>) {
+        self.inner.strangers.lock().unwrap().insert(name.to_owned(), target.map(str::to_owned));
+    }
+
+    /// Lets AWS' list of tags name an ARN for every target.
+    pub(crate) fn list_as_tagged(&self, arn: &str) {
+        self.inner.listed.lock().unwrap().insert(arn.to_owned());
+    }
+
+    /// Has a thing that belongs to a target.
+    pub(crate) fn add_thing(&self, id: &str, target: &str) {
+        fs::write(self.inner.things.join(id), target).unwrap();
     }
 
     /// The ids of all that is there.
@@ -121,6 +136,24 @@ impl Aws {
 }
 
 impl Inner {
+    fn new(number: &'static str, things: PathBuf, failpoints: Failpoints, kube: &str) -> Self {
+        fs::create_dir_all(&things).unwrap();
+        Self {
+            number,
+            things,
+            refusals: Mutex::default(),
+            calls: Mutex::default(),
+            key_pairs: Mutex::new(BTreeSet::from(["it-key".to_owned()])),
+            strangers: Mutex::default(),
+            vcpus: Mutex::default(),
+            failpoints,
+            kube: kube.to_owned(),
+            nodes: Mutex::new(Some(2)),
+            listed: Mutex::default(),
+            certificates: Mutex::default(),
+        }
+    }
+
     /// Notes a call; gives what it is refused with when a story says so.
     fn called(&self, action: &str, form: fn(&str, &str) -> Response) -> Option<Response> {
         self.calls.lock().unwrap().push(action.to_owned());
@@ -141,7 +174,8 @@ impl Inner {
 
     /// Things of a kind that a request asks for by id, by tag, or all of them.
     fn asked(&self, prefix: &str, form: &Form) -> Vec<(String, String)> {
-        let ids = form.list(&["InstanceId.", "GroupId.", "VolumeId.", "VpcId."]);
+        let mut ids = form.list(&["InstanceId.", "GroupId.", "VolumeId.", "VpcId."]);
+        ids.extend(form.filter("instance-id").unwrap_or_default());
         let targets = form.filter("tag:on-demand-infra:target");
         let is_by_name = form.values().any(|it| it == "tag:Name");
         let fits = |(id, target): &(String, String)| {
@@ -203,12 +237,14 @@ const IDENTITY: &str = "<GetCallerIdentityResponse xmlns=\"https://sts.amazonaws
                  </GetCallerIdentityResult><ResponseMetadata><RequestId>r</RequestId></ResponseMetadata></GetCallerIdentityResponse>";
 
 async fn answer(
-    State(inner): State<Arc<Inner>>,
+    State([own, other]): State<[Arc<Inner>; 2]>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
     body: String,
 ) -> Response {
+    let signed_by = headers.get("authorization").and_then(|it| it.to_str().ok()).unwrap_or_default();
+    let inner = if signed_by.contains(&format!("Credential={OTHER_ACCESS_KEY}/")) { other } else { own };
     if let Some(answer) = hosted::answer(&inner, &method, &uri, &headers, &body) {
         return answer;
     }
@@ -217,6 +253,7 @@ async fn answer(
     }
     let form = Form::read(&body);
     let action = form.0.get("Action").cloned().unwrap_or_default();
+    let _ = inner.failpoints.hit(&format!("aws-{action}")).await;
     let refusal = if action == "GetCallerIdentity" { of_sts } else { of_ec2 };
     if let Some(refusal) = inner.called(&action, refusal) {
         return refusal;
@@ -228,7 +265,7 @@ async fn answer(
         return of_action(&action, &text);
     }
     let inside = match action.as_str() {
-        "GetCallerIdentity" => return xml(StatusCode::OK, IDENTITY),
+        "GetCallerIdentity" => return xml(StatusCode::OK, &IDENTITY.replace(ACCOUNT, inner.number)),
         "DescribeKeyPairs" => {
             let asked = form.list(&["KeyName."]);
             let known = inner.key_pairs.lock().unwrap().clone();
@@ -243,7 +280,12 @@ async fn answer(
         }
         "DescribeInstances" => {
             let ids = form.list(&["InstanceId."]);
-            let found = inner.asked("i-", &form);
+            let mut found = inner.asked("i-", &form);
+            if let Some(names) = form.filter("tag:Name") {
+                let strangers = inner.strangers.lock().unwrap().clone();
+                let named = strangers.into_iter().filter(|(name, _)| names.contains(name));
+                found.extend(named.map(|(name, target)| (format!("i-of-{name}"), target.unwrap_or_default())));
+            }
             if !ids.is_empty() && found.is_empty() {
                 return refused(
                     &action,

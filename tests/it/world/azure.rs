@@ -1,6 +1,6 @@
 //! An Azure OpenAI that says what a story wants and behaves like the real one: a first chunk about its filter without
 //! choices, calls of tools in pieces by their index, a choice without a delta, refusals with Azure's bodies; and it
-//! refuses what the real one refuses, such as a call of a tool without a result.
+//! refuses what the real one refuses, such as a call of a tool without a result. Beside it a model for embeddings.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -19,6 +19,13 @@ use tokio_util::task::AbortOnDropHandle;
 use super::World;
 
 const DEPLOYMENT: &str = "gpt-story";
+const VERSION: &str = "2024-10-21";
+/// The deployment of the model for embeddings.
+pub(crate) const EMBEDDING_DEPLOYMENT: &str = "embedding-story";
+const EMBEDDING_VERSION: &str = "2023-05-15";
+/// Settings that name the model for embeddings, for [`Azure::world_with`].
+pub(crate) const EMBEDDINGS: [(&str, &str); 2] =
+    [("AZURE_EMBEDDING_DEPLOYMENT", EMBEDDING_DEPLOYMENT), ("AZURE_EMBEDDING_API_VERSION", EMBEDDING_VERSION)];
 const KEY: &str = "s3cr3t-key-of-the-model";
 
 /// What the model does with one request.
@@ -28,6 +35,8 @@ pub(crate) enum Turn {
     Say(String),
     /// Calls a tool with these arguments, which need not be JSON.
     Call(String, String),
+    /// Says something and calls several tools at once.
+    Calls(String, Vec<(String, String)>),
     /// Says something and breaks the connection.
     Die(String),
     /// Says nothing for five minutes.
@@ -67,6 +76,9 @@ impl Azure {
             .route("/openai/deployments/{deployment}/chat/completions", post(classic))
             .route("/openai/v1/chat/completions", post(v1))
             .route("/v1/chat/completions", post(v1))
+            .route("/openai/deployments/{deployment}/embeddings", post(classic_embeddings))
+            .route("/openai/v1/embeddings", post(v1_embeddings))
+            .route("/v1/embeddings", post(v1_embeddings))
             .with_state(Arc::clone(&state));
         let serving = AbortOnDropHandle::new(tokio::spawn(async move { axum::serve(listener, router).await.unwrap() }));
         *state.serving.lock().unwrap() = Some(serving);
@@ -83,7 +95,7 @@ impl Azure {
         let mut all = vec![
             ("AZURE_OPENAI_ENDPOINT", self.url.as_str()),
             ("AZURE_OPENAI_API_KEY", KEY),
-            ("AZURE_OPENAI_API_VERSION", "2024-10-21"),
+            ("AZURE_OPENAI_API_VERSION", VERSION),
             ("AZURE_OPENAI_DEPLOYMENT", DEPLOYMENT),
             ("LLM_TIMEOUT_S", "2"),
         ];
@@ -94,7 +106,8 @@ impl Azure {
     /// A world whose server takes the model for one that only speaks OpenAI's API.
     pub(crate) async fn world_of_another(&self) -> World {
         let base = format!("{}/v1", self.url);
-        World::with(&[("LLM_BASE_URL", &base), ("LLM_API_KEY", KEY), ("LLM_MODEL", DEPLOYMENT)]).await
+        let models = [("LLM_MODEL", DEPLOYMENT), ("LLM_EMBEDDING_MODEL", EMBEDDING_DEPLOYMENT)];
+        World::with(&[&models[..], &[("LLM_BASE_URL", &base), ("LLM_API_KEY", KEY)]].concat()).await
     }
 
     /// What it does with the next requests, in this order.
@@ -138,6 +151,11 @@ pub(crate) fn call(tool: &str, arguments: Value) -> Turn {
     Turn::Call(tool.to_owned(), arguments.to_string())
 }
 
+/// Says something and calls several tools at once.
+pub(crate) fn calls(text: &str, calls: &[(&str, Value)]) -> Turn {
+    Turn::Calls(text.to_owned(), calls.iter().map(|(tool, it)| ((*tool).to_owned(), it.to_string())).collect())
+}
+
 /// Refuses as Azure does.
 pub(crate) fn refuse(status: u16, code: &str, message: &str) -> Turn {
     Turn::Refuse(status, None, json!({"error": {"code": code, "message": message, "param": null, "type": null}}))
@@ -151,26 +169,90 @@ async fn classic(
     headers: HeaderMap,
     Json(body): Json<Value>,
 ) -> Response {
-    if headers.get("api-key").is_none_or(|it| it != KEY) {
-        return refused(StatusCode::UNAUTHORIZED, "401");
+    match classic_refusal((&deployment, &query, &headers), (DEPLOYMENT, VERSION)) {
+        Some(refusal) => refusal,
+        None => answer(model, body).await,
     }
-    if deployment != DEPLOYMENT || query != [("api-version".to_owned(), "2024-10-21".to_owned())] {
-        return refused(StatusCode::NOT_FOUND, "DeploymentNotFound");
-    }
-    answer(model, body).await
 }
 
 /// The path without versions, of Azure and of everything else: the deployment is the model.
 async fn v1(State(model): State<Arc<Model>>, headers: HeaderMap, Json(body): Json<Value>) -> Response {
+    match v1_refusal(&headers, &body, DEPLOYMENT) {
+        Some(refusal) => refusal,
+        None => answer(model, body).await,
+    }
+}
+
+async fn classic_embeddings(
+    State(model): State<Arc<Model>>,
+    Path(deployment): Path<String>,
+    Query(query): Query<Vec<(String, String)>>,
+    headers: HeaderMap,
+    Json(body): Json<Value>,
+) -> Response {
+    match classic_refusal((&deployment, &query, &headers), (EMBEDDING_DEPLOYMENT, EMBEDDING_VERSION)) {
+        Some(refusal) => refusal,
+        None => embeddings(model, body).await,
+    }
+}
+
+async fn v1_embeddings(State(model): State<Arc<Model>>, headers: HeaderMap, Json(body): Json<Value>) -> Response {
+    match v1_refusal(&headers, &body, EMBEDDING_DEPLOYMENT) {
+        Some(refusal) => refusal,
+        None => embeddings(model, body).await,
+    }
+}
+
+fn classic_refusal(
+    (deployment, query, headers): (&str, &[(String, String)], &HeaderMap),
+    (expected, version): (&str, &str),
+) -> Option<Response> {
+    if headers.get("api-key").is_none_or(|it| it != KEY) {
+        return Some(refused(StatusCode::UNAUTHORIZED, "401"));
+    }
+    let is_there = deployment == expected && query == [("api-version".to_owned(), version.to_owned())];
+    (!is_there).then(|| refused(StatusCode::NOT_FOUND, "DeploymentNotFound"))
+}
+
+fn v1_refusal(headers: &HeaderMap, body: &Value, expected: &str) -> Option<Response> {
     let bearer = format!("Bearer {KEY}");
     let knows = |name: &str, value: &str| headers.get(name).is_some_and(|it| it == value);
     if !knows("api-key", KEY) && !knows("authorization", &bearer) {
-        return refused(StatusCode::UNAUTHORIZED, "401");
+        return Some(refused(StatusCode::UNAUTHORIZED, "401"));
     }
-    if body["model"] != DEPLOYMENT {
-        return refused(StatusCode::NOT_FOUND, "DeploymentNotFound");
+    (body["model"] != expected).then(|| refused(StatusCode::NOT_FOUND, "DeploymentNotFound"))
+}
+
+/// A vector of two numbers for each text, unless the story has other plans.
+async fn embeddings(model: Arc<Model>, body: Value) -> Response {
+    model.requests.lock().unwrap().push(body.clone());
+    let turn = model.script.lock().unwrap().pop_front();
+    let turn = turn.unwrap_or_else(|| model.otherwise.lock().unwrap().clone());
+    match turn {
+        Turn::Sleep | Turn::Refuse(..) => plain(turn).await,
+        Turn::Die(text) => text.into_response(),
+        Turn::Say(_) | Turn::Call(..) | Turn::Calls(..) | Turn::Filter(_) => {
+            let count = body["input"].as_array().map_or(1, Vec::len);
+            let one = |index| json!({"object": "embedding", "index": index, "embedding": [0.25, -0.5]});
+            let data: Vec<Value> = (0..count).map(one).collect();
+            let usage = json!({"prompt_tokens": 3, "total_tokens": 3});
+            Json(json!({"object": "list", "data": data, "model": "text-embedding-3-small", "usage": usage}))
+                .into_response()
+        }
     }
-    answer(model, body).await
+}
+
+/// What is the same for every model: silence, and refusals.
+async fn plain(turn: Turn) -> Response {
+    let Turn::Refuse(status, header, body) = turn else {
+        tokio::time::sleep(Duration::from_mins(5)).await;
+        return StatusCode::OK.into_response();
+    };
+    let mut response = (StatusCode::from_u16(status).unwrap(), Json(body)).into_response();
+    if let Some((name, value)) = header {
+        response.headers_mut().insert(name, value.parse().unwrap());
+    }
+    response
 }
 
 fn refused(status: StatusCode, code: &str) -> Response {
@@ -186,31 +268,33 @@ async fn answer(model: Arc<Model>, body: Value) -> Response {
     let turn = turn.unwrap_or_else(|| model.otherwise.lock().unwrap().clone());
     let is_stream = body["stream"] == true;
     match turn {
-        Turn::Sleep => {
-            tokio::time::sleep(Duration::from_mins(5)).await;
-            StatusCode::OK.into_response()
-        }
-        Turn::Refuse(status, header, body) => {
-            let mut response = (StatusCode::from_u16(status).unwrap(), Json(body)).into_response();
-            if let Some((name, value)) = header {
-                response.headers_mut().insert(name, value.parse().unwrap());
-            }
-            response
-        }
+        Turn::Sleep | Turn::Refuse(..) => plain(turn).await,
         Turn::Say(text) if is_stream => stream(words(&text), "stop", &body, false),
         Turn::Filter(text) if is_stream => stream(words(&text), "content_filter", &body, false),
         Turn::Die(text) if is_stream => stream(words(&text), "stop", &body, true),
-        Turn::Call(tool, arguments) if is_stream => stream(pieces(&tool, &arguments), "tool_calls", &body, false),
+        Turn::Call(tool, arguments) if is_stream => stream(pieces(0, &tool, &arguments), "tool_calls", &body, false),
+        Turn::Calls(text, calls) if is_stream => {
+            let calls = calls.iter().enumerate().flat_map(|(index, (tool, it))| pieces(index, tool, it));
+            stream(words(&text).into_iter().chain(calls).collect(), "tool_calls", &body, false)
+        }
         Turn::Say(text) | Turn::Die(text) => whole(&json!({"role": "assistant", "content": text}), "stop"),
         Turn::Filter(text) => whole(&json!({"role": "assistant", "content": text}), "content_filter"),
-        Turn::Call(tool, arguments) => {
-            let call = json!({"id": "call_1", "type": "function", "function": {"name": tool, "arguments": arguments}});
-            whole(&json!({"role": "assistant", "content": null, "tool_calls": [call]}), "tool_calls")
-        }
+        Turn::Call(tool, arguments) => whole(&calling(None, &[(tool, arguments)]), "tool_calls"),
+        Turn::Calls(text, calls) => whole(&calling(Some(&text), &calls), "tool_calls"),
     }
 }
 
-/// What the real one refuses: calls of tools without results, and options that only a stream has.
+fn calling(text: Option<&str>, calls: &[(String, String)]) -> Value {
+    let call = |(index, (tool, arguments)): (usize, &(String, String))| json!({"id": call_id(index), "type": "function", "function": {"name": tool, "arguments": arguments}});
+    json!({"role": "assistant", "content": text, "tool_calls": calls.iter().enumerate().map(call).collect::<Vec<_>>()})
+}
+
+fn call_id(index: usize) -> String {
+    format!("call_{}", index + 1)
+}
+
+/// What the real one refuses: calls of tools without results, results without calls, two tools of one name, and options
+/// that only a stream or only tools have.
 fn fault(body: &Value) -> Option<String> {
     let messages = body["messages"].as_array()?;
     for (index, message) in messages.iter().enumerate() {
@@ -220,6 +304,23 @@ fn fault(body: &Value) -> Option<String> {
         if let Some(call) = calls.into_iter().find(|call| !results.contains(&&call["id"])) {
             return Some(format!("no result for {}", call["id"]));
         }
+    }
+    let mut open: Vec<&Value> = Vec::new();
+    for message in messages {
+        match message["tool_calls"].as_array() {
+            Some(calls) => open = calls.iter().map(|it| &it["id"]).collect(),
+            None if message["role"] == "tool" && !open.contains(&&message["tool_call_id"]) => {
+                return Some(format!("no call for the result {}", message["tool_call_id"]));
+            }
+            None => {}
+        }
+    }
+    let tools: Vec<&Value> = body["tools"].as_array().into_iter().flatten().map(|it| &it["function"]["name"]).collect();
+    if let Some(twice) = tools.iter().enumerate().find(|(index, it)| tools[..*index].contains(it)) {
+        return Some(format!("two tools are {}", twice.1));
+    }
+    if tools.is_empty() && !body["parallel_tool_calls"].is_null() {
+        return Some("parallel_tool_calls without tools".to_owned());
     }
     let is_stream = body["stream"] == true;
     (!is_stream && !body["stream_options"].is_null()).then(|| "stream_options without stream".to_owned())
@@ -241,11 +342,11 @@ fn words(text: &str) -> Vec<Value> {
     text.split_inclusive(' ').map(|it| json!({"content": it})).collect()
 }
 
-fn pieces(tool: &str, arguments: &str) -> Vec<Value> {
-    let call = |id: Value, name: Value, arguments: &str| json!({"tool_calls": [{"index": 0, "id": id, "type": "function", "function": {"name": name, "arguments": arguments}}]});
+fn pieces(index: usize, tool: &str, arguments: &str) -> Vec<Value> {
+    let call = |id: Value, name: Value, arguments: &str| json!({"tool_calls": [{"index": index, "id": id, "type": "function", "function": {"name": name, "arguments": arguments}}]});
     let letters: Vec<char> = arguments.chars().collect();
     let rest = letters.chunks(7).map(|it| call(Value::Null, Value::Null, &it.iter().collect::<String>()));
-    std::iter::once(call(json!("call_1"), json!(tool), "")).chain(rest).collect()
+    std::iter::once(call(json!(call_id(index)), json!(tool), "")).chain(rest).collect()
 }
 
 fn stream(deltas: Vec<Value>, finish_reason: &str, body: &Value, dies: bool) -> Response {

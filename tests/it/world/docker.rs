@@ -72,12 +72,27 @@ impl Docker {
         self.shared.daemon().builds
     }
 
-    /// The names of all images on nodes that were built.
+    /// The names of all images on nodes that were built; `NAME without a name` for one whose name alone was taken away.
     pub(crate) fn node_images(&self) -> Vec<String> {
         let clusters = fs::read_dir(self.shared.world.join("clusters")).into_iter().flatten().flatten();
         let files = clusters.flat_map(|it| fs::read_dir(it.path().join("images")).into_iter().flatten().flatten());
-        let names = files.map(|file| fs::read_to_string(file.path()).unwrap().trim().to_owned());
+        let names = files.map(|file| {
+            let name = fs::read_to_string(file.path()).unwrap().trim().to_owned();
+            let is_nameless = file.file_name().to_string_lossy().starts_with("sha256:");
+            if is_nameless { format!("{name} without a name") } else { name }
+        });
         names.filter(|it| it != BASE).collect()
+    }
+
+    /// Whether the node of a cluster has the base image.
+    pub(crate) fn has_base(&self, cluster: &str) -> bool {
+        image_file(&self.shared.world.join("clusters").join(cluster).join("images"), BASE).exists()
+    }
+
+    /// Takes the name of an image on a node away and leaves the rest of it, as somebody with `ctr` does.
+    pub(crate) fn take_name_away(&self, cluster: &str, name: &str) {
+        let images = self.shared.world.join("clusters").join(cluster).join("images");
+        fs::rename(image_file(&images, name), image_file(&images, &digest(name))).unwrap();
     }
 
     /// What it keeps in memory.
@@ -248,9 +263,26 @@ async fn push(shared: &Shared, uri: &Uri, repository: &str) -> Response {
     format!("{}\n", json!({"status": "Pushed", "progressDetail": {}, "id": "1"})).into_response()
 }
 
-/// One node per folder of a cluster, with every node port mapped to the application.
+/// One node per folder of a cluster, with every node port mapped to the application; without a filter all that are here,
+/// with the ports that they hold.
 fn nodes(shared: &Shared, uri: &Uri) -> Value {
-    let filters: Value = serde_json::from_str(&query(uri, "filters").unwrap()).unwrap();
+    let filters: Value = query(uri, "filters").map_or(Value::Null, |text| serde_json::from_str(&text).unwrap());
+    let ports_of = |cluster: &str| -> Option<Vec<u16>> {
+        let text = fs::read_to_string(shared.world.join("clusters").join(cluster).join("ports")).ok()?;
+        Some(text.lines().map(|it| it.parse().unwrap()).collect())
+    };
+    if filters.is_null() || filters == json!({}) {
+        let clusters = fs::read_dir(shared.world.join("clusters")).into_iter().flatten().flatten();
+        let names = clusters.map(|it| it.file_name().into_string().unwrap());
+        let held = |port: u16| json!({"IP": "127.0.0.1", "PrivatePort": port, "PublicPort": port, "Type": "tcp"});
+        let all = names.filter_map(|it| Some((ports_of(&it)?, it)));
+        return all
+            .map(|(ports, name)| {
+                let ports: Vec<Value> = ports.into_iter().map(held).collect();
+                json!({"Id": name, "Names": [format!("/{name}-control-plane")], "State": "running", "Ports": ports})
+            })
+            .collect();
+    }
     let cluster = filters["label"][0].as_str().unwrap().split_once('=').unwrap().1.to_owned();
     if !shared.world.join("clusters").join(&cluster).exists() {
         return json!([]);
@@ -259,7 +291,11 @@ fn nodes(shared: &Shared, uri: &Uri) -> Value {
     let unmapped = shared.failpoints.is_held("docker-unmapped");
     let port =
         |port: u16| json!({"IP": "127.0.0.1", "PrivatePort": port, "PublicPort": shared.app_port, "Type": "tcp"});
-    let ports: Vec<Value> = if unmapped { Vec::new() } else { (30000..=30015).map(port).collect() };
+    let ports: Vec<Value> = if unmapped {
+        Vec::new()
+    } else {
+        ports_of(&cluster).unwrap_or_else(|| (30000..=30015).collect()).into_iter().map(port).collect()
+    };
     json!([{
         "Id": id.trim(), "Names": [format!("/{cluster}-control-plane")], "State": "running", "Ports": ports,
         "Labels": {"io.x-k8s.kind.cluster": cluster, "io.x-k8s.kind.role": "control-plane"},
@@ -314,21 +350,44 @@ fn start_exec(shared: Shared, path: &str, request: Request) -> Response {
     (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
 }
 
+/// The file of an image on a node, by its name or, when it has none any more, by its id; in it is the name.
+fn image_file(images: &Path, reference: &str) -> PathBuf {
+    let short = reference.trim_start_matches("docker.io/").trim_start_matches("library/");
+    images.join(short.replace('/', "_"))
+}
+
+/// What `ctr images ls` shows of a node: a name and the id that comes with it, or the id alone.
+fn references(images: &Path) -> Vec<(String, String)> {
+    let files = fs::read_dir(images).into_iter().flatten().flatten();
+    let rows = files.flat_map(|file| {
+        let name = fs::read_to_string(file.path()).unwrap_or_default().trim().to_owned();
+        let id = digest(&name);
+        let full = if name.contains('/') { format!("docker.io/{name}") } else { format!("docker.io/library/{name}") };
+        let is_named = !file.file_name().to_string_lossy().starts_with("sha256:");
+        let named = is_named.then(|| (full, digest(&id)));
+        [named, Some((id.clone(), digest(&id)))].into_iter().flatten()
+    });
+    rows.collect()
+}
+
 /// `ctr` in a node: exit code, and what it prints.
 async fn ctr(shared: &Shared, exec: &Exec, input: &str) -> (i64, String) {
     let images = shared.world.join("clusters").join(&exec.cluster).join("images");
-    let file = |name: &str| images.join(name.trim_start_matches("docker.io/").replace('/', "_"));
+    let file = |name: &str| image_file(&images, name);
     let words: Vec<&str> = exec.argv.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["ctr", "version"] => {
             shared.failpoints.hit("docker-node").await.map_or_else(|text| (1, text), |()| (0, String::new()))
         }
         ["sh", ..] => (0, String::new()),
-        ["ctr", _, _, "images", "ls", name, ..] => {
-            let name = name.trim_start_matches("name==");
-            let Ok(short) = fs::read_to_string(file(name)) else { return (0, "REF TYPE DIGEST\n".to_owned()) };
-            let id = digest(short.trim());
-            (0, format!("REF TYPE DIGEST\n{name} image {0}\n{id} image {0}\n", digest(&id)))
+        ["ctr", _, _, "images", "ls", filters @ ..] => {
+            let is_wanted = |name: &str| filters.is_empty() || filters.contains(&format!("name=={name}").as_str());
+            let rows = references(&images).into_iter().filter(|(name, _)| is_wanted(name));
+            let lines: String = rows.map(|(name, digest)| format!("{name} image {digest}\n")).collect();
+            (0, format!("REF TYPE DIGEST\n{lines}"))
+        }
+        ["ctr", _, _, "content", "get", id] if file(id).exists() => {
+            (0, json!({"config": {"Labels": {"on-demand-infra.managed": "true"}}}).to_string())
         }
         ["ctr", _, _, "images", "import", _] => {
             let Some(name) = input.strip_prefix("archive of ") else { return (1, "unexpected EOF".to_owned()) };
@@ -336,13 +395,23 @@ async fn ctr(shared: &Shared, exec: &Exec, input: &str) -> (i64, String) {
             if let Err(text) = shared.failpoints.hit(point).await {
                 return (1, text);
             }
+            let _ = fs::remove_file(file(&digest(name)));
             fs::write(file(name), name).map_or_else(|error| (1, error.to_string()), |()| (0, String::new()))
         }
-        ["ctr", _, _, "images", "rm", name] => {
+        ["ctr", _, _, "images", "rm", words @ ..] => {
             if let Err(text) = shared.failpoints.hit("docker-remove-from-node").await {
                 return (1, text);
             }
-            let _ = fs::remove_file(file(name));
+            for reference in words.iter().filter(|it| **it != "--sync") {
+                // An image that loses its name alone is still there.
+                if let Ok(name) = fs::read_to_string(file(reference)) {
+                    let id = digest(name.trim());
+                    let _ = fs::remove_file(file(reference));
+                    if *reference != id && !words.contains(&id.as_str()) {
+                        let _ = fs::write(file(&id), name);
+                    }
+                }
+            }
             (0, String::new())
         }
         _ => (127, format!("unknown: {words:?}")),

@@ -29,7 +29,7 @@ const CONTROLLER: Duration = Duration::from_millis(20);
 pub(crate) struct Kube {
     shared: Shared,
     /// Address of the API.
-    pub(super) endpoint: String,
+    pub(crate) endpoint: String,
     _tasks: [AbortOnDropHandle<()>; 2],
 }
 
@@ -431,10 +431,16 @@ async fn answer(State(shared): State<Shared>, request: Request) -> Response {
         version["gitVersion"] = json!("v1.34.0");
         return Json(version).into_response();
     }
+    if path == "/api" || path == "/apis" {
+        return Json(kinds(path == "/api")).into_response();
+    }
     let place = Place::read(&path);
     if let Err(text) = shared.failpoints.hit(&format!("kube-{}-{}", method.to_lowercase(), place.resource)).await {
-        let code = if text.contains("try again") { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::FORBIDDEN };
-        return status(code, "Forbidden", &text);
+        return match text.as_str() {
+            "Unauthorized" => status(StatusCode::UNAUTHORIZED, "Unauthorized", &text),
+            _ if text.contains("try again") => status(StatusCode::INTERNAL_SERVER_ERROR, "Forbidden", &text),
+            _ => status(StatusCode::FORBIDDEN, "Forbidden", &text),
+        };
     }
     match (method.as_str(), &place.name) {
         ("GET", Some(_)) if place.is_log => {
@@ -542,19 +548,61 @@ fn merge(live: &mut Value, change: Value) {
         && let Value::Object(fields) = change
     {
         for (name, it) in fields {
-            merge(&mut live[name], it);
+            if it.is_null() {
+                live.as_object_mut().unwrap().remove(&name);
+            } else {
+                merge(&mut live[name], it);
+            }
         }
     } else {
         *live = change;
     }
 }
 
+/// The kinds that it serves, in one list for each of the two places that tell of them.
+fn kinds(core: bool) -> Value {
+    let group = |name: &str, version: &str, kinds: &[(&str, &str)]| {
+        let resources = kinds.iter().map(|(plural, kind)| {
+            let scope = if *plural == "namespaces" || *plural == "nodes" { "Cluster" } else { "Namespaced" };
+            let response = json!({"group": "", "version": "", "kind": kind});
+            json!({"resource": plural, "scope": scope, "verbs": ["delete", "get", "list"], "responseKind": response})
+        });
+        let resources: Vec<Value> = resources.collect();
+        let metadata = if name.is_empty() { json!({}) } else { json!({"name": name}) };
+        json!({"metadata": metadata, "versions": [{"version": version, "freshness": "Current", "resources": resources}]})
+    };
+    let of_core = [
+        ("namespaces", "Namespace"),
+        ("nodes", "Node"),
+        ("pods", "Pod"),
+        ("services", "Service"),
+        ("secrets", "Secret"),
+        ("events", "Event"),
+        ("configmaps", "ConfigMap"),
+        ("resourcequotas", "ResourceQuota"),
+    ];
+    let groups = if core {
+        vec![group("", "v1", &of_core)]
+    } else {
+        vec![
+            group("apps", "v1", &[("deployments", "Deployment"), ("replicasets", "ReplicaSet")]),
+            group("networking.k8s.io", "v1", &[("ingresses", "Ingress")]),
+            group("rbac.authorization.k8s.io", "v1", &[("roles", "Role")]),
+            group("example.com", "v1", &[("widgets", "Widget")]),
+        ]
+    };
+    json!({"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": groups})
+}
+
 fn is_selected(object: &Value, query: &BTreeMap<String, String>) -> bool {
     let labels =
         query.get("labelSelector").into_iter().flat_map(|text| text.split(',')).filter_map(|it| it.split_once('='));
+    let is_labelled = |(name, value): (&str, &str)| match name.strip_suffix('!') {
+        Some(name) => object["metadata"]["labels"][name] != value,
+        None => object["metadata"]["labels"][name] == value,
+    };
     let fields = query.get("fieldSelector").into_iter().filter_map(|it| it.strip_prefix("metadata.name="));
-    labels.into_iter().all(|(name, value)| object["metadata"]["labels"][name] == value)
-        && fields.into_iter().all(|name| object["metadata"]["name"] == name)
+    labels.into_iter().all(is_labelled) && fields.into_iter().all(|name| object["metadata"]["name"] == name)
 }
 
 fn follow(shared: &Shared, place: Place, query: &BTreeMap<String, String>) -> Response {

@@ -1,8 +1,9 @@
-//! A PostgreSQL of its own, from the installed binaries.
+//! A PostgreSQL of its own, from the installed binaries; or a database of its own on one that is there.
 
 use std::path::PathBuf;
 use std::process::Stdio;
 
+use sqlx::{AnyConnection, Connection};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::process::Command;
@@ -37,6 +38,47 @@ impl Postgres {
     pub(crate) async fn stop(&self) {
         assert!(script("down").arg(self.folder.path()).status().await.unwrap().success());
     }
+}
+
+/// A database on the server of `TEST_DATABASE_URL`; it is dropped with this value.
+#[derive(Debug)]
+pub(crate) struct Database {
+    pub(crate) url: String,
+    server: String,
+    name: String,
+}
+
+impl Database {
+    /// Makes one; `None` when there is no such server.
+    pub(crate) async fn create() -> Option<Self> {
+        let Ok(server) = std::env::var("TEST_DATABASE_URL") else {
+            println!("`TEST_DATABASE_URL` names no PostgreSQL, so there is nothing to see here");
+            return None;
+        };
+        let name = format!("it_{}", uuid::Uuid::now_v7().simple());
+        let mut url = url::Url::parse(&server).unwrap();
+        url.set_path(&name);
+        execute(&server, format!("CREATE DATABASE {name}")).await;
+        Some(Self { url: url.into(), server, name })
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let (server, statement) = (self.server.clone(), format!("DROP DATABASE {} WITH (FORCE)", self.name));
+        // Dropping cannot wait for another future on this thread.
+        let dropping = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(execute(&server, statement));
+        });
+        let _ = dropping.join();
+    }
+}
+
+async fn execute(server: &str, statement: String) {
+    sqlx::any::install_default_drivers();
+    let mut connection = AnyConnection::connect(server).await.unwrap();
+    sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut connection).await.unwrap();
 }
 
 impl Drop for Postgres {

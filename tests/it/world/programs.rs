@@ -77,7 +77,8 @@ point() {
 const GIT: &str = r#"
 echo "$*" >>"$world/git.calls"
 case "$1" in ls-remote | fetch | checkout) point "git-$1" || exit 128 ;; esac
-exec '@GIT@' "$@"
+# A host of the web has the same repositories.
+exec '@GIT@' -c protocol.file.allow=always -c "url.file://$world/repositories/.insteadOf=https://git.example.test/team/" "$@"
 "#;
 
 const KIND: &str = r#"
@@ -96,6 +97,16 @@ case "$1 $2" in
     mkdir "$cluster/images"
     echo "$$-$(date +%N)" >"$cluster/id"
     echo " • Preparing nodes 📦  ..." >&2
+    # The node ports here; those of an instance are its own.
+    grep -q '"listenAddress": "127.0.0.1"' "$8" && {
+      sed -n 's/.*"hostPort": \([0-9]*\).*/\1/p' "$8" >"$cluster/ports.new"
+      held=$(cat "$world/clusters"/*/ports "$world/held-ports" 2>/dev/null | grep -xFf "$cluster/ports.new" | head -n 1)
+      mv "$cluster/ports.new" "$cluster/ports"
+      [ -z "$held" ] || {
+        echo "docker: Error response from daemon: failed to bind host port for 127.0.0.1:$held:172.18.0.2:$held/tcp: address already in use." >&2
+        rm -r "$cluster"; exit 1
+      }
+    }
     point kind-create || { rm -r "$cluster"; exit 1; }
     : >"$cluster/ready" ;;
   "delete cluster")
@@ -108,7 +119,8 @@ case "$1 $2" in
 esac
 "#;
 
-/// What it makes are files in `cloud`, with the target that they belong to; its state is a list of their ids. One
+/// What it makes are files in `cloud`, with the target that they belong to; its state is a list of their ids, in the folder or
+/// where the backend says. One
 /// `DIAGNOSTIC` is printed for a failure that a story orders at a point: `terraform-<command>`, or the same with the
 /// module's name behind it.
 const TERRAFORM: &str = r#"
@@ -128,9 +140,18 @@ at() {
 }
 hook() { printf '{"type":"%s","hook":{"resource":{"addr":"%s","resource_type":"%s"},"action":"%s"}}\n' "$1" "$2" "$2" "$3"; }
 target=$(value on-demand-infra:target)
-has() { grep -q "^$1" state; }
+# A backend in PostgreSQL is a folder outside of the workspace; it locks the state while a call works.
+state=$PWD/state
+schema=$(sed -n 's/.*"schema_name":"\([^"]*\)".*/\1/p' backend.tf.json 2>/dev/null)
+[ -z "$schema" ] || { mkdir -p "$world/schemas" "$world/locks"; state=$world/schemas/$schema; }
+lock() {
+  [ -n "$schema" ] || return 0
+  exec 8>"$world/locks/$schema"
+  flock -n 8 || { echo '{"type":"state_lock_acquire"}'; flock -w "${1%s}" 8 || fail "Error acquiring the state lock"; }
+}
+has() { grep -q "^$1" "$state"; }
 # Something that takes no time, and is in the state at once.
-make() { has "$1" || { echo "${2:-$target}" >"$world/cloud/$1"; echo "$1" >>state; }; }
+make() { has "$1" || { echo "${2:-$target}" >"$world/cloud/$1"; echo "$1" >>"$state"; }; }
 # What the module is there for; the state is written last: a kill there leaves something that it does not know.
 make_main() { # ID WHAT [CONTENT]
   hook apply_start "$2" create
@@ -142,10 +163,15 @@ make_main() { # ID WHAT [CONTENT]
     mkdir -p "$folder/images"; echo 2 >"$folder/nodes"; echo $$ >"$folder/id"; : >"$folder/ready"
   fi
   at terraform-state
-  echo "$1" >>state
+  echo "$1" >>"$state"
 }
 name=$(value name)
 in_file() { echo "$1" | tr / %; }
+for word; do case $word in -lock-timeout=*) lock "${word#*=}" ;; esac; done
+case "$1" in
+  plan | destroy) [ -e terraform.tfvars.json ] || fail "No value for required variable" ;;
+  apply) [ -e next.tfplan ] || fail "Failed to load \"next.tfplan\" as a plan file" ;;
+esac
 [ -z "$target" ] || echo "$target $(printf %s "$AWS_SECRET_ACCESS_KEY" | cksum)" >>"$world/terraform-keys.calls"
 case "$1" in
   version) echo '{"terraform_version": "1.11.4"}' ;;
@@ -153,7 +179,7 @@ case "$1" in
   validate) echo '{"valid": true, "diagnostics": []}' ;;
   plan) at terraform-plan; : >next.tfplan ;;
   apply)
-    touch state
+    touch "$state"
     case $module in
       instance) has sg- || make sg-$$; has i- || make_main i-$$ instance ;;
       ecr) make_main "repo-$(in_file "$name")" repository ;;
@@ -163,8 +189,10 @@ case "$1" in
     esac ;;
   destroy)
     at terraform-destroy
+    # With the keys of another account it finds nothing of it there, and forgets it.
+    [ "$AWS_ACCESS_KEY_ID" != AKIAOTHEROTHEROTHERO ] || { rm -f state; exit 0; }
     # The last one made goes first.
-    for id in $(tac state 2>/dev/null); do
+    for id in $(tac "$state" 2>/dev/null); do
       case $id in
         # What was on an instance goes with it.
         i-*) rm -rf "$world/clusters"/* "$world/there"; : >"$world/instance-gone" ;;
@@ -174,20 +202,20 @@ case "$1" in
       esac
       rm -f "$world/cloud/$id"
     done
-    rm -f state ;;
+    rm -f "$state" ;;
   output)
     case $module in
-      instance) printf '{"instance_id": {"value": "%s"}}\n' "$(grep i- state)" ;;
+      instance) printf '{"instance_id": {"value": "%s"}}\n' "$(grep i- "$state")" ;;
       ecr) printf '{"repository_url": {"value": "111122223333.dkr.ecr.eu-central-1.amazonaws.com/%s"}}\n' "$name" ;;
       certificate)
         printf '{"certificate_arn": {"value": "arn:aws:acm:eu-central-1:111122223333:certificate/%s"}}\n' "$(value host)" ;;
       *) echo '{}' ;;
     esac ;;
   state)
-    [ -e state ] || exit 0
+    [ -e "$state" ] || exit 0
     printf '{"resources": ['
     comma=
-    for id in $(cat state); do printf '%s{"mode": "managed", "instances": [{"attributes": {"id": "%s"}}]}' "$comma" "$id"; comma=,; done
+    for id in $(cat "$state"); do printf '%s{"mode": "managed", "instances": [{"attributes": {"id": "%s"}}]}' "$comma" "${id#eks-}"; comma=,; done
     printf ']}\n' ;;
   *) echo "unknown: $*" >&2; exit 1 ;;
 esac

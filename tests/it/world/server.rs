@@ -59,6 +59,11 @@ impl Server {
         Self { child, log, begin }
     }
 
+    /// Its process number.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id().expect("nobody has waited for it")
+    }
+
     /// What this start has logged so far.
     pub(crate) fn log(&self) -> String {
         let mut file = File::open(&self.log).unwrap();

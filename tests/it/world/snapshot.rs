@@ -242,7 +242,7 @@ impl World {
     pub(crate) async fn put_store(&self, migrations: &Path, rows: &str) {
         let url = match &self.postgres {
             Some(postgres) => postgres.url.clone(),
-            None => format!("{}?mode=rwc", self.database()),
+            None => format!("{}?mode=rwc", self.database_url()),
         };
         let mut connection = AnyConnection::connect(&url).await.unwrap();
         if self.postgres.is_some() {

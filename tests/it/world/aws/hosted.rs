@@ -29,8 +29,18 @@ pub(super) fn answer(inner: &Inner, method: &Method, uri: &Uri, headers: &Header
         (Some(("CertificateManager", action)), _) => {
             Some(inner.called(action, in_json).unwrap_or_else(|| acm(inner, action, &fields(body))))
         }
+        (Some(("ResourceGroupsTaggingAPI_20170126", action)), _) => {
+            Some(inner.called(action, in_json).unwrap_or_else(|| tagged(inner, &fields(body))))
+        }
+        (Some(("Logs_20140328", action)), _) => {
+            Some(inner.called(action, in_json).unwrap_or_else(|| logs(inner, action, &fields(body))))
+        }
+        (Some(("TrentService", action)), _) => {
+            Some(inner.called(action, in_json).unwrap_or_else(|| kms(inner, action, &fields(body))))
+        }
         (None, ["clusters", rest @ ..]) => Some(eks(inner, method, rest, &fields(body))),
-        (None, ["2013-04-01", "hostedzone", rest @ ..]) => Some(route53(inner, rest)),
+        (None, ["2013-04-01", "hostedzone", rest @ ..]) => Some(route53(inner, rest, body)),
+        (None, _) if body.contains("Version=2010-05-08") => Some(iam(inner, &Form::read(body))),
         (None, _) if body.contains("Version=2015-12-01") => Some(elb(inner, &Form::read(body))),
         _ => None,
     }
@@ -115,7 +125,8 @@ fn eks(inner: &Inner, method: &Method, path: &[&str], fields: &Value) -> Respons
 }
 
 fn ecr(inner: &Inner, action: &str, fields: &Value) -> Response {
-    let name = fields["repositoryName"].as_str().or(fields["repositoryNames"][0].as_str()).unwrap_or_default();
+    let named = [&fields["repositoryName"], &fields["repositoryNames"][0], &fields["resourceArn"]];
+    let name = named.into_iter().find_map(Value::as_str).unwrap_or_default();
     let folder = inner.images(name);
     if action == "GetAuthorizationToken" {
         let token = STANDARD.encode("AWS:it-registry-password");
@@ -130,7 +141,13 @@ fn ecr(inner: &Inner, action: &str, fields: &Value) -> Response {
     });
     let mut images: Vec<(String, String, String)> = images.collect();
     match action {
-        "DescribeRepositories" => Json(json!({"repositories": [{"repositoryName": name}]})).into_response(),
+        "DescribeRepositories" => {
+            Json(json!({"repositories": [{"repositoryName": name, "repositoryArn": name}]})).into_response()
+        }
+        "ListTagsForResource" => {
+            let owner = inner.all().remove(&format!("repo-{}", name.replace('/', "%"))).unwrap_or_default();
+            Json(json!({"tags": [{"Key": "on-demand-infra:target", "Value": owner}]})).into_response()
+        }
         "ListImages" => {
             let ids = images.iter().map(|(tag, digest, _)| json!({"imageTag": tag, "imageDigest": digest}));
             Json(json!({"imageIds": ids.collect::<Vec<_>>()})).into_response()
@@ -204,8 +221,118 @@ fn certificate_of(host: &str) -> String {
     format!("arn:aws:acm:eu-central-1:111122223333:certificate/{host}")
 }
 
-fn route53(inner: &Inner, path: &[&str]) -> Response {
-    let action = if path.len() == 1 { "GetHostedZone" } else { "ListResourceRecordSets" };
+/// What AWS' list of tags names: everything of a target, and what a story says that it has not forgotten yet.
+fn tagged(inner: &Inner, fields: &Value) -> Response {
+    let target = fields["TagFilters"][0]["Values"][0].as_str().unwrap_or_default();
+    let things = inner.all().into_iter().filter(|(_, owner)| owner == target);
+    let known = things.filter_map(|(id, _)| arn_of(&id));
+    let listed = inner.listed.lock().unwrap().clone();
+    let found = known.chain(listed).map(|arn| json!({"ResourceARN": arn}));
+    Json(json!({"PaginationToken": "", "ResourceTagMappingList": found.collect::<Vec<_>>()})).into_response()
+}
+
+fn arn_of(thing: &str) -> Option<String> {
+    let (kind, name) = thing.split_once('-')?;
+    let name = name.replace('%', "/");
+    let path = match kind {
+        "i" => format!("ec2:eu-central-1:111122223333:instance/{thing}"),
+        "sg" => format!("ec2:eu-central-1:111122223333:security-group/{thing}"),
+        "vpc" => format!("ec2:eu-central-1:111122223333:vpc/{thing}"),
+        "eks" => format!("eks:eu-central-1:111122223333:cluster/{name}"),
+        "repo" => format!("ecr:eu-central-1:111122223333:repository/{name}"),
+        "log" => format!("logs:eu-central-1:111122223333:log-group:{name}"),
+        "key" => format!("kms:eu-central-1:111122223333:key/{name}"),
+        "cert" => return Some(certificate_of(&name)),
+        _ => return None,
+    };
+    Some(format!("arn:aws:{path}"))
+}
+
+fn logs(inner: &Inner, action: &str, fields: &Value) -> Response {
+    let asked = ["logGroupNamePrefix", "logGroupName", "resourceArn"].into_iter().find_map(|it| fields[it].as_str());
+    let name = asked.map_or("", |it| it.rsplit_once("log-group:").map_or(it, |it| it.1));
+    let thing = format!("log-{}", name.replace('/', "%"));
+    match (action, inner.all().remove(&thing)) {
+        ("DescribeLogGroups", None) => Json(json!({"logGroups": []})).into_response(),
+        ("DescribeLogGroups", Some(_)) => {
+            let arn = arn_of(&thing).unwrap();
+            let made = fs::metadata(inner.things.join(&thing)).unwrap().modified().unwrap();
+            let made_ms = made.duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+            Json(json!({"logGroups": [{"logGroupName": name, "logGroupArn": arn, "creationTime": made_ms}]}))
+                .into_response()
+        }
+        (_, None) => in_json("ResourceNotFoundException", "The specified log group does not exist."),
+        ("ListTagsForResource", Some(owner)) => {
+            Json(json!({"tags": {"on-demand-infra:target": owner}})).into_response()
+        }
+        ("DeleteLogGroup", Some(_)) => {
+            inner.remove(&[thing]);
+            Json(json!({})).into_response()
+        }
+        _ => in_json("InvalidParameterException", &format!("`{action}` is not known here")),
+    }
+}
+
+fn kms(inner: &Inner, action: &str, fields: &Value) -> Response {
+    let id = fields["KeyId"].as_str().unwrap_or_default();
+    let thing = format!("key-{id}");
+    match (action, inner.has(&thing)) {
+        (_, false) => in_json("NotFoundException", &format!("Key '{id}' does not exist")),
+        ("DescribeKey", true) => Json(json!({"KeyMetadata": {"KeyId": id, "KeyState": "Enabled"}})).into_response(),
+        ("ScheduleKeyDeletion", true) => {
+            inner.remove(&[thing]);
+            Json(json!({"KeyId": id, "KeyState": "PendingDeletion"})).into_response()
+        }
+        _ => in_json("ValidationException", &format!("`{action}` is not known here")),
+    }
+}
+
+/// Roles are things called `role-NAME`; a policy is attached to each.
+fn iam(inner: &Inner, form: &Form) -> Response {
+    let action = form.0.get("Action").cloned().unwrap_or_default();
+    if let Some(refusal) = inner.called(&action, in_xml) {
+        return refusal;
+    }
+    let role = |name: &str| {
+        format!(
+            "<RoleName>{name}</RoleName><Path>/</Path><RoleId>R</RoleId><Arn>arn:aws:iam::111122223333:role/{name}</Arn>\
+             <CreateDate>2026-01-01T00:00:00Z</CreateDate>"
+        )
+    };
+    let all = inner.all();
+    let asked = form.0.get("RoleName").cloned().unwrap_or_default();
+    let is_there = all.contains_key(&format!("role-{asked}"));
+    let inside = match action.as_str() {
+        "ListRoles" => {
+            let roles = all.keys().filter_map(|id| id.strip_prefix("role-"));
+            let items = roles.map(|name| format!("<member>{}</member>", role(name)));
+            format!("<IsTruncated>false</IsTruncated><Roles>{}</Roles>", items.collect::<String>())
+        }
+        _ if !is_there => return in_xml("NoSuchEntity", &format!("The role with name {asked} cannot be found.")),
+        "GetRole" => format!("<Role>{}</Role>", role(&asked)),
+        "ListAttachedRolePolicies" => {
+            "<IsTruncated>false</IsTruncated><AttachedPolicies><member><PolicyName>P</PolicyName>\
+             <PolicyArn>arn:aws:iam::aws:policy/P</PolicyArn></member></AttachedPolicies>"
+                .to_owned()
+        }
+        "ListRolePolicies" => "<IsTruncated>false</IsTruncated><PolicyNames/>".to_owned(),
+        "ListInstanceProfilesForRole" => "<IsTruncated>false</IsTruncated><InstanceProfiles/>".to_owned(),
+        "DetachRolePolicy" => String::new(),
+        "DeleteRole" => {
+            inner.remove(&[format!("role-{asked}")]);
+            String::new()
+        }
+        _ => return in_xml("InvalidAction", &format!("`{action}` is not known here")),
+    };
+    xml(StatusCode::OK, &format!("<{action}Response><{action}Result>{inside}</{action}Result></{action}Response>"))
+}
+
+fn route53(inner: &Inner, path: &[&str], body: &str) -> Response {
+    let action = match (path.len(), body.is_empty()) {
+        (1, _) => "GetHostedZone",
+        (_, true) => "ListResourceRecordSets",
+        (_, false) => "ChangeResourceRecordSets",
+    };
     if let Some(refusal) = inner.called(action, in_xml) {
         return refusal;
     }
@@ -219,6 +346,13 @@ fn route53(inner: &Inner, path: &[&str]) -> Response {
              <NameServer>ns.example.test</NameServer></NameServers></DelegationSet></GetHostedZoneResponse>"
         );
         return xml(StatusCode::OK, &text);
+    }
+    if action == "ChangeResourceRecordSets" {
+        let host = body.split_once("<Name>").and_then(|(_, rest)| rest.split_once("</Name>")).map_or("", |it| it.0);
+        inner.remove(&[format!("alias-{}", host.trim_end_matches('.'))]);
+        let text = "<ChangeResourceRecordSetsResponse><ChangeInfo><Id>C</Id><Status>INSYNC</Status>\
+                    <SubmittedAt>2026-01-01T00:00:00Z</SubmittedAt></ChangeInfo></ChangeResourceRecordSetsResponse>";
+        return xml(StatusCode::OK, text);
     }
     let all = inner.all();
     let aliases = all.iter().filter_map(|(id, leads_to)| Some((id.strip_prefix("alias-")?, leads_to)));
@@ -262,6 +396,7 @@ fn elb(inner: &Inner, form: &Form) -> Response {
             });
             format!("<LoadBalancers>{}</LoadBalancers>", items.collect::<String>())
         }
+        "DescribeTargetGroups" => "<TargetGroups/>".to_owned(),
         "DescribeTags" => {
             let items = balancers.iter().map(|(id, it)| {
                 format!(

@@ -142,12 +142,9 @@ impl Aws {
     /// Deletes a network interface that nothing uses. One that another service of AWS made goes with what it is for.
     async fn delete_interface(&self, id: &str) -> Result<(), AwsError> {
         let answer = self.ec2.describe_network_interfaces().network_interface_ids(id).send().await;
-        let answer = answer.map_err(|error| AwsError::from_sdk("ec2:DescribeNetworkInterfaces", &error));
-        let interfaces = match answer {
-            Ok(answer) => answer.network_interfaces.unwrap_or_default(),
-            Err(error) if error.kind == AwsErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error),
-        };
+        let answer = answer.map(|it| it.network_interfaces.unwrap_or_default());
+        let interfaces =
+            ignore_not_found(answer.map_err(|error| AwsError::from_sdk("ec2:DescribeNetworkInterfaces", &error)))?;
         if let Some(used) = interfaces.iter().find(|it| it.status() != Some(&NetworkInterfaceStatus::Available)) {
             let description = used.description().unwrap_or_default();
             return Err(AwsError {
@@ -164,11 +161,8 @@ impl Aws {
     /// Takes a route table off its subnets.
     async fn disassociate(&self, table: &str) -> Result<(), AwsError> {
         let answer = self.ec2.describe_route_tables().route_table_ids(table).send().await;
-        let tables = match answer.map_err(|error| AwsError::from_sdk("ec2:DescribeRouteTables", &error)) {
-            Ok(answer) => answer.route_tables.unwrap_or_default(),
-            Err(error) if error.kind == AwsErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error),
-        };
+        let answer = answer.map(|it| it.route_tables.unwrap_or_default());
+        let tables = ignore_not_found(answer.map_err(|error| AwsError::from_sdk("ec2:DescribeRouteTables", &error)))?;
         let associations = tables.iter().flat_map(RouteTable::associations).filter(|it| it.main() != Some(true));
         for id in associations.filter_map(|it| it.route_table_association_id()) {
             let answer = self.ec2.disassociate_route_table().association_id(id).send().await;
@@ -210,10 +204,10 @@ impl<'a> Wait<'a> {
     }
 }
 
-/// What is not there need not be removed.
-pub(super) fn ignore_not_found(result: Result<(), AwsError>) -> Result<(), AwsError> {
+/// What is not there need not be removed, and nothing hangs on it.
+pub(super) fn ignore_not_found<T: Default>(result: Result<T, AwsError>) -> Result<T, AwsError> {
     match result {
-        Err(error) if error.kind == AwsErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind == AwsErrorKind::NotFound => Ok(T::default()),
         result => result,
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use aws_sdk_acm::types::{CertificateStatus, CertificateSummary, DomainValidation};
 use aws_sdk_route53::types::{Change, ChangeAction, ChangeBatch, HostedZoneConfig, ResourceRecord, ResourceRecordSet};
 
+use super::deletion::ignore_not_found;
 use super::{Aws, AwsError, AwsErrorKind, TARGET_TAG};
 use crate::id::{HostedZoneId, TargetId};
 
@@ -189,18 +190,8 @@ impl Aws {
     /// # Errors
     /// [`AwsError`] when a listener still serves it, the call is refused or AWS does not answer.
     pub async fn delete_certificate(&self, arn: &str) -> Result<(), AwsError> {
-        match self
-            .acm
-            .delete_certificate()
-            .certificate_arn(arn)
-            .send()
-            .await
-            .map_err(|e| AwsError::from_sdk("acm:DeleteCertificate", &e))
-        {
-            Ok(_) => Ok(()),
-            Err(error) if error.kind == AwsErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
-        }
+        let answer = self.acm.delete_certificate().certificate_arn(arn).send().await;
+        ignore_not_found(answer.map(drop).map_err(|error| AwsError::from_sdk("acm:DeleteCertificate", &error)))
     }
 }
 

@@ -1,11 +1,12 @@
 //! ECR: the way into its registry, and what a repository holds.
 
-use aws_sdk_ecr::types::ImageIdentifier;
+use aws_sdk_ecr::types::{ImageIdentifier, Repository};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::SecretString;
 use serde_json::Value;
 
+use super::deletion::ignore_not_found;
 use super::{Aws, AwsError, AwsErrorKind, TARGET_TAG};
 
 /// How many images one call may delete (`BatchDeleteImage` in the API reference).
@@ -53,12 +54,7 @@ impl Aws {
     /// # Errors
     /// [`AwsError`] when the call is refused or AWS does not answer.
     pub async fn has_repository(&self, name: &str) -> Result<bool, AwsError> {
-        let answer = self.ecr.describe_repositories().repository_names(name).send().await;
-        match answer.map_err(|error| AwsError::from_sdk("ecr:DescribeRepositories", &error)) {
-            Ok(answer) => Ok(!answer.repositories().is_empty()),
-            Err(error) if error.kind == AwsErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error),
-        }
+        Ok(self.repository(name).await?.is_some())
     }
 
     /// The target that a repository was made for, by its tag; `None` for one that is not there or somebody else's.
@@ -66,16 +62,16 @@ impl Aws {
     /// # Errors
     /// [`AwsError`] when a call is refused or AWS does not answer.
     pub async fn repository_target(&self, name: &str) -> Result<Option<String>, AwsError> {
-        let answer = self.ecr.describe_repositories().repository_names(name).send().await;
-        let arn = match answer.map_err(|error| AwsError::from_sdk("ecr:DescribeRepositories", &error)) {
-            Ok(answer) => answer.repositories.unwrap_or_default().into_iter().find_map(|it| it.repository_arn),
-            Err(error) if error.kind == AwsErrorKind::NotFound => None,
-            Err(error) => return Err(error),
-        };
-        let Some(arn) = arn else { return Ok(None) };
+        let Some(arn) = self.repository(name).await?.and_then(|it| it.repository_arn) else { return Ok(None) };
         let answer = self.ecr.list_tags_for_resource().resource_arn(arn).send().await;
         let answer = answer.map_err(|error| AwsError::from_sdk("ecr:ListTagsForResource", &error))?;
         Ok(answer.tags.unwrap_or_default().into_iter().find(|it| it.key == TARGET_TAG).map(|it| it.value))
+    }
+
+    async fn repository(&self, name: &str) -> Result<Option<Repository>, AwsError> {
+        let answer = self.ecr.describe_repositories().repository_names(name).send().await;
+        let found = answer.map(|it| it.repositories.unwrap_or_default().into_iter().next());
+        ignore_not_found(found.map_err(|error| AwsError::from_sdk("ecr:DescribeRepositories", &error)))
     }
 
     /// The image with this tag.
@@ -115,11 +111,7 @@ impl Aws {
     pub async fn empty_repository(&self, name: &str) -> Result<(), AwsError> {
         let ids = self.ecr.list_images().repository_name(name).into_paginator().items().send();
         let ids: Result<Vec<ImageIdentifier>, _> = ids.collect().await;
-        let ids = match ids.map_err(|error| AwsError::from_sdk("ecr:ListImages", &error)) {
-            Ok(ids) => ids,
-            Err(error) if error.kind == AwsErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error),
-        };
+        let ids = ignore_not_found(ids.map_err(|error| AwsError::from_sdk("ecr:ListImages", &error)))?;
         // By digest: an image goes with all of its tags.
         let mut digests: Vec<String> = ids.into_iter().filter_map(|it| it.image_digest).collect();
         digests.sort();
@@ -138,10 +130,6 @@ impl Aws {
     /// [`AwsError`] when the call is refused or AWS does not answer.
     pub async fn delete_repository(&self, name: &str) -> Result<(), AwsError> {
         let call = self.ecr.delete_repository().repository_name(name).force(true);
-        match call.send().await.map_err(|error| AwsError::from_sdk("ecr:DeleteRepository", &error)) {
-            Ok(_) => Ok(()),
-            Err(error) if error.kind == AwsErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
-        }
+        ignore_not_found(call.send().await.map(drop).map_err(|error| AwsError::from_sdk("ecr:DeleteRepository", &error)))
     }
 }

@@ -10,6 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::SecretString;
 
+use super::deletion::ignore_not_found;
 use super::{AccessKeys, Aws, AwsError, AwsErrorKind, TARGET_TAG};
 use crate::id::Region;
 
@@ -132,27 +133,13 @@ impl Aws {
     /// Deletes a node group, and waits until it is gone.
     pub(super) async fn delete_node_group(&self, cluster: &str, group: &str) -> Result<(), AwsError> {
         let call = self.eks.delete_nodegroup().cluster_name(cluster).nodegroup_name(group);
-        match call.send().await.map_err(|error| AwsError::from_sdk("eks:DeleteNodegroup", &error)) {
-            Ok(_) => Ok(()),
-            Err(error) if error.kind == AwsErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
-        }
+        ignore_not_found(call.send().await.map(drop).map_err(|error| AwsError::from_sdk("eks:DeleteNodegroup", &error)))
     }
 
     /// Deletes a cluster. Does not wait until it is gone.
     pub(super) async fn delete_cluster(&self, cluster: &str) -> Result<(), AwsError> {
-        match self
-            .eks
-            .delete_cluster()
-            .name(cluster)
-            .send()
-            .await
-            .map_err(|e| AwsError::from_sdk("eks:DeleteCluster", &e))
-        {
-            Ok(_) => Ok(()),
-            Err(error) if error.kind == AwsErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
-        }
+        let answer = self.eks.delete_cluster().name(cluster).send().await;
+        ignore_not_found(answer.map(drop).map_err(|error| AwsError::from_sdk("eks:DeleteCluster", &error)))
     }
 
     /// What signs tokens for a cluster's API.

@@ -191,10 +191,9 @@ impl Aws {
     pub async fn remove_certificate(&self, listener: &str, certificate: &str) -> Result<(), AwsError> {
         let certificate = Certificate::builder().certificate_arn(certificate).build();
         let call = self.elb.remove_listener_certificates().listener_arn(listener).certificates(certificate);
-        match call.send().await.map_err(|e| AwsError::from_sdk("elasticloadbalancing:RemoveListenerCertificates", &e)) {
-            Ok(_) => Ok(()),
-            Err(error) if error.kind == AwsErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
-        }
+        let answer = call.send().await.map(drop);
+        ignore_not_found(
+            answer.map_err(|e| AwsError::from_sdk("elasticloadbalancing:RemoveListenerCertificates", &e)),
+        )
     }
 }

@@ -46,10 +46,10 @@ impl Aws {
                 .send()
                 .collect::<Result<Vec<_>, _>>(),
         );
-        let attached = or_none(attached.map_err(|error| AwsError::from_sdk("iam:ListAttachedRolePolicies", &error)))?;
-        let inline = or_none(inline.map_err(|error| AwsError::from_sdk("iam:ListRolePolicies", &error)))?;
+        let attached = ignore_not_found(attached.map_err(|error| AwsError::from_sdk("iam:ListAttachedRolePolicies", &error)))?;
+        let inline = ignore_not_found(inline.map_err(|error| AwsError::from_sdk("iam:ListRolePolicies", &error)))?;
         let profiles =
-            or_none(profiles.map_err(|error| AwsError::from_sdk("iam:ListInstanceProfilesForRole", &error)))?;
+            ignore_not_found(profiles.map_err(|error| AwsError::from_sdk("iam:ListInstanceProfilesForRole", &error)))?;
         for arn in attached.into_iter().filter_map(|it| it.policy_arn) {
             let answer = iam.detach_role_policy().role_name(name).policy_arn(arn).send().await;
             ignore_not_found(answer.map(drop).map_err(|error| AwsError::from_sdk("iam:DetachRolePolicy", &error)))?;
@@ -65,13 +65,5 @@ impl Aws {
         }
         let answer = iam.delete_role().role_name(name).send().await;
         ignore_not_found(answer.map(drop).map_err(|error| AwsError::from_sdk("iam:DeleteRole", &error)))
-    }
-}
-
-/// What hangs on a role that is not there is nothing.
-fn or_none<T: Default>(answer: Result<T, AwsError>) -> Result<T, AwsError> {
-    match answer {
-        Err(error) if error.kind == AwsErrorKind::NotFound => Ok(T::default()),
-        answer => answer,
     }
 }

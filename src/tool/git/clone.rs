@@ -97,6 +97,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_clone_that_lacks_a_directory_or_a_file_of_the_commit_is_fetched_again() {
+        let world = World::new().await;
+        std::fs::create_dir(world.path("app/folder")).unwrap();
+        let commit = world.commit("folder/page", "1").await;
+        for lacking in [format!("{commit}^{{tree}}"), format!("{commit}:folder"), format!("{commit}:folder/page")] {
+            world.clone(&commit).await.unwrap();
+            let object = world.git_in("clone", &["rev-parse", &lacking]).await;
+            let (folder, file) = object.split_at(2);
+            std::fs::remove_file(world.path(&format!("clone/.git/objects/{folder}/{file}"))).unwrap();
+
+            world.clone(&commit).await.unwrap();
+
+            assert_eq!(world.cloned("folder/page").as_deref(), Some("1"), "{lacking}");
+        }
+    }
+
+    #[tokio::test]
     async fn a_repository_above_the_limit_is_not_kept_on_being_fetched() {
         let mut world = World::new().await;
         let commit = world.commit("page", &"all of this is a lot of text\n".repeat(10_000)).await;

@@ -1,6 +1,6 @@
 //! A PostgreSQL of its own, from the installed binaries; or a database of its own on one that is there.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use sqlx::{AnyConnection, Connection};
@@ -20,18 +20,21 @@ impl Postgres {
     /// Starts one on a free port.
     pub(crate) async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-        let mut postgres = Self { url: String::new(), folder, port };
-        postgres.start_again().await;
-        postgres
+        // Whoever asks for any port meanwhile, also for a connection of its own, may be given the one that was free.
+        let mut said = String::new();
+        for _ in 0..5 {
+            let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+            match up(folder.path(), port).await {
+                Ok(url) => return Self { url, folder, port },
+                Err(error) => said = error,
+            }
+        }
+        panic!("{said}");
     }
 
     /// Starts it again after [`Postgres::stop`].
     pub(crate) async fn start_again(&mut self) {
-        let mut command = script("up");
-        let output = command.arg(self.folder.path()).arg(self.port.to_string()).output().await.unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap().trim().clone_into(&mut self.url);
+        self.url = up(self.folder.path(), self.port).await.unwrap();
     }
 
     /// Stops it, as an operator would.
@@ -87,6 +90,15 @@ impl Drop for Postgres {
         let program = rig("down");
         let _ = std::process::Command::new(program).arg(self.folder.path()).stdout(Stdio::null()).status();
     }
+}
+
+/// Starts the server in a folder; gives its URL, or what was printed when it does not start.
+async fn up(folder: &Path, port: u16) -> Result<String, String> {
+    let output = script("up").arg(folder).arg(port.to_string()).output().await.unwrap();
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+    }
+    Ok(String::from_utf8(output.stdout).unwrap().trim().to_owned())
 }
 
 fn rig(name: &str) -> PathBuf {

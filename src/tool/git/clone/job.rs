@@ -139,8 +139,10 @@ impl CloneJob<'_> {
         Ok(())
     }
 
+    /// Whether the commit is there with all its directories and files: a fetch that was interrupted may have left the commit
+    /// without them, and `git checkout` then takes a missing directory for an empty one and succeeds (seen with 2.39).
     async fn has_commit(&self) -> Result<bool, GitError> {
-        let call = self.call("cat-file").args(["-e", self.commit.as_str()]);
+        let call = self.call("rev-list").args(["--objects", "--quiet", "--no-walk", self.commit.as_str(), "--"]);
         match self.try_query(call).await {
             Ok(_) => Ok(true),
             Err(ToolError::Failed { .. }) => Ok(false),

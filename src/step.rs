@@ -20,7 +20,7 @@ pub mod environment;
 pub mod error;
 mod ingress;
 mod instance_failure;
-mod new_cluster;
+mod cluster_entry;
 mod pod_concerns;
 mod port_watch;
 mod problems;
@@ -65,6 +65,7 @@ pub mod remove_images;
 pub mod remove_workspace;
 pub mod request_certificate;
 pub mod restart_application;
+pub mod return_nodes;
 pub mod scale_application;
 pub mod uninstall_ingress;
 pub mod verify_account;
@@ -261,6 +262,7 @@ steps!(
     remove_workspace::RemoveWorkspace (no undo),
     request_certificate::RequestCertificate,
     restart_application::RestartApplication,
+    return_nodes::ReturnNodes (no undo),
     scale_application::ScaleApplication,
     uninstall_ingress::UninstallIngress (unlock only),
     verify_account::VerifyAccount (no undo),

@@ -376,9 +376,12 @@ pub struct Instance {
     pub image: String,
     /// Number of the account that pays for it.
     pub account: String,
-    /// Its host keys (`ssh-ed25519 AAAA...`), where its console told them in time.
+    /// Its host keys (`ssh-ed25519 AAAA...`): those that its console told, or that the first contact has shown.
     #[serde(default)]
     pub host_keys: Vec<String>,
+    /// Whether its console has told one of them.
+    #[serde(default)]
+    pub are_host_keys_confirmed: bool,
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ mod address;
 pub(super) mod error;
 pub mod forward;
 
-pub use crate::tool::ssh::address::SshAddress;
+pub use crate::tool::ssh::address::{SshAddress, pinned_host_keys};
 pub use crate::tool::ssh::error::SshError;
 
 /// How long one attempt to connect may take.

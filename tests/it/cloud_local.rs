@@ -6,7 +6,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::world::aws::{ACCESS_KEY, SECRET_KEY};
+use crate::world::aws::{ACCESS_KEY, HOST_KEY, OTHER_HOST_KEY, SECRET_KEY};
 use crate::world::{Answer, World, eventually, with};
 
 const NOTHING: Vec<String> = Vec::new();
@@ -148,6 +148,88 @@ async fn throttling_and_a_locked_state_are_tried_again() {
         assert_eq!(world.count("terraform", "apply"), 2, "{text}");
         assert_eq!(world.aws.things(), NOTHING);
     }
+}
+
+/// What is on record of the instance.
+async fn recorded_instance(world: &World) -> Value {
+    serde_json::from_str(&world.texts("SELECT instance FROM targets").await.concat()).unwrap()
+}
+
+/// Deploys, with an instance whose console shows this host key from the bootstrap on.
+async fn deployed_while_the_console_shows(world: &World, host_key: &str) -> Answer {
+    world.failpoints.hold("bootstrap");
+    let answer = world.begin(&world.request_for("deploy"));
+    world.failpoints.reached("bootstrap").await;
+    world.aws.show_on_console(host_key);
+    world.failpoints.release("bootstrap");
+    answer.await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn a_console_that_tells_the_host_key_after_the_bootstrap_confirms_it() {
+    let world = World::on_instance().await;
+
+    let answer = deployed_while_the_console_shows(&world, HOST_KEY).await;
+
+    assert_eq!(answer.state(), "succeeded", "{}", answer.text());
+    assert!(!answer.text().contains("host key"), "{}", answer.text());
+    let instance = recorded_instance(&world).await;
+    assert_eq!(instance["host_keys"], json!([HOST_KEY]));
+    assert_eq!(instance["are_host_keys_confirmed"], true);
+}
+
+#[tokio::test]
+async fn a_machine_that_is_not_the_instance_stops_the_deploy_and_everything_is_taken_back() {
+    let world = World::on_instance().await;
+
+    let answer = deployed_while_the_console_shows(&world, OTHER_HOST_KEY).await;
+
+    let operation = world.ended(&answer.operation()).await;
+    assert_eq!((&operation["state"], &operation["error"]["code"]), (&json!("undone"), &json!("host_key_mismatch")));
+    assert!(answer.text().contains("is not the EC2 instance `i-"), "{}", answer.text());
+    assert!(answer.text().contains("Change the secrets"), "{}", answer.text());
+    assert_eq!(world.count("kind", "create"), 0);
+    assert_eq!(world.leftovers().await, NOTHING);
+}
+
+#[tokio::test]
+async fn a_console_that_stays_empty_is_asked_again_by_the_next_operation() {
+    let world = World::on_instance().await;
+    let deployed = world.deployed().await;
+    let before = recorded_instance(&world).await;
+
+    world.aws.show_on_console(HOST_KEY);
+    let redeployed = world.chat(&world.request_for("redeploy")).await;
+    let asked = world.aws.count("GetConsoleOutput");
+    world.chat(&world.request_for("redeploy")).await;
+
+    assert!(deployed.text().contains("does not show its host keys yet"), "{}", deployed.text());
+    assert_eq!((&before["host_keys"], &before["are_host_keys_confirmed"]), (&json!([HOST_KEY]), &json!(false)));
+    assert_eq!(redeployed.state(), "succeeded", "{}", redeployed.text());
+    assert!(!redeployed.text().contains("host key"), "{}", redeployed.text());
+    assert_eq!(recorded_instance(&world).await["are_host_keys_confirmed"], true);
+    assert_eq!(world.aws.count("GetConsoleOutput"), asked, "what is confirmed is not asked again");
+}
+
+#[tokio::test]
+async fn a_mismatch_that_is_seen_later_stops_every_operation_but_the_removal() {
+    let world = World::on_instance().await;
+    world.deployed().await;
+    world.aws.show_on_console(OTHER_HOST_KEY);
+    let ssh_calls = world.calls("ssh").len();
+
+    let scaled = world.chat(&with(world.request_for("scale"), "scale_replicas", 2)).await;
+    let deployed = world.chat(&world.request_for("deploy")).await;
+    let (seen, called) = (recorded_instance(&world).await, world.calls("ssh").len());
+    let removed = world.chat(&world.request_for("decommission")).await;
+
+    for answer in [scaled, deployed] {
+        assert_eq!(answer.state(), "failed", "{}", answer.text());
+        assert!(answer.text().contains("is not the EC2 instance `i-"), "{}", answer.text());
+    }
+    assert_eq!((&seen["are_host_keys_confirmed"], called), (&json!(false), ssh_calls));
+    assert_eq!(removed.state(), "succeeded", "{}", removed.text());
+    assert_eq!(world.leftovers().await, NOTHING);
 }
 
 #[tokio::test]

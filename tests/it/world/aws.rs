@@ -10,6 +10,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
+use data_encoding::BASE64;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
@@ -28,6 +29,12 @@ pub(crate) const ACCOUNT: &str = "111122223333";
 pub(crate) const OTHER_ACCOUNT: &str = "444455556666";
 /// The secret of both.
 pub(crate) const SECRET_KEY: &str = "it-secret-it-secret-it-secret-it";
+
+/// The host key of the machine that the fake ssh reaches.
+pub(crate) const HOST_KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGl0aXRpdGl0aXRpdGl0aXRpdGl0aXRpdGl0aXRpdGl0";
+/// That of another machine.
+pub(crate) const OTHER_HOST_KEY: &str =
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHh5eHl4eXh5eHl4eXh5eHl4eXh5eHl4eXh5eHl4eXh5";
 
 /// The account.
 #[derive(Debug)]
@@ -49,6 +56,8 @@ struct Inner {
     strangers: Mutex<BTreeMap<String, Option<String>>>,
     /// How many vCPUs the account may run; without, it does not tell.
     vcpus: Mutex<Option<u32>>,
+    /// What the consoles of instances show.
+    console: Mutex<String>,
     failpoints: Failpoints,
     /// Address of the EKS cluster's API.
     kube: String,
@@ -85,6 +94,14 @@ impl Aws {
     /// Tells how many vCPUs the account may run.
     pub(crate) fn allow_vcpus(&self, count: u32) {
         *self.inner.vcpus.lock().unwrap() = Some(count);
+    }
+
+    /// Has the consoles of instances show a host key; they are empty before.
+    pub(crate) fn show_on_console(&self, host_key: &str) {
+        *self.inner.console.lock().unwrap() = format!(
+            "[ 12.3] cloud-init: -----BEGIN SSH HOST KEY KEYS-----\r\n{host_key} root@ip-10-0-0-1\r\n\
+             -----END SSH HOST KEY KEYS-----\r\n"
+        );
     }
 
     /// Removes the key pair from the account.
@@ -146,6 +163,7 @@ impl Inner {
             key_pairs: Mutex::new(BTreeSet::from(["it-key".to_owned()])),
             strangers: Mutex::default(),
             vcpus: Mutex::default(),
+            console: Mutex::default(),
             failpoints,
             kube: kube.to_owned(),
             nodes: Mutex::new(Some(2)),
@@ -325,7 +343,9 @@ async fn answer(
         }
         "DescribeVolumes" => "<volumeSet/>".to_owned(),
         "DescribeNetworkInterfaces" => "<networkInterfaceSet/>".to_owned(),
-        "GetConsoleOutput" => "<output></output>".to_owned(),
+        "GetConsoleOutput" => {
+            format!("<output>{}</output>", BASE64.encode(inner.console.lock().unwrap().as_bytes()))
+        }
         "TerminateInstances" => {
             inner.remove(&form.list(&["InstanceId."]));
             "<instancesSet/>".to_owned()

@@ -7,7 +7,6 @@ use super::context::StepContext;
 use super::error::StepError;
 use super::problems::Problems;
 use crate::cloud::aws::{Aws, AwsErrorKind};
-use crate::cloud::price;
 use crate::id::{Domain, Region};
 use crate::store::record::{ApplicationHost, Cost, Deployment};
 
@@ -106,12 +105,14 @@ impl CheckHostedAccount {
         problems: &mut Problems,
     ) -> Result<(), StepError> {
         let eks = &cx.settings.eks;
-        let (zones, room, vcpus_left, instance_type) = tokio::join!(
+        let (zones, room, vcpus_left, instance_type, cost) = tokio::join!(
             aws.zones_offering(&eks.instance_type),
             aws.cluster_quota_headroom(),
             aws.vcpus_left(&eks.instance_type),
             aws.instance_type(&eks.instance_type),
+            cx.prices.cluster(Some(aws), &self.region, eks.into()),
         );
+        checked.cost = cost;
         let (zones, instance_type) = (problems.collect(zones)?.unwrap_or_default(), problems.collect(instance_type)?);
         let wanted = usize::from(eks.zones);
         if zones.len() < wanted {
@@ -160,7 +161,6 @@ impl CheckHostedAccount {
                 "Ask for more in the Service Quotas console, or set `EKS_NODES` to less",
             );
         }
-        checked.cost = price::cluster(&self.region, eks.into());
         Ok(())
     }
 

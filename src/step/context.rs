@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::cloud_target::{CloudTarget, Provisioned, no_instance_on_record};
 use super::error::StepError;
+use crate::cloud::price::Prices;
 use crate::config::Settings;
 use crate::event::{EventKind, Lines, OperationState};
 use crate::host::{Host, Hosts};
@@ -46,6 +47,8 @@ pub struct StepContext {
     pub target: Target,
     /// The machines that tools run on.
     pub hosts: Hosts,
+    /// What things on AWS cost.
+    pub prices: Prices,
     /// The store; steps use it for locks only.
     pub store: Store,
     /// The settings.

@@ -3,11 +3,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::world::aws::{ACCESS_KEY, HOST_KEY, OTHER_HOST_KEY, SECRET_KEY};
-use crate::world::{Answer, World, eventually, with};
+use crate::world::{Answer, World, eventually, say, with};
 
 const NOTHING: Vec<String> = Vec::new();
 
@@ -63,6 +64,79 @@ async fn a_plan_says_what_an_instance_costs_and_makes_nothing() {
     let answer = world.chat(&with(world.cloud_local_request("deploy"), "dry_run", true)).await;
 
     assert!(answer.text().contains("costs about 0.057 USD per hour"), "{}", answer.text());
+    assert_eq!(world.aws.things(), NOTHING);
+}
+
+/// AWS' price list for what an instance is made of.
+fn list_prices(world: &World) {
+    for (usage, usd) in [
+        ("BoxUsage:t3.medium", "1.0000000000"),
+        ("BoxUsage:t3.medium.other", "9.0"),
+        ("EBS:VolumeUsage.gp3", "0.7300000000"),
+        ("PublicIPv4:InUseAddress", "0.0100000000"),
+    ] {
+        world.aws.list_price(usage, usd);
+    }
+}
+
+#[tokio::test]
+async fn a_plan_says_what_aws_price_list_tells_and_asks_once_a_day() {
+    let world = World::with(&[("EC2_VOLUME_GIB", "30")]).await;
+    list_prices(&world);
+
+    let body = with(world.cloud_local_request("deploy"), "dry_run", true);
+    let first = world.chat(&body).await;
+    let asked = world.aws.count("GetProducts");
+    let again = world.chat(&body).await;
+
+    // 1 + 30 x 0.73 / 730 + 0.01
+    let today = jiff::Zoned::now().date();
+    let expected = format!("costs about 1.040 USD per hour, 759 USD per month (AWS' price list of {today})");
+    assert!(first.text().contains(&expected), "{}", first.text());
+    assert!(again.text().contains(&expected), "{}", again.text());
+    assert_eq!((asked, world.aws.count("GetProducts")), (3, 3));
+}
+
+#[tokio::test]
+async fn where_aws_tells_no_prices_those_of_the_program_are_said_with_their_month() {
+    let world = World::start().await;
+    list_prices(&world);
+    world.aws.refuse("GetProducts", "AccessDeniedException");
+
+    let answer = world.chat(&with(world.cloud_local_request("deploy"), "dry_run", true)).await;
+
+    assert!(answer.text().contains("costs about 0.057 USD per hour"), "{}", answer.text());
+    assert!(answer.text().contains("(list prices of 2025-01)"), "{}", answer.text());
+    assert!(world.server.log().contains("AWS does not tell a price"), "{}", world.server.log());
+}
+
+#[tokio::test]
+async fn a_price_list_that_does_not_answer_holds_no_plan_up() {
+    let world = World::start().await;
+    world.failpoints.hold("aws-GetProducts");
+    let begin = Instant::now();
+
+    let answer = world.chat(&with(world.cloud_local_request("deploy"), "dry_run", true)).await;
+
+    assert!(answer.text().contains("(list prices of 2025-01)"), "{}", answer.text());
+    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+}
+
+#[tokio::test]
+async fn a_price_that_nobody_knows_is_said_to_be_unknown_before_the_yes() {
+    let world = World::with(&[
+        ("EC2_INSTANCE_TYPE", "u-6tb1.metal"),
+        ("AWS_ACCESS_KEY_ID", ACCESS_KEY),
+        ("AWS_SECRET_ACCESS_KEY", SECRET_KEY),
+        ("AWS_REGION", "eu-central-1"),
+    ])
+    .await;
+
+    let sentence = format!("deploy {} to cloud-local in namespace team", world.repository("notes"));
+    let asked = world.chat(&with(say(&sentence), "ec2_key_name", "it-key")).await;
+
+    assert!(asked.text().starts_with("**Shall I deploy"), "{}", asked.text());
+    assert!(asked.text().contains("is not known:** neither AWS' price list nor"), "{}", asked.text());
     assert_eq!(world.aws.things(), NOTHING);
 }
 

@@ -2,7 +2,8 @@
 
 use super::finding::{Area, Check, Status, Verdict};
 use super::probe;
-use crate::cloud::price;
+use crate::cloud::aws::{AccessKeys, Aws};
+use crate::cloud::price::Prices;
 use crate::config::Settings;
 use crate::id::Region;
 use crate::llm::Model;
@@ -20,12 +21,12 @@ pub(super) fn checks(settings: &Settings) -> Vec<Check<'_>> {
         (Area::CloudLocal, "AWS credentials", Box::pin(async move { credentials(settings) })),
         (Area::CloudLocal, "private keys", Box::pin(async move { private_keys(settings) })),
         (Area::CloudLocal, "source of ssh", Box::pin(async move { ssh_source(settings) })),
-        (Area::CloudLocal, "cost", Box::pin(async move { instance_cost(settings) })),
+        (Area::CloudLocal, "cost", Box::pin(instance_cost(settings))),
         (Area::CloudHosted, "terraform", Box::pin(terraform(settings))),
         (Area::CloudHosted, "helm", Box::pin(helm(settings))),
         (Area::CloudHosted, "AWS credentials", Box::pin(async move { credentials(settings) })),
         (Area::CloudHosted, "domain", Box::pin(async move { domain(settings) })),
-        (Area::CloudHosted, "cost", Box::pin(async move { cluster_cost(settings) })),
+        (Area::CloudHosted, "cost", Box::pin(cluster_cost(settings))),
         (Area::ChatModel, "chat model", Box::pin(chat_model(settings))),
         (Area::ChatModel, "embedding model", Box::pin(embedding_model(settings))),
     ]
@@ -63,22 +64,28 @@ fn ssh_source(settings: &Settings) -> Verdict {
     }
 }
 
-fn instance_cost(settings: &Settings) -> Verdict {
+async fn instance_cost(settings: &Settings) -> Verdict {
     let ec2 = &settings.ec2;
-    cost(settings, &format!("a `{}`", ec2.instance_type), |region| {
-        price::instance(region, &ec2.instance_type, ec2.volume_gib)
-    })
+    let of = async |region: &Region, aws: Option<&Aws>| {
+        Prices::default().instance(aws, region, &ec2.instance_type, ec2.volume_gib).await
+    };
+    cost(settings, &format!("a `{}`", ec2.instance_type), of).await
 }
 
-fn cluster_cost(settings: &Settings) -> Verdict {
+async fn cluster_cost(settings: &Settings) -> Verdict {
     let eks = &settings.eks;
     let what = format!("a cluster with {} nodes of type `{}`", eks.nodes, eks.instance_type);
-    cost(settings, &what, |region| price::cluster(region, eks.into()))
+    let of = async |region: &Region, aws: Option<&Aws>| Prices::default().cluster(aws, region, eks.into()).await;
+    cost(settings, &what, of).await
 }
 
-fn cost(settings: &Settings, what: &str, of: impl Fn(&Region) -> Option<Cost>) -> Verdict {
+async fn cost(settings: &Settings, what: &str, of: impl AsyncFn(&Region, Option<&Aws>) -> Option<Cost>) -> Verdict {
     let Some(region) = &settings.aws.region else { return Verdict::ok("depends on the region of the request") };
-    match of(region) {
+    let aws = match &settings.aws.credentials {
+        Some(keys) => Aws::connect(region, Some(AccessKeys::from(keys))).await.ok(),
+        None => None,
+    };
+    match of(region, aws.as_ref()).await {
         Some(cost) => Verdict::ok(format!("{what} in {region} costs {cost}")),
         None => Verdict::ok(format!("what {what} in {region} costs is not known here")),
     }

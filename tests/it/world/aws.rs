@@ -56,6 +56,8 @@ struct Inner {
     strangers: Mutex<BTreeMap<String, Option<String>>>,
     /// How many vCPUs the account may run; without, it does not tell.
     vcpus: Mutex<Option<u32>>,
+    /// AWS' price list: USD by type of usage, without the region's prefix.
+    prices: Mutex<BTreeMap<String, String>>,
     /// What the consoles of instances show.
     console: Mutex<String>,
     failpoints: Failpoints,
@@ -102,6 +104,11 @@ impl Aws {
             "[ 12.3] cloud-init: -----BEGIN SSH HOST KEY KEYS-----\r\n{host_key} root@ip-10-0-0-1\r\n\
              -----END SSH HOST KEY KEYS-----\r\n"
         );
+    }
+
+    /// Has AWS' price list tell a price in USD; it is empty before.
+    pub(crate) fn list_price(&self, usage: &str, usd: &str) {
+        self.inner.prices.lock().unwrap().insert(usage.to_owned(), usd.to_owned());
     }
 
     /// Removes the key pair from the account.
@@ -163,6 +170,7 @@ impl Inner {
             key_pairs: Mutex::new(BTreeSet::from(["it-key".to_owned()])),
             strangers: Mutex::default(),
             vcpus: Mutex::default(),
+            prices: Mutex::default(),
             console: Mutex::default(),
             failpoints,
             kube: kube.to_owned(),
@@ -173,7 +181,7 @@ impl Inner {
     }
 
     /// Notes a call; gives what it is refused with when a story says so.
-    fn called(&self, action: &str, form: fn(&str, &str) -> Response) -> Option<Response> {
+    fn called(&self, action: &str, form: impl Fn(&str, &str) -> Response) -> Option<Response> {
         self.calls.lock().unwrap().push(action.to_owned());
         let refusal = self.refusals.lock().unwrap().get(action).cloned();
         refusal.map(|(code, message)| form(&code, &message))
@@ -203,6 +211,28 @@ impl Inner {
                 && targets.as_ref().is_none_or(|it| it.contains(target))
         };
         self.all().into_iter().filter(fits).collect()
+    }
+
+    /// The entries of the price list that a request asks for, each a JSON text as AWS has it.
+    fn products(&self, body: &str) -> Response {
+        let asked: Value = serde_json::from_str(body).unwrap();
+        let filters = asked["Filters"].as_array().unwrap();
+        let value =
+            |field: &str| filters.iter().find(|it| it["Field"] == field).map(|it| it["Value"].as_str().unwrap());
+        let prices = self.prices.lock().unwrap();
+        let fits = |usage: &str| value("regionCode") == Some(REGION) && usage.contains(value("usagetype").unwrap());
+        let entry = |(usage, usd): (&String, &String)| {
+            let dimension = json!({"beginRange": "0", "endRange": "Inf", "unit": "Hrs", "pricePerUnit": {"USD": usd}});
+            let text = json!({
+                "product": {"sku": "A", "attributes": {"regionCode": REGION, "usagetype": format!("EUC1-{usage}")}},
+                "serviceCode": asked["ServiceCode"],
+                "terms": {"OnDemand": {"A.B": {"priceDimensions": {"A.B.C": dimension}}}},
+                "publicationDate": "2026-05-01T00:00:00Z",
+            });
+            text.to_string()
+        };
+        let list: Vec<String> = prices.iter().filter(|(usage, _)| fits(usage)).map(entry).collect();
+        Json(json!({"FormatVersion": "aws_v1", "PriceList": list})).into_response()
     }
 
     fn remove(&self, ids: &[String]) {
@@ -268,6 +298,13 @@ async fn answer(
     }
     if headers.get("x-amz-target").is_some_and(|it| it.as_bytes().ends_with(b".GetServiceQuota")) {
         return quota(*inner.vcpus.lock().unwrap());
+    }
+    if headers.get("x-amz-target").is_some_and(|it| it == "AWSPriceListService.GetProducts") {
+        let _ = inner.failpoints.hit("aws-GetProducts").await;
+        let refusal = |code: &str, message: &str| {
+            (StatusCode::BAD_REQUEST, Json(json!({"__type": code, "message": message}))).into_response()
+        };
+        return inner.called("GetProducts", refusal).unwrap_or_else(|| inner.products(&body));
     }
     let form = Form::read(&body);
     let action = form.0.get("Action").cloned().unwrap_or_default();

@@ -209,34 +209,39 @@ const HANDED_ON: [(&str, &str); 8] = [
     ("SSH_AUTH_SOCK", "/nowhere/agent"),
 ];
 
-/// Which of [`HANDED_ON`] every program gets that a deploy runs, as `program: names`.
-async fn handed_on(target_kind: TargetKind) -> Vec<String> {
+/// Which of [`HANDED_ON`] these programs get of a server that deploys, as `program: names`.
+async fn handed_on(target_kind: TargetKind, programs: &[&str]) -> Vec<String> {
     let mut world = World::with(&[&KEPT[..], &HANDED_ON[..]].concat()).await;
     world.target_kind = target_kind;
     fs::write(world.path("ssh-open"), "").unwrap();
     fs::create_dir(world.path("environments")).unwrap();
     world.deployed().await;
+    // On the instance, which gets no more than what is meant for it.
+    let _ = fs::remove_file(world.path("environments/bash"));
 
     assert_eq!(indiscreet(&world.path("environments")), Vec::<String>::new());
-    let mut programs: Vec<_> = fs::read_dir(world.path("environments")).unwrap().map(|it| it.unwrap().path()).collect();
-    programs.sort();
     let described = programs.iter().map(|program| {
-        let environment = fs::read_to_string(program).unwrap();
+        let environment = fs::read_to_string(world.path("environments").join(program)).unwrap();
         let has = |name: &str, value: &str| environment.lines().any(|line| line == format!("{name}={value}"));
         let names: Vec<_> = HANDED_ON.iter().filter(|(name, value)| has(name, value)).map(|(name, _)| *name).collect();
-        format!("{}: {}", program.file_name().unwrap().to_string_lossy(), names.join(" "))
+        format!("{program}: {}", names.join(" "))
     });
     described.collect()
 }
 
 #[tokio::test]
 async fn no_program_gets_more_of_the_servers_environment_than_it_needs() {
-    let (local, instance, cluster) =
-        tokio::join!(handed_on(TargetKind::LocalKind), handed_on(TargetKind::Ec2), handed_on(TargetKind::Eks));
+    let (local, instance, cluster) = tokio::join!(
+        handed_on(TargetKind::LocalKind, &["git", "kind"]),
+        handed_on(TargetKind::Ec2, &["ssh", "terraform"]),
+        handed_on(TargetKind::Eks, &["git", "helm", "terraform"]),
+    );
 
-    assert_eq!(local, Vec::<String>::new());
-    assert_eq!(instance, Vec::<String>::new());
-    assert_eq!(cluster, Vec::<String>::new());
+    let git = "git: LC_TIME no_proxy SSL_CERT_DIR SSH_AUTH_SOCK";
+    let terraform = "terraform: LC_TIME no_proxy SSL_CERT_DIR TF_CLI_CONFIG_FILE";
+    assert_eq!(local, [git, "kind: LC_TIME no_proxy SSL_CERT_DIR DOCKER_CONFIG KIND_EXPERIMENTAL_X"]);
+    assert_eq!(instance, ["ssh: LC_TIME no_proxy SSL_CERT_DIR", terraform]);
+    assert_eq!(cluster, [git, "helm: LC_TIME no_proxy SSL_CERT_DIR DOCKER_CONFIG HELM_CACHE_HOME", terraform]);
 }
 
 #[tokio::test]

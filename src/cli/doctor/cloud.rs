@@ -66,26 +66,32 @@ fn ssh_source(settings: &Settings) -> Verdict {
 
 async fn instance_cost(settings: &Settings) -> Verdict {
     let ec2 = &settings.ec2;
-    let of = async |region: &Region, aws: Option<&Aws>| {
-        Prices::default().instance(aws, region, &ec2.instance_type, ec2.volume_gib).await
-    };
-    cost(settings, &format!("a `{}`", ec2.instance_type), of).await
+    let what = format!("a `{}`", ec2.instance_type);
+    let Some((region, aws)) = aws_for_prices(settings).await else { return no_region() };
+    cost(&what, region, Prices::default().instance(aws.as_ref(), region, &ec2.instance_type, ec2.volume_gib).await)
 }
 
 async fn cluster_cost(settings: &Settings) -> Verdict {
     let eks = &settings.eks;
     let what = format!("a cluster with {} nodes of type `{}`", eks.nodes, eks.instance_type);
-    let of = async |region: &Region, aws: Option<&Aws>| Prices::default().cluster(aws, region, eks.into()).await;
-    cost(settings, &what, of).await
+    let Some((region, aws)) = aws_for_prices(settings).await else { return no_region() };
+    cost(&what, region, Prices::default().cluster(aws.as_ref(), region, eks.into()).await)
 }
 
-async fn cost(settings: &Settings, what: &str, of: impl AsyncFn(&Region, Option<&Aws>) -> Option<Cost>) -> Verdict {
-    let Some(region) = &settings.aws.region else { return Verdict::ok("depends on the region of the request") };
-    let aws = match &settings.aws.credentials {
-        Some(keys) => Aws::connect(region, Some(AccessKeys::from(keys))).await.ok(),
-        None => None,
-    };
-    match of(region, aws.as_ref()).await {
+/// The region of the settings, and AWS where they hold credentials for it.
+async fn aws_for_prices(settings: &Settings) -> Option<(&Region, Option<Aws>)> {
+    let region = settings.aws.region.as_ref()?;
+    let keys = settings.aws.credentials.as_ref().map(AccessKeys::from);
+    let aws = if keys.is_some() { Aws::connect(region, keys).await.ok() } else { None };
+    Some((region, aws))
+}
+
+fn no_region() -> Verdict {
+    Verdict::ok("depends on the region of the request")
+}
+
+fn cost(what: &str, region: &Region, cost: Option<Cost>) -> Verdict {
+    match cost {
         Some(cost) => Verdict::ok(format!("{what} in {region} costs {cost}")),
         None => Verdict::ok(format!("what {what} in {region} costs is not known here")),
     }

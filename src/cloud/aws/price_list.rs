@@ -1,21 +1,11 @@
 //! AWS' price list (`pricing:GetProducts`): what is charged on demand, by service, region and type of usage.
 
-use std::time::Duration;
-
-use aws_config::SdkConfig;
-use aws_config::retry::RetryConfig;
-use aws_config::timeout::TimeoutConfig;
-use aws_sdk_pricing::Client;
-use aws_sdk_pricing::config::Builder;
 use aws_sdk_pricing::types::{Filter, FilterType};
 use serde_json::Value;
 
 use super::{Aws, AwsError, AwsErrorKind};
-use crate::id::Region;
 
 const CALL: &str = "pricing:GetProducts";
-/// How long an answer may take: a plan is not held up by what it costs.
-const TIMEOUT: Duration = Duration::from_millis(2500);
 /// The currency that is asked for.
 const CURRENCY: &str = "USD";
 
@@ -28,25 +18,6 @@ pub struct Product {
     pub usage: String,
     /// What else tells it from others of the same usage.
     pub attributes: &'static [(&'static str, &'static str)],
-}
-
-/// The client: the list is the same everywhere, and is told in a few regions only.
-pub(super) fn client(config: &SdkConfig, region: &Region) -> Client {
-    let limits = TimeoutConfig::builder().operation_timeout(TIMEOUT).build();
-    let config = Builder::from(config)
-        .region(aws_config::Region::new(endpoint_region(region)))
-        .retry_config(RetryConfig::disabled())
-        .timeout_config(limits);
-    Client::from_conf(config.build())
-}
-
-/// The nearest region that tells prices ("AWS Price List Query API endpoints").
-fn endpoint_region(region: &Region) -> &'static str {
-    match region.as_str().split('-').next() {
-        Some("eu" | "af" | "me" | "il") => "eu-central-1",
-        Some("ap") => "ap-south-1",
-        _ => "us-east-1",
-    }
 }
 
 impl Aws {
@@ -133,15 +104,5 @@ mod tests {
         assert_eq!(of(&[("0", "0.0000000000")]), None);
         assert_eq!(of(&[("0", "dear")]), None);
         assert_eq!(on_demand_price(&json!({"terms": {"Reserved": {}}})), None);
-    }
-
-    #[test]
-    fn prices_are_asked_where_they_are_told() {
-        let of = |region: &str| endpoint_region(&Region::parse(region).unwrap());
-
-        assert_eq!(
-            [of("eu-west-3"), of("ap-northeast-1"), of("sa-east-1")],
-            ["eu-central-1", "ap-south-1", "us-east-1"]
-        );
     }
 }

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::cloud::kube::logs::LogSpan;
+use crate::cloud::price::Prices;
 use crate::config::Settings;
 use crate::engine::Engine;
 use crate::event::Event;
@@ -64,6 +65,7 @@ struct Handles {
     store: Store,
     sealer: Sealer,
     hosts: Hosts,
+    prices: Prices,
     engine: Engine,
     model: Option<Model>,
     embedding_model: Option<EmbeddingModel>,
@@ -103,8 +105,15 @@ impl App {
         unrecorded_workspaces::record(&store, &settings).await?;
         let sealer = Sealer::open(&settings)?;
         let hosts = Hosts::new(Host::local(&settings)?, Arc::clone(&settings));
-        let engine =
-            Engine::new(Arc::clone(&settings), store.clone(), sealer.clone(), hosts.clone(), executor::conclude);
+        let prices = Prices::default();
+        let engine = Engine::new(
+            Arc::clone(&settings),
+            store.clone(),
+            sealer.clone(),
+            hosts.clone(),
+            prices.clone(),
+            executor::conclude,
+        );
         engine.recover().await?;
         let model = Model::from_settings(&settings);
         let embedding_model = EmbeddingModel::from_settings(&settings);
@@ -116,6 +125,7 @@ impl App {
             store,
             sealer,
             hosts,
+            prices,
             engine,
             model,
             embedding_model,

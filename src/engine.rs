@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
+use crate::cloud::price::Prices;
 use crate::config::Settings;
 use crate::event::{EventKind, OperationState};
 use crate::host::Hosts;
@@ -44,12 +45,20 @@ pub struct Engine(Arc<Shared>);
 impl Engine {
     /// An engine that does nothing yet.
     #[must_use]
-    pub fn new(settings: Arc<Settings>, store: Store, sealer: Sealer, hosts: Hosts, conclude: Conclude) -> Self {
+    pub fn new(
+        settings: Arc<Settings>,
+        store: Store,
+        sealer: Sealer,
+        hosts: Hosts,
+        prices: Prices,
+        conclude: Conclude,
+    ) -> Self {
         Self(Arc::new(Shared {
             settings,
             store,
             sealer,
             hosts,
+            prices,
             conclude,
             running: Mutex::default(),
             tasks: TaskTracker::new(),

@@ -18,6 +18,7 @@ pub mod cluster;
 pub mod context;
 pub mod environment;
 pub mod error;
+mod host_keys;
 mod ingress;
 mod instance_failure;
 mod cluster_entry;

@@ -46,8 +46,9 @@ impl App {
         })?;
         let image = aws.machine_image(&found.image).await.map_err(|error| refused(&error))?;
         let user = settings.ec2.ssh_user.clone().or_else(|| image.map(|it| it.user().to_owned()));
-        let instance =
-            verified_instance(&found, selector, &region, &identity, user.unwrap_or_else(|| "ec2-user".to_owned()))?;
+        let user = user.unwrap_or_else(|| "ec2-user".to_owned());
+        let host_keys = aws.host_keys(&found.id).await.unwrap_or_default();
+        let instance = verified_instance(&found, selector, &region, &identity, user, host_keys)?;
         let deployments = self.read_cluster(target, &instance).await;
         // Of what is not taken over nothing is kept.
         let deployments = deployments.inspect_err(|_| self.0.hosts.forget(target))?;
@@ -106,6 +107,7 @@ fn verified_instance(
     region: &Region,
     identity: &CallerIdentity,
     user: String,
+    host_keys: Vec<String>,
 ) -> Result<Instance, AppError> {
     let id = &found.id;
     let public_ip: IpAddr = found.public_ip.ok_or_else(|| {
@@ -131,7 +133,9 @@ fn verified_instance(
         zone: found.zone.clone(),
         image: found.image.clone(),
         account: identity.account.clone(),
-        host_keys: Vec::new(),
+        host_keys,
+        // A file of an earlier server may pin others: the next operation compares them.
+        are_host_keys_confirmed: false,
     })
 }
 

@@ -105,7 +105,8 @@ impl App {
             // The accept lock is released: a dry run calls the `check` of every step over the network, and stores
             // nothing.
             drop(turn);
-            let view = self.dry_run(request.intent.action(), &plan, deployment, target, hash).await;
+            let action = request.intent.action();
+            let view = self.dry_run(action, &plan, deployment, target, hash, request.secrets.aws.as_ref()).await;
             return Ok(match needed {
                 Some(ConfirmationNeeded { plan_changed }) if !request.dry_run => {
                     Accepted::Unconfirmed(Proposal::Change(PlanView { plan_changed, ..view }))

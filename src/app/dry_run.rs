@@ -1,14 +1,20 @@
 //! What a plan would do, in words.
 
+use std::time::Duration;
+
 use super::{App, AppError};
-use crate::cloud::price;
-use crate::id::{Action, PlanHash};
-use crate::intent::Intent;
+use crate::cloud::aws::Aws;
+use crate::config::Settings;
+use crate::id::{Action, PlanHash, Region};
+use crate::intent::{AwsCredentials, Intent};
 use crate::plan::Plan;
 use crate::reply::view::{PlanView, PlannedStep};
 use crate::step::provision_cluster::ProvisionCluster;
 use crate::step::provision_instance::ProvisionInstance;
 use crate::store::record::{Deployment, Target};
+
+/// How long looking for credentials may take: a plan is not held up by what it costs.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl App {
     /// What a plan would do, as the world is now.
@@ -19,10 +25,12 @@ impl App {
         deployment: Deployment,
         target: Target,
         hash: PlanHash,
+        aws: Option<&AwsCredentials>,
     ) -> PlanView {
         let name = deployment.name.to_string();
-        let cost = self.cost_of(plan, &target);
-        let looked = self.0.engine.dry_run(plan, deployment, target).await;
+        // Boxed: the futures of calls to AWS are large.
+        let cost = Box::pin(self.cost_of(plan, target.cluster.is_some(), aws));
+        let (cost, looked) = tokio::join!(cost, self.0.engine.dry_run(plan, deployment, target));
         let steps: Vec<PlannedStep> = plan
             .dependencies()
             .into_iter()
@@ -64,20 +72,31 @@ impl App {
     }
 
     /// What an instance or a cluster that the plan would make costs.
-    fn cost_of(&self, plan: &Plan, target: &Target) -> Option<String> {
+    async fn cost_of(&self, plan: &Plan, has_cluster: bool, aws: Option<&AwsCredentials>) -> Option<String> {
+        let (prices, Settings { ec2, eks, .. }) = (&self.0.prices, &*self.0.settings);
         let (what, size, region, cost) = if let Some(provision) = plan.parameters::<ProvisionInstance>() {
-            let ec2 = &self.0.settings.ec2;
-            let cost = price::instance(&provision.region, &ec2.instance_type, ec2.volume_gib);
-            ("instance", format!("`{}`", ec2.instance_type), provision.region, cost)
+            let region = provision.region;
+            let aws = self.aws_for_prices(&region, aws).await;
+            let cost = prices.instance(aws.as_ref(), &region, &ec2.instance_type, ec2.volume_gib).await;
+            ("instance", format!("`{}`", ec2.instance_type), region, cost)
         } else {
-            let provision = plan.parameters::<ProvisionCluster>().filter(|_| target.cluster.is_none())?;
-            let eks = &self.0.settings.eks;
-            let cost = price::cluster(&provision.region, eks.into());
-            ("EKS cluster", format!("{} nodes, `{}`", eks.nodes, eks.instance_type), provision.region, cost)
+            let region = plan.parameters::<ProvisionCluster>().filter(|_| !has_cluster)?.region;
+            let aws = self.aws_for_prices(&region, aws).await;
+            let cost = prices.cluster(aws.as_ref(), &region, eks.into()).await;
+            ("EKS cluster", format!("{} nodes, `{}`", eks.nodes, eks.instance_type), region, cost)
         };
         Some(match cost {
             Some(cost) => format!("A new {what} ({size}) costs {cost}."),
-            None => format!("What a new {what} ({size}) costs in {region} is not known here."),
+            None => format!(
+                "**What a new {what} ({size}) costs in {region} is not known:** neither AWS' price list nor the table of this \
+                 program tells it here."
+            ),
         })
+    }
+
+    /// AWS, to be asked for prices; `None` when there are no credentials for it.
+    async fn aws_for_prices(&self, region: &Region, given: Option<&AwsCredentials>) -> Option<Aws> {
+        let connect = Aws::connect(region, self.keys(given)?);
+        tokio::time::timeout(CONNECT_TIMEOUT, connect).await.ok()?.ok()
     }
 }

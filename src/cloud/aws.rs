@@ -29,6 +29,8 @@ pub mod load_balancer;
 mod log_group;
 pub mod machine_images;
 pub mod permission;
+mod price_endpoint;
+pub mod price_list;
 pub mod quota;
 pub mod region;
 pub mod remains;
@@ -128,6 +130,7 @@ pub struct Aws {
     iam: aws_sdk_iam::Client,
     kms: aws_sdk_kms::Client,
     logs: aws_sdk_cloudwatchlogs::Client,
+    prices: aws_sdk_pricing::Client,
     quotas: aws_sdk_servicequotas::Client,
     route53: aws_sdk_route53::Client,
     sts: aws_sdk_sts::Client,
@@ -206,6 +209,7 @@ impl Aws {
             iam: aws_sdk_iam::Client::new(&config),
             kms: aws_sdk_kms::Client::new(&config),
             logs: aws_sdk_cloudwatchlogs::Client::new(&config),
+            prices: price_endpoint::client(&config, region),
             quotas: aws_sdk_servicequotas::Client::new(&config),
             route53: aws_sdk_route53::Client::new(&config),
             sts: aws_sdk_sts::Client::new(&config),

@@ -35,6 +35,7 @@ impl Engine {
                 deployment: deployment.clone(),
                 target: target.clone(),
                 hosts: shared.hosts.clone(),
+                prices: shared.prices.clone(),
                 store: shared.store.clone(),
                 settings: Arc::clone(&shared.settings),
                 sealer: shared.sealer.clone(),

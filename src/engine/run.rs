@@ -339,6 +339,7 @@ impl Run {
             deployment: self.deployment.clone(),
             target: self.target.clone(),
             hosts: self.shared.hosts.clone(),
+            prices: self.shared.prices.clone(),
             store: self.shared.store.clone(),
             settings: Arc::clone(&self.shared.settings),
             sealer: self.shared.sealer.clone(),

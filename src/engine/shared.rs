@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::finished::{Conclude, EngineError, Finished, Unwound, erased_secrets};
+use crate::cloud::price::Prices;
 use crate::config::Settings;
 use crate::event::{EventKind, Failure, OperationState};
 use crate::host::Hosts;
@@ -26,6 +27,7 @@ pub(super) struct Shared {
     pub(super) store: Store,
     pub(super) sealer: Sealer,
     pub(super) hosts: Hosts,
+    pub(super) prices: Prices,
     pub(super) conclude: Conclude,
     /// Running operations and what reaches each.
     pub(super) running: Mutex<HashMap<OperationId, RunHandle>>,

@@ -46,7 +46,9 @@ fn total(known: &[&Cost], unknown: &[&Deployment]) -> String {
             let (hour, month) = known.iter().fold((0.0, 0.0), |sum, it| (sum.0 + it.hour, sum.1 + it.month));
             let amount = amount(hour, month, &first.currency);
             let rest = if is_all { String::new() } else { format!(" Not in it is what is not known: {names}.") };
-            format!("**In all {amount}**, by the list prices of {}, without traffic and taxes.{rest}", first.as_of)
+            let sources: BTreeSet<String> = known.iter().map(|it| it.source()).collect();
+            let sources = sources.into_iter().collect::<Vec<_>>().join("; ");
+            format!("**In all {amount}**, by {sources}, without traffic and taxes.{rest}")
         }
     }
 }
@@ -67,7 +69,8 @@ mod tests {
     }
 
     fn known(hour: f64) -> TargetCost {
-        TargetCost::Known(Cost { hour, month: hour * 730.0, currency: "USD".to_owned(), as_of: "2025-01".to_owned() })
+        let (currency, as_of) = ("USD".to_owned(), Some("2025-01".to_owned()));
+        TargetCost::Known(Cost { hour, month: hour * 730.0, currency, as_of, listed_on: None })
     }
 
     #[test]
@@ -88,7 +91,7 @@ mod tests {
         | `shop` | cloud-local, `on-demand-infra` | about 0.270 USD per hour, 197 USD per month |
         | `old` | cloud-local, `on-demand-infra` | not known here |
 
-        **In all about 0.327 USD per hour, 239 USD per month**, by the list prices of 2025-01, without traffic and taxes. Not in it is what is not known: `old`.
+        **In all about 0.327 USD per hour, 239 USD per month**, by list prices of 2025-01, without traffic and taxes. Not in it is what is not known: `old`.
         ");
     }
 

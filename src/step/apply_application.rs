@@ -215,8 +215,9 @@ impl ApplyApplication {
         }
         let values = environment_values(cx).await?;
         let deployment = &cx.deployment;
-        Ok((!values.is_empty())
-            .then(|| EnvironmentSecret::new(&deployment.name, &deployment.namespace, deployment.id, &values)))
+        Ok((!values.is_empty()).then(|| {
+            EnvironmentSecret::new(&cx.sealer, &deployment.name, &deployment.namespace, deployment.id, &values)
+        }))
     }
 
     /// Makes sure that the image of what ran before is there, and says why it cannot run again; `None` when it can.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::action::StepAction;
 use super::context::StepContext;
 use super::error::StepError;
+use super::host_keys;
 use crate::event::{Failure, Line, Lines};
 use crate::tool::ToolError;
 
@@ -80,6 +81,7 @@ impl StepAction for BootstrapHost {
         let done = std::mem::take(&mut *done.lock().expect("nobody panics while holding this lock"));
         match result {
             Ok(_) => {
+                confirm_host_keys(cx).await?;
                 if let (Some(ssh), false) = (host.ssh(), done.is_empty()) {
                     // The script adds the user to the group `docker`; groups are read at login, so the connection is
                     // closed and the next use logs in again.
@@ -91,6 +93,21 @@ impl StepAction for BootstrapHost {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Asks the console of the instance again, which was often still empty when the instance was made.
+async fn confirm_host_keys(cx: &StepContext) -> Result<(), StepError> {
+    let Some(instance) = cx.store.target(cx.target.id).await?.and_then(|it| it.instance) else { return Ok(()) };
+    let aws = cx.aws(&instance.region).await?;
+    let instance = host_keys::confirm(cx, &aws, instance).await?;
+    if !instance.are_host_keys_confirmed {
+        cx.lines.warning(format!(
+            "The console of the EC2 instance `{}` does not show its host keys yet, so the one that the first contact has \
+             shown is not confirmed: the console is asked again by the next operation.",
+            instance.id
+        ));
+    }
+    Ok(())
 }
 
 /// Lines in which those for a person are told, and kept.

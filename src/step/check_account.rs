@@ -15,7 +15,6 @@ use crate::cloud::aws::machine_images::MachineImage;
 use crate::cloud::aws::permission::InstanceSpec;
 use crate::cloud::aws::quota::STANDARD_VCPUS;
 use crate::cloud::aws::{Aws, AwsErrorKind};
-use crate::cloud::price;
 use crate::id::{KeyPairName, Region};
 use crate::secret::private_key::private_key;
 use crate::store::record::{Cost, Deployment, Instance};
@@ -107,9 +106,14 @@ impl StepAction for CheckAccount {
             ),
         }
         if identity.is_some() {
-            Box::pin(self.check_region(cx, &aws, is_new, &mut checked, &mut problems)).await?;
+            let ec2 = &cx.settings.ec2;
+            let (looked, cost) = tokio::join!(
+                Box::pin(self.check_region(cx, &aws, is_new, &mut checked, &mut problems)),
+                Box::pin(cx.prices.instance(Some(&aws), &self.region, &ec2.instance_type, ec2.volume_gib)),
+            );
+            looked?;
+            checked.cost = cost;
         }
-        checked.cost = price::instance(&self.region, &cx.settings.ec2.instance_type, cx.settings.ec2.volume_gib);
         problems.into_result().map(|()| checked)
     }
 }

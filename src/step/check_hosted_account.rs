@@ -8,7 +8,7 @@ use super::error::StepError;
 use super::problems::Problems;
 use crate::cloud::aws::eks::OfferedVersion;
 use crate::cloud::aws::{Aws, AwsError, AwsErrorKind, instance_types};
-use crate::cloud::price;
+use crate::cloud::price::ClusterSize;
 use crate::id::{Domain, Region};
 use crate::store::record::{ApplicationHost, Cost, Deployment};
 
@@ -127,6 +127,8 @@ impl CheckHostedAccount {
             aws.offered_versions(),
         );
         Self::check_version(cx, offered, checked, problems)?;
+        let size = ClusterSize { is_in_extended_support: checked.is_extended, ..eks.into() };
+        checked.cost = cx.prices.cluster(Some(aws), &self.region, size).await;
         let (zones, instance_type) = (problems.collect(zones)?.unwrap_or_default(), problems.collect(instance_type)?);
         let wanted = usize::from(eks.zones);
         if zones.len() < wanted {
@@ -178,7 +180,6 @@ impl CheckHostedAccount {
                 "Ask for more in the Service Quotas console, or set `EKS_NODES` to less",
             );
         }
-        checked.cost = price::cluster(&self.region, eks.into());
         Ok(())
     }
 

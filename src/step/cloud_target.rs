@@ -205,7 +205,7 @@ mod tests {
             "instance": {
                 "id": "i-0123456789abcdef0", "name": "web", "public_ip": "192.0.2.7", "user": "ubuntu",
                 "key_pair": "ops", "region": "eu-west-1", "zone": "eu-west-1a", "image": "ami-1",
-                "account": "123456789012", "host_keys": ["ssh-ed25519 AAAA"],
+                "account": "123456789012", "host_keys": ["ssh-ed25519 AAAA"], "are_host_keys_confirmed": true,
             },
             "made": true, "kept": false, "alone": true,
         });

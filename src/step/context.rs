@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::cloud_target::{CloudTarget, Provisioned, no_instance_on_record};
 use super::error::StepError;
+use crate::cloud::price::Prices;
 use crate::config::Settings;
 use crate::event::{EventKind, Lines, OperationState};
 use crate::host::{Host, Hosts};
@@ -25,11 +26,13 @@ use crate::store::Store;
 use crate::store::calls::CallLog;
 use crate::store::record::{Deployment, EksCluster, Instance, Target};
 use crate::tool::connection::Connection;
-use crate::tool::ssh::SshAddress;
+use crate::tool::ssh::{SshAddress, pinned_host_keys};
 use crate::tool::step_calls::StepCalls;
 
 /// How long a program that an earlier server left behind may go on when that server kept no time-out of it.
 const ORPHAN_TIMEOUT: Duration = Duration::from_mins(10);
+/// Name of the file in a target's folder in which the host keys of its instance are pinned.
+pub(super) const KNOWN_HOSTS: &str = "known_hosts";
 /// How often a lock that another operation holds is tried again.
 const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(200);
 
@@ -44,6 +47,8 @@ pub struct StepContext {
     pub target: Target,
     /// The machines that tools run on.
     pub hosts: Hosts,
+    /// What things on AWS cost.
+    pub prices: Prices,
     /// The store; steps use it for locks only.
     pub store: Store,
     /// The settings.
@@ -177,7 +182,7 @@ impl StepContext {
         let Some(instance) = self.recorded_instance(address).await?.filter(|it| it.host_keys.is_empty()) else {
             return Ok(());
         };
-        let host_keys = address.pinned_host_keys().await;
+        let host_keys = pinned_host_keys(&address.known_hosts, &address.alias).await;
         if !host_keys.is_empty() {
             self.store.set_target_instance(self.target.id, Some(&Instance { host_keys, ..instance })).await?;
         }
@@ -332,7 +337,7 @@ pub fn ssh_address(instance: &Instance, keys: Option<&Path>, folder: &Path) -> R
         port: 22,
         user: instance.user.clone(),
         private_key: private_key(keys, &instance.key_pair)?,
-        known_hosts: folder.join("known_hosts"),
+        known_hosts: folder.join(KNOWN_HOSTS),
         alias: instance.id.clone(),
         host_keys: instance.host_keys.clone(),
     })

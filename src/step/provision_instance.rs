@@ -9,6 +9,7 @@ use super::cloud_target::{CloudTarget, Provisioned, instance_terminated};
 use super::context::StepContext;
 use super::destroy_instance::destroy;
 use super::error::StepError;
+use super::host_keys;
 use super::provision::{self, Provision};
 use crate::cloud::aws::instance::DescribedInstance;
 use crate::cloud::aws::{Aws, OPERATION_TAG, TARGET_TAG};
@@ -127,7 +128,7 @@ impl ProvisionInstance {
         let outputs: Outputs = workspace.outputs().await?;
         let found =
             aws.instance(&outputs.instance_id).await?.ok_or_else(|| instance_terminated(&outputs.instance_id))?;
-        // Often the console is still empty: then the first contact pins the key.
+        // Often the console is still empty: then the first contact pins the key, and the console is asked again.
         let host_keys = aws.host_keys(&found.id).await.unwrap_or_default();
         instance(cx, found, host_keys, &checked, &self.region, &self.key_pair)
     }
@@ -162,7 +163,8 @@ impl ProvisionInstance {
     }
 }
 
-/// An instance on record as it runs now, `None` when it is gone; one with a new address is kept on record with it.
+/// An instance on record as it runs now, `None` when it is gone; one with a new address is kept on record with it, and so are
+/// host keys that its console tells by now.
 pub(super) async fn refresh(cx: &StepContext, aws: &Aws, known: &Instance) -> Result<Option<Instance>, StepError> {
     let Some(found) = aws.instance(&known.id).await? else { return Ok(None) };
     let id = &known.id;
@@ -189,7 +191,7 @@ pub(super) async fn refresh(cx: &StepContext, aws: &Aws, known: &Instance) -> Re
     }
     let Some(public_ip) = found.public_ip else { return Err(no_address(id)) };
     if public_ip == known.public_ip {
-        return Ok(Some(known.clone()));
+        return Ok(Some(host_keys::confirm(cx, aws, known.clone()).await?));
     }
     cx.lines.warning(format!(
         "The EC2 instance `{id}` has another public address than before: {public_ip}, it was {}. Was it stopped and started?",
@@ -197,7 +199,7 @@ pub(super) async fn refresh(cx: &StepContext, aws: &Aws, known: &Instance) -> Re
     ));
     let instance = Instance { public_ip, ..known.clone() };
     cx.store.set_target_instance(cx.target.id, Some(&instance)).await?;
-    Ok(Some(instance))
+    Ok(Some(host_keys::confirm(cx, aws, instance).await?))
 }
 
 fn instance(
@@ -219,6 +221,7 @@ fn instance(
         zone: found.zone,
         image: found.image,
         account: checked.account.clone(),
+        are_host_keys_confirmed: !host_keys.is_empty(),
         host_keys,
     })
 }

@@ -198,14 +198,30 @@ pub struct Cost {
     pub month: f64,
     /// Currency.
     pub currency: String,
-    /// Month of the prices, such as `2025-01`.
-    pub as_of: String,
+    /// Month of those prices that are from the program's own table, such as `2025-01`.
+    pub as_of: Option<String>,
+    /// Day on which the others were asked of AWS, such as `2026-11-30`.
+    #[serde(default)]
+    pub listed_on: Option<String>,
+}
+
+impl Cost {
+    /// Where its prices are from.
+    #[must_use]
+    pub fn source(&self) -> String {
+        match (&self.listed_on, &self.as_of) {
+            (Some(day), None) => format!("AWS' price list of {day}"),
+            (Some(day), Some(month)) => format!("AWS' price list of {day}, in part list prices of {month}"),
+            (None, Some(month)) => format!("list prices of {month}"),
+            (None, None) => "prices of an unknown date".to_owned(),
+        }
+    }
 }
 
 impl fmt::Display for Cost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { hour, month, currency, as_of } = self;
-        write!(f, "about {hour:.3} {currency} per hour, {month:.0} {currency} per month (list prices of {as_of})")
+        let Self { hour, month, currency, .. } = self;
+        write!(f, "about {hour:.3} {currency} per hour, {month:.0} {currency} per month ({})", self.source())
     }
 }
 
@@ -376,9 +392,12 @@ pub struct Instance {
     pub image: String,
     /// Number of the account that pays for it.
     pub account: String,
-    /// Its host keys (`ssh-ed25519 AAAA...`), where its console told them in time.
+    /// Its host keys (`ssh-ed25519 AAAA...`): those that its console told, or that the first contact has shown.
     #[serde(default)]
     pub host_keys: Vec<String>,
+    /// Whether its console has told one of them.
+    #[serde(default)]
+    pub are_host_keys_confirmed: bool,
 }
 
 #[cfg(test)]

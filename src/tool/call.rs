@@ -93,17 +93,18 @@ impl Call {
         self
     }
 
-    /// Hands on only these variables of the server's environment, beside those that are set here; all without it.
+    /// Hands on these variables of the server's environment too, beside the few that every program gets. A name that ends
+    /// with `*` stands for every variable that begins so.
     #[must_use]
-    pub fn inherit_only(mut self, names: &'static [&'static str]) -> Self {
-        self.inherited.only = Some(names);
+    pub fn inherit(mut self, names: &[&'static str]) -> Self {
+        self.inherited.own.extend(names);
         self
     }
 
-    /// Does not hand on these variables of the server's environment.
+    /// Does not hand on these of them.
     #[must_use]
-    pub fn env_remove(mut self, names: &'static [&'static str]) -> Self {
-        self.inherited.removed = names;
+    pub fn withhold(mut self, names: &[&'static str]) -> Self {
+        self.inherited.withheld.extend(names);
         self
     }
 
@@ -150,7 +151,7 @@ impl Call {
     }
 
     async fn run_local(&self, lines: &Lines, cancel: &CancellationToken) -> Result<RawOutput, ToolError> {
-        let mut command = process::command(&self.program, self.inherited);
+        let mut command = process::command(&self.program, &self.inherited);
         command.args(&self.args).envs(self.environment.iter().map(|(name, value)| (name, value)));
         if let Some(directory) = &self.directory {
             command.current_dir(directory);
@@ -195,7 +196,7 @@ impl Call {
         Script {
             words,
             input: self.environment_lines(),
-            inherited: self.inherited,
+            inherited: self.inherited.clone(),
             program: self.name(),
             redactor: self.redactor.clone(),
             ..Script::new(name, text)
@@ -385,10 +386,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_the_named_part_of_the_environment_is_handed_on() {
-        let output = run(shell("env").inherit_only(&["PATH"]).env("MINE", "1")).await.unwrap();
+    async fn nothing_is_handed_on_of_the_environment_but_what_is_named() {
+        let plain = run(shell("env").env("MINE", "1")).await.unwrap().stdout;
+        let more = run(shell("env").inherit(&["CARGO*"]).withhold(&["PATH"])).await.unwrap().stdout;
 
-        assert!(output.stdout.contains("MINE=1") && output.stdout.contains("PATH="));
-        assert!(!output.stdout.contains("CARGO"));
+        assert!(plain.contains("MINE=1") && plain.contains("PATH=") && !plain.contains("CARGO"), "{plain}");
+        assert!(more.contains("CARGO") && !more.contains("\nPATH="), "{more}");
     }
 }

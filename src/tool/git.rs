@@ -37,21 +37,8 @@ pub use crate::tool::git::submodule::MissingSubmodule;
 const QUERY_TIMEOUT: Duration = Duration::from_mins(1);
 /// How often the size of a clone is looked at, here and on another machine.
 const SIZE_POLL_INTERVALS: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(2)];
-/// What git needs of the server's environment; the rest, such as cloud credentials and `GIT_*`, stays here.
-const INHERITED: &[&str] = &[
-    "PATH",
-    "TMPDIR",
-    "SSH_AUTH_SOCK",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    "HTTPS_PROXY",
-    "https_proxy",
-    "http_proxy",
-    "ALL_PROXY",
-    "all_proxy",
-    "NO_PROXY",
-    "no_proxy",
-];
+/// What git's ssh needs of the server's environment. `GIT_*` stays here: a repository gets no configuration but ours.
+const INHERITED: &[&str] = &["SSH_AUTH_SOCK"];
 /// What keeps a repository from doing more than being read.
 const SAFE_CONFIG: [(&str, &str); 15] = [
     ("protocol.allow", "never"),
@@ -393,7 +380,7 @@ impl Git {
             .connection
             .call(&self.program)
             .arg(command)
-            .inherit_only(INHERITED)
+            .inherit(INHERITED)
             .env("HOME", "/dev/null")
             .env("LC_ALL", "C")
             .env("GIT_CONFIG_NOSYSTEM", "1")

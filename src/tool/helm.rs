@@ -20,20 +20,11 @@ const QUERY_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long a call may take to end after its SIGINT.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// Variables of the server that must not reach a call.
-const WITHHELD: &[&str] = &[
-    "KUBECONFIG",
-    "HELM_KUBECONTEXT",
-    "HELM_NAMESPACE",
-    "HELM_DEBUG",
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-    "DATABASE_URL",
-    "ENCRYPTION_KEY",
-    "API_KEYS",
-    "AZURE_OPENAI_API_KEY",
-];
+/// What helm gets of the server's environment: where it keeps and finds things, its limits, and Docker's logins for charts
+/// in registries.
+const INHERITED: &[&str] = &["HELM_*", "XDG_*", "DOCKER_CONFIG"];
+/// What would lead it to another cluster or namespace, or have it print what it sends.
+const WITHHELD: &[&str] = &["HELM_KUBE*", "HELM_NAMESPACE", "HELM_DEBUG"];
 
 /// The helm program as the settings say, and a cluster.
 #[derive(Debug, Clone)]
@@ -201,7 +192,8 @@ impl Helm {
     fn call(&self, args: &[&str]) -> Call {
         Call::new(&self.program)
             .args(args)
-            .env_remove(WITHHELD)
+            .inherit(INHERITED)
+            .withhold(WITHHELD)
             .env("HELM_KUBEAPISERVER", &self.server)
             .env("HELM_KUBECAFILE", &self.authority)
             .secret_env("HELM_KUBETOKEN", &self.token)

@@ -24,6 +24,8 @@ pub use crate::tool::kind::error::KindError;
 
 /// How long a look at clusters may take.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(30);
+/// What kind and the docker client that it runs get of the server's environment: which Docker it is, and its logins.
+const INHERITED: &[&str] = &["KIND_*", "DOCKER_*", "XDG_*"];
 /// Name of the call that creates a cluster.
 const CREATE_CALL: &str = "kind-create";
 /// How long the removal of a cluster may take.
@@ -199,7 +201,7 @@ impl Kind {
     }
 
     fn call<const N: usize>(&self, args: [&str; N]) -> Call {
-        let call = self.connection.call(&self.program).args(args);
+        let call = self.connection.call(&self.program).args(args).inherit(INHERITED);
         match &self.docker_host {
             Some(host) => call.env("DOCKER_HOST", host),
             None => call,

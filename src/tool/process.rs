@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fmt;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -28,13 +29,48 @@ pub(super) const MAX_ERROR_BYTES: usize = 1024 * 1024;
 /// How long a program that has ended is still read: something that it left behind may hold its pipes open for ever.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Which variables of the server's environment a program gets.
-#[derive(Debug, Clone, Copy, Default)]
+/// What every program gets of the server's environment: how it finds programs, files, its language and the way out.
+/// Whatever else is there, such as a secret that is meant for the server, stays here.
+const COMMON: &[&str] = &[
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "LANG",
+    "LC_*",
+    "TMPDIR",
+    "HTTP_PROXY",
+    "http_proxy",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+    "NO_PROXY",
+    "no_proxy",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+];
+
+/// Which variables of the server's environment a program gets besides those that all get. A name that ends with `*` stands
+/// for every variable that begins so.
+#[derive(Debug, Clone, Default)]
 pub(super) struct InheritedEnv {
-    /// These alone; all without it.
-    pub(super) only: Option<&'static [&'static str]>,
-    /// Not these.
-    pub(super) removed: &'static [&'static str],
+    /// These.
+    pub(super) own: Vec<&'static str>,
+    /// But not these.
+    pub(super) withheld: Vec<&'static str>,
+}
+
+impl InheritedEnv {
+    fn has(&self, name: &OsStr) -> bool {
+        let is_in = |names: &[&str]| {
+            names.iter().any(|it| match it.strip_suffix('*') {
+                Some(beginning) => name.as_bytes().starts_with(beginning.as_bytes()),
+                None => name == *it,
+            })
+        };
+        (is_in(COMMON) || is_in(&self.own)) && !is_in(&self.withheld)
+    }
 }
 
 /// How a child process is run to its end.
@@ -113,20 +149,15 @@ impl fmt::Display for Status {
     }
 }
 
-/// A command that leads a process group of its own, has pipes for its output, and is killed when nobody holds it.
+/// A command that leads a process group of its own, has pipes for its output, and is killed when nobody holds it. Its
+/// environment has what it inherits and nothing else.
 #[expect(clippy::disallowed_methods, reason = "the one place where programs are started")]
-pub(super) fn command(program: impl AsRef<OsStr>, inherited: InheritedEnv) -> Command {
+pub(super) fn command(program: impl AsRef<OsStr>, inherited: &InheritedEnv) -> Command {
     if let Err(error) = interrupt::reset_for_programs() {
         tracing::warn!(%error, "a program may not hear when it is to stop");
     }
     let mut command = Command::new(program);
-    if let Some(names) = inherited.only {
-        command.env_clear();
-        command.envs(names.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
-    }
-    for name in inherited.removed {
-        command.env_remove(name);
-    }
+    command.env_clear().envs(std::env::vars_os().filter(|(name, _)| inherited.has(name)));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
     command
 }
@@ -280,4 +311,25 @@ impl Drop for ProcessGroup {
 /// A group has the number of its leader; `None` once the leader was waited for.
 fn group_of(leader: &Child) -> Option<Pid> {
     leader.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_inherits_what_all_get_and_its_own_but_what_is_withheld() {
+        let inherited = InheritedEnv { own: vec!["TF_*", "XDG_*"], withheld: vec!["TF_VAR_*", "TF_WORKSPACE"] };
+        let names = |names: &[&'static str], inherited: &InheritedEnv| -> Vec<&str> {
+            names.iter().copied().filter(|it| inherited.has(OsStr::new(it))).collect()
+        };
+
+        let has =
+            names(&["PATH", "LC_ALL", "TF_PLUGIN", "TF_VAR_x", "TF_WORKSPACE", "TF_WORKSPACES", "XDG"], &inherited);
+        let others =
+            names(&["HOME", "LC", "PATHS", "TF_PLUGIN", "LLM_API_KEY", "DATABASE_URL"], &InheritedEnv::default());
+
+        assert_eq!(has, ["PATH", "LC_ALL", "TF_PLUGIN", "TF_WORKSPACES"]);
+        assert_eq!(others, ["HOME"]);
+    }
 }

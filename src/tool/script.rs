@@ -119,7 +119,7 @@ impl Connection {
     pub(super) async fn script_command(&self, script: &Script) -> Result<(Command, Option<Session<'_>>), ToolError> {
         match self {
             Self::Local => {
-                let mut command = process::command("/bin/sh", script.inherited);
+                let mut command = process::command("/bin/sh", &script.inherited);
                 command.args(["-c", script.text, script.name]).args(&script.words);
                 Ok((command, None))
             }

@@ -31,7 +31,7 @@ mod address;
 pub(super) mod error;
 pub mod forward;
 
-pub use crate::tool::ssh::address::SshAddress;
+pub use crate::tool::ssh::address::{SshAddress, pinned_host_keys};
 pub use crate::tool::ssh::error::SshError;
 
 /// How long one attempt to connect may take.
@@ -46,8 +46,6 @@ const MAX_SESSIONS: usize = 8;
 const MAX_SOCKETS_FOLDER_BYTES: usize = 60;
 /// How folders for sockets begin; the process that made one follows.
 const SOCKETS_PREFIX: &str = "odi-";
-/// What ssh needs of the server's environment.
-const INHERITED: &[&str] = &["PATH", "HOME"];
 
 /// The fixed first program of a connection.
 const HANDSHAKE: &str = include_str!("script/handshake.sh");
@@ -290,7 +288,7 @@ impl Ssh {
     fn command(&self) -> Command {
         let address = &self.0.address;
         let known_hosts = format!("UserKnownHostsFile=\"{}\"", quote_option(&address.known_hosts));
-        let mut command = process::command(&self.0.program, InheritedEnv { only: Some(INHERITED), removed: &[] });
+        let mut command = process::command(&self.0.program, &InheritedEnv::default());
         command.env("LC_ALL", "C").args(["-F", "none", "-T"]);
         for option in [
             "BatchMode=yes",

@@ -39,30 +39,26 @@ const PLAN: &str = "next.tfplan";
 /// The values of the module's variables.
 const VARIABLES: &str = "terraform.tfvars.json";
 
-/// Variables of the server that must not reach a call: other credentials, secrets of ours, switches of Terraform.
-const WITHHELD: &[&str] = &[
-    "AWS_PROFILE",
-    "AWS_DEFAULT_PROFILE",
-    "AWS_DEFAULT_REGION",
-    "AWS_SESSION_TOKEN",
-    "AWS_SECURITY_TOKEN",
-    "AWS_ROLE_ARN",
-    "AWS_WEB_IDENTITY_TOKEN_FILE",
-    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-    "DATABASE_URL",
-    "ENCRYPTION_KEY",
-    "API_KEYS",
-    "AZURE_OPENAI_API_KEY",
-    "TF_LOG",
-    "TF_LOG_CORE",
-    "TF_LOG_PROVIDER",
-    "TF_LOG_PATH",
-    "TF_CLI_ARGS",
-    "TF_WORKSPACE",
-    "TF_DATA_DIR",
-    "TF_VAR_region",
+/// What Terraform gets of the server's environment: its own configuration and logins of registries, and how AWS is reached.
+/// Credentials are those of the request.
+const INHERITED: &[&str] = &[
+    "TF_*",
+    "XDG_*",
+    "AWS_CA_BUNDLE",
+    "AWS_CONFIG_FILE",
+    "AWS_EC2_METADATA_*",
+    "AWS_ENDPOINT_URL*",
+    "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+    "AWS_MAX_ATTEMPTS",
+    "AWS_RETRY_MODE",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_STS_REGIONAL_ENDPOINTS",
+    "AWS_USE_*",
 ];
+/// The same for a state in PostgreSQL: what its address does not say, such as certificates, where the store reads it too.
+const POSTGRES: &[&str] = &["PG*"];
+/// Switches and values that would change what a module does or where its state is, or have credentials printed.
+const WITHHELD: &[&str] = &["TF_VAR_*", "TF_CLI_ARGS*", "TF_LOG*", "TF_WORKSPACE", "TF_DATA_DIR"];
 
 /// The terraform program as the settings say.
 #[derive(Debug, Clone)]
@@ -338,7 +334,8 @@ impl Workspace<'_> {
         let call = Call::new(&self.terraform.program)
             .args(args)
             .directory(&self.folder)
-            .env_remove(WITHHELD)
+            .inherit(INHERITED)
+            .withhold(WITHHELD)
             .env("TF_IN_AUTOMATION", "1")
             .env("TF_INPUT", "0")
             .env("CHECKPOINT_DISABLE", "1")
@@ -353,7 +350,7 @@ impl Workspace<'_> {
         };
         match &self.backend {
             Backend::Folder => call,
-            Backend::Postgres { url, .. } => call.secret_env("PG_CONN_STR", url),
+            Backend::Postgres { url, .. } => call.inherit(POSTGRES).secret_env("PG_CONN_STR", url),
         }
     }
 }

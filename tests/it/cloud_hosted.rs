@@ -51,6 +51,29 @@ async fn a_plan_says_what_a_cluster_costs_and_makes_nothing() {
 }
 
 #[tokio::test]
+async fn a_plan_says_what_a_cluster_costs_by_aws_price_list() {
+    let world = World::on_cluster().await;
+    for usage in [
+        "AmazonEKS-Hours:perCluster",
+        "BoxUsage:t3.medium",
+        "EBS:VolumeUsage.gp3",
+        "LoadBalancerUsage",
+        "NatGateway-Hours",
+        "PublicIPv4:InUseAddress",
+    ] {
+        world.aws.list_price(usage, "1.0");
+    }
+
+    let answer = world.chat(&with(world.request_for("deploy"), "dry_run", true)).await;
+
+    // The control plane, 2 nodes with 20 GiB each, a balancer, a gateway, and an address for the gateway and in both zones.
+    let today = jiff::Zoned::now().date();
+    let expected = format!("costs about 8.055 USD per hour, 5880 USD per month (AWS' price list of {today})");
+    assert!(answer.text().contains(&expected), "{}", answer.text());
+    assert_eq!(world.aws.count("GetProducts"), 6);
+}
+
+#[tokio::test]
 async fn an_application_lives_on_a_cluster() {
     let world = World::on_cluster().await;
 

@@ -3,11 +3,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::world::aws::{ACCESS_KEY, SECRET_KEY};
-use crate::world::{Answer, World, eventually, with};
+use crate::world::aws::{ACCESS_KEY, HOST_KEY, OTHER_HOST_KEY, SECRET_KEY};
+use crate::world::{Answer, World, eventually, say, with};
 
 const NOTHING: Vec<String> = Vec::new();
 
@@ -63,6 +64,79 @@ async fn a_plan_says_what_an_instance_costs_and_makes_nothing() {
     let answer = world.chat(&with(world.cloud_local_request("deploy"), "dry_run", true)).await;
 
     assert!(answer.text().contains("costs about 0.057 USD per hour"), "{}", answer.text());
+    assert_eq!(world.aws.things(), NOTHING);
+}
+
+/// AWS' price list for what an instance is made of.
+fn list_prices(world: &World) {
+    for (usage, usd) in [
+        ("BoxUsage:t3.medium", "1.0000000000"),
+        ("BoxUsage:t3.medium.other", "9.0"),
+        ("EBS:VolumeUsage.gp3", "0.7300000000"),
+        ("PublicIPv4:InUseAddress", "0.0100000000"),
+    ] {
+        world.aws.list_price(usage, usd);
+    }
+}
+
+#[tokio::test]
+async fn a_plan_says_what_aws_price_list_tells_and_asks_once_a_day() {
+    let world = World::with(&[("EC2_VOLUME_GIB", "30")]).await;
+    list_prices(&world);
+
+    let body = with(world.cloud_local_request("deploy"), "dry_run", true);
+    let first = world.chat(&body).await;
+    let asked = world.aws.count("GetProducts");
+    let again = world.chat(&body).await;
+
+    // 1 + 30 x 0.73 / 730 + 0.01
+    let today = jiff::Zoned::now().date();
+    let expected = format!("costs about 1.040 USD per hour, 759 USD per month (AWS' price list of {today})");
+    assert!(first.text().contains(&expected), "{}", first.text());
+    assert!(again.text().contains(&expected), "{}", again.text());
+    assert_eq!((asked, world.aws.count("GetProducts")), (3, 3));
+}
+
+#[tokio::test]
+async fn where_aws_tells_no_prices_those_of_the_program_are_said_with_their_month() {
+    let world = World::start().await;
+    list_prices(&world);
+    world.aws.refuse("GetProducts", "AccessDeniedException");
+
+    let answer = world.chat(&with(world.cloud_local_request("deploy"), "dry_run", true)).await;
+
+    assert!(answer.text().contains("costs about 0.057 USD per hour"), "{}", answer.text());
+    assert!(answer.text().contains("(list prices of 2025-01)"), "{}", answer.text());
+    assert!(world.server.log().contains("AWS does not tell a price"), "{}", world.server.log());
+}
+
+#[tokio::test]
+async fn a_price_list_that_does_not_answer_holds_no_plan_up() {
+    let world = World::start().await;
+    world.failpoints.hold("aws-GetProducts");
+    let begin = Instant::now();
+
+    let answer = world.chat(&with(world.cloud_local_request("deploy"), "dry_run", true)).await;
+
+    assert!(answer.text().contains("(list prices of 2025-01)"), "{}", answer.text());
+    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+}
+
+#[tokio::test]
+async fn a_price_that_nobody_knows_is_said_to_be_unknown_before_the_yes() {
+    let world = World::with(&[
+        ("EC2_INSTANCE_TYPE", "u-6tb1.metal"),
+        ("AWS_ACCESS_KEY_ID", ACCESS_KEY),
+        ("AWS_SECRET_ACCESS_KEY", SECRET_KEY),
+        ("AWS_REGION", "eu-central-1"),
+    ])
+    .await;
+
+    let sentence = format!("deploy {} to cloud-local in namespace team", world.repository("notes"));
+    let asked = world.chat(&with(say(&sentence), "ec2_key_name", "it-key")).await;
+
+    assert!(asked.text().starts_with("**Shall I deploy"), "{}", asked.text());
+    assert!(asked.text().contains("is not known:** neither AWS' price list nor"), "{}", asked.text());
     assert_eq!(world.aws.things(), NOTHING);
 }
 
@@ -148,6 +222,88 @@ async fn throttling_and_a_locked_state_are_tried_again() {
         assert_eq!(world.count("terraform", "apply"), 2, "{text}");
         assert_eq!(world.aws.things(), NOTHING);
     }
+}
+
+/// What is on record of the instance.
+async fn recorded_instance(world: &World) -> Value {
+    serde_json::from_str(&world.texts("SELECT instance FROM targets").await.concat()).unwrap()
+}
+
+/// Deploys, with an instance whose console shows this host key from the bootstrap on.
+async fn deployed_while_the_console_shows(world: &World, host_key: &str) -> Answer {
+    world.failpoints.hold("bootstrap");
+    let answer = world.begin(&world.request_for("deploy"));
+    world.failpoints.reached("bootstrap").await;
+    world.aws.show_on_console(host_key);
+    world.failpoints.release("bootstrap");
+    answer.await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn a_console_that_tells_the_host_key_after_the_bootstrap_confirms_it() {
+    let world = World::on_instance().await;
+
+    let answer = deployed_while_the_console_shows(&world, HOST_KEY).await;
+
+    assert_eq!(answer.state(), "succeeded", "{}", answer.text());
+    assert!(!answer.text().contains("host key"), "{}", answer.text());
+    let instance = recorded_instance(&world).await;
+    assert_eq!(instance["host_keys"], json!([HOST_KEY]));
+    assert_eq!(instance["are_host_keys_confirmed"], true);
+}
+
+#[tokio::test]
+async fn a_machine_that_is_not_the_instance_stops_the_deploy_and_everything_is_taken_back() {
+    let world = World::on_instance().await;
+
+    let answer = deployed_while_the_console_shows(&world, OTHER_HOST_KEY).await;
+
+    let operation = world.ended(&answer.operation()).await;
+    assert_eq!((&operation["state"], &operation["error"]["code"]), (&json!("undone"), &json!("host_key_mismatch")));
+    assert!(answer.text().contains("is not the EC2 instance `i-"), "{}", answer.text());
+    assert!(answer.text().contains("Change the secrets"), "{}", answer.text());
+    assert_eq!(world.count("kind", "create"), 0);
+    assert_eq!(world.leftovers().await, NOTHING);
+}
+
+#[tokio::test]
+async fn a_console_that_stays_empty_is_asked_again_by_the_next_operation() {
+    let world = World::on_instance().await;
+    let deployed = world.deployed().await;
+    let before = recorded_instance(&world).await;
+
+    world.aws.show_on_console(HOST_KEY);
+    let redeployed = world.chat(&world.request_for("redeploy")).await;
+    let asked = world.aws.count("GetConsoleOutput");
+    world.chat(&world.request_for("redeploy")).await;
+
+    assert!(deployed.text().contains("does not show its host keys yet"), "{}", deployed.text());
+    assert_eq!((&before["host_keys"], &before["are_host_keys_confirmed"]), (&json!([HOST_KEY]), &json!(false)));
+    assert_eq!(redeployed.state(), "succeeded", "{}", redeployed.text());
+    assert!(!redeployed.text().contains("host key"), "{}", redeployed.text());
+    assert_eq!(recorded_instance(&world).await["are_host_keys_confirmed"], true);
+    assert_eq!(world.aws.count("GetConsoleOutput"), asked, "what is confirmed is not asked again");
+}
+
+#[tokio::test]
+async fn a_mismatch_that_is_seen_later_stops_every_operation_but_the_removal() {
+    let world = World::on_instance().await;
+    world.deployed().await;
+    world.aws.show_on_console(OTHER_HOST_KEY);
+    let ssh_calls = world.calls("ssh").len();
+
+    let scaled = world.chat(&with(world.request_for("scale"), "scale_replicas", 2)).await;
+    let deployed = world.chat(&world.request_for("deploy")).await;
+    let (seen, called) = (recorded_instance(&world).await, world.calls("ssh").len());
+    let removed = world.chat(&world.request_for("decommission")).await;
+
+    for answer in [scaled, deployed] {
+        assert_eq!(answer.state(), "failed", "{}", answer.text());
+        assert!(answer.text().contains("is not the EC2 instance `i-"), "{}", answer.text());
+    }
+    assert_eq!((&seen["are_host_keys_confirmed"], called), (&json!(false), ssh_calls));
+    assert_eq!(removed.state(), "succeeded", "{}", removed.text());
+    assert_eq!(world.leftovers().await, NOTHING);
 }
 
 #[tokio::test]

@@ -3,9 +3,11 @@
 use std::fs;
 use std::path::Path;
 
+use data_encoding::HEXLOWER;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
-use crate::world::{World, with};
+use crate::world::{TargetKind, World, with};
 
 const PASSWORD: &str = "s3cr3t-of-the-application";
 const TOKEN: &str = "s3cr3t-of-the-repository";
@@ -157,6 +159,89 @@ async fn a_build_that_prints_a_secret_does_not_tell_it() {
     assert_eq!(answer.state(), "undone", "{}", answer.text());
     assert!(!answer.body.to_string().contains("s3cr3t"), "{}", answer.text());
     is_discreet(&world, &answer.operation()).await;
+}
+
+/// The name of the Secret with the environment.
+fn environment_secret(world: &World) -> String {
+    let objects = world.kube.objects();
+    let mut found = objects.iter().filter_map(|it| it.strip_prefix("secrets team/"));
+    found.next().unwrap_or_else(|| panic!("no Secret: {objects:?}")).to_owned()
+}
+
+#[tokio::test]
+async fn the_name_of_the_secret_tells_nothing_of_what_is_in_it() {
+    let mut world = World::start().await;
+    world.chat(&body(&world)).await;
+    let deployment = world.texts("SELECT id FROM deployments").await.remove(0);
+    let name = environment_secret(&world);
+    let guess = Sha256::digest(format!("{deployment}\0PASSWORD\0{PASSWORD}\0"));
+
+    assert!(!name.ends_with(&HEXLOWER.encode(&guess[..4])), "{name}");
+    // The same key makes the same name of the same values, so nothing changes.
+    world.kill_and_start_again().await;
+    let again = world.chat(&body(&world)).await;
+    assert!(again.text().contains("Nothing to do"), "{}", again.text());
+    assert_eq!(environment_secret(&world), name);
+}
+
+/// Variables of a server that are meant for it alone, or for another program than the one that is run.
+const KEPT: [(&str, &str); 10] = [
+    ("ENCRYPTION_KEY", "s3cr3ts3cr3ts3cr3ts3cr3ts3cr3ts3cr3ts3cr3t8="),
+    ("DATABASE_URL", "sqlite:s3cr3t.sqlite"),
+    ("LLM_API_KEY", "s3cr3t-of-a-model"),
+    ("BOOTSTRAP_PROXY", "http://user:s3cr3t@127.0.0.1:9"),
+    ("FOO_SECRET", "s3cr3t-of-another-program"),
+    ("AWS_PROFILE", "s3cr3t-profile"),
+    ("TF_VAR_region", "s3cr3t-region"),
+    ("TF_CLI_ARGS_apply", "-s3cr3t"),
+    ("HELM_KUBETOKEN", "s3cr3t-of-another-cluster"),
+    ("GIT_CONFIG_PARAMETERS", "'s3cr3t.option=1'"),
+];
+/// Variables of a server that go on: to all programs, and each to its own.
+const HANDED_ON: [(&str, &str); 8] = [
+    ("LC_TIME", "C.UTF-8"),
+    ("no_proxy", "127.0.0.1"),
+    ("SSL_CERT_DIR", "/etc/ssl/certs"),
+    ("DOCKER_CONFIG", "/nowhere/docker"),
+    ("KIND_EXPERIMENTAL_X", "1"),
+    ("TF_CLI_CONFIG_FILE", "/nowhere/terraform.rc"),
+    ("HELM_CACHE_HOME", "/nowhere/helm"),
+    ("SSH_AUTH_SOCK", "/nowhere/agent"),
+];
+
+/// Which of [`HANDED_ON`] these programs get of a server that deploys, as `program: names`.
+async fn handed_on(target_kind: TargetKind, programs: &[&str]) -> Vec<String> {
+    let mut world = World::with(&[&KEPT[..], &HANDED_ON[..]].concat()).await;
+    world.target_kind = target_kind;
+    fs::write(world.path("ssh-open"), "").unwrap();
+    fs::create_dir(world.path("environments")).unwrap();
+    world.deployed().await;
+    // On the instance, which gets no more than what is meant for it.
+    let _ = fs::remove_file(world.path("environments/bash"));
+
+    assert_eq!(indiscreet(&world.path("environments")), Vec::<String>::new());
+    let described = programs.iter().map(|program| {
+        let environment = fs::read_to_string(world.path("environments").join(program)).unwrap();
+        let has = |name: &str, value: &str| environment.lines().any(|line| line == format!("{name}={value}"));
+        let names: Vec<_> = HANDED_ON.iter().filter(|(name, value)| has(name, value)).map(|(name, _)| *name).collect();
+        format!("{program}: {}", names.join(" "))
+    });
+    described.collect()
+}
+
+#[tokio::test]
+async fn no_program_gets_more_of_the_servers_environment_than_it_needs() {
+    let (local, instance, cluster) = tokio::join!(
+        handed_on(TargetKind::LocalKind, &["git", "kind"]),
+        handed_on(TargetKind::Ec2, &["ssh", "terraform"]),
+        handed_on(TargetKind::Eks, &["git", "helm", "terraform"]),
+    );
+
+    let git = "git: LC_TIME no_proxy SSL_CERT_DIR SSH_AUTH_SOCK";
+    let terraform = "terraform: LC_TIME no_proxy SSL_CERT_DIR TF_CLI_CONFIG_FILE";
+    assert_eq!(local, [git, "kind: LC_TIME no_proxy SSL_CERT_DIR DOCKER_CONFIG KIND_EXPERIMENTAL_X"]);
+    assert_eq!(instance, ["ssh: LC_TIME no_proxy SSL_CERT_DIR", terraform]);
+    assert_eq!(cluster, [git, "helm: LC_TIME no_proxy SSL_CERT_DIR DOCKER_CONFIG HELM_CACHE_HOME", terraform]);
 }
 
 #[tokio::test]

@@ -2,7 +2,8 @@
 
 use super::finding::{Area, Check, Status, Verdict};
 use super::probe;
-use crate::cloud::price;
+use crate::cloud::aws::{AccessKeys, Aws};
+use crate::cloud::price::Prices;
 use crate::config::Settings;
 use crate::id::Region;
 use crate::llm::Model;
@@ -20,12 +21,12 @@ pub(super) fn checks(settings: &Settings) -> Vec<Check<'_>> {
         (Area::CloudLocal, "AWS credentials", Box::pin(async move { credentials(settings) })),
         (Area::CloudLocal, "private keys", Box::pin(async move { private_keys(settings) })),
         (Area::CloudLocal, "source of ssh", Box::pin(async move { ssh_source(settings) })),
-        (Area::CloudLocal, "cost", Box::pin(async move { instance_cost(settings) })),
+        (Area::CloudLocal, "cost", Box::pin(instance_cost(settings))),
         (Area::CloudHosted, "terraform", Box::pin(terraform(settings))),
         (Area::CloudHosted, "helm", Box::pin(helm(settings))),
         (Area::CloudHosted, "AWS credentials", Box::pin(async move { credentials(settings) })),
         (Area::CloudHosted, "domain", Box::pin(async move { domain(settings) })),
-        (Area::CloudHosted, "cost", Box::pin(async move { cluster_cost(settings) })),
+        (Area::CloudHosted, "cost", Box::pin(cluster_cost(settings))),
         (Area::ChatModel, "chat model", Box::pin(chat_model(settings))),
         (Area::ChatModel, "embedding model", Box::pin(embedding_model(settings))),
     ]
@@ -63,22 +64,34 @@ fn ssh_source(settings: &Settings) -> Verdict {
     }
 }
 
-fn instance_cost(settings: &Settings) -> Verdict {
+async fn instance_cost(settings: &Settings) -> Verdict {
     let ec2 = &settings.ec2;
-    cost(settings, &format!("a `{}`", ec2.instance_type), |region| {
-        price::instance(region, &ec2.instance_type, ec2.volume_gib)
-    })
+    let what = format!("a `{}`", ec2.instance_type);
+    let Some((region, aws)) = aws_for_prices(settings).await else { return no_region() };
+    cost(&what, region, Prices::default().instance(aws.as_ref(), region, &ec2.instance_type, ec2.volume_gib).await)
 }
 
-fn cluster_cost(settings: &Settings) -> Verdict {
+async fn cluster_cost(settings: &Settings) -> Verdict {
     let eks = &settings.eks;
     let what = format!("a cluster with {} nodes of type `{}`", eks.nodes, eks.instance_type);
-    cost(settings, &what, |region| price::cluster(region, eks.into()))
+    let Some((region, aws)) = aws_for_prices(settings).await else { return no_region() };
+    cost(&what, region, Prices::default().cluster(aws.as_ref(), region, eks.into()).await)
 }
 
-fn cost(settings: &Settings, what: &str, of: impl Fn(&Region) -> Option<Cost>) -> Verdict {
-    let Some(region) = &settings.aws.region else { return Verdict::ok("depends on the region of the request") };
-    match of(region) {
+/// The region of the settings, and AWS where they hold credentials for it.
+async fn aws_for_prices(settings: &Settings) -> Option<(&Region, Option<Aws>)> {
+    let region = settings.aws.region.as_ref()?;
+    let keys = settings.aws.credentials.as_ref().map(AccessKeys::from);
+    let aws = if keys.is_some() { Aws::connect(region, keys).await.ok() } else { None };
+    Some((region, aws))
+}
+
+fn no_region() -> Verdict {
+    Verdict::ok("depends on the region of the request")
+}
+
+fn cost(what: &str, region: &Region, cost: Option<Cost>) -> Verdict {
+    match cost {
         Some(cost) => Verdict::ok(format!("{what} in {region} costs {cost}")),
         None => Verdict::ok(format!("what {what} in {region} costs is not known here")),
     }

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use aws_sdk_ec2::operation::get_console_output::GetConsoleOutputOutput;
 use aws_sdk_ec2::types::{Filter, Instance as Ec2Instance, Tag};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -100,11 +101,16 @@ impl Aws {
     /// # Errors
     /// [`AwsError`] when the call is refused or AWS does not answer.
     pub async fn host_keys(&self, id: &str) -> Result<Vec<String>, AwsError> {
-        let answer = self.ec2.get_console_output().instance_id(id).send().await;
-        let answer = answer.map_err(|error| AwsError::from_sdk("ec2:GetConsoleOutput", &error))?;
-        let coded: String = answer.output.unwrap_or_default().split_whitespace().collect();
-        let text = STANDARD.decode(coded).unwrap_or_default();
-        Ok(host_keys(&String::from_utf8_lossy(&text)))
+        let keys = |answer: GetConsoleOutputOutput| {
+            let coded: String = answer.output.unwrap_or_default().split_whitespace().collect();
+            let text = STANDARD.decode(coded).unwrap_or_default();
+            host_keys(&String::from_utf8_lossy(&text))
+        };
+        let call = self.ec2.get_console_output().instance_id(id);
+        let kept = call.clone().send().await.map_err(|error| AwsError::from_sdk("ec2:GetConsoleOutput", &error))?;
+        let kept = keys(kept);
+        // What AWS keeps of a console is minutes old; instances on Nitro also tell what is there now, others refuse that.
+        if kept.is_empty() { Ok(call.latest(true).send().await.map(keys).unwrap_or_default()) } else { Ok(kept) }
     }
 }
 

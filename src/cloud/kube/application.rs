@@ -3,16 +3,18 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use data_encoding::HEXLOWER;
 use k8s_openapi::ByteString;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::cloud::kube::error::KubeError;
 use crate::id::{
     CommitId, DeploymentId, DeploymentName, EnvironmentName, ExposedPort, ImageRef, Namespace, OperationId, Port,
     Protocol, RepositoryUrl, SourceDirectory, short_hash,
 };
+use crate::secret::Sealer;
 use crate::template;
 
 /// Everything that the manifests of an application are made of.
@@ -244,18 +246,17 @@ impl EnvironmentSecret {
     /// Makes the Secret of an environment.
     #[must_use]
     pub fn new(
+        sealer: &Sealer,
         app: &DeploymentName,
         namespace: &Namespace,
         deployment: DeploymentId,
         environment: &BTreeMap<EnvironmentName, SecretString>,
     ) -> Self {
-        // The id of the deployment keeps short values from being guessed by their hash alone.
-        let id = deployment.to_string();
-        let mut parts = vec![id.as_str()];
-        for (name, value) in environment {
-            parts.extend([name.as_str(), value.expose_secret()]);
-        }
-        let name = format!("{app}-env-{}", short_hash(&parts, 8));
+        // Whoever may list names, but not read the contents, cannot try values: the key is this installation's.
+        let values: BTreeMap<_, _> =
+            environment.iter().map(|(name, value)| (name.as_str(), value.expose_secret())).collect();
+        let mac = sealer.mac(&format!("environment {}", json!([deployment.to_string(), values])));
+        let name = format!("{app}-env-{}", HEXLOWER.encode(&mac[..4]));
         let data = environment
             .iter()
             .map(|(name, value)| (name.to_string(), ByteString(value.expose_secret().as_bytes().to_vec())))
@@ -263,7 +264,7 @@ impl EnvironmentSecret {
         Self { name, app: app.clone(), namespace: namespace.clone(), deployment, data }
     }
 
-    /// Its name: `<app>-env-<8 hexadecimal digits>`.
+    /// Its name: `<app>-env-<8 hexadecimal digits>`, of a hash that takes this installation's key.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -312,8 +313,13 @@ fn manifest(name: &'static str, values: impl Serialize) -> Result<Value, KubeErr
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::*;
+    use std::path::Path;
+
+    use data_encoding::BASE64;
     use proptest::prelude::*;
+
+    use super::*;
+    use crate::config::{Settings, Sources};
 
     /// An application for tests.
     pub(crate) fn application() -> Application {
@@ -395,12 +401,20 @@ pub(super) mod tests {
     }
 
     fn secret(environment: &[(&str, &str)]) -> EnvironmentSecret {
+        secret_by(1, environment)
+    }
+
+    /// The Secret as an installation with this key makes it.
+    fn secret_by(key: u8, environment: &[(&str, &str)]) -> EnvironmentSecret {
+        let key = BASE64.encode(&[key; 32]);
+        let (settings, _) = Settings::load(&Sources::of(Path::new("/"), [("ENCRYPTION_KEY", key.as_str())])).unwrap();
+        let sealer = Sealer::open(&settings).unwrap();
         let app = application();
         let environment = environment
             .iter()
             .map(|(name, value)| (EnvironmentName::parse(*name).unwrap(), SecretString::from((*value).to_owned())))
             .collect();
-        EnvironmentSecret::new(&app.name, &app.namespace, app.deployment, &environment)
+        EnvironmentSecret::new(&sealer, &app.name, &app.namespace, app.deployment, &environment)
     }
 
     #[test]
@@ -409,6 +423,7 @@ pub(super) mod tests {
 
         assert_eq!(first.name(), secret(&[("A", "1")]).name());
         assert_ne!(first.name(), secret(&[("A", "2")]).name());
+        assert_ne!(first.name(), secret_by(2, &[("A", "1")]).name());
         assert!(!format!("{first:?}").contains("MQ=="), "{first:?}");
     }
 

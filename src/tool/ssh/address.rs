@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// How a machine is reached by ssh.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,14 +42,14 @@ impl SshAddress {
         let other_keys = if is_first_contact { &self.host_keys } else { &other.host_keys };
         *self == Self { host_keys: other_keys.clone(), ..other.clone() }
     }
+}
 
-    /// The host keys that are known here: those of the first contact when no others were.
-    pub async fn pinned_host_keys(&self) -> Vec<String> {
-        let text = tokio::fs::read_to_string(&self.known_hosts).await.unwrap_or_default();
-        let of_this = |line: &str| {
-            let (names, key) = line.split_once(' ')?;
-            names.split(',').any(|it| it == self.alias).then(|| key.trim().to_owned())
-        };
-        text.lines().filter_map(of_this).collect()
-    }
+/// The host keys of a machine that a file pins: those of the first contact when no others were known.
+pub async fn pinned_host_keys(known_hosts: &Path, alias: &str) -> Vec<String> {
+    let text = tokio::fs::read_to_string(known_hosts).await.unwrap_or_default();
+    let of_this = |line: &str| {
+        let (names, key) = line.split_once(' ')?;
+        names.split(',').any(|it| it == alias).then(|| key.trim().to_owned())
+    };
+    text.lines().filter_map(of_this).collect()
 }

@@ -731,7 +731,7 @@ async fn what_another_boot_began_is_not_looked_for() {
 async fn old_program(world: &World, script: &str, is_interrupted: bool) -> Child {
     std::fs::create_dir(world.calls()).unwrap();
     let begun = world.path("begun");
-    let mut command = process::command("sh", InheritedEnv::default());
+    let mut command = process::command("sh", &InheritedEnv::default());
     command.args(["-c", script]).arg(world.path("told")).arg(&begun);
     let program = command.spawn().unwrap();
     let pid = i32::try_from(program.id().unwrap()).unwrap();
@@ -825,7 +825,7 @@ async fn a_program_of_an_old_run_on_another_machine_is_waited_for() {
     let world = World::ssh();
     let run = world.calls().join("call.0190163d8694739bac4edfb50a4ba2b0");
     std::fs::create_dir_all(&run).unwrap();
-    let mut old = process::command("sh", InheritedEnv::default())
+    let mut old = process::command("sh", &InheritedEnv::default())
         .args(["-c", "sleep 1; echo over >\"$0\"; echo 0 >\"$1/status\"; exec sleep 0.2"])
         .arg(world.path("done"))
         .arg(&run)

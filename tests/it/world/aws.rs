@@ -10,6 +10,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
+use data_encoding::BASE64;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
@@ -28,6 +29,12 @@ pub(crate) const ACCOUNT: &str = "111122223333";
 pub(crate) const OTHER_ACCOUNT: &str = "444455556666";
 /// The secret of both.
 pub(crate) const SECRET_KEY: &str = "it-secret-it-secret-it-secret-it";
+
+/// The host key of the machine that the fake ssh reaches.
+pub(crate) const HOST_KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGl0aXRpdGl0aXRpdGl0aXRpdGl0aXRpdGl0aXRpdGl0";
+/// That of another machine.
+pub(crate) const OTHER_HOST_KEY: &str =
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHh5eHl4eXh5eHl4eXh5eHl4eXh5eHl4eXh5eHl4eXh5";
 
 /// The account.
 #[derive(Debug)]
@@ -49,6 +56,10 @@ struct Inner {
     strangers: Mutex<BTreeMap<String, Option<String>>>,
     /// How many vCPUs the account may run; without, it does not tell.
     vcpus: Mutex<Option<u32>>,
+    /// AWS' price list: USD by type of usage, without the region's prefix.
+    prices: Mutex<BTreeMap<String, String>>,
+    /// What the consoles of instances show.
+    console: Mutex<String>,
     failpoints: Failpoints,
     /// Address of the EKS cluster's API.
     kube: String,
@@ -87,6 +98,19 @@ impl Aws {
     /// Tells how many vCPUs the account may run.
     pub(crate) fn allow_vcpus(&self, count: u32) {
         *self.inner.vcpus.lock().unwrap() = Some(count);
+    }
+
+    /// Has the consoles of instances show a host key; they are empty before.
+    pub(crate) fn show_on_console(&self, host_key: &str) {
+        *self.inner.console.lock().unwrap() = format!(
+            "[ 12.3] cloud-init: -----BEGIN SSH HOST KEY KEYS-----\r\n{host_key} root@ip-10-0-0-1\r\n\
+             -----END SSH HOST KEY KEYS-----\r\n"
+        );
+    }
+
+    /// Has AWS' price list tell a price in USD; it is empty before.
+    pub(crate) fn list_price(&self, usage: &str, usd: &str) {
+        self.inner.prices.lock().unwrap().insert(usage.to_owned(), usd.to_owned());
     }
 
     /// Removes the key pair from the account.
@@ -153,6 +177,8 @@ impl Inner {
             key_pairs: Mutex::new(BTreeSet::from(["it-key".to_owned()])),
             strangers: Mutex::default(),
             vcpus: Mutex::default(),
+            prices: Mutex::default(),
+            console: Mutex::default(),
             failpoints,
             kube: kube.to_owned(),
             nodes: Mutex::new(Some(2)),
@@ -163,7 +189,7 @@ impl Inner {
     }
 
     /// Notes a call; gives what it is refused with when a story says so.
-    fn called(&self, action: &str, form: fn(&str, &str) -> Response) -> Option<Response> {
+    fn called(&self, action: &str, form: impl Fn(&str, &str) -> Response) -> Option<Response> {
         self.calls.lock().unwrap().push(action.to_owned());
         let refusal = self.refusals.lock().unwrap().get(action).cloned();
         refusal.map(|(code, message)| form(&code, &message))
@@ -193,6 +219,28 @@ impl Inner {
                 && targets.as_ref().is_none_or(|it| it.contains(target))
         };
         self.all().into_iter().filter(fits).collect()
+    }
+
+    /// The entries of the price list that a request asks for, each a JSON text as AWS has it.
+    fn products(&self, body: &str) -> Response {
+        let asked: Value = serde_json::from_str(body).unwrap();
+        let filters = asked["Filters"].as_array().unwrap();
+        let value =
+            |field: &str| filters.iter().find(|it| it["Field"] == field).map(|it| it["Value"].as_str().unwrap());
+        let prices = self.prices.lock().unwrap();
+        let fits = |usage: &str| value("regionCode") == Some(REGION) && usage.contains(value("usagetype").unwrap());
+        let entry = |(usage, usd): (&String, &String)| {
+            let dimension = json!({"beginRange": "0", "endRange": "Inf", "unit": "Hrs", "pricePerUnit": {"USD": usd}});
+            let text = json!({
+                "product": {"sku": "A", "attributes": {"regionCode": REGION, "usagetype": format!("EUC1-{usage}")}},
+                "serviceCode": asked["ServiceCode"],
+                "terms": {"OnDemand": {"A.B": {"priceDimensions": {"A.B.C": dimension}}}},
+                "publicationDate": "2026-05-01T00:00:00Z",
+            });
+            text.to_string()
+        };
+        let list: Vec<String> = prices.iter().filter(|(usage, _)| fits(usage)).map(entry).collect();
+        Json(json!({"FormatVersion": "aws_v1", "PriceList": list})).into_response()
     }
 
     fn remove(&self, ids: &[String]) {
@@ -258,6 +306,13 @@ async fn answer(
     }
     if headers.get("x-amz-target").is_some_and(|it| it.as_bytes().ends_with(b".GetServiceQuota")) {
         return quota(*inner.vcpus.lock().unwrap());
+    }
+    if headers.get("x-amz-target").is_some_and(|it| it == "AWSPriceListService.GetProducts") {
+        let _ = inner.failpoints.hit("aws-GetProducts").await;
+        let refusal = |code: &str, message: &str| {
+            (StatusCode::BAD_REQUEST, Json(json!({"__type": code, "message": message}))).into_response()
+        };
+        return inner.called("GetProducts", refusal).unwrap_or_else(|| inner.products(&body));
     }
     let form = Form::read(&body);
     let action = form.0.get("Action").cloned().unwrap_or_default();
@@ -342,7 +397,9 @@ async fn answer(
         }
         "DescribeVolumes" => "<volumeSet/>".to_owned(),
         "DescribeNetworkInterfaces" => "<networkInterfaceSet/>".to_owned(),
-        "GetConsoleOutput" => "<output></output>".to_owned(),
+        "GetConsoleOutput" => {
+            format!("<output>{}</output>", BASE64.encode(inner.console.lock().unwrap().as_bytes()))
+        }
         "TerminateInstances" => {
             inner.remove(&form.list(&["InstanceId."]));
             "<instancesSet/>".to_owned()

@@ -39,7 +39,7 @@ fn script(world: &Path, name: &str, text: &str) -> PathBuf {
 }
 
 fn python(world: &Path, name: &str, text: &str) -> PathBuf {
-    let text = text.replace("@WORLD@", &world.to_string_lossy());
+    let text = format!("{RECORD}\n{text}").replace("@WORLD@", &world.to_string_lossy()).replace("@NAME@", name);
     written(world, name, &format!("#!{} -IS\n{text}", PYTHON.display()))
 }
 
@@ -64,6 +64,8 @@ static PYTHON: LazyLock<PathBuf> = LazyLock::new(|| {
 });
 
 const POINT: &str = r#"
+# A program writes down its environment where a story has made a folder for that.
+[ ! -d "$world/environments" ] || env >>"$world/environments/${0##*/}"
 point() {
   while [ -e "$world/failpoints/$1.hold" ]; do : >"$world/failpoints/$1.reached"; sleep 0.02; done
   for once in "$world/failpoints/$1".once.*; do
@@ -72,6 +74,15 @@ point() {
   [ -e "$world/failpoints/$1.fail" ] && { cat "$world/failpoints/$1.fail" >&2; return 1; }
   return 0
 }
+"#;
+
+/// The same for a program in Python.
+const RECORD: &str = r#"
+import os
+
+if os.path.isdir("@WORLD@/environments"):
+    with open("@WORLD@/environments/@NAME@", "a") as record:
+        record.writelines(f"{name}={value}\n" for name, value in os.environ.items())
 "#;
 
 const GIT: &str = r#"

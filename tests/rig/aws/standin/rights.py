@@ -72,6 +72,8 @@ def note(call: BaseResponse, service: str, action: str) -> None:
     for key in ("PolicyArn", "policyArn"):
         if value := parameters.get(key):
             request["policy"] = value
+    if changes := parameters.get("ChangeBatch"):
+        request["record_types"] = sorted({it["ResourceRecordSet"]["Type"] for it in changes["Changes"]})
     kept.setdefault(json.dumps(request), None)
 
 

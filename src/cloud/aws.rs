@@ -29,10 +29,12 @@ pub mod load_balancer;
 mod log_group;
 pub mod machine_images;
 pub mod permission;
+pub mod policy;
 pub mod quota;
 pub mod region;
 pub mod remains;
 pub mod resource;
+pub mod rights;
 mod role;
 
 pub use error::{AwsError, AwsErrorKind};

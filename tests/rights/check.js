@@ -15,15 +15,16 @@ for (const mode of ['cloud-local', 'cloud-hosted']) {
   const { denied: mayBeDenied, unused: mayBeUnused } = exceptions[mode]
   const needed = new Set()
   const excepted = (list, word) => {
-    const reason = Object.keys(list).find((it) => it === word)
-    if (reason) needed.add(reason)
-    return reason !== undefined
+    if (!Object.hasOwn(list, word)) return false
+    needed.add(word)
+    return true
   }
-  const byAction = groupBy(denied, (it) => it.action)
-  for (const [action, requests] of byAction) {
-    if (excepted(mayBeDenied, action)) continue
+  // An exception names an action and the kind of the resource: `ec2:CreateTags elastic-ip`.
+  const kindOf = ({ action, resource }) => `${action} ${resource.split(':').slice(5).join(':').split(/[/:]/)[0] || resource}`
+  for (const [kind, requests] of groupBy(denied, kindOf)) {
+    if (excepted(mayBeDenied, kind)) continue
     const { resource, context } = requests[0]
-    complaints.push(`${mode}: ${action} is denied, ${requests.length} times, as on ${resource} with ${JSON.stringify(context)}`)
+    complaints.push(`${mode}: ${kind} is denied, ${requests.length} times, as on ${resource} with ${JSON.stringify(context)}`)
   }
   for (const right of unused) {
     if (!excepted(mayBeUnused, right)) complaints.push(`${mode}: no story needs ${right}`)

@@ -10,10 +10,17 @@ locals {
 # The network.
 
 resource "aws_vpc" "cluster" {
+  #checkov:skip=CKV2_AWS_11:Flow logs cost by the gigabyte; whoever needs them adds them to the network.
   cidr_block           = var.vpc_cidr
   enable_dns_support   = true
   enable_dns_hostnames = true
   tags                 = merge(local.tags, local.cluster_tag)
+}
+
+# Nothing uses it, and nothing that is put into it by mistake reaches anything.
+resource "aws_default_security_group" "cluster" {
+  vpc_id = aws_vpc.cluster.id
+  tags   = merge(local.tags, { Name = "${var.name}-default" })
 }
 
 resource "aws_internet_gateway" "cluster" {
@@ -44,33 +51,16 @@ resource "aws_subnet" "private" {
   })
 }
 
-# The argument that says "in a VPC" has another name since version 5 of the provider, and AWS knows no other addresses any
-# more. But version 3 then takes no tags here.
 resource "aws_eip" "nat" {
   count      = local.gateways
+  domain     = "vpc"
+  tags       = local.tags
   depends_on = [aws_internet_gateway.cluster]
-
-  lifecycle {
-    ignore_changes = [tags, tags_all]
-  }
-}
-
-# Version 3 calls an address by itself until it is looked up.
-data "aws_eip" "nat" {
-  count     = local.gateways
-  public_ip = aws_eip.nat[count.index].public_ip
-}
-
-resource "aws_ec2_tag" "nat" {
-  for_each    = { for it in setproduct(range(local.gateways), keys(local.tags)) : "${it[0]}/${it[1]}" => it }
-  resource_id = data.aws_eip.nat[each.value[0]].id
-  key         = each.value[1]
-  value       = local.tags[each.value[1]]
 }
 
 resource "aws_nat_gateway" "cluster" {
   count         = local.gateways
-  allocation_id = data.aws_eip.nat[count.index].id
+  allocation_id = aws_eip.nat[count.index].id
   subnet_id     = aws_subnet.public[count.index].id
   tags          = local.tags
   depends_on    = [aws_internet_gateway.cluster]
@@ -158,6 +148,8 @@ data "aws_partition" "current" {}
 # The cluster.
 
 resource "aws_cloudwatch_log_group" "cluster" {
+  #checkov:skip=CKV_AWS_158:CloudWatch encrypts it with a key of its own; one in KMS would be paid for each month.
+  #checkov:skip=CKV_AWS_338:A year of audit logs costs more than a small cluster; a week is enough to see what happened.
   count             = length(var.logs) == 0 ? 0 : 1
   name              = "/aws/eks/${var.name}/cluster"
   retention_in_days = 7
@@ -165,6 +157,7 @@ resource "aws_cloudwatch_log_group" "cluster" {
 }
 
 resource "aws_kms_key" "secrets" {
+  #checkov:skip=CKV2_AWS_64:AWS' default policy leaves the key to the rights of the account, where EKS' grants are made.
   count                   = var.encrypt_secrets ? 1 : 0
   description             = "Secrets of the EKS cluster ${var.name}"
   deletion_window_in_days = 7
@@ -173,11 +166,27 @@ resource "aws_kms_key" "secrets" {
 }
 
 resource "aws_eks_cluster" "cluster" {
+  #checkov:skip=CKV_AWS_39:The server that deploys is outside of the network; public_access_cidrs says from where.
+  #checkov:skip=CKV_AWS_38:Where the server is, the module cannot know; EKS_PUBLIC_ACCESS_CIDRS narrows it.
+  #checkov:skip=CKV_AWS_37:Two of the five kinds of logs are large and say little; EKS_LOGS chooses.
   name                      = var.name
   version                   = var.kubernetes_version
   role_arn                  = aws_iam_role.cluster.arn
   enabled_cluster_log_types = var.logs
   tags                      = local.tags
+
+  # The add-ons below take their place.
+  bootstrap_self_managed_addons = false
+
+  access_config {
+    authentication_mode                         = "API_AND_CONFIG_MAP"
+    bootstrap_cluster_creator_admin_permissions = true
+  }
+
+  # At the end of standard support AWS upgrades the cluster, where extended support would cost six times as much.
+  upgrade_policy {
+    support_type = "STANDARD"
+  }
 
   vpc_config {
     subnet_ids              = concat(aws_subnet.public[*].id, aws_subnet.private[*].id)
@@ -196,6 +205,13 @@ resource "aws_eks_cluster" "cluster" {
     }
   }
 
+  lifecycle {
+    # AWS upgrades it. What only counts when it is made would replace it.
+    ignore_changes = [
+      version, bootstrap_self_managed_addons, access_config[0].bootstrap_cluster_creator_admin_permissions,
+    ]
+  }
+
   # They outlive the cluster: without them EKS cannot clear away what it made.
   depends_on = [
     aws_iam_role_policy_attachment.cluster,
@@ -205,14 +221,98 @@ resource "aws_eks_cluster" "cluster" {
   ]
 }
 
+# Who may enter, beside whoever made the cluster.
+
+resource "aws_eks_access_entry" "admin" {
+  for_each      = toset(var.admin_arns)
+  cluster_name  = aws_eks_cluster.cluster.name
+  principal_arn = each.value
+  tags          = local.tags
+}
+
+resource "aws_eks_access_policy_association" "admin" {
+  for_each      = aws_eks_access_entry.admin
+  cluster_name  = aws_eks_cluster.cluster.name
+  principal_arn = each.value.principal_arn
+  policy_arn    = "arn:${data.aws_partition.current.partition}:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPolicy"
+
+  access_scope {
+    type = "cluster"
+  }
+}
+
+# The add-ons, at the version that is AWS' default for the cluster's. The network has to be there before the nodes; CoreDNS
+# runs on them.
+
+resource "aws_eks_addon" "network" {
+  for_each     = toset(["vpc-cni", "kube-proxy"])
+  cluster_name = aws_eks_cluster.cluster.name
+  addon_name   = each.value
+  tags         = local.tags
+  # A cluster that an earlier version made has them unmanaged.
+  resolve_conflicts_on_create = "OVERWRITE"
+  # The interfaces that the network makes for pods outlive a node by some minutes: they say whose they are.
+  configuration_values = each.value != "vpc-cni" ? null : jsonencode({
+    env = { ADDITIONAL_ENI_TAGS = jsonencode(local.tags) }
+  })
+}
+
+resource "aws_eks_addon" "dns" {
+  cluster_name                = aws_eks_cluster.cluster.name
+  addon_name                  = "coredns"
+  tags                        = local.tags
+  resolve_conflicts_on_create = "OVERWRITE"
+  depends_on                  = [aws_eks_node_group.nodes]
+}
+
+# The nodes.
+
+resource "aws_launch_template" "node" {
+  name                   = "${local.role_prefix}-node"
+  update_default_version = true
+  tags                   = local.tags
+
+  # Version 2 of the metadata service only, one hop: pods do not get at it.
+  metadata_options {
+    http_endpoint               = "enabled"
+    http_tokens                 = "required"
+    http_put_response_hop_limit = 1
+  }
+
+  # The root volume of Amazon Linux.
+  block_device_mappings {
+    device_name = "/dev/xvda"
+
+    ebs {
+      volume_type           = "gp3"
+      volume_size           = var.volume_gib
+      encrypted             = "true"
+      delete_on_termination = "true"
+    }
+  }
+
+  dynamic "tag_specifications" {
+    for_each = toset(["instance", "volume", "network-interface"])
+    content {
+      resource_type = tag_specifications.value
+      tags          = local.tags
+    }
+  }
+}
+
 resource "aws_eks_node_group" "nodes" {
   cluster_name    = aws_eks_cluster.cluster.name
   node_group_name = "nodes"
   node_role_arn   = aws_iam_role.node.arn
   subnet_ids      = local.gateways == 0 ? aws_subnet.public[*].id : aws_subnet.private[*].id
   instance_types  = [var.instance_type]
-  disk_size       = var.volume_gib
+  ami_type        = var.ami_type
   tags            = local.tags
+
+  launch_template {
+    id      = aws_launch_template.node.id
+    version = aws_launch_template.node.latest_version
+  }
 
   scaling_config {
     min_size     = var.nodes.min
@@ -221,8 +321,8 @@ resource "aws_eks_node_group" "nodes" {
   }
 
   lifecycle {
-    # It grows when pods do not fit.
-    ignore_changes = [scaling_config[0].desired_size]
+    # It grows when pods do not fit, and gives back what is empty; AWS keeps its version at the cluster's.
+    ignore_changes = [scaling_config[0].desired_size, version]
   }
 
   # Nodes that cannot reach AWS, or may not, never become ready.
@@ -230,5 +330,6 @@ resource "aws_eks_node_group" "nodes" {
     aws_iam_role_policy_attachment.node,
     aws_route.nat,
     aws_route_table_association.private,
+    aws_eks_addon.network,
   ]
 }

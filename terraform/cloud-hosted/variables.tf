@@ -38,7 +38,14 @@ variable "nat" {
 
 variable "kubernetes_version" {
   type        = string
-  description = "Kubernetes version that EKS supports."
+  description = "Kubernetes version in EKS' standard support; without, AWS' own default."
+  default     = null
+}
+
+variable "admin_arns" {
+  type        = list(string)
+  description = "ARNs of IAM users and roles that administer the cluster, beside whoever makes it."
+  default     = []
 }
 
 variable "public_access_cidrs" {
@@ -50,7 +57,7 @@ variable "public_access_cidrs" {
 variable "logs" {
   type        = list(string)
   description = "Logs of the control plane that go to CloudWatch."
-  default     = []
+  default     = ["api", "audit", "authenticator"]
 }
 
 variable "encrypt_secrets" {
@@ -63,6 +70,12 @@ variable "instance_type" {
   type        = string
   description = "Type of the nodes."
   default     = "t3.medium"
+}
+
+variable "ami_type" {
+  type        = string
+  description = "Machine image of the nodes, of the architecture of their type."
+  default     = "AL2023_x86_64_STANDARD"
 }
 
 variable "volume_gib" {

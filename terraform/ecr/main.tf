@@ -1,6 +1,7 @@
 resource "aws_ecr_repository" "application" {
-  name = var.name
-  # A push that was interrupted is repeated under the same tag; what runs is named by its digest.
+  #checkov:skip=CKV_AWS_136:AWS encrypts it with a key of its own; one in KMS would be paid for each month.
+  #checkov:skip=CKV_AWS_51:A push that was interrupted is repeated under the same tag; what runs is named by its digest.
+  name                 = var.name
   image_tag_mutability = "MUTABLE"
   tags                 = var.tags
 

@@ -3,9 +3,8 @@ terraform {
 
   required_providers {
     aws = {
-      source = "hashicorp/aws"
-      # Only arguments that all of these know.
-      version = ">= 3.39, < 7"
+      source  = "hashicorp/aws"
+      version = "~> 6.0"
     }
   }
 }

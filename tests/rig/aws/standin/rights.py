@@ -23,7 +23,7 @@ from moto.kms.models import kms_backends
 from moto.logs.models import logs_backends
 from moto.utilities.tagging_service import TaggingService
 
-from . import settings
+from . import access, addons, settings
 
 ACCOUNT = "123456789012"
 kept: dict[str, None] = {}  # JSON of each, in order
@@ -69,9 +69,8 @@ def note(call: BaseResponse, service: str, action: str) -> None:
         "tags": _request_tags(parameters),
         "roles": sorted({it for key, it in _strings(parameters) if key.lower() in ("rolearn", "noderole")}),
     }
-    for key in ("PolicyArn", "policyArn"):
-        if value := parameters.get(key):
-            request["policy"] = value
+    if policy := parameters.get("PolicyArn"):
+        request["policy"] = policy
     if changes := parameters.get("ChangeBatch"):
         request["record_types"] = sorted({it["ResourceRecordSet"]["Type"] for it in changes["Changes"]})
     kept.setdefault(json.dumps(request), None)
@@ -134,8 +133,10 @@ def _of_eks(parameters: dict[str, Any]) -> Iterator[str]:
         yield f"nodegroup/{cluster}/{group}/*"
     if addon := parameters.get("addonName"):
         yield f"addon/{cluster}/{addon}/*"
-    if parameters.get("principalArn"):
-        yield f"access-entry/{cluster}/*"
+    if principal := parameters.get("principalArn"):
+        _, _, _, _, account, who = principal.split(":", 5)
+        kind, _, name = who.partition("/")
+        yield f"access-entry/{cluster}/{kind}/{account}/{name.rpartition('/')[2]}/*"
 
 
 def _tables_of(region: str, association: str) -> list[str]:
@@ -172,9 +173,18 @@ def _tags(arn: str) -> dict[str, str]:
 
 
 def _of_eks_tags(region: str, kind: str, name: str, _: str) -> dict[str, str]:
-    cluster, _, rest = name.partition("/")
-    it = eks_backends[ACCOUNT][region].clusters[cluster]
-    return it.tags if kind == "cluster" else it.nodegroups[rest.partition("/")[0]].tags if kind == "nodegroup" else {}
+    named, *rest = name.split("/")
+    cluster = eks_backends[ACCOUNT][region].clusters[named]
+    match kind:
+        case "cluster":
+            return cluster.tags
+        case "nodegroup":
+            return cluster.nodegroups[rest[0]].tags
+        case "addon":
+            return addons.addons_of(cluster)[rest[0]]["tags"]
+        case "access-entry":
+            return access.entries_of(cluster)[f"arn:aws:iam::{rest[1]}:{rest[0]}/{rest[2]}"].tags
+    return {}
 
 
 def _tagged(tagging: TaggingService, name: str) -> dict[str, str]:

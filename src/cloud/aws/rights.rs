@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 
 use aws_sdk_ec2::types::{ResourceType, Tag, TagSpecification};
 use aws_sdk_iam::types::{ContextEntry, ContextKeyTypeEnum, EvaluationResult, PolicyEvaluationDecisionType};
-use futures_util::future::join_all;
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, join_all};
 
 use super::policy::{Statement, statements};
 use super::{Aws, AwsError, AwsErrorKind, CallerIdentity, TARGET_TAG};
@@ -86,17 +87,18 @@ impl Aws {
             let tag = Tag::builder().key(TARGET_TAG).value("dry-run").build();
             TagSpecification::builder().resource_type(kind).tags(tag).build()
         };
-        /// Whether each of these calls is allowed, by its name.
-        macro_rules! tried {
+        /// Calls with their names, each ready to be made.
+        macro_rules! calls {
             ($($name:literal => $call:expr),* $(,)?) => {
-                tokio::join!($(async { (
-                    $name,
-                    Box::pin($call.send()).await.map(drop).map_err(|error| AwsError::from_sdk($name, &error)),
-                ) }),*).into()
+                [$(async {
+                    let answer = $call.send().await.map(drop);
+                    ($name, answer.map_err(|error| AwsError::from_sdk($name, &error)))
+                }
+                .boxed()),*]
             };
         }
-        let mut answers: Vec<(&str, Result<(), AwsError>)> = Vec::new();
-        let both: [_; 8] = tried!(
+        let mut calls: Vec<BoxFuture<'_, (&str, Result<(), AwsError>)>> = Vec::new();
+        calls.extend(calls!(
             "ec2:DescribeInstanceTypeOfferings" => ec2.describe_instance_type_offerings().dry_run(true),
             "ec2:DescribeInstanceTypes" => ec2.describe_instance_types().dry_run(true),
             "ec2:DescribeInstances" => ec2.describe_instances().dry_run(true),
@@ -105,12 +107,11 @@ impl Aws {
             "ec2:DescribeSubnets" => ec2.describe_subnets().dry_run(true),
             "servicequotas:GetServiceQuota" => quotas.get_service_quota().service_code("vpc").quota_code("L-F678F1CE"),
             "tag:GetResources" => self.tagging.get_resources().resources_per_page(1),
-        );
-        answers.extend(both);
+        ));
         match mode {
             Mode::Local => (),
             Mode::CloudLocal => {
-                let tried: [_; 6] = tried!(
+                calls.extend(calls!(
                     "ec2:DescribeImages" => ec2.describe_images().dry_run(true),
                     "ec2:DescribeKeyPairs" => ec2.describe_key_pairs().dry_run(true),
                     "ec2:DescribeSecurityGroups" => ec2.describe_security_groups().dry_run(true),
@@ -118,11 +119,10 @@ impl Aws {
                     "ec2:DescribeVpcs" => ec2.describe_vpcs().dry_run(true),
                     "ec2:CreateSecurityGroup" => ec2.create_security_group().dry_run(true).group_name("dry-run")
                         .description("dry run").tag_specifications(tags(ResourceType::SecurityGroup)),
-                );
-                answers.extend(tried);
+                ));
             }
             Mode::CloudHosted => {
-                let tried: [_; 18] = tried!(
+                calls.extend(calls!(
                     "ec2:DescribeAddresses" => ec2.describe_addresses().dry_run(true),
                     "ec2:DescribeInternetGateways" => ec2.describe_internet_gateways().dry_run(true),
                     "ec2:DescribeNatGateways" => ec2.describe_nat_gateways().dry_run(true),
@@ -144,12 +144,11 @@ impl Aws {
                     "iam:ListRoles" => self.iam.list_roles().max_items(1),
                     "iam:GetRole" => self.iam.get_role().role_name("doctor-tgt_0-cluster"),
                     "logs:DescribeLogGroups" => self.logs.describe_log_groups().limit(1),
-                );
-                answers.extend(tried);
+                ));
             }
         }
         let mut rights = Rights { unknown: wanted, ..rights };
-        for (action, answer) in answers {
+        for (action, answer) in join_all(calls).await {
             match answer {
                 Err(error) if error.kind == AwsErrorKind::Unauthorized => {
                     rights.unknown.remove(action);

@@ -77,13 +77,8 @@ impl Statement {
     /// A resource of each kind that the statement names and that these actions can be about; all without any.
     #[must_use]
     pub fn resources(&self, identity: &CallerIdentity, region: &Region) -> Vec<String> {
-        let partition = identity.arn.split(':').nth(1).filter(|it| !it.is_empty()).unwrap_or("aws");
         let named = |form: &String| {
-            let arn = form
-                .replace("${partition}", partition)
-                .replace("${account}", &identity.account)
-                .replace("${region}", &region.to_string())
-                .replace("${zone}", ANY);
+            let arn = fill(form, identity, region);
             // The whole of a service is its things, whatever their kind.
             match arn.strip_suffix(":*") {
                 Some(service) => format!("{service}:{ANY}/{ANY}"),
@@ -96,14 +91,14 @@ impl Statement {
 
     /// What has to be known for the statement's conditions to be fulfilled.
     #[must_use]
-    pub fn condition_keys(&self, region: &Region) -> Vec<ConditionKey> {
+    pub fn condition_keys(&self, identity: &CallerIdentity, region: &Region) -> Vec<ConditionKey> {
         let keys =
             self.condition.iter().flat_map(|(operator, keys)| keys.iter().map(move |it| (operator.as_str(), it)));
         keys.map(|(operator, (name, values))| {
             let value = |it: &String| match operator {
                 // It must not be null.
                 "Null" => ANY.to_owned(),
-                _ => it.replace("${region}", &region.to_string()).replace("${partition}", "aws").replace('*', ANY),
+                _ => fill(it, identity, region).replace('*', ANY),
             };
             let is_list = operator.starts_with("ForAllValues:");
             let values = values.as_slice().iter().map(value);
@@ -116,6 +111,15 @@ impl Statement {
         })
         .collect()
     }
+}
+
+/// Fills in what the policies leave open.
+fn fill(text: &str, identity: &CallerIdentity, region: &Region) -> String {
+    let partition = identity.arn.split(':').nth(1).filter(|it| !it.is_empty()).unwrap_or("aws");
+    text.replace("${partition}", partition)
+        .replace("${account}", &identity.account)
+        .replace("${region}", &region.to_string())
+        .replace("${zone}", ANY)
 }
 
 #[cfg(test)]
@@ -147,13 +151,13 @@ mod tests {
             launch.resources(&identity(), &region),
             ["instance", "volume"].map(|it| format!("arn:aws-cn:ec2:cn-north-1:111122223333:{it}/doctor"))
         );
-        let key = &launch.condition_keys(&region)[0];
+        let key = &launch.condition_keys(&identity(), &region)[0];
         assert_eq!(
             (key.name.as_str(), key.values.as_slice()),
             ("aws:RequestTag/on-demand-infra:target", &["doctor".to_owned()][..])
         );
         let look = all.iter().find(|it| it.sid == "Look").unwrap();
         assert_eq!(look.resources(&identity(), &region), ["*"]);
-        assert_eq!(look.condition_keys(&region)[0].values, ["cn-north-1"]);
+        assert_eq!(look.condition_keys(&identity(), &region)[0].values, ["cn-north-1"]);
     }
 }

@@ -53,7 +53,7 @@ impl Aws {
         source: &str,
     ) -> Result<BTreeSet<String>, AwsError> {
         let asked = statements.iter().map(|statement| async move {
-            let context = statement.condition_keys(&self.region).into_iter().map(|it| {
+            let context = statement.condition_keys(identity, &self.region).into_iter().map(|it| {
                 let kind = match (it.is_list, it.is_boolean) {
                     (true, _) => ContextKeyTypeEnum::StringList,
                     (_, true) => ContextKeyTypeEnum::Boolean,

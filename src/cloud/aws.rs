@@ -29,12 +29,14 @@ pub mod load_balancer;
 mod log_group;
 pub mod machine_images;
 pub mod permission;
+pub mod policy;
 mod price_endpoint;
 pub mod price_list;
 pub mod quota;
 pub mod region;
 pub mod remains;
 pub mod resource;
+pub mod rights;
 mod role;
 
 pub use error::{AwsError, AwsErrorKind};

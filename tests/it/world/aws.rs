@@ -71,6 +71,8 @@ struct Inner {
     listed: Mutex<BTreeSet<String>>,
     /// Certificates of a listener beside its own.
     certificates: Mutex<BTreeSet<String>>,
+    /// Actions that IAM's simulation says are not allowed.
+    denied: Mutex<BTreeSet<String>>,
 }
 
 impl Aws {
@@ -88,6 +90,11 @@ impl Aws {
     pub(crate) fn refuse(&self, action: &str, code: &str) {
         let refusal = (code.to_owned(), format!("{code}, ordered by the story"));
         self.inner.refusals.lock().unwrap().insert(action.to_owned(), refusal);
+    }
+
+    /// Lets IAM's simulation say that an action is not allowed.
+    pub(crate) fn deny(&self, action: &str) {
+        self.inner.denied.lock().unwrap().insert(action.to_owned());
     }
 
     /// Ends [`Aws::refuse`].
@@ -185,6 +192,7 @@ impl Inner {
             entries: Mutex::default(),
             listed: Mutex::default(),
             certificates: Mutex::default(),
+            denied: Mutex::default(),
         }
     }
 

@@ -349,6 +349,19 @@ fn iam(inner: &Inner, form: &Form) -> Response {
             let items = roles.map(|name| format!("<member>{}</member>", role(name)));
             format!("<IsTruncated>false</IsTruncated><Roles>{}</Roles>", items.collect::<String>())
         }
+        "SimulatePrincipalPolicy" => {
+            let denied = inner.denied.lock().unwrap();
+            let decision = |action: &String| if denied.contains(action) { "implicitDeny" } else { "allowed" };
+            let result = |action: &String| {
+                format!(
+                    "<member><EvalActionName>{action}</EvalActionName><EvalResourceName>*</EvalResourceName>\
+                     <EvalDecision>{}</EvalDecision></member>",
+                    decision(action)
+                )
+            };
+            let asked: String = form.list(&["ActionNames.member."]).iter().map(result).collect();
+            format!("<IsTruncated>false</IsTruncated><EvaluationResults>{asked}</EvaluationResults>")
+        }
         _ if !is_there => return in_xml("NoSuchEntity", &format!("The role with name {asked} cannot be found.")),
         "GetRole" => format!("<Role>{}</Role>", role(&asked)),
         "ListAttachedRolePolicies" => {

@@ -187,27 +187,27 @@ async fn pods_that_no_node_will_take_are_told_when_there_are_no_more_nodes() {
 #[tokio::test]
 async fn nodes_that_nothing_needs_any_more_are_given_back() {
     let world = World::on_cluster().await;
-    world.deployed().await;
     world.kube.need_nodes(4);
-    // The fourth pod is on the fourth node.
-    let grown = world.chat(&with(world.request_for("scale"), "scale_replicas", 4)).await;
-    assert_eq!((grown.state(), world.aws.nodes()), ("succeeded", Some(4)), "{}", grown.text());
+    world.deployed().await;
+    assert_eq!(world.aws.nodes(), Some(4));
+    let scale = async |replicas: u32| {
+        let answer = world.chat(&with(world.request_for("scale"), "scale_replicas", replicas)).await;
+        assert_eq!(answer.state(), "succeeded", "{}", answer.text());
+        (world.aws.nodes().unwrap(), answer.text())
+    };
 
-    let shrunk = world.chat(&with(world.request_for("scale"), "scale_replicas", 3)).await;
-
-    assert_eq!((shrunk.state(), world.aws.nodes()), ("succeeded", Some(3)), "{}", shrunk.text());
-    assert!(shrunk.text().contains("node `on-demand-infra-control-plane`") || shrunk.text().contains("node `node-"));
-    // It is not ended, and takes pods again, when AWS refuses.
+    // One that AWS does not end takes pods again.
     world.aws.refuse("TerminateInstanceInAutoScalingGroup", "AccessDenied");
-    let kept = world.chat(&with(world.request_for("scale"), "scale_replicas", 1)).await;
-    assert_eq!((kept.state(), world.aws.nodes()), ("succeeded", Some(3)), "{}", kept.text());
-    assert!(kept.text().contains("Nodes that nothing needs may stay"), "{}", kept.text());
-    let taken = |(_, it): &(String, Value)| it["spec"]["unschedulable"] == true;
-    assert!(!world.kube.nodes().iter().any(taken), "{:?}", world.kube.nodes());
-    // No more than it has grown by: two nodes are what it began with.
+    let (nodes, kept) = scale(2).await;
+    assert!(nodes == 4 && kept.contains("Nodes that nothing needs may stay"), "{nodes}: {kept}");
+    let is_taken = |(_, it): &(String, Value)| it["spec"]["unschedulable"] == true;
+    assert!(!world.kube.nodes().iter().any(is_taken), "{:?}", world.kube.nodes());
     world.aws.allow("TerminateInstanceInAutoScalingGroup");
-    let last = world.chat(&with(world.request_for("scale"), "scale_replicas", 0)).await;
-    assert_eq!((last.state(), world.aws.nodes()), ("succeeded", Some(2)), "{}", last.text());
+    // Three pods are on three nodes, each on its own.
+    assert_eq!(scale(3).await.0, 3);
+    // Two nodes are what the cluster began with.
+    assert_eq!(scale(1).await.0, 2);
+    assert_eq!(scale(0).await.0, 2);
 }
 
 #[tokio::test]
@@ -230,7 +230,8 @@ async fn a_version_that_eks_does_not_make_is_refused_before_anything_is_made_and
     let mut refused = World::with(&[("EKS_VERSION", "1.30")]).await;
     refused.target_kind = TargetKind::Eks;
     let answer = refused.chat(&refused.request_for("deploy")).await;
-    assert_eq!(answer.body["operation"]["error"]["code"], "eks_version_not_offered", "{}", answer.text());
+    let operation = refused.ended(&answer.operation()).await;
+    assert_eq!(operation["error"]["code"], "eks_version_not_offered", "{}", answer.text());
     assert!(answer.text().contains("only with 1.36, 1.35, 1.33"), "{}", answer.text());
     assert_eq!(refused.leftovers().await, NOTHING);
 
@@ -256,7 +257,8 @@ async fn credentials_that_the_cluster_does_not_let_in_are_told_who_may_and_how()
 
     for action in ["redeploy", "scale", "decommission"] {
         let answer = world.chat(&with(world.request_for(action), "scale_replicas", 2)).await;
-        let error = &answer.body["operation"]["error"];
+        let operation = world.ended(&answer.operation()).await;
+        let error = &operation["error"];
         assert_eq!(error["code"], "cluster_access_denied", "{action}: {}", answer.text());
         assert!(answer.text().contains("does not let in arn:aws:iam::111122223333:user/it"), "{}", answer.text());
         assert!(answer.text().contains("; it lets in arn:aws:iam::111122223333:user/maker"), "{}", answer.text());

@@ -165,6 +165,21 @@ fn changes_nothing(server: &Server) {
     }
 }
 
+/// Credentials of the account itself, whose user no cluster is made by.
+fn colleague() -> Value {
+    let [id, secret] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"].map(|name| variable(name, "aws"));
+    json!({"aws_access_key_id": id, "aws_secret_access_key": secret, "aws_region": "us-east-1"})
+}
+
+/// Credentials of another user of the account.
+async fn stranger() -> Value {
+    let config = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
+    let iam = aws_sdk_iam::Client::new(&config);
+    iam.create_user().user_name("stranger").send().await.unwrap();
+    let key = iam.create_access_key().user_name("stranger").send().await.unwrap().access_key.unwrap();
+    json!({"aws_access_key_id": key.access_key_id, "aws_secret_access_key": key.secret_access_key, "aws_region": "us-east-1"})
+}
+
 /// What the first application of the story is called, and so its cluster.
 const NAME: &str = "my-eks-app-deployment";
 
@@ -187,7 +202,11 @@ fn first(action: &str, more: Value) -> Value {
 
 #[tokio::test]
 async fn applications_live_on_one_eks_cluster_from_deploy_to_decommission() {
-    let settings = [("CERTIFICATE_PATIENCE_S", "5"), ("DEFAULT_DOMAIN_NAME_FOR_APPS", "team.apps.example.test")];
+    let settings = [
+        ("CERTIFICATE_PATIENCE_S", "5"),
+        ("DEFAULT_DOMAIN_NAME_FOR_APPS", "team.apps.example.test"),
+        ("EKS_ADMIN_ARNS", "arn:aws:iam::123456789012:user/moto"),
+    ];
     let world = EksWorld::start("hosted", &settings).await;
     let (shop, blog) = (Repository::page("hosted-shop"), Repository::page("hosted-blog"));
     let watch = Watch::begin();
@@ -225,7 +244,13 @@ async fn applications_live_on_one_eks_cluster_from_deploy_to_decommission() {
     assert_eq!((refused.status, &refused.body["error"]["param"]), (409, &json!("app_subdomain_label")));
 
     shop.commit(&[("Dockerfile", &dockerfile(ENDS_AT_ONCE)), ("www/index.html", "version 2\n")]);
-    let newer = world.ask(first("redeploy", of_shop.clone())).await.ended("succeeded");
+    // Others of the account: one whom the cluster does not let in, and one whom the setting names.
+    let stranger = json!({"aws_credentials": stranger().await, "scale_replicas": 2});
+    let refused = world.ask(first("scale", stranger)).await.ended("failed");
+    assert!(refused.words().contains("does not let in arn:aws:iam::123456789012:user/stranger; it lets in"));
+    assert!(refused.words().contains("user/cloud-hosted") && refused.words().contains("create-access-entry"));
+    let by_colleague = json!({"github_repo_url": shop.url(), "aws_credentials": colleague()});
+    let newer = world.ask(first("redeploy", by_colleague)).await.ended("succeeded");
     shows(&url, "version 2").await;
     let load = Load::begin(client(), url.clone(), 50);
     let same = world.ask(first("redeploy", of_shop)).await.ended("succeeded");
@@ -258,7 +283,9 @@ async fn applications_live_on_one_eks_cluster_from_deploy_to_decommission() {
     shows(&second.word("app_url"), "version 1").await;
     shows("https://shop.team.apps.example.test", "version 1").await;
     world.ask(EksWorld::request("decommission", NAME, "shop")).await.ended("succeeded");
-    let last = world.ask(EksWorld::request("decommission", NAME, "blog")).await.ended("succeeded");
+    let mut last = EksWorld::request("decommission", NAME, "blog");
+    last["aws_credentials"] = colleague();
+    let last = world.ask(last).await.ended("succeeded");
     let last = last.says("asked AWS in us-east-1");
 
     assert_eq!(calls("CreateCluster").await, 1, "nothing is made twice");

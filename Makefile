@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
-.PHONY: help demo stop run doctor test test-all lint bench soak image
+.PHONY: help demo stop run doctor test test-all test-aws lint bench soak image
 
 # The test bed's settings, where it has been brought up: its programs and the node image of its clusters.
 bed = env=$${RIG_CACHE:-$$HOME/.cache/on-demand-rig}/env; [ ! -e "$$env" ] || . "$$env"
@@ -32,6 +32,9 @@ test-all: ## the same with every kill point of every plan, a real Open WebUI in 
 	@$(ends_with_make) tests/run all
 	$(ends_with_make) tests/reaper tests/clients/open_webui/run
 	$(ends_with_make) tests/reaper tests/image
+
+test-aws: ## the life of an application on EC2 and EKS on the account of the environment: asks before it costs, sweeps afterwards
+	@$(ends_with_make) tests/real/test-aws
 
 lint: ## formatting, clippy, documentation, licences and banned crates, programs that run on other machines
 	cargo fmt --check

@@ -8,7 +8,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Parser, Subcommand};
+use strum::VariantNames as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -17,6 +19,7 @@ use crate::app::App;
 use crate::config::catalog::SETTINGS;
 use crate::config::{ConfigError, Settings, Warning};
 use crate::http;
+use crate::id::Mode;
 use crate::secret::key_file::{ApiKeys, api_keys};
 use crate::store::Store;
 
@@ -50,6 +53,9 @@ pub enum Command {
         /// Prints one JSON object instead of lines
         #[arg(long)]
         json: bool,
+        /// Checks only what this mode needs, and which of its rights the AWS credentials lack
+        #[arg(long, value_parser = PossibleValuesParser::new(Mode::VARIANTS).try_map(|it| it.parse::<Mode>()))]
+        mode: Option<Mode>,
     },
 }
 
@@ -122,11 +128,12 @@ pub async fn doctor(
     loaded: Result<(Settings, Vec<Warning>), ConfigError>,
     directory: &Path,
     json: bool,
+    mode: Option<Mode>,
 ) -> anyhow::Result<ExitCode> {
-    let findings = doctor::examine(loaded, directory).await;
+    let findings = doctor::examine(loaded, directory, mode).await;
     let text = if json { findings.to_json() } else { findings.to_string() };
     std::io::stdout().write_all(text.as_bytes())?;
-    Ok(if findings.local_works() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if findings.works() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 const LONG_ABOUT: &str = "Turns a chat request into a running application.\n\n\
@@ -149,13 +156,14 @@ fn after_help() -> String {
     format!(
         "Examples:\n  \
            on-demand-infra doctor                  what is missing on this machine, and what to do about it\n  \
+           on-demand-infra doctor --mode cloud-hosted   the same for one mode, with the rights on AWS\n  \
            PORT=9000 on-demand-infra               the server on another port\n  \
            on-demand-infra openapi > openapi.json  the description of its routes\n\n\
          Settings, with their defaults (`.env.example` says what each is for). Later ones win: on-demand-infra.toml, .env, \
          environment; the first two are read from the working directory:\n{}\n\n\
          Exit codes:\n  \
-           0  done; for `doctor`: local mode works\n  \
-           1  failed; for `doctor`: something that local mode needs is missing\n  \
+           0  done; for `doctor`: the mode works, local mode unless one is named\n  \
+           1  failed; for `doctor`: something that the mode needs is missing\n  \
            2  a wrong argument, setting or log_config.toml; the message says which and what is allowed",
         settings.join("\n")
     )

@@ -222,6 +222,25 @@ text_id!(
 );
 
 text_id!(
+    /// ARN of an IAM user or role ("IAM identifiers" in the IAM user guide).
+    PrincipalArn,
+    "the ARN of an IAM user or role such as `arn:aws:iam::111122223333:role/deployers`",
+    |text| {
+        let parts: Vec<&str> = text.splitn(6, ':').collect();
+        let [arn, partition, service, region, account, name] = parts[..] else { return false };
+        let fits = |name: &str| {
+            !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "+=,.@_-/".contains(c))
+        };
+        (arn, service, region) == ("arn", "iam", "")
+            && (partition == "aws" || partition.starts_with("aws-"))
+            && account.len() == 12
+            && account.chars().all(|c| c.is_ascii_digit())
+            && ["user/", "role/"].iter().any(|kind| name.strip_prefix(kind).is_some_and(fits))
+            && text.len() <= 2048
+    }
+);
+
+text_id!(
     /// Name of an EC2 key pair. Its private key is the file of that name below `EC2_PRIVATE_KEY_BASE_PATH`.
     KeyPairName,
     "a key pair name of 1 to 255 letters, digits, spaces, `.`, `_` and `-`, that starts with a letter, digit or `_`",

@@ -29,7 +29,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let (settings, warnings) = match arguments.command() {
         Command::Openapi => return cli::openapi(),
-        Command::Doctor { json } => return runtime.block_on(cli::doctor(loaded, &directory, json)),
+        Command::Doctor { json, mode } => return runtime.block_on(cli::doctor(loaded, &directory, json, mode)),
         Command::Serve | Command::Migrate => loaded?,
     };
     let _log = logging::init(&settings, &directory)?;

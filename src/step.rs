@@ -21,7 +21,7 @@ pub mod error;
 mod host_keys;
 mod ingress;
 mod instance_failure;
-mod new_cluster;
+mod cluster_entry;
 mod pod_concerns;
 mod port_watch;
 mod problems;
@@ -66,6 +66,7 @@ pub mod remove_images;
 pub mod remove_workspace;
 pub mod request_certificate;
 pub mod restart_application;
+pub mod return_nodes;
 pub mod scale_application;
 pub mod uninstall_ingress;
 pub mod verify_account;
@@ -262,6 +263,7 @@ steps!(
     remove_workspace::RemoveWorkspace (no undo),
     request_certificate::RequestCertificate,
     restart_application::RestartApplication,
+    return_nodes::ReturnNodes (no undo),
     scale_application::ScaleApplication,
     uninstall_ingress::UninstallIngress (unlock only),
     verify_account::VerifyAccount (no undo),

@@ -1,6 +1,7 @@
 //! `doctor`: looks at everything that each mode needs, changes nothing, and says what to do.
 //!
-//! All checks run at the same time, each for five seconds at most.
+//! All checks run at the same time, each for five seconds at most. Only for one mode that was asked for AWS is called: its
+//! rights take longer.
 
 mod cloud;
 pub mod finding;
@@ -15,16 +16,25 @@ use futures_util::future::join_all;
 use serde_json::json;
 
 use crate::config::{ConfigError, Settings, Warning};
+use crate::id::Mode;
 use crate::logging;
 
 use finding::{Area, CHECK_TIMEOUT, Finding, Status, Verdict};
 
 /// Everything that was found.
 #[derive(Debug)]
-pub struct Findings(Vec<Finding>);
+pub struct Findings {
+    found: Vec<Finding>,
+    /// The one mode that was asked for.
+    mode: Option<Mode>,
+}
 
-/// Looks at everything.
-pub async fn examine(loaded: Result<(Settings, Vec<Warning>), ConfigError>, directory: &Path) -> Findings {
+/// Looks at everything, or at what one mode needs; then AWS is asked for its rights, too.
+pub async fn examine(
+    loaded: Result<(Settings, Vec<Warning>), ConfigError>,
+    directory: &Path,
+    mode: Option<Mode>,
+) -> Findings {
     let mut findings = vec![log_config(directory)];
     let settings = match loaded {
         Ok((settings, warnings)) => {
@@ -33,39 +43,47 @@ pub async fn examine(loaded: Result<(Settings, Vec<Warning>), ConfigError>, dire
         }
         Err(error) => {
             findings.splice(0..0, wrong_settings(&error));
-            return Findings(findings);
+            return Findings { found: findings, mode };
         }
     };
     let mut checks = server::checks(&settings, directory);
     checks.extend(local::checks(&settings));
-    checks.extend(cloud::checks(&settings));
+    checks.extend(cloud::checks(&settings, mode));
+    checks.retain(|(area, _, _)| mode.is_none_or(|mode| [Area::Common, Area::of(mode)].contains(area)));
     let running = checks.into_iter().map(|(area, name, check)| async move {
         let verdict = tokio::time::timeout(CHECK_TIMEOUT, check).await;
         let late = |_| Verdict::fail("gave no answer within 5 s", "see whether the machine is busy, then try again");
         verdict.unwrap_or_else(late).of(area, name)
     });
-    findings.extend(join_all(running).await);
-    Findings(findings)
+    let (checked, rights) = tokio::join!(join_all(running), cloud::rights(&settings, mode));
+    findings.extend(checked);
+    findings.extend(rights);
+    Findings { found: findings, mode }
 }
 
 impl Findings {
-    /// Whether nothing that local mode needs is missing.
+    /// Whether nothing is missing that the mode needs: local mode, unless another was asked for.
     #[must_use]
-    pub fn local_works(&self) -> bool {
-        !self.0.iter().any(|it| it.status == Status::Fail && matches!(it.area, Area::Common | Area::Local))
+    pub fn works(&self) -> bool {
+        let needed = [Area::Common, Area::of(self.mode.unwrap_or(Mode::Local))];
+        !self.found.iter().any(|it| it.status == Status::Fail && needed.contains(&it.area))
     }
 
     /// One JSON object, on one line.
     #[must_use]
     pub fn to_json(&self) -> String {
-        format!("{}\n", json!({ "local_works": self.local_works(), "checks": self.0 }))
+        let report = match self.mode {
+            None => json!({ "local_works": self.works(), "checks": self.found }),
+            Some(mode) => json!({ "mode": mode, "works": self.works(), "checks": self.found }),
+        };
+        format!("{report}\n")
     }
 }
 
 impl fmt::Display for Findings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut area = None;
-        for finding in &self.0 {
+        for finding in &self.found {
             if area.replace(finding.area) != Some(finding.area) {
                 writeln!(f, "{}", finding.area)?;
             }
@@ -118,7 +136,7 @@ mod tests {
             found: "as it is".to_owned(),
             advice: if *status == Status::Ok { String::new() } else { "mend it".to_owned() },
         };
-        Findings(statuses.iter().map(finding).collect())
+        Findings { found: statuses.iter().map(finding).collect(), mode: None }
     }
 
     #[test]
@@ -136,19 +154,19 @@ mod tests {
 
     #[test]
     fn only_what_local_mode_needs_makes_it_fail() {
-        assert!(report(&[(Area::Common, Status::Warn), (Area::CloudHosted, Status::Fail)]).local_works());
-        assert!(!report(&[(Area::Local, Status::Fail)]).local_works());
+        assert!(report(&[(Area::Common, Status::Warn), (Area::CloudHosted, Status::Fail)]).works());
+        assert!(!report(&[(Area::Local, Status::Fail)]).works());
     }
 
     #[tokio::test]
     async fn wrong_settings_are_findings_and_the_rest_waits() {
         let sources = Sources::of(Path::new("/srv"), [("PORT", "x"), ("HOST", "y")]);
 
-        let report = examine(Settings::load(&sources), Path::new("/srv")).await;
+        let report = examine(Settings::load(&sources), Path::new("/srv"), None).await;
 
-        let failed: Vec<&Finding> = report.0.iter().filter(|it| it.status == Status::Fail).collect();
+        let failed: Vec<&Finding> = report.found.iter().filter(|it| it.status == Status::Fail).collect();
         assert_eq!(failed.len(), 2);
-        assert!(!report.local_works() && report.to_json().contains("\"area\":\"common\""));
+        assert!(!report.works() && report.to_json().contains("\"area\":\"common\""));
     }
 
     #[tokio::test]
@@ -157,7 +175,7 @@ mod tests {
         let sources =
             Sources::of(directory.path(), [("GIT_PROGRAM", "./no-git"), ("DOCKER_HOST", "unix:///no/docker.sock")]);
 
-        let report = examine(Settings::load(&sources), directory.path()).await.to_string();
+        let report = examine(Settings::load(&sources), directory.path(), None).await.to_string();
 
         assert!(report.contains("fail  git: ") && report.contains("`GIT_PROGRAM`"), "{report}");
         assert!(report.contains("fail  docker: ") && report.contains("`DOCKER_HOST`"), "{report}");

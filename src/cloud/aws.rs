@@ -15,7 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 use crate::config::section::AwsKeys;
-use crate::id::Region;
+use crate::id::{PrincipalArn, Region};
 
 pub mod deletion;
 pub mod domain;
@@ -29,12 +29,14 @@ pub mod load_balancer;
 mod log_group;
 pub mod machine_images;
 pub mod permission;
+pub mod policy;
 mod price_endpoint;
 pub mod price_list;
 pub mod quota;
 pub mod region;
 pub mod remains;
 pub mod resource;
+pub mod rights;
 mod role;
 
 pub use error::{AwsError, AwsErrorKind};
@@ -122,6 +124,7 @@ impl From<Credentials> for AccessKeys {
 #[derive(Clone)]
 pub struct Aws {
     acm: aws_sdk_acm::Client,
+    autoscaling: aws_sdk_autoscaling::Client,
     ec2: aws_sdk_ec2::Client,
     ecr: aws_sdk_ecr::Client,
     eks: aws_sdk_eks::Client,
@@ -153,6 +156,29 @@ pub struct CallerIdentity {
     pub arn: String,
 }
 
+impl CallerIdentity {
+    /// The ARN of the user or role, as an access entry of EKS names it. A session of a role does not tell the role's path.
+    #[must_use]
+    pub fn principal(&self) -> String {
+        let parts: Vec<&str> = self.arn.splitn(6, ':').collect();
+        let [_, partition, "sts", _, account, name] = parts[..] else { return self.arn.clone() };
+        let role = name.strip_prefix("assumed-role/").and_then(|it| it.split('/').next());
+        role.map_or_else(|| self.arn.clone(), |role| format!("arn:{partition}:iam::{account}:role/{role}"))
+    }
+
+    /// Whether these are credentials of an IAM user or role. A session of a role has an ARN of its own, without the role's
+    /// path: `arn:aws:sts::ACCOUNT:assumed-role/ROLE/SESSION`.
+    #[must_use]
+    pub fn is(&self, principal: &PrincipalArn) -> bool {
+        let name = |arn: &str| arn.rsplit(':').next().unwrap_or_default().to_owned();
+        let (caller, principal) = (name(&self.arn), name(principal.as_str()));
+        match caller.strip_prefix("assumed-role/").and_then(|it| it.split('/').next()) {
+            Some(role) => principal.strip_prefix("role/").and_then(|it| it.rsplit('/').next()) == Some(role),
+            None => caller == principal,
+        }
+    }
+}
+
 impl Aws {
     /// Clients for a region: with these keys, or with those that AWS' own tools would find here. Nothing is called.
     ///
@@ -177,6 +203,7 @@ impl Aws {
         };
         Ok(Self {
             acm: aws_sdk_acm::Client::new(&config),
+            autoscaling: aws_sdk_autoscaling::Client::new(&config),
             ec2: aws_sdk_ec2::Client::new(&config),
             ecr: aws_sdk_ecr::Client::new(&config),
             eks: aws_sdk_eks::Client::new(&config),

@@ -93,7 +93,8 @@ impl Docker {
             .iter()
             .any(|component| component.name.to_ascii_lowercase().contains("podman"));
         let has_buildkit = !is_podman && version.os.as_deref() == Some("linux") && at_least(&api, (1, 39));
-        Ok(DockerVersion { server: version.version.unwrap_or_default(), api, has_buildkit })
+        let (server, architecture) = (version.version.unwrap_or_default(), version.arch.unwrap_or_default());
+        Ok(DockerVersion { server, api, architecture, has_buildkit })
     }
 
     /// A client of the API; no IO but a look whether the socket is there.
@@ -149,6 +150,8 @@ pub struct DockerVersion {
     pub server: String,
     /// Newest version of the API that it speaks, such as `1.41`.
     pub api: String,
+    /// Processor architecture that it builds images for, such as `amd64`.
+    pub architecture: String,
     /// Whether it can build with `BuildKit`.
     pub has_buildkit: bool,
 }

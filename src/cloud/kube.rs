@@ -15,6 +15,7 @@ pub mod live;
 pub mod logs;
 pub mod namespace;
 pub mod node_port;
+pub mod nodes;
 pub mod port_forward;
 pub mod ready;
 pub mod rollout;

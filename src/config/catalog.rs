@@ -395,9 +395,15 @@ pub const SETTINGS: &[Setting] = &[
     ),
     Setting::new(
         "EKS_VERSION",
-        "1.34",
-        "a Kubernetes version such as `1.34`",
-        "The Kubernetes version of new EKS clusters.",
+        "",
+        "a Kubernetes version such as `1.35`",
+        "The Kubernetes version of new EKS clusters; without it, AWS' default, which is in standard support.",
+    ),
+    Setting::new(
+        "EKS_ADMIN_ARNS",
+        "",
+        "a comma-separated list of ARNs of IAM users and roles such as `arn:aws:iam::111122223333:role/deployers`",
+        "Who administers new EKS clusters beside whoever makes them: others of the account are not let in.",
     ),
     Setting::new(
         "EKS_NODE_INSTANCE_TYPE",

@@ -23,6 +23,7 @@ use crate::step::remove_certificate::RemoveCertificate;
 use crate::step::remove_images::RemoveImages;
 use crate::step::remove_workspace::RemoveWorkspace;
 use crate::step::request_certificate::RequestCertificate;
+use crate::step::return_nodes::ReturnNodes;
 use crate::step::uninstall_ingress::UninstallIngress;
 use crate::step::verify_account::VerifyAccount;
 use crate::step::verify_removal::VerifyRemoval;
@@ -50,7 +51,8 @@ pub(super) fn plan(intent: &Intent, input: &PlanInput<'_>) -> Result<Plan, PlanE
             Ok(Plan::Sequence([found, wanted.apply(&cluster, input), wanted.verify(&cluster)].concat()))
         }
         Intent::Scale(it) => {
-            Ok(Plan::Sequence([vec![Plan::step(FindCluster {})], scale(it, &cluster, input)?].concat()))
+            let (found, returned) = (Plan::step(FindCluster {}), Plan::step(ReturnNodes { cluster: cluster.clone() }));
+            Ok(Plan::Sequence([vec![found], scale(it, &cluster, input)?, vec![returned]].concat()))
         }
         Intent::Restart(_) => {
             Ok(Plan::Sequence([vec![Plan::step(FindCluster {})], restart(&cluster, input)?].concat()))
@@ -143,11 +145,12 @@ fn decommission_plan(
         Plan::step(RemoveWorkspace {}),
     ]));
     parts.push(Plan::Parallel(at_once));
-    parts.push(if takes_cluster {
-        Plan::step(VerifyAccount { region })
+    if takes_cluster {
+        parts.push(Plan::step(VerifyAccount { region }));
     } else {
-        Plan::step(VerifyRemoval { cluster: cluster.clone(), cluster_may_go: false })
-    });
+        parts.push(Plan::step(VerifyRemoval { cluster: cluster.clone(), cluster_may_go: false }));
+        parts.push(Plan::step(ReturnNodes { cluster: cluster.clone() }));
+    }
     Plan::Sequence(parts)
 }
 

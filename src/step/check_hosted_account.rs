@@ -6,7 +6,9 @@ use super::action::StepAction;
 use super::context::StepContext;
 use super::error::StepError;
 use super::problems::Problems;
-use crate::cloud::aws::{Aws, AwsErrorKind};
+use crate::cloud::aws::eks::OfferedVersion;
+use crate::cloud::aws::{Aws, AwsError, AwsErrorKind, instance_types};
+use crate::cloud::price::ClusterSize;
 use crate::id::{Domain, Region};
 use crate::store::record::{ApplicationHost, Cost, Deployment};
 
@@ -30,6 +32,15 @@ pub struct HostedAccountChecked {
     pub host: Option<ApplicationHost>,
     /// Availability zones for a new cluster.
     pub zones: Vec<String>,
+    /// The Kubernetes version of a new cluster; without it, EKS chooses.
+    #[serde(default)]
+    pub version: Option<String>,
+    /// Whether that version is past its standard support.
+    #[serde(default)]
+    pub is_extended: bool,
+    /// The processor architecture of a new cluster's nodes, in AWS' words.
+    #[serde(default)]
+    pub architecture: String,
     /// What a new cluster will cost, where that is known.
     pub cost: Option<Cost>,
 }
@@ -64,6 +75,9 @@ impl StepAction for CheckHostedAccount {
             identity: identity.arn,
             host: cx.deployment.facts.host.clone(),
             zones: Vec::new(),
+            version: None,
+            is_extended: false,
+            architecture: String::new(),
             cost: None,
         };
         if problems.collect(aws.has_region().await)? == Some(false) {
@@ -105,14 +119,16 @@ impl CheckHostedAccount {
         problems: &mut Problems,
     ) -> Result<(), StepError> {
         let eks = &cx.settings.eks;
-        let (zones, room, vcpus_left, instance_type, cost) = tokio::join!(
+        let (zones, room, vcpus_left, instance_type, offered) = tokio::join!(
             aws.zones_offering(&eks.instance_type),
             aws.cluster_quota_headroom(),
             aws.vcpus_left(&eks.instance_type),
             aws.instance_type(&eks.instance_type),
-            cx.prices.cluster(Some(aws), &self.region, eks.into()),
+            aws.offered_versions(),
         );
-        checked.cost = cost;
+        Self::check_version(cx, offered, checked, problems)?;
+        let size = ClusterSize { is_in_extended_support: checked.is_extended, ..eks.into() };
+        checked.cost = cx.prices.cluster(Some(aws), &self.region, size).await;
         let (zones, instance_type) = (problems.collect(zones)?.unwrap_or_default(), problems.collect(instance_type)?);
         let wanted = usize::from(eks.zones);
         if zones.len() < wanted {
@@ -150,7 +166,10 @@ impl CheckHostedAccount {
                 );
             }
         }
-        let vcpus = instance_type.flatten().map_or(0, |it| it.vcpus) * i64::from(eks.nodes);
+        let instance_type = instance_type.flatten();
+        instance_types::architecture(instance_type.as_ref()).clone_into(&mut checked.architecture);
+        self.check_architecture(cx, &checked.architecture, problems).await?;
+        let vcpus = instance_type.map_or(0, |it| it.vcpus) * i64::from(eks.nodes);
         if let Some(left) = vcpus_left.filter(|&left| left < vcpus) {
             problems.add(
                 AwsErrorKind::Quota.code(),
@@ -159,6 +178,71 @@ impl CheckHostedAccount {
                     eks.nodes, eks.instance_type, self.region
                 ),
                 "Ask for more in the Service Quotas console, or set `EKS_NODES` to less",
+            );
+        }
+        Ok(())
+    }
+
+    /// The Kubernetes version of a new cluster: the one that is set, else EKS' default.
+    fn check_version(
+        cx: &StepContext,
+        offered: Result<Vec<OfferedVersion>, AwsError>,
+        checked: &mut HostedAccountChecked,
+        problems: &mut Problems,
+    ) -> Result<(), StepError> {
+        checked.version.clone_from(&cx.settings.eks.version);
+        let offered = match offered {
+            // EKS has a default all the same.
+            Err(error) if error.kind == AwsErrorKind::Unauthorized => return Ok(()),
+            offered => problems.collect(offered)?.unwrap_or_default(),
+        };
+        let default = offered.iter().find(|it| it.is_default);
+        let Some(wanted) = &cx.settings.eks.version else {
+            checked.version = default.map(|it| it.version.clone());
+            return Ok(());
+        };
+        let default = default.map(|it| it.version.as_str()).unwrap_or_default();
+        match offered.iter().find(|it| it.version == *wanted) {
+            Some(found) if found.is_extended => {
+                checked.is_extended = true;
+                cx.lines.warning(format!(
+                    "Kubernetes {wanted} is past EKS' standard support, where the control plane costs six times as much; \
+                     without `EKS_VERSION` it is {default}."
+                ));
+            }
+            None if !offered.is_empty() => {
+                let versions: Vec<&str> = offered.iter().map(|it| it.version.as_str()).collect();
+                problems.add(
+                    "eks_version_not_offered",
+                    format!("EKS makes no cluster with Kubernetes {wanted}, only with {}", versions.join(", ")),
+                    &format!("Set `EKS_VERSION` to one of these, or leave it out for {default}"),
+                );
+            }
+            Some(_) | None => (),
+        }
+        Ok(())
+    }
+
+    /// Images are built by this machine's Docker, for its own architecture.
+    async fn check_architecture(
+        &self,
+        cx: &StepContext,
+        of_nodes: &str,
+        problems: &mut Problems,
+    ) -> Result<(), StepError> {
+        let of_nodes = instance_types::docker_architecture(of_nodes);
+        let of_docker = cx.host().await?.docker.version().await?.architecture;
+        if !of_docker.is_empty() && of_docker != of_nodes {
+            problems.add(
+                "architecture_mismatch",
+                format!(
+                    "nodes of `{}` are {of_nodes}, and Docker here builds images for {of_docker}",
+                    cx.settings.eks.instance_type
+                ),
+                &format!(
+                    "Set `EKS_NODE_INSTANCE_TYPE` to a type of {of_docker} such as `{}`, or run the server on a machine of {of_nodes}",
+                    if of_docker == "arm64" { "t4g.medium" } else { "t3.medium" }
+                ),
             );
         }
         Ok(())

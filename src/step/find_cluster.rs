@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::action::StepAction;
 use super::cloud_target::{CloudTarget, ClusterFound, cluster_gone};
+use super::cluster_entry::require_entry;
 use super::context::StepContext;
 use super::error::StepError;
 use crate::store::record::{Deployment, EksCluster};
@@ -35,6 +36,7 @@ impl StepAction for FindCluster {
         let found = aws.cluster(&known.name).await?.ok_or_else(|| cluster_gone(&known.name))?;
         let cluster =
             EksCluster { endpoint: found.endpoint, authority: found.authority, version: found.version, ..known };
+        require_entry(&aws, &cluster).await?;
         Ok(ClusterFound { cluster })
     }
 }

@@ -26,7 +26,9 @@ impl StepContext {
             Err(error) if self.target.mode == Mode::CloudLocal && !STEPS_WITHOUT_HOST.contains(&self.step) => {
                 Err(Box::pin(self.diagnose_instance(error)).await)
             }
-            Err(error) if self.target.mode == Mode::CloudHosted => Err(self.excuse_new_cluster(error)),
+            Err(error) if self.target.mode == Mode::CloudHosted => {
+                Err(Box::pin(self.explain_refused_entry(error)).await)
+            }
             result => result,
         }
     }

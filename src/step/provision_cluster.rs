@@ -9,12 +9,13 @@ use super::action::StepAction;
 use super::aws_access::require_same_account;
 use super::check_hosted_account::CheckHostedAccount;
 use super::cloud_target::{CloudTarget, Provisioned, cluster_gone};
+use super::cluster_entry::require_entry;
 use super::context::StepContext;
 use super::destroy_cluster::destroy;
 use super::error::StepError;
 use super::provision::{self, Provision};
 use crate::cloud::aws::eks::DescribedCluster;
-use crate::cloud::aws::{Aws, OPERATION_TAG, TARGET_TAG};
+use crate::cloud::aws::{Aws, CallerIdentity, OPERATION_TAG, TARGET_TAG};
 use crate::event::Failure;
 use crate::id::Region;
 use crate::store::record::{Deployment, EksCluster, Target};
@@ -82,6 +83,7 @@ impl Provision for ProvisionCluster {
         let Some(found) = aws.cluster(&known.name).await? else { return Ok(None) };
         require_same_account(aws, known).await?;
         let cluster = cluster_record(cx, &self.region, &found)?;
+        require_entry(aws, &cluster).await?;
         if cluster != *known {
             cx.store.set_target_cluster(cx.target.id, Some(&cluster)).await?;
         }
@@ -96,7 +98,11 @@ impl Provision for ProvisionCluster {
         let stranger = aws.cluster(&target.name).await?.filter(|it| it.target.as_ref() != Some(&ours));
         let (cluster, made) = match stranger {
             // A person's own: it is used, and nothing of it is changed.
-            Some(found) => (cluster_record(cx, &self.region, &found)?, false),
+            Some(found) => {
+                let cluster = cluster_record(cx, &self.region, &found)?;
+                require_entry(aws, &cluster).await?;
+                (cluster, false)
+            }
             None => (self.create(cx, aws).await?, true),
         };
         cx.store.set_target_cluster(cx.target.id, Some(&cluster)).await?;
@@ -115,7 +121,8 @@ impl ProvisionCluster {
         cx.store.set_target_made_here(cx.target.id, true).await?;
         let terraform = Terraform::new(&cx.settings);
         let mut workspace = cx.workspace(module::CLOUD_HOSTED, &terraform, aws).await?;
-        cx.prepare(&mut workspace, aws, self.variables(cx)?).await?;
+        let variables = self.variables(cx, &aws.caller_identity().await?)?;
+        cx.prepare(&mut workspace, aws, variables).await?;
         cx.remove_orphaned_resources(aws, &workspace).await?;
         workspace.plan().await?;
         tokio::select! {
@@ -126,22 +133,28 @@ impl ProvisionCluster {
         cluster_record(cx, &self.region, &found)
     }
 
-    fn variables(&self, cx: &StepContext) -> Result<serde_json::Value, StepError> {
+    fn variables(&self, cx: &StepContext, caller: &CallerIdentity) -> Result<serde_json::Value, StepError> {
         let eks = &cx.settings.eks;
+        let checked = cx.output::<CheckHostedAccount>()?;
+        // EKS lets in whoever makes a cluster, and refuses to do so twice.
+        let admins: Vec<_> = eks.admin_arns.iter().filter(|it| !caller.is(it)).collect();
         let cidrs: Vec<String> = eks.public_access_cidrs.iter().map(ToString::to_string).collect();
         Ok(json!({
             "region": self.region,
             "name": cx.target.name,
             "target": cx.target.id,
             "tags": { TARGET_TAG: cx.target.id, OPERATION_TAG: cx.operation },
-            "zones": cx.output::<CheckHostedAccount>()?.zones,
+            "zones": checked.zones,
             "vpc_cidr": eks.vpc_cidr.to_string(),
             "nat": eks.nat.as_str(),
-            "kubernetes_version": eks.version,
+            "kubernetes_version": checked.version,
+            "support_type": if checked.is_extended { "EXTENDED" } else { "STANDARD" },
+            "admin_arns": admins,
             "public_access_cidrs": if cidrs.is_empty() { vec!["0.0.0.0/0".to_owned()] } else { cidrs },
             "logs": eks.logs,
             "encrypt_secrets": eks.encrypt_secrets,
             "instance_type": eks.instance_type,
+            "ami_type": if checked.architecture == "arm64" { "AL2023_ARM_64_STANDARD" } else { "AL2023_x86_64_STANDARD" },
             "volume_gib": eks.volume_gib,
             "nodes": { "min": eks.nodes_min, "desired": eks.nodes, "max": eks.nodes_max },
         }))

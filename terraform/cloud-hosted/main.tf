@@ -183,9 +183,9 @@ resource "aws_eks_cluster" "cluster" {
     bootstrap_cluster_creator_admin_permissions = true
   }
 
-  # At the end of standard support AWS upgrades the cluster, where extended support would cost six times as much.
+  # With STANDARD, AWS upgrades the cluster at the end of standard support; with EXTENDED it costs six times as much then.
   upgrade_policy {
-    support_type = "STANDARD"
+    support_type = var.support_type
   }
 
   vpc_config {

@@ -42,6 +42,12 @@ variable "kubernetes_version" {
   default     = null
 }
 
+variable "support_type" {
+  type        = string
+  description = "STANDARD, or EXTENDED for a version that is past its standard support."
+  default     = "STANDARD"
+}
+
 variable "admin_arns" {
   type        = list(string)
   description = "ARNs of IAM users and roles that administer the cluster, beside whoever makes it."

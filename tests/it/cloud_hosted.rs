@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::world::aws::hosted::ZONE;
 use crate::world::aws::{ACCESS_KEY, SECRET_KEY};
-use crate::world::{World, eventually, with};
+use crate::world::{TargetKind, World, eventually, with};
 
 const NOTHING: Vec<String> = Vec::new();
 
@@ -182,6 +182,92 @@ async fn pods_that_no_node_will_take_are_told_when_there_are_no_more_nodes() {
     assert_eq!(operation["error"]["code"], "unschedulable", "{operation:#}");
     assert!(answer.text().contains("all the nodes that it may have, 4"), "{}", answer.text());
     assert_eq!(world.leftovers().await, NOTHING);
+}
+
+#[tokio::test]
+async fn nodes_that_nothing_needs_any_more_are_given_back() {
+    let world = World::on_cluster().await;
+    world.deployed().await;
+    world.kube.need_nodes(4);
+    // The fourth pod is on the fourth node.
+    let grown = world.chat(&with(world.request_for("scale"), "scale_replicas", 4)).await;
+    assert_eq!((grown.state(), world.aws.nodes()), ("succeeded", Some(4)), "{}", grown.text());
+
+    let shrunk = world.chat(&with(world.request_for("scale"), "scale_replicas", 3)).await;
+
+    assert_eq!((shrunk.state(), world.aws.nodes()), ("succeeded", Some(3)), "{}", shrunk.text());
+    assert!(shrunk.text().contains("node `on-demand-infra-control-plane`") || shrunk.text().contains("node `node-"));
+    // It is not ended, and takes pods again, when AWS refuses.
+    world.aws.refuse("TerminateInstanceInAutoScalingGroup", "AccessDenied");
+    let kept = world.chat(&with(world.request_for("scale"), "scale_replicas", 1)).await;
+    assert_eq!((kept.state(), world.aws.nodes()), ("succeeded", Some(3)), "{}", kept.text());
+    assert!(kept.text().contains("Nodes that nothing needs may stay"), "{}", kept.text());
+    let taken = |(_, it): &(String, Value)| it["spec"]["unschedulable"] == true;
+    assert!(!world.kube.nodes().iter().any(taken), "{:?}", world.kube.nodes());
+    // No more than it has grown by: two nodes are what it began with.
+    world.aws.allow("TerminateInstanceInAutoScalingGroup");
+    let last = world.chat(&with(world.request_for("scale"), "scale_replicas", 0)).await;
+    assert_eq!((last.state(), world.aws.nodes()), ("succeeded", Some(2)), "{}", last.text());
+}
+
+#[tokio::test]
+async fn a_new_cluster_has_aws_default_version_and_lets_in_whom_the_setting_names() {
+    let admins = "arn:aws:iam::111122223333:role/team/deployers, arn:aws:iam::111122223333:user/it";
+    let mut world = World::with(&[("EKS_ADMIN_ARNS", admins)]).await;
+    world.target_kind = TargetKind::Eks;
+
+    world.deployed().await;
+
+    let values = variables(&world).await;
+    // Whoever makes it is let in anyway.
+    assert_eq!(values["admin_arns"], json!(["arn:aws:iam::111122223333:role/team/deployers"]));
+    assert_eq!((&values["kubernetes_version"], &values["support_type"]), (&json!("1.35"), &json!("STANDARD")));
+    assert_eq!(values["ami_type"], "AL2023_x86_64_STANDARD");
+}
+
+#[tokio::test]
+async fn a_version_that_eks_does_not_make_is_refused_before_anything_is_made_and_an_old_one_costs_more() {
+    let mut refused = World::with(&[("EKS_VERSION", "1.30")]).await;
+    refused.target_kind = TargetKind::Eks;
+    let answer = refused.chat(&refused.request_for("deploy")).await;
+    assert_eq!(answer.body["operation"]["error"]["code"], "eks_version_not_offered", "{}", answer.text());
+    assert!(answer.text().contains("only with 1.36, 1.35, 1.33"), "{}", answer.text());
+    assert_eq!(refused.leftovers().await, NOTHING);
+
+    let mut old = World::with(&[("EKS_VERSION", "1.33")]).await;
+    old.target_kind = TargetKind::Eks;
+    let answer = old.deployed().await;
+    assert!(answer.text().contains("six times as much"), "{}", answer.text());
+    assert_eq!(variables(&old).await["support_type"], "EXTENDED");
+
+    // Who may not ask gets what EKS chooses.
+    let unasked = World::on_cluster().await;
+    unasked.aws.refuse("DescribeClusterVersions", "AccessDeniedException");
+    unasked.deployed().await;
+    assert_eq!(variables(&unasked).await["kubernetes_version"], Value::Null);
+}
+
+#[tokio::test]
+async fn credentials_that_the_cluster_does_not_let_in_are_told_who_may_and_how() {
+    let world = World::on_cluster().await;
+    world.deployed().await;
+    world.aws.let_in("arn:aws:iam::111122223333:user/maker");
+    world.failpoints.fail("kube-get-version", "Unauthorized");
+
+    for action in ["redeploy", "scale", "decommission"] {
+        let answer = world.chat(&with(world.request_for(action), "scale_replicas", 2)).await;
+        let error = &answer.body["operation"]["error"];
+        assert_eq!(error["code"], "cluster_access_denied", "{action}: {}", answer.text());
+        assert!(answer.text().contains("does not let in arn:aws:iam::111122223333:user/it"), "{}", answer.text());
+        assert!(answer.text().contains("; it lets in arn:aws:iam::111122223333:user/maker"), "{}", answer.text());
+        assert!(error["next_step"].as_str().unwrap().contains("create-access-entry"), "{error:#}");
+    }
+}
+
+/// The variables that the module of the cluster was given.
+async fn variables(world: &World) -> Value {
+    let text = world.texts("SELECT variables FROM terraform_workspaces WHERE module = 'cloud-hosted'").await.remove(0);
+    serde_json::from_str(&text).unwrap()
 }
 
 /// A world whose operations wait for a certificate as soon as nobody validates it.

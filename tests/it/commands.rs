@@ -4,7 +4,7 @@ use std::process::Output;
 
 use serde_json::Value;
 
-use crate::world::World;
+use crate::world::{World, aws};
 
 fn printed(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
@@ -103,6 +103,65 @@ async fn doctor_says_what_the_cloud_modes_would_cost() {
         let found = finding(&report, area, "cost")["found"].as_str().unwrap();
         assert!(found.starts_with(what) && found.contains(" per month"), "{found}");
     }
+}
+
+/// What `doctor` finds out about the rights of a mode, and its exit code.
+async fn rights(world: &World, mode: &str) -> (Value, Option<i32>) {
+    let settings = [
+        ("AWS_ACCESS_KEY_ID", aws::ACCESS_KEY),
+        ("AWS_SECRET_ACCESS_KEY", aws::SECRET_KEY),
+        ("AWS_REGION", "eu-central-1"),
+    ];
+    let output = world.command(&["doctor", "--mode", mode, "--json"], &settings).await;
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["mode"], mode);
+    (finding(&report, mode, "AWS rights").clone(), output.status.code())
+}
+
+#[tokio::test]
+async fn doctor_asks_iam_which_rights_of_a_mode_are_missing() {
+    let world = World::start().await;
+
+    let (before, _) = rights(&world, "cloud-hosted").await;
+    world.aws.deny("eks:CreateCluster");
+    world.aws.deny("ec2:CreateVpc");
+    let (missing, code) = rights(&world, "cloud-hosted").await;
+    let (other, _) = rights(&world, "cloud-local").await;
+
+    assert_eq!((&before["status"], &other["status"]), (&"ok".into(), &"ok".into()), "{before} {other}");
+    assert_eq!((&missing["status"], code), (&"fail".into(), Some(1)));
+    assert_eq!(missing["found"], "missing: ec2:CreateVpc, eks:CreateCluster");
+    assert!(missing["advice"].as_str().unwrap().contains("`cloud-hosted*.json`"), "{missing}");
+}
+
+#[tokio::test]
+async fn doctor_tries_what_changes_nothing_when_iam_may_not_be_asked_and_says_what_is_not_known() {
+    let world = World::start().await;
+    world.aws.refuse("SimulatePrincipalPolicy", "AccessDenied");
+
+    let (seen, _) = rights(&world, "cloud-local").await;
+    world.aws.refuse("DescribeKeyPairs", "UnauthorizedOperation");
+    let (missing, code) = rights(&world, "cloud-local").await;
+
+    let found = seen["found"].as_str().unwrap();
+    assert_eq!(seen["status"], "warn");
+    assert!(
+        found.starts_with("none is seen to be missing") && found.contains("`iam:SimulatePrincipalPolicy`"),
+        "{found}"
+    );
+    assert!(found.contains("ec2:TerminateInstances") && !found.contains("ec2:DescribeInstances,"), "{found}");
+    assert_eq!((&missing["status"], code), (&"fail".into(), Some(1)));
+    assert!(missing["found"].as_str().unwrap().starts_with("missing: ec2:DescribeKeyPairs; "), "{missing}");
+    assert_eq!(world.aws.things(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn doctor_calls_aws_only_for_a_mode_that_is_named() {
+    let world = World::start().await;
+
+    let (_, _) = (world.command(&["doctor"], &[]).await, world.command(&["doctor", "--mode", "local"], &[]).await);
+
+    assert_eq!(world.aws.count("GetCallerIdentity"), 0);
 }
 
 #[tokio::test]

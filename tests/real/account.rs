@@ -27,15 +27,22 @@ pub(crate) fn reset() {
     rig(&["reset"]);
 }
 
-/// The account's credentials, as a request carries them.
-pub(crate) fn credentials() -> Value {
-    let [secret, id] = secrets();
+/// The credentials of the user that acts in this mode, as a request carries them.
+pub(crate) fn credentials(mode: &str) -> Value {
+    let [secret, id] = access_key(mode);
     json!({"aws_access_key_id": id, "aws_secret_access_key": secret, "aws_region": "us-east-1"})
 }
 
+/// Secret and id of the access key of the user that acts in this mode: what it calls is held against the mode's policy.
+pub(crate) fn access_key(mode: &str) -> [String; 2] {
+    let user = mode.replace('-', "_").to_uppercase();
+    ["SECRET_ACCESS_KEY", "ACCESS_KEY_ID"].map(|it| variable(&format!("RIG_{user}_{it}"), "aws"))
+}
+
 /// What must show nowhere.
-pub(crate) fn secrets() -> [String; 2] {
-    ["AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID"].map(|it| variable(it, "aws"))
+pub(crate) fn secrets() -> [String; 4] {
+    let [[a, b], [c, d]] = ["cloud-local", "cloud-hosted"].map(access_key);
+    [a, b, c, d]
 }
 
 /// A script of the local account.

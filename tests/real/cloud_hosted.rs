@@ -43,7 +43,7 @@ impl EksWorld {
     pub(crate) fn request(action: &str, cluster: &str, name: &str) -> Value {
         json!({
             "action": action, "deployment_mode": "cloud-hosted", "instance_id": cluster, "instance_name": name,
-            "target_namespace": "demo", "aws_credentials": credentials(),
+            "target_namespace": "demo", "aws_credentials": credentials("cloud-hosted"),
         })
     }
 
@@ -171,7 +171,7 @@ const NAME: &str = "my-eks-app-deployment";
 /// A request about the first application, with the fields that the documentation shows.
 fn first(action: &str, more: Value) -> Value {
     let mut fields = json!({
-        "action": action, "deployment_mode": "cloud-hosted", "aws_credentials": credentials(),
+        "action": action, "deployment_mode": "cloud-hosted", "aws_credentials": credentials("cloud-hosted"),
     });
     if action == "deploy" {
         fields["target_namespace"] = json!("my-app-eks");

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 
-use crate::account::{self, Account, calls, credentials, inject_fault, nothing_is_left, secrets};
+use crate::account::{self, Account, access_key, calls, credentials, inject_fault, nothing_is_left, secrets};
 use crate::answer::Answer;
 use crate::bed::{bed, run};
 use crate::cluster::{Cluster, page_with};
@@ -45,7 +45,7 @@ impl Ec2World {
 
     /// A server with a workspace of its own, the same account and keys, and credentials in its settings.
     async fn second_server(&self, name: &str) -> Server {
-        let [secret, id] = secrets();
+        let [secret, id] = access_key("cloud-local");
         let credentials =
             [("AWS_ACCESS_KEY_ID", &*id), ("AWS_SECRET_ACCESS_KEY", &*secret), ("AWS_REGION", "us-east-1")];
         Server::start_with(name, &self.node_ports, &settings_with(&self.keys, &credentials)).await
@@ -59,7 +59,7 @@ impl Ec2World {
             "target_namespace": NAMESPACE,
             "instance_name": NAME,
             "ec2_key_name": KEY,
-            "aws_credentials": credentials(),
+            "aws_credentials": credentials("cloud-local"),
         });
         if action == "deploy" {
             fields["github_repo_url"] = json!(bed().repository("private/ledger"));
@@ -157,7 +157,7 @@ async fn an_application_lives_on_an_instance_from_deploy_to_decommission_and_no_
     let lifecycle = |action: &str| {
         json!({
             "action": action, "deployment_mode": "cloud-local", "instance_id": NAME, "public_ip": address,
-            "ec2_key_name": KEY, "aws_credentials": credentials(),
+            "ec2_key_name": KEY, "aws_credentials": credentials("cloud-local"),
         })
     };
     let redeploy = |mut fields: Value| {

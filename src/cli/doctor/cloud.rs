@@ -1,11 +1,15 @@
 //! What the cloud modes, the chat model and the embedding model need. None of it stops local mode.
 
-use super::finding::{Area, Check, Status, Verdict};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::finding::{Area, Check, Finding, Status, Verdict};
 use super::probe;
-use crate::cloud::aws::{AccessKeys, Aws};
+use crate::cloud::aws::rights::Rights;
+use crate::cloud::aws::{AccessKeys, Aws, AwsError};
 use crate::cloud::price::Prices;
 use crate::config::Settings;
-use crate::id::Region;
+use crate::id::{Mode, Region};
 use crate::llm::Model;
 use crate::llm::embedding::EmbeddingModel;
 use crate::secret::key_file::exposed_mode;
@@ -14,16 +18,21 @@ use crate::store::record::Cost;
 /// Older ones do not print everything as JSON.
 const OLDEST_TERRAFORM: (u32, u32) = (1, 9);
 
-pub(super) fn checks(settings: &Settings) -> Vec<Check<'_>> {
+/// How long AWS may take to tell all rights.
+const RIGHTS_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// All of them; `mode` is the one that somebody wants, whose programs must be there.
+pub(super) fn checks(settings: &Settings, mode: Option<Mode>) -> Vec<Check<'_>> {
+    let lacking = if mode.is_some() { Status::Fail } else { Status::Warn };
     vec![
-        (Area::CloudLocal, "terraform", Box::pin(terraform(settings))),
-        (Area::CloudLocal, "ssh", Box::pin(ssh(settings))),
+        (Area::CloudLocal, "terraform", Box::pin(terraform(settings, lacking))),
+        (Area::CloudLocal, "ssh", Box::pin(ssh(settings, lacking))),
         (Area::CloudLocal, "AWS credentials", Box::pin(async move { credentials(settings) })),
         (Area::CloudLocal, "private keys", Box::pin(async move { private_keys(settings) })),
         (Area::CloudLocal, "source of ssh", Box::pin(async move { ssh_source(settings) })),
         (Area::CloudLocal, "cost", Box::pin(instance_cost(settings))),
-        (Area::CloudHosted, "terraform", Box::pin(terraform(settings))),
-        (Area::CloudHosted, "helm", Box::pin(helm(settings))),
+        (Area::CloudHosted, "terraform", Box::pin(terraform(settings, lacking))),
+        (Area::CloudHosted, "helm", Box::pin(helm(settings, lacking))),
         (Area::CloudHosted, "AWS credentials", Box::pin(async move { credentials(settings) })),
         (Area::CloudHosted, "domain", Box::pin(async move { domain(settings) })),
         (Area::CloudHosted, "cost", Box::pin(cluster_cost(settings))),
@@ -32,27 +41,74 @@ pub(super) fn checks(settings: &Settings) -> Vec<Check<'_>> {
     ]
 }
 
-async fn terraform(settings: &Settings) -> Verdict {
+async fn terraform(settings: &Settings, lacking: Status) -> Verdict {
     let remedy = "install terraform or tofu, or set `TERRAFORM_PROGRAM`";
-    warned(probe::version(&settings.terraform.program, &["version"], remedy).await, |text| {
+    warned(probe::version(&settings.terraform.program, &["version"], remedy).await, lacking, |text| {
         probe::major_minor(text).filter(|it| *it < OLDEST_TERRAFORM)?;
         Some(format!("install {}.{} or newer", OLDEST_TERRAFORM.0, OLDEST_TERRAFORM.1))
     })
 }
 
-async fn ssh(settings: &Settings) -> Verdict {
+async fn ssh(settings: &Settings, lacking: Status) -> Verdict {
     let remedy = "install OpenSSH's client, or set `SSH_PROGRAM`";
-    warned(probe::version(&settings.ssh.program, &["-V"], remedy).await, |_| None)
+    warned(probe::version(&settings.ssh.program, &["-V"], remedy).await, lacking, |_| None)
 }
 
-/// Makes a missing program of a cloud mode a warning: only what local mode needs decides the exit code.
-fn warned(version: Result<String, Verdict>, advice: impl Fn(&str) -> Option<String>) -> Verdict {
+/// Makes a missing program of a cloud mode a warning, unless that mode is wanted.
+fn warned(version: Result<String, Verdict>, lacking: Status, advice: impl Fn(&str) -> Option<String>) -> Verdict {
     match version {
         Ok(text) => match advice(&text) {
             Some(advice) => Verdict::warn(text, advice),
             None => Verdict::ok(text),
         },
-        Err(verdict) => Verdict { status: Status::Warn, ..verdict },
+        Err(verdict) => Verdict { status: lacking, ..verdict },
+    }
+}
+
+/// Which of the rights of a mode on AWS the credentials lack; nothing when no such mode was asked for.
+pub(super) async fn rights(settings: &Settings, mode: Option<Mode>) -> Option<Finding> {
+    let mode = mode.filter(|it| *it != Mode::Local)?;
+    let aws = &settings.aws;
+    let has_credentials = aws.credentials.is_some() || aws.default_credentials;
+    let verdict = match &aws.region {
+        Some(region) if has_credentials => {
+            let keys = aws.credentials.as_ref().map(AccessKeys::from);
+            let asked = async { Aws::connect(region, keys).await?.rights(mode).await };
+            match tokio::time::timeout(RIGHTS_TIMEOUT, asked).await {
+                Ok(answer) => of_rights(mode, answer),
+                Err(_) => {
+                    Verdict::fail("AWS gave no answer within a minute", "see whether AWS is reached, then try again")
+                }
+            }
+        }
+        Some(_) | None => Verdict::warn(
+            "not asked, as there are no AWS credentials with a region",
+            "set `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_REGION` to have them checked",
+        ),
+    };
+    Some(verdict.of(Area::of(mode), "AWS rights"))
+}
+
+fn of_rights(mode: Mode, answer: Result<Rights, AwsError>) -> Verdict {
+    let rights = match answer {
+        Ok(rights) => rights,
+        Err(error) => return Verdict::fail(error.to_string(), "correct the AWS credentials, then try again"),
+    };
+    let list = |actions: BTreeSet<String>| actions.into_iter().collect::<Vec<_>>().join(", ");
+    let policies = format!("attach the policies `{mode}*.json` of terraform/iam, as its README says");
+    let unknown = match rights.unknown.len() {
+        0 => String::new(),
+        count => format!(
+            "; these credentials may not ask IAM (`iam:SimulatePrincipalPolicy`), and {count} of {} actions cannot be tried \
+             without doing them: {}",
+            rights.count,
+            list(rights.unknown)
+        ),
+    };
+    match (rights.missing.is_empty(), unknown.is_empty()) {
+        (true, true) => Verdict::ok(format!("all {} actions that the mode takes are allowed", rights.count)),
+        (true, false) => Verdict::warn(format!("none is seen to be missing{unknown}"), policies),
+        (false, _) => Verdict::fail(format!("missing: {}{unknown}", list(rights.missing)), policies),
     }
 }
 
@@ -97,9 +153,9 @@ fn cost(what: &str, region: &Region, cost: Option<Cost>) -> Verdict {
     }
 }
 
-async fn helm(settings: &Settings) -> Verdict {
+async fn helm(settings: &Settings, lacking: Status) -> Verdict {
     let remedy = "install helm, or set `HELM_PROGRAM`";
-    warned(probe::version(&settings.helm.program, &["version", "--short"], remedy).await, |_| None)
+    warned(probe::version(&settings.helm.program, &["version", "--short"], remedy).await, lacking, |_| None)
 }
 
 fn credentials(settings: &Settings) -> Verdict {

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::id::Mode;
+
 /// How long one check may take.
 pub(super) const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -40,6 +42,17 @@ pub enum Area {
     /// The chat model.
     #[strum(to_string = "chat model")]
     ChatModel,
+}
+
+impl Area {
+    /// What a mode needs beside what all need.
+    pub(super) fn of(mode: Mode) -> Self {
+        match mode {
+            Mode::Local => Self::Local,
+            Mode::CloudLocal => Self::CloudLocal,
+            Mode::CloudHosted => Self::CloudHosted,
+        }
+    }
 }
 
 /// How something is.

@@ -79,6 +79,9 @@ impl Aws {
                 send!(ec2.delete_internet_gateway().internet_gateway_id(id), "ec2:DeleteInternetGateway")
             }
             ResourceKind::Vpc => send!(ec2.delete_vpc().vpc_id(id), "ec2:DeleteVpc"),
+            ResourceKind::LaunchTemplate => {
+                send!(ec2.delete_launch_template().launch_template_id(id), "ec2:DeleteLaunchTemplate")
+            }
             ResourceKind::Role => self.delete_role(id).await,
             ResourceKind::LogGroup => self.delete_log_group(id).await,
             ResourceKind::EncryptionKey => self.delete_encryption_key(id).await,
@@ -104,6 +107,7 @@ impl Aws {
             | ResourceKind::SecurityGroup
             | ResourceKind::InternetGateway
             | ResourceKind::Vpc
+            | ResourceKind::LaunchTemplate
             | ResourceKind::Role
             | ResourceKind::LogGroup
             | ResourceKind::EncryptionKey

@@ -130,6 +130,8 @@ impl Aws {
     /// [`AwsError`] when the call is refused or AWS does not answer.
     pub async fn delete_repository(&self, name: &str) -> Result<(), AwsError> {
         let call = self.ecr.delete_repository().repository_name(name).force(true);
-        ignore_not_found(call.send().await.map(drop).map_err(|error| AwsError::from_sdk("ecr:DeleteRepository", &error)))
+        ignore_not_found(
+            call.send().await.map(drop).map_err(|error| AwsError::from_sdk("ecr:DeleteRepository", &error)),
+        )
     }
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use aws_sdk_ec2::config::Credentials;
-use aws_sdk_eks::types::{ClusterHealth, NodegroupHealth, NodegroupScalingConfig};
+use aws_sdk_eks::types::{ClusterHealth, NodegroupHealth, NodegroupScalingConfig, VersionStatus};
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SignatureLocation, SigningSettings, sign};
 use aws_sigv4::sign::v4;
 use base64::Engine;
@@ -49,6 +49,8 @@ pub struct NodeGroup {
     pub name: String,
     /// `CREATING`, `ACTIVE`, `UPDATING`, `DELETING`, `CREATE_FAILED`, `DELETE_FAILED` or `DEGRADED`.
     pub status: String,
+    /// How many nodes it has at least.
+    pub min: u16,
     /// How many nodes it should have.
     pub desired: u16,
     /// How many it may have.
@@ -57,7 +59,46 @@ pub struct NodeGroup {
     pub issues: Vec<String>,
 }
 
+/// A Kubernetes version that EKS has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OfferedVersion {
+    /// Such as `1.35`.
+    pub version: String,
+    /// Whether a new cluster gets it when nothing else is asked for.
+    pub is_default: bool,
+    /// Whether it is past its standard support, and costs more.
+    pub is_extended: bool,
+}
+
 impl Aws {
+    /// The Kubernetes versions that a new cluster can have.
+    ///
+    /// # Errors
+    /// [`AwsError`] when the call is refused or AWS does not answer.
+    pub async fn offered_versions(&self) -> Result<Vec<OfferedVersion>, AwsError> {
+        let all: Result<Vec<_>, _> =
+            self.eks.describe_cluster_versions().into_paginator().items().send().collect().await;
+        let all = all.map_err(|error| AwsError::from_sdk("eks:DescribeClusterVersions", &error))?;
+        let offered = all.into_iter().filter_map(|it| {
+            let status = it.version_status()?;
+            let is_extended = *status == VersionStatus::ExtendedSupport;
+            let is_offered = is_extended || *status == VersionStatus::StandardSupport;
+            let is_default = it.default_version;
+            it.cluster_version.filter(|_| is_offered).map(|version| OfferedVersion { version, is_default, is_extended })
+        });
+        Ok(offered.collect())
+    }
+
+    /// Who may enter a cluster by an access entry, as ARNs of users and roles.
+    ///
+    /// # Errors
+    /// [`AwsError`] when the call is refused, the cluster has no access entries or AWS does not answer.
+    pub async fn access_entries(&self, cluster: &str) -> Result<Vec<String>, AwsError> {
+        let all = self.eks.list_access_entries().cluster_name(cluster).into_paginator().items().send();
+        let all: Result<Vec<_>, _> = all.collect().await;
+        all.map_err(|error| AwsError::from_sdk("eks:ListAccessEntries", &error))
+    }
+
     /// What EKS says of a cluster; `None` when there is none of that name.
     ///
     /// # Errors
@@ -111,6 +152,7 @@ impl Aws {
             let issues = it.health.iter().flat_map(NodegroupHealth::issues).filter_map(|it| it.message.clone());
             groups.push(NodeGroup {
                 status: it.status.as_ref().map(|it| it.as_str().to_owned()).unwrap_or_default(),
+                min: size(scaling.and_then(|it| it.min_size)),
                 desired: size(scaling.and_then(|it| it.desired_size)),
                 max: size(scaling.and_then(|it| it.max_size)),
                 issues: issues.collect(),
@@ -128,6 +170,16 @@ impl Aws {
         let size = NodegroupScalingConfig::builder().desired_size(i32::from(desired)).build();
         let call = self.eks.update_nodegroup_config().cluster_name(cluster).nodegroup_name(group).scaling_config(size);
         call.send().await.map(drop).map_err(|error| AwsError::from_sdk("eks:UpdateNodegroupConfig", &error))
+    }
+
+    /// Ends the instance of a node for good: its group has one less afterwards. EKS itself ends any of a group's nodes.
+    ///
+    /// # Errors
+    /// [`AwsError`] when the call is refused or AWS does not answer.
+    pub async fn end_node(&self, instance: &str) -> Result<(), AwsError> {
+        let call = self.autoscaling.terminate_instance_in_auto_scaling_group().instance_id(instance);
+        let answer = call.should_decrement_desired_capacity(true).send().await;
+        answer.map(drop).map_err(|error| AwsError::from_sdk("autoscaling:TerminateInstanceInAutoScalingGroup", &error))
     }
 
     /// Deletes a node group, and waits until it is gone.

@@ -58,6 +58,12 @@ pub fn architecture(instance_type: Option<&InstanceTypeInfo>) -> &str {
     instance_type.and_then(|it| it.architectures.iter().find(is_known)).map_or("x86_64", String::as_str)
 }
 
+/// An architecture in Docker's words.
+#[must_use]
+pub fn docker_architecture(architecture: &str) -> &str {
+    if architecture == "x86_64" { "amd64" } else { architecture }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -192,8 +192,6 @@ impl Aws {
         let certificate = Certificate::builder().certificate_arn(certificate).build();
         let call = self.elb.remove_listener_certificates().listener_arn(listener).certificates(certificate);
         let answer = call.send().await.map(drop);
-        ignore_not_found(
-            answer.map_err(|e| AwsError::from_sdk("elasticloadbalancing:RemoveListenerCertificates", &e)),
-        )
+        ignore_not_found(answer.map_err(|e| AwsError::from_sdk("elasticloadbalancing:RemoveListenerCertificates", &e)))
     }
 }

@@ -34,7 +34,8 @@ impl Aws {
             .instance_type(InstanceType::from(wanted.instance_type))
             .image_id(wanted.image)
             .subnet_id(wanted.subnet)
-            .tag_specifications(tags(ResourceType::Instance));
+            .tag_specifications(tags(ResourceType::Instance))
+            .tag_specifications(tags(ResourceType::Volume));
         let group = self
             .ec2
             .create_security_group()

@@ -3,6 +3,7 @@
 
 use aws_sdk_ec2::types::Filter;
 use futures_util::future::join_all;
+use strum::VariantArray as _;
 
 use super::resource::{Resource, ResourceKind};
 use super::{Aws, AwsError, AwsErrorKind, TARGET_TAG};
@@ -64,8 +65,8 @@ impl Remains {
 /// What an instance is made of.
 const OF_INSTANCE: [ResourceKind; 4] =
     [ResourceKind::Instance, ResourceKind::Volume, ResourceKind::NetworkInterface, ResourceKind::SecurityGroup];
-/// What the network of an EKS cluster is made of.
-const OF_NETWORK: [ResourceKind; 7] = [
+/// What an EKS cluster is made of, as far as EC2 has it, without its nodes.
+const OF_CLUSTER: [ResourceKind; 8] = [
     ResourceKind::NatGateway,
     ResourceKind::ElasticIp,
     ResourceKind::Subnet,
@@ -73,6 +74,7 @@ const OF_NETWORK: [ResourceKind; 7] = [
     ResourceKind::SecurityGroup,
     ResourceKind::InternetGateway,
     ResourceKind::Vpc,
+    ResourceKind::LaunchTemplate,
 ];
 
 impl Aws {
@@ -82,7 +84,7 @@ impl Aws {
     /// [`AwsError`] when a call fails; one that Terraform does not need itself need not be allowed.
     pub async fn remains(&self, owner: Owner<'_>) -> Result<Remains, AwsError> {
         let mut remains = Remains::default();
-        let kinds: &[ResourceKind] = if owner.cluster.is_some() { &OF_NETWORK } else { &OF_INSTANCE };
+        let kinds: &[ResourceKind] = if owner.cluster.is_some() { &OF_CLUSTER } else { &OF_INSTANCE };
         let filter = Filter::builder().name(format!("tag:{TARGET_TAG}")).values(owner.target.to_string()).build();
         let (by_filter, listed) = tokio::join!(
             join_all(kinds.iter().map(|kind| Box::pin(self.filtered(*kind, filter.clone())))),
@@ -92,7 +94,7 @@ impl Aws {
             remains.found.extend(answer?);
         }
         if let Some(cluster) = owner.cluster {
-            Box::pin(self.add_remains_of_cluster(owner, cluster, &mut remains)).await?;
+            Box::pin(self.add_remains_of_cluster(owner, cluster, &filter, &mut remains)).await?;
         }
         match listed {
             Ok(arns) => Box::pin(self.add_confirmed(&arns, kinds, &mut remains)).await?,
@@ -107,6 +109,7 @@ impl Aws {
         &self,
         owner: Owner<'_>,
         cluster: &str,
+        tagged: &Filter,
         remains: &mut Remains,
     ) -> Result<(), AwsError> {
         let (described, balancers, roles, logs) = tokio::join!(
@@ -122,8 +125,11 @@ impl Aws {
         remains.add(roles)?;
         remains.add(logs)?;
         if is_there {
-            // What is in its network belongs to it and goes with it.
+            // Its nodes and what is in its network belong to it and go with it.
             return Ok(());
+        }
+        for kind in ResourceKind::VARIANTS.iter().filter(|kind| kind.is_of_node()) {
+            remains.found.extend(Box::pin(self.filtered(*kind, tagged.clone())).await?);
         }
         let networks: Vec<String> =
             remains.found.iter().filter(|it| it.kind == ResourceKind::Vpc).map(|it| it.id.clone()).collect();
@@ -152,7 +158,8 @@ impl Aws {
                 remains.unconfirmed.push(arn.clone());
                 continue;
             };
-            if asked.contains(&resource.kind) || remains.found.contains(&resource) {
+            // EC2 was asked for these.
+            if asked.contains(&resource.kind) || resource.kind.is_of_node() || remains.found.contains(&resource) {
                 continue;
             }
             let confirmed = match resource.kind {
@@ -166,6 +173,7 @@ impl Aws {
                 ResourceKind::Role => self.has_role(&resource.id).await,
                 ResourceKind::Instance
                 | ResourceKind::NatGateway
+                | ResourceKind::LaunchTemplate
                 | ResourceKind::ElasticIp
                 | ResourceKind::NetworkInterface
                 | ResourceKind::Volume
@@ -236,7 +244,15 @@ impl Aws {
                 ids!(ec2.describe_route_tables().filters(filter), "ec2:DescribeRouteTables", route_table_id)
             }
             ResourceKind::SecurityGroup => {
-                ids!(ec2.describe_security_groups().filters(filter), "ec2:DescribeSecurityGroups", group_id)
+                let groups: Result<Vec<_>, _> =
+                    ec2.describe_security_groups().filters(filter).into_paginator().items().send().collect().await;
+                let groups = groups.map_err(|error| AwsError::from_sdk("ec2:DescribeSecurityGroups", &error))?;
+                // The default one of a network goes with it, and not before.
+                let own = groups.into_iter().filter(|it| it.group_name.as_deref() != Some("default"));
+                own.filter_map(|it| it.group_id).collect()
+            }
+            ResourceKind::LaunchTemplate => {
+                ids!(ec2.describe_launch_templates().filters(filter), "ec2:DescribeLaunchTemplates", launch_template_id)
             }
             ResourceKind::InternetGateway => ids!(
                 ec2.describe_internet_gateways().filters(filter),

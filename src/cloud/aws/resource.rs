@@ -40,6 +40,8 @@ pub enum ResourceKind {
     InternetGateway,
     /// A virtual network, by its id.
     Vpc,
+    /// The template that the nodes of a cluster are launched by, by its id.
+    LaunchTemplate,
     /// A role, by its name.
     Role,
     /// A log group of `CloudWatch`, by its name.
@@ -64,6 +66,12 @@ impl ResourceKind {
     pub fn is_by_product(self) -> bool {
         matches!(self, Self::LoadBalancer | Self::TargetGroup | Self::NetworkInterface)
     }
+
+    /// Whether a node of a cluster consists of it. A node carries its cluster's tags and goes with its group.
+    #[must_use]
+    pub fn is_of_node(self) -> bool {
+        matches!(self, Self::Instance | Self::Volume | Self::NetworkInterface)
+    }
 }
 
 impl Resource {
@@ -86,9 +94,10 @@ impl Resource {
             ("ec2", "security-group") => (Kind::SecurityGroup, id),
             ("ec2", "internet-gateway") => (Kind::InternetGateway, id),
             ("ec2", "vpc") => (Kind::Vpc, id),
+            ("ec2", "launch-template") => (Kind::LaunchTemplate, id),
             ("eks", "cluster") => (Kind::Cluster, id),
-            // The nodes go with their cluster: nodegroup/CLUSTER/GROUP/ID.
-            ("eks", "nodegroup") => (Kind::Cluster, id.split('/').next()?),
+            // What is a cluster's goes with it: nodegroup/CLUSTER/GROUP/ID, addon/CLUSTER/NAME/ID.
+            ("eks", "nodegroup" | "addon" | "access-entry") => (Kind::Cluster, id.split('/').next()?),
             ("elasticloadbalancing", "loadbalancer") => (Kind::LoadBalancer, arn),
             ("elasticloadbalancing", "targetgroup") => (Kind::TargetGroup, arn),
             ("iam", "role") => (Kind::Role, id.rsplit('/').next()?),
@@ -118,6 +127,7 @@ impl fmt::Display for Resource {
             ResourceKind::SecurityGroup => "security group",
             ResourceKind::InternetGateway => "internet gateway",
             ResourceKind::Vpc => "VPC",
+            ResourceKind::LaunchTemplate => "launch template",
             ResourceKind::Role => "IAM role",
             ResourceKind::LogGroup => "log group",
             ResourceKind::EncryptionKey => "KMS key",
@@ -153,7 +163,7 @@ mod tests {
             assert_eq!(read(arn).as_deref(), Some(words));
         }
         assert_eq!(read(balancer), Some(format!("load balancer `{balancer}`")));
-        for other in ["arn:aws:s3:::bucket", "arn:aws:ec2:eu-west-1:111122223333:launch-template/lt-1", "i-1", ""] {
+        for other in ["arn:aws:s3:::bucket", "arn:aws:ec2:eu-west-1:111122223333:image/ami-1", "i-1", ""] {
             assert_eq!(read(other), None);
         }
     }

@@ -46,7 +46,8 @@ impl Aws {
                 .send()
                 .collect::<Result<Vec<_>, _>>(),
         );
-        let attached = ignore_not_found(attached.map_err(|error| AwsError::from_sdk("iam:ListAttachedRolePolicies", &error)))?;
+        let attached =
+            ignore_not_found(attached.map_err(|error| AwsError::from_sdk("iam:ListAttachedRolePolicies", &error)))?;
         let inline = ignore_not_found(inline.map_err(|error| AwsError::from_sdk("iam:ListRolePolicies", &error)))?;
         let profiles =
             ignore_not_found(profiles.map_err(|error| AwsError::from_sdk("iam:ListInstanceProfilesForRole", &error)))?;

@@ -8,6 +8,7 @@ use url::Url;
 
 use crate::config::source::Values;
 use crate::config::value;
+use crate::id::PrincipalArn;
 
 /// The program that makes and destroys what lies in the cloud.
 #[derive(Debug, Clone)]
@@ -69,8 +70,10 @@ impl Ec2 {
 /// What an EKS cluster is made of.
 #[derive(Debug, Clone)]
 pub struct Eks {
-    /// `EKS_VERSION`.
-    pub version: String,
+    /// `EKS_VERSION`; else AWS' default.
+    pub version: Option<String>,
+    /// `EKS_ADMIN_ARNS`.
+    pub admin_arns: Vec<PrincipalArn>,
     /// `EKS_NODE_INSTANCE_TYPE`.
     pub instance_type: String,
     /// `EKS_NODE_VOLUME_GIB`.
@@ -101,7 +104,8 @@ impl Eks {
     pub(crate) fn from_values(values: &mut Values) -> Self {
         let nodes = |text: &str| value::number(text, 1..=100_u16);
         let eks = Self {
-            version: values.take("EKS_VERSION", kubernetes_version),
+            version: values.optional("EKS_VERSION", kubernetes_version),
+            admin_arns: values.list("EKS_ADMIN_ARNS", |text| PrincipalArn::parse(text).ok()),
             instance_type: values.take("EKS_NODE_INSTANCE_TYPE", instance_type),
             volume_gib: values.take("EKS_NODE_VOLUME_GIB", |text| value::number(text, 8..=16_384_u32)),
             nodes_min: values.take("EKS_NODES_MIN", nodes),

@@ -65,10 +65,14 @@ struct Inner {
     kube: String,
     /// How many nodes the EKS cluster should have; none without its node group.
     nodes: Mutex<Option<i64>>,
+    /// ARNs of the EKS cluster's access entries.
+    entries: Mutex<Vec<String>>,
     /// ARNs that the list of tags names although they are gone, or unknown.
     listed: Mutex<BTreeSet<String>>,
     /// Certificates of a listener beside its own.
     certificates: Mutex<BTreeSet<String>>,
+    /// Actions that IAM's simulation says are not allowed.
+    denied: Mutex<BTreeSet<String>>,
 }
 
 impl Aws {
@@ -86,6 +90,11 @@ impl Aws {
     pub(crate) fn refuse(&self, action: &str, code: &str) {
         let refusal = (code.to_owned(), format!("{code}, ordered by the story"));
         self.inner.refusals.lock().unwrap().insert(action.to_owned(), refusal);
+    }
+
+    /// Lets IAM's simulation say that an action is not allowed.
+    pub(crate) fn deny(&self, action: &str) {
+        self.inner.denied.lock().unwrap().insert(action.to_owned());
     }
 
     /// Ends [`Aws::refuse`].
@@ -136,6 +145,11 @@ impl Aws {
         self.inner.all().into_keys().collect()
     }
 
+    /// Whom the EKS cluster lets in, beside whoever made it.
+    pub(crate) fn let_in(&self, arn: &str) {
+        self.inner.entries.lock().unwrap().push(arn.to_owned());
+    }
+
     /// How many nodes the EKS cluster should have.
     pub(crate) fn nodes(&self) -> Option<i64> {
         *self.inner.nodes.lock().unwrap()
@@ -175,8 +189,10 @@ impl Inner {
             failpoints,
             kube: kube.to_owned(),
             nodes: Mutex::new(Some(2)),
+            entries: Mutex::default(),
             listed: Mutex::default(),
             certificates: Mutex::default(),
+            denied: Mutex::default(),
         }
     }
 
@@ -368,6 +384,15 @@ async fn answer(
             format!("<vpcSet>{}</vpcSet>", inner.asked("vpc-", &form).into_iter().map(item).collect::<String>())
         }
         "DescribeNatGateways" => "<natGatewaySet/>".to_owned(),
+        "DescribeLaunchTemplates" => {
+            let item = |(id, _): (String, String)| format!("<item><launchTemplateId>{id}</launchTemplateId></item>");
+            let found = inner.asked("lt-", &form).into_iter().map(item).collect::<String>();
+            format!("<launchTemplates>{found}</launchTemplates>")
+        }
+        "DeleteLaunchTemplate" => {
+            inner.remove(&form.list(&["LaunchTemplateId"]));
+            "<launchTemplate/>".to_owned()
+        }
         "DescribeAddresses" => "<addressesSet/>".to_owned(),
         "DescribeInternetGateways" => "<internetGatewaySet/>".to_owned(),
         "DescribeRouteTables" => "<routeTableSet/>".to_owned(),

@@ -119,6 +119,11 @@ impl Kube {
         self.shared.current().crashing = crashing;
     }
 
+    /// The nodes that are there.
+    pub(crate) fn nodes(&self) -> Vec<(String, Value)> {
+        self.shared.current().of("nodes", "").into_iter().map(|(key, it)| (key.2, it)).collect()
+    }
+
     /// New pods find room only when there are that many nodes.
     pub(crate) fn need_nodes(&self, count: usize) {
         self.shared.current().nodes_needed = count;
@@ -194,7 +199,8 @@ impl Shared {
                 state.remove(key);
             }
             state.cluster = id;
-            state.put(("nodes".into(), String::new(), "on-demand-infra-control-plane".into()), ready_node());
+            let name = "on-demand-infra-control-plane";
+            state.put(("nodes".into(), String::new(), name.into()), ready_node(name));
             state.put(("namespaces".into(), String::new(), "default".into()), json!({}));
         }
         state
@@ -355,11 +361,17 @@ impl Objects {
                     "message": "0/2 nodes are available: 2 Insufficient memory.",
                 }]})
             };
+            // One after the other, on each node in turn.
+            let nodes = self.of("nodes", "");
+            let mut spec = template["spec"].clone();
+            if has_room && !nodes.is_empty() {
+                spec["nodeName"] = json!(nodes[usize::try_from(number).unwrap() % nodes.len()].0.2);
+            }
             self.put(
                 pod,
                 json!({
                     "metadata": {"labels": labels(&hash)},
-                    "spec": template["spec"],
+                    "spec": spec,
                     "status": status,
                 }),
             );
@@ -396,16 +408,29 @@ async fn control(shared: Shared) {
             shared.balance(&mut state);
             // Nodes that EKS brings; the first one is there with the cluster.
             let nodes = fs::read_to_string(shared.cluster().join("nodes")).unwrap_or_default();
-            for number in 1..nodes.trim().parse().unwrap_or(1) {
-                state.put(("nodes".into(), String::new(), format!("node-{number}")), ready_node());
+            let ended = fs::read_to_string(shared.cluster().join("ended")).unwrap_or_default();
+            for name in ended.lines() {
+                state.remove(&("nodes".into(), String::new(), name.to_owned()));
+            }
+            let further = nodes.trim().parse::<usize>().unwrap_or(1).saturating_sub(1);
+            let names = (1..).map(|number| format!("node-{number}"));
+            for name in names.filter(|name| !ended.lines().any(|it| it == name)).take(further) {
+                let key = ("nodes".to_owned(), String::new(), name.clone());
+                if !state.by_key.contains_key(&key) {
+                    state.put(key, ready_node(&name));
+                }
             }
         }
         shared.tell();
     }
 }
 
-fn ready_node() -> Value {
-    json!({"status": {"conditions": [{"type": "Ready", "status": "True"}]}})
+fn ready_node(name: &str) -> Value {
+    json!({
+        "metadata": {"labels": {"eks.amazonaws.com/nodegroup": "nodes"}},
+        "spec": {"providerID": format!("aws:///eu-central-1a/i-{name}")},
+        "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+    })
 }
 
 fn status(code: StatusCode, reason: &str, message: &str) -> Response {
@@ -423,6 +448,9 @@ async fn answer(State(shared): State<Shared>, request: Request) -> Response {
         return status(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", "it is still starting");
     }
     if path == "/version" {
+        if shared.failpoints.hit("kube-get-version").await.is_err() {
+            return status(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized");
+        }
         let text = ["gitCommit", "gitTreeState", "buildDate", "goVersion", "compiler", "platform"];
         let mut version: Value =
             text.iter().map(|name| ((*name).to_owned(), json!(""))).collect::<serde_json::Map<_, _>>().into();
@@ -601,8 +629,10 @@ fn is_selected(object: &Value, query: &BTreeMap<String, String>) -> bool {
         Some(name) => object["metadata"]["labels"][name] != value,
         None => object["metadata"]["labels"][name] == value,
     };
-    let fields = query.get("fieldSelector").into_iter().filter_map(|it| it.strip_prefix("metadata.name="));
-    labels.into_iter().all(is_labelled) && fields.into_iter().all(|name| object["metadata"]["name"] == name)
+    let fields = query.get("fieldSelector").into_iter().filter_map(|it| it.split_once('='));
+    let is_at =
+        |(path, value): (&str, &str)| object.pointer(&format!("/{}", path.replace('.', "/"))) == Some(&json!(value));
+    labels.into_iter().all(is_labelled) && fields.into_iter().all(is_at)
 }
 
 fn follow(shared: &Shared, place: Place, query: &BTreeMap<String, String>) -> Response {

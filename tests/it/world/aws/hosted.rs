@@ -38,9 +38,13 @@ pub(super) fn answer(inner: &Inner, method: &Method, uri: &Uri, headers: &Header
         (Some(("TrentService", action)), _) => {
             Some(inner.called(action, in_json).unwrap_or_else(|| kms(inner, action, &fields(body))))
         }
+        (None, ["cluster-versions"]) => {
+            Some(inner.called("DescribeClusterVersions", in_json).unwrap_or_else(cluster_versions))
+        }
         (None, ["clusters", rest @ ..]) => Some(eks(inner, method, rest, &fields(body))),
         (None, ["2013-04-01", "hostedzone", rest @ ..]) => Some(route53(inner, rest, body)),
         (None, _) if body.contains("Version=2010-05-08") => Some(iam(inner, &Form::read(body))),
+        (None, _) if body.contains("Version=2011-01-01") => Some(autoscaling(inner, &Form::read(body))),
         (None, _) if body.contains("Version=2015-12-01") => Some(elb(inner, &Form::read(body))),
         _ => None,
     }
@@ -77,6 +81,7 @@ fn eks(inner: &Inner, method: &Method, path: &[&str], fields: &Value) -> Respons
     let action = match (method.as_str(), path) {
         ("GET", [_]) => "DescribeCluster",
         ("DELETE", [_]) => "DeleteCluster",
+        ("GET", [_, "access-entries"]) => "ListAccessEntries",
         ("GET", [_, "node-groups"]) => "ListNodegroups",
         ("GET", [_, "node-groups", _]) => "DescribeNodegroup",
         ("DELETE", [_, "node-groups", _]) => "DeleteNodegroup",
@@ -103,6 +108,7 @@ fn eks(inner: &Inner, method: &Method, path: &[&str], fields: &Value) -> Respons
             *nodes = Some(2);
             Json(json!({})).into_response()
         }
+        "ListAccessEntries" => Json(json!({"accessEntries": *inner.entries.lock().unwrap()})).into_response(),
         "ListNodegroups" => {
             Json(json!({"nodegroups": nodes.map(|_| "nodes").into_iter().collect::<Vec<_>>()})).into_response()
         }
@@ -122,6 +128,41 @@ fn eks(inner: &Inner, method: &Method, path: &[&str], fields: &Value) -> Respons
             Json(json!({"update": {}})).into_response()
         }
     }
+}
+
+/// What EKS offers: the default is neither the oldest nor the newest.
+fn cluster_versions() -> Response {
+    let version = |version: &str, is_default: bool, status: &str| json!({"clusterVersion": version, "clusterType": "eks", "defaultVersion": is_default, "versionStatus": status});
+    let versions = [
+        version("1.36", false, "STANDARD_SUPPORT"),
+        version("1.35", true, "STANDARD_SUPPORT"),
+        version("1.33", false, "EXTENDED_SUPPORT"),
+        version("1.30", false, "UNSUPPORTED"),
+    ];
+    Json(json!({"clusterVersions": versions})).into_response()
+}
+
+/// Ends the instance of a node, whose group has one less then.
+fn autoscaling(inner: &Inner, form: &Form) -> Response {
+    let action = "TerminateInstanceInAutoScalingGroup";
+    assert_eq!((form.0["Action"].as_str(), form.0["ShouldDecrementDesiredCapacity"].as_str()), (action, "true"));
+    if let Some(refusal) = inner.called(action, in_xml) {
+        return refusal;
+    }
+    let mut nodes = inner.nodes.lock().unwrap();
+    *nodes = nodes.map(|count| count - 1);
+    let world = inner.things.parent().unwrap();
+    let cluster = fs::read_dir(world.join("clusters")).unwrap().next().unwrap().unwrap().path();
+    let ended = fs::read_to_string(cluster.join("ended")).unwrap_or_default();
+    let node = form.0["InstanceId"].strip_prefix("i-").unwrap().to_owned();
+    fs::write(cluster.join("ended"), format!("{ended}{node}\n")).unwrap();
+    fs::write(cluster.join("nodes"), nodes.unwrap().to_string()).unwrap();
+    xml(
+        StatusCode::OK,
+        &format!(
+            "<{action}Response xmlns=\"http://autoscaling.amazonaws.com/doc/2011-01-01/\"><{action}Result/></{action}Response>"
+        ),
+    )
 }
 
 fn ecr(inner: &Inner, action: &str, fields: &Value) -> Response {
@@ -307,6 +348,19 @@ fn iam(inner: &Inner, form: &Form) -> Response {
             let roles = all.keys().filter_map(|id| id.strip_prefix("role-"));
             let items = roles.map(|name| format!("<member>{}</member>", role(name)));
             format!("<IsTruncated>false</IsTruncated><Roles>{}</Roles>", items.collect::<String>())
+        }
+        "SimulatePrincipalPolicy" => {
+            let denied = inner.denied.lock().unwrap();
+            let decision = |action: &String| if denied.contains(action) { "implicitDeny" } else { "allowed" };
+            let result = |action: &String| {
+                format!(
+                    "<member><EvalActionName>{action}</EvalActionName><EvalResourceName>*</EvalResourceName>\
+                     <EvalDecision>{}</EvalDecision></member>",
+                    decision(action)
+                )
+            };
+            let asked: String = form.list(&["ActionNames.member."]).iter().map(result).collect();
+            format!("<IsTruncated>false</IsTruncated><EvaluationResults>{asked}</EvaluationResults>")
         }
         _ if !is_there => return in_xml("NoSuchEntity", &format!("The role with name {asked} cannot be found.")),
         "GetRole" => format!("<Role>{}</Role>", role(&asked)),

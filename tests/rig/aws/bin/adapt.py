@@ -19,6 +19,8 @@ REPLACED = [
     ('domain     = "vpc"', "vpc        = true"),
     # aws_eks_addon: one argument for what are two since 5.0.
     ("resolve_conflicts_on_create", "resolve_conflicts"),
+    # aws_launch_template: the interfaces of instances get no tags.
+    ('["instance", "volume", "network-interface"]', '["instance", "volume"]'),
     # aws_eks_cluster: what is left of the changes that are ignored.
     (
         "version, bootstrap_self_managed_addons, access_config[0].bootstrap_cluster_creator_admin_permissions,",
@@ -32,6 +34,7 @@ REMOVED = [
     ('resource "aws_eks_cluster" "cluster" {', "access_config {"),
     ('resource "aws_eks_cluster" "cluster" {', "upgrade_policy {"),
     ('resource "aws_eks_addon" "network" {', "configuration_values ="),
+    ('resource "aws_eks_node_group" "nodes" {', "ami_type "),
     ("", 'resource "aws_eks_access_entry" "admin" {'),
     ("", 'resource "aws_eks_access_policy_association" "admin" {'),
 ]

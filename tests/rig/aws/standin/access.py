@@ -14,7 +14,7 @@ from moto.eks.exceptions import InvalidRequestException, ResourceInUseException,
 from moto.eks.models import Cluster
 from moto.eks.responses import EKSResponse
 
-from . import sigv4
+from . import habits, sigv4
 
 WITH_ENTRIES = {"API", "API_AND_CONFIG_MAP"}
 ADMINISTRATOR = "arn:aws:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPolicy"
@@ -143,7 +143,8 @@ def describe_access_entry(self: EKSResponse) -> ActionResult:
 
 
 def list_access_entries(self: EKSResponse) -> ActionResult:
-    return ActionResult({"accessEntries": list(entries_of(_cluster(self)))})
+    shown, token = habits.page(list(entries_of(_cluster(self))), self._get_param("nextToken"))
+    return ActionResult({"accessEntries": shown, "nextToken": token})
 
 
 def delete_access_entry(self: EKSResponse) -> ActionResult:

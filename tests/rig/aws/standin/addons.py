@@ -9,6 +9,8 @@ from moto.eks.exceptions import ResourceInUseException, ResourceNotFoundExceptio
 from moto.eks.models import Cluster
 from moto.eks.responses import EKSResponse
 
+from . import habits
+
 # As EKS tells them at the end of November 2026: the last standard support of each, and the one that is the default.
 VERSIONS = {
     "1.36": ("STANDARD_SUPPORT", False),
@@ -31,21 +33,19 @@ def patch() -> None:
 
 def describe_cluster_versions(self: EKSResponse) -> ActionResult:
     wants_default = self.querystring.get("defaultOnly", ["false"])[0] == "true"
-    return ActionResult(
+    versions = [
         {
-            "clusterVersions": [
-                {
-                    "clusterVersion": version,
-                    "clusterType": "eks",
-                    "defaultVersion": is_default,
-                    "status": support,
-                    "versionStatus": support,
-                }
-                for version, (support, is_default) in VERSIONS.items()
-                if is_default or not wants_default
-            ]
+            "clusterVersion": version,
+            "clusterType": "eks",
+            "defaultVersion": is_default,
+            "status": support,
+            "versionStatus": support,
         }
-    )
+        for version, (support, is_default) in VERSIONS.items()
+        if is_default or not wants_default
+    ]
+    shown, token = habits.page(versions, self.querystring.get("nextToken", [None])[0])
+    return ActionResult({"clusterVersions": shown, "nextToken": token})
 
 
 def addons_of(cluster: Cluster) -> dict[str, dict[str, Any]]:

@@ -47,7 +47,8 @@ impl StepAction for AnalyseRepository {
     async fn run(&self, cx: &StepContext) -> Result<Analysis, StepError> {
         let Self { directory, dockerfile } = self.clone();
         let Cloned { extras, missing_submodules, .. } = cx.output::<CloneRepository>()?;
-        let root = fetch_local_tree(cx, directory.as_ref(), dockerfile.as_ref()).await?;
+        // Boxed: the future of calls is large.
+        let root = Box::pin(fetch_local_tree(cx, directory.as_ref(), dockerfile.as_ref())).await?;
         let default_port = cx.settings.kubernetes.default_container_port;
         let work = move || {
             let analysed = analysis::analyse(&root, directory.as_ref(), dockerfile.as_ref(), default_port);

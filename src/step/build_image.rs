@@ -153,7 +153,7 @@ impl StepAction for BuildImage {
         let mut root = cx.deployment_folder().join(CLONE_FOLDER);
         if host.connection.is_local() || !root.exists() {
             // The workspace may have been lost since the analysis.
-            root = fetch_local_tree(cx, None, None).await?;
+            root = Box::pin(fetch_local_tree(cx, None, None)).await?;
         }
         let dockerfile_text = match &analysis.generated {
             Some(generated) => generated.dockerfile.clone(),

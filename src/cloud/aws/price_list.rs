@@ -25,6 +25,9 @@ impl Aws {
     ///
     /// # Errors
     /// [`AwsError`] when the call is refused, AWS does not answer in time, or the answer cannot be read.
+    ///
+    /// # Panics
+    /// Never: every filter has what it takes.
     pub async fn list_price(&self, product: &Product) -> Result<Option<f64>, AwsError> {
         let filter = |kind: FilterType, field: &str, value: &str| {
             Filter::builder().r#type(kind).field(field).value(value).build().expect("all of its fields are set")

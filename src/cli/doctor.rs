@@ -55,7 +55,7 @@ pub async fn examine(
         let late = |_| Verdict::fail("gave no answer within 5 s", "see whether the machine is busy, then try again");
         verdict.unwrap_or_else(late).of(area, name)
     });
-    let (checked, rights) = tokio::join!(join_all(running), cloud::rights(&settings, mode));
+    let (checked, rights) = tokio::join!(join_all(running), Box::pin(cloud::rights(&settings, mode)));
     findings.extend(checked);
     findings.extend(rights);
     Findings { found: findings, mode }

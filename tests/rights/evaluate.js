@@ -21,6 +21,10 @@ const TAGS_WITH = {
   'kms:CreateKey': ['kms:TagResource', 'key/new'],
   'logs:CreateLogGroup': ['logs:TagResource'],
 }
+/** What a call is about without naming it: the Auto Scaling group that EKS has made for the nodes of that instance. */
+const IMPLIED = {
+  'autoscaling:TerminateInstanceInAutoScalingGroup': { autoScalingGroup: 'autoScalingGroup:0:autoScalingGroupName/eks-nodes-0' },
+}
 /** What KMS gives a key that is made without a policy ("Default key policy"): IAM decides. */
 const KEY_POLICY = {
   Version: '2012-10-17',
@@ -71,7 +75,9 @@ export async function requestsOf(call) {
     const form = new RegExp(`^${arn.replace(/[*+?.^()|[\]]/g, '\\$&').replace(/\$\{\w+\}/g, '.*')}$`)
     const these = Object.entries(call.resources).filter(([it]) => form.test(it))
     for (const [it, tags] of these) add(call.action, it.replace(/\*$/, '0'), { ...asked(type), ...named('aws:ResourceTag', tags) })
-    if (these.length === 0 && (required || made(type))) add(call.action, arnOf(arn, call.region), asked(type))
+    const implied = IMPLIED[call.action]?.[type]
+    if (implied) add(call.action, `arn:aws:${service}:${call.region}:${ACCOUNT}:${implied}`, {})
+    else if (these.length === 0 && (required || made(type))) add(call.action, arnOf(arn, call.region), asked(type))
   }
   if (requests.length === 0) add(call.action, '*', asked('*'))
 

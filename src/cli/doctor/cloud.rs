@@ -19,7 +19,7 @@ use crate::store::record::Cost;
 const OLDEST_TERRAFORM: (u32, u32) = (1, 9);
 
 /// How long AWS may take to tell all rights.
-const RIGHTS_TIMEOUT: Duration = Duration::from_secs(60);
+const RIGHTS_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// All of them; `mode` is the one that somebody wants, whose programs must be there.
 pub(super) fn checks(settings: &Settings, mode: Option<Mode>) -> Vec<Check<'_>> {

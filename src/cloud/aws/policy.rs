@@ -124,6 +124,9 @@ fn fill(text: &str, identity: &CallerIdentity, region: &Region) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
     use super::*;
 
     fn identity() -> CallerIdentity {
@@ -139,6 +142,39 @@ mod tests {
         for action in ["ec2:CreateVpc", "eks:CreateCluster", "ecr:PutImage"] {
             assert!(actions(Mode::CloudHosted).contains(&action.to_owned()), "{action}");
         }
+    }
+
+    /// The texts in quotes in the sources below a folder that name a call, such as `ec2:RunInstances`.
+    fn calls_in(folder: &Path, calls: &mut BTreeSet<String>) {
+        for entry in std::fs::read_dir(folder).unwrap().map(|it| it.unwrap().path()) {
+            if entry.is_dir() {
+                calls_in(&entry, calls);
+                continue;
+            }
+            let source = std::fs::read_to_string(&entry).unwrap_or_default();
+            let named = source.split('"').filter(|text| {
+                let Some((service, action)) = text.split_once(':') else { return false };
+                let is_service =
+                    service.len() > 2 && service.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+                let is_action = action.starts_with(|c: char| c.is_ascii_uppercase()) && action.len() > 5;
+                is_service && is_action && action.chars().all(|c| c.is_ascii_alphanumeric())
+            });
+            calls.extend(named.map(str::to_owned));
+        }
+    }
+
+    #[test]
+    fn every_call_of_the_program_is_a_right_of_some_mode() {
+        let mut calls = BTreeSet::new();
+        calls_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut calls);
+
+        let modes = [Mode::CloudLocal, Mode::CloudHosted];
+        let rights: BTreeSet<String> = modes.into_iter().flat_map(statements).flat_map(|it| it.action).collect();
+        let missing: Vec<&String> = calls.difference(&rights).collect();
+
+        // AWS asks no right for the first, and the second is asked for when somebody has given it.
+        assert_eq!(missing, ["iam:SimulatePrincipalPolicy", "sts:GetCallerIdentity"]);
+        assert!(calls.len() > 60, "{calls:?}");
     }
 
     #[test]

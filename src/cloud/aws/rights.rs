@@ -73,8 +73,8 @@ impl Aws {
         for results in join_all(asked).await {
             let results = results?;
             let allowed: BTreeSet<&str> =
-                results.iter().filter(|it| is_allowed(it)).map(|it| it.eval_action_name()).collect();
-            let denied = results.iter().map(|it| it.eval_action_name()).filter(|it| !allowed.contains(it));
+                results.iter().filter(|it| is_allowed(it)).map(EvaluationResult::eval_action_name).collect();
+            let denied = results.iter().map(EvaluationResult::eval_action_name).filter(|it| !allowed.contains(it));
             missing.extend(denied.map(str::to_owned));
         }
         Ok(missing)

@@ -193,7 +193,7 @@ async fn nodes_that_nothing_needs_any_more_are_given_back() {
     let scale = async |replicas: u32| {
         let answer = world.chat(&with(world.request_for("scale"), "scale_replicas", replicas)).await;
         assert_eq!(answer.state(), "succeeded", "{}", answer.text());
-        (world.aws.nodes().unwrap(), answer.text())
+        (world.aws.nodes().unwrap(), answer.text().to_owned())
     };
 
     // One that AWS does not end takes pods again.
@@ -255,6 +255,7 @@ async fn credentials_that_the_cluster_does_not_let_in_are_told_who_may_and_how()
     world.aws.let_in("arn:aws:iam::111122223333:user/maker");
     world.failpoints.fail("kube-get-version", "Unauthorized");
 
+    world.failpoints.fail("kube-delete-deployments", "Unauthorized");
     for action in ["redeploy", "scale", "decommission"] {
         let answer = world.chat(&with(world.request_for(action), "scale_replicas", 2)).await;
         let operation = world.ended(&answer.operation()).await;

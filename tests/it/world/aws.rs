@@ -335,6 +335,9 @@ async fn answer(
     if let Some(text) = catalog(&action, &form) {
         return of_action(&action, &text);
     }
+    if let Some(text) = around(&inner, &action, &form) {
+        return of_action(&action, &text);
+    }
     let inside = match action.as_str() {
         "GetCallerIdentity" => return xml(StatusCode::OK, &IDENTITY.replace(ACCOUNT, inner.number)),
         "DescribeKeyPairs" => {
@@ -383,19 +386,6 @@ async fn answer(
             let item = |(id, _): (String, String)| format!("<item><vpcId>{id}</vpcId></item>");
             format!("<vpcSet>{}</vpcSet>", inner.asked("vpc-", &form).into_iter().map(item).collect::<String>())
         }
-        "DescribeNatGateways" => "<natGatewaySet/>".to_owned(),
-        "DescribeLaunchTemplates" => {
-            let item = |(id, _): (String, String)| format!("<item><launchTemplateId>{id}</launchTemplateId></item>");
-            let found = inner.asked("lt-", &form).into_iter().map(item).collect::<String>();
-            format!("<launchTemplates>{found}</launchTemplates>")
-        }
-        "DeleteLaunchTemplate" => {
-            inner.remove(&form.list(&["LaunchTemplateId"]));
-            "<launchTemplate/>".to_owned()
-        }
-        "DescribeAddresses" => "<addressesSet/>".to_owned(),
-        "DescribeInternetGateways" => "<internetGatewaySet/>".to_owned(),
-        "DescribeRouteTables" => "<routeTableSet/>".to_owned(),
         "DeleteVpc" => {
             if inner.all().keys().any(|id| id.starts_with("nlb-") || id.starts_with("eks-")) {
                 return refused(&action, "DependencyViolation", "The vpc has dependencies and cannot be deleted.");
@@ -403,8 +393,6 @@ async fn answer(
             inner.remove(&form.list(&["VpcId."]));
             "<return>true</return>".to_owned()
         }
-        "DescribeVolumes" => "<volumeSet/>".to_owned(),
-        "DescribeNetworkInterfaces" => "<networkInterfaceSet/>".to_owned(),
         "GetConsoleOutput" => {
             format!("<output>{}</output>", BASE64.encode(inner.console.lock().unwrap().as_bytes()))
         }
@@ -425,6 +413,28 @@ fn of_action(action: &str, inside: &str) -> Response {
     let namespace = "http://ec2.amazonaws.com/doc/2016-11-15/";
     let text = format!("<{action}Response xmlns=\"{namespace}\"><requestId>r</requestId>{inside}</{action}Response>");
     xml(StatusCode::OK, &text)
+}
+
+/// What is around instances and nodes, of which there is little.
+fn around(inner: &Inner, action: &str, form: &Form) -> Option<String> {
+    Some(match action {
+        "DescribeNatGateways" => "<natGatewaySet/>".to_owned(),
+        "DescribeAddresses" => "<addressesSet/>".to_owned(),
+        "DescribeInternetGateways" => "<internetGatewaySet/>".to_owned(),
+        "DescribeRouteTables" => "<routeTableSet/>".to_owned(),
+        "DescribeVolumes" => "<volumeSet/>".to_owned(),
+        "DescribeNetworkInterfaces" => "<networkInterfaceSet/>".to_owned(),
+        "DescribeLaunchTemplates" => {
+            let item = |(id, _): (String, String)| format!("<item><launchTemplateId>{id}</launchTemplateId></item>");
+            let found = inner.asked("lt-", form).into_iter().map(item).collect::<String>();
+            format!("<launchTemplates>{found}</launchTemplates>")
+        }
+        "DeleteLaunchTemplate" => {
+            inner.remove(&form.list(&["LaunchTemplateId"]));
+            "<launchTemplate/>".to_owned()
+        }
+        _ => return None,
+    })
 }
 
 /// What every account has.

@@ -286,6 +286,12 @@ impl Objects {
         self.by_key.iter().filter(|(key, _)| is_meant(key)).map(|(key, it)| (key.clone(), it.clone())).collect()
     }
 
+    /// Where a pod runs: one after the other, on each node in turn.
+    fn node_of(&self, number: i64) -> Option<String> {
+        let nodes = self.of("nodes", "");
+        nodes.get(usize::try_from(number).unwrap() % nodes.len().max(1)).map(|(key, _)| key.2.clone())
+    }
+
     /// Makes the replica sets and pods of a Deployment as they should be.
     fn reconcile(&mut self, key: &Key, failpoints: &Failpoints) {
         let (_, namespace, name) = key;
@@ -361,11 +367,9 @@ impl Objects {
                     "message": "0/2 nodes are available: 2 Insufficient memory.",
                 }]})
             };
-            // One after the other, on each node in turn.
-            let nodes = self.of("nodes", "");
             let mut spec = template["spec"].clone();
-            if has_room && !nodes.is_empty() {
-                spec["nodeName"] = json!(nodes[usize::try_from(number).unwrap() % nodes.len()].0.2);
+            if let Some(node) = self.node_of(number).filter(|_| has_room) {
+                spec["nodeName"] = json!(node);
             }
             self.put(
                 pod,

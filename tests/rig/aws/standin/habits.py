@@ -102,16 +102,24 @@ def _tags() -> None:
     ResourceGroupsTaggingAPIBackend._get_resources_generator = late
 
 
+def _place(cluster: Cluster) -> tuple[str, str]:
+    """Account and region."""
+    _, _, _, region, account, _ = cluster.arn.split(":", 5)
+    return account, region
+
+
 def interface_of(group: Nodegroup, cluster: Cluster) -> str:
     """The network of a node has an interface of its own for pods, with the cluster's tags."""
-    ec2 = ec2_backends[cluster.account_id][cluster.region_name]
+    account, region = _place(cluster)
+    ec2 = ec2_backends[account][region]
     subnet = ec2.get_subnet(group.subnets[0])
     interface = ec2.create_network_interface(subnet, "", description=f"{INTERFACE}{group.nodegroup_name}", tags=cluster.tags)
     return interface.id
 
 
 def let_interface_linger(interface: str, cluster: Cluster) -> None:
-    ec2 = ec2_backends[cluster.account_id][cluster.region_name]
+    account, region = _place(cluster)
+    ec2 = ec2_backends[account][region]
     later(now["interfaces_s"], lambda: ec2.enis.pop(interface, None))
 
 
@@ -120,7 +128,8 @@ def bring_log_group_back(cluster: Cluster) -> None:
     enabled = [it for it in (cluster.logging or {}).get("clusterLogging", []) if it.get("enabled")]
     if not enabled or not now["log_groups_s"]:
         return
-    logs, name = logs_backends[cluster.account_id][cluster.region_name], f"/aws/eks/{cluster.name}/cluster"
+    account, region = _place(cluster)
+    logs, name = logs_backends[account][region], f"/aws/eks/{cluster.name}/cluster"
 
     def write() -> None:
         if name not in logs.groups:

@@ -382,10 +382,6 @@ async fn answer(
             let found = inner.asked("sg-", &form).into_iter().map(item).collect::<String>();
             format!("<securityGroupInfo>{found}</securityGroupInfo>")
         }
-        "DescribeVpcs" => {
-            let item = |(id, _): (String, String)| format!("<item><vpcId>{id}</vpcId></item>");
-            format!("<vpcSet>{}</vpcSet>", inner.asked("vpc-", &form).into_iter().map(item).collect::<String>())
-        }
         "DeleteVpc" => {
             if inner.all().keys().any(|id| id.starts_with("nlb-") || id.starts_with("eks-")) {
                 return refused(&action, "DependencyViolation", "The vpc has dependencies and cannot be deleted.");
@@ -418,6 +414,10 @@ fn of_action(action: &str, inside: &str) -> Response {
 /// What is around instances and nodes, of which there is little.
 fn around(inner: &Inner, action: &str, form: &Form) -> Option<String> {
     Some(match action {
+        "DescribeVpcs" => {
+            let item = |(id, _): (String, String)| format!("<item><vpcId>{id}</vpcId></item>");
+            format!("<vpcSet>{}</vpcSet>", inner.asked("vpc-", form).into_iter().map(item).collect::<String>())
+        }
         "DescribeNatGateways" => "<natGatewaySet/>".to_owned(),
         "DescribeAddresses" => "<addressesSet/>".to_owned(),
         "DescribeInternetGateways" => "<internetGatewaySet/>".to_owned(),

@@ -286,10 +286,13 @@ impl Objects {
         self.by_key.iter().filter(|(key, _)| is_meant(key)).map(|(key, it)| (key.clone(), it.clone())).collect()
     }
 
-    /// Where a pod runs: one after the other, on each node in turn.
-    fn node_of(&self, number: i64) -> Option<String> {
-        let nodes = self.of("nodes", "");
-        nodes.get(usize::try_from(number).unwrap() % nodes.len().max(1)).map(|(key, _)| key.2.clone())
+    /// A pod's spec with its node: one after the other, on each in turn.
+    fn placed(&self, spec: &Value, number: i64) -> Value {
+        let (nodes, mut spec) = (self.of("nodes", ""), spec.clone());
+        if let Some((node, _)) = nodes.get(usize::try_from(number).unwrap() % nodes.len().max(1)) {
+            spec["nodeName"] = json!(node.2);
+        }
+        spec
     }
 
     /// Makes the replica sets and pods of a Deployment as they should be.
@@ -367,10 +370,7 @@ impl Objects {
                     "message": "0/2 nodes are available: 2 Insufficient memory.",
                 }]})
             };
-            let mut spec = template["spec"].clone();
-            if let Some(node) = self.node_of(number).filter(|_| has_room) {
-                spec["nodeName"] = json!(node);
-            }
+            let spec = if has_room { self.placed(&template["spec"], number) } else { template["spec"].clone() };
             self.put(
                 pod,
                 json!({

@@ -245,8 +245,8 @@ async fn applications_live_on_one_eks_cluster_from_deploy_to_decommission() {
 
     shop.commit(&[("Dockerfile", &dockerfile(ENDS_AT_ONCE)), ("www/index.html", "version 2\n")]);
     // Others of the account: one whom the cluster does not let in, and one whom the setting names.
-    let stranger = json!({"aws_credentials": stranger().await, "scale_replicas": 2});
-    let refused = world.ask(first("scale", stranger)).await.ended("failed");
+    let by_stranger = json!({"instance_name": NAME, "aws_credentials": stranger().await, "scale_replicas": 2});
+    let refused = world.ask(first("scale", by_stranger)).await.ended("failed");
     assert!(refused.words().contains("does not let in arn:aws:iam::123456789012:user/stranger; it lets in"));
     assert!(refused.words().contains("user/cloud-hosted") && refused.words().contains("create-access-entry"));
     let by_colleague = json!({"github_repo_url": shop.url(), "aws_credentials": colleague()});

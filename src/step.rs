@@ -263,7 +263,7 @@ steps!(
     remove_workspace::RemoveWorkspace (no undo),
     request_certificate::RequestCertificate,
     restart_application::RestartApplication,
-    return_nodes::ReturnNodes (no undo),
+    return_nodes::ReturnNodes (unlock only),
     scale_application::ScaleApplication,
     uninstall_ingress::UninstallIngress (unlock only),
     verify_account::VerifyAccount (no undo),

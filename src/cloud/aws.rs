@@ -171,6 +171,9 @@ impl CallerIdentity {
     #[must_use]
     pub fn is(&self, principal: &PrincipalArn) -> bool {
         let name = |arn: &str| arn.rsplit(':').next().unwrap_or_default().to_owned();
+        if principal.as_str().split(':').nth(4) != Some(self.account.as_str()) {
+            return false;
+        }
         let (caller, principal) = (name(&self.arn), name(principal.as_str()));
         match caller.strip_prefix("assumed-role/").and_then(|it| it.split('/').next()) {
             Some(role) => principal.strip_prefix("role/").and_then(|it| it.rsplit('/').next()) == Some(role),

@@ -411,7 +411,7 @@ pub const SETTINGS: &[Setting] = &[
         "a type such as `t3.medium`",
         "The type of the nodes of new EKS clusters.",
     ),
-    Setting::new("EKS_NODE_VOLUME_GIB", "20", "a number from 8 to 16384", "The size of a node's volume in GiB."),
+    Setting::new("EKS_NODE_VOLUME_GIB", "20", "a number from 20 to 16384", "The size of a node's volume in GiB."),
     Setting::new("EKS_NODES_MIN", "1", NODES, "The fewest nodes of a new EKS cluster."),
     Setting::new("EKS_NODES", "2", NODES, "The nodes that a new EKS cluster begins with."),
     Setting::new("EKS_NODES_MAX", "4", NODES, "The most nodes of a new EKS cluster."),

@@ -88,7 +88,10 @@ impl StepAction for CheckHostedAccount {
             );
         } else {
             let known = cx.store.target(cx.target.id).await?.and_then(|it| it.cluster);
-            let is_there = problems.collect(aws.cluster(&cx.target.name).await)?.flatten().is_some();
+            let found = problems.collect(aws.cluster(&cx.target.name).await)?.flatten();
+            let ours = cx.target.id.to_string();
+            // One of ours that is on no record is half made: the same takes it up again.
+            let is_there = found.is_some_and(|it| known.is_some() || it.target.as_ref() != Some(&ours));
             if let Some(known) = known.filter(|known| known.account != checked.account) {
                 problems.add(
                     "aws_other_account",

@@ -49,6 +49,7 @@ impl StepContext {
         let EksCluster { name, region, .. } = recorded.or_else(|| self.cluster().ok())?;
         let aws = self.aws(&region).await.ok()?;
         let principal = aws.caller_identity().await.ok()?.principal();
+        let partition = principal.split(':').nth(1).unwrap_or("aws");
         let let_in = match aws.access_entries(&name).await {
             Ok(arns) => format!("it lets in {}", arns.join(", ")),
             Err(error) => format!("whom it lets in cannot be told: {error}"),
@@ -60,8 +61,8 @@ impl StepContext {
                 "Send the credentials of one who may enter, or let this one in with theirs: \
                  `aws eks create-access-entry --region {region} --cluster-name {name} --principal-arn {principal}`, then \
                  `aws eks associate-access-policy --region {region} --cluster-name {name} --principal-arn {principal} \
-                 --policy-arn arn:aws:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPolicy \
-                 --access-scope type=cluster`; new clusters let in whom `EKS_ADMIN_ARNS` names"
+                 --policy-arn arn:{partition}:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPolicy \
+                 --access-scope type=cluster` (a role's ARN with its path, where it has one); new clusters let in whom `EKS_ADMIN_ARNS` names"
             ),
             output: Vec::new(),
         }))

@@ -24,6 +24,10 @@ use crate::tool::terraform::{Terraform, module};
 
 /// How often EKS is asked while the cluster comes up.
 const POLL_INTERVAL: Duration = Duration::from_secs(10);
+/// Variables that stay as they were once there is a cluster, which an attempt that failed may have left: others would
+/// replace its subnets or its nodes, or lock out whoever is let in. Tags always stay: whoever may tag what is new may not
+/// change the tag of what is there.
+const SETTLED: [&str; 6] = ["zones", "kubernetes_version", "support_type", "ami_type", "admin_arns", "tags"];
 /// The person's way to the cluster, in the target's folder.
 const KUBECONFIG: &str = "kubeconfig";
 
@@ -119,9 +123,16 @@ impl ProvisionCluster {
     async fn create(&self, cx: &StepContext, aws: &Aws) -> Result<EksCluster, StepError> {
         // On record first: whoever finds the cluster after a crash knows whose it is.
         cx.store.set_target_made_here(cx.target.id, true).await?;
+        let cluster_is_there = aws.cluster(&cx.target.name).await?.is_some();
         let terraform = Terraform::new(&cx.settings);
         let mut workspace = cx.workspace(module::CLOUD_HOSTED, &terraform, aws).await?;
-        let variables = self.variables(cx, &aws.caller_identity().await?)?;
+        let mut variables = self.variables(cx, &aws.caller_identity().await?)?;
+        let earlier = workspace.record.as_ref().map(|it| &it.variables);
+        for name in SETTLED.into_iter().filter(|name| cluster_is_there || *name == "tags") {
+            if let Some(value) = earlier.and_then(|it| it.get(name)) {
+                variables[name] = value.clone();
+            }
+        }
         cx.prepare(&mut workspace, aws, variables).await?;
         cx.remove_orphaned_resources(aws, &workspace).await?;
         workspace.plan().await?;

@@ -38,17 +38,19 @@ impl Removal for ReturnNodes {
     }
 
     async fn remove(&self, cx: &StepContext) -> Result<Vec<String>, StepError> {
-        let mut returned = Vec::new();
-        match self.return_empty(cx, &mut returned).await {
-            Err(StepError::Cancelled) => return Err(StepError::Cancelled),
-            Err(error) => {
-                cx.lines.warning(format!(
+        // Two that look at the same time would both give back what the group has grown by.
+        cx.with_target_locked(async {
+            let mut returned = Vec::new();
+            match self.return_empty(cx, &mut returned).await {
+                Err(StepError::Cancelled) => return Err(StepError::Cancelled),
+                Err(error) => cx.lines.warning(format!(
                     "Nodes that nothing needs may stay until the next scale or decommission: {error}"
-                ));
+                )),
+                Ok(()) => (),
             }
-            Ok(()) => (),
-        }
-        Ok(returned)
+            Ok(returned)
+        })
+        .await
     }
 }
 
@@ -81,16 +83,22 @@ impl ReturnNodes {
         let mut left = grown;
         loop {
             let mut are_ending = false;
-            for node in kube.nodes_of_group(&group.name).await? {
-                match kube.node_use(&node.name).await? {
-                    NodeUse::Empty if left > 0 => {
-                        if return_node(cx, aws, kube, &node).await? {
-                            returned.push(format!("node `{}` ({})", node.name, node.instance));
-                            left -= 1;
-                        }
+            let nodes = kube.nodes_of_group(&group.name).await?;
+            let mut zones: Vec<String> = nodes.iter().map(|it| it.zone.clone()).collect();
+            for node in nodes {
+                let node_use = kube.node_use(&node.name).await?;
+                are_ending |= node_use == NodeUse::Ending;
+                let may_go = left > 0 && is_fullest(&node.zone, &zones);
+                let is_free = node_use == NodeUse::Empty && may_go && !kube.has_pending_pods().await?;
+                if is_free && return_node(cx, aws, kube, &node).await? {
+                    returned.push(format!("node `{}` ({})", node.name, node.instance));
+                    left -= 1;
+                    if let Some(index) = zones.iter().position(|zone| *zone == node.zone) {
+                        zones.swap_remove(index);
                     }
-                    NodeUse::Ending => are_ending = true,
-                    NodeUse::Empty | NodeUse::Used => (),
+                } else if !is_free && node.is_returning {
+                    // An attempt that was killed has cordoned it.
+                    kube.set_returning(&node.name, false).await?;
                 }
             }
             if left == 0 || !are_ending || start.elapsed() > TIMEOUT {
@@ -105,17 +113,30 @@ impl ReturnNodes {
     }
 }
 
-/// Ends the instance of a node, once no new pod can be put on it and there is still none.
+/// Whether no zone has more nodes. Where one has, Auto Scaling would even that out afterwards by ending other nodes, whatever
+/// runs on them ("Availability Zone rebalancing" in the Auto Scaling user guide).
+fn is_fullest(zone: &str, zones: &[String]) -> bool {
+    let count = |zone: &str| zones.iter().filter(|it| *it == zone).count();
+    zones.iter().all(|other| count(other) <= count(zone))
+}
+
+/// Ends the instance of a node, once no new pod can be put on it, there is still none, and none waits for a node.
 async fn return_node(cx: &StepContext, aws: &Aws, kube: &Kube, node: &GroupNode) -> Result<bool, StepError> {
-    kube.set_schedulable(&node.name, false).await?;
-    let ended = match kube.node_use(&node.name).await {
-        Ok(NodeUse::Empty) => aws.end_node(&node.instance).await.map(|()| true).map_err(StepError::from),
-        Ok(NodeUse::Ending | NodeUse::Used) => Ok(false),
-        Err(error) => Err(error.into()),
-    };
+    kube.set_returning(&node.name, true).await?;
+    let ended = end_if_empty(aws, kube, node).await;
     match &ended {
         Ok(true) => cx.lines.progress(format!("giving back the node `{}`", node.name)),
-        Ok(false) | Err(_) => kube.set_schedulable(&node.name, true).await?,
+        Ok(false) => kube.set_returning(&node.name, false).await?,
+        // The first error counts; what is cordoned is found by the next one.
+        Err(_) => drop(kube.set_returning(&node.name, false).await),
     }
     ended
+}
+
+async fn end_if_empty(aws: &Aws, kube: &Kube, node: &GroupNode) -> Result<bool, StepError> {
+    if kube.node_use(&node.name).await? != NodeUse::Empty || kube.has_pending_pods().await? {
+        return Ok(false);
+    }
+    aws.end_node(&node.instance).await?;
+    Ok(true)
 }

@@ -316,7 +316,7 @@ resource "aws_eks_node_group" "nodes" {
   }
 
   lifecycle {
-    # It grows when pods do not fit, and gives back what is empty; AWS keeps its version at the cluster's.
+    # It grows when pods do not fit, and gives back what is empty. Whoever upgrades it does so by hand.
     ignore_changes = [scaling_config[0].desired_size, version]
   }
 

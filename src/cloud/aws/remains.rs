@@ -118,7 +118,10 @@ impl Aws {
             self.roles_of(owner.target),
             self.log_groups_of(owner, cluster),
         );
-        let is_there = described?.is_some_and(|it| it.target == Some(owner.target.to_string()));
+        let described = described?;
+        // Also where somebody has taken its tag away.
+        let has_nodes = described.is_some();
+        let is_there = described.is_some_and(|it| it.target == Some(owner.target.to_string()));
         let of = |kind: ResourceKind| move |id: String| Resource { kind, id };
         remains.found.extend(is_there.then(|| of(ResourceKind::Cluster)(cluster.to_owned())));
         remains.found.extend(balancers?.into_iter().map(|it| it.arn).map(of(ResourceKind::LoadBalancer)));
@@ -128,7 +131,7 @@ impl Aws {
             // Its nodes and what is in its network belong to it and go with it.
             return Ok(());
         }
-        for kind in ResourceKind::VARIANTS.iter().filter(|kind| kind.is_of_node()) {
+        for kind in ResourceKind::VARIANTS.iter().filter(|kind| kind.is_of_node() && !has_nodes) {
             remains.found.extend(Box::pin(self.filtered(*kind, tagged.clone())).await?);
         }
         let networks: Vec<String> =

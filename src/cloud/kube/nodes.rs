@@ -10,6 +10,10 @@ use crate::cloud::kube::error::KubeError;
 
 /// The label of a node with its managed node group ("Managed node groups" in the EKS user guide).
 const GROUP_LABEL: &str = "eks.amazonaws.com/nodegroup";
+/// The label of a node with its availability zone.
+const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
+/// The annotation of a node that was cordoned to be given back: whoever finds it finishes that, or takes it back.
+const RETURNING_ANNOTATION: &str = "on-demand-infra/returning";
 /// The annotation of a pod that stands for one that the node itself runs ("Static Pods" in Kubernetes' documentation).
 const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
 
@@ -20,6 +24,10 @@ pub struct GroupNode {
     pub name: String,
     /// Id of the EC2 instance that it is.
     pub instance: String,
+    /// Its availability zone.
+    pub zone: String,
+    /// Whether it was cordoned to be given back.
+    pub is_returning: bool,
 }
 
 /// What runs on a node beside what runs on each.
@@ -34,7 +42,7 @@ pub enum NodeUse {
 }
 
 impl Kube {
-    /// The nodes of a managed node group on which new pods are put.
+    /// The nodes of a managed node group that are ready, without those that somebody else has cordoned.
     ///
     /// # Errors
     /// [`KubeError`] when the API does not answer.
@@ -54,23 +62,42 @@ impl Kube {
         Ok(found.iter().map(pod_use).max().unwrap_or(NodeUse::Empty))
     }
 
-    /// Lets new pods be put on a node, or no longer.
+    /// Whether a pod waits for a node, or for what it needs there.
+    ///
+    /// # Errors
+    /// [`KubeError`] when the API does not answer.
+    pub async fn has_pending_pods(&self) -> Result<bool, KubeError> {
+        let pods: Api<Pod> = Api::all(self.client.clone());
+        let found = self.call(pods.list(&ListParams::default().fields("status.phase=Pending"))).await?;
+        Ok(found.iter().any(|it| it.metadata.deletion_timestamp.is_none()))
+    }
+
+    /// Cordons a node to give it back, or takes that back.
     ///
     /// # Errors
     /// [`KubeError`] when the API does not answer or refuses.
-    pub async fn set_schedulable(&self, node: &str, is_schedulable: bool) -> Result<(), KubeError> {
+    pub async fn set_returning(&self, node: &str, is_returning: bool) -> Result<(), KubeError> {
         let nodes: Api<Node> = Api::all(self.client.clone());
-        let patch = Patch::Merge(json!({"spec": {"unschedulable": !is_schedulable}}));
+        let mark = is_returning.then_some("true");
+        let patch = Patch::Merge(json!({
+            "metadata": {"annotations": {RETURNING_ANNOTATION: mark}}, "spec": {"unschedulable": is_returning},
+        }));
         self.call(nodes.patch(node, &PatchParams::default(), &patch)).await.map(drop)
     }
 }
 
 fn group_node(node: Node) -> Option<GroupNode> {
-    let spec = node.spec?;
+    let (metadata, spec, status) = (node.metadata, node.spec?, node.status?);
+    let is_ready = status.conditions.iter().flatten().any(|it| it.type_ == "Ready" && it.status == "True");
+    let is_returning = metadata.annotations.iter().flatten().any(|(name, _)| name == RETURNING_ANNOTATION);
+    let is_somebodys = spec.unschedulable == Some(true) && !is_returning;
     // aws:///ZONE/INSTANCE
     let instance = spec.provider_id.as_deref()?.rsplit('/').next()?.to_owned();
-    let is_schedulable = spec.unschedulable != Some(true);
-    node.metadata.name.filter(|_| is_schedulable && !instance.is_empty()).map(|name| GroupNode { name, instance })
+    if !is_ready || is_somebodys || instance.is_empty() {
+        return None;
+    }
+    let zone = metadata.labels.and_then(|mut it| it.remove(ZONE_LABEL)).unwrap_or_default();
+    Some(GroupNode { name: metadata.name?, instance, zone, is_returning })
 }
 
 fn pod_use(pod: &Pod) -> NodeUse {
@@ -108,16 +135,27 @@ mod tests {
     }
 
     #[test]
-    fn a_node_is_the_instance_of_its_provider_id_and_one_that_takes_no_pods_is_left_alone() {
-        let read = |spec: serde_json::Value| {
-            group_node(serde_json::from_value(json!({"metadata": {"name": "a"}, "spec": spec})).unwrap())
+    fn a_node_is_the_instance_of_its_provider_id_and_one_that_somebody_has_cordoned_is_left_alone() {
+        let read = |spec: serde_json::Value, annotations: serde_json::Value, ready: &str| {
+            group_node(
+                serde_json::from_value(json!({
+                    "metadata": {"name": "a", "labels": {ZONE_LABEL: "eu-central-1a"}, "annotations": annotations},
+                    "spec": spec, "status": {"conditions": [{"type": "Ready", "status": ready}]},
+                }))
+                .unwrap(),
+            )
         };
         let provider = "aws:///eu-central-1a/i-0a1b";
+        let node = |is_returning| {
+            let (name, instance, zone) = ("a".into(), "i-0a1b".into(), "eu-central-1a".into());
+            Some(GroupNode { name, instance, zone, is_returning })
+        };
+        let cordoned = json!({"providerID": provider, "unschedulable": true});
 
-        let found = read(json!({"providerID": provider}));
-
-        assert_eq!(found, Some(GroupNode { name: "a".into(), instance: "i-0a1b".into() }));
-        assert_eq!(read(json!({"providerID": provider, "unschedulable": true})), None);
-        assert_eq!(read(json!({})), None);
+        assert_eq!(read(json!({"providerID": provider}), json!({}), "True"), node(false));
+        assert_eq!(read(cordoned.clone(), json!({RETURNING_ANNOTATION: "true"}), "True"), node(true));
+        assert_eq!(read(cordoned, json!({}), "True"), None);
+        assert_eq!(read(json!({"providerID": provider}), json!({}), "False"), None);
+        assert_eq!(read(json!({}), json!({}), "True"), None);
     }
 }

@@ -107,7 +107,8 @@ impl Eks {
             version: values.optional("EKS_VERSION", kubernetes_version),
             admin_arns: values.list("EKS_ADMIN_ARNS", |text| PrincipalArn::parse(text).ok()),
             instance_type: values.take("EKS_NODE_INSTANCE_TYPE", instance_type),
-            volume_gib: values.take("EKS_NODE_VOLUME_GIB", |text| value::number(text, 8..=16_384_u32)),
+            // EKS' images have a snapshot of 20 GiB.
+            volume_gib: values.take("EKS_NODE_VOLUME_GIB", |text| value::number(text, 20..=16_384_u32)),
             nodes_min: values.take("EKS_NODES_MIN", nodes),
             nodes: values.take("EKS_NODES", nodes),
             nodes_max: values.take("EKS_NODES_MAX", nodes),

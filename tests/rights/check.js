@@ -26,13 +26,13 @@ for (const mode of ['cloud-local', 'cloud-hosted']) {
     const { resource, context } = requests[0]
     complaints.push(`${mode}: ${kind} is denied, ${requests.length} times, as on ${resource} with ${JSON.stringify(context)}`)
   }
-  for (const right of unused) {
-    if (!excepted(mayBeUnused, right)) complaints.push(`${mode}: no story needs ${right}`)
+  for (const statement of unused) {
+    if (!excepted(mayBeUnused, statement)) complaints.push(`${mode}: no story needs ${statement}`)
   }
   for (const exception of [...Object.keys(mayBeDenied), ...Object.keys(mayBeUnused)]) {
     if (!needed.has(exception)) complaints.push(`${mode}: the exception ${exception} is needed no longer`)
   }
-  console.log(`rights: ${mode}: ${count} requests in ${((Date.now() - began) / 1000).toFixed(1)} s, ${denied.length} denied, ${unused.length} rights unused, ${needed.size} exceptions`)
+  console.log(`rights: ${mode}: ${count} requests in ${((Date.now() - began) / 1000).toFixed(1)} s, ${denied.length} denied, ${unused.length} statements unused, ${needed.size} exceptions`)
 }
 for (const complaint of complaints) console.error(`rights: ${complaint}`)
 process.exitCode = complaints.length === 0 ? 0 : 1

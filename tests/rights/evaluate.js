@@ -1,4 +1,4 @@
-// Holds calls against the policies of terraform/iam: which are denied, and which rights nothing needs.
+// Holds calls against the policies of terraform/iam: which are denied, and which statements nothing needs.
 
 import fs from 'node:fs'
 import path from 'node:path'
@@ -107,12 +107,12 @@ function arnOf(form, region) {
 }
 
 /**
- * Evaluates calls against policies; gives the requests that are denied, and the rights (`policy/statement/action`) that
- * no call has needed.
+ * Evaluates calls against policies; gives the requests that are denied, and the statements (`policy/statement`) that no
+ * call has needed.
  */
 export async function evaluate(calls, policies) {
   const statements = Object.entries(policies).flatMap(([name, { Statement }]) => Statement.map((it) => [name, it]))
-  const unused = new Set(statements.flatMap(([name, it]) => it.Action.map((action) => `${name}/${it.Sid}/${action}`)))
+  const unused = new Set(statements.map(([name, it]) => `${name}/${it.Sid}`))
   const requests = new Map()
   for (const call of calls) {
     for (const it of await requestsOf(call)) requests.set(JSON.stringify(it), it)
@@ -138,7 +138,7 @@ export async function evaluate(calls, policies) {
     const results = response.resultType === 'single' ? [response.result] : response.results
     if (response.overallResult !== 'Allowed') denied.push({ action, resource, context })
     for (const it of results.flatMap((result) => result.analysis?.identityAnalysis?.allowStatements ?? [])) {
-      unused.delete(`${it.policyId}/${it.explain.identifier}/${action}`)
+      unused.delete(`${it.policyId}/${it.explain.identifier}`)
     }
   }
   return { denied, unused: [...unused].sort(), count: requests.size }

@@ -130,7 +130,7 @@ impl Aws {
     /// [`AwsError`] when the call is refused or AWS does not answer.
     pub async fn delete_repository(&self, name: &str) -> Result<(), AwsError> {
         // What is gone has no tag: rights that a tag narrows are refused for it.
-        if !self.has_repository(name).await? {
+        if !Box::pin(self.has_repository(name)).await? {
             return Ok(());
         }
         let call = self.ecr.delete_repository().repository_name(name).force(true);

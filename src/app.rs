@@ -39,6 +39,7 @@ mod adopt;
 mod change;
 mod cost;
 mod dry_run;
+mod preview;
 mod error;
 mod explain;
 mod live_status;

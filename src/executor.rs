@@ -8,6 +8,7 @@ use crate::event::OperationState;
 use crate::id::{Action, Mode};
 use crate::intent::Intent;
 use crate::plan::Plan;
+use crate::repository::analysis::Analysis;
 use crate::step::Step;
 use crate::step::action::StepAction;
 use crate::step::analyse_repository::AnalyseRepository;
@@ -25,7 +26,7 @@ use crate::step::provision_cluster::ProvisionCluster;
 use crate::step::provision_instance::ProvisionInstance;
 use crate::step::wait_for_rollout::WaitForRollout;
 use crate::store::operations::OperationEnd;
-use crate::store::record::{DeploymentFacts, DeploymentState, Version};
+use crate::store::record::{DeploymentFacts, DeploymentState, Version, VersionBuild};
 
 use input::{PlanError, PlanInput};
 
@@ -134,11 +135,25 @@ fn new_version(plan: &Plan, finished: &Finished) -> Option<Version> {
         dockerfile: plan
             .parameters::<AnalyseRepository>()
             .map_or_else(|| again.and_then(|it| it.dockerfile.clone()), |analyse| analyse.dockerfile),
+        build: finished
+            .output::<AnalyseRepository>()
+            .map_or_else(|| again.map(|it| it.build.clone()).unwrap_or_default(), |analysis| build_of(&analysis)),
         environment_secret: applied.environment_secret,
         environment_names: applied.environment_names,
         operation: finished.operation.id,
         deployed_at: Timestamp::now(),
     })
+}
+
+/// What an image was built of, as its version remembers it.
+fn build_of(analysis: &Analysis) -> VersionBuild {
+    let is_found = analysis.generated.is_none() && analysis.foreign.is_none();
+    VersionBuild {
+        dockerfile: is_found.then(|| analysis.dockerfile.clone()),
+        generated: analysis.generated.as_ref().map(|it| it.dockerfile.clone()),
+        builder: analysis.foreign.as_ref().map(|it| it.builder.described().to_owned()),
+        context: analysis.context.clone(),
+    }
 }
 
 fn unsuccessful(finished: &Finished, unwound: &Unwound) -> OperationEnd {

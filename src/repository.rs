@@ -4,13 +4,15 @@
 //! lead out of the clone, sizes and numbers are bounded, and nothing of it is run.
 //!
 //! **Where it begins**: in the root, or in the directory that the request names.
-//! **Which Dockerfile**: the one that the request names, else the one there, else the only one down to two levels of
-//! directories, else the only `Dockerfile.<name>` there. **Which context**: the Dockerfile's own directory when everything
+//! **Which Dockerfile**: the one that the request names, else the one there, else the only one down to four levels of
+//! directories, else the only `Dockerfile.<name>` or `<name>.Dockerfile`; those of tests, examples and documents do not count.
+//! **Without one**: the application that is recognised there, else the only one below. **Which context**: the Dockerfile's own directory when everything
 //! that its COPY and ADD take lies there, else the directory where the build begins, else the root when everything lies
 //! there, else its own directory.
 
 pub mod analysis;
 pub mod application;
+pub mod builder;
 pub mod context;
 pub mod error;
 pub mod readme;
@@ -20,9 +22,9 @@ mod expand;
 mod here_document;
 mod ignore;
 mod lint;
-mod python;
 mod recognise;
 mod stage;
+mod survey;
 mod tree;
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ pub mod cluster;
 pub mod context;
 pub mod environment;
 pub mod error;
+pub mod foreign_build;
 mod host_keys;
 mod ingress;
 mod instance_failure;

@@ -4,6 +4,7 @@
 //! that are followed, so that it outlives a killed server; its process is on record before the program is started, and
 //! [`Connection::await_orphans`](connection::Connection::await_orphans) waits for it at the next start.
 
+pub mod builder;
 mod call;
 pub mod connection;
 mod error;

@@ -15,7 +15,7 @@ use crate::id::{
 };
 use crate::intent::{AwsCredentials, Selector};
 use crate::step::context::ssh_address;
-use crate::store::record::{Deployment, DeploymentFacts, DeploymentState, Instance, Target, Version};
+use crate::store::record::{Deployment, DeploymentFacts, DeploymentState, Instance, Target, Version, VersionBuild};
 
 impl App {
     /// Takes over the instance that a request names, when it is there and ours by its tag, and address and key pair
@@ -159,6 +159,7 @@ fn deployment(named: NamedDeployment, target: TargetId, instance: &Instance, ima
         stop_grace_s: None,
         source_directory: source_directory.clone(),
         dockerfile: None,
+        build: VersionBuild::default(),
         environment_secret: live.environment_secret,
         environment_names: Vec::new(),
         operation,

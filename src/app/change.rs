@@ -106,7 +106,8 @@ impl App {
             // nothing.
             drop(turn);
             let action = request.intent.action();
-            let view = self.dry_run(action, &plan, deployment, target, hash, request.secrets.aws.as_ref()).await;
+            let looks = request.dry_run;
+            let view = self.dry_run(action, &plan, deployment, target, hash, &request.secrets, looks).await;
             return Ok(match needed {
                 Some(ConfirmationNeeded { plan_changed }) if !request.dry_run => {
                     Accepted::Unconfirmed(Proposal::Change(PlanView { plan_changed, ..view }))

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use super::preview::Preview;
 use super::{App, AppError};
 use crate::cloud::aws::Aws;
 use crate::config::Settings;
 use crate::id::{Action, PlanHash, Region};
-use crate::intent::{AwsCredentials, Intent};
+use crate::intent::{AwsCredentials, Intent, Secrets};
 use crate::plan::Plan;
 use crate::reply::view::{PlanView, PlannedStep};
 use crate::step::provision_cluster::ProvisionCluster;
@@ -17,7 +18,7 @@ use crate::store::record::{Deployment, Target};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl App {
-    /// What a plan would do, as the world is now.
+    /// What a plan would do, as the world is now; `looks` is whether its repository is looked at too.
     pub(super) async fn dry_run(
         &self,
         action: Action,
@@ -25,12 +26,16 @@ impl App {
         deployment: Deployment,
         target: Target,
         hash: PlanHash,
-        aws: Option<&AwsCredentials>,
+        secrets: &Secrets,
+        looks: bool,
     ) -> PlanView {
         let name = deployment.name.to_string();
         // Boxed: the futures of calls to AWS are large.
-        let cost = Box::pin(self.cost_of(plan, target.cluster.is_some(), aws));
-        let (cost, looked) = tokio::join!(cost, self.0.engine.dry_run(plan, deployment, target));
+        let cost = Box::pin(self.cost_of(plan, target.cluster.is_some(), secrets.aws.as_ref()));
+        let preview = async {
+            if looks { Box::pin(self.preview(plan, secrets.git_token.as_ref())).await } else { Preview::default() }
+        };
+        let (cost, preview, looked) = tokio::join!(cost, preview, self.0.engine.dry_run(plan, deployment, target));
         let steps: Vec<PlannedStep> = plan
             .dependencies()
             .into_iter()
@@ -45,7 +50,9 @@ impl App {
                 }
             })
             .collect();
-        PlanView { action, hash, plan_changed: false, steps, deployment: name, summary: cost.into_iter().collect() }
+        let Preview { sentences, dockerfile } = preview;
+        let summary = cost.into_iter().chain(sentences).collect();
+        PlanView { action, hash, plan_changed: false, steps, deployment: name, summary, dockerfile }
     }
 
     /// The hash of what a plan does to the world as it is: to whom, since which change, with which steps. Only this

@@ -13,6 +13,7 @@ pub mod node;
 pub mod node_images;
 pub mod push;
 pub mod service_rules;
+pub mod volume;
 
 mod archive;
 mod build_progress;

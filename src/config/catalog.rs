@@ -143,6 +143,25 @@ pub const SETTINGS: &[Setting] = &[
         BYTES,
         "How large a build context may be, after `.dockerignore`.",
     ),
+    Setting::new(
+        "BUILDER",
+        "auto",
+        "`auto`, `templates`, `buildpacks` or `railpack`",
+        "Who builds a repository without a Dockerfile. `auto` writes a Dockerfile for the languages that it knows, and leaves the others to Cloud Native Buildpacks or Railpack, whichever is installed; the last two build everything without a Dockerfile.",
+    ),
+    Setting::new("PACK_PROGRAM", "pack", PROGRAM, "The program of Cloud Native Buildpacks."),
+    Setting::new(
+        "BUILDPACKS_BUILDER",
+        "paketobuildpacks/builder-jammy-full",
+        "an image reference such as `paketobuildpacks/builder-jammy-full`",
+        "The builder image of Cloud Native Buildpacks.",
+    ),
+    Setting::new(
+        "RAILPACK_PROGRAM",
+        "railpack",
+        PROGRAM,
+        "The program of Railpack; it finds its BuildKit by `BUILDKIT_HOST`.",
+    ),
     // Local clusters.
     Setting::new("KIND_PROGRAM", "kind", PROGRAM, "The kind program."),
     Setting::new(

@@ -11,7 +11,8 @@ use url::Url;
 
 use crate::config::source::Values;
 use crate::config::value::{
-    self, AllowedHost, Database, DockerHost, EncryptionKey, KindNetwork, MAX_STOP_GRACE_S, Origin, PortRange, Quantity,
+    self, AllowedHost, BuilderSetting, Database, DockerHost, EncryptionKey, KindNetwork, MAX_STOP_GRACE_S, Origin,
+    PortRange, Quantity,
 };
 use crate::id::{ClusterName, ImageRef, Namespace, Port, Region};
 
@@ -147,6 +148,14 @@ pub struct Docker {
     pub max_concurrent_builds: NonZeroU16,
     /// `BUILD_CONTEXT_MAX_BYTES`.
     pub build_context_max_bytes: u64,
+    /// `BUILDER`.
+    pub builder: BuilderSetting,
+    /// `PACK_PROGRAM`.
+    pub pack: PathBuf,
+    /// `BUILDPACKS_BUILDER`.
+    pub buildpacks_builder: ImageRef,
+    /// `RAILPACK_PROGRAM`.
+    pub railpack: PathBuf,
 }
 
 impl Docker {
@@ -156,6 +165,10 @@ impl Docker {
             build_timeout: values.take("BUILD_TIMEOUT_S", value::seconds),
             max_concurrent_builds: values.take("MAX_CONCURRENT_BUILDS", |text| text.parse().ok()),
             build_context_max_bytes: values.take("BUILD_CONTEXT_MAX_BYTES", value::bytes),
+            builder: values.take("BUILDER", |text| text.parse().ok()),
+            pack: values.program("PACK_PROGRAM"),
+            buildpacks_builder: values.take("BUILDPACKS_BUILDER", |text| ImageRef::parse(text).ok()),
+            railpack: values.program("RAILPACK_PROGRAM"),
         }
     }
 }

@@ -123,6 +123,20 @@ impl fmt::Display for PortRange {
     }
 }
 
+/// Who builds what has no Dockerfile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumString)]
+#[strum(serialize_all = "lowercase")]
+pub enum BuilderSetting {
+    /// The templates, for what they know; else a builder that is installed.
+    Auto,
+    /// The templates alone.
+    Templates,
+    /// Cloud Native Buildpacks, by `pack`.
+    Buildpacks,
+    /// Railpack.
+    Railpack,
+}
+
 /// From where a local cluster is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumString)]
 #[strum(serialize_all = "lowercase")]

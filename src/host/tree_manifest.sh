@@ -8,12 +8,20 @@ find . -mindepth 1 -path ./.git -prune -o -mindepth 1 -printf '%y\0%m\0%s\0%p\0%
 {
   find . -path ./.git -prune -o -type f -size -1025k \( \
     -iname 'dockerfile*' -o -iname '*.dockerfile' -o -name 'Containerfile' -o -name '*.dockerignore' \) -print0
+  # Manifests, wherever an application or a workspace may begin.
+  find . -path ./.git -prune -o -name node_modules -prune -o -name vendor -prune -o -mindepth 1 -maxdepth 5 -type f -size -1025k \( \
+    -name 'package.json' -o -name 'requirements*.txt' -o -name 'pyproject.toml' -o -name 'Pipfile' -o -name 'Procfile' \
+    -o -name 'go.mod' -o -name 'Cargo.toml' -o -name 'pom.xml' -o -name '*.gradle' -o -name '*.gradle.kts' \
+    -o -name 'compose.y*ml' -o -name 'docker-compose.y*ml' -o -name 'index.html' -o -name 'Gemfile' -o -name 'manage.py' \) -print0
   find "$base" -maxdepth 1 -type f -size -1025k \( \
-    -iname 'readme*' -o -name 'package.json' -o -name 'requirements.txt' -o -name 'pyproject.toml' -o -name 'Procfile' \
-    -o -name '*.py' -o -name '*.js' -o -name '*.mjs' -o -name '*.cjs' -o -name '*.ts' -o -name '*.go' -o -name 'go.mod' \
-    -o -name 'Cargo.toml' \) -print0
-  find "$base/cmd" "$base/src" -maxdepth 2 -type f -size -1025k \( \
-    -name '*.go' -o -name '*.rs' -o -name '*.js' -o -name '*.mjs' -o -name '*.ts' -o -name '*.py' \) -print0 2>/dev/null
+    -iname 'readme*' -o -name '*.lock' -o -name 'pnpm-lock.yaml' -o -name '.python-version' -o -name 'runtime.txt' \
+    -o -name '.tool-versions' -o -name '.nvmrc' -o -name '.node-version' -o -name '.yarnrc.yml' -o -name '.java-version' \
+    -o -name 'system.properties' -o -name 'rust-toolchain*' \) -print0
+  find "$base" -path '*/.git' -prune -o -name node_modules -prune -o -name vendor -prune -o -mindepth 1 -maxdepth 5 -type f -size -65k \( \
+    -name '*.py' -o -name '*.go' -o -name 'main.rs' -o -path '*/src/bin/*.rs' -o -name 'application.properties' \
+    -o -name 'application.y*ml' \) -print0
+  find "$base" -maxdepth 2 -type f -size -65k \( \
+    -name '*.js' -o -name '*.mjs' -o -name '*.cjs' -o -name '*.ts' \) -print0
   for file in "$base/$also" "./$also"; do
     [ -z "$also" ] || [ ! -f "$file" ] || [ -L "$file" ] || printf '%s\0' "$file"
   done

@@ -52,6 +52,14 @@ pub struct DeploymentObject {
     pub git_ref: Option<String>,
     /// Directory of the repository in which its build begins; null for the root.
     pub source_directory: Option<String>,
+    /// Path of the Dockerfile in the repository that it was built by.
+    pub dockerfile_path: Option<String>,
+    /// Text of the Dockerfile that was made, when the repository has none.
+    pub generated_dockerfile: Option<String>,
+    /// The builder that made the image, when there is no Dockerfile at all.
+    pub builder: Option<String>,
+    /// Directory of the repository that was the build context; empty for the root.
+    pub build_context: Option<String>,
     /// The commit that runs.
     pub commit: Option<String>,
     /// The image that runs.
@@ -95,6 +103,7 @@ impl From<&Deployment> for DeploymentObject {
     fn from(it: &Deployment) -> Self {
         let facts = it.facts.clone();
         let version = facts.version;
+        let build = version.as_ref().map(|version| version.build.clone()).unwrap_or_default();
         let mut ports: Vec<u16> = version.iter().map(|version| version.main_port.get()).collect();
         for ExposedPort { number: port, .. } in version.iter().flat_map(|version| &version.ports) {
             if !ports.contains(&port.get()) {
@@ -112,6 +121,10 @@ impl From<&Deployment> for DeploymentObject {
             github_repo_url: it.repository.to_string(),
             git_ref: it.git_ref.as_ref().map(ToString::to_string),
             source_directory: it.source_directory.as_ref().map(ToString::to_string),
+            dockerfile_path: build.dockerfile,
+            generated_dockerfile: build.generated,
+            builder: build.builder,
+            build_context: version.is_some().then_some(build.context),
             commit: version.as_ref().map(|version| version.commit.to_string()),
             image: version.as_ref().map(|version| version.image.to_string()),
             replicas: facts.replicas,
@@ -148,6 +161,10 @@ impl From<&UnreadableDeployment> for DeploymentObject {
             github_repo_url: it.repository.clone(),
             git_ref: None,
             source_directory: None,
+            dockerfile_path: None,
+            generated_dockerfile: None,
+            builder: None,
+            build_context: None,
             commit: None,
             image: None,
             replicas: None,

@@ -7,6 +7,7 @@ use crate::id::{Action, Mode};
 use crate::store::record::{Concern, Deployment, Operation, Version};
 
 use super::narration::{done, nothing_to_do};
+use super::report::dockerfile;
 use super::view::{StepState, StepView};
 use super::{bullets, code_block, elapsed, replicas, strip_ansi, to_sentence};
 
@@ -68,7 +69,9 @@ fn succeeded(operation: &Operation, deployment: Option<&Deployment>) -> Vec<Opti
     };
     match operation.action {
         Action::Deploy if rolled_out || version.is_none() => {
-            running(format!("**`{name}` is running{but}.**{}{}", built_from(deployment), took(operation)))
+            let mut paragraphs = running(format!("**`{name}` is running{but}.**{}{}", built_from(deployment), took(operation)));
+            paragraphs.push(version.and_then(|it| it.build.generated.as_deref()).map(dockerfile));
+            paragraphs
         }
         Action::Deploy | Action::Redeploy if !rolled_out && !operation.receipt.is_empty() => {
             let mut paragraphs = running(format!("**`{name}` is up to date{but}.**"));
@@ -348,7 +351,7 @@ pub(crate) mod tests {
 
     use super::*;
     use crate::id::{CommitId, DeploymentName, ImageRef, Namespace, OperationId, Port, RepositoryUrl};
-    use crate::store::record::{DeploymentFacts, DeploymentState};
+    use crate::store::record::{DeploymentFacts, DeploymentState, VersionBuild};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_700_000_000 + second).unwrap()
@@ -385,6 +388,7 @@ pub(crate) mod tests {
                     stop_grace_s: None,
                     source_directory: None,
                     dockerfile: None,
+                    build: VersionBuild::default(),
                     environment_secret: None,
                     environment_names: Vec::new(),
                     operation: operation_id(),

@@ -58,6 +58,7 @@ pub fn status(deployment: &Deployment, live: &LiveStatus, failure: Option<&Failu
         failure.filter(|_| is_whole).map(|_| "Its last change failed, and what ran before is as it was.".to_owned()),
         failure.map(failure_reason),
         bullets("Worth knowing:", &deployment.facts.warnings),
+        deployment.facts.version.as_ref().and_then(|version| version.build.generated.as_deref()).map(dockerfile),
     ]
     .into_iter()
     .flatten()
@@ -88,6 +89,7 @@ pub fn plan(plan: &PlanView) -> String {
         Some(format!("**Plan for `{}`.** Nothing was changed: this is what would be done.", plan.deployment)),
         bullets("", &plan.summary).map(|it| it.trim_start().to_owned()),
         Some(steps(plan)),
+        plan.dockerfile.as_deref().map(dockerfile),
         Some(format!(
             "To do it, send the same without `dry_run`, or say **yes** if you asked in words. (plan `{hash}`)"
         )),
@@ -105,6 +107,13 @@ pub fn confirmation(plan: &PlanView) -> String {
         Some(steps(plan)),
         Some(format!("Say **yes**, and exactly this is done; anything else leaves it as it is. (plan `{hash}`)")),
     ])
+}
+
+/// A Dockerfile that was made, or would be.
+#[must_use]
+pub fn dockerfile(text: &str) -> String {
+    let made = "Its Dockerfile, which is made here; add it to the repository as `Dockerfile` to change it:";
+    format!("{made}\n\n```dockerfile\n{}\n```", text.trim_end())
 }
 
 /// Parts of an answer with an empty line between them; one that is empty is left out.
@@ -234,6 +243,7 @@ mod tests {
             plan_changed: false,
             deployment: "notes".to_owned(),
             summary: vec!["A new instance costs 0.05 USD per hour.".to_owned()],
+            dockerfile: None,
             steps: vec![
                 step(
                     "create_cluster",

@@ -97,6 +97,8 @@ pub struct PlanView {
     pub deployment: String,
     /// What the steps do not tell, such as what it costs, in words.
     pub summary: Vec<String>,
+    /// The Dockerfile that would be made.
+    pub dockerfile: Option<String>,
 }
 
 /// What is shown before anything is done.

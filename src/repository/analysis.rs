@@ -6,11 +6,13 @@ use globset::GlobBuilder;
 use serde::{Deserialize, Serialize};
 
 use super::application::Generated;
+use super::builder::{BuilderChoice, ForeignBuild};
 use super::dockerfile::{self, DockerfileInfo};
 use super::error::{RepositoryError, SyntaxError};
 use super::readme::{self, RunHints};
-use super::recognise;
-use super::tree::{Tree, join, parent};
+use super::recognise::{self, Place, Recognition};
+use super::survey;
+use super::tree::{Tree, is_secondary, join, parent};
 use crate::id::{DockerfilePath, ExposedPort, Port, Protocol, SourceDirectory, short_hash};
 
 /// Bytes of a Dockerfile; one that is longer is refused.
@@ -33,6 +35,9 @@ pub struct Analysis {
     pub dockerfile_in_context: String,
     /// The Dockerfile that was made, when the clone has none.
     pub generated: Option<Generated>,
+    /// The builder of others that makes the image, when there is neither a Dockerfile nor one that was made.
+    #[serde(default)]
+    pub foreign: Option<ForeignBuild>,
     /// The image that the last stage starts from, as far as it is known without building.
     pub base_image: Option<String>,
     /// What the last stage exposes, in the order of the Dockerfile; without what its base image exposes.
@@ -54,19 +59,39 @@ impl Analysis {
         self.ports.iter().find(|port| port.protocol == Protocol::Tcp).map(|port| port.number)
     }
 
+    /// What is built and from where, as part of a sentence.
+    #[must_use]
+    pub fn described(&self) -> String {
+        let place =
+            |directory: &str| if directory.is_empty() { "the root".to_owned() } else { format!("`{directory}`") };
+        match (&self.foreign, &self.generated) {
+            (Some(ForeignBuild { builder, language, .. }), _) => {
+                format!("no Dockerfile; it is {language}, built by {} in {}", builder.described(), place(&self.context))
+            }
+            (None, Some(generated)) => {
+                let kind = generated.kind.described();
+                format!("no Dockerfile in {}; it is {kind}, so one was made for the build", place(&self.context))
+            }
+            (None, None) if parent(&self.dockerfile) == self.context => format!("`{}`", self.dockerfile),
+            (None, None) => format!("`{}`, with {} as its context", self.dockerfile, place(&self.context)),
+        }
+    }
+
     /// Twelve hexadecimal digits that differ when the same commit is built in another way.
     #[must_use]
     pub fn build_key(&self) -> String {
         let generated = self.generated.as_ref().map_or("", |generated| &generated.dockerfile);
         let mut parts = vec![self.dockerfile.as_str(), &self.context, generated];
         parts.extend(Some(self.extras.as_str()).filter(|extras| !extras.is_empty()));
+        parts.extend(self.foreign.as_ref().map(|foreign| foreign.builder.into()));
         short_hash(&parts, 12)
     }
 }
 
 /// Finds out how a clone is built and what it serves, beginning in its root or in `directory`.
 ///
-/// `default_port` is what a Dockerfile that is made here exposes when nothing else tells a port.
+/// `default_port` is what a Dockerfile that is made here exposes when nothing else tells a port; `choice` is who builds what
+/// has none.
 ///
 /// # Errors
 /// [`RepositoryError`] that says what is wrong with the repository, or what to add or send.
@@ -75,6 +100,7 @@ pub fn analyse(
     directory: Option<&SourceDirectory>,
     dockerfile: Option<&DockerfilePath>,
     default_port: Port,
+    choice: BuilderChoice,
 ) -> Result<Analysis, RepositoryError> {
     let tree = Tree::open(root)?;
     let base = directory.filter(|it| !it.is_root()).map_or("", SourceDirectory::as_str);
@@ -84,7 +110,7 @@ pub fn analyse(
     let hints = readme_hints(&tree, base);
     let mut analysis = match find_dockerfile(&tree, base, dockerfile)? {
         Some(path) => from_dockerfile(&tree, base, path, hints)?,
-        None => from_application(&tree, base, hints, default_port)?,
+        None => from_application(&tree, base, hints, default_port, choice)?,
     };
     let more = analysis.warnings.len().saturating_sub(MAX_WARNINGS);
     if more > 0 {
@@ -130,11 +156,21 @@ fn find_dockerfile(tree: &Tree, base: &str, asked: Option<&DockerfilePath>) -> R
     if in_base.is_some() {
         return Ok(in_base);
     }
-    let mut paths = tree.nested_dockerfiles(base);
+    let primary = |paths: Vec<String>| -> Vec<String> {
+        let below = |path: &String| path[base.len()..].trim_start_matches('/').to_owned();
+        paths.into_iter().filter(|path| !is_secondary(parent(&below(path)))).collect()
+    };
+    let mut paths = primary(tree.nested_dockerfiles(base));
     if paths.is_empty() {
-        paths = tree.dockerfile_variants(base);
+        paths = primary(tree.dockerfile_variants(base));
     }
-    if paths.len() > 1 { Err(RepositoryError::SeveralDockerfiles { paths }) } else { Ok(paths.pop()) }
+    if paths.len() > 1 {
+        return Err(RepositoryError::SeveralDockerfiles {
+            paths,
+            seen: survey::compose(tree, base).into_iter().collect(),
+        });
+    }
+    Ok(paths.pop())
 }
 
 /// A relative path without `.` in it.
@@ -161,6 +197,7 @@ fn from_dockerfile(tree: &Tree, base: &str, path: String, hints: RunHints) -> Re
         dockerfile,
         context,
         generated: None,
+        foreign: None,
         base_image,
         ports,
         warnings,
@@ -189,30 +226,94 @@ fn holds(tree: &Tree, directory: &str, dockerfile: &str, sources: &[String]) -> 
     sources.is_empty() || (!is_bare && sources.iter().all(is_there))
 }
 
-fn from_application(tree: &Tree, base: &str, hints: RunHints, default_port: Port) -> Result<Analysis, RepositoryError> {
+fn from_application(
+    tree: &Tree,
+    base: &str,
+    hints: RunHints,
+    default_port: Port,
+    choice: BuilderChoice,
+) -> Result<Analysis, RepositoryError> {
     if tree.names("").iter().all(|name| name == ".git") {
         return Err(RepositoryError::Empty);
     }
-    let nothing = || RepositoryError::NothingToBuild { directory: base.to_owned() };
-    let below = tree.below(base).ok_or_else(nothing)?;
-    let generated = recognise::recognise(&below, &hints, default_port)?.ok_or_else(nothing)?;
+    let look = |directory: &str| {
+        let Place { context, member } = recognise::place(tree, directory);
+        let below = tree.below(&context).ok_or_else(|| no_such_directory(tree, &context))?;
+        let found = recognise::recognise(&below, member.as_deref(), &hints, default_port, choice)?;
+        Ok::<_, RepositoryError>((context, found))
+    };
+    let mut lacking = match look(base)? {
+        (_, Recognition::Nothing(lacking)) => lacking,
+        (context, found) => return made(tree, &context, found, hints.clone()),
+    };
+    // The only application below is meant when nothing speaks for another one here.
+    let mut below = Vec::new();
+    for directory in survey::application_directories(tree, base) {
+        if let (context, found @ (Recognition::Dockerfile(..) | Recognition::Builder(..))) = look(&directory)? {
+            below.push((directory, context, found));
+        }
+    }
+    let is_primary = |directory: &str| !is_secondary(directory[base.len()..].trim_start_matches('/'));
+    let is_only = below.iter().filter(|(directory, ..)| is_primary(directory)).count() == 1;
+    let only = below.iter().position(|(directory, ..)| is_only && lacking.is_empty() && is_primary(directory));
+    if let Some(only) = only {
+        let (_, context, found) = below.swap_remove(only);
+        return made(tree, &context, found, hints.clone());
+    }
+    let directories: Vec<String> = below.into_iter().map(|(directory, ..)| directory).collect();
+    lacking.extend(survey::seen(tree, base, &directories));
+    Err(RepositoryError::NothingToBuild { directory: base.to_owned(), seen: lacking })
+}
+
+/// The analysis of a clone for which a Dockerfile was made, or which a builder of others takes.
+fn made(tree: &Tree, context: &str, found: Recognition, hints: RunHints) -> Result<Analysis, RepositoryError> {
+    let place = if context.is_empty() { "The repository".to_owned() } else { format!("The directory `{context}`") };
+    let decide = "Add a `Dockerfile` to decide yourself.";
+    let context = context.to_owned();
+    let (generated, others) = match found {
+        Recognition::Nothing(seen) => return Err(RepositoryError::NothingToBuild { directory: context, seen }),
+        Recognition::Builder(foreign, others) => {
+            let sign = foreign.sign.as_ref().map(|sign| format!(" (`{sign}`)")).unwrap_or_default();
+            let mut warnings = vec![format!(
+                "{place} has no Dockerfile; it was taken for {}{sign}, which {} builds. {decide}",
+                foreign.language,
+                foreign.builder.described()
+            )];
+            warnings.extend(others);
+            return Ok(Analysis {
+                dockerfile: String::new(),
+                context,
+                dockerfile_in_context: String::new(),
+                generated: None,
+                foreign: Some(foreign),
+                base_image: None,
+                ports: Vec::new(),
+                warnings,
+                hints,
+                extras: String::new(),
+            });
+        }
+        Recognition::Dockerfile(generated, others) => (generated, others),
+    };
     let info = dockerfile::read(&generated.dockerfile).map_err(|SyntaxError { line, what }| {
         RepositoryError::Syntax { path: GENERATED_NAME.to_owned(), line, what }
     })?;
-    let name = free_name(tree, base);
-    let place = if base.is_empty() { "The repository".to_owned() } else { format!("The directory `{base}`") };
-    let warning = format!(
-        "{place} has no Dockerfile; it was taken for {} and one was made for it. Add a `Dockerfile` to decide yourself.",
-        generated.kind.described()
-    );
+    let name = free_name(tree, &context);
+    let mut warnings = vec![format!(
+        "{place} has no Dockerfile; it was taken for {} and one was made for it: {}. {decide}",
+        generated.kind.described(),
+        generated.choices.join(", ")
+    )];
+    warnings.extend(others);
     Ok(Analysis {
-        dockerfile: join(base, &name),
-        context: base.to_owned(),
+        dockerfile: join(&context, &name),
+        context,
         dockerfile_in_context: name,
         generated: Some(generated),
+        foreign: None,
         base_image: info.base,
         ports: info.ports,
-        warnings: vec![warning],
+        warnings,
         hints,
         extras: String::new(),
     })

@@ -9,10 +9,12 @@ const MAX_LISTED: usize = 20;
 #[derive(Debug, thiserror::Error)]
 pub enum RepositoryError {
     /// More than one Dockerfile, and none in the root.
-    #[error("there are several Dockerfiles: {}; send `dockerfile_path` with the one to build", listed(.paths))]
+    #[error("there are several Dockerfiles: {}; send `dockerfile_path` with the one to build{}", listed(.paths), also(.seen))]
     SeveralDockerfiles {
         /// All that were found, sorted.
         paths: Vec<String>,
+        /// What else tells which one is meant, in sentences.
+        seen: Vec<String>,
     },
     /// The Dockerfile that the request names is not there.
     #[error("there is no Dockerfile `{path}` in the repository; {}", instead(.found))]
@@ -59,15 +61,12 @@ pub enum RepositoryError {
         what: String,
     },
     /// Neither a Dockerfile nor an application that is known.
-    #[error(
-        "there is nothing to build{}: no Dockerfile, and no application that is recognised without one; add a `Dockerfile` \
-         (or an `index.html`, a `package.json` with a start script, an `app.py` with its `requirements.txt`, a `go.mod` \
-         or a `Cargo.toml` with a program)",
-        in_directory(.directory)
-    )]
+    #[error("there is nothing to build{}: {}", in_directory(.directory), missing(.seen))]
     NothingToBuild {
         /// Where it was looked for; empty for the root.
         directory: String,
+        /// What is there, and what it lacks, in sentences.
+        seen: Vec<String>,
     },
     /// The clone has no files at all.
     #[error("the repository is empty; add a `Dockerfile` and the application to it")]
@@ -120,12 +119,27 @@ pub enum RepositoryError {
     },
 }
 
-fn listed(paths: &[String]) -> String {
+/// Paths as a sentence lists them.
+pub(super) fn listed(paths: &[String]) -> String {
     let list = paths.iter().take(MAX_LISTED).map(|path| format!("`{path}`")).collect::<Vec<_>>().join(", ");
     match paths.len().saturating_sub(MAX_LISTED) {
         0 => list,
         more => format!("{list} and {more} more"),
     }
+}
+
+fn missing(seen: &[String]) -> String {
+    if seen.is_empty() {
+        return "no Dockerfile, and no application that is recognised without one; add a `Dockerfile` (or an `index.html`, a \
+                `package.json` with a start script, an `app.py` with its `requirements.txt`, a `go.mod`, a `Cargo.toml`, a \
+                `pom.xml` or a `build.gradle` with a program)"
+            .to_owned();
+    }
+    format!("no Dockerfile, and {}", seen.join(". "))
+}
+
+fn also(seen: &[String]) -> String {
+    seen.iter().map(|it| format!(". {it}")).collect()
 }
 
 fn in_directory(directory: &str) -> String {

@@ -2,142 +2,104 @@
 //!
 //! The signs are those that the languages themselves use (`package.json`, `go.mod`, ...); nothing is run to find out.
 
-use figment::providers::{Format as _, Toml};
-use serde_json::json;
+mod foreign;
+mod go;
+mod java;
+mod node;
+mod page;
+mod procfile;
+mod python;
+mod rust;
+mod workspace;
 
-use super::application::{ApplicationKind, Generated, MAX_SOURCE_BYTES, Recognised, is_plain};
+use super::application::{Generated, Look, Recognised};
+use super::builder::{BuilderChoice, ForeignBuild};
 use super::error::RepositoryError;
-use super::python;
-use super::readme::{RunHints, mentioned_port};
-use super::tree::{Tree, join};
+use super::readme::RunHints;
+use super::tree::Tree;
 use crate::id::Port;
 use crate::template;
 
-/// Source files of a directory that are looked into.
-const MAX_SOURCES: usize = 50;
-/// Start scripts that serve a page while it is written; such a page is built and served as files instead.
-const DEVELOPMENT_SERVERS: [&str; 6] =
-    ["vite", "react-scripts start", "ng serve", "vue-cli-service serve", "webpack serve", "webpack-dev-server"];
+pub(super) use workspace::{Place, place};
+
+/// How a clone without a Dockerfile is built.
+pub(super) enum Recognition {
+    /// By a Dockerfile that was made; with sentences for the person.
+    Dockerfile(Generated, Vec<String>),
+    /// By a builder that others keep; with sentences for the person.
+    Builder(ForeignBuild, Vec<String>),
+    /// Not at all: what was seen, and what is missing, in sentences.
+    Nothing(Vec<String>),
+}
 
 /// Takes a clone for the first kind whose signs it has.
 ///
-/// A program comes before a page: an `index.html` beside a `package.json` that starts a server is that server's.
+/// A program comes before a page: an `index.html` beside a `package.json` that starts a server is that server's, and a
+/// `package.json` that only builds the styles of a program in another language is that program's.
+///
+/// # Errors
+/// [`RepositoryError::Template`] when the Dockerfile cannot be written.
 pub(super) fn recognise(
     tree: &Tree,
+    member: Option<&str>,
     hints: &RunHints,
     default_port: Port,
-) -> Result<Option<Generated>, RepositoryError> {
-    let found = node(tree, hints, default_port)
-        .or_else(|| python::recognise(tree, hints, default_port))
-        .or_else(|| go(tree, hints, default_port))
-        .or_else(|| rust(tree, hints, default_port))
-        .or_else(|| static_site(tree, default_port));
-    let Some((kind, template, values)) = found else { return Ok(None) };
-    let dockerfile = template::render(template, values)?;
-    Ok(Some(Generated { kind, dockerfile }))
-}
-
-fn static_site(tree: &Tree, default_port: Port) -> Option<Recognised> {
-    let places = ["", "public", "dist", "site", "_site", "build", "out", "www", "html", "docs", "static", "src"];
-    let directory = places.iter().find(|directory| tree.is_file(&join(directory, "index.html")))?;
-    let directory = if directory.is_empty() { "." } else { directory };
-    Some(site(directory, None, default_port))
-}
-
-/// Files for nginx: those of a directory, or those that a build leaves after its dependencies were installed.
-fn site(directory: &str, install: Option<&str>, default_port: Port) -> Recognised {
-    // The image runs nginx as a user that is not root, which may not listen on ports below 1024.
-    let port = if default_port.get() < 1024 { 8080 } else { default_port.get() };
-    let values = json!({"directory": format!("{directory}/"), "install": install, "port": port});
-    (ApplicationKind::StaticSite, "dockerfile/static", values)
-}
-
-fn node(tree: &Tree, hints: &RunHints, default_port: Port) -> Option<Recognised> {
-    let package: serde_json::Value = serde_json::from_str(&tree.read_prefix("package.json", 1 << 20)?).ok()?;
-    let script = |name: &str| package["scripts"][name].as_str();
-    let main = [package["main"].as_str().unwrap_or("index.js"), "server.js", "app.js"];
-    let main = main.into_iter().find(|main| tree.is_file(main));
-    let is_page = script("build").is_some()
-        && script("start")
-            .map_or(main.is_none(), |start| DEVELOPMENT_SERVERS.iter().any(|server| start.contains(server)));
-    if is_page {
-        let (install, _) = node_install(tree, true);
-        return Some(site("", Some(install), default_port));
+    choice: BuilderChoice,
+) -> Result<Recognition, RepositoryError> {
+    let procfile = procfile::Procfile::read(tree);
+    let others: Vec<String> = procfile.warning().into_iter().collect();
+    let foreign = foreign::recognise(tree);
+    if !choice.templates
+        && let Some(builder) = choice.builder
+    {
+        let language = foreign.map_or("an application", |it| it.language).to_owned();
+        return Ok(Recognition::Builder(ForeignBuild { builder, language, sign: None }, others));
     }
-    let command = if script("start").is_some() { vec!["npm", "start"] } else { vec!["node", main?] };
-    let started = script("start").and_then(|it| it.split_whitespace().find(|word| tree.is_file(word))).or(main);
-    let in_source = || mentioned_port(&tree.read_prefix(started?, MAX_SOURCE_BYTES)?);
-    let port = script("start").and_then(mentioned_port).or_else(in_source).or(hints.port).unwrap_or(default_port);
-    let build = script("build").is_some();
-    let has_hooks = ["preinstall", "install", "postinstall", "prepare"].iter().any(|name| script(name).is_some());
-    let (install, by_npm) = node_install(tree, build);
-    let needs_more = tree.is_file("npm-shrinkwrap.json") || tree.is_file(".npmrc");
-    let install_early = by_npm && !needs_more && !has_hooks && package["workspaces"].is_null();
-    Some((
-        ApplicationKind::Node,
-        "dockerfile/node",
-        json!({"install": install, "install_early": install_early, "build": build, "command": command, "port": port}),
-    ))
-}
-
-/// The command that installs the dependencies, with those of the build where one follows, and whether it is npm's.
-fn node_install(tree: &Tree, build: bool) -> (&'static str, bool) {
-    let has_lock = tree.is_file("package-lock.json") || tree.is_file("npm-shrinkwrap.json");
-    if tree.is_file("pnpm-lock.yaml") {
-        ("npx --yes pnpm@10 install --frozen-lockfile", false)
-    } else if tree.is_file("yarn.lock") {
-        ("npx --yes yarn@1 install --frozen-lockfile", false)
-    } else {
-        match (has_lock, build) {
-            (true, true) => ("npm ci", true),
-            (true, false) => ("npm ci --omit=dev", true),
-            (false, true) => ("npm install", true),
-            (false, false) => ("npm install --omit=dev", true),
+    let (mut lacking, mut page) = (Vec::new(), None);
+    let node = match node::recognise(tree, member, &procfile, hints, default_port) {
+        node::NodeLook::Server(look) => look,
+        node::NodeLook::Page(look) => {
+            page = Some(look);
+            Look::Absent
+        }
+    };
+    let mut looks: Vec<Box<dyn FnOnce() -> Look + '_>> = vec![
+        Box::new(|| node),
+        Box::new(|| python::recognise(tree, &procfile, hints, default_port)),
+        Box::new(|| go::recognise(tree, member, &procfile, hints, default_port)),
+        Box::new(|| rust::recognise(tree, member, &procfile, hints, default_port)),
+        Box::new(|| java::recognise(tree, member, &procfile, hints, default_port)),
+    ];
+    if foreign.is_none() {
+        looks.push(Box::new(|| page.take().unwrap_or(Look::Absent)));
+    }
+    for look in looks {
+        match look() {
+            Look::Found(found) => {
+                let generated = generate(&found)?;
+                return Ok(Recognition::Dockerfile(generated, found.warnings.into_iter().chain(others).collect()));
+            }
+            Look::Lacking(what) => lacking.push(what),
+            Look::Absent => {}
         }
     }
+    if let Some(foreign) = foreign {
+        let Some(builder) = choice.builder else {
+            lacking.push(choice.refusal(foreign.language, &foreign.file));
+            return Ok(Recognition::Nothing(lacking));
+        };
+        let build = ForeignBuild { builder, language: foreign.language.to_owned(), sign: Some(foreign.file) };
+        return Ok(Recognition::Builder(build, others));
+    }
+    if lacking.is_empty()
+        && let Look::Found(found) = page::recognise(tree, default_port)
+    {
+        return Ok(Recognition::Dockerfile(generate(&found)?, others));
+    }
+    Ok(Recognition::Nothing(lacking))
 }
 
-fn go(tree: &Tree, hints: &RunHints, default_port: Port) -> Option<Recognised> {
-    let module = tree.read_prefix("go.mod", MAX_SOURCE_BYTES)?;
-    let directory = if main_source(tree, "").is_some() {
-        String::new()
-    } else {
-        let programs: Vec<String> = tree
-            .directories("cmd")
-            .into_iter()
-            .take(MAX_SOURCES)
-            .filter(|it| main_source(tree, it).is_some())
-            .collect();
-        let own_name = module.lines().find_map(|line| line.strip_prefix("module "))?.trim().rsplit('/').next()?;
-        let preferred = [own_name, "server", "web", "api", "app"].map(|name| join("cmd", name));
-        let only = (programs.len() == 1).then(|| programs.first().cloned()).flatten();
-        only.or_else(|| preferred.into_iter().find(|it| programs.contains(it)))?
-    };
-    let source = main_source(tree, &directory)?;
-    let port = mentioned_port(&source).or(hints.port).unwrap_or(default_port);
-    let package = if directory.is_empty() { ".".to_owned() } else { format!("./{directory}") };
-    is_plain(&package).then(|| (ApplicationKind::Go, "dockerfile/go", json!({"package": package, "port": port})))
-}
-
-/// The beginning of the file in a directory that makes it a program.
-fn main_source(tree: &Tree, directory: &str) -> Option<String> {
-    let is_source =
-        |name: &str| name.rsplit_once('.').is_some_and(|(stem, end)| end == "go" && !stem.ends_with("_test"));
-    let sources = tree.names(directory).into_iter().filter(|name| is_source(name));
-    let texts =
-        sources.take(MAX_SOURCES).filter_map(|name| tree.read_prefix(&join(directory, &name), MAX_SOURCE_BYTES));
-    texts
-        .into_iter()
-        .filter(|text| text.lines().any(|line| line.trim_end() == "package main"))
-        .find(|text| text.contains("func main()"))
-}
-
-fn rust(tree: &Tree, hints: &RunHints, default_port: Port) -> Option<Recognised> {
-    let manifest: serde_json::Value = Toml::from_str(&tree.read_prefix("Cargo.toml", 1 << 20)?).ok()?;
-    let (package, declared) = (&manifest["package"], manifest["bin"][0]["name"].as_str());
-    let name = package["name"].as_str().filter(|_| tree.is_file("src/main.rs"));
-    let binary = package["default-run"].as_str().or(declared).or(name).filter(|binary| is_plain(binary))?;
-    let source = tree.read_prefix("src/main.rs", MAX_SOURCE_BYTES).unwrap_or_default();
-    let port = mentioned_port(&source).or(hints.port).unwrap_or(default_port);
-    Some((ApplicationKind::Rust, "dockerfile/rust", json!({"binary": binary, "port": port})))
+fn generate(found: &Recognised) -> Result<Generated, RepositoryError> {
+    let dockerfile = template::render(found.template, &found.values)?;
+    Ok(Generated { kind: found.kind, dockerfile, choices: found.choices.clone() })
 }

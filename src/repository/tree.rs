@@ -8,6 +8,10 @@ use super::error::RepositoryError;
 
 /// Directories that a search opens at most.
 const MAX_DIRECTORIES: usize = 2_000;
+/// Files that a search finds at most.
+const MAX_FILES: usize = 20_000;
+/// Directories below the one that is looked at in which Dockerfiles are looked for.
+const DOCKERFILE_DEPTH: usize = 4;
 /// Entries of one directory that a search looks at.
 const MAX_ENTRIES: usize = 5_000;
 
@@ -93,50 +97,93 @@ impl Tree {
 
     /// Directories in a directory that may hold an application's sources, sorted, without links.
     pub(super) fn directories(&self, directory: &str) -> Vec<String> {
-        let paths = self.names(directory).into_iter().filter(|name| {
-            !name.starts_with('.')
-                && !matches!(name.as_str(), "node_modules" | "vendor" | "venv" | "__pycache__" | "target")
-        });
-        let paths = paths.map(|name| join(directory, &name));
+        let paths = self.names(directory).into_iter().filter(|name| is_own(name)).map(|name| join(directory, &name));
         paths.filter(|path| self.root.join(path).symlink_metadata().is_ok_and(|it| it.is_dir())).collect()
     }
 
-    /// Dockerfiles below a directory, down to two levels of directories.
-    pub(super) fn nested_dockerfiles(&self, base: &str) -> Vec<String> {
-        let mut found = Vec::new();
-        let first = self.directories(base);
-        let second: Vec<String> =
-            first.iter().take(MAX_DIRECTORIES).flat_map(|directory| self.directories(directory)).collect();
-        for directory in first.iter().chain(&second).take(MAX_DIRECTORIES) {
-            found.extend(self.dockerfile_in(directory));
+    /// Files below a directory and in at most `depth` directories below that, those that are nearer first. A link to a
+    /// directory is not followed.
+    pub(super) fn files(&self, base: &str, depth: usize) -> Vec<String> {
+        let (mut level, mut files, mut opened) = (vec![base.to_owned()], Vec::new(), 0);
+        for _ in 0..=depth {
+            let mut below = Vec::new();
+            for directory in level {
+                opened += 1;
+                let entries = self.inside(&directory).and_then(|full| fs::read_dir(full).ok());
+                let Some(entries) = entries.filter(|_| opened <= MAX_DIRECTORIES && files.len() < MAX_FILES) else {
+                    continue;
+                };
+                let mut named: Vec<(String, fs::FileType)> = entries
+                    .take(MAX_ENTRIES)
+                    .filter_map(|entry| {
+                        let entry = entry.ok()?;
+                        Some((entry.file_name().into_string().ok()?, entry.file_type().ok()?))
+                    })
+                    .collect();
+                named.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+                for (name, kind) in named {
+                    let path = join(&directory, &name);
+                    if kind.is_dir() && is_own(&name) {
+                        below.push(path);
+                    } else if kind.is_file() || (kind.is_symlink() && self.is_file(&path)) {
+                        files.push(path);
+                    }
+                }
+            }
+            level = below;
         }
+        files
+    }
+
+    /// Dockerfiles under their usual names below a directory, without those in it.
+    pub(super) fn nested_dockerfiles(&self, base: &str) -> Vec<String> {
+        let files = self.files(base, DOCKERFILE_DEPTH).into_iter().filter(|path| parent(path) != base);
+        let mut found: Vec<String> =
+            files.filter(|path| DOCKERFILE_NAMES.contains(&path.rsplit('/').next().unwrap_or_default())).collect();
         found.sort_unstable();
         found
     }
 
-    /// Dockerfiles of a directory under names such as `Dockerfile.production`.
+    /// Dockerfiles in and below a directory under names such as `Dockerfile.production`.
     pub(super) fn dockerfile_variants(&self, base: &str) -> Vec<String> {
-        let is_variant = |name: &String| match name.split_once('.') {
+        let is_variant = |path: &String| match path.rsplit('/').next().unwrap_or_default().split_once('.') {
             Some(("Dockerfile", end)) => end != "dockerignore",
             Some((_, end)) => end.eq_ignore_ascii_case("dockerfile"),
             None => false,
         };
-        let variants = self.names(base).into_iter().filter(is_variant).map(|name| join(base, &name));
-        variants.filter(|path| self.is_file(path)).collect()
+        self.files(base, DOCKERFILE_DEPTH).into_iter().filter(is_variant).collect()
     }
 
     /// The Dockerfile of a directory, under one of its usual names.
     pub(super) fn dockerfile_in(&self, directory: &str) -> Option<String> {
-        ["Dockerfile", "dockerfile", "Containerfile"]
-            .iter()
-            .map(|name| join(directory, name))
-            .find(|it| self.is_file(it))
+        DOCKERFILE_NAMES.iter().map(|name| join(directory, name)).find(|it| self.is_file(it))
     }
+}
+
+/// Names of a Dockerfile that is meant when none is named.
+const DOCKERFILE_NAMES: [&str; 3] = ["Dockerfile", "dockerfile", "Containerfile"];
+
+/// Whether a directory of that name holds sources of the repository's own.
+fn is_own(name: &str) -> bool {
+    let is_foreign = matches!(name, "node_modules" | "vendor" | "venv" | "__pycache__" | "target" | "site-packages");
+    !name.starts_with('.') && !is_foreign
+}
+
+/// Whether a directory accompanies an application, or lies in one that does: what is in there never wins over the rest.
+pub(super) fn is_secondary(directory: &str) -> bool {
+    directory.split('/').any(|part| {
+        let part = part.to_ascii_lowercase();
+        ["test", "example", "sample", "fixture", "bench"].iter().any(|it| part.starts_with(it))
+            || matches!(part.as_str(), "docs" | "doc" | "documentation" | "e2e" | "spec" | "__tests__" | "__mocks__")
+    })
 }
 
 /// Joins two relative paths; the empty one is the root.
 pub(super) fn join(directory: &str, name: &str) -> String {
-    if directory.is_empty() { name.to_owned() } else { format!("{directory}/{name}") }
+    match (directory, name) {
+        ("", path) | (path, "") => path.to_owned(),
+        (directory, name) => format!("{directory}/{name}"),
+    }
 }
 
 /// The directory of a relative path; empty for one in the root.

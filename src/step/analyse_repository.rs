@@ -8,6 +8,7 @@ use super::action::StepAction;
 use super::clone_repository::{CloneRepository, Cloned, fetch_local_tree};
 use super::context::StepContext;
 use super::error::StepError;
+use super::foreign_build;
 use crate::id::{DockerfilePath, SourceDirectory};
 use crate::repository::analysis::{self, Analysis};
 use crate::repository::context::is_in_context;
@@ -36,12 +37,7 @@ impl StepAction for AnalyseRepository {
     }
 
     fn summary(&self, output: &Analysis) -> String {
-        match &output.generated {
-            Some(generated) => {
-                format!("no Dockerfile; it is {}, so one was made for the build", generated.kind.described())
-            }
-            None => format!("`{}`", output.dockerfile),
-        }
+        output.described()
     }
 
     async fn run(&self, cx: &StepContext) -> Result<Analysis, StepError> {
@@ -50,8 +46,9 @@ impl StepAction for AnalyseRepository {
         // Boxed: the future of calls is large.
         let root = Box::pin(fetch_local_tree(cx, directory.as_ref(), dockerfile.as_ref())).await?;
         let default_port = cx.settings.kubernetes.default_container_port;
+        let choice = foreign_build::choice(&cx.settings);
         let work = move || {
-            let analysed = analysis::analyse(&root, directory.as_ref(), dockerfile.as_ref(), default_port);
+            let analysed = analysis::analyse(&root, directory.as_ref(), dockerfile.as_ref(), default_port, choice);
             let analysis = Analysis { extras, ..analysed.map_err(|error| cause(error, &missing_submodules))? };
             let (needed, spared) = split(&root, &analysis, missing_submodules)?;
             match needed.into_iter().next() {

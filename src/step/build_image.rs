@@ -15,6 +15,7 @@ use super::clone_repository::{CLONE_FOLDER, CloneRepository, Cloned, fetch_local
 use super::context::StepContext;
 use super::environment::environment_port;
 use super::error::StepError;
+use super::foreign_build;
 use crate::cloud::docker::build::BuildRequest;
 use crate::cloud::docker::image::{ImageInfo, MANAGED_LABEL};
 use crate::host::Host;
@@ -100,7 +101,11 @@ impl BuildImage {
         }
         let exposed = ports.iter().find(|port| port.protocol == Protocol::Tcp).map(|port| port.number);
         let named = |port: Option<Port>, source| port.map(|port| KnownPort { port, source });
-        let image_source = if analysis.generated.is_some() { PortSource::Assumed } else { PortSource::Image };
+        let image_source = if analysis.generated.is_some() || analysis.foreign.is_some() {
+            PortSource::Assumed
+        } else {
+            PortSource::Image
+        };
         let known = named(self.container_port, PortSource::Person)
             .or(named(environment_port(cx).await?, PortSource::Environment))
             .or(self.known_port)
@@ -177,7 +182,10 @@ impl StepAction for BuildImage {
             () = cx.cancel.cancelled() => return Err(StepError::Cancelled),
         };
 
-        if host.connection.is_local() {
+        if let Some(foreign) = &analysis.foreign {
+            // Boxed: the future of a build by a program is large.
+            Box::pin(foreign_build::build(cx, &host, &request, &commit, &analysis.context, foreign)).await?;
+        } else if host.connection.is_local() {
             build_local(cx, &host, &request, root, &analysis).await?;
         } else {
             build_remote(cx, &host, &request, root, &analysis).await?;

@@ -116,7 +116,7 @@ mod tests {
 
     use super::*;
     use crate::id::{CommitId, OperationId, Port};
-    use crate::store::record::PortSource;
+    use crate::store::record::{PortSource, VersionBuild};
 
     fn version(revision: u32) -> Version {
         Version {
@@ -132,6 +132,7 @@ mod tests {
             stop_grace_s: None,
             source_directory: None,
             dockerfile: None,
+            build: VersionBuild::default(),
             environment_secret: None,
             environment_names: Vec::new(),
             operation: OperationId::new(),

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::context::StepContext;
 use super::error::StepError;
+use super::foreign_build;
 use super::removal::Removal;
 use crate::tool::ToolError;
 use crate::tool::connection::Connection;
@@ -35,9 +36,11 @@ pub(super) async fn remove_folders(cx: &StepContext) -> Result<Vec<String>, Step
     // For a clone on an instance this machine holds its tree manifest in the folder of the same name; it is removed
     // too.
     let here = Connection::Local.remove_folder(&cx.deployment_folder()).await;
+    let caches = foreign_build::remove_caches(cx).await?;
     match (there, here) {
         (Ok(there), Ok(here)) => {
-            Ok(if there || here { vec!["clone of the repository".to_owned()] } else { Vec::new() })
+            let clone = (there || here).then(|| "clone of the repository".to_owned());
+            Ok(clone.into_iter().chain(caches).collect())
         }
         (Err(ToolError::Files { path, source }), _) | (_, Err(ToolError::Files { path, source })) => {
             Err(StepError::permanent(

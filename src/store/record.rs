@@ -264,6 +264,9 @@ pub struct Version {
     pub source_directory: Option<SourceDirectory>,
     /// Dockerfile that the person gave.
     pub dockerfile: Option<DockerfilePath>,
+    /// What its image was built of.
+    #[serde(default)]
+    pub build: VersionBuild,
     /// Secret with the environment variables.
     pub environment_secret: Option<String>,
     /// Names of the environment variables.
@@ -272,6 +275,20 @@ pub struct Version {
     pub operation: OperationId,
     /// When it was rolled out.
     pub deployed_at: Timestamp,
+}
+
+/// What the image of a version was built of; nothing of one that an earlier release built.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct VersionBuild {
+    /// The Dockerfile in the repository.
+    pub dockerfile: Option<String>,
+    /// The text of the one that was made, when the repository has none.
+    pub generated: Option<String>,
+    /// The builder of others, when it made the image.
+    pub builder: Option<String>,
+    /// The directory of the build context; empty for the root.
+    pub context: String,
 }
 
 /// Who said which port an application listens on.

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::calls::{BegunCall, CallLog};
 use super::operations::{Acceptance, KeyKind, KeyReused, NewOperation, OperationEnd, RequestKey};
-use super::record::{Deployment, DeploymentFacts, DeploymentState, Operation, Target, Version};
+use super::record::{Deployment, DeploymentFacts, DeploymentState, Operation, Target, Version, VersionBuild};
 use super::secrets::Warning;
 use super::terraform::{WorkspaceOwner, WorkspaceRecord};
 use super::*;
@@ -133,6 +133,7 @@ impl World {
             stop_grace_s: None,
             source_directory: None,
             dockerfile: None,
+            build: VersionBuild::default(),
             environment_secret: None,
             environment_names: Vec::new(),
             operation: id,

@@ -24,9 +24,9 @@ impl StepCalls {
         Self { folder, log: Some(log) }
     }
 
-    /// Those that a folder alone knows.
-    #[cfg(test)]
-    pub(crate) fn in_folder(folder: impl Into<PathBuf>) -> Self {
+    /// Those that a folder alone knows: nobody looks for them after a restart.
+    #[must_use]
+    pub fn in_folder(folder: impl Into<PathBuf>) -> Self {
         Self { folder: folder.into(), log: None }
     }
 

@@ -178,6 +178,17 @@ impl Repository {
         repository
     }
 
+    /// One with the files of a directory.
+    pub(crate) fn of(name: &str, files: &Path) -> Self {
+        let work = bed().root.join("repositories").join(name);
+        fs::create_dir_all(&work).unwrap();
+        let repository = Self { work };
+        must("git", &["init", "-q", "-b", "main", &repository.path()]);
+        must("cp", &["-r", &format!("{}/.", files.display()), &repository.path()]);
+        repository.commit(&[("seed.txt", &format!("{:?}\n", std::time::SystemTime::now()))]);
+        repository
+    }
+
     /// Commits files and tells the commit.
     pub(crate) fn commit(&self, files: &[(&str, &str)]) -> String {
         for (path, text) in files {

@@ -30,6 +30,7 @@ mod ports;
 mod processes;
 mod readme;
 mod redeploy;
+mod repositories;
 mod rollout;
 mod sentences;
 mod server;

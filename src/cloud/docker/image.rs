@@ -3,7 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bollard::models::{ImageConfig, ImageInspect};
-use bollard::query_parameters::{ListImagesOptions, RemoveImageOptions};
+use bollard::query_parameters::{ImportImageOptions, ListImagesOptions, RemoveImageOptions};
+
+use futures_util::{StreamExt, TryStreamExt};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 
 use super::{Docker, DockerError};
 use crate::id::{ExposedPort, ImageRef, Port};
@@ -13,6 +17,9 @@ pub const MANAGED_LABEL: &str = "on-demand-infra.managed";
 /// Second part of the name under which layers of an image are pushed to an ephemeral registry; [`Docker::remove_image`]
 /// takes one away that was left.
 pub(super) const LAYERS_REPOSITORY: &str = "on-demand-infra-layers";
+
+/// Pieces of an image that wait between two daemons.
+const CHUNKS_IN_FLIGHT: usize = 16;
 
 /// What the daemon knows of an image.
 #[derive(Debug, Clone, PartialEq)]
@@ -94,6 +101,32 @@ impl Docker {
             }
         }
         self.untag(image).await
+    }
+
+    /// Copies an image to another daemon, under its name.
+    ///
+    /// # Errors
+    /// [`DockerError`] when either daemon does not do its part.
+    pub async fn copy_image(&self, image: &ImageRef, to: &Self, cancel: &CancellationToken) -> Result<(), DockerError> {
+        let (client, name) = (self.client()?.clone(), image.to_string());
+        let (sender, receiver) = tokio::sync::mpsc::channel(CHUNKS_IN_FLIGHT);
+        // The stream of an export borrows its client. It ends when nobody receives any more.
+        tokio::spawn(async move {
+            let mut chunks = std::pin::pin!(client.export_image(&name));
+            while let Some(chunk) = chunks.next().await {
+                if sender.send(chunk).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let archive = ReceiverStream::new(receiver);
+        let options = ImportImageOptions { quiet: Some(true), ..Default::default() };
+        let import = to.client()?.import_image_stream(options, archive, None);
+        let work = import.try_for_each(|_| std::future::ready(Ok(())));
+        tokio::select! {
+            () = cancel.cancelled() => Err(DockerError::Cancelled),
+            done = work => done.map_err(|error| to.error(format!("take image `{image}`"), &error)),
+        }
     }
 
     pub(super) async fn untag(&self, image: &ImageRef) -> Result<(), DockerError> {

@@ -470,6 +470,8 @@ fn looking_is_always_allowed() {
         (&["status"], "status"),
         (&["how is web doing?"], "status name=web"),
         (&["is it running?"], "status"),
+        (&["give me its Dockerfile"], "status"),
+        (&["show me the Dockerfile of web"], "status name=web"),
         (&["what is the url of web?"], "status name=web"),
         (&["show me the logs"], "logs tail=100"),
         (&["last 50 lines of the log of web in demo"], "logs namespace=demo name=web tail=50"),

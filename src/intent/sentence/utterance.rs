@@ -331,7 +331,7 @@ fn query_action(extractor: &Extractor<'_>, start: usize) -> Option<Action> {
     if what && extractor.has_any(&["running", "deployed", "runs", "up", "live", "there", "have"]) {
         return Some(Action::List);
     }
-    let state = ["status", "state", "health", "healthy", "progress", "url", "address"];
+    let state = ["status", "state", "health", "healthy", "progress", "url", "address", "dockerfile"];
     let how = ["how is", "how's", "hows", "where is", "where's", "describe", "check", "inspect", "show"];
     let is_it = starts(&["is", "are", "was", "did", "has"])
         && extractor.has_any(&[

@@ -1,0 +1,168 @@
+//! Applications of the Java virtual machine: the JDK and the module that a build of Maven or Gradle asks for.
+
+mod gradle;
+mod maven;
+
+use serde_json::json;
+
+use crate::id::Port;
+use crate::repository::application::{
+    ApplicationKind, Look, MAX_SOURCE_BYTES, Recognised, Sourced, first_line, said_command, said_port, shell,
+    tool_version,
+};
+use crate::repository::readme::{RunHints, mentioned_port};
+use crate::repository::tree::{Tree, join};
+
+use super::procfile::Procfile;
+
+/// Releases with long-term support, for which there are images (Adoptium, "Support"), the one that is usual first.
+const KNOWN: [u32; 5] = [21, 17, 25, 11, 8];
+/// Where a program's own settings name its port.
+const SETTINGS: [&str; 3] = [
+    "src/main/resources/application.properties",
+    "src/main/resources/application.yml",
+    "src/main/resources/application.yaml",
+];
+
+/// How a build is called, and what it leaves.
+pub(super) struct Build {
+    /// The file that describes it.
+    manifest: &'static str,
+    /// The JDK that it asks for.
+    release: Option<Sourced<u32>>,
+    /// The image that builds, without the JDK's release.
+    image: &'static str,
+    /// The command.
+    command: String,
+    /// The directory of the module that is the program; empty for the root.
+    module: String,
+    /// Where the module's archives lie, below it.
+    archives: &'static str,
+    /// The cache of its downloads.
+    cache: &'static str,
+    /// What it is said to be.
+    framework: &'static str,
+    /// The command that starts what it leaves.
+    start: &'static [&'static str],
+}
+
+/// Starts an archive.
+const JAVA: &[&str] = &["java", "-jar", "/app/app.jar"];
+/// Starts what Gradle's task `installDist` leaves.
+const SCRIPT: &[&str] = &["/app/bin/app"];
+
+/// Takes a directory for an application of the Java virtual machine. `member` is the module that is meant.
+pub(super) fn recognise(
+    tree: &Tree,
+    member: Option<&str>,
+    procfile: &Procfile,
+    hints: &RunHints,
+    default_port: Port,
+) -> Look {
+    let found = maven::read(tree, member).or_else(|| gradle::read(tree, member));
+    let build = match found {
+        None => return Look::Absent,
+        Some(Err(lacking)) => return Look::Lacking(lacking),
+        Some(Ok(build)) => build,
+    };
+    let pinned = |path: &str| Some(Sourced::of(release(&first_line(tree, path)?)?, path));
+    let jdk = pinned(".java-version")
+        .or_else(|| pinned("system.properties"))
+        .or_else(|| Some(Sourced::of(release(&tool_version(tree, &["java"])?)?, ".tool-versions")))
+        .or_else(|| build.release.clone())
+        .unwrap_or(Sourced::usual(KNOWN[0]));
+    // A release without an image is compiled by the next one that has one.
+    let image = KNOWN.into_iter().filter(|known| *known >= jdk.value).min().unwrap_or(jdk.value);
+    let settings = SETTINGS.iter().map(|path| join(&build.module, path));
+    let settings: Vec<(String, String)> =
+        settings.filter_map(|path| Some((path.clone(), tree.read_prefix(&path, MAX_SOURCE_BYTES)?))).collect();
+    let in_settings = settings.iter().find_map(|(path, text)| Some(Sourced::of(server_port(text)?, path.as_str())));
+    let mut port =
+        in_settings.or(hints.port.map(|port| Sourced::of(port, "README"))).unwrap_or(Sourced::usual(default_port));
+    let mut command: Vec<String> = build.start.iter().map(|&word| word.to_owned()).collect();
+    if let Some(web) = &procfile.web {
+        let by_archive = |word: &str| {
+            if word.ends_with(".jar") || word.ends_with(".war") { "/app/app.jar".to_owned() } else { word.to_owned() }
+        };
+        command = shell(&web.split(' ').map(by_archive).collect::<Vec<_>>().join(" "));
+        port = mentioned_port(web).map_or(port, |port| Sourced::of(port, "Procfile"));
+    }
+    let module = if build.module.is_empty() { String::new() } else { format!(", the module `{}`", build.module) };
+    let choices = vec![
+        jdk.say(&format!("Java {image}")),
+        format!("{}{module}, built by `{}` (`{}`)", build.framework, build.command, build.manifest),
+        format!("started by {}", said_command(&command)),
+        said_port(&port),
+    ];
+    let values = json!({
+        "image": build.image.replace("{}", &image.to_string()),
+        "release": image,
+        "cache": build.cache,
+        "build": build.command,
+        "left": join(&build.module, build.archives),
+        "command": command,
+        "port": port.value,
+    });
+    let (kind, template, warnings) = (ApplicationKind::Java, "dockerfile/java", Vec::new());
+    Look::Found(Recognised { kind, template, values, choices, warnings })
+}
+
+/// The release of a JDK: 17 of `17`, `17.0.9`, `temurin-17.0.9`, `java.runtime.version=17`; 8 of `1.8`.
+pub(super) fn release(text: &str) -> Option<u32> {
+    let text = text.rsplit(['=', '-', '_']).find(|part| part.trim().starts_with(|c: char| c.is_ascii_digit()))?.trim();
+    let mut parts = text.split('.').map(str::parse::<u32>);
+    match (parts.next()?.ok()?, parts.next()) {
+        (1, Some(Ok(release))) | (release, _) => (8..=99).contains(&release).then_some(release),
+    }
+}
+
+/// The port that a program's settings name; one that the environment decides is what it falls back to.
+fn server_port(text: &str) -> Option<Port> {
+    let properties = text.lines().find_map(|line| {
+        let line = line.trim();
+        let value = ["server.port", "quarkus.http.port", "micronaut.server.port"]
+            .iter()
+            .find_map(|key| line.strip_prefix(key))?;
+        value.trim_start().strip_prefix(['=', ':'])
+    });
+    let nested = || {
+        let (_, behind) = text.split_once("server:")?;
+        behind
+            .lines()
+            .skip(1)
+            .take_while(|line| line.starts_with([' ', '\t']) || line.trim().is_empty())
+            .find_map(|line| line.trim().strip_prefix("port:"))
+    };
+    let value = properties.or_else(nested)?.trim();
+    // `${PORT:8080}` falls back to 8080.
+    value.trim_end_matches('}').rsplit(':').next()?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_release_is_read_in_all_its_spellings() {
+        for (text, expected) in [
+            ("17", Some(17)),
+            ("1.8", Some(8)),
+            ("temurin-21.0.2", Some(21)),
+            ("java.runtime.version=11", Some(11)),
+            ("${java}", None),
+            ("3", None),
+        ] {
+            assert_eq!(release(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_port_of_the_settings_may_have_a_variable_in_front() {
+        let port = |text: &str| server_port(text).map(Port::get);
+
+        assert_eq!(port("spring.name=x\nserver.port=${PORT:9000}\n"), Some(9000));
+        assert_eq!(port("server:\n  servlet: x\n  port: 8081\nmanagement:\n  port: 1\n"), Some(8081));
+        assert_eq!(port("quarkus.http.port = 8085\n"), Some(8085));
+        assert_eq!(port("management.server.port=1\n"), None);
+    }
+}

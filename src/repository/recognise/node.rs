@@ -1,0 +1,420 @@
+//! Node applications: which Node, which package manager, and whether it is a server or a page that is built.
+
+mod framework;
+mod package_manager;
+mod version;
+
+use serde_json::{Value, json};
+
+use crate::id::Port;
+use crate::repository::application::{
+    ApplicationKind, Look, MAX_MANIFEST_BYTES, MAX_SOURCE_BYTES, Recognised, Sourced, is_plain, said_command,
+    said_port, served_port, shell, words,
+};
+use crate::repository::readme::{RunHints, mentioned_port};
+use crate::repository::tree::{Tree, is_secondary, join};
+
+use super::page;
+use super::procfile::Procfile;
+use framework::Framework;
+use package_manager::PackageManager;
+
+/// Files that are started when no script says what is.
+const MAIN_FILES: [&str; 12] = [
+    "server.js",
+    "app.js",
+    "index.js",
+    "main.js",
+    "server.mjs",
+    "index.mjs",
+    "app.mjs",
+    "src/server.js",
+    "src/index.js",
+    "src/app.js",
+    "src/main.js",
+    "bin/www",
+];
+/// The same in TypeScript, which needs a runner.
+const TYPESCRIPT_FILES: [&str; 6] =
+    ["src/index.ts", "src/server.ts", "src/app.ts", "src/main.ts", "index.ts", "server.ts"];
+/// Commands that serve while somebody writes: never what runs in production.
+const DEVELOPMENT_COMMANDS: [&str; 20] = [
+    "vite",
+    "react-scripts start",
+    "ng serve",
+    "vue-cli-service serve",
+    "webpack serve",
+    "webpack-dev-server",
+    "next dev",
+    "nuxt dev",
+    "astro dev",
+    "astro preview",
+    "gatsby develop",
+    "svelte-kit dev",
+    "docusaurus start",
+    "vitepress dev",
+    "eleventy --serve",
+    "parcel",
+    "nodemon",
+    "ts-node-dev",
+    "tsx watch",
+    "node --watch",
+];
+/// Packages that are compiled when no binary of theirs fits: they need a compiler and Python (node-gyp, "Installation").
+const NATIVE_PACKAGES: [&str; 14] = [
+    "argon2",
+    "bcrypt",
+    "better-sqlite3",
+    "canvas",
+    "farmhash",
+    "libpq",
+    "node-pty",
+    "node-sass",
+    "oracledb",
+    "re2",
+    "serialport",
+    "sqlite3",
+    "usb",
+    "zeromq",
+];
+
+/// Directories below the root of a workspace in which its members lie.
+const MEMBER_DEPTH: usize = 3;
+/// Members of a workspace that are looked at.
+const MAX_MEMBERS: usize = 200;
+
+/// A `package.json` with what lies beside it.
+pub(super) struct Package<'a> {
+    tree: &'a Tree,
+    json: Value,
+    /// The member of the workspace that is meant: its directory, from the root of the workspace.
+    member: Option<&'a str>,
+}
+
+impl<'a> Package<'a> {
+    /// Reads the `package.json` of a directory, or of a member of its workspace.
+    pub(super) fn read(tree: &'a Tree, member: Option<&'a str>) -> Option<Result<Self, String>> {
+        let path = join(member.unwrap_or_default(), "package.json");
+        let text = tree.read_prefix(&path, MAX_MANIFEST_BYTES)?;
+        let parsed = serde_json::from_str(text.trim_start_matches('\u{feff}'));
+        Some(match parsed {
+            Ok(json) => Ok(Self { tree, json, member }),
+            Err(error) => Err(format!("`{path}` is not valid JSON: {error}")),
+        })
+    }
+
+    fn path(&self, name: &str) -> String {
+        join(self.member.unwrap_or_default(), name)
+    }
+
+    fn is_file(&self, name: &str) -> bool {
+        self.tree.is_file(&self.path(name))
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        self.tree.read_prefix(&self.path(name), MAX_SOURCE_BYTES)
+    }
+
+    fn script(&self, name: &str) -> Option<&str> {
+        self.json["scripts"][name].as_str().map(str::trim).filter(|script| !script.is_empty())
+    }
+
+    /// The range under which it depends on a package.
+    fn dependency(&self, name: &str) -> Option<&str> {
+        ["dependencies", "devDependencies"].iter().find_map(|kind| self.json[kind][name].as_str())
+    }
+
+    fn depends_on(&self, name: &str) -> bool {
+        self.dependency(name).is_some()
+    }
+
+    fn is_native(&self) -> bool {
+        NATIVE_PACKAGES.iter().any(|name| self.depends_on(name))
+    }
+
+    /// Whether a server or a page can be made of it: what a member of a workspace has to be to be meant.
+    pub(super) fn is_application(&self) -> bool {
+        let framework = Framework::of(self);
+        framework.is_some() || self.start_script().is_some() || self.main_file().is_some_and(|it| self.is_serving(&it))
+    }
+
+    fn has_members(&self) -> bool {
+        !self.json["workspaces"].is_null() || self.tree.is_file("pnpm-workspace.yaml")
+    }
+
+    /// The directories of the workspace's members that are applications.
+    fn members(&self) -> Vec<String> {
+        let manifests = self.tree.files("", MEMBER_DEPTH).into_iter();
+        let directories = manifests.filter_map(|path| path.strip_suffix("/package.json").map(str::to_owned));
+        let primary = directories.filter(|it| is_plain(it) && !is_secondary(it)).take(MAX_MEMBERS);
+        primary
+            .filter(|it| Package::read(self.tree, Some(it)).is_some_and(|it| it.is_ok_and(|it| it.is_application())))
+            .collect()
+    }
+
+    /// The script that starts it in production: one that only develops is none.
+    fn start_script(&self) -> Option<&'static str> {
+        ["start:prod", "start:production", "start"]
+            .into_iter()
+            .find(|name| self.script(name).is_some_and(|script| !is_development(script)))
+    }
+
+    /// The file that is its program, where no script says so.
+    fn main_file(&self) -> Option<String> {
+        let declared = self.json["main"].as_str().map(|main| main.trim_start_matches("./").to_owned());
+        let declared = declared
+            .filter(|main| is_plain(main) && !main.contains(".."))
+            .map(|main| if main.contains('.') { main } else { format!("{main}.js") });
+        declared.into_iter().chain(MAIN_FILES.map(str::to_owned)).find(|file| self.is_file(file))
+    }
+
+    /// Whether it says what others import, or is built before anything runs.
+    fn is_library(&self) -> bool {
+        ["exports", "types", "typings", "module", "files"].iter().any(|field| !self.json[field].is_null())
+            || self.script("build").is_some()
+    }
+
+    /// Whether a file looks like a server and not like a library.
+    fn is_serving(&self, file: &str) -> bool {
+        self.text(file).is_some_and(|text| {
+            [".listen(", "createServer(", "Bun.serve(", "serve("].iter().any(|mark| text.contains(mark))
+        })
+    }
+}
+
+/// Whether a script serves only while somebody writes.
+fn is_development(script: &str) -> bool {
+    let is_at_work = |part: &str, command: &str| {
+        let rest = part.trim().trim_start_matches("npx ").strip_prefix(command);
+        rest.is_some_and(|rest| rest.is_empty() || (rest.starts_with(' ') && !rest.starts_with(" build")))
+    };
+    script.split("&&").any(|part| DEVELOPMENT_COMMANDS.iter().any(|command| is_at_work(part, command)))
+}
+
+/// What a look at a `package.json` finds: a server comes before every other language, a page after them.
+pub(super) enum NodeLook {
+    Server(Look),
+    Page(Look),
+}
+
+/// Takes a directory for a Node application, or for a page that Node builds, when its `package.json` says so.
+pub(super) fn recognise(
+    tree: &Tree,
+    member: Option<&str>,
+    procfile: &Procfile,
+    hints: &RunHints,
+    default_port: Port,
+) -> NodeLook {
+    let package = match Package::read(tree, member) {
+        None => return NodeLook::Server(without_manifest(tree, procfile, default_port)),
+        Some(Err(what)) => return NodeLook::Server(Look::Lacking(what)),
+        Some(Ok(package)) => package,
+    };
+    if member.is_none() && package.has_members() && procfile.web.is_none() && !package.is_application() {
+        let members = package.members();
+        return match members.as_slice() {
+            [only] => recognise(tree, Some(only), procfile, hints, default_port),
+            [] => NodeLook::Page(Look::Lacking(nothing_starts(&package))),
+            several => NodeLook::Page(Look::Lacking(format!(
+                "the workspace of `package.json` has several applications: {}. Send `source_directory` with the one to run",
+                several.iter().take(10).map(|it| format!("`{it}`")).collect::<Vec<_>>().join(", ")
+            ))),
+        };
+    }
+    let manager = PackageManager::of(tree, &package.json);
+    let framework = Framework::of(&package);
+    match framework {
+        Some(Framework::Refused(why)) => return NodeLook::Server(Look::Lacking(why)),
+        Some(Framework::Page { name, directory }) if procfile.web.is_none() && package.start_script().is_none() => {
+            return NodeLook::Page(Look::Found(built_page(&package, &manager, name, directory, default_port)));
+        }
+        _ => {}
+    }
+    let Some(start) = start(&package, &manager, framework.as_ref(), procfile) else {
+        return if package.script("build").is_some() && package.is_file("index.html") {
+            NodeLook::Page(Look::Found(built_page(&package, &manager, "its build script", None, default_port)))
+        } else {
+            NodeLook::Page(Look::Lacking(nothing_starts(&package)))
+        };
+    };
+    NodeLook::Server(Look::Found(server(&package, &manager, start, hints, default_port)))
+}
+
+/// What starts a server.
+struct Start {
+    command: Vec<String>,
+    /// What it was taken for.
+    what: String,
+    /// The file that is started, where its port may stand.
+    file: Option<String>,
+    /// The usual port of its framework.
+    port: Option<u16>,
+    /// A command after the build.
+    finish: Option<String>,
+    /// A command before the build.
+    prepare: Option<String>,
+    warning: Option<String>,
+    /// Whether it runs from a build even when there is no script of that name.
+    needs_build: bool,
+}
+
+impl Start {
+    fn new(command: Vec<String>, what: impl Into<String>) -> Self {
+        let what = what.into();
+        let (file, port, finish, prepare, warning) = (None, None, None, None, None);
+        Self { command, what, file, port, finish, prepare, warning, needs_build: false }
+    }
+}
+
+fn start(
+    package: &Package<'_>,
+    manager: &PackageManager,
+    framework: Option<&Framework>,
+    procfile: &Procfile,
+) -> Option<Start> {
+    if let Some(web) = &procfile.web {
+        return Some(Start::new(shell(web), "the `web` process of the `Procfile`"));
+    }
+    if let Some(start) = framework.and_then(|it| it.server(package)) {
+        return Some(start);
+    }
+    if let Some(name) = package.start_script() {
+        let script = package.script(name).unwrap_or_default();
+        let file = script.split_whitespace().find(|word| package.is_file(word)).map(str::to_owned);
+        return Some(Start { file, ..Start::new(manager.run(name, package.member), format!("the script `{name}`")) });
+    }
+    // `nodemon server.js` develops, and names what `node` runs.
+    let developed = package.script("start").or(package.script("dev")).and_then(|script| {
+        let file = script.split_whitespace().find(|word| word.ends_with("js") && package.is_file(word))?;
+        Some(file.trim_start_matches("./").to_owned())
+    });
+    let main = developed.or_else(|| package.main_file().filter(|it| !package.is_library() || package.is_serving(it)));
+    if let Some(file) = main.filter(|file| is_plain(file)) {
+        let command = words(&format!("{} {}", manager.runtime(), package.path(&file)));
+        return Some(Start { file: Some(file.clone()), ..Start::new(command, format!("`{file}`")) });
+    }
+    let file = TYPESCRIPT_FILES.into_iter().find(|file| package.is_file(file))?;
+    let runner = match manager.runtime() {
+        "bun" => "bun",
+        _ if package.depends_on("tsx") => "npx tsx",
+        _ if package.depends_on("ts-node") => "npx ts-node",
+        _ => return None,
+    };
+    let command = words(&format!("{runner} {}", package.path(file)));
+    Some(Start { file: Some(file.to_owned()), ..Start::new(command, format!("`{file}`")) })
+}
+
+fn server(
+    package: &Package<'_>,
+    manager: &PackageManager,
+    start: Start,
+    hints: &RunHints,
+    default_port: Port,
+) -> Recognised {
+    let version = version::choose(package.tree, &package.json);
+    let usual = start.port.and_then(Port::new).unwrap_or(default_port);
+    let text = start.file.as_ref().and_then(|file| package.text(file));
+    let script = package.start_script().and_then(|name| package.script(name)).map(str::to_owned);
+    let texts = [("package.json", script), (start.file.as_deref().unwrap_or_default(), text)];
+    let readme = if start.port.is_some() { None } else { hints.port };
+    let command = said_command(&start.command);
+    let port = match mentioned_port(&command) {
+        Some(port) => Sourced::of(port, "Procfile"),
+        None => served_port(&texts, readme, usual),
+    };
+    let build = package.script("build").map(|_| manager.run("build", package.member).join(" "));
+    let build = build.or_else(|| start.needs_build.then(|| "npx next build".to_owned()));
+    let develops = |word: &String| package.json["devDependencies"][word.as_str()].is_string();
+    let started = package.start_script().and_then(|name| package.script(name)).map(words).unwrap_or_default();
+    let needs_all = build.is_some() || start.command.iter().any(|it| it == "npx") || started.iter().any(develops);
+    let mut choices = vec![version.say(&format!("Node {}", version.value)), manager.said()];
+    choices.extend([format!("{}, started by {command}", start.what), said_port(&port)]);
+    let values = json!({
+        "version": version.value,
+        "suffix": if package.is_native() { "" } else { "-slim" },
+        "global": manager.global(),
+        "install": manager.install(needs_all),
+        "needed": manager.needed(package.tree, &package.json),
+        "cache": manager.cache(),
+        "prepare": start.prepare,
+        "build": build,
+        "finish": start.finish,
+        "command": start.command,
+        "port": port.value,
+    });
+    let warnings = start.warning.into_iter().chain(manager.warning()).collect();
+    Recognised { kind: ApplicationKind::Node, template: "dockerfile/node", values, choices, warnings }
+}
+
+/// A page that is built and then served as files, with the fallback to `index.html` that one which routes by itself needs.
+fn built_page(
+    package: &Package<'_>,
+    manager: &PackageManager,
+    name: &str,
+    directory: Option<String>,
+    default_port: Port,
+) -> Recognised {
+    let version = version::choose(package.tree, &package.json);
+    let build = match package.script("build") {
+        Some(_) => manager.run("build", package.member).join(" "),
+        None => format!("npx {}", framework::build_command(name)),
+    };
+    let build = page::Build {
+        version: version.value.clone(),
+        global: manager.global(),
+        install: manager.install(true),
+        cache: manager.cache(),
+        build,
+        base: package.member.unwrap_or_default().to_owned(),
+        directory: directory.clone(),
+    };
+    let mut found = page::site("", Some(&build), default_port);
+    let places = directory.unwrap_or_else(|| "the directory with its `index.html`".to_owned());
+    let served = format!("built by {name}, {places} is served with a fallback to `index.html`");
+    found.choices = vec![version.say(&format!("Node {}", version.value)), manager.said(), served];
+    found.warnings.extend(manager.warning());
+    found
+}
+
+/// A program without a `package.json`: one that asks for nothing.
+fn without_manifest(tree: &Tree, procfile: &Procfile, default_port: Port) -> Look {
+    let package = Package { tree, json: Value::Null, member: None };
+    let is_node = procfile.web.as_deref().is_some_and(|web| web.starts_with("node "));
+    let Some(file) = package.main_file().filter(|file| is_node || package.is_serving(file)) else {
+        return Look::Absent;
+    };
+    let version = version::choose(tree, &package.json);
+    let command = procfile.web.as_deref().map_or_else(|| words(&format!("node {file}")), shell);
+    let port = served_port(&[(&file, package.text(&file))], None, default_port);
+    let choices = vec![
+        version.say(&format!("Node {}", version.value)),
+        format!("`{file}`, started by {}", said_command(&command)),
+        said_port(&port),
+    ];
+    let values = json!({
+        "version": version.value, "suffix": "-slim", "global": null, "install": null, "needed": null, "cache": null,
+        "prepare": null, "build": null, "finish": null, "command": command, "port": port.value,
+    });
+    let (kind, template, warnings) = (ApplicationKind::Node, "dockerfile/node", Vec::new());
+    Look::Found(Recognised { kind, template, values, choices, warnings })
+}
+
+fn nothing_starts(package: &Package<'_>) -> String {
+    let path = package.path("package.json");
+    let scripts =
+        package.json["scripts"].as_object().map(|it| it.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>());
+    let scripts = match scripts.filter(|it| !it.is_empty()) {
+        Some(names) => format!("its scripts are {}", names.into_iter().take(12).collect::<Vec<_>>().join(", ")),
+        None => "it has no scripts".to_owned(),
+    };
+    let main = match package.json["main"].as_str() {
+        Some(main) if !package.is_file(main) => format!("`main` names `{main}`, which is not there; "),
+        _ => String::new(),
+    };
+    let typescript = TYPESCRIPT_FILES.into_iter().find(|file| package.is_file(file));
+    let typescript = typescript.map(|file| format!("; `{file}` needs a build, or `tsx`, to run")).unwrap_or_default();
+    format!(
+        "`{path}` has nothing that starts in production: {scripts}, {main}and there is no `server.js`, `app.js`, `index.js` \
+         or `src/index.js`{typescript}. Add a `start` script"
+    )
+}

@@ -1,0 +1,184 @@
+//! Python applications: which Python, how their packages are installed, and the command that serves on all addresses.
+
+mod framework;
+mod packages;
+mod version;
+
+use serde_json::json;
+
+use crate::id::Port;
+use crate::repository::application::{
+    ApplicationKind, Look, MAX_SOURCE_BYTES, Recognised, Sourced, is_plain, said_command, said_port, served_port,
+    shell, words,
+};
+use crate::repository::readme::{RunHints, mentioned_port};
+use crate::repository::tree::{Tree, join};
+
+use super::procfile::Procfile;
+use packages::Packages;
+
+/// Programs that start a Python application in a README.
+const STARTERS: [&str; 11] = [
+    "python",
+    "python3",
+    "gunicorn",
+    "uvicorn",
+    "flask",
+    "fastapi",
+    "hypercorn",
+    "waitress-serve",
+    "daphne",
+    "streamlit",
+    "chainlit",
+];
+/// What `python -m` runs that is no application.
+const TOOLS: [&str; 6] = ["venv", "pip", "pytest", "unittest", "build", "virtualenv"];
+/// Files that are started when nothing else says what is.
+const SCRIPTS: [&str; 8] =
+    ["main.py", "app.py", "server.py", "wsgi.py", "run.py", "application.py", "__main__.py", "src/main.py"];
+
+/// What starts an application.
+struct Start {
+    command: Vec<String>,
+    port: Sourced<Port>,
+    /// What it was taken for, such as ``the Flask application `app` in `main.py` ``.
+    what: String,
+    /// Packages that the command needs and the application does not ask for.
+    packages: Vec<&'static str>,
+    /// Whether its modules lie below `src/`.
+    is_below_src: bool,
+    /// Whether Django collects static files into a directory.
+    collects_static: bool,
+}
+
+impl Start {
+    fn new(command: Vec<String>, port: Sourced<Port>, what: impl Into<String>) -> Self {
+        let (what, packages) = (what.into(), Vec::new());
+        Self { command, port, what, packages, is_below_src: false, collects_static: false }
+    }
+
+    /// With a package that serves it, unless the application asks for that itself.
+    fn with(mut self, package: &'static str, packages: &Packages) -> Self {
+        if !packages.needs(package) {
+            self.packages.push(package);
+        }
+        self
+    }
+}
+
+/// Takes a clone for a Python application when it says what it needs or has a file to start.
+pub(super) fn recognise(tree: &Tree, procfile: &Procfile, hints: &RunHints, default_port: Port) -> Look {
+    let packages = Packages::read(tree);
+    let Some(start) = start(tree, &packages, procfile, hints, default_port) else {
+        return match &packages.manifest {
+            Some(manifest) => Look::Lacking(format!(
+                "`{manifest}` is that of a Python project, and nothing in it serves: no `Procfile` with a `web` process, no \
+                 `manage.py`, no object of FastAPI, Flask, Starlette, Litestar or the like, no Streamlit or Gradio page, \
+                 no `main.py` or `app.py`"
+            )),
+            None => Look::Absent,
+        };
+    };
+    let version = version::choose(tree, &packages);
+    // Python as the first process of a container does not hear SIGTERM unless the program asks for it.
+    let handles_sigterm = start
+        .command
+        .iter()
+        .any(|word| ["gunicorn", "uvicorn", "hypercorn", "daphne"].iter().any(|it| word.contains(it)));
+    let mut choices = vec![version.say(&format!("Python {}", version.value))];
+    choices.extend(packages.said());
+    choices.extend([format!("{}, started by {}", start.what, said_command(&start.command)), said_port(&start.port)]);
+    let mut values = packages.values();
+    let own = json!({
+        "version": version.value,
+        "packages": start.packages,
+        "command": start.command,
+        "is_below_src": start.is_below_src,
+        "collects_static": start.collects_static,
+        "handles_sigterm": handles_sigterm,
+        "port": start.port.value,
+    });
+    if let (Some(values), serde_json::Value::Object(own)) = (values.as_object_mut(), own) {
+        values.extend(own);
+    }
+    let kind = ApplicationKind::Python;
+    Look::Found(Recognised { kind, template: "dockerfile/python", values, choices, warnings: Vec::new() })
+}
+
+fn start(tree: &Tree, packages: &Packages, procfile: &Procfile, hints: &RunHints, default_port: Port) -> Option<Start> {
+    let web = procfile.web.as_deref().filter(|web| packages.manifest.is_some() || is_python(web));
+    if let Some(web) = web {
+        let port = mentioned_port(web).map_or(Sourced::usual(default_port), |port| Sourced::of(port, "Procfile"));
+        let is_below_src = tree.is_directory("src");
+        return Some(Start { is_below_src, ..Start::new(shell(web), port, "the `web` process of the `Procfile`") });
+    }
+    let port = |texts: &[(&str, Option<String>)]| served_port(texts, hints.port, default_port);
+    django(tree, packages, port(&[]))
+        .or_else(|| framework::find(tree, packages, &port))
+        .or_else(|| from_readme(tree, hints, default_port))
+        .or_else(|| script(tree, &port))
+}
+
+fn is_python(command: &str) -> bool {
+    command.split_whitespace().next().is_some_and(|program| STARTERS.contains(&program))
+}
+
+fn django(tree: &Tree, packages: &Packages, port: Sourced<Port>) -> Option<Start> {
+    let manage = tree.read_prefix("manage.py", MAX_SOURCE_BYTES).filter(|text| text.contains("django"))?;
+    // `os.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings")`: the package of the settings holds `wsgi.py`.
+    let module = manage.split(['"', '\'']).find(|word| word.contains(".settings") && is_plain(word));
+    let from_settings =
+        module.and_then(|module| module.split(".settings").next()).map(|module| module.replace('.', "/"));
+    let has = |directory: &str, name: &str| tree.is_file(&join(directory, name));
+    let directories = from_settings.into_iter().chain(tree.directories(""));
+    let package = directories.into_iter().find(|it| is_plain(it) && (has(it, "wsgi.py") || has(it, "asgi.py")));
+    let settings = module.map(|module| module.replace('.', "/"));
+    let settings =
+        settings.iter().flat_map(|it| [format!("{it}.py"), format!("{it}/__init__.py"), format!("{it}/base.py")]);
+    let beside = package.iter().flat_map(|it| [format!("{it}/settings.py"), format!("{it}/settings/base.py")]);
+    let collects_static = settings
+        .chain(beside)
+        .filter_map(|path| tree.read_prefix(&path, MAX_SOURCE_BYTES))
+        .any(|text| text.lines().any(|line| line.trim_start().starts_with("STATIC_ROOT")));
+    let number = port.value;
+    let what = "Django's `manage.py`";
+    let start = match package.map(|it| (it.replace('/', "."), has(&it, "wsgi.py"))) {
+        Some((module, false)) => {
+            let command = format!("uvicorn --host 0.0.0.0 --port {number} {module}.asgi:application");
+            Start::new(words(&command), port, what).with("uvicorn", packages)
+        }
+        Some((module, true)) => {
+            let command = format!("gunicorn --bind 0.0.0.0:{number} {module}.wsgi");
+            Start::new(words(&command), port, what).with("gunicorn", packages)
+        }
+        None => Start::new(words(&format!("python manage.py runserver 0.0.0.0:{number}")), port, what),
+    };
+    Some(Start { collects_static, ..start }.with("django", packages))
+}
+
+fn from_readme(tree: &Tree, hints: &RunHints, default_port: Port) -> Option<Start> {
+    let command = hints.commands.iter().find_map(|command| {
+        let command = ["sudo ", "uv run ", "poetry run ", "pipenv run ", "pdm run "]
+            .iter()
+            .fold(command.as_str(), |command, prefix| command.strip_prefix(prefix).unwrap_or(command));
+        let (program, arguments) = command.split_once(' ')?;
+        let program = program.rsplit_once("bin/").map_or(program, |(_, name)| name);
+        let starts = match (program, arguments.split_whitespace().collect::<Vec<_>>().as_slice()) {
+            ("python" | "python3", ["-m", module, ..]) => !TOOLS.contains(module),
+            ("python" | "python3", [file, ..]) => *file != "setup.py" && tree.is_file(file),
+            (program, _) => STARTERS.contains(&program),
+        };
+        starts.then(|| format!("{program} {arguments}").replace("127.0.0.1", "0.0.0.0").replace("localhost", "0.0.0.0"))
+    })?;
+    let file = command.split_whitespace().find(|word| word.rsplit_once('.').is_some_and(|(_, end)| end == "py"));
+    let text = file.and_then(|file| tree.read_prefix(file, MAX_SOURCE_BYTES));
+    let texts = [("README", Some(command.clone())), (file.unwrap_or_default(), text)];
+    let port = served_port(&texts, hints.port, default_port);
+    Some(Start::new(shell(&command), port, "the command of the README"))
+}
+
+fn script(tree: &Tree, port: &dyn Fn(&[(&str, Option<String>)]) -> Sourced<Port>) -> Option<Start> {
+    let file = SCRIPTS.into_iter().find(|it| tree.is_file(it))?;
+    let port = port(&[(file, tree.read_prefix(file, MAX_SOURCE_BYTES))]);
+    Some(Start::new(words(&format!("python {file}")), port, format!("`{file}`")))
+}

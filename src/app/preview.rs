@@ -32,7 +32,8 @@ pub(super) struct Preview {
 impl App {
     /// Looks at the repository of a plan that builds one.
     pub(super) async fn preview(&self, plan: &Plan, token: Option<&SecretString>) -> Preview {
-        let (Some(clone), Some(analyse)) = (plan.parameters::<CloneRepository>(), plan.parameters::<AnalyseRepository>())
+        let (Some(clone), Some(analyse)) =
+            (plan.parameters::<CloneRepository>(), plan.parameters::<AnalyseRepository>())
         else {
             return Preview::default();
         };
@@ -57,7 +58,9 @@ impl App {
                     .collect(),
                 dockerfile: analysis.generated.map(|it| it.dockerfile),
             },
-            Err(reason) => Preview { sentences: vec![format!("The repository was looked at: {reason}.")], dockerfile: None },
+            Err(reason) => {
+                Preview { sentences: vec![format!("The repository was looked at: {reason}.")], dockerfile: None }
+            }
         }
     }
 

@@ -69,7 +69,8 @@ fn succeeded(operation: &Operation, deployment: Option<&Deployment>) -> Vec<Opti
     };
     match operation.action {
         Action::Deploy if rolled_out || version.is_none() => {
-            let mut paragraphs = running(format!("**`{name}` is running{but}.**{}{}", built_from(deployment), took(operation)));
+            let mut paragraphs =
+                running(format!("**`{name}` is running{but}.**{}{}", built_from(deployment), took(operation)));
             paragraphs.push(version.and_then(|it| it.build.generated.as_deref()).map(dockerfile));
             paragraphs
         }

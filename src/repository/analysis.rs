@@ -83,7 +83,7 @@ impl Analysis {
         let generated = self.generated.as_ref().map_or("", |generated| &generated.dockerfile);
         let mut parts = vec![self.dockerfile.as_str(), &self.context, generated];
         parts.extend(Some(self.extras.as_str()).filter(|extras| !extras.is_empty()));
-        parts.extend(self.foreign.as_ref().map(|foreign| foreign.builder.into()));
+        parts.extend(self.foreign.as_ref().map(|foreign| foreign.builder.described()));
         short_hash(&parts, 12)
     }
 }
@@ -260,7 +260,8 @@ fn from_application(
         let (_, context, found) = below.swap_remove(only);
         return made(tree, &context, found, hints.clone());
     }
-    let directories: Vec<String> = below.into_iter().map(|(directory, ..)| directory).collect();
+    let is_told = lacking.iter().any(|it| it.contains("`source_directory`"));
+    let directories: Vec<String> = below.into_iter().map(|(directory, ..)| directory).filter(|_| !is_told).collect();
     lacking.extend(survey::seen(tree, base, &directories));
     Err(RepositoryError::NothingToBuild { directory: base.to_owned(), seen: lacking })
 }

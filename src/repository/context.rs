@@ -321,13 +321,13 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::super::analysis::{GENERATED_NAME, analyse};
-    use super::super::tests::clone_of;
+    use super::super::tests::{CHOICE, clone_of};
     use super::*;
     use crate::id::Port;
 
     /// The tar's entries: mode and contents (a link's target) by path.
     fn written(root: &Path) -> (BTreeMap<String, (u32, String)>, ContextSummary) {
-        let analysis = analyse(root, None, None, Port::new(8080).unwrap()).unwrap();
+        let analysis = analyse(root, None, None, Port::new(8080).unwrap(), CHOICE).unwrap();
         let mut bytes = Vec::new();
         let summary = write_context(root, &analysis, &mut bytes, 1 << 20).unwrap();
         let mut archive = tar::Archive::new(bytes.as_slice());
@@ -373,7 +373,7 @@ mod tests {
     #[test]
     fn two_writings_are_the_same() {
         let root = clone_of(&[("Dockerfile", "FROM a\n"), ("b", "1"), ("a/c", "2"), ("a-b", "3")]);
-        let analysis = analyse(root.path(), None, None, Port::new(8080).unwrap()).unwrap();
+        let analysis = analyse(root.path(), None, None, Port::new(8080).unwrap(), CHOICE).unwrap();
         let tar = || {
             let mut bytes = Vec::new();
             write_context(root.path(), &analysis, &mut bytes, 1 << 20).unwrap();
@@ -443,7 +443,7 @@ mod tests {
     fn a_directory_is_in_the_context_unless_it_lies_outside_or_is_ignored() {
         let files = [("web/Dockerfile", "FROM a\nCOPY x /\n"), ("web/x", ""), ("web/.dockerignore", "docs\n*/skip\n")];
         let root = clone_of(&files);
-        let analysis = analyse(root.path(), None, None, Port::new(8080).unwrap()).unwrap();
+        let analysis = analyse(root.path(), None, None, Port::new(8080).unwrap(), CHOICE).unwrap();
         let is_in = |path: &str| is_in_context(root.path(), &analysis, path).unwrap();
 
         assert!(["web", "web/lib", "web/lib/docs"].iter().all(|path| is_in(path)));
@@ -464,7 +464,7 @@ mod tests {
     #[test]
     fn a_context_that_is_too_large_is_refused() {
         let root = clone_of(&[("Dockerfile", "FROM a\n"), ("big", &"x".repeat(2 << 20))]);
-        let analysis = analyse(root.path(), None, None, Port::new(8080).unwrap()).unwrap();
+        let analysis = analyse(root.path(), None, None, Port::new(8080).unwrap(), CHOICE).unwrap();
 
         let error = write_context(root.path(), &analysis, io::sink(), 1 << 20).unwrap_err();
 

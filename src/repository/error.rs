@@ -135,7 +135,10 @@ fn missing(seen: &[String]) -> String {
                 `pom.xml` or a `build.gradle` with a program)"
             .to_owned();
     }
-    format!("no Dockerfile, and {}", seen.join(". "))
+    let text = seen.join(". ");
+    // A sentence of ours that goes on in this one.
+    let text = text.strip_prefix("There ").map_or_else(|| text.clone(), |rest| format!("there {rest}"));
+    format!("no Dockerfile, and {text}")
 }
 
 fn also(seen: &[String]) -> String {

@@ -50,12 +50,12 @@ pub(super) fn recognise(
     let others: Vec<String> = procfile.warning().into_iter().collect();
     let foreign = foreign::recognise(tree);
     if !choice.templates
-        && let Some(builder) = choice.builder
+        && let Some(builder) = choice.installed.first().copied()
     {
         let language = foreign.map_or("an application", |it| it.language).to_owned();
         return Ok(Recognition::Builder(ForeignBuild { builder, language, sign: None }, others));
     }
-    let (mut lacking, mut page) = (Vec::new(), None);
+    let (mut lacking, mut page, mut is_program) = (Vec::new(), None, false);
     let node = match node::recognise(tree, member, &procfile, hints, default_port) {
         node::NodeLook::Server(look) => look,
         node::NodeLook::Page(look) => {
@@ -63,37 +63,39 @@ pub(super) fn recognise(
             Look::Absent
         }
     };
-    let mut looks: Vec<Box<dyn FnOnce() -> Look + '_>> = vec![
-        Box::new(|| node),
-        Box::new(|| python::recognise(tree, &procfile, hints, default_port)),
-        Box::new(|| go::recognise(tree, member, &procfile, hints, default_port)),
-        Box::new(|| rust::recognise(tree, member, &procfile, hints, default_port)),
-        Box::new(|| java::recognise(tree, member, &procfile, hints, default_port)),
+    let looks: [&mut dyn FnMut() -> Look; 5] = [
+        &mut || python::recognise(tree, &procfile, hints, default_port),
+        &mut || go::recognise(tree, member, &procfile, hints, default_port),
+        &mut || rust::recognise(tree, member, &procfile, hints, default_port),
+        &mut || java::recognise(tree, member, &procfile, hints, default_port),
+        &mut || page.take().filter(|_| foreign.is_none()).unwrap_or(Look::Absent),
     ];
-    if foreign.is_none() {
-        looks.push(Box::new(|| page.take().unwrap_or(Look::Absent)));
-    }
-    for look in looks {
-        match look() {
+    let is_of_language = |index: usize| index < 4;
+    let looked = std::iter::once((false, node))
+        .chain(looks.into_iter().enumerate().map(|(index, look)| (is_of_language(index), look())));
+    for (of_language, look) in looked {
+        match look {
             Look::Found(found) => {
                 let generated = generate(&found)?;
                 return Ok(Recognition::Dockerfile(generated, found.warnings.into_iter().chain(others).collect()));
             }
-            Look::Lacking(what) => lacking.push(what),
+            Look::Lacking(what) => {
+                is_program |= of_language;
+                lacking.push(what);
+            }
             Look::Absent => {}
         }
     }
     if let Some(foreign) = foreign {
-        let Some(builder) = choice.builder else {
-            lacking.push(choice.refusal(foreign.language, &foreign.file));
+        let Some(builder) = choice.of(foreign.builders) else {
+            lacking.push(choice.refusal(foreign.language, &foreign.file, foreign.builders));
             return Ok(Recognition::Nothing(lacking));
         };
         let build = ForeignBuild { builder, language: foreign.language.to_owned(), sign: Some(foreign.file) };
         return Ok(Recognition::Builder(build, others));
     }
-    if lacking.is_empty()
-        && let Look::Found(found) = page::recognise(tree, default_port)
-    {
+    // A page beside a library in a programming language is its documentation.
+    if !is_program && let Look::Found(found) = page::recognise(tree, default_port) {
         return Ok(Recognition::Dockerfile(generate(&found)?, others));
     }
     Ok(Recognition::Nothing(lacking))

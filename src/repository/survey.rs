@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::application::MAX_MANIFEST_BYTES;
 use super::error::listed;
-use super::tree::{Tree, join, parent};
+use super::tree::{Tree, is_secondary, join, parent};
 
 /// Names of the file in which Compose describes an application of several containers.
 const COMPOSE: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"];
@@ -16,7 +16,7 @@ const MAX_SERVICES: usize = 10;
 const DEPTH: usize = 3;
 const MAX_APPLICATIONS: usize = 30;
 /// Files that may make a directory an application.
-const MANIFESTS: [&str; 17] = [
+const MANIFESTS: [&str; 20] = [
     "package.json",
     "requirements.txt",
     "pyproject.toml",
@@ -32,6 +32,9 @@ const MANIFESTS: [&str; 17] = [
     "mix.exs",
     "app.py",
     "main.py",
+    "server.py",
+    "wsgi.py",
+    "streamlit_app.py",
     "server.js",
     "index.html",
 ];
@@ -45,7 +48,10 @@ pub(super) fn application_directories(tree: &Tree, base: &str) -> Vec<String> {
         let is_inside = |other: &String| {
             directory == other || directory.strip_prefix(other.as_str()).is_some_and(|it| it.starts_with('/'))
         };
+        let is_page_of_documents =
+            name == "index.html" && is_secondary(directory[base.len()..].trim_start_matches('/'));
         if directory != base
+            && !is_page_of_documents
             && MANIFESTS.contains(&name)
             && !found.iter().any(is_inside)
             && found.len() < MAX_APPLICATIONS

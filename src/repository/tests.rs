@@ -9,9 +9,15 @@ use tempfile::TempDir;
 
 use super::analysis::{Analysis, MAX_WARNINGS, analyse};
 use super::application::ApplicationKind;
+use super::builder::BuilderChoice;
 use super::context::write_context;
 use super::error::RepositoryError;
 use crate::id::{DockerfilePath, Port, SourceDirectory};
+
+mod recognition;
+
+/// As the settings say where no builder is installed.
+pub(super) const CHOICE: BuilderChoice = BuilderChoice { templates: true, installed: &[], allowed: true };
 
 fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rig/apps/src").join(name)
@@ -22,11 +28,11 @@ fn port() -> Port {
 }
 
 fn look(root: &Path) -> Result<Analysis, RepositoryError> {
-    analyse(root, None, None, port())
+    analyse(root, None, None, port(), CHOICE)
 }
 
 fn look_at(root: &Path, dockerfile: &str) -> Result<Analysis, RepositoryError> {
-    analyse(root, None, Some(&DockerfilePath::parse(dockerfile).unwrap()), port())
+    analyse(root, None, Some(&DockerfilePath::parse(dockerfile).unwrap()), port(), CHOICE)
 }
 
 /// A directory with these files.
@@ -158,16 +164,17 @@ fn web_frameworks_are_started_on_all_addresses() {
     };
 
     insta::assert_snapshot!(command(&flask), @r#"
-    RUN pip install --no-cache-dir -r requirements.txt
-    RUN pip install --no-cache-dir gunicorn
+    RUN --mount=type=cache,target=/root/.cache pip install -r requirements.txt
+    RUN --mount=type=cache,target=/root/.cache pip install gunicorn
     CMD ["gunicorn", "--bind", "0.0.0.0:5001", "main:app"]
     "#);
     insta::assert_snapshot!(command(&fastapi), @r#"
-    RUN pip install --no-cache-dir .
+    RUN --mount=type=cache,target=/root/.cache pip install uv && python -m venv /opt/venv
+    RUN --mount=type=cache,target=/root/.cache uv sync --no-dev --no-install-project
     CMD ["uvicorn", "--host", "0.0.0.0", "--port", "8080", "app.main:api"]
     "#);
     insta::assert_snapshot!(command(&django), @r#"
-    RUN pip install --no-cache-dir -r requirements.txt
+    RUN --mount=type=cache,target=/root/.cache pip install -r requirements.txt
     CMD ["gunicorn", "--bind", "0.0.0.0:8080", "shop.wsgi"]
     "#);
 }
@@ -260,12 +267,13 @@ fn several_dockerfiles_are_listed_and_one_can_be_named() {
 
     assert_eq!(
         look(root.path()).unwrap_err().to_string(),
-        "there are several Dockerfiles: `a/Dockerfile`, `b/x/Dockerfile`; send `dockerfile_path` with the one to build"
+        "there are several Dockerfiles: `a/Dockerfile`, `b/x/Dockerfile`, `c/d/e/Dockerfile`; send `dockerfile_path` with \
+         the one to build"
     );
     assert_eq!(ports(&look_at(root.path(), "a/Dockerfile").unwrap()), ["1/tcp"]);
     assert_eq!(
         look_at(root.path(), "x/Dockerfile").unwrap_err().to_string(),
-        "there is no Dockerfile `x/Dockerfile` in the repository; found: `a/Dockerfile`, `b/x/Dockerfile`"
+        "there is no Dockerfile `x/Dockerfile` in the repository; found: `a/Dockerfile`, `b/x/Dockerfile`, `c/d/e/Dockerfile`"
     );
 }
 
@@ -403,7 +411,7 @@ proptest! {
 
 fn look_in(root: &Path, directory: &str, dockerfile: Option<&str>) -> Result<Analysis, RepositoryError> {
     let dockerfile = dockerfile.map(|it| DockerfilePath::parse(it).unwrap());
-    analyse(root, Some(&SourceDirectory::parse(directory).unwrap()), dockerfile.as_ref(), port())
+    analyse(root, Some(&SourceDirectory::parse(directory).unwrap()), dockerfile.as_ref(), port(), CHOICE)
 }
 
 #[test]

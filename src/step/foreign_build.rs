@@ -24,15 +24,19 @@ const FOLDER: &str = "clone-here";
 /// Who may build what has no Dockerfile: as the settings say, and as programs are installed.
 #[must_use]
 pub fn choice(settings: &Settings) -> BuilderChoice {
-    let is_installed = |builder: Builder| program(settings, builder).is_installed();
-    let installed = [Builder::Buildpacks, Builder::Railpack].into_iter().find(|builder| is_installed(*builder));
+    const BOTH: &[Builder] = &[Builder::Buildpacks, Builder::Railpack];
+    let is_installed = |builder: &Builder| program(settings, *builder).is_installed();
+    let installed = match BOTH.iter().map(is_installed).collect::<Vec<_>>().as_slice() {
+        [true, true] => BOTH,
+        [true, false] => &BOTH[..1],
+        [false, true] => &BOTH[1..],
+        _ => &[],
+    };
     match settings.docker.builder {
-        BuilderSetting::Auto => BuilderChoice { templates: true, builder: installed, allowed: true },
+        BuilderSetting::Auto => BuilderChoice { templates: true, installed, allowed: true },
         BuilderSetting::Templates => BuilderChoice::TEMPLATES,
-        BuilderSetting::Buildpacks => {
-            BuilderChoice { templates: false, builder: Some(Builder::Buildpacks), allowed: true }
-        }
-        BuilderSetting::Railpack => BuilderChoice { templates: false, builder: Some(Builder::Railpack), allowed: true },
+        BuilderSetting::Buildpacks => BuilderChoice { templates: false, installed: &BOTH[..1], allowed: true },
+        BuilderSetting::Railpack => BuilderChoice { templates: false, installed: &BOTH[1..], allowed: true },
     }
 }
 

@@ -49,7 +49,7 @@ const REFUSED: [(&str, &[&str]); 13] = [
     ("go-library", &["a library", "`examples/server`"]),
     ("rust-several", &["`one`", "`two`", "`default-run`"]),
     ("java-maven-library", &["no archive that starts by itself"]),
-    ("php", &["`composer.json` says that it is PHP", "`pack`", "add a `Dockerfile`"]),
+    ("php", &["`composer.json` says that it is PHP", "`pack`", "`railpack`", "add a `Dockerfile`"]),
     ("ruby", &["Ruby"]),
     ("dotnet", &[".NET"]),
     ("collection", &["`services/api`, `services/web`", "`source_directory`"]),

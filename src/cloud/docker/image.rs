@@ -120,7 +120,7 @@ impl Docker {
             }
         });
         let archive = ReceiverStream::new(receiver);
-        let options = ImportImageOptions { quiet: Some(true), ..Default::default() };
+        let options = ImportImageOptions { quiet: true, ..Default::default() };
         let import = to.client()?.import_image_stream(options, archive, None);
         let work = import.try_for_each(|_| std::future::ready(Ok(())));
         tokio::select! {

@@ -519,6 +519,7 @@ pub(super) const NOUNS: &[&str] = &[
     "line",
     "lines",
     "status",
+    "dockerfile",
     "target",
     "same",
     "dockerfile",

@@ -45,7 +45,7 @@ pub(super) fn recognise(
         return Look::Absent;
     }
     let programs = programs(tree);
-    let directory = match choose(&programs, member, module.as_deref().unwrap_or_default()) {
+    let directory = match choose(&programs, member, procfile.program(), module.as_deref().unwrap_or_default()) {
         Ok(directory) => directory,
         Err(_) if module.is_none() && !has_workspace => return Look::Absent,
         Err(lacking) => return Look::Lacking(lacking),
@@ -135,10 +135,14 @@ fn programs(tree: &Tree) -> Vec<Program> {
 }
 
 /// The directory of the program that is meant.
-fn choose(programs: &[Program], member: Option<&str>, module: &str) -> Result<String, String> {
+fn choose(programs: &[Program], member: Option<&str>, started: Option<&str>, module: &str) -> Result<String, String> {
     let has = |directory: &str| programs.iter().any(|it| it.directory == directory);
     if let Some(member) = member.filter(|it| has(it)) {
         return Ok(member.to_owned());
+    }
+    let is_started = |it: &&Program| started.is_some() && it.directory.rsplit('/').next() == started;
+    if let Some(program) = programs.iter().find(is_started) {
+        return Ok(program.directory.clone());
     }
     if has("") {
         return Ok(String::new());

@@ -67,7 +67,11 @@ pub(super) fn recognise(
     };
     let pinned = |path: &str| Some(Sourced::of(release(&first_line(tree, path)?)?, path));
     let jdk = pinned(".java-version")
-        .or_else(|| pinned("system.properties"))
+        .or_else(|| {
+            let text = tree.read_prefix("system.properties", MAX_SOURCE_BYTES)?;
+            let line = text.lines().find_map(|line| line.trim().strip_prefix("java.runtime.version="))?;
+            Some(Sourced::of(release(line)?, "system.properties"))
+        })
         .or_else(|| Some(Sourced::of(release(&tool_version(tree, &["java"])?)?, ".tool-versions")))
         .or_else(|| build.release.clone())
         .unwrap_or(Sourced::usual(KNOWN[0]));

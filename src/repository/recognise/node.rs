@@ -20,7 +20,7 @@ use framework::Framework;
 use package_manager::PackageManager;
 
 /// Files that are started when no script says what is.
-const MAIN_FILES: [&str; 12] = [
+const MAIN_FILES: [&str; 16] = [
     "server.js",
     "app.js",
     "index.js",
@@ -28,6 +28,10 @@ const MAIN_FILES: [&str; 12] = [
     "server.mjs",
     "index.mjs",
     "app.mjs",
+    "main.mjs",
+    "server.cjs",
+    "index.cjs",
+    "app.cjs",
     "src/server.js",
     "src/index.js",
     "src/app.js",
@@ -87,6 +91,8 @@ const MAX_MEMBERS: usize = 200;
 pub(super) struct Package<'a> {
     tree: &'a Tree,
     json: Value,
+    /// That of the workspace's root, which says how packages are installed; the same without a member.
+    root: Value,
     /// The member of the workspace that is meant: its directory, from the root of the workspace.
     member: Option<&'a str>,
 }
@@ -94,11 +100,16 @@ pub(super) struct Package<'a> {
 impl<'a> Package<'a> {
     /// Reads the `package.json` of a directory, or of a member of its workspace.
     pub(super) fn read(tree: &'a Tree, member: Option<&'a str>) -> Option<Result<Self, String>> {
+        let parsed = |path: &str| {
+            let text = tree.read_prefix(path, MAX_MANIFEST_BYTES)?;
+            Some(serde_json::from_str::<Value>(text.trim_start_matches('\u{feff}')))
+        };
         let path = join(member.unwrap_or_default(), "package.json");
-        let text = tree.read_prefix(&path, MAX_MANIFEST_BYTES)?;
-        let parsed = serde_json::from_str(text.trim_start_matches('\u{feff}'));
-        Some(match parsed {
-            Ok(json) => Ok(Self { tree, json, member }),
+        Some(match parsed(&path)? {
+            Ok(json) => {
+                let root = member.and_then(|_| parsed("package.json")?.ok()).unwrap_or_else(|| json.clone());
+                Ok(Self { tree, json, root, member })
+            }
             Err(error) => Err(format!("`{path}` is not valid JSON: {error}")),
         })
     }
@@ -206,7 +217,7 @@ pub(super) fn recognise(
     default_port: Port,
 ) -> NodeLook {
     let package = match Package::read(tree, member) {
-        None => return NodeLook::Server(without_manifest(tree, procfile, default_port)),
+        None => return NodeLook::Server(without_manifest(tree, procfile, hints, default_port)),
         Some(Err(what)) => return NodeLook::Server(Look::Lacking(what)),
         Some(Ok(package)) => package,
     };
@@ -221,7 +232,7 @@ pub(super) fn recognise(
             ))),
         };
     }
-    let manager = PackageManager::of(tree, &package.json);
+    let manager = PackageManager::of(tree, &package.root);
     let framework = Framework::of(&package);
     match framework {
         Some(Framework::Refused(why)) => return NodeLook::Server(Look::Lacking(why)),
@@ -311,7 +322,8 @@ fn server(
     hints: &RunHints,
     default_port: Port,
 ) -> Recognised {
-    let version = version::choose(package.tree, &package.json);
+    let version =
+        version::choose(package.tree, if package.json["engines"].is_null() { &package.root } else { &package.json });
     let usual = start.port.and_then(Port::new).unwrap_or(default_port);
     let text = start.file.as_ref().and_then(|file| package.text(file));
     let script = package.start_script().and_then(|name| package.script(name)).map(str::to_owned);
@@ -334,7 +346,7 @@ fn server(
         "suffix": if package.is_native() { "" } else { "-slim" },
         "global": manager.global(),
         "install": manager.install(needs_all),
-        "needed": manager.needed(package.tree, &package.json),
+        "needed": manager.needed(package.tree, &package.root),
         "cache": manager.cache(),
         "prepare": start.prepare,
         "build": build,
@@ -354,7 +366,8 @@ fn built_page(
     directory: Option<String>,
     default_port: Port,
 ) -> Recognised {
-    let version = version::choose(package.tree, &package.json);
+    let version =
+        version::choose(package.tree, if package.json["engines"].is_null() { &package.root } else { &package.json });
     let build = match package.script("build") {
         Some(_) => manager.run("build", package.member).join(" "),
         None => format!("npx {}", framework::build_command(name)),
@@ -369,7 +382,7 @@ fn built_page(
         directory: directory.clone(),
     };
     let mut found = page::site("", Some(&build), default_port);
-    let places = directory.unwrap_or_else(|| "the directory with its `index.html`".to_owned());
+    let places = directory.map_or_else(|| "the directory with its `index.html`".to_owned(), |it| format!("`{it}`"));
     let served = format!("built by {name}, {places} is served with a fallback to `index.html`");
     found.choices = vec![version.say(&format!("Node {}", version.value)), manager.said(), served];
     found.warnings.extend(manager.warning());
@@ -377,15 +390,16 @@ fn built_page(
 }
 
 /// A program without a `package.json`: one that asks for nothing.
-fn without_manifest(tree: &Tree, procfile: &Procfile, default_port: Port) -> Look {
-    let package = Package { tree, json: Value::Null, member: None };
+fn without_manifest(tree: &Tree, procfile: &Procfile, hints: &RunHints, default_port: Port) -> Look {
+    let package = Package { tree, json: Value::Null, root: Value::Null, member: None };
     let is_node = procfile.web.as_deref().is_some_and(|web| web.starts_with("node "));
     let Some(file) = package.main_file().filter(|file| is_node || package.is_serving(file)) else {
         return Look::Absent;
     };
     let version = version::choose(tree, &package.json);
     let command = procfile.web.as_deref().map_or_else(|| words(&format!("node {file}")), shell);
-    let port = served_port(&[(&file, package.text(&file))], None, default_port);
+    let texts = [("Procfile", procfile.web.clone()), (file.as_str(), package.text(&file))];
+    let port = served_port(&texts, hints.port, default_port);
     let choices = vec![
         version.say(&format!("Node {}", version.value)),
         format!("`{file}`, started by {}", said_command(&command)),

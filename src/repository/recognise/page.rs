@@ -58,6 +58,7 @@ pub(super) fn site(directory: &str, build: Option<&Build>, default_port: Port) -
             "_site",
             "dist/*/browser",
             "dist/*",
+            "build/client",
             ".output/public",
             "*/.vitepress/dist",
         ];

@@ -36,6 +36,12 @@ impl Procfile {
         procfile
     }
 
+    /// The name of the program that the web process starts: `web` of `./bin/web --port 80`.
+    pub(super) fn program(&self) -> Option<&str> {
+        let word = self.web.as_deref()?.split_whitespace().find(|word| !word.contains('='))?;
+        word.rsplit('/').next()
+    }
+
     /// What a person should know of the processes that are not run.
     pub(super) fn warning(&self) -> Option<String> {
         let listed: Vec<String> = self.others.iter().map(|name| format!("`{name}`")).collect();

@@ -47,6 +47,7 @@ struct Start {
     packages: Vec<&'static str>,
     /// Whether its modules lie below `src/`.
     is_below_src: bool,
+    is_django: bool,
     /// Whether Django collects static files into a directory.
     collects_static: bool,
 }
@@ -54,7 +55,7 @@ struct Start {
 impl Start {
     fn new(command: Vec<String>, port: Sourced<Port>, what: impl Into<String>) -> Self {
         let (what, packages) = (what.into(), Vec::new());
-        Self { command, port, what, packages, is_below_src: false, collects_static: false }
+        Self { command, port, what, packages, is_below_src: false, is_django: false, collects_static: false }
     }
 
     /// With a package that serves it, unless the application asks for that itself.
@@ -69,6 +70,10 @@ impl Start {
 /// Takes a clone for a Python application when it says what it needs or has a file to start.
 pub(super) fn recognise(tree: &Tree, procfile: &Procfile, hints: &RunHints, default_port: Port) -> Look {
     let packages = Packages::read(tree);
+    // What conda installs, only conda can.
+    if packages.manifest.is_none() && (tree.is_file("environment.yml") || tree.is_file("environment.yaml")) {
+        return Look::Absent;
+    }
     let Some(start) = start(tree, &packages, procfile, hints, default_port) else {
         return match &packages.manifest {
             Some(manifest) => Look::Lacking(format!(
@@ -102,7 +107,11 @@ pub(super) fn recognise(tree: &Tree, procfile: &Procfile, hints: &RunHints, defa
         values.extend(own);
     }
     let kind = ApplicationKind::Python;
-    Look::Found(Recognised { kind, template: "dockerfile/python", values, choices, warnings: Vec::new() })
+    let migrations =
+        "Django's migrations are not run by a deploy: run `python manage.py migrate` against its database.";
+    let warnings =
+        Some(migrations.to_owned()).filter(|_| start.is_django && procfile.web.is_none()).into_iter().collect();
+    Look::Found(Recognised { kind, template: "dockerfile/python", values, choices, warnings })
 }
 
 fn start(tree: &Tree, packages: &Packages, procfile: &Procfile, hints: &RunHints, default_port: Port) -> Option<Start> {
@@ -153,7 +162,7 @@ fn django(tree: &Tree, packages: &Packages, port: Sourced<Port>) -> Option<Start
         }
         None => Start::new(words(&format!("python manage.py runserver 0.0.0.0:{number}")), port, what),
     };
-    Some(Start { collects_static, ..start }.with("django", packages))
+    Some(Start { is_django: true, collects_static, ..start }.with("django", packages))
 }
 
 fn from_readme(tree: &Tree, hints: &RunHints, default_port: Port) -> Option<Start> {

@@ -56,7 +56,7 @@ pub(super) fn recognise(
         Err(error) => return Look::Lacking(format!("`Cargo.toml` is not valid TOML: {error}")),
     };
     let binaries = binaries(tree, &root);
-    let binary = match choose(&binaries, member) {
+    let binary = match choose(&binaries, member, procfile.program()) {
         Ok(binary) => binary,
         Err(lacking) => return Look::Lacking(lacking),
     };
@@ -159,14 +159,17 @@ fn of_package(tree: &Tree, manifest: &Value, directory: &str) -> Vec<Binary> {
 }
 
 /// The binary that is meant: that of the member, that of the root, the only one.
-fn choose(binaries: &[Binary], member: Option<&str>) -> Result<Binary, String> {
+fn choose(binaries: &[Binary], member: Option<&str>, started: Option<&str>) -> Result<Binary, String> {
     let of_member: Vec<&Binary> =
         binaries.iter().filter(|it| member.is_some_and(|member| it.directory == member)).collect();
+    if let Some(binary) = binaries.iter().find(|it| member.is_none() && started == Some(it.name.as_str())) {
+        return Ok(binary.clone());
+    }
     let of_root: Vec<&Binary> = binaries.iter().filter(|it| it.directory.is_empty()).collect();
     let primary: Vec<&Binary> =
         binaries.iter().filter(|it| !is_secondary(&it.directory) && it.name != "xtask").collect();
     for candidates in [&of_member, &of_root, &primary] {
-        let default = candidates.iter().filter(|it| it.is_default).collect::<Vec<_>>();
+        let default = candidates.iter().copied().filter(|it| it.is_default).collect::<Vec<_>>();
         match (candidates.as_slice(), default.as_slice()) {
             ([], _) => {}
             ([only], _) | (_, [only]) => return Ok((*only).clone()),

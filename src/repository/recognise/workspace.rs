@@ -36,6 +36,7 @@ pub(in crate::repository) fn place(tree: &Tree, base: &str) -> Place {
     }
     let mut above = parent(base);
     loop {
+        let is_of_go_workspace = has(base, "go.mod") && has(above, "go.work");
         let is_of_go = !MANIFESTS.iter().any(|name| has(base, name))
             && tree.names(base).iter().any(|name| name.ends_with(".go"))
             && has(above, "go.mod");
@@ -44,7 +45,7 @@ pub(in crate::repository) fn place(tree: &Tree, base: &str) -> Place {
         let is_of_maven = has(base, "pom.xml") && has(above, "pom.xml") && is_module(tree, above, base);
         let is_of_gradle = (has(base, "build.gradle") || has(base, "build.gradle.kts"))
             && (has(above, "settings.gradle") || has(above, "settings.gradle.kts"));
-        if is_of_go || is_of_rust || is_of_node || is_of_maven || is_of_gradle {
+        if is_of_go || is_of_go_workspace || is_of_rust || is_of_node || is_of_maven || is_of_gradle {
             let member = base[above.len()..].trim_start_matches('/').to_owned();
             return Place { context: above.to_owned(), member: Some(member) };
         }
@@ -90,6 +91,8 @@ mod tests {
             ("java/web/pom.xml", "<project/>"),
             ("java/other/pom.xml", "<project/>"),
             ("py/requirements.txt", ""),
+            ("works/go.work", ""),
+            ("works/api/go.mod", "module api\n"),
         ]);
         let tree = Tree::open(root.path()).unwrap();
         let of = |context: &str, member: Option<&str>| Place {
@@ -102,6 +105,7 @@ mod tests {
         assert_eq!(place(&tree, "js/apps/web"), of("js", Some("apps/web")));
         assert_eq!(place(&tree, "java/web"), of("java", Some("web")));
         assert_eq!(place(&tree, "java/other"), of("java/other", None));
+        assert_eq!(place(&tree, "works/api"), of("works", Some("api")));
         assert_eq!(place(&tree, "py"), of("py", None));
         assert_eq!(place(&tree, ""), of("", None));
     }

@@ -31,8 +31,11 @@ fn major(text: &str) -> Option<u64> {
         let named = LTS.iter().find(|(it, _)| it.eq_ignore_ascii_case(name)).map(|(_, major)| *major);
         return named.or(Some(KNOWN[0]));
     }
-    if let Ok(version) = Version::parse(text.trim_start_matches('v')) {
-        return Some(version.major);
+    let plain = text.trim_start_matches('v');
+    if let Ok(major) = plain.split('.').next().unwrap_or_default().parse()
+        && (Version::parse(plain).is_ok() || plain.parse::<u64>().is_ok())
+    {
+        return Some(major);
     }
     let range = Range::parse(text).ok()?;
     // A range may end within a major version: its first and a late release stand for it.

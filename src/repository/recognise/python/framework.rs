@@ -24,7 +24,8 @@ pub(super) fn find(
     packages: &Packages,
     port: &dyn Fn(&[(&str, Option<String>)]) -> Sourced<Port>,
 ) -> Option<Start> {
-    let sources = sources(tree);
+    // Without a manifest here, what lies in a directory is another application than this one.
+    let sources = sources(tree, if packages.manifest.is_some() { DEPTH } else { 0 });
     let found = |look: &dyn Fn(&str, &str) -> Option<Entry>| {
         sources.iter().find_map(|(path, text)| look(path, text).map(|entry| (path.as_str(), text, entry)))
     };
@@ -75,9 +76,9 @@ enum Entry {
 }
 
 /// Source files with their beginnings, those that are likelier to serve first.
-fn sources(tree: &Tree) -> Vec<(String, String)> {
+fn sources(tree: &Tree, depth: usize) -> Vec<(String, String)> {
     let mut paths: Vec<String> = tree
-        .files("", DEPTH)
+        .files("", depth)
         .into_iter()
         .filter(|path| path.strip_suffix(".py").is_some_and(is_plain) && !is_secondary(parent(path)))
         .collect();

@@ -258,7 +258,10 @@ impl From<RepositoryError> for StepError {
             RepositoryError::IgnorePattern { .. } => {
                 ("dockerignore_syntax", "Correct the pattern, push, and try again")
             }
-            RepositoryError::NothingToBuild { .. } => ("nothing_to_build", "Add a Dockerfile to the repository"),
+            RepositoryError::NothingToBuild { .. } => (
+                "nothing_to_build",
+                "Push what is missing and deploy again; with `dry_run` it only shows what would be built",
+            ),
             RepositoryError::Empty => ("repository_empty", "Push the application and a Dockerfile to it"),
             RepositoryError::ContextTooBig { .. } | RepositoryError::TooManyFiles { .. } => {
                 ("build_context_too_big", "List what the build does not need in `.dockerignore`")

@@ -185,6 +185,8 @@ impl World {
             ("TERRAFORM_PROGRAM", text(&programs.terraform)),
             ("SSH_PROGRAM", text(&programs.ssh)),
             ("HELM_PROGRAM", text(&programs.helm)),
+            ("PACK_PROGRAM", text(&path.join("bin/pack"))),
+            ("RAILPACK_PROGRAM", text(&path.join("bin/railpack"))),
             ("SSH_TIMEOUT_S", "2".to_owned()),
             ("SSH_ALLOWED_CIDR", "127.0.0.0/8".to_owned()),
             ("EC2_PRIVATE_KEY_BASE_PATH", text(&keys)),
@@ -523,6 +525,11 @@ impl World {
         groups
     }
 
+    /// Installs a builder: `pack` or `railpack`.
+    pub(crate) fn install_builder(&self, name: &str) {
+        programs::install_builder(self.folder.path(), name);
+    }
+
     /// The files of this world that hold a text.
     pub(crate) fn files_with(&self, text: &str) -> Vec<String> {
         files_with(self.folder.path(), text)
@@ -534,6 +541,7 @@ impl World {
         let named =
             |kind: &str, names: Vec<String>| names.into_iter().map(|name| format!("{kind} {name}")).collect::<Vec<_>>();
         left.extend(named("image", self.docker.images()));
+        left.extend(named("volume", inside(&self.path("volumes"))));
         left.extend(named("image on a node", self.docker.node_images()));
         left.extend(named("object", self.kube.objects()));
         left.extend(named("thing on AWS", self.aws.things()));

@@ -155,6 +155,16 @@ async fn answer(State(shared): State<Shared>, request: Request) -> Response {
         ("POST", _) if path.starts_with("/images/") && path.ends_with("/push") => {
             push(&shared, &uri, &image_of("/push").unwrap()).await
         }
+        ("GET", "/volumes") => {
+            let volumes = fs::read_dir(shared.world.join("volumes")).into_iter().flatten().flatten();
+            let volume = |name: String| json!({"Name": name, "Driver": "local", "Mountpoint": "/", "Labels": {}, "Scope": "local", "Options": {}});
+            let volumes: Vec<Value> = volumes.map(|it| volume(it.file_name().into_string().unwrap())).collect();
+            Json(json!({"Volumes": volumes, "Warnings": []})).into_response()
+        }
+        ("DELETE", _) if path.starts_with("/volumes/") => {
+            fs::remove_file(shared.world.join(path.trim_start_matches('/'))).unwrap();
+            StatusCode::NO_CONTENT.into_response()
+        }
         ("DELETE", _) if path.starts_with("/images/") => remove(&shared, &image_of("").unwrap()).await,
         ("POST", _) if path.starts_with("/containers/") => create_exec(&shared, &path, request.into_body()).await,
         ("POST", _) if path.starts_with("/exec/") => start_exec(shared, &path, request),

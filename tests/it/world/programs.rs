@@ -34,6 +34,11 @@ fn install_there(world: &Path) {
     script(world, "there/docker", DOCKER);
 }
 
+/// Installs a builder of images without a Dockerfile.
+pub(super) fn install_builder(world: &Path, name: &str) {
+    python(world, name, BUILDER);
+}
+
 fn script(world: &Path, name: &str, text: &str) -> PathBuf {
     written(world, name, &format!("#!/bin/sh\nworld='{}'\n{POINT}{text}", world.display()))
 }
@@ -83,6 +88,35 @@ import os
 if os.path.isdir("@WORLD@/environments"):
     with open("@WORLD@/environments/@NAME@", "a") as record:
         record.writelines(f"{name}={value}\n" for name, value in os.environ.items())
+"#;
+
+/// `pack build IMAGE ...` and `railpack build --name IMAGE ...`: they print as those do, leave an image in Docker, and `pack` a
+/// volume for each cache. A story that orders it has them fail.
+const BUILDER: &str = r#"
+import glob, socket, sys, time
+
+world, name, arguments = "@WORLD@", "@NAME@", sys.argv[1:]
+with open(f"{world}/{name}.calls", "a") as calls:
+    calls.write(" ".join(arguments) + "\n")
+image = arguments[1] if name == "pack" else arguments[arguments.index("--name") + 1]
+print("===> DETECTING" if name == "pack" else "Railpack 0.9.0", flush=True)
+while glob.glob(f"{world}/failpoints/{name}.hold"):
+    open(f"{world}/failpoints/{name}.reached", "w").close()
+    time.sleep(0.02)
+for failure in glob.glob(f"{world}/failpoints/{name}.fail"):
+    print("===> BUILDING\n[builder] the lock file does not fit\nERROR: failed to build: exit status 1", flush=True)
+    sys.exit(1)
+if name == "pack":
+    os.makedirs(f"{world}/volumes", exist_ok=True)
+    for option in arguments[arguments.index("--cache") + 1].split(";"):
+        if option.startswith("name="):
+            open(f"{world}/volumes/{option[5:]}", "w").close()
+with socket.socket(socket.AF_UNIX) as docker:
+    docker.connect(os.environ["DOCKER_HOST"].removeprefix("unix://"))
+    docker.sendall(f"POST /build?t={image} HTTP/1.1\r\nHost: docker\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".encode())
+    while docker.recv(4096):
+        pass
+print(f"Successfully built image {image}", flush=True)
 "#;
 
 const GIT: &str = r#"

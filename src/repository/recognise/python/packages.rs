@@ -154,7 +154,8 @@ impl Packages {
             Installer::Pipenv if self.is_locked => (Some("pipenv"), Some("pipenv sync".to_owned()), None),
             Installer::Pipenv => (Some("pipenv"), Some("pipenv install --skip-lock".to_owned()), None),
             Installer::Pdm => (
-                Some("pdm"),
+                // PDM up to 2.29 does not work with hishel 2, which it does not exclude.
+                Some("pdm 'hishel<2'"),
                 Some("pdm sync --prod --no-self".to_owned()),
                 own("pdm sync --prod --no-editable".to_owned()),
             ),

@@ -5,6 +5,7 @@
 mod addresses;
 mod beginning;
 mod cancel;
+mod causes;
 mod cloud_hosted;
 mod cloud_local;
 mod commands;

@@ -3,6 +3,7 @@
 pub mod aws;
 pub mod docker;
 pub mod kube;
+pub mod message;
 pub mod price;
 
 /// Takes what is going on or waited for right now, as one line for a person; it must return at once.

@@ -4,10 +4,15 @@
 //! nodes say is redacted as it comes in (`quotes`), so the words about it can state any port and name.
 
 pub mod classify;
+pub mod evidence;
 mod explanation;
+pub mod facts;
 pub mod log;
+mod log_cause;
 mod quotes;
+pub mod refused_host;
 pub mod rollout;
+mod running;
 pub mod sockets;
 
 use serde::{Deserialize, Serialize};
@@ -118,6 +123,11 @@ impl Diagnosis {
                 "Check the cluster with `docker ps` and `kubectl get nodes`; a kind cluster that stays broken can be \
                  deleted with `kind delete cluster`, and is made again by the next deploy.",
             ),
+            KubeError::Held { .. } | KubeError::NamespaceTerminating { holder: Some(_), .. } => (
+                Cause::ClusterBroken,
+                "Let the controller do its work that is to take the finalizer away, or take it away by hand with \
+                 `kubectl edit`.",
+            ),
             KubeError::Timeout { .. }
             | KubeError::Unavailable { .. }
             | KubeError::NamespaceTerminating { .. }
@@ -145,6 +155,33 @@ mod tests {
         let diagnosis = Diagnosis::from_error(&KubeError::NodePortsExhausted { first: 30000, last: 30015 });
 
         insta::assert_json_snapshot!(diagnosis);
+    }
+
+    #[test]
+    fn what_to_do_is_said_once() {
+        let errors = [
+            KubeError::NodePortsExhausted { first: 1, last: 2 },
+            KubeError::NodePortTaken { port: 1 },
+            KubeError::QuotaExceeded { message: "the quota `a` is 1".to_owned() },
+            KubeError::Forbidden { message: "no".to_owned() },
+            KubeError::NamespaceTerminating { namespace: "a".to_owned(), holder: None },
+            KubeError::Held {
+                what: "it".to_owned(),
+                holder: "Secret `a`, by the finalizer `b`".to_owned(),
+                after_s: 1,
+            },
+            KubeError::NotOurs {
+                kind: "Service",
+                name: "a".to_owned(),
+                namespace: "b".to_owned(),
+                owner: "c".to_owned(),
+            },
+        ];
+
+        insta::assert_json_snapshot!(errors.each_ref().map(|error| {
+            let Diagnosis { reason, next_step, .. } = Diagnosis::from_error(error);
+            format!("{reason} {next_step}")
+        }));
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub mod context;
 pub mod environment;
 pub mod error;
 pub mod foreign_build;
+mod build_error;
+mod facts;
 mod host_keys;
 mod ingress;
 mod instance_failure;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{App, AppError, candidate};
+use crate::diagnosis::facts::Facts;
 use crate::diagnosis::rollout;
 use crate::event::{Failure, OperationState};
 use crate::intent::selection::{self, Candidate};
@@ -43,7 +44,9 @@ impl App {
         let waited = waited.min(self.0.settings.rollout.timeout).max(Duration::from_secs(1));
         let redactor = Redactor::from_settings(&self.0.settings);
         let (name, namespace) = (&deployment.name, &deployment.namespace);
-        let found = rollout::diagnose(&kube, name, namespace, waited, &redactor, |_| async { None });
+        let version = deployment.facts.version.as_ref();
+        let facts = version.map(|it| Facts::of_port(it.port_source, it.main_port, &it.ports)).unwrap_or_default();
+        let found = rollout::diagnose(&kube, name, namespace, waited, &redactor, &facts, |_| async { None });
         let found = Box::pin(found).await.ok()?;
         Some(Failure {
             code: found.cause.code().to_owned(),

@@ -5,7 +5,9 @@
 
 pub mod build;
 pub mod build_failure;
+pub mod build_failure_kind;
 pub mod build_reader;
+pub mod dockerfile_line;
 pub mod exec;
 pub mod image;
 pub mod load;
@@ -16,8 +18,9 @@ pub mod service_rules;
 pub mod volume;
 
 mod archive;
+mod build_cause;
 mod build_progress;
-mod dockerfile_line;
+mod build_words;
 mod ephemeral_registry;
 mod layout;
 

@@ -10,6 +10,8 @@ pub mod delete;
 pub mod error;
 pub mod exec;
 mod foreign_objects;
+mod holder;
+pub mod limit;
 pub mod pod_failure;
 pub mod live;
 pub mod logs;

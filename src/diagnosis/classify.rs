@@ -1,40 +1,18 @@
 //! What the cluster knows about a failed rollout -> its cause, in words. Pure.
 
-use std::net::SocketAddr;
-use std::time::Duration;
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 
-use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{Container, ContainerStatus, Event, Pod};
-
-use crate::cloud::kube::live;
+use crate::cloud::kube::limit::{full_quota, limit_range, settings_of};
 use crate::cloud::kube::pod_failure::{
-    PodFailure, activity, creation_failure, is_ready, last_termination, pod_failure, unschedulable,
+    PodFailure, activity, creation_failure, last_termination, pod_failure, unschedulable,
 };
+use crate::diagnosis::evidence::Evidence;
 use crate::diagnosis::explanation::{
-    Explanation, cannot_start, crashed, ended, image_unavailable, misconfigured, truncate, wrong_architecture,
+    Explanation, cannot_start, crashed, ended, image_unavailable, misconfigured, wrong_architecture,
 };
-use crate::diagnosis::log::{TimedLine, last_lines, printed_recently, repeated_line};
+use crate::diagnosis::log::last_lines;
+use crate::diagnosis::running::explain_running;
 use crate::diagnosis::{Cause, Diagnosis};
-
-/// Everything that a diagnosis rests on.
-#[derive(Debug, Clone, Copy)]
-pub struct Evidence<'a> {
-    /// The Deployment.
-    pub deployment: &'a Deployment,
-    /// The pod of its newest version that tells most, if there is any.
-    pub pod: Option<&'a Pod>,
-    /// The events about the Deployment, its `ReplicaSet`s and its pods.
-    pub events: &'a [Event],
-    /// What the pod printed.
-    pub log: &'a [TimedLine],
-    /// Where the pod's processes listen; `None` when that is not known.
-    pub listeners: Option<&'a [SocketAddr]>,
-    /// How long the rollout was waited for.
-    pub waited: Duration,
-    /// The time now.
-    pub now: Timestamp,
-}
 
 /// Names the cause.
 #[must_use]
@@ -50,16 +28,17 @@ pub fn classify(evidence: &Evidence<'_>) -> Diagnosis {
 }
 
 fn explain_missing_pod(evidence: &Evidence<'_>) -> Explanation {
-    let failure = creation_failure(evidence.deployment)
-        .or_else(|| last_event(evidence.events, "FailedCreate"))
-        .unwrap_or_default();
-    if failure.contains("exceeded quota") {
-        let detail = &failure[failure.find("exceeded quota").unwrap_or_default()..];
+    let failure =
+        creation_failure(evidence.deployment).or_else(|| evidence.last_event("FailedCreate")).unwrap_or_default();
+    if let Some(quota) = full_quota(&failure) {
         return Explanation::new(
             Cause::QuotaExceeded,
-            format!("The quota of the namespace leaves no room for another pod: {detail}."),
+            format!("The namespace has no room for another pod: {quota}."),
             "Free some of the quota, raise it, or deploy to another namespace.",
         );
+    }
+    if let Some(refusal) = limit_range(&failure) {
+        return explain_limit_range(refusal, evidence.limit_ranges);
     }
     if failure.is_empty() {
         return Explanation::new(
@@ -75,20 +54,38 @@ fn explain_missing_pod(evidence: &Evidence<'_>) -> Explanation {
     )
 }
 
+fn explain_limit_range(refusal: &str, names: &[String]) -> Explanation {
+    let quoted = |names: &[&str]| names.iter().map(|it| format!("`{it}`")).collect::<Vec<_>>().join(", ");
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let name = if names.is_empty() { String::new() } else { format!(" {}", quoted(&names)) };
+    let settings = match settings_of(refusal).as_slice() {
+        [] => String::new(),
+        settings => format!("set the server's {} to what it allows, ", quoted(settings)),
+    };
+    Explanation::new(
+        Cause::CreationRefused,
+        format!("The LimitRange{name} of the namespace refuses the pod: {refusal}."),
+        format!("Change the LimitRange, {settings}or deploy to another namespace."),
+    )
+}
+
 fn explain_failure(evidence: &Evidence<'_>, failure: PodFailure) -> Explanation {
     match failure {
         PodFailure::OutOfMemory => Explanation::new(
             Cause::OutOfMemory,
-            format!("The process was killed because it used more memory than its limit of {}.", memory_limit(evidence)),
-            "Let the application use less memory, or raise the memory limit in the server's settings.",
+            format!(
+                "The process was killed because it used more memory than its limit of {}.",
+                evidence.memory_limit()
+            ),
+            "Let the application use less memory, or raise the server's `MEMORY_LIMIT`.",
         ),
-        PodFailure::CannotStart { message } => cannot_start(&message),
-        PodFailure::Crashed { .. } | PodFailure::Ended { .. } if log_contains(evidence, "exec format error") => {
-            wrong_architecture()
+        PodFailure::CannotStart { message } => cannot_start(&message, evidence.facts, evidence.node_architecture),
+        PodFailure::Crashed { .. } | PodFailure::Ended { .. } if evidence.log_contains("exec format error") => {
+            wrong_architecture(evidence.facts, evidence.node_architecture)
         }
-        PodFailure::Ended { times } => ended(times),
-        PodFailure::Crashed { exit_code, times } => crashed(evidence.log, exit_code, times),
-        PodFailure::ImageUnavailable { message } => image_unavailable(&image(evidence), &message),
+        PodFailure::Ended { times } => ended(evidence.log, evidence.facts, times),
+        PodFailure::Crashed { exit_code, times } => crashed(evidence.log, evidence.facts, exit_code, times),
+        PodFailure::ImageUnavailable { message } => image_unavailable(&evidence.image(), &message),
         PodFailure::Misconfigured { message } => misconfigured(&message),
     }
 }
@@ -106,25 +103,25 @@ fn explain_waiting(evidence: &Evidence<'_>, pod: &Pod) -> Explanation {
         let reason = waiting.and_then(|it| it.reason.as_deref()).unwrap_or_default();
         let message = waiting.and_then(|it| it.message.clone()).unwrap_or_default();
         if reason == "ErrImagePull" {
-            return image_unavailable(&image(evidence), &message);
+            return image_unavailable(&evidence.image(), &message);
         }
         if reason.starts_with("Create") || reason.starts_with("RunContainer") {
-            return cannot_start(&message);
+            return cannot_start(&message, evidence.facts, evidence.node_architecture);
         }
         if status.state.as_ref().is_some_and(|it| it.running.is_some()) {
             return explain_running(evidence, pod, status);
         }
         if let Some(end) = last_termination(status) {
             return match end.exit_code {
-                0 => ended(status.restart_count + 1),
-                code => crashed(evidence.log, code, status.restart_count + 1),
+                0 => ended(evidence.log, evidence.facts, status.restart_count + 1),
+                code => crashed(evidence.log, evidence.facts, code, status.restart_count + 1),
             };
         }
     }
-    if let Some(message) = last_event(evidence.events, "FailedMount") {
+    if let Some(message) = evidence.last_event("FailedMount") {
         return misconfigured(&message);
     }
-    let sandbox = last_event(evidence.events, "FailedCreatePodSandBox").map(|it| format!(": {it}")).unwrap_or_default();
+    let sandbox = evidence.last_event("FailedCreatePodSandBox").map(|it| format!(": {it}")).unwrap_or_default();
     Explanation::new(
         Cause::Unknown,
         format!("After {} s the pod is still {}{sandbox}.", evidence.waited.as_secs(), activity(pod)),
@@ -132,159 +129,25 @@ fn explain_waiting(evidence: &Evidence<'_>, pod: &Pod) -> Explanation {
     )
 }
 
-/// The process runs, but the pod does not count as ready: its sockets tell why.
-fn explain_running(evidence: &Evidence<'_>, pod: &Pod, status: &ContainerStatus) -> Explanation {
-    let port = probed_port(evidence.deployment);
-    let waited = evidence.waited.as_secs();
-    if is_ready(pod) {
-        return Explanation::new(
-            Cause::SlowStart,
-            format!("It is ready now{}, only later than it was waited for ({waited} s).", ready_after(pod)),
-            "Deploy it again, or raise `ROLLOUT_TIMEOUT_S`.",
-        );
-    }
-    let Some(listeners) = evidence.listeners else { return not_listening(evidence, port, status) };
-    let (inside, outside): (Vec<SocketAddr>, Vec<SocketAddr>) = listeners.iter().partition(|it| it.ip().is_loopback());
-    let on_port = || outside.iter().filter(|it| it.port() == port);
-    let is_refused = || last_event(evidence.events, "Unhealthy").is_some_and(|it| it.contains("connection refused"));
-    // A socket at `::` takes IPv4 too, unless its process says otherwise; only the probe can tell.
-    if on_port().next().is_some() && on_port().all(SocketAddr::is_ipv6) && is_refused() {
-        return Explanation::new(
-            Cause::Ipv6Only,
-            format!("The process listens on port {port}, but for IPv6 only, and the pod is reached by IPv4."),
-            format!("Let it listen on 0.0.0.0:{port}, or on [::]:{port} without `IPV6_V6ONLY`."),
-        );
-    }
-    if on_port().next().is_some() {
-        return Explanation::new(
-            Cause::NotReady,
-            format!(
-                "The process listens on port {port}, but the check of that port did not succeed within {waited} s."
-            ),
-            "Look whether the process accepts connections; if it was just about to, raise `ROLLOUT_TIMEOUT_S`.",
-        );
-    }
-    if inside.iter().any(|it| it.port() == port) {
-        return Explanation::new(
-            Cause::LoopbackOnly,
-            format!(
-                "The process listens on port {port}, but on the loopback address only, where nothing outside its container reaches it."
-            ),
-            format!("Let it listen on 0.0.0.0:{port} instead of 127.0.0.1:{port}."),
-        );
-    }
-    if !outside.is_empty() {
-        let mut ports: Vec<String> = outside.iter().map(|it| it.port().to_string()).collect();
-        ports.dedup();
-        return Explanation::new(
-            Cause::PortMismatch,
-            format!("Nothing listens on port {port}; the process listens on {}.", ports.join(" and ")),
-            format!("Send `container_port` ({}), or correct EXPOSE in the Dockerfile.", ports.join(" or ")),
-        );
-    }
-    if let Some(other) = inside.first() {
-        return Explanation::new(
-            Cause::PortMismatch,
-            format!(
-                "Nothing listens on port {port}; the process listens on {other}, where nothing outside its container reaches it."
-            ),
-            format!("Let it listen on 0.0.0.0:{port}."),
-        );
-    }
-    not_listening(evidence, port, status)
-}
-
-/// Nothing is known to listen: a process that waits for something, or one that needs more time.
-fn not_listening(evidence: &Evidence<'_>, port: u16, status: &ContainerStatus) -> Explanation {
-    let waited = evidence.waited.as_secs();
-    if status.restart_count > 0
-        && let Some(end) = last_termination(status)
-    {
-        return crashed(evidence.log, end.exit_code, status.restart_count);
-    }
-    if let Some(line) = repeated_line(evidence.log) {
-        return Explanation::new(
-            Cause::NeverListens,
-            format!(
-                "The process runs, but listens on no port after {waited} s; it keeps printing `{}`.",
-                truncate(line)
-            ),
-            "Give it what it waits for (another service, a variable in `environment`), or let it start without.",
-        );
-    }
-    if printed_recently(evidence.log, evidence.now) {
-        return Explanation::new(
-            Cause::SlowStart,
-            format!(
-                "After {waited} s the process is still starting: it runs without an error and prints, but does not listen on port {port} yet."
-            ),
-            "Raise `ROLLOUT_TIMEOUT_S`, or let it start faster.",
-        );
-    }
-    Explanation::new(
-        Cause::NeverListens,
-        format!("The process runs without an error, but listens on no port after {waited} s."),
-        format!("Let it listen on 0.0.0.0:{port}; if it only needs more time, raise `ROLLOUT_TIMEOUT_S`."),
-    )
-}
-
-fn image(evidence: &Evidence<'_>) -> String {
-    container(evidence.deployment).and_then(|it| it.image.clone()).unwrap_or_default()
-}
-
-fn log_contains(evidence: &Evidence<'_>, text: &str) -> bool {
-    evidence.log.iter().any(|line| line.text.contains(text))
-}
-
-fn last_event(events: &[Event], reason: &str) -> Option<String> {
-    let time = |event: &&Event| {
-        event.last_timestamp.as_ref().map(|it| it.0).or_else(|| event.event_time.as_ref().map(|it| it.0))
-    };
-    events
-        .iter()
-        .filter(|event| event.reason.as_deref() == Some(reason))
-        .max_by_key(time)
-        .and_then(|event| event.message.clone())
-}
-
-fn container(deployment: &Deployment) -> Option<&Container> {
-    deployment.spec.template.spec.as_ref()?.containers.first()
-}
-
 fn container_status(pod: &Pod) -> Option<&ContainerStatus> {
     pod.status.as_ref()?.container_statuses.as_ref()?.first()
 }
 
-fn memory_limit(evidence: &Evidence<'_>) -> String {
-    container(evidence.deployment)
-        .and_then(|it| it.resources.as_ref()?.limits.as_ref()?.get("memory").map(|limit| limit.0.clone()))
-        .unwrap_or_else(|| "the node".to_owned())
-}
-
-fn probed_port(deployment: &Deployment) -> u16 {
-    container(deployment).and_then(live::probed_port).unwrap_or_default()
-}
-
-/// How long the pod took from its start until it was ready, as part of a sentence.
-fn ready_after(pod: &Pod) -> String {
-    let status = pod.status.as_ref();
-    let started = status.and_then(|it| it.start_time.as_ref()).map(|it| it.0);
-    let ready = status
-        .and_then(|it| it.conditions.as_ref())
-        .and_then(|it| it.iter().find(|condition| condition.type_ == "Ready"))
-        .and_then(|it| it.last_transition_time.as_ref())
-        .map(|it| it.0);
-    match started.zip(ready) {
-        Some((started, ready)) => format!(", {} s after its start", ready.duration_since(started).as_secs().max(0)),
-        None => String::new(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::diagnosis::log;
+    use std::net::SocketAddr;
+    use std::time::Duration;
+
+    use jiff::Timestamp;
+    use k8s_openapi::api::apps::v1::Deployment;
+    use k8s_openapi::api::core::v1::Event;
+    use proptest::prelude::*;
     use serde_json::{Value, json};
+
+    use super::*;
+    use crate::diagnosis::facts::Facts;
+    use crate::diagnosis::log;
+    use crate::store::record::PortSource;
 
     /// What a test says about a pod of an application that should serve port 8080.
     struct Case {
@@ -293,11 +156,19 @@ mod tests {
         log: &'static str,
         listeners: Option<Vec<SocketAddr>>,
         events: Value,
+        facts: Facts,
     }
 
     impl Case {
         fn container(container: Value) -> Self {
-            Self { container, conditions: json!([]), log: "", listeners: None, events: json!([]) }
+            Self {
+                container,
+                conditions: json!([]),
+                log: "",
+                listeners: None,
+                events: json!([]),
+                facts: Facts::default(),
+            }
         }
 
         fn running() -> Self {
@@ -324,6 +195,10 @@ mod tests {
             Self { listeners: Some(addresses.iter().map(|it| it.parse().unwrap()).collect()), ..self }
         }
 
+        fn of(self, facts: Facts) -> Self {
+            Self { facts, ..self }
+        }
+
         fn diagnosis(self) -> Diagnosis {
             let mut status = self.container;
             for (key, value) in [("name", json!("app")), ("image", json!("a:1")), ("ready", json!(false))] {
@@ -343,6 +218,9 @@ mod tests {
                 events: &events,
                 log: &log::parse(self.log),
                 listeners: self.listeners.as_deref(),
+                facts: &self.facts,
+                node_architecture: Some("amd64"),
+                limit_ranges: &[],
                 waited: Duration::from_mins(3),
                 now: "2026-01-01T00:03:00Z".parse().unwrap(),
             })
@@ -408,23 +286,136 @@ mod tests {
         insta::assert_json_snapshot!(told);
     }
 
-    #[test]
-    fn a_full_quota_is_found_in_the_condition_of_the_deployment() {
-        let deployment = deployment(&json!([{"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate",
-            "message": "pods \"app-1\" is forbidden: exceeded quota: small, requested: cpu=100m, used: cpu=1, limited: cpu=1"}]));
-
-        let diagnosis = classify(&Evidence {
+    /// A Deployment whose pods are refused with these words.
+    fn refused(message: &str, limit_ranges: &[String]) -> Diagnosis {
+        let deployment = deployment(
+            &json!([{"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": message}]),
+        );
+        classify(&Evidence {
             deployment: &deployment,
             pod: None,
             events: &[],
             log: &[],
             listeners: None,
+            facts: &Facts::default(),
+            node_architecture: None,
+            limit_ranges,
             waited: Duration::from_secs(20),
             now: Timestamp::UNIX_EPOCH,
-        });
+        })
+    }
+
+    #[test]
+    fn a_full_quota_is_told_with_its_name_and_numbers() {
+        let diagnosis = refused(
+            "pods \"app-1\" is forbidden: exceeded quota: small, requested: cpu=100m, used: cpu=1, limited: cpu=1",
+            &[],
+        );
 
         assert_eq!(diagnosis.cause, Cause::QuotaExceeded);
-        assert!(diagnosis.reason.contains("exceeded quota: small"), "{}", diagnosis.reason);
+        assert!(
+            diagnosis.reason.contains("`small` is cpu=1, of which cpu=1 is used; cpu=100m is wanted"),
+            "{diagnosis:?}"
+        );
+    }
+
+    #[test]
+    fn a_limit_range_is_told_with_its_name_its_numbers_and_the_setting() {
+        let diagnosis = refused(
+            "pods \"app-1\" is forbidden: maximum memory usage per Container is 64Mi, but limit is 512Mi",
+            &["tight".to_owned()],
+        );
+
+        assert_eq!(diagnosis.cause, Cause::CreationRefused);
+        assert_eq!(
+            diagnosis.reason,
+            "The LimitRange `tight` of the namespace refuses the pod: maximum memory usage per Container is 64Mi, but limit is 512Mi."
+        );
+        assert!(diagnosis.next_step.contains("`MEMORY_LIMIT`"), "{}", diagnosis.next_step);
+    }
+
+    #[test]
+    fn who_said_the_port_is_told_and_expose_is_corrected_only_where_there_is_one() {
+        let told = |source, is_exposed| {
+            let facts = Facts { port: Some((source, is_exposed)), ..Facts::default() };
+            explained(Case::running().listening(&["[::]:9090"]).of(facts))
+        };
+
+        insta::assert_json_snapshot!([
+            told(PortSource::Person, false),
+            told(PortSource::Environment, true),
+            told(PortSource::Image, true),
+            told(PortSource::Image, false),
+            told(PortSource::Assumed, false),
+            told(PortSource::Seen, false),
+        ]);
+    }
+
+    #[test]
+    fn what_the_image_is_makes_the_words_definite() {
+        let facts = |user: &str, architecture: &str, stages: &[&str]| Facts {
+            user: Some(user.to_owned()),
+            architecture: Some(architecture.to_owned()),
+            stages: stages.iter().map(|it| (*it).to_owned()).collect(),
+            ..Facts::default()
+        };
+        let refused = |message: &str| Case::waiting("CreateContainerError", message);
+        let crashed = |log: &'static str| Case::ended("Error", 1, 2).printing(log);
+        let interactive = Facts { command: vec!["python3".to_owned()], ..Facts::default() };
+
+        insta::assert_json_snapshot!([
+            explained(crashed("exec /app: exec format error\n").of(facts("", "arm64", &[]))),
+            explained(crashed("exec /app: exec format error\n").of(facts("", "amd64", &[]))),
+            explained(
+                refused("failed to create containerd container: mount callback failed on /var/lib/containerd/tmpmounts/containerd-mount9: no users found")
+                    .of(facts("app", "amd64", &["build", "runtime"]))
+            ),
+            explained(refused("unable to find user app: no matching entries in passwd file: not found")),
+            explained(
+                refused("failed to generate container \"25\" spec: failed to generate spec: no command specified")
+                    .of(facts("", "amd64", &["build", "test"]))
+            ),
+            explained(crashed("Error: listen EACCES: permission denied 0.0.0.0:80\n").of(facts("app", "amd64", &[]))),
+            explained(crashed("PermissionError: [Errno 13] Permission denied: '/data/x'\n").of(facts("app", "amd64", &[]))),
+            explained(Case::ended("Completed", 0, 2).of(facts("", "amd64", &["base", "test"]))),
+            explained(Case::ended("Completed", 0, 2).of(interactive)),
+            explained(Case::ended("Error", 127, 2).printing("/run.sh: line 2: gunicorn: command not found\n")),
+            explained(Case::ended("Error", 127, 2).printing("bye\n")),
+        ]);
+    }
+
+    #[test]
+    fn an_error_that_a_living_process_printed_is_the_likely_cause() {
+        let log = "Traceback (most recent call last):\n  File \"a.py\", line 1\nKeyError: 'DATABASE_URL'\nwaiting\n";
+
+        let told = explained(Case::running().listening(&[]).printing(log));
+
+        assert!(told.contains("likely cause is an error that it printed, `KeyError: 'DATABASE_URL'`"), "{told}");
+        assert!(told.contains("`environment`"), "{told}");
+    }
+
+    #[test]
+    fn only_a_missing_variable_is_to_be_sent() {
+        for log in ["", "boom\n", "panic: boom\n", "listen tcp :80: bind: permission denied\n"] {
+            let told = explained(Case::ended("Error", 1, 2).printing(log));
+            assert!(!told.contains("environment"), "{told}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_words_make_it_panic_and_what_to_do_is_not_why(message in ".*", log in "(.|\n){0,200}") {
+            let log: &'static str = Box::leak(log.into_boxed_str());
+            let told = [
+                Case::waiting("RunContainerError", &message).printing(log).diagnosis(),
+                Case::ended("Error", 1, 2).printing(log).diagnosis(),
+                Case::running().listening(&[]).printing(log).diagnosis(),
+                refused(&message, &[]),
+            ];
+            for it in told {
+                prop_assert!(!it.reason.contains(&it.next_step), "{:?}", it);
+            }
+        }
     }
 
     #[test]

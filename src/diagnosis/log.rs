@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use jiff::{Timestamp, ToSpan};
 
+use crate::cloud::message::{MAX_LINE_CHARS, cut};
+
 /// How many lines a person is shown.
 const MAX_LINES: usize = 20;
-/// The longest line that a person is shown.
-const MAX_LINE_CHARS: usize = 500;
 
 /// A line that a process printed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub fn parse(text: &str) -> Vec<TimedLine> {
 pub fn last_lines(log: &[TimedLine]) -> Vec<String> {
     let runs: Vec<&[TimedLine]> = log.chunk_by(|a, b| a.text == b.text).collect();
     let shown = |run: &&[TimedLine]| {
-        let text: String = run[0].text.chars().take(MAX_LINE_CHARS).collect();
+        let text = cut(&run[0].text, MAX_LINE_CHARS);
         if run.len() > 1 { format!("{text} ({} times)", run.len()) } else { text }
     };
     runs[runs.len().saturating_sub(MAX_LINES)..].iter().map(shown).collect()
@@ -78,6 +78,31 @@ pub fn crash_report(log: &[TimedLine]) -> Option<&[TimedLine]> {
     let is_named = |line: &TimedLine| !line.text.starts_with([' ', '\t']) && !line.text.trim().is_empty();
     let last = log[at + 1..].iter().position(is_named).map_or(at, |offset| at + 1 + offset);
     Some(tail(&log[at..=last]))
+}
+
+/// The line that names an error that nothing caught, from the last report of one.
+///
+/// Python names it below the indented lines, Rust in the line below; the others in the first line of the report, and Node
+/// and Java have the calls (`at ...`) below it.
+#[must_use]
+pub fn uncaught_error(log: &[TimedLine]) -> Option<&str> {
+    let text = |at: usize| log.get(at).map(|line| line.text.as_str());
+    let is_call =
+        |at: usize| text(at).is_some_and(|it| it.starts_with([' ', '\t']) && it.trim_start().starts_with("at "));
+    let begins = |at: &usize| {
+        let line = &log[*at].text;
+        let reports = CRASH_REPORTS.iter().any(|it| line.contains(it)) && !line.starts_with("goroutine ");
+        reports || (line.contains("Error") && is_call(at + 1))
+    };
+    let at = (0..log.len()).rev().find(begins)?;
+    let is_named = |line: &&TimedLine| !line.text.starts_with([' ', '\t']) && !line.text.trim().is_empty();
+    let line = &log[at].text;
+    let named = if line.contains("Traceback (most recent call last)") || line.contains("panicked at ") {
+        log[at + 1..].iter().find(is_named).map(|it| it.text.as_str())
+    } else {
+        None
+    };
+    Some(named.unwrap_or(line).trim())
 }
 
 /// The last lines.
@@ -136,6 +161,39 @@ mod tests {
     }
 
     #[test]
+    fn an_error_that_nothing_caught_is_named_as_each_runtime_does() {
+        let named = [
+            "start\nTraceback (most recent call last):\n  File \"a.py\", line 1\n    x\nValueError: boom\nwaiting\n",
+            "/app/a.js:3\nError: boom\n    at a (/app/a.js:3:1)\nwaiting\n",
+            "thread 'main' panicked at src/main.rs:2:5:\nboom\nnote: run with `RUST_BACKTRACE=1`\n",
+            "panic: boom\n\ngoroutine 1 [running]:\n",
+            "Exception in thread \"main\" java.lang.IllegalStateException: boom\n\tat A.main(A.java:3)\n",
+            "Unhandled exception. System.Exception: boom\n   at Program.Main()\n",
+            "Error: listening soon\nready\n",
+        ];
+
+        assert_eq!(
+            named.map(|text| uncaught_error(&parse(text)).unwrap_or_default().to_owned()),
+            [
+                "ValueError: boom",
+                "Error: boom",
+                "boom",
+                "panic: boom",
+                "Exception in thread \"main\" java.lang.IllegalStateException: boom",
+                "Unhandled exception. System.Exception: boom",
+                "",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_ends_with_a_mark() {
+        let lines = last_lines(&parse(&"x".repeat(3000)));
+
+        assert!(lines[0].len() < 600 && lines[0].ends_with('…'), "{lines:?}");
+    }
+
+    #[test]
     fn a_process_that_waits_repeats_itself() {
         assert_eq!(repeated_line(&parse("start\nwaiting\nwaiting\nwaiting\n")), Some("waiting"));
         assert_eq!(repeated_line(&parse("one\ntwo\nthree\n")), None);
@@ -151,7 +209,7 @@ mod tests {
         fn no_log_is_too_strange(text in ".*(\n.*){0,30}") {
             let log = parse(&text);
             prop_assert!(last_lines(&log).len() <= MAX_LINES);
-            let _ = repeated_line(&log);
+            let _ = (repeated_line(&log), uncaught_error(&log), crash_report(&log));
         }
     }
 }

@@ -11,9 +11,12 @@ use kube::ResourceExt;
 use crate::cloud::kube::Kube;
 use crate::cloud::kube::error::KubeError;
 use crate::cloud::kube::exec::RunningContainer;
-use crate::cloud::kube::pod_failure::{is_ready, pod_failure};
+use crate::cloud::kube::limit::limit_range;
+use crate::cloud::kube::pod_failure::{creation_failure, is_ready, pod_failure};
 use crate::cloud::kube::snapshot::Snapshot;
-use crate::diagnosis::classify::{self, classify};
+use crate::diagnosis::classify::classify;
+use crate::diagnosis::evidence;
+use crate::diagnosis::facts::Facts;
 use crate::diagnosis::log::{self, TimedLine};
 use crate::diagnosis::quotes::redact_messages;
 use crate::diagnosis::sockets::parse_proc_net_tcp;
@@ -32,6 +35,8 @@ pub struct Evidence {
     log: Vec<TimedLine>,
     /// Where the processes of the pod that tells most listen; `None` when that is not known.
     pub listeners: Option<Vec<SocketAddr>>,
+    node_architecture: Option<String>,
+    limit_ranges: Vec<String>,
 }
 
 /// Looks at a rollout; `None` when its Deployment is not there.
@@ -75,10 +80,23 @@ where
             listeners = text.contains("local_address").then(|| parse_proc_net_tcp(&text));
         }
     }
-    Ok(Some(Evidence { snapshot, pod, log, listeners }))
+    let node =
+        pod.as_ref().filter(|pod| pod_failure(pod).is_some()).and_then(|pod| pod.spec.as_ref()?.node_name.clone());
+    let node_architecture = match node {
+        Some(node) => kube.node_architecture(&node).await,
+        None => None,
+    };
+    let refusal = creation_failure(&snapshot.deployment).unwrap_or_default();
+    let limit_ranges = match limit_range(&refusal) {
+        Some(_) => kube.limit_ranges(namespace).await,
+        None => Vec::new(),
+    };
+    Ok(Some(Evidence { snapshot, pod, log, listeners, node_architecture, limit_ranges }))
 }
 
 /// Finds out why a rollout did not come to its end. Call it before anything is undone.
+///
+/// `facts` is what is known beside what the cluster tells.
 ///
 /// # Errors
 /// As [`gather`].
@@ -88,13 +106,14 @@ pub async fn diagnose<F>(
     namespace: &Namespace,
     waited: Duration,
     redactor: &Redactor,
+    facts: &Facts,
     sockets: impl Fn(RunningContainer) -> F + Send,
 ) -> Result<Diagnosis, KubeError>
 where
     F: Future<Output = Option<String>> + Send,
 {
     Ok(match gather(kube, name, namespace, redactor, sockets).await? {
-        Some(evidence) => evidence.classify(waited),
+        Some(evidence) => evidence.classify(waited, facts),
         None => Diagnosis {
             cause: Cause::Unknown,
             reason: format!("The deployment `{name}` is no longer on the cluster: someone deleted it meanwhile."),
@@ -107,13 +126,16 @@ where
 impl Evidence {
     /// Names the cause of what is seen, after it was waited so long.
     #[must_use]
-    pub fn classify(&self, waited: Duration) -> Diagnosis {
-        classify(&classify::Evidence {
+    pub fn classify(&self, waited: Duration, facts: &Facts) -> Diagnosis {
+        classify(&evidence::Evidence {
             deployment: &self.snapshot.deployment,
             pod: self.pod.as_ref(),
             events: &self.snapshot.events,
             log: &self.log,
             listeners: self.listeners.as_deref(),
+            facts,
+            node_architecture: self.node_architecture.as_deref(),
+            limit_ranges: &self.limit_ranges,
             waited,
             now: jiff::Timestamp::now(),
         })

@@ -15,6 +15,14 @@ pub(super) fn last_stage(stage: &Stage, warnings: &mut Vec<String>) {
         }
         Some(_) | None => {}
     }
+    let is_side =
+        |name: &str| name.split(['-', '_', '.']).any(|it| matches!(it, "test" | "tests" | "testing" | "lint"));
+    if let Some(name) = stage.name.as_deref().filter(|name| is_side(name)) {
+        let line = stage.from_line;
+        warnings.push(format!(
+            "Line {line}: the last stage is named `{name}`, and it is what runs unless `build_target` names another."
+        ));
+    }
     if !stage.has_healthcheck {
         warnings.push(format!("Line {}: the last stage has no `HEALTHCHECK`.", stage.from_line));
     }
@@ -101,6 +109,15 @@ mod tests {
         );
         assert_eq!(warnings("FROM a:1 AS x\nUSER y\nHEALTHCHECK NONE\nFROM x\n"), Vec::<String>::new());
         assert_eq!(warnings("FROM a:nonroot\nHEALTHCHECK NONE\n"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_last_stage_that_sounds_like_a_test_is_told() {
+        assert_eq!(
+            warnings("FROM a:1 AS run\nFROM run AS unit-test\nUSER y\nHEALTHCHECK NONE\n"),
+            ["Line 2: the last stage is named `unit-test`, and it is what runs unless `build_target` names another."]
+        );
+        assert_eq!(warnings("FROM a:1 AS latest\nUSER y\nHEALTHCHECK NONE\n"), Vec::<String>::new());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use tokio_util::io::{ReaderStream, SyncIoBridge};
 
 use super::action::{StepAction, StepUndo};
 use super::analyse_repository::AnalyseRepository;
+use super::build_error::build_error;
 use super::clone_repository::{CLONE_FOLDER, CloneRepository, Cloned, fetch_local_tree};
 use super::context::StepContext;
 use super::environment::environment_port;
@@ -248,7 +249,7 @@ async fn build_local(
     {
         return Err(error.into());
     }
-    built?;
+    built.map_err(|error| build_error(error, request, analysis))?;
     Ok(())
 }
 
@@ -272,6 +273,6 @@ async fn build_remote(
     let clone = host.deployment_folder(cx.deployment.id).join(CLONE_FOLDER);
     let folder = context_folder(&clone, &analysis.context);
     let context = RemoteContext { folder, paths: listed.paths, inlined: listed.inlined };
-    host.build(request, &context, &cx.calls_on(host), &cx.lines, &cx.cancel).await?;
-    Ok(())
+    let built = host.build(request, &context, &cx.calls_on(host), &cx.lines, &cx.cancel).await;
+    built.map_err(|error| build_error(error, request, analysis))
 }

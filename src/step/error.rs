@@ -304,7 +304,7 @@ impl From<BuildError> for StepError {
             BuildError::Failed(fault) => Self::Permanent(Failure {
                 code: "build_failed".into(),
                 message: fault.to_string(),
-                next_step: fault.hint,
+                next_step: fault.hint(),
                 output: fault.last_lines,
             }),
             error @ BuildError::TimedOut { .. } => Self::Permanent(failure(

@@ -2,6 +2,7 @@
 
 use super::context::StepContext;
 use crate::diagnosis::log::{self, TimedLine};
+use crate::diagnosis::refused_host::refused_host;
 use crate::id::ClusterName;
 use crate::store::record::Concern;
 
@@ -24,6 +25,10 @@ pub(super) async fn pod_concerns(cx: &StepContext, cluster: &ClusterName) -> Vec
         }
         if let Some(lines) = log::crash_report(&printed) {
             return vec![Concern { what: "it has printed an error".to_owned(), evidence: evidence(lines) }];
+        }
+        let refusal = printed.iter().rev().find_map(|line| Some((refused_host(&line.text)?, line)));
+        if let Some((meaning, line)) = refusal {
+            return vec![Concern { what: meaning.to_owned(), evidence: evidence(std::slice::from_ref(line)) }];
         }
     }
     Vec::new()

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::applied_application::ApplicationApplied;
 use super::context::StepContext;
+use super::facts::port_facts;
 use super::socket_tables::socket_tables;
 use crate::cloud::kube::Kube;
 use crate::diagnosis::rollout::{Evidence, gather};
@@ -66,9 +67,9 @@ pub(super) async fn watch_port(
             answering_ports(cx, kube, &evidence, &other_ports(&evidence, it)).await
         };
         if let [port] = answering.as_slice() {
-            return Verdict::OtherPort(*port, why(it.main_port, *port, evidence.listeners.is_some()));
+            return Verdict::OtherPort(*port, why(it, *port, evidence.listeners.is_some()));
         }
-        let diagnosis = evidence.classify(began.elapsed());
+        let diagnosis = evidence.classify(began.elapsed(), &port_facts(it));
         let is_ambiguous = diagnosis.cause == Cause::PortMismatch && answering.len() > 1;
         let is_definite = is_ambiguous || matches!(diagnosis.cause, Cause::LoopbackOnly | Cause::Ipv6Only);
         if is_definite && quiet_since.elapsed() >= SETTLED {
@@ -80,14 +81,15 @@ pub(super) async fn watch_port(
     }
 }
 
-fn why(expected: Port, port: Port, is_seen: bool) -> String {
+fn why(it: &ApplicationApplied, port: Port, is_seen: bool) -> String {
+    let (expected, said_by) = (it.main_port, port_facts(it).port_said_by());
     if is_seen {
         format!(
-            "Nothing listens on port {expected}; the process listens on {port}, which is served instead, now and by later redeploys."
+            "Nothing listens on port {expected}{said_by}; the process listens on {port}, which is served instead, now and by later redeploys."
         )
     } else {
         format!(
-            "Nothing answers at port {expected}, and where the process listens cannot be seen; of the ports that its image exposes {port} answers, which is served instead, now and by later redeploys."
+            "Nothing answers at port {expected}{said_by}, and where the process listens cannot be seen; of the ports that its image exposes {port} answers, which is served instead, now and by later redeploys."
         )
     }
 }

@@ -18,6 +18,7 @@ use super::install_ingress::InstallIngress;
 use super::pod_concerns::pod_concerns;
 use super::wait_for_rollout::WaitForRollout;
 use crate::config::value::KindNetwork;
+use crate::diagnosis::refused_host::refused_host;
 use crate::id::{ClusterName, Mode};
 use crate::store::record::{Concern, Deployment};
 
@@ -124,12 +125,17 @@ impl VerifyApplication {
             if answer.status.is_server_error() {
                 concerns.push(Concern::of(format!("its first page answers with HTTP {}", answer.status)));
             }
+            if let Some(refusal) = answer.refusal {
+                concerns.push(Concern::of(format!("its first page answers with HTTP {}: {refusal}", answer.status)));
+            }
             if let Some(host) = &answer.leads_to {
                 concerns.push(Concern::of(format!("its first page leads to another host, `{host}`")));
             }
         }
         concerns.extend(cx.try_output::<CloneRepository>()?.and_then(|it| it.concern()));
-        concerns.extend(pod_concerns(cx, &self.cluster).await);
+        if answer.is_none_or(|it| it.refusal.is_none()) {
+            concerns.extend(pod_concerns(cx, &self.cluster).await);
+        }
         Ok(Verified { app_url: Some(url), http_status, concerns })
     }
 
@@ -239,15 +245,29 @@ struct Answer {
     status: StatusCode,
     /// The host of another address that it sends people to.
     leads_to: Option<String>,
+    /// Why it refuses the host by which it was called.
+    refusal: Option<&'static str>,
 }
 
 impl Answer {
-    fn new(answer: &reqwest::Response) -> Self {
+    async fn read(mut answer: reqwest::Response) -> Self {
         let location = answer.headers().get(LOCATION).filter(|_| answer.status().is_redirection());
         let location = location.and_then(|it| it.to_str().ok());
-        Self { status: answer.status(), leads_to: location.and_then(|it| other_host(answer.url(), it)) }
+        let leads_to = location.and_then(|it| other_host(answer.url(), it));
+        let mut page = Vec::new();
+        if matches!(answer.status(), StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN) {
+            while page.len() < MAX_PAGE_BYTES
+                && let Ok(Some(chunk)) = answer.chunk().await
+            {
+                page.extend_from_slice(&chunk);
+            }
+        }
+        Self { status: answer.status(), leads_to, refusal: refused_host(&String::from_utf8_lossy(&page)) }
     }
 }
+
+/// Bytes of a page that are read to see why it refuses.
+const MAX_PAGE_BYTES: usize = 64 * 1024;
 
 /// The host that a `Location` leads to, when it is another one.
 fn other_host(from: &Url, location: &str) -> Option<String> {
@@ -283,7 +303,7 @@ async fn fetch(cx: &StepContext, url: &str, options: &FetchOptions) -> Result<Op
                     tokio::time::sleep(POLL_INTERVAL).await;
                     continue;
                 }
-                return Ok(Some(Answer::new(&answer)));
+                return Ok(Some(Answer::read(answer).await));
             }
             Err(error) => error,
         };

@@ -11,6 +11,7 @@ use super::applied_application::node_ports;
 use super::apply_application::ApplyApplication;
 use super::context::StepContext;
 use super::error::StepError;
+use super::facts::facts;
 use super::port_watch::{Verdict, watch_port};
 use super::remove_images::running_nodes;
 use super::scale_node_group::add_node;
@@ -116,9 +117,10 @@ impl StepAction for WaitForRollout {
                 Err(RolloutFailure::Api(error)) => return Err(error.into()),
                 Err(_) => {
                     cx.lines.progress("finding out why");
-                    let sockets = socket_tables(cx);
-                    let diagnosis =
-                        Box::pin(rollout::diagnose(&kube, name, namespace, timeout, &cx.redactor, sockets)).await?;
+                    let facts = Box::pin(facts(cx, cx.try_output::<ApplyApplication>()?.as_ref())).await;
+                    let (redactor, sockets) = (&cx.redactor, socket_tables(cx));
+                    let found = rollout::diagnose(&kube, name, namespace, timeout, redactor, &facts, sockets);
+                    let diagnosis = Box::pin(found).await?;
                     return Err(diagnosis.into());
                 }
             }

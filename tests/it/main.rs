@@ -6,6 +6,7 @@ mod addresses;
 mod beginning;
 mod builders;
 mod cancel;
+mod causes;
 mod cloud_hosted;
 mod cloud_local;
 mod commands;

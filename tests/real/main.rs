@@ -13,6 +13,7 @@ mod answer;
 mod bed;
 mod bootstrap;
 mod broken;
+mod causes;
 mod cloud_breaks;
 mod cloud_hosted;
 mod cloud_local;

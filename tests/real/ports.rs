@@ -62,7 +62,9 @@ async fn the_one_port_at_which_the_process_answers_is_taken_and_remembered() {
     let repository = repository("seen-port", "serve('', 3000); serve('', 5005)", "EXPOSE 4000\n");
 
     let deployed = server.ask(request(&repository, "seen", "deploy")).await.ended("succeeded");
-    let deployed = deployed.says("Nothing listens on port 4000; the process listens on 3000, which is served instead");
+    let deployed = deployed.says(
+        "Nothing listens on port 4000, which the image exposes; the process listens on 3000, which is served instead",
+    );
     assert!(fetch(&deployed.word("app_url")).await.unwrap().contains("here it is"));
 
     let again = server.ask(request(&repository, "seen", "redeploy")).await.ended("succeeded");

@@ -4,9 +4,13 @@
 use std::io;
 use std::time::Duration;
 
-use super::build_progress::{BuildProgress, BuildStep, base_image, frontend, shortened};
-use super::dockerfile_line::{instructions, keyword, line_of, short};
+use super::build_cause::{self, BuildCause};
+use super::build_failure_kind::{BuildFailureKind, exit_code};
+use super::build_progress::{BuildProgress, BuildStep, shortened};
+use super::build_words::{base_hint, has_word, list, missing_file_hint, missing_path, named, uses_variable};
+use super::dockerfile_line::{copy_from, instructions, line_of, short, stages, unset_arguments};
 use super::{DockerError, is_passing};
+use crate::cloud::message::{MAX_QUOTE_CHARS, bare_cause, cut};
 
 /// Says why there is no image.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +50,15 @@ impl BuildError {
             Self::Failed(_) | Self::TimedOut { .. } | Self::Context(_) => false,
         }
     }
+
+    /// The same, of this Dockerfile.
+    #[must_use]
+    pub fn in_dockerfile(mut self, source: DockerfileSource) -> Self {
+        if let Self::Failed(failure) = &mut self {
+            failure.source = source;
+        }
+        self
+    }
 }
 
 /// Why a build failed and where.
@@ -63,188 +76,201 @@ pub struct BuildFailure {
     pub last_lines: Vec<String>,
     /// The builder's own words.
     pub message: String,
-    /// What to do about it.
-    pub hint: String,
+    /// The Dockerfile that was built.
+    pub source: DockerfileSource,
+    /// The Dockerfile's stages, as `FROM ... AS` names them.
+    stages: Vec<String>,
+    /// Its ARGs without a value.
+    unset_arguments: Vec<String>,
 }
 
-/// Kinds of failures of a build.
+/// A Dockerfile as a person knows it, for the words about its failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BuildFailureKind {
-    /// The program of a RUN failed.
-    Command,
-    /// COPY or ADD names what the repository does not hold.
-    MissingFile,
-    /// The image of a FROM does not exist or may not be pulled.
-    MissingBase {
-        /// The image.
-        image: String,
-    },
-    /// The context holds no Dockerfile at the path that was given.
-    NoDockerfile,
-    /// The Dockerfile cannot be read as one.
-    Syntax,
-    /// The daemon's disk is full.
-    NoSpace,
-    /// Anything else.
-    Other,
+pub struct DockerfileSource {
+    /// Its path in the repository; `None` for one that was made because the repository has none.
+    pub path: Option<String>,
+    /// The directory of the repository that a COPY counts from; empty for the root.
+    pub context: String,
+    /// The names of the build arguments that have a value.
+    pub build_args: Vec<String>,
+}
+
+impl Default for DockerfileSource {
+    fn default() -> Self {
+        Self { path: Some("Dockerfile".to_owned()), context: String::new(), build_args: Vec::new() }
+    }
 }
 
 impl BuildFailure {
     /// Reads a failure of the builder; `None` when it is one that passes by itself (a registry that is busy).
     pub(super) fn read(message: &str, progress: &BuildProgress, dockerfile: &str) -> Option<Self> {
-        let message = innermost(message);
+        let message = bare_cause(message);
         let failed = progress.failed();
         let said = failed.map(|step| step.error.as_str()).unwrap_or_default();
         let text = format!("{message}\n{said}").to_ascii_lowercase();
-        let has = |words: &[&str]| words.iter().any(|words| text.contains(words));
 
         let exit_code = exit_code(&message).or_else(|| exit_code(said));
         let last_lines = failed.map(BuildStep::last_lines).unwrap_or_default();
         let mut step = failed.and_then(|step| step.instruction()).map(str::to_owned);
-        let looked_up = failed.and_then(|step| base_image(&step.name)).map(str::to_owned);
-        let is_from = step.as_deref().is_some_and(|step| keyword(step) == "FROM");
-
-        let kind = if has(&["no space left on device"])
-            || last_lines.iter().any(|l| l.contains("No space left on device"))
-        {
-            BuildFailureKind::NoSpace
-        } else if exit_code.is_some() {
+        let is_passing = is_passing(&message) || is_passing(said);
+        let kind = BuildFailureKind::read(&text, failed, exit_code, &last_lines, dockerfile, is_passing)?;
+        match &kind {
+            BuildFailureKind::MissingBase { image, .. } => step = Some(format!("FROM {image}")),
+            BuildFailureKind::MissingStage { name } => step = copy_from(name, dockerfile).or(step),
+            BuildFailureKind::MissingFrontend { image } => step = Some(format!("# syntax={}", short(image))),
+            BuildFailureKind::Syntax | BuildFailureKind::NewerSyntax | BuildFailureKind::NoDockerfile => step = None,
             BuildFailureKind::Command
-        } else if has(&["parse error", "unknown instruction", "unknown flag", "no instructions", "requires buildkit"]) {
-            step = None;
-            BuildFailureKind::Syntax
-        } else if is_passing(&message) || is_passing(said) {
-            return None;
-        } else if looked_up.is_some()
-            || is_from
-            || has(&[
-                "pull access denied",
-                "manifest unknown",
-                "repository does not exist",
-                "failed to resolve source metadata",
-            ])
-        {
-            let named = step.as_deref().filter(|_| is_from).and_then(|step| step.split_whitespace().nth(1));
-            let image = looked_up.or_else(|| named.map(str::to_owned)).unwrap_or_default();
-            let copied = |text: &String| keyword(text) == "COPY" && text.contains(&format!("--from={}", short(&image)));
-            step = match failed.and_then(|step| frontend(&step.name)) {
-                Some(frontend) => Some(format!("# syntax={frontend}")),
-                None => instructions(dockerfile)
-                    .into_iter()
-                    .map(|(_, text)| text)
-                    .find(copied)
-                    .or_else(|| Some(format!("FROM {image}"))),
-            };
-            BuildFailureKind::MissingBase { image }
-        } else if has(&["failed to read dockerfile", "cannot locate specified dockerfile"]) {
-            step = None;
-            BuildFailureKind::NoDockerfile
-        } else if has(&["not found", "no such file", "file does not exist", "no source files", "forbidden path"])
-            && step.as_deref().is_some_and(|step| matches!(keyword(step).as_str(), "COPY" | "ADD"))
-        {
-            BuildFailureKind::MissingFile
-        } else {
-            BuildFailureKind::Other
-        };
-        let is_frontend = failed.is_some_and(|step| frontend(&step.name).is_some());
+            | BuildFailureKind::MissingFile
+            | BuildFailureKind::NoSpace
+            | BuildFailureKind::Other => (),
+        }
+        let is_frontend = matches!(kind, BuildFailureKind::MissingFrontend { .. });
         let line = reported_line(&message)
             .or(is_frontend.then_some(1))
             .or_else(|| step.as_deref().and_then(|step| line_of(step, dockerfile)));
-        if step.is_none()
+        if (step.is_none() || matches!(kind, BuildFailureKind::MissingBase { .. }))
             && let Some(line) = line
         {
-            step = instructions(dockerfile).into_iter().find(|(at, _)| *at == line).map(|(_, text)| text);
+            // As the Dockerfile has it: the builder completes the names of images.
+            let written = instructions(dockerfile).into_iter().find(|(at, _)| *at == line).map(|(_, text)| text);
+            step = written.or(step);
         }
-        let lacks_syntax = dockerfile.contains("<<") && !dockerfile.trim_start().starts_with("# syntax");
-        let is_newer = kind == BuildFailureKind::Syntax && lacks_syntax;
-        let hint = if is_newer { NEWER_SYNTAX } else { hint(&kind, exit_code, &text) }.to_owned();
-        Some(Self { kind, step, line, exit_code, last_lines, message, hint })
+        Some(Self {
+            kind,
+            step,
+            line,
+            exit_code,
+            last_lines,
+            message: cut(&message, MAX_QUOTE_CHARS),
+            source: DockerfileSource::default(),
+            stages: stages(dockerfile),
+            unset_arguments: unset_arguments(dockerfile),
+        })
+    }
+
+    /// Why it failed, as far as its programs' output tells.
+    fn cause(&self) -> Option<BuildCause> {
+        if self.kind != BuildFailureKind::Command && self.kind != BuildFailureKind::Other {
+            return None;
+        }
+        let printed: Vec<&str> =
+            self.last_lines.iter().rev().map(String::as_str).chain([self.message.as_str()]).collect();
+        let step = self.step.as_deref().unwrap_or_default();
+        let is_constant = |name: &str| !name.contains(char::is_lowercase);
+        let is_meant = |name: &str| is_constant(name) || uses_variable(step, name);
+        if let Some(name) =
+            self.unset_argument(|name| is_meant(name) && self.last_lines.iter().any(|line| has_word(line, name)))
+        {
+            let reason = format!("it complains about `{name}`, an ARG without a value");
+            return Some(BuildCause { reason, advice: format!("send `{name}` in `build_args`, or give it a default") });
+        }
+        build_cause::find(&printed, self.source.path.is_none())
+    }
+
+    /// An ARG without a value that fits.
+    fn unset_argument(&self, fits: impl Fn(&str) -> bool) -> Option<&String> {
+        self.unset_arguments.iter().find(|name| !self.source.build_args.contains(name) && fits(name))
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        if let Some(cause) = self.cause() {
+            return cause.advice;
+        }
+        let text = self.message.to_ascii_lowercase();
+        match &self.kind {
+            BuildFailureKind::Command => self.command_hint(),
+            BuildFailureKind::MissingFile => missing_file_hint(&self.message, &self.source.context),
+            BuildFailureKind::MissingBase { image, platform } => base_hint(image, platform.as_deref(), &text),
+            BuildFailureKind::MissingStage { name } => {
+                let known = match self.stages.as_slice() {
+                    [] => "the Dockerfile names no stages".to_owned(),
+                    stages => format!("the stages are {}", list(stages)),
+                };
+                format!("correct `--from={name}`: {known}")
+            }
+            BuildFailureKind::MissingFrontend { .. } => {
+                "leave that line out if the Dockerfile needs nothing new, correct its name, or let the machine that builds \
+                 reach its registry"
+                    .to_owned()
+            }
+            BuildFailureKind::NewerSyntax => NEWER_SYNTAX.to_owned(),
+            BuildFailureKind::Syntax => "correct this line of the Dockerfile".to_owned(),
+            BuildFailureKind::NoSpace => {
+                "free space where Docker runs, for example with `docker system prune`".to_owned()
+            }
+            BuildFailureKind::NoDockerfile => {
+                "add the Dockerfile, or name its path with `dockerfile_path`; .dockerignore may leave it out".to_owned()
+            }
+            BuildFailureKind::Other => "see Docker's own log on the machine that builds for more".to_owned(),
+        }
+    }
+
+    fn command_hint(&self) -> String {
+        let step = self.step.as_deref().unwrap_or_default();
+        if self.exit_code == Some(137) {
+            return "it was killed, most likely for want of memory: give Docker more, or make the step need less"
+                .to_owned();
+        }
+        if let Some(name) = self.unset_argument(|name| uses_variable(step, name)) {
+            return format!(
+                "the step uses `${name}`, an ARG without a value: send it in `build_args` if that is what it lacks"
+            );
+        }
+        match (&self.source.path, self.last_lines.is_empty()) {
+            (_, true) => "it printed nothing; run the step by hand to see more".to_owned(),
+            (Some(_), false) => {
+                "correct what the last lines of its output complain about, push, and try again".to_owned()
+            }
+            (None, false) => "change in the repository what the last lines of its output complain about, or add a \
+                `Dockerfile` of your own"
+                .to_owned(),
+        }
     }
 }
 
 impl std::fmt::Display for BuildFailure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let place = match (self.step.as_deref().map(shortened), self.line) {
-            (Some(step), Some(line)) => format!(" at line {line} of the Dockerfile, `{step}`"),
-            (Some(step), None) => format!(" at `{step}`"),
-            (None, Some(line)) => format!(" at line {line} of the Dockerfile"),
-            (None, None) => String::new(),
+        let step = self.step.as_deref().map(shortened);
+        let place = match (&self.source.path, step, self.line) {
+            (None, Some(step), _) => format!(" at `{step}`, in the Dockerfile that was made for it"),
+            (None, None, _) => " in the Dockerfile that was made for it".to_owned(),
+            (Some(path), Some(step), Some(line)) => format!(" at line {line} of {}, `{step}`", named(path)),
+            (Some(_), Some(step), None) => format!(" at `{step}`"),
+            (Some(path), None, Some(line)) => format!(" at line {line} of {}", named(path)),
+            (Some(_), None, None) => String::new(),
         };
         match (&self.kind, self.exit_code) {
-            (BuildFailureKind::MissingBase { image }, _) => write!(f, "the image `{image}` cannot be pulled{place}"),
-            (BuildFailureKind::MissingFile, _) => {
-                write!(f, "the build failed{place}: {}", missing_file(&self.message).unwrap_or(&self.message))
+            (BuildFailureKind::MissingBase { image, platform }, _) => {
+                let platform = platform.as_ref().map(|it| format!(" for `{it}`")).unwrap_or_default();
+                write!(f, "the image `{image}`{platform} cannot be pulled{place}")
             }
+            (BuildFailureKind::MissingStage { name }, _) => {
+                write!(f, "the build failed{place}: `{name}` is no stage, and no image that can be pulled")
+            }
+            (BuildFailureKind::MissingFrontend { image }, _) => {
+                write!(f, "the image `{image}`, which is to read the Dockerfile, cannot be pulled{place}")
+            }
+            (BuildFailureKind::MissingFile, _) => match missing_path(&self.message) {
+                Some(path) => write!(f, "the build failed{place}: the build context has no `{path}`"),
+                None => write!(f, "the build failed{place}: {}", self.message),
+            },
             (BuildFailureKind::NoDockerfile, _) => f.write_str("the repository has no such Dockerfile"),
-            (_, Some(code)) => write!(f, "the build failed{place}: exit code {code}"),
-            (_, None) => write!(f, "the build failed{place}: {}", self.message),
+            (_, Some(code)) => {
+                let cause = self.cause().map(|cause| format!(": {}", cause.reason)).unwrap_or_default();
+                write!(f, "the build failed{place}: exit code {code}{cause}")
+            }
+            (_, None) => {
+                let cause = self.cause().map(|cause| format!(": {}", cause.reason)).unwrap_or_default();
+                write!(f, "the build failed{place}: {}{cause}", self.message)
+            }
         }
     }
 }
 
 const NEWER_SYNTAX: &str =
     "put `# syntax=docker/dockerfile:1` into the first line, or do without what this Docker does not know";
-
-fn hint(kind: &BuildFailureKind, exit_code: Option<i64>, text: &str) -> &'static str {
-    match kind {
-        BuildFailureKind::Command => match exit_code {
-            Some(137) => "it was killed, most likely for want of memory: give Docker more, or make the step need less",
-            Some(127) => "a program that the step calls is not in the image: install it in an earlier step",
-            Some(126) => "the step calls a file that cannot be executed: `chmod +x` it",
-            _ => "correct what the last lines of its output complain about, push, and try again",
-        },
-        BuildFailureKind::MissingFile => {
-            "commit the file, or correct its path (it counts from the root of the repository), and look whether .dockerignore leaves it out"
-        }
-        BuildFailureKind::MissingBase { .. } if text.contains("denied") || text.contains("unauthorized") => {
-            "the registry knows no such image or does not let us pull it: correct the name, or run `docker login` where Docker runs"
-        }
-        BuildFailureKind::MissingBase { .. } if text.contains("no such host") => {
-            "its registry has no address from here: correct the name in FROM, or the network"
-        }
-        BuildFailureKind::MissingBase { .. } => "correct the name and tag in FROM",
-        BuildFailureKind::Syntax if text.contains("unknown flag") || text.contains("requires buildkit") => NEWER_SYNTAX,
-        BuildFailureKind::Syntax => "correct this line of the Dockerfile",
-        BuildFailureKind::NoSpace => "free space where Docker runs, for example with `docker system prune`",
-        BuildFailureKind::NoDockerfile => {
-            "add the Dockerfile, or name its path with `dockerfile_path`; .dockerignore may leave it out"
-        }
-        BuildFailureKind::Other => {
-            "correct what the builder complains about; if it is not the Dockerfile, look at Docker's own log"
-        }
-    }
-}
-
-/// From the first quote of `failed to compute cache key: "/dist" not found: not found` to the first `not found`.
-fn missing_file(message: &str) -> Option<&str> {
-    let start = message.find('"')?;
-    let end = message.get(start..)?.find("not found")?;
-    message.get(start..start + end + "not found".len())
-}
-
-/// Drops what the layers of the builder put in front of the cause.
-fn innermost(message: &str) -> String {
-    let mut rest = message.trim();
-    for wrapping in [
-        "failed to solve with frontend dockerfile.v0: ",
-        "failed to solve with frontend gateway.v0: ",
-        "failed to create LLB definition: ",
-        "failed to solve: ",
-        "rpc error: code = Unknown desc = ",
-    ] {
-        if let Some((_, inner)) = rest.rsplit_once(wrapping) {
-            rest = inner;
-        }
-    }
-    rest.to_owned()
-}
-
-/// The exit code in the builder's words: `BuildKit`'s old and new ones, and the classic builder's.
-fn exit_code(message: &str) -> Option<i64> {
-    let (_, after) = message.rsplit_once("exit code: ").or_else(|| message.rsplit_once("non-zero code: "))?;
-    let digits: String = after.chars().take_while(char::is_ascii_digit).collect();
-    digits.parse().ok()
-}
 
 /// The line that the builder itself names: `parse error line 4:`, `parse error on line 4:` or `Dockerfile:4`.
 fn reported_line(message: &str) -> Option<u32> {
@@ -294,8 +320,8 @@ mod tests {
         let failure =
             BuildFailure::read("failed to compute cache key: \"/dist\" not found: not found", &progress, DOCKERFILE)
                 .unwrap();
-        assert_eq!((failure.kind, failure.line), (BuildFailureKind::MissingFile, Some(4)));
-        assert!(failure.hint.contains(".dockerignore"));
+        assert_eq!((&failure.kind, failure.line), (&BuildFailureKind::MissingFile, Some(4)));
+        assert!(failure.hint().contains("make it in an earlier stage"), "{}", failure.hint());
     }
 
     #[test]
@@ -305,7 +331,10 @@ mod tests {
             "pull access denied, repository does not exist",
         );
         let failure = BuildFailure::read("rpc error: code = Unknown desc = failed to solve with frontend dockerfile.v0: failed to create LLB definition: pull access denied, repository does not exist", &progress, DOCKERFILE).unwrap();
-        assert_eq!(failure.kind, BuildFailureKind::MissingBase { image: "docker.io/library/golang:1.26".to_owned() });
+        assert_eq!(
+            failure.kind,
+            BuildFailureKind::MissingBase { image: "docker.io/library/golang:1.26".to_owned(), platform: None }
+        );
         assert_eq!(failure.line, Some(2));
     }
 
@@ -347,13 +376,137 @@ mod tests {
             after("[2/2] RUN make", "executor failed running: exit code: 1: write /x: no space left on device");
         let failure = BuildFailure::read("write /x: no space left on device", &progress, DOCKERFILE).unwrap();
         assert_eq!(failure.kind, BuildFailureKind::NoSpace);
-        assert!(failure.hint.contains("docker system prune"));
+        assert!(failure.hint().contains("docker system prune"));
+    }
+
+    /// What a person is told of a step that printed these lines and ended with this error.
+    fn told(name: &str, printed: &str, error: &str, dockerfile: &str, source: DockerfileSource) -> String {
+        let mut progress = after(name, "");
+        progress.print("d", printed.as_bytes());
+        progress.fail("d", error);
+        let failure = BuildFailure { source, ..BuildFailure::read(error, &progress, dockerfile).unwrap() };
+        format!("{failure}; {}", failure.hint())
+    }
+
+    #[test]
+    fn a_copy_counts_from_its_context_and_what_a_build_makes_is_no_file_to_commit() {
+        let copy = |path: &str, message: &str| {
+            let source = DockerfileSource {
+                path: Some("demos/blog/Dockerfile".to_owned()),
+                context: "demos/blog".to_owned(),
+                ..DockerfileSource::default()
+            };
+            told(&format!("[2/2] COPY {path} /www"), "", message, &format!("FROM a:1\nCOPY {path} /www\n"), source)
+        };
+
+        insta::assert_json_snapshot!([
+            copy("conf", "failed to compute cache key: \"/conf\" not found: not found"),
+            copy(
+                "conf",
+                "failed to solve: failed to compute cache key: failed to calculate checksum of ref 3o::j6: \"/conf\": not found"
+            ),
+            copy("conf", "COPY failed: stat /var/lib/docker/tmp/docker-builder12/conf: no such file or directory"),
+            copy(
+                "conf",
+                "COPY failed: file not found in build context or excluded by .dockerignore: stat conf: file does not exist"
+            ),
+            copy("dist", "failed to compute cache key: \"/dist\" not found: not found"),
+            copy("target/app.jar", "failed to compute cache key: \"/target/app.jar\" not found: not found"),
+            copy(".git", "failed to compute cache key: \"/.git\" not found: not found"),
+        ]);
+    }
+
+    #[test]
+    fn what_cannot_be_pulled_is_named_as_what_it_is() {
+        let lookup =
+            |name: &str, error: &str, dockerfile: &str| told(name, "", error, dockerfile, DockerfileSource::default());
+        let unknown =
+            "failed to do request: Head \"https://registry.test/v2/\": dial tcp: lookup registry.test: no such host";
+
+        insta::assert_json_snapshot!([
+            lookup(
+                "[internal] load metadata for docker.io/library/alpine:3",
+                unknown,
+                "FROM --platform=linux/arm64 alpine:3\n",
+            ),
+            lookup(
+                "[internal] load metadata for docker.io/library/alpine:3",
+                "no match for platform in manifest sha256:ab: not found",
+                "FROM alpine:3\n",
+            ),
+            lookup("[internal] load metadata for docker.io/library/alpine:3", unknown, "FROM alpine:3\n"),
+            lookup(
+                "resolve image config for docker.io/docker/dockerfile:9",
+                unknown,
+                "# syntax=docker/dockerfile:9\nFROM alpine:3\n",
+            ),
+            lookup(
+                "resolve image config for docker-image://docker.io/docker/dockerfile:9",
+                unknown,
+                "# syntax=docker/dockerfile:9\nFROM alpine:3\n",
+            ),
+            lookup(
+                "[internal] load metadata for docker.io/library/builder:latest",
+                "pull access denied, repository does not exist or may require authorization",
+                "FROM alpine:3 AS build\nFROM alpine:3\nCOPY --from=builder /a /a\n",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn a_command_that_failed_is_explained_by_what_it_printed() {
+        let dockerfile = "FROM a:1\nARG VERSION\nRUN ./make\nRUN ./fetch $VERSION\n";
+        let run = |step: &str, printed: &str, code: u8, source: DockerfileSource| {
+            let error = format!("executor failed running [/bin/sh -c {step}]: exit code: {code}");
+            told(&format!("[2/3] RUN {step}"), printed, &error, dockerfile, source)
+        };
+        let ours = || DockerfileSource { path: None, ..DockerfileSource::default() };
+        let with_version =
+            || DockerfileSource { build_args: vec!["VERSION".to_owned()], ..DockerfileSource::default() };
+
+        insta::assert_json_snapshot!([
+            run("./make", "/bin/sh: 1: make: not found\n", 127, DockerfileSource::default()),
+            run("./make", "bye\n", 127, DockerfileSource::default()),
+            run("./make", "", 1, DockerfileSource::default()),
+            run("./make", "Error: pg_config executable not found.\n", 1, DockerfileSource::default()),
+            run("./make", "Error: pg_config executable not found.\n", 1, ours()),
+            run("./make", "boom\n", 1, ours()),
+            run("./make", "error: VERSION is needed\n", 2, DockerfileSource::default()),
+            run("./fetch $VERSION", "curl: (22) 404\n", 22, DockerfileSource::default()),
+            run("./fetch $VERSION", "curl: (22) 404\n", 22, with_version()),
+            run(
+                "./make",
+                "fatal: not a git repository (or any of the parent directories): .git\n",
+                128,
+                DockerfileSource::default()
+            ),
+            run("./make", "exec /bin/sh: exec format error\n", 1, DockerfileSource::default()),
+        ]);
+    }
+
+    #[test]
+    fn a_line_of_three_kilobytes_is_cut_with_a_mark() {
+        let long = "x".repeat(3000);
+        let mut progress = after("[2/2] RUN make", "");
+        progress.print("d", format!("{long}\n").as_bytes());
+        progress.fail("d", &long);
+
+        let failure = BuildFailure::read(&long, &progress, "FROM a\nRUN make\n").unwrap();
+
+        assert!([&failure.message, &failure.last_lines[0]].iter().all(|it| it.len() < 600 && it.ends_with('…')));
     }
 
     proptest! {
         #[test]
-        fn no_words_make_it_panic(message in ".*", name in ".*", error in ".*", dockerfile in "(.|\n)*") {
-            let _ = BuildFailure::read(&message, &after(&name, &error), &dockerfile);
+        fn no_words_make_it_panic_and_what_to_do_is_not_why(
+            message in ".*", name in ".*", error in ".*", dockerfile in "(.|\n)*", printed in "(.|\n)*", ours: bool,
+        ) {
+            let mut progress = after(&name, &error);
+            progress.print("d", printed.as_bytes());
+            if let Some(mut failure) = BuildFailure::read(&message, &progress, &dockerfile) {
+                failure.source.path = failure.source.path.filter(|_| !ours);
+                prop_assert!(!failure.to_string().contains(&failure.hint()));
+            }
         }
     }
 }

@@ -5,6 +5,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 
+use crate::cloud::message::{MAX_LINE_CHARS, cut};
 use crate::event::Lines;
 use anstream::adapter::strip_str;
 
@@ -133,7 +134,8 @@ impl BuildStep {
     /// The last lines, with one that was not ended.
     pub(super) fn last_lines(&self) -> Vec<String> {
         let rest = plain(&String::from_utf8_lossy(&self.partial));
-        self.last_lines.iter().cloned().chain(Some(rest).filter(|rest| !rest.is_empty())).collect()
+        let lines = self.last_lines.iter().chain(Some(&rest).filter(|rest| !rest.is_empty()));
+        lines.map(|line| cut(line, MAX_LINE_CHARS)).collect()
     }
 
     fn is_done(&self) -> bool {
@@ -216,7 +218,7 @@ fn bare(image: &str) -> &str {
 /// Cuts an instruction to what fits a line.
 pub(super) fn shortened(text: &str) -> String {
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    if text.chars().count() <= 100 { text } else { text.chars().take(97).chain("...".chars()).collect() }
+    cut(&text, 100)
 }
 
 /// A line of a terminal as text: the last state of a line that was rewritten, without colours and control characters.

@@ -168,7 +168,7 @@ mod tests {
     use bollard::moby::buildkit::v1::VertexLog;
     use proptest::prelude::*;
 
-    use super::super::build_failure::BuildFailureKind;
+    use super::super::build_failure_kind::BuildFailureKind;
     use super::*;
     use crate::event::Line;
 

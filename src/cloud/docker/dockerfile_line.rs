@@ -87,6 +87,76 @@ pub(super) fn keyword(instruction: &str) -> String {
     instruction.split_whitespace().next().unwrap_or_default().to_ascii_uppercase()
 }
 
+/// The COPY that takes from a stage or an image of this name.
+pub(super) fn copy_from(name: &str, dockerfile: &str) -> Option<String> {
+    let takes = |text: &String| {
+        let from = text.split_whitespace().find_map(|word| word.strip_prefix("--from="));
+        keyword(text) == "COPY" && from.is_some_and(|from| short(from) == short(name))
+    };
+    instructions(dockerfile).into_iter().map(|(_, text)| text).find(takes)
+}
+
+/// Whether a stage starts from that image.
+pub(super) fn is_base(image: &str, dockerfile: &str) -> bool {
+    from_lines(dockerfile).any(|it| short(&it.image) == short(image))
+}
+
+/// The platform that the stage which starts from an image asks for; a variable such as `$BUILDPLATFORM` is the machine's own.
+pub(super) fn platform(image: &str, dockerfile: &str) -> Option<String> {
+    let stage = from_lines(dockerfile).find(|it| short(&it.image) == short(image))?;
+    stage.platform.filter(|it| !it.contains('$'))
+}
+
+/// The names of the stages, in their order; one without a name is called by its image.
+#[must_use]
+pub fn stages(dockerfile: &str) -> Vec<String> {
+    from_lines(dockerfile).map(|it| it.name.unwrap_or(it.image)).collect()
+}
+
+/// The ARGs that have no default anywhere, without those that the builder sets itself.
+pub(super) fn unset_arguments(dockerfile: &str) -> Vec<String> {
+    let is_set_by_builder = |name: &str| {
+        let upper = name.to_ascii_uppercase();
+        upper.starts_with("BUILDKIT_")
+            || upper.ends_with("_PROXY")
+            || ["TARGET", "BUILD"].iter().any(|end| {
+                let rest = upper.strip_prefix(end).unwrap_or_default();
+                matches!(rest, "PLATFORM" | "OS" | "ARCH" | "VARIANT" | "STAGE")
+            })
+    };
+    let all = instructions(dockerfile);
+    let declared =
+        || all.iter().filter(|(_, text)| keyword(text) == "ARG").flat_map(|(_, text)| text.split_whitespace().skip(1));
+    let has_default = |name: &str| declared().any(|it| it.split_once('=').is_some_and(|(known, _)| known == name));
+    let mut names: Vec<String> = Vec::new();
+    for name in declared().filter(|it| !it.contains('=') && !is_set_by_builder(it) && !has_default(it)) {
+        if !names.iter().any(|it| it == name) {
+            names.push(name.to_owned());
+        }
+    }
+    names
+}
+
+/// What a FROM says.
+struct From {
+    image: String,
+    name: Option<String>,
+    platform: Option<String>,
+}
+
+fn from_lines(dockerfile: &str) -> impl Iterator<Item = From> {
+    instructions(dockerfile).into_iter().filter(|(_, text)| keyword(text) == "FROM").map(|(_, text)| {
+        let (flags, words): (Vec<&str>, Vec<&str>) =
+            text.split_whitespace().skip(1).partition(|word| word.starts_with("--"));
+        let name = words.get(2).filter(|_| words.get(1).is_some_and(|word| word.eq_ignore_ascii_case("as")));
+        From {
+            image: words.first().copied().unwrap_or_default().to_owned(),
+            name: name.map(|name| (*name).to_owned()),
+            platform: flags.iter().find_map(|flag| flag.strip_prefix("--platform=")).map(str::to_owned),
+        }
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -101,10 +171,24 @@ mod tests {
         assert_eq!(lines, [2, 3, 4, 5, 8, 11]);
     }
 
+    #[test]
+    fn stages_platforms_and_arguments_without_a_value_are_found() {
+        let dockerfile = "ARG VERSION=1\nFROM --platform=linux/arm64 golang:1 AS build\nARG VERSION\nARG TOKEN REV=2\nARG TARGETARCH\n\
+            FROM docker.io/library/busybox\nCOPY --from=build /a /a\nARG TOKEN\n";
+
+        assert_eq!(stages(dockerfile), ["build", "docker.io/library/busybox"]);
+        assert_eq!(platform("docker.io/library/golang:1", dockerfile).as_deref(), Some("linux/arm64"));
+        assert_eq!(platform("busybox:latest", dockerfile), None);
+        assert_eq!(unset_arguments(dockerfile), ["TOKEN"]);
+        assert_eq!(copy_from("docker.io/library/build:latest", dockerfile).as_deref(), Some("COPY --from=build /a /a"));
+        assert!(is_base("busybox", dockerfile) && !is_base("build", dockerfile));
+    }
+
     proptest! {
         #[test]
         fn no_step_makes_it_panic(step in ".*", dockerfile in "(.|\n)*") {
             let _ = line_of(&step, &dockerfile);
+            let _ = (stages(&dockerfile), unset_arguments(&dockerfile), platform(&step, &dockerfile));
         }
     }
 }

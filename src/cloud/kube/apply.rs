@@ -156,7 +156,8 @@ impl Kube {
             }
         };
         if live.metadata.deletion_timestamp.is_some() {
-            return Err(KubeError::NamespaceTerminating { namespace: name.to_owned() });
+            let holder = Box::pin(self.holder_of_namespace(name)).await;
+            return Err(KubeError::NamespaceTerminating { namespace: name.to_owned(), holder });
         }
         if live.labels().get(MANAGED_BY).is_some_and(|it| it == MANAGER) {
             let change = json!({"metadata": {"annotations": {OPERATION: application.operation}}});

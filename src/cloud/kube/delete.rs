@@ -86,7 +86,6 @@ impl Kube {
         F: Future<Output = Vec<String>> + Send,
     {
         let deadline = tokio::time::Instant::now() + timeout;
-        let within = |what: String| KubeError::Timeout { what, after_s: timeout.as_secs() };
         on_progress("taking the application off the cluster".to_owned());
         let (orphan, foreground) = (DeleteParams::orphan(), DeleteParams::foreground());
         let (mut removed, services, ingresses) = tokio::try_join!(
@@ -99,15 +98,18 @@ impl Kube {
         removed.extend(services);
         removed.extend(ingresses);
         on_progress("waiting until its pods are gone".to_owned());
-        tokio::time::timeout_at(deadline, async {
+        let pods_go = async {
             let stopped = stop(self.pausing_pods(namespace, deployment).await?).await;
             self.delete_pods(namespace, deployment, &stopped).await?;
             self.wait_until_gone::<Deployment>(namespace, deployment).await?;
             self.wait_until_gone::<ReplicaSet>(namespace, deployment).await?;
             self.wait_until_gone::<Pod>(namespace, deployment).await
-        })
-        .await
-        .map_err(|_| within(format!("the pods in namespace `{namespace}` to go")))??;
+        };
+        let Ok(gone) = tokio::time::timeout_at(deadline, pods_go).await else {
+            let holder = Box::pin(self.holder_of_deployment(deployment)).await;
+            return Err(KubeError::overdue(format!("the pods in namespace `{namespace}`"), timeout, holder));
+        };
+        gone?;
         // The environment goes last: pods that are still there may read it when they restart.
         removed.extend(self.delete_kind::<Secret>(namespace, deployment, &[], &foreground).await?);
         let rest = try_join_all([
@@ -115,16 +117,20 @@ impl Kube {
             self.wait_until_gone::<Ingress>(namespace, deployment).boxed(),
             self.wait_until_gone::<Secret>(namespace, deployment).boxed(),
         ]);
-        tokio::time::timeout_at(deadline, rest)
-            .await
-            .map_err(|_| within(format!("what belongs to the application in namespace `{namespace}` to go")))??;
+        let Ok(gone) = tokio::time::timeout_at(deadline, rest).await else {
+            let holder = Box::pin(self.holder_of_deployment(deployment)).await;
+            let what = format!("what belongs to the application in namespace `{namespace}`");
+            return Err(KubeError::overdue(what, timeout, holder));
+        };
+        gone?;
         let mut namespace_stays = None;
         if fate == NamespacePolicy::DeleteIfEmpty {
             let deleted = self.delete_namespace(namespace, deployment, on_progress).boxed();
-            let outcome = tokio::time::timeout_at(deadline, deleted)
-                .await
-                .map_err(|_| within(format!("the namespace `{namespace}` to go")))??;
-            match outcome {
+            let Ok(outcome) = tokio::time::timeout_at(deadline, deleted).await else {
+                let holder = Box::pin(self.holder_of_namespace(namespace.as_str())).await;
+                return Err(KubeError::overdue(format!("the namespace `{namespace}`"), timeout, holder));
+            };
+            match outcome? {
                 NamespaceOutcome::NotOurs => (),
                 NamespaceOutcome::Gone => removed.push(ObjectName {
                     kind: "Namespace".to_owned(),

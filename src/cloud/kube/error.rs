@@ -2,9 +2,11 @@
 
 use std::error::Error as StdError;
 use std::io;
+use std::time::Duration;
 
 use kube::core::Status;
 
+use crate::cloud::kube::limit::full_quota;
 use crate::template::TemplateError;
 
 /// Why a request to a cluster failed.
@@ -52,27 +54,37 @@ pub enum KubeError {
         /// How long.
         after_s: u64,
     },
+    /// What is to go stays, because a finalizer holds it.
+    #[error("waited {after_s} s in vain for {what} to go, which is held: {holder}")]
+    Held {
+        /// What is to go.
+        what: String,
+        /// The objects and their finalizers.
+        holder: String,
+        /// How long it was waited for.
+        after_s: u64,
+    },
     /// The credentials are not accepted.
     #[error("the Kubernetes API does not accept our credentials: they expired or belong to another cluster")]
     Unauthorized,
     /// The credentials are accepted, but not for this.
-    #[error("the Kubernetes API forbids this: {message}; grant the permission to the account of the kubeconfig")]
+    #[error("the Kubernetes API forbids this: {message}")]
     Forbidden {
         /// Who may not do what, as the API says it.
         message: String,
     },
     /// The namespace is being deleted.
-    #[error("the namespace `{namespace}` is being deleted; try again when it is gone, or use another one")]
+    #[error("the namespace `{namespace}` is being deleted{}", holder.as_ref().map(|it| format!(", and held: {it}")).unwrap_or_default())]
     NamespaceTerminating {
         /// Its name.
         namespace: String,
+        /// The objects in it that finalizers hold, where that is known.
+        holder: Option<String>,
     },
     /// A quota of the namespace leaves no room.
-    #[error(
-        "the quota of the namespace leaves no room: {message}; free some, raise the quota or use another namespace"
-    )]
+    #[error("the namespace has no room for this: {message}")]
     QuotaExceeded {
-        /// Which, as the API says it.
+        /// The quota with its numbers.
         message: String,
     },
     /// A policy of the cluster refuses the object.
@@ -82,13 +94,13 @@ pub enum KubeError {
         message: String,
     },
     /// The node port that was asked for has another owner.
-    #[error("the node port {port} is already taken by another service; choose another one or none")]
+    #[error("the node port {port} is already taken by another service")]
     NodePortTaken {
         /// The port.
         port: u16,
     },
     /// All node ports that may be used are in use.
-    #[error("all node ports from {first} to {last} are in use; take an application down or widen `NODE_PORT_RANGE`")]
+    #[error("all node ports from {first} to {last} are in use")]
     NodePortsExhausted {
         /// The first port of the range.
         first: u16,
@@ -96,7 +108,7 @@ pub enum KubeError {
         last: u16,
     },
     /// An object of that name is there, and it is not ours.
-    #[error("{kind} `{name}` in namespace `{namespace}` belongs to {owner}; choose another name or namespace")]
+    #[error("{kind} `{name}` in namespace `{namespace}` belongs to {owner}")]
     NotOurs {
         /// The kind of the object.
         kind: &'static str,
@@ -171,6 +183,7 @@ impl KubeError {
             Self::Refused { .. }
             | Self::Unreachable { .. }
             | Self::Timeout { .. }
+            | Self::Held { .. }
             | Self::NamespaceTerminating { .. }
             | Self::Conflict { .. }
             | Self::Unavailable { .. }
@@ -191,6 +204,15 @@ impl KubeError {
             | Self::Manifest { .. }
             | Self::Cancelled
             | Self::Unexpected(_) => false,
+        }
+    }
+
+    /// What was to go did not in time.
+    pub(super) fn overdue(what: String, timeout: Duration, holder: Option<String>) -> Self {
+        let after_s = timeout.as_secs();
+        match holder {
+            Some(holder) => Self::Held { what, holder, after_s },
+            None => Self::Timeout { what: format!("{what} to go"), after_s },
         }
     }
 
@@ -247,11 +269,10 @@ impl KubeError {
         };
         if message.contains("because it is being terminated") {
             let namespace = quoted_after(&message, "namespace ").unwrap_or_else(|| about("namespaces"));
-            return Self::NamespaceTerminating { namespace };
+            return Self::NamespaceTerminating { namespace, holder: None };
         }
-        if message.contains("exceeded quota") {
-            let at = message.find("exceeded quota").unwrap_or_default();
-            return Self::QuotaExceeded { message: message[at..].to_owned() };
+        if let Some(message) = full_quota(&message) {
+            return Self::QuotaExceeded { message };
         }
         if message.contains("denied the request") || message.contains("violates PodSecurity") {
             return Self::Denied { message };
@@ -305,7 +326,7 @@ mod tests {
             r#"deployments.apps "a" is forbidden: unable to create new content in namespace demo because it is being terminated"#,
         );
 
-        assert!(matches!(&error, KubeError::NamespaceTerminating { namespace } if namespace == "demo"));
+        assert!(matches!(&error, KubeError::NamespaceTerminating { namespace, .. } if namespace == "demo"));
         assert!(error.is_transient());
     }
 
@@ -316,7 +337,9 @@ mod tests {
             r#"pods "a" is forbidden: exceeded quota: small, requested: cpu=1, used: cpu=2, limited: cpu=2"#,
         );
 
-        assert!(matches!(&error, KubeError::QuotaExceeded { message } if message.starts_with("exceeded quota: small")));
+        assert!(
+            matches!(&error, KubeError::QuotaExceeded { message } if message.starts_with("the quota `small` is cpu=2"))
+        );
     }
 
     #[test]

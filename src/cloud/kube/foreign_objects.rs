@@ -82,7 +82,7 @@ struct Kind {
 
 /// All kinds of the API.
 #[derive(Debug, Default)]
-struct Kinds {
+pub(super) struct Kinds {
     kinds: Vec<Kind>,
     /// APIs whose kinds are not known now.
     unknown: Vec<String>,
@@ -132,7 +132,7 @@ impl Kube {
     }
 
     /// Asks the API for its kinds, in two requests.
-    async fn kinds(&self) -> Result<Kinds, KubeError> {
+    pub(super) async fn kinds(&self) -> Result<Kinds, KubeError> {
         let (core, groups) = tokio::try_join!(
             self.call(self.client.list_core_api_versions_aggregated()),
             self.call(self.client.list_api_groups_aggregated()),
@@ -284,6 +284,11 @@ impl Kinds {
             }
         }
         all
+    }
+
+    /// The kinds of objects that are stored in namespaces for their own sake.
+    pub(super) fn resources(&self) -> impl Iterator<Item = &ApiResource> {
+        self.kinds.iter().filter(|it| it.is_namespaced && it.is_kept).map(|it| &it.resource)
     }
 
     /// The kind of an owner.

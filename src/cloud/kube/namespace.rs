@@ -1,8 +1,8 @@
 //! Deletes a namespace that this server made, once nothing else lives in it.
 
-use k8s_openapi::api::core::v1::Namespace as NamespaceObject;
+use k8s_openapi::api::core::v1::{LimitRange, Namespace as NamespaceObject};
 use kube::ResourceExt;
-use kube::api::{Api, DeleteParams, PartialObjectMeta, Preconditions};
+use kube::api::{Api, DeleteParams, ListParams, PartialObjectMeta, Preconditions};
 use kube::runtime::watcher;
 
 use crate::cloud::OnProgress;
@@ -23,6 +23,13 @@ pub(super) enum NamespaceOutcome {
 }
 
 impl Kube {
+    /// The names of the namespace's `LimitRange`s; none when they cannot be listed.
+    pub async fn limit_ranges(&self, namespace: &Namespace) -> Vec<String> {
+        let api: Api<LimitRange> = Api::namespaced(self.client.clone(), namespace.as_str());
+        let found = self.call(api.list(&ListParams::default())).await;
+        found.map(|list| list.items.iter().map(ResourceExt::name_any).collect()).unwrap_or_default()
+    }
+
     /// Deletes the namespace of a deployment if this server made it and nothing else lives in it, and waits until it is
     /// gone.
     pub(super) async fn delete_namespace(

@@ -62,6 +62,12 @@ impl Kube {
         Ok(found.iter().map(pod_use).max().unwrap_or(NodeUse::Empty))
     }
 
+    /// The processor architecture of a node, such as `amd64`; `None` when it cannot be asked.
+    pub async fn node_architecture(&self, node: &str) -> Option<String> {
+        let nodes: Api<Node> = Api::all(self.client.clone());
+        Some(self.call(nodes.get(node)).await.ok()?.status?.node_info?.architecture)
+    }
+
     /// Whether a pod waits for a node, or for what it needs there.
     ///
     /// # Errors

@@ -99,11 +99,20 @@ fn termination_failure(end: &ContainerStateTerminated, restarts: i32, running: b
 
 /// A failure to create a container can pass (a name that is still reserved); these do not.
 fn is_final(message: &str) -> bool {
-    ["no such file or directory", "executable file not found", "exec format error", "permission denied", "not found"]
-        .iter()
-        .any(|it| message.contains(it))
-        || message.contains("no command specified")
-        || message.contains("not a directory")
+    const FINAL: [&str; 11] = [
+        "no such file or directory",
+        "executable file not found",
+        "exec format error",
+        "permission denied",
+        "not found",
+        "no command specified",
+        "a directory",
+        "no users found",
+        "no groups found",
+        "unable to find",
+        "no matching entries",
+    ];
+    FINAL.iter().any(|it| message.contains(it))
 }
 
 /// Why no pod can be made for the Deployment, such as a full quota.
@@ -225,6 +234,15 @@ mod tests {
         let reserved = json!({"waiting": {"reason": "CreateContainerError", "message": "name \"app\" is reserved"}});
 
         assert_eq!(pod_failure(&pod(false, 0, &reserved, &json!({}))), None);
+    }
+
+    #[test]
+    fn a_user_that_the_image_does_not_have_will_not_come() {
+        let message =
+            "failed to create containerd container: mount callback failed on /tmp/containerd-mount1: no users found";
+        let waiting = json!({"waiting": {"reason": "CreateContainerError", "message": message}});
+
+        assert!(matches!(pod_failure(&pod(false, 0, &waiting, &json!({}))), Some(PodFailure::CannotStart { .. })));
     }
 
     #[test]

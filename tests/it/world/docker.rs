@@ -194,7 +194,8 @@ pub(super) fn digest(text: &str) -> String {
     format!("sha256:{hex}")
 }
 
-/// The classic builder: it fails with the text of `docker-build`, and the same name always gives the same image.
+/// The classic builder: it fails with the last line of `docker-build` after it has printed the others, and the same name
+/// always gives the same image.
 async fn build(shared: &Shared, uri: &Uri, context: Body) -> Response {
     if to_bytes(context, usize::MAX).await.is_err() {
         return fault(StatusCode::INTERNAL_SERVER_ERROR, "unexpected EOF");
@@ -202,6 +203,8 @@ async fn build(shared: &Shared, uri: &Uri, context: Body) -> Response {
     let line = |value: Value| format!("{value}\n");
     let begin = line(json!({"stream": "Step 1/1 : FROM base:1\n"}));
     if let Err(text) = shared.failpoints.hit("docker-build").await {
+        let (printed, text) = text.rsplit_once('\n').unwrap_or(("", &text));
+        let begin = begin + &line(json!({"stream": format!("{printed}\n")}));
         return (begin + &line(json!({"errorDetail": {"code": 1, "message": text}, "error": text}))).into_response();
     }
     let name = query(uri, "t").unwrap();

@@ -21,6 +21,12 @@ pub fn code_block<'a>(lines: impl IntoIterator<Item = &'a str>) -> String {
     format!("{fence}text\n{}\n{fence}", lines.join("\n"))
 }
 
+/// A Dockerfile that was made, or would be.
+fn dockerfile(text: &str) -> String {
+    let made = "Its Dockerfile, which is made here; add it to the repository as `Dockerfile` to change it:";
+    format!("{made}\n\n```dockerfile\n{}\n```", text.trim_end())
+}
+
 /// The line as a sentence: it begins with a capital and ends with a full stop.
 #[must_use]
 pub fn to_sentence(line: &str) -> String {

@@ -11,8 +11,8 @@ use crate::id::OperationId;
 use crate::plan::Plan;
 use crate::repository::analysis::{self, Analysis};
 use crate::step::analyse_repository::AnalyseRepository;
+use crate::step::builder_choice;
 use crate::step::clone_repository::CloneRepository;
-use crate::step::foreign_build;
 use crate::tool::connection::Connection;
 use crate::tool::git::RepositorySource;
 use crate::tool::step_calls::StepCalls;
@@ -80,7 +80,7 @@ impl App {
         git.clone(&source, &resolved, &root, &calls, &lines, cancel).await.map_err(|error| error.to_string())?;
         let (settings, AnalyseRepository { directory, dockerfile }) = (self.0.settings.clone(), analyse);
         let work = move || {
-            let (port, choice) = (settings.kubernetes.default_container_port, foreign_build::choice(&settings));
+            let (port, choice) = (settings.kubernetes.default_container_port, builder_choice::choice(&settings));
             analysis::analyse(&root, directory.as_ref(), dockerfile.as_ref(), port, choice).map_err(|it| it.to_string())
         };
         tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())?

@@ -7,9 +7,8 @@ use crate::id::{Action, Mode};
 use crate::store::record::{Concern, Deployment, Operation, Version};
 
 use super::narration::{done, nothing_to_do};
-use super::report::dockerfile;
 use super::view::{StepState, StepView};
-use super::{bullets, code_block, elapsed, replicas, strip_ansi, to_sentence};
+use super::{bullets, code_block, dockerfile, elapsed, replicas, strip_ansi, to_sentence};
 
 /// How many of the last lines of output an answer shows.
 const OUTPUT_LINES: usize = 20;

@@ -6,7 +6,7 @@ use crate::store::record::{Deployment, DeploymentState};
 
 use super::operation::{but, evidence, failure_reason, location, source};
 use super::view::{LiveStatus, PlanView};
-use super::{bullets, code_block, strip_ansi};
+use super::{bullets, code_block, dockerfile, strip_ansi};
 
 /// What is deployed.
 #[must_use]
@@ -107,13 +107,6 @@ pub fn confirmation(plan: &PlanView) -> String {
         Some(steps(plan)),
         Some(format!("Say **yes**, and exactly this is done; anything else leaves it as it is. (plan `{hash}`)")),
     ])
-}
-
-/// A Dockerfile that was made, or would be.
-#[must_use]
-pub fn dockerfile(text: &str) -> String {
-    let made = "Its Dockerfile, which is made here; add it to the repository as `Dockerfile` to change it:";
-    format!("{made}\n\n```dockerfile\n{}\n```", text.trim_end())
 }
 
 /// Parts of an answer with an empty line between them; one that is empty is left out.

@@ -5,10 +5,10 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::action::StepAction;
+use super::builder_choice;
 use super::clone_repository::{CloneRepository, Cloned, fetch_local_tree};
 use super::context::StepContext;
 use super::error::StepError;
-use super::foreign_build;
 use crate::id::{DockerfilePath, SourceDirectory};
 use crate::repository::analysis::{self, Analysis};
 use crate::repository::context::is_in_context;
@@ -46,7 +46,7 @@ impl StepAction for AnalyseRepository {
         // Boxed: the future of calls is large.
         let root = Box::pin(fetch_local_tree(cx, directory.as_ref(), dockerfile.as_ref())).await?;
         let default_port = cx.settings.kubernetes.default_container_port;
-        let choice = foreign_build::choice(&cx.settings);
+        let choice = builder_choice::choice(&cx.settings);
         let work = move || {
             let analysed = analysis::analyse(&root, directory.as_ref(), dockerfile.as_ref(), default_port, choice);
             let analysis = Analysis { extras, ..analysed.map_err(|error| cause(error, &missing_submodules))? };

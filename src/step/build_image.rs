@@ -17,6 +17,7 @@ use super::context::StepContext;
 use super::environment::environment_port;
 use super::error::StepError;
 use super::foreign_build;
+use super::remove_workspace::remove_caches;
 use crate::cloud::docker::build::BuildRequest;
 use crate::cloud::docker::image::{ImageInfo, MANAGED_LABEL};
 use crate::host::Host;
@@ -212,11 +213,21 @@ impl StepUndo for BuildImage {
             },
         };
         let docker = cx.host().await?.docker;
+        let is_foreign = inputs(cx)?.is_some_and(|(_, analysis)| analysis.foreign.is_some());
+        let mut removed = Vec::new();
+        if is_foreign {
+            foreign_build::remove_unlabelled(cx, &image).await?;
+            // The caches of one that has run are for its next build.
+            if cx.deployment.facts.version.is_none() {
+                removed = remove_caches(cx).await?;
+            }
+        }
         if !cx.is_image_unused(&image, None).await? || docker.image(&image).await?.is_none() {
-            return Ok(Vec::new());
+            return Ok(removed);
         }
         docker.remove_image(&image).await?;
-        Ok(vec![format!("image `{image}`")])
+        removed.push(format!("image `{image}`"));
+        Ok(removed)
     }
 }
 

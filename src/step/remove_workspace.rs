@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 
 use super::context::StepContext;
 use super::error::StepError;
-use super::foreign_build;
 use super::removal::Removal;
 use crate::tool::ToolError;
 use crate::tool::connection::Connection;
@@ -21,8 +20,24 @@ impl Removal for RemoveWorkspace {
     }
 
     async fn remove(&self, cx: &StepContext) -> Result<Vec<String>, StepError> {
-        remove_folders(cx).await
+        let mut removed = remove_folders(cx).await?;
+        let versions = cx.store.versions(cx.deployment.id).await?;
+        if versions.iter().any(|version| version.build.builder.is_some()) {
+            removed.extend(remove_caches(cx).await?);
+        }
+        Ok(removed)
     }
+}
+
+/// The name under which a builder keeps what the next build of a deployment can use.
+pub(super) fn cache_name(cx: &StepContext) -> String {
+    format!("on-demand-infra-{}", cx.deployment.id)
+}
+
+/// Removes what a builder kept for the next build of a deployment, and says what.
+pub(super) async fn remove_caches(cx: &StepContext) -> Result<Vec<String>, StepError> {
+    let removed = cx.hosts.local().docker.remove_volumes(&cache_name(cx)).await?;
+    Ok(removed.into_iter().map(|name| format!("volume `{name}`")).collect())
 }
 
 /// Removes a deployment's folders; one that is not there is no error.
@@ -36,11 +51,9 @@ pub(super) async fn remove_folders(cx: &StepContext) -> Result<Vec<String>, Step
     // For a clone on an instance this machine holds its tree manifest in the folder of the same name; it is removed
     // too.
     let here = Connection::Local.remove_folder(&cx.deployment_folder()).await;
-    let caches = foreign_build::remove_caches(cx).await?;
     match (there, here) {
         (Ok(there), Ok(here)) => {
-            let clone = (there || here).then(|| "clone of the repository".to_owned());
-            Ok(clone.into_iter().chain(caches).collect())
+            Ok(if there || here { vec!["clone of the repository".to_owned()] } else { Vec::new() })
         }
         (Err(ToolError::Files { path, source }), _) | (_, Err(ToolError::Files { path, source })) => {
             Err(StepError::permanent(

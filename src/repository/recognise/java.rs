@@ -1,5 +1,6 @@
 //! Applications of the Java virtual machine: the JDK and the module that a build of Maven or Gradle asks for.
 
+mod build;
 mod gradle;
 mod maven;
 
@@ -14,6 +15,7 @@ use crate::repository::readme::{RunHints, mentioned_port};
 use crate::repository::tree::{Tree, join};
 
 use super::procfile::Procfile;
+use build::release;
 
 /// Releases with long-term support, for which there are images (Adoptium, "Support"), the one that is usual first.
 const KNOWN: [u32; 5] = [21, 17, 25, 11, 8];
@@ -23,33 +25,6 @@ const SETTINGS: [&str; 3] = [
     "src/main/resources/application.yml",
     "src/main/resources/application.yaml",
 ];
-
-/// How a build is called, and what it leaves.
-pub(super) struct Build {
-    /// The file that describes it.
-    manifest: &'static str,
-    /// The JDK that it asks for.
-    release: Option<Sourced<u32>>,
-    /// The image that builds, without the JDK's release.
-    image: &'static str,
-    /// The command.
-    command: String,
-    /// The directory of the module that is the program; empty for the root.
-    module: String,
-    /// Where the module's archives lie, below it.
-    archives: &'static str,
-    /// The cache of its downloads.
-    cache: &'static str,
-    /// What it is said to be.
-    framework: &'static str,
-    /// The command that starts what it leaves.
-    start: &'static [&'static str],
-}
-
-/// Starts an archive.
-const JAVA: &[&str] = &["java", "-jar", "/app/app.jar"];
-/// Starts what Gradle's task `installDist` leaves.
-const SCRIPT: &[&str] = &["/app/bin/app"];
 
 /// Takes a directory for an application of the Java virtual machine. `member` is the module that is meant.
 pub(super) fn recognise(
@@ -111,15 +86,6 @@ pub(super) fn recognise(
     Look::Found(Recognised { kind, template, values, choices, warnings })
 }
 
-/// The release of a JDK: 17 of `17`, `17.0.9`, `temurin-17.0.9`, `java.runtime.version=17`; 8 of `1.8`.
-pub(super) fn release(text: &str) -> Option<u32> {
-    let text = text.rsplit(['=', '-', '_']).find(|part| part.trim().starts_with(|c: char| c.is_ascii_digit()))?.trim();
-    let mut parts = text.split('.').map(str::parse::<u32>);
-    match (parts.next()?.ok()?, parts.next()) {
-        (1, Some(Ok(release))) | (release, _) => (8..=99).contains(&release).then_some(release),
-    }
-}
-
 /// The port that a program's settings name; one that the environment decides is what it falls back to.
 fn server_port(text: &str) -> Option<Port> {
     let properties = text.lines().find_map(|line| {
@@ -145,20 +111,6 @@ fn server_port(text: &str) -> Option<Port> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_release_is_read_in_all_its_spellings() {
-        for (text, expected) in [
-            ("17", Some(17)),
-            ("1.8", Some(8)),
-            ("temurin-21.0.2", Some(21)),
-            ("java.runtime.version=11", Some(11)),
-            ("${java}", None),
-            ("3", None),
-        ] {
-            assert_eq!(release(text), expected, "{text}");
-        }
-    }
 
     #[test]
     fn a_port_of_the_settings_may_have_a_variable_in_front() {

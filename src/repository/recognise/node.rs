@@ -1,205 +1,48 @@
 //! Node applications: which Node, which package manager, and whether it is a server or a page that is built.
 
 mod framework;
+mod package;
 mod package_manager;
+mod start;
 mod version;
 
 use serde_json::{Value, json};
 
 use crate::id::Port;
 use crate::repository::application::{
-    ApplicationKind, Look, MAX_MANIFEST_BYTES, MAX_SOURCE_BYTES, Recognised, Sourced, is_plain, said_command,
-    said_port, served_port, shell, words,
+    ApplicationKind, Look, Recognised, Sourced, is_plain, said_command, said_port, served_port, shell, words,
 };
 use crate::repository::readme::{RunHints, mentioned_port};
-use crate::repository::tree::{Tree, is_secondary, join};
+use crate::repository::tree::{Tree, is_secondary};
 
 use super::page;
 use super::procfile::Procfile;
 use framework::Framework;
+use package::Package;
 use package_manager::PackageManager;
+use start::Start;
 
-/// Files that are started when no script says what is.
-const MAIN_FILES: [&str; 16] = [
-    "server.js",
-    "app.js",
-    "index.js",
-    "main.js",
-    "server.mjs",
-    "index.mjs",
-    "app.mjs",
-    "main.mjs",
-    "server.cjs",
-    "index.cjs",
-    "app.cjs",
-    "src/server.js",
-    "src/index.js",
-    "src/app.js",
-    "src/main.js",
-    "bin/www",
-];
 /// The same in TypeScript, which needs a runner.
 const TYPESCRIPT_FILES: [&str; 6] =
     ["src/index.ts", "src/server.ts", "src/app.ts", "src/main.ts", "index.ts", "server.ts"];
-/// Commands that serve while somebody writes: never what runs in production.
-const DEVELOPMENT_COMMANDS: [&str; 20] = [
-    "vite",
-    "react-scripts start",
-    "ng serve",
-    "vue-cli-service serve",
-    "webpack serve",
-    "webpack-dev-server",
-    "next dev",
-    "nuxt dev",
-    "astro dev",
-    "astro preview",
-    "gatsby develop",
-    "svelte-kit dev",
-    "docusaurus start",
-    "vitepress dev",
-    "eleventy --serve",
-    "parcel",
-    "nodemon",
-    "ts-node-dev",
-    "tsx watch",
-    "node --watch",
-];
-/// Packages that are compiled when no binary of theirs fits: they need a compiler and Python (node-gyp, "Installation").
-const NATIVE_PACKAGES: [&str; 14] = [
-    "argon2",
-    "bcrypt",
-    "better-sqlite3",
-    "canvas",
-    "farmhash",
-    "libpq",
-    "node-pty",
-    "node-sass",
-    "oracledb",
-    "re2",
-    "serialport",
-    "sqlite3",
-    "usb",
-    "zeromq",
-];
-
 /// Directories below the root of a workspace in which its members lie.
 const MEMBER_DEPTH: usize = 3;
 /// Members of a workspace that are looked at.
 const MAX_MEMBERS: usize = 200;
 
-/// A `package.json` with what lies beside it.
-pub(super) struct Package<'a> {
-    tree: &'a Tree,
-    json: Value,
-    /// That of the workspace's root, which says how packages are installed; the same without a member.
-    root: Value,
-    /// The member of the workspace that is meant: its directory, from the root of the workspace.
-    member: Option<&'a str>,
+/// Whether a server or a page can be made of a package: what a member of a workspace has to be to be meant.
+fn is_application(package: &Package<'_>) -> bool {
+    let is_server = package.start_script().is_some() || package.main_file().is_some_and(|it| package.is_serving(&it));
+    is_server || Framework::of(package).is_some()
 }
 
-impl<'a> Package<'a> {
-    /// Reads the `package.json` of a directory, or of a member of its workspace.
-    pub(super) fn read(tree: &'a Tree, member: Option<&'a str>) -> Option<Result<Self, String>> {
-        let parsed = |path: &str| {
-            let text = tree.read_prefix(path, MAX_MANIFEST_BYTES)?;
-            Some(serde_json::from_str::<Value>(text.trim_start_matches('\u{feff}')))
-        };
-        let path = join(member.unwrap_or_default(), "package.json");
-        Some(match parsed(&path)? {
-            Ok(json) => {
-                let root = member.and_then(|_| parsed("package.json")?.ok()).unwrap_or_else(|| json.clone());
-                Ok(Self { tree, json, root, member })
-            }
-            Err(error) => Err(format!("`{path}` is not valid JSON: {error}")),
-        })
-    }
-
-    fn path(&self, name: &str) -> String {
-        join(self.member.unwrap_or_default(), name)
-    }
-
-    fn is_file(&self, name: &str) -> bool {
-        self.tree.is_file(&self.path(name))
-    }
-
-    fn text(&self, name: &str) -> Option<String> {
-        self.tree.read_prefix(&self.path(name), MAX_SOURCE_BYTES)
-    }
-
-    fn script(&self, name: &str) -> Option<&str> {
-        self.json["scripts"][name].as_str().map(str::trim).filter(|script| !script.is_empty())
-    }
-
-    /// The range under which it depends on a package.
-    fn dependency(&self, name: &str) -> Option<&str> {
-        ["dependencies", "devDependencies"].iter().find_map(|kind| self.json[kind][name].as_str())
-    }
-
-    fn depends_on(&self, name: &str) -> bool {
-        self.dependency(name).is_some()
-    }
-
-    fn is_native(&self) -> bool {
-        NATIVE_PACKAGES.iter().any(|name| self.depends_on(name))
-    }
-
-    /// Whether a server or a page can be made of it: what a member of a workspace has to be to be meant.
-    pub(super) fn is_application(&self) -> bool {
-        let framework = Framework::of(self);
-        framework.is_some() || self.start_script().is_some() || self.main_file().is_some_and(|it| self.is_serving(&it))
-    }
-
-    fn has_members(&self) -> bool {
-        !self.json["workspaces"].is_null() || self.tree.is_file("pnpm-workspace.yaml")
-    }
-
-    /// The directories of the workspace's members that are applications.
-    fn members(&self) -> Vec<String> {
-        let manifests = self.tree.files("", MEMBER_DEPTH).into_iter();
-        let directories = manifests.filter_map(|path| path.strip_suffix("/package.json").map(str::to_owned));
-        let primary = directories.filter(|it| is_plain(it) && !is_secondary(it)).take(MAX_MEMBERS);
-        primary
-            .filter(|it| Package::read(self.tree, Some(it)).is_some_and(|it| it.is_ok_and(|it| it.is_application())))
-            .collect()
-    }
-
-    /// The script that starts it in production: one that only develops is none.
-    fn start_script(&self) -> Option<&'static str> {
-        ["start:prod", "start:production", "start"]
-            .into_iter()
-            .find(|name| self.script(name).is_some_and(|script| !is_development(script)))
-    }
-
-    /// The file that is its program, where no script says so.
-    fn main_file(&self) -> Option<String> {
-        let declared = self.json["main"].as_str().map(|main| main.trim_start_matches("./").to_owned());
-        let declared = declared
-            .filter(|main| is_plain(main) && !main.contains(".."))
-            .map(|main| if main.contains('.') { main } else { format!("{main}.js") });
-        declared.into_iter().chain(MAIN_FILES.map(str::to_owned)).find(|file| self.is_file(file))
-    }
-
-    /// Whether it says what others import, or is built before anything runs.
-    fn is_library(&self) -> bool {
-        ["exports", "types", "typings", "module", "files"].iter().any(|field| !self.json[field].is_null())
-            || self.script("build").is_some()
-    }
-
-    /// Whether a file looks like a server and not like a library.
-    fn is_serving(&self, file: &str) -> bool {
-        self.text(file).is_some_and(|text| {
-            [".listen(", "createServer(", "Bun.serve(", "serve("].iter().any(|mark| text.contains(mark))
-        })
-    }
-}
-
-/// Whether a script serves only while somebody writes.
-fn is_development(script: &str) -> bool {
-    let is_at_work = |part: &str, command: &str| {
-        let rest = part.trim().trim_start_matches("npx ").strip_prefix(command);
-        rest.is_some_and(|rest| rest.is_empty() || (rest.starts_with(' ') && !rest.starts_with(" build")))
-    };
-    script.split("&&").any(|part| DEVELOPMENT_COMMANDS.iter().any(|command| is_at_work(part, command)))
+/// The directories of the workspace's members that are applications.
+fn members(tree: &Tree) -> Vec<String> {
+    let manifests = tree.files("", MEMBER_DEPTH).into_iter();
+    let directories = manifests.filter_map(|path| path.strip_suffix("/package.json").map(str::to_owned));
+    let primary = directories.filter(|it| is_plain(it) && !is_secondary(it)).take(MAX_MEMBERS);
+    let is_one = |it: &String| matches!(Package::read(tree, Some(it)), Some(Ok(package)) if is_application(&package));
+    primary.filter(is_one).collect()
 }
 
 /// What a look at a `package.json` finds: a server comes before every other language, a page after them.
@@ -221,8 +64,8 @@ pub(super) fn recognise(
         Some(Err(what)) => return NodeLook::Server(Look::Lacking(what)),
         Some(Ok(package)) => package,
     };
-    if member.is_none() && package.has_members() && procfile.web.is_none() && !package.is_application() {
-        let members = package.members();
+    if member.is_none() && package.has_members() && procfile.web.is_none() && !is_application(&package) {
+        let members = members(tree);
         return match members.as_slice() {
             [only] => recognise(tree, Some(only), procfile, hints, default_port),
             [] => NodeLook::Page(Look::Lacking(nothing_starts(&package))),
@@ -249,32 +92,6 @@ pub(super) fn recognise(
         };
     };
     NodeLook::Server(Look::Found(server(&package, &manager, start, hints, default_port)))
-}
-
-/// What starts a server.
-struct Start {
-    command: Vec<String>,
-    /// What it was taken for.
-    what: String,
-    /// The file that is started, where its port may stand.
-    file: Option<String>,
-    /// The usual port of its framework.
-    port: Option<u16>,
-    /// A command after the build.
-    finish: Option<String>,
-    /// A command before the build.
-    prepare: Option<String>,
-    warning: Option<String>,
-    /// Whether it runs from a build even when there is no script of that name.
-    needs_build: bool,
-}
-
-impl Start {
-    fn new(command: Vec<String>, what: impl Into<String>) -> Self {
-        let what = what.into();
-        let (file, port, finish, prepare, warning) = (None, None, None, None, None);
-        Self { command, what, file, port, finish, prepare, warning, needs_build: false }
-    }
 }
 
 fn start(

@@ -2,6 +2,7 @@
 
 mod framework;
 mod packages;
+mod start;
 mod version;
 
 use serde_json::json;
@@ -16,6 +17,7 @@ use crate::repository::tree::{Tree, join};
 
 use super::procfile::Procfile;
 use packages::Packages;
+use start::Start;
 
 /// Programs that start a Python application in a README.
 const STARTERS: [&str; 11] = [
@@ -36,36 +38,6 @@ const TOOLS: [&str; 6] = ["venv", "pip", "pytest", "unittest", "build", "virtual
 /// Files that are started when nothing else says what is.
 const SCRIPTS: [&str; 8] =
     ["main.py", "app.py", "server.py", "wsgi.py", "run.py", "application.py", "__main__.py", "src/main.py"];
-
-/// What starts an application.
-struct Start {
-    command: Vec<String>,
-    port: Sourced<Port>,
-    /// What it was taken for, such as ``the Flask application `app` in `main.py` ``.
-    what: String,
-    /// Packages that the command needs and the application does not ask for.
-    packages: Vec<&'static str>,
-    /// Whether its modules lie below `src/`.
-    is_below_src: bool,
-    is_django: bool,
-    /// Whether Django collects static files into a directory.
-    collects_static: bool,
-}
-
-impl Start {
-    fn new(command: Vec<String>, port: Sourced<Port>, what: impl Into<String>) -> Self {
-        let (what, packages) = (what.into(), Vec::new());
-        Self { command, port, what, packages, is_below_src: false, is_django: false, collects_static: false }
-    }
-
-    /// With a package that serves it, unless the application asks for that itself.
-    fn with(mut self, package: &'static str, packages: &Packages) -> Self {
-        if !packages.needs(package) {
-            self.packages.push(package);
-        }
-        self
-    }
-}
 
 /// Takes a clone for a Python application when it says what it needs or has a file to start.
 pub(super) fn recognise(tree: &Tree, procfile: &Procfile, hints: &RunHints, default_port: Port) -> Look {

@@ -7,7 +7,7 @@ use regex::Regex;
 use crate::repository::application::{MAX_MANIFEST_BYTES, Sourced, is_plain};
 use crate::repository::tree::{Tree, join};
 
-use super::{Build, JAVA, SCRIPT, release};
+use super::build::{Build, JAVA, SCRIPT, release};
 
 /// Names of a build script.
 const SCRIPTS: [&str; 2] = ["build.gradle", "build.gradle.kts"];

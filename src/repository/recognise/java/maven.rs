@@ -5,7 +5,7 @@ use roxmltree::{Document, Node};
 use crate::repository::application::{MAX_MANIFEST_BYTES, Sourced, is_plain};
 use crate::repository::tree::{Tree, join};
 
-use super::{Build, JAVA, release};
+use super::build::{Build, JAVA, release};
 
 /// Modules that are looked at, and how deep they may nest.
 const MAX_MODULES: usize = 100;

@@ -2,7 +2,8 @@
 
 use crate::repository::application::words;
 
-use super::{Package, Start};
+use super::package::Package;
+use super::start::Start;
 
 /// A framework, as the application is set up.
 pub(super) enum Framework {

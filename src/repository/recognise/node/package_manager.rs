@@ -127,6 +127,10 @@ impl PackageManager {
             (Kind::Pnpm, Some(_)) => "pnpm install --frozen-lockfile".to_owned(),
             (Kind::Pnpm, None) => "pnpm install".to_owned(),
             (Kind::YarnClassic, Some(_)) => "yarn install --frozen-lockfile".to_owned(),
+            // Releases of one major version write different lock files: another one than wrote it has to change it.
+            (Kind::YarnBerry, Some(_)) if self.version.is_none() && self.program.is_none() => {
+                format!("{yarn} install --no-immutable")
+            }
             (Kind::YarnBerry, Some(_)) => format!("{yarn} install --immutable"),
             (Kind::YarnClassic | Kind::YarnBerry, None) => format!("{yarn} install"),
             (Kind::Bun, Some(_)) => "bun install --frozen-lockfile".to_owned(),
@@ -255,7 +259,7 @@ mod tests {
         );
         assert_eq!(
             found("yarn.lock", "__metadata:\n  version: 8\n"),
-            of("npm install --global @yarnpkg/cli-dist@4", "yarn install --immutable")
+            of("npm install --global @yarnpkg/cli-dist@4", "yarn install --no-immutable")
         );
         assert_eq!(found("bun.lock", "{}"), of("npm install --global bun@1", "bun install --frozen-lockfile"));
         assert_eq!(found("readme", ""), of("", "npm install"));

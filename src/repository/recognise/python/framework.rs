@@ -4,8 +4,8 @@ use crate::id::Port;
 use crate::repository::application::{MAX_SOURCE_BYTES, Sourced, is_plain, words};
 use crate::repository::tree::{Tree, is_secondary, parent};
 
-use super::Start;
 use super::packages::Packages;
+use super::start::Start;
 
 /// Classes whose objects speak ASGI, as their frameworks' documentation names them.
 const ASGI: [&str; 7] = ["FastAPI", "Starlette", "Litestar", "Quart", "Sanic", "ASGIApp", "FastHTML"];

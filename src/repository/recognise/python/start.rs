@@ -1,0 +1,36 @@
+//! What starts a Python application.
+
+use crate::id::Port;
+use crate::repository::application::Sourced;
+
+use super::packages::Packages;
+
+/// What starts an application.
+pub(super) struct Start {
+    pub(super) command: Vec<String>,
+    pub(super) port: Sourced<Port>,
+    /// What it was taken for, such as ``the Flask application `app` in `main.py` ``.
+    pub(super) what: String,
+    /// Packages that the command needs and the application does not ask for.
+    pub(super) packages: Vec<&'static str>,
+    /// Whether its modules lie below `src/`.
+    pub(super) is_below_src: bool,
+    pub(super) is_django: bool,
+    /// Whether Django collects static files into a directory.
+    pub(super) collects_static: bool,
+}
+
+impl Start {
+    pub(super) fn new(command: Vec<String>, port: Sourced<Port>, what: impl Into<String>) -> Self {
+        let (what, packages) = (what.into(), Vec::new());
+        Self { command, port, what, packages, is_below_src: false, is_django: false, collects_static: false }
+    }
+
+    /// With a package that serves it, unless the application asks for that itself.
+    pub(super) fn with(mut self, package: &'static str, packages: &Packages) -> Self {
+        if !packages.needs(package) {
+            self.packages.push(package);
+        }
+        self
+    }
+}

@@ -6,6 +6,7 @@
 pub mod build;
 pub mod build_failure;
 pub mod build_reader;
+pub mod context;
 pub mod exec;
 pub mod image;
 pub mod load;
@@ -19,7 +20,9 @@ mod archive;
 mod build_progress;
 mod dockerfile_line;
 mod ephemeral_registry;
+mod file_sync;
 mod layout;
+mod session;
 
 use std::error::Error as _;
 use std::io;

@@ -1,33 +1,29 @@
 //! Builds the image of the commit, unless it is there already.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::PathBuf;
 
-use bytes::Bytes;
-use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
-use tokio_util::io::{ReaderStream, SyncIoBridge};
 
 use super::action::{StepAction, StepUndo};
 use super::analyse_repository::AnalyseRepository;
+use super::build_secrets::{build_secrets, check_secrets};
 use super::clone_repository::{CLONE_FOLDER, CloneRepository, Cloned, fetch_local_tree};
 use super::context::StepContext;
 use super::environment::environment_port;
 use super::error::StepError;
 use super::foreign_build;
 use crate::cloud::docker::build::BuildRequest;
+use crate::cloud::docker::build_failure::BuildError;
+use crate::cloud::docker::context::BuildContext;
 use crate::cloud::docker::image::{ImageInfo, MANAGED_LABEL};
 use crate::host::Host;
-use crate::host::remote_build::{RemoteContext, context_folder};
+use crate::host::remote_build::{RemoteBuildError, RemoteContext, context_folder};
 use crate::id::{CommitId, ExposedPort, ImageRef, Port, Protocol, RepositoryUrl};
-use crate::repository::analysis::Analysis;
-use crate::repository::context::{context_paths, write_context};
-use crate::repository::error::RepositoryError;
+use crate::repository::analysis::{Analysis, BuildNeeds, UnsetArg};
+use crate::repository::context::{ContextRules, build_context, dockerfile_text};
+use crate::store::build_options::BuildOptions;
 use crate::store::record::PortSource;
-
-/// Bytes of build context that wait between reading and sending.
-const PIPE_BYTES: usize = 256 * 1024;
 
 /// How the names of all images begin.
 pub(super) const IMAGE_PREFIX: &str = "on-demand-infra/";
@@ -41,6 +37,9 @@ pub(super) const REVISION_LABEL: &str = "org.opencontainers.image.revision";
 pub struct BuildImage {
     /// The repository; its name becomes the image's.
     pub repository: RepositoryUrl,
+    /// How it differs from that of the Dockerfile alone.
+    #[serde(default)]
+    pub build: BuildOptions,
     /// The port that the person gave.
     pub container_port: Option<Port>,
     /// The port of the version before.
@@ -75,12 +74,15 @@ pub struct Built {
     pub port_source: PortSource,
     /// The ports that it exposes; the one that is served need not be among them.
     pub ports: Vec<ExposedPort>,
+    /// How its build differed from that of the Dockerfile alone.
+    #[serde(default)]
+    pub build: BuildOptions,
 }
 
 impl BuildImage {
     /// Its tag begins with the commit, which [`StepContext::is_image_unused`] relies on.
     fn tag(&self, commit: &CommitId, analysis: &Analysis) -> ImageRef {
-        let key = analysis.build_key();
+        let key = analysis.build_key(&self.build);
         let name: String = self.repository.name().chars().take(100).collect();
         ImageRef::parse(format!("{IMAGE_PREFIX}{}:{}-{}", name.trim_matches('-'), commit.short(), &key[..8]))
             .expect("a label, hexadecimal digits and fixed characters keep the rule")
@@ -118,7 +120,8 @@ impl BuildImage {
             KnownPort { port, source: PortSource::Assumed }
         });
         let (image_id, size_bytes) = (info.id.clone(), info.size_bytes);
-        Ok(Built { commit, image, image_id, size_bytes, main_port, port_source, ports })
+        let build = self.build.clone();
+        Ok(Built { commit, image, image_id, size_bytes, main_port, port_source, ports, build })
     }
 }
 
@@ -127,7 +130,10 @@ impl StepAction for BuildImage {
     type Output = Built;
 
     fn title(&self) -> String {
-        "Build the image".to_owned()
+        match self.build.to_string() {
+            options if options.is_empty() => "Build the image".to_owned(),
+            options => format!("Build the image: {options}"),
+        }
     }
 
     fn weight(&self) -> u32 {
@@ -160,10 +166,9 @@ impl StepAction for BuildImage {
             // The workspace may have been lost since the analysis.
             root = Box::pin(fetch_local_tree(cx, None, None)).await?;
         }
-        let dockerfile_text = match &analysis.generated {
-            Some(generated) => generated.dockerfile.clone(),
-            None => tokio::fs::read_to_string(root.join(&analysis.dockerfile)).await.unwrap_or_default(),
-        };
+        let secrets = build_secrets(cx).await?;
+        check_secrets(&analysis.needs, &self.build, &secrets)?;
+        let (context, dockerfile_text) = files(cx, root, &analysis).await?;
         let request = BuildRequest {
             tag: image.clone(),
             dockerfile: analysis.dockerfile_in_context.clone(),
@@ -173,7 +178,10 @@ impl StepAction for BuildImage {
                 (REVISION_LABEL.to_owned(), commit.to_string()),
                 (MANAGED_LABEL.to_owned(), "true".to_owned()),
             ]),
-            build_args: BTreeMap::new(),
+            build_args: self.build.args.iter().map(|(name, value)| (name.to_string(), value.clone())).collect(),
+            target: self.build.target.clone(),
+            platform: self.build.platform.clone(),
+            secrets,
             timeout: cx.settings.docker.build_timeout,
         };
         cx.lines.progress("waiting for other builds to end");
@@ -186,9 +194,10 @@ impl StepAction for BuildImage {
             // Boxed: the future of a build by a program is large.
             Box::pin(foreign_build::build(cx, &host, &request, &commit, &analysis.context, foreign)).await?;
         } else if host.connection.is_local() {
-            build_local(cx, &host, &request, root, &analysis).await?;
+            let built = host.docker.build(&request, context, &cx.lines, &cx.cancel).await;
+            built.map_err(|error| failed(error, &analysis.needs))?;
         } else {
-            build_remote(cx, &host, &request, root, &analysis).await?;
+            build_remote(cx, &host, &request, &context, &analysis).await?;
         }
         let info = host.docker.image(&image).await?.ok_or_else(|| {
             StepError::transient(
@@ -224,32 +233,25 @@ fn inputs(cx: &StepContext) -> Result<Option<(CommitId, Analysis)>, StepError> {
     Ok(cloned.map(|it| it.commit).zip(cx.try_output::<AnalyseRepository>()?))
 }
 
-/// Builds with a context that is read here and sent to Docker.
-async fn build_local(
-    cx: &StepContext,
-    host: &Host,
-    request: &BuildRequest,
-    root: PathBuf,
-    analysis: &Analysis,
-) -> Result<(), StepError> {
-    // The context is read on a thread of its own and sent as it is read; what goes wrong there is the cause.
-    let (reader, writer) = tokio::io::duplex(PIPE_BYTES);
-    let (limit, for_context) = (cx.settings.docker.build_context_max_bytes, analysis.clone());
-    let writing = tokio::task::spawn_blocking(move || {
-        let mut bridge = SyncIoBridge::new(writer);
-        let written = write_context(&root, &for_context, &mut bridge, limit);
-        let _ = bridge.shutdown();
-        written
-    });
-    let stream = ReaderStream::new(reader).map(|chunk: io::Result<Bytes>| chunk);
-    let built = host.docker.build(request, stream, &cx.lines, &cx.cancel).await;
-    if let Ok(Err(error)) = writing.await
-        && !matches!(&error, RepositoryError::Io { source, .. } if source.kind() == io::ErrorKind::BrokenPipe)
-    {
-        return Err(error.into());
+/// What the build may see, and the text of its Dockerfile; nothing for a builder of others, which reads the clone itself.
+async fn files(cx: &StepContext, root: PathBuf, analysis: &Analysis) -> Result<(BuildContext, String), StepError> {
+    if analysis.foreign.is_some() {
+        return Ok((BuildContext::default(), String::new()));
     }
-    built?;
-    Ok(())
+    let docker = &cx.settings.docker;
+    let rules = ContextRules { limit_bytes: docker.build_context_max_bytes, with_git: docker.build_context_git };
+    let analysis = analysis.clone();
+    let work = move || {
+        let context = build_context(&root, &analysis, rules)?;
+        Ok::<_, StepError>((context, dockerfile_text(&root, &analysis)?))
+    };
+    tokio::task::spawn_blocking(work).await.map_err(|error| {
+        StepError::permanent(
+            "internal_error",
+            format!("the build context could not be listed: {error}"),
+            "Report this with the address of the repository",
+        )
+    })?
 }
 
 /// Builds where the clone is; here is its tree manifest, which tells what belongs to the context.
@@ -257,21 +259,92 @@ async fn build_remote(
     cx: &StepContext,
     host: &Host,
     request: &BuildRequest,
-    root: PathBuf,
+    context: &BuildContext,
     analysis: &Analysis,
 ) -> Result<(), StepError> {
-    let (limit, for_context) = (cx.settings.docker.build_context_max_bytes, analysis.clone());
-    let work = move || context_paths(&root, &for_context, limit);
-    let listed = tokio::task::spawn_blocking(work).await.map_err(|error| {
-        StepError::permanent(
-            "internal_error",
-            format!("the build context could not be listed: {error}"),
-            "Report this with the address of the repository",
-        )
-    })??;
     let clone = host.deployment_folder(cx.deployment.id).join(CLONE_FOLDER);
-    let folder = context_folder(&clone, &analysis.context);
-    let context = RemoteContext { folder, paths: listed.paths, inlined: listed.inlined };
-    host.build(request, &context, &cx.calls_on(host), &cx.lines, &cx.cancel).await?;
-    Ok(())
+    let context = RemoteContext { folder: context_folder(&clone, &analysis.context), paths: context.path_list() };
+    let built = host.build(request, &context, &cx.calls_on(host), &cx.lines, &cx.cancel).await;
+    built.map_err(|error| match error {
+        RemoteBuildError::Build(error) => failed(error, &analysis.needs),
+        error => error.into(),
+    })
+}
+
+/// The failure of a build, with what is known of its Dockerfile: the ARG without a value that the line uses which failed,
+/// and what else it would have failed for, so that one push mends all of it.
+fn failed(error: BuildError, needs: &BuildNeeds) -> StepError {
+    let (line, step) = match &error {
+        BuildError::Failed(fault) => (fault.line, fault.step.clone().unwrap_or_default()),
+        BuildError::Transient { .. } | BuildError::TimedOut { .. } | BuildError::Context(_) | BuildError::Docker(_) => {
+            return error.into();
+        }
+    };
+    let mut error = StepError::from(error);
+    let (StepError::Permanent(failure) | StepError::Explained(failure)) = &mut error else { return error };
+    let is_here = |other: usize| line.and_then(|line| usize::try_from(line).ok()) == Some(other);
+    let uses = |name: &str| step.contains(&format!("${name}")) || step.contains(&format!("${{{name}"));
+    let unset = needs.unset_args.iter().find(|it| is_here(it.line) || uses(&it.name));
+    if let Some(UnsetArg { name, line }) = unset {
+        failure.message = format!("{}; ARG `{name}` has no value (line {line})", failure.message);
+        failure.next_step = format!("Send `{name}` in `build_args`, or give it a default in the Dockerfile");
+    }
+    let others = needs.missing.iter().filter(|it| !is_here(it.line));
+    let others: Vec<String> = others.map(|it| format!("line {}: {}", it.line, it.what)).collect();
+    if !others.is_empty() {
+        failure.message = format!("{}. The Dockerfile would fail for more: {}", failure.message, others.join("; "));
+    }
+    error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cloud::docker::build_failure::{BuildFailure, BuildFailureKind};
+    use crate::repository::analysis::MissingSource;
+
+    fn fault(step: &str, line: u32) -> BuildError {
+        BuildError::Failed(Box::new(BuildFailure {
+            kind: BuildFailureKind::Other,
+            step: Some(step.to_owned()),
+            line: Some(line),
+            exit_code: None,
+            last_lines: Vec::new(),
+            message: "it failed".to_owned(),
+            hint: "Mend it".to_owned(),
+        }))
+    }
+
+    fn told(error: BuildError, needs: &BuildNeeds) -> (String, String) {
+        match failed(error, needs) {
+            StepError::Permanent(failure) => (failure.message, failure.next_step),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_failed_build_tells_what_else_it_lacks() {
+        let missing = |line: usize, path: &str| MissingSource { line, what: format!("COPY takes `{path}`") };
+        let needs = BuildNeeds { missing: vec![missing(4, "a"), missing(6, "b")], ..BuildNeeds::default() };
+
+        let of_base = told(fault("FROM x", 1), &needs).0;
+        let of_copy = told(fault("COPY a /", 4), &needs).0;
+
+        let more = ". The Dockerfile would fail for more: ";
+        assert!(of_base.ends_with(&format!("{more}line 4: COPY takes `a`; line 6: COPY takes `b`")), "{of_base}");
+        assert!(of_copy.ends_with(&format!("{more}line 6: COPY takes `b`")), "{of_copy}");
+    }
+
+    #[test]
+    fn a_failed_line_names_the_argument_that_has_no_value() {
+        let unset = |line: usize, name: &str| UnsetArg { line, name: name.to_owned() };
+        let needs = BuildNeeds { unset_args: vec![unset(3, "URL"), unset(8, "OTHER")], ..BuildNeeds::default() };
+
+        let (message, next_step) = told(fault("RUN x && curl ${URL}/y", 2), &needs);
+        let of_another = told(fault("RUN make", 5), &needs);
+
+        assert!(message.ends_with("; ARG `URL` has no value (line 3)"), "{message}");
+        assert_eq!(next_step, "Send `URL` in `build_args`, or give it a default in the Dockerfile");
+        assert!(!of_another.0.contains("ARG") && of_another.1 == "Mend it", "{of_another:?}");
+    }
 }

@@ -4,6 +4,7 @@
 
 mod addresses;
 mod beginning;
+mod builds;
 mod cancel;
 mod cloud_hosted;
 mod cloud_local;

@@ -217,7 +217,7 @@ fn from_dockerfile(
     let text = tree.text(&path, MAX_DOCKERFILE_BYTES)?;
     let (info, mistakes) = match dockerfile::read_with(&text, options) {
         Ok(info) => (info, Vec::new()),
-        Err(DockerfileError::Mistakes(mistakes, info)) => (info, mistakes),
+        Err(DockerfileError::Mistakes(mistakes, info)) => (*info, mistakes),
         Err(DockerfileError::NoSuchStage(found)) => {
             let stage = options.target.as_ref().map(ToString::to_string).unwrap_or_default();
             return Err(RepositoryError::NoSuchStage { path, stage, found });

@@ -64,7 +64,7 @@ pub(super) struct DockerfileInfo {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum DockerfileError {
     /// Lines that cannot be read, in the order of the file; what the others say is there too.
-    Mistakes(Vec<SyntaxError>, DockerfileInfo),
+    Mistakes(Vec<SyntaxError>, Box<DockerfileInfo>),
     /// The stage that is asked for is not there; these are.
     NoSuchStage(Vec<String>),
 }
@@ -108,7 +108,7 @@ pub(super) fn read_with(text: &str, options: &BuildOptions) -> Result<Dockerfile
 
 /// Reads all instructions: one that cannot be read is told and passed over, so that all of them are told at once.
 fn read_all(text: &str, escape: char, options: &BuildOptions) -> Result<DockerfileInfo, DockerfileError> {
-    let alone = |mistake| DockerfileError::Mistakes(vec![mistake], DockerfileInfo::default());
+    let alone = |mistake| DockerfileError::Mistakes(vec![mistake], Box::default());
     let mut hidden = without_empty_lists(&hide_here_documents(text, escape).map_err(alone)?);
     let lines: Vec<&str> = text.lines().collect();
     let mut mistakes: Vec<SyntaxError> = Vec::new();
@@ -130,7 +130,8 @@ fn read_all(text: &str, escape: char, options: &BuildOptions) -> Result<Dockerfi
     mistakes.sort_unstable_by_key(|mistake| mistake.line);
     let last = reader.stages.len().checked_sub(1);
     if !mistakes.is_empty() {
-        return Err(DockerfileError::Mistakes(mistakes, last.map(|last| reader.info(last)).unwrap_or_default()));
+        let info = last.map(|last| reader.info(last)).unwrap_or_default();
+        return Err(DockerfileError::Mistakes(mistakes, Box::new(info)));
     }
     match stage::target(&reader.stages, options.target.as_ref()) {
         Some(target) => Ok(reader.info(target)),
@@ -476,7 +477,6 @@ fn syntax_error(error: &parse_dockerfile::Error, text: &str) -> SyntaxError {
 }
 
 /// Where an instruction begins.
-#[expect(clippy::wildcard_enum_match_arm, reason = "the parser may learn instructions that say nothing here")]
 fn start(instruction: &Instruction<'_>) -> usize {
     match instruction {
         Instruction::Add(it) => it.add.span.start,

@@ -267,7 +267,7 @@ async fn build_remote(
     let built = host.build(request, &context, &cx.calls_on(host), &cx.lines, &cx.cancel).await;
     built.map_err(|error| match error {
         RemoteBuildError::Build(error) => failed(error, &analysis.needs),
-        error => error.into(),
+        error @ (RemoteBuildError::Docker(_) | RemoteBuildError::Tool(_)) => error.into(),
     })
 }
 

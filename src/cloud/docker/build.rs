@@ -96,6 +96,8 @@ impl Docker {
         let transfer = Transfer::default();
         // The daemon answers when the context has arrived and the first step begins: only the deadline bounds that.
         let mut client = self.client()?.with_timeout(request.timeout + PROGRESS_INTERVAL);
+        let dockerfile =
+            if has_buildkit { request.dockerfile.clone() } else { context.dockerfile_in_tar(&request.dockerfile) };
         let (session, body) = if has_buildkit {
             let files = FileSync::new(context, &request.dockerfile, &request.dockerfile_text, transfer.clone());
             let session = self.open_session(files, request.secrets.clone()).await?;
@@ -108,7 +110,7 @@ impl Docker {
         } else {
             (None, bollard::body_try_stream(tar_stream(context, request, &transfer)))
         };
-        let mut reports = client.build_image(options(request, session.as_ref()), None, Some(body));
+        let mut reports = client.build_image(options(request, dockerfile, session.as_ref()), None, Some(body));
 
         let mut build = BuildReader::new(lines.clone());
         let mut said = tokio::time::interval_at(Instant::now() + PROGRESS_INTERVAL, PROGRESS_INTERVAL);
@@ -205,10 +207,10 @@ fn for_buildkit(address: &Uri) -> Uri {
     text.parse().unwrap_or_else(|_| address.clone())
 }
 
-fn options(request: &BuildRequest, session: Option<&Session>) -> BuildImageOptions {
+fn options(request: &BuildRequest, dockerfile: String, session: Option<&Session>) -> BuildImageOptions {
     let pairs = |map: &BTreeMap<String, String>| map.clone().into_iter().collect();
     BuildImageOptions {
-        dockerfile: request.dockerfile.clone(),
+        dockerfile,
         t: Some(request.tag.to_string()),
         rm: true,
         forcerm: true,

@@ -84,12 +84,25 @@ impl BuildContext {
         self.entries.iter().any(|entry| entry.path == Path::new(path))
     }
 
-    /// Writes the context as a tar, with the Dockerfile under its name.
+    /// The name of the Dockerfile in the tar: its own where it is part of the context, else a free one at the top, because
+    /// a directory above it would stay in the context without it.
+    pub(super) fn dockerfile_in_tar(&self, dockerfile: &str) -> String {
+        if self.holds(dockerfile) {
+            return dockerfile.to_owned();
+        }
+        let name = dockerfile.rsplit('/').next().unwrap_or(dockerfile);
+        let numbered = (2..).map(|number| format!("{name}.{number}"));
+        let mut names = std::iter::once(name.to_owned()).chain(numbered);
+        names.find(|name| !self.holds(name)).expect("numbers do not end, the entries of a context do")
+    }
+
+    /// Writes the context as a tar, with the Dockerfile under the name that it has there.
     ///
     /// A Dockerfile that is not part of the context still has to be in the tar. The classic builder takes it out before the
     /// first COPY when the ignore file in the tar names it, and that file with it when it names itself.
     pub(super) fn write_tar(&self, dockerfile: &str, text: &str, to: impl Write) -> io::Result<()> {
         let is_beside = !self.holds(dockerfile);
+        let dockerfile = &self.dockerfile_in_tar(dockerfile);
         let mut tar = Builder::new(to);
         for entry in self.entries.iter().filter(|entry| !(is_beside && entry.path == Path::new(IGNORE_FILE))) {
             write_entry(&mut tar, entry)?;
@@ -207,9 +220,18 @@ mod tests {
 
         let entries = written(&context, "docker/Docker[file]");
 
-        assert_eq!(entries.keys().collect::<Vec<_>>(), [".dockerignore", "app", "docker/Docker[file]"]);
-        assert_eq!(entries[".dockerignore"].1, ".dockerignore\ndocker/Docker\\[file\\]\n");
-        assert_eq!(entries["docker/Docker[file]"].1, "FROM made\n");
+        assert_eq!(entries.keys().collect::<Vec<_>>(), [".dockerignore", "Docker[file]", "app"]);
+        assert_eq!(entries[".dockerignore"].1, ".dockerignore\nDocker\\[file\\]\n");
+        assert_eq!(entries["Docker[file]"].1, "FROM made\n");
+    }
+
+    #[test]
+    fn a_dockerfile_beside_the_context_takes_the_name_of_no_other_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let context = BuildContext { entries: vec![file(folder.path(), "Dockerfile", "of another one")] };
+
+        assert_eq!(context.dockerfile_in_tar("docker/Dockerfile"), "Dockerfile.2");
+        assert_eq!(context.dockerfile_in_tar("Dockerfile"), "Dockerfile");
     }
 
     #[test]

@@ -316,10 +316,8 @@ mod tests {
     }
 
     fn told(error: BuildError, needs: &BuildNeeds) -> (String, String) {
-        match failed(error, needs) {
-            StepError::Permanent(failure) => (failure.message, failure.next_step),
-            other => panic!("{other:?}"),
-        }
+        let StepError::Permanent(failure) = failed(error, needs) else { panic!("it is no permanent failure") };
+        (failure.message, failure.next_step)
     }
 
     #[test]

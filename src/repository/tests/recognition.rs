@@ -54,7 +54,8 @@ fn what_has_no_template_is_left_to_a_builder_that_is_there() {
     let all = of("go-cmd", choice(false, BUILDPACKS));
     assert_eq!(all.foreign.as_ref().map(|it| it.builder), Some(Builder::Buildpacks));
     assert!(of("dockerfile-deeper", choice(false, BUILDPACKS)).foreign.is_none());
-    assert_ne!(php.build_key(), all.build_key());
+    let plain = BuildOptions::default();
+    assert_ne!(php.build_key(&plain), all.build_key(&plain));
 }
 
 #[test]

@@ -138,6 +138,7 @@ fn new_version(plan: &Plan, finished: &Finished) -> Option<Version> {
         build: finished
             .output::<AnalyseRepository>()
             .map_or_else(|| again.map(|it| it.build.clone()).unwrap_or_default(), |analysis| build_of(&analysis)),
+        build_options: applied.build,
         environment_secret: applied.environment_secret,
         environment_names: applied.environment_names,
         operation: finished.operation.id,

@@ -82,6 +82,10 @@ macro_rules! text_id {
     };
 }
 
+// Behind the macro: a file sees the macros above its `mod` line alone.
+mod build;
+pub use build::{BuildSecretName, Platform, StageName};
+
 text_id!(
     /// Name of an application on a cluster: its Kubernetes Deployment and Service (RFC 1035 label).
     DeploymentName,
@@ -196,7 +200,7 @@ text_id!(
 );
 
 text_id!(
-    /// Name of an environment variable that is handed to the application.
+    /// Name of an environment variable: of the application, or of an ARG of its Dockerfile.
     EnvironmentName,
     "a variable name of letters, digits and `_` that does not start with a digit",
     |text| {

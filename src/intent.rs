@@ -5,7 +5,7 @@
 //! `selection` finds the deployment that is meant, `question` asks for what is missing. Nothing here does IO.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -13,9 +13,11 @@ use serde::{Deserialize, Serialize};
 use crate::cloud::aws::AccessKeys;
 use crate::id::repository_page::RefPath;
 use crate::id::{
-    Action, DeploymentId, DeploymentName, DockerfilePath, Domain, EnvironmentName, GitRef, KeyPairName, Mode,
-    Namespace, PlanHash, Port, Region, RepositoryUrl, SourceDirectory, TargetName,
+    Action, BuildSecretName, DeploymentId, DeploymentName, DockerfilePath, Domain, EnvironmentName, GitRef,
+    KeyPairName, Mode, Namespace, PlanHash, Platform, Port, Region, RepositoryUrl, SourceDirectory, StageName,
+    TargetName,
 };
+use crate::store::build_options::BuildOptions;
 
 pub mod fields;
 pub mod partial;
@@ -204,6 +206,8 @@ impl IntentErrorCode {
 pub struct Secrets {
     /// Token for a private repository.
     pub git_token: Option<SecretString>,
+    /// Secrets that RUN lines of the build may mount.
+    pub build: Option<BTreeMap<BuildSecretName, SecretString>>,
     /// Environment variables of the application; `None` keeps what is there, an empty map removes all.
     pub environment: Option<BTreeMap<EnvironmentName, SecretString>>,
     /// Credentials for the cloud modes.
@@ -262,6 +266,9 @@ pub struct Deploy {
     pub source_directory: Option<SourceDirectory>,
     /// Which Dockerfile of the repository.
     pub dockerfile: Option<DockerfilePath>,
+    /// How the build differs from that of the Dockerfile alone.
+    #[serde(default)]
+    pub build: BuildChange,
     /// Keeps a target that was made for a deploy that failed.
     pub keep_target: bool,
     /// Key pair of the EC2 instance.
@@ -323,6 +330,9 @@ pub struct Redeploy {
     pub source_directory: Option<SourceDirectory>,
     /// Changes the Dockerfile.
     pub dockerfile: Option<DockerfilePath>,
+    /// Changes how the build differs from that of the Dockerfile alone.
+    #[serde(default)]
+    pub build: BuildChange,
 }
 
 impl Redeploy {
@@ -334,6 +344,33 @@ impl Redeploy {
             self.source_directory = Some(directory);
         } else {
             selector.source_directory = Some(directory);
+        }
+    }
+}
+
+/// What a request says anew of how a build differs from that of the Dockerfile alone; the rest stays as it was.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BuildChange {
+    /// All values of ARG lines, in place of those before.
+    pub args: Option<BTreeMap<EnvironmentName, String>>,
+    /// The stage that becomes the image.
+    pub target: Option<StageName>,
+    /// What the image is for.
+    pub platform: Option<Platform>,
+    /// Names of the secrets that came with it.
+    pub secrets: Option<BTreeSet<BuildSecretName>>,
+}
+
+impl BuildChange {
+    /// What holds after it.
+    #[must_use]
+    pub fn of(&self, before: &BuildOptions) -> BuildOptions {
+        BuildOptions {
+            args: self.args.as_ref().unwrap_or(&before.args).clone(),
+            target: self.target.clone().or_else(|| before.target.clone()),
+            platform: self.platform.clone().or_else(|| before.platform.clone()),
+            secrets: self.secrets.as_ref().unwrap_or(&before.secrets).clone(),
         }
     }
 }

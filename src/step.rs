@@ -43,6 +43,7 @@ pub mod await_certificate;
 pub mod await_removals;
 pub mod bootstrap_host;
 pub mod build_image;
+pub mod build_secrets;
 pub mod check_account;
 pub mod check_hosted_account;
 pub mod clone_repository;

@@ -23,6 +23,7 @@ use crate::config::value::Database;
 use crate::id::OperationId;
 use record::Unreadable;
 
+pub mod build_options;
 pub mod calls;
 pub mod conversation_state;
 pub mod deployments;

@@ -12,6 +12,7 @@ use crate::id::{OperationId, PlanHash};
 use crate::intent::{Confirmation, Intent, Request, Secrets, Source};
 use crate::plan::Plan;
 use crate::step::aws_access::AWS_CREDENTIALS_SECRET;
+use crate::step::build_secrets::BUILD_SECRET;
 use crate::step::clone_repository::GIT_TOKEN_SECRET;
 use crate::step::context::secret_context;
 use crate::step::environment::ENVIRONMENT_SECRET;
@@ -89,6 +90,12 @@ impl App {
             let json = serde_json::to_string(&values).map_err(|error| AppError::Internal(error.into()))?;
             let context = secret_context(id, ENVIRONMENT_SECRET);
             sealed.push((ENVIRONMENT_SECRET.to_owned(), self.0.sealer.seal(&context, &SecretString::from(json))?));
+        }
+        if let Some(build) = &secrets.build {
+            let values: BTreeMap<_, _> = build.iter().map(|(name, value)| (name, value.expose_secret())).collect();
+            let json = serde_json::to_string(&values).map_err(|error| AppError::Internal(error.into()))?;
+            let context = secret_context(id, BUILD_SECRET);
+            sealed.push((BUILD_SECRET.to_owned(), self.0.sealer.seal(&context, &SecretString::from(json))?));
         }
         if let Some(aws) = &secrets.aws {
             let keys = AccessKeys::from(aws).to_json();

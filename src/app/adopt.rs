@@ -15,6 +15,7 @@ use crate::id::{
 };
 use crate::intent::{AwsCredentials, Selector};
 use crate::step::context::ssh_address;
+use crate::store::build_options::BuildOptions;
 use crate::store::record::{Deployment, DeploymentFacts, DeploymentState, Instance, Target, Version, VersionBuild};
 
 impl App {
@@ -160,6 +161,7 @@ fn deployment(named: NamedDeployment, target: TargetId, instance: &Instance, ima
         source_directory: source_directory.clone(),
         dockerfile: None,
         build: VersionBuild::default(),
+        build_options: BuildOptions::default(),
         environment_secret: live.environment_secret,
         environment_names: Vec::new(),
         operation,

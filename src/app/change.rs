@@ -116,7 +116,8 @@ impl App {
             });
         }
         let change = Change { intent: request.intent, plan, deployment, target };
-        let id = self.begin(principal, key, change, &request.secrets, Timestamp::now()).await?;
+        // Boxed: what an operation is begun with is large.
+        let id = Box::pin(self.begin(principal, key, change, &request.secrets, Timestamp::now())).await?;
         Ok(Accepted::Operations(vec![id]))
     }
 

@@ -78,10 +78,12 @@ impl App {
         let resolved = git.resolve(&source, &lines, cancel).await.map_err(|error| error.to_string())?;
         let (root, calls) = (folder.join("clone"), StepCalls::in_folder(folder.join("calls")));
         git.clone(&source, &resolved, &root, &calls, &lines, cancel).await.map_err(|error| error.to_string())?;
-        let (settings, AnalyseRepository { directory, dockerfile }) = (self.0.settings.clone(), analyse);
+        let (settings, AnalyseRepository { directory, dockerfile, build }) = (self.0.settings.clone(), analyse);
         let work = move || {
             let (port, choice) = (settings.kubernetes.default_container_port, builder_choice::choice(&settings));
-            analysis::analyse(&root, directory.as_ref(), dockerfile.as_ref(), port, choice).map_err(|it| it.to_string())
+            let (directory, dockerfile) = (directory.as_ref(), dockerfile.as_ref());
+            let analysed = analysis::analyse(&root, directory, dockerfile, &build, port, choice);
+            analysed.map_err(|it| it.to_string())
         };
         tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())?
     }

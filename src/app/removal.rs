@@ -75,7 +75,8 @@ impl App {
         let mut ids = Vec::new();
         for (index, change) in changes.into_iter().enumerate() {
             let key = key.map(|it| it.nth(index));
-            ids.push(self.begin(principal, key, change, &request.secrets, now).await?);
+            // Boxed: what an operation is begun with is large.
+            ids.push(Box::pin(self.begin(principal, key, change, &request.secrets, now)).await?);
         }
         Ok(Removals::Accepted(Box::new(Accepted::Operations(ids))))
     }

@@ -7,6 +7,7 @@ pub mod build;
 pub mod build_failure;
 pub mod build_failure_kind;
 pub mod build_reader;
+pub mod context;
 pub mod dockerfile_line;
 pub mod exec;
 pub mod image;
@@ -22,7 +23,9 @@ mod build_cause;
 mod build_progress;
 mod build_words;
 mod ephemeral_registry;
+mod file_sync;
 mod layout;
+mod session;
 
 use std::error::Error as _;
 use std::io;

@@ -162,6 +162,12 @@ pub const SETTINGS: &[Setting] = &[
         PROGRAM,
         "The program of Railpack; it finds its BuildKit by `BUILDKIT_HOST`.",
     ),
+    Setting::new(
+        "BUILD_CONTEXT_GIT",
+        "false",
+        TRUE_OR_FALSE,
+        "Whether a build context holds the folder `.git` of the clone, for a RUN that asks git: the history is one commit. Every build then copies anew what it copies with `.`.",
+    ),
     // Local clusters.
     Setting::new("KIND_PROGRAM", "kind", PROGRAM, "The kind program."),
     Setting::new(

@@ -156,6 +156,8 @@ pub struct Docker {
     pub buildpacks_builder: ImageRef,
     /// `RAILPACK_PROGRAM`.
     pub railpack: PathBuf,
+    /// `BUILD_CONTEXT_GIT`.
+    pub build_context_git: bool,
 }
 
 impl Docker {
@@ -169,6 +171,7 @@ impl Docker {
             pack: values.program("PACK_PROGRAM"),
             buildpacks_builder: values.take("BUILDPACKS_BUILDER", |text| ImageRef::parse(text).ok()),
             railpack: values.program("RAILPACK_PROGRAM"),
+            build_context_git: values.take("BUILD_CONTEXT_GIT", value::yes_or_no),
         }
     }
 }

@@ -70,6 +70,7 @@ impl ConversationRequest {
             [Some(&it.access_key_id), Some(&it.secret_access_key), it.session_token.as_ref()].into_iter().flatten()
         });
         let environment = self.fields.environment.iter().flat_map(|it| it.values());
-        self.fields.git_token.iter().chain(environment).chain(aws)
+        let build = self.fields.build_secrets.iter().flat_map(|it| it.values());
+        self.fields.git_token.iter().chain(environment).chain(build).chain(aws)
     }
 }

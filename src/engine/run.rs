@@ -17,6 +17,7 @@ use crate::plan::Plan;
 use crate::secret::Redactor;
 use crate::secret::redactor::{REDACTED, is_secret_name, is_secret_variable};
 use crate::step::Step;
+use crate::step::build_secrets::{BUILD_SECRET, secret_lines};
 use crate::step::context::{StepContext, Suspended, secret_context};
 use crate::step::error::StepError;
 use crate::store::record::{Deployment, Operation, Target};
@@ -385,8 +386,12 @@ impl Run {
             let is_hidden = |name: &str, value: &str| {
                 is_secret_name(name) || (is_secret_variable(name, value) && !self.is_public(value))
             };
-            let hidden = values.iter().filter(|(name, value)| is_hidden(name, value.expose_secret()));
-            redactor = redactor.with_unless(hidden.map(|(_, value)| value).chain([&secret]), |it| self.is_public(it));
+            // All that a build gets as a secret is one, and a build prints it line by line.
+            let is_build = name == BUILD_SECRET;
+            let hidden = values.iter().filter(|(name, value)| is_build || is_hidden(name, value.expose_secret()));
+            let lines: Vec<SecretString> = values.values().filter(|_| is_build).flat_map(secret_lines).collect();
+            let all = hidden.map(|(_, value)| value).chain(&lines).chain([&secret]);
+            redactor = redactor.with_unless(all, |it| self.is_public(it));
         }
         known().get_or_insert(redactor).clone()
     }

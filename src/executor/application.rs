@@ -12,6 +12,7 @@ use crate::step::restart_application::RestartApplication;
 use crate::step::scale_application::ScaleApplication;
 use crate::step::verify_application::VerifyApplication;
 use crate::step::wait_for_rollout::WaitForRollout;
+use crate::store::build_options::BuildOptions;
 use crate::store::record::{PortSource, Version};
 
 use super::input::{PlanError, PlanInput};
@@ -21,6 +22,7 @@ pub(super) struct RollOut {
     git_ref: Option<GitRef>,
     directory: Option<SourceDirectory>,
     dockerfile: Option<DockerfilePath>,
+    build: BuildOptions,
     container_port: Option<Port>,
     /// The port of the version before, where what told it still holds.
     known_port: Option<KnownPort>,
@@ -39,6 +41,7 @@ impl RollOut {
             git_ref: deploy.git_ref.clone().or_else(|| input.deployment.git_ref.clone()),
             directory: directory(deploy.source_directory.as_ref(), input),
             dockerfile: deploy.dockerfile.clone().or_else(|| version.and_then(|it| it.dockerfile.clone())),
+            build: deploy.build.of(&version.map_or_else(BuildOptions::default, |it| it.build_options.clone())),
             container_port: deploy.container_port.or_else(|| version.and_then(|it| it.container_port)),
             known_port: version.and_then(|it| known_port(it, input)),
             stop_grace_s: deploy.stop_grace_s.or_else(|| version.and_then(|it| it.stop_grace_s)),
@@ -53,6 +56,7 @@ impl RollOut {
             git_ref: redeploy.git_ref.clone().or_else(|| input.deployment.git_ref.clone()),
             directory: directory(redeploy.source_directory.as_ref(), input),
             dockerfile: redeploy.dockerfile.clone().or_else(|| version.dockerfile.clone()),
+            build: redeploy.build.of(&version.build_options),
             container_port: redeploy.container_port.or(version.container_port),
             known_port: known_port(version, input),
             stop_grace_s: redeploy.stop_grace_s.or(version.stop_grace_s),
@@ -67,6 +71,7 @@ impl RollOut {
             git_ref: None,
             directory: version.source_directory.clone(),
             dockerfile: None,
+            build: version.build_options.clone(),
             container_port: None,
             known_port: None,
             stop_grace_s: version.stop_grace_s,
@@ -80,13 +85,18 @@ impl RollOut {
         let repository = input.deployment.repository.clone();
         vec![
             Plan::step(CloneRepository { repository, git_ref: self.git_ref.clone() }),
-            Plan::step(AnalyseRepository { directory: self.directory.clone(), dockerfile: self.dockerfile.clone() }),
+            Plan::step(AnalyseRepository {
+                directory: self.directory.clone(),
+                dockerfile: self.dockerfile.clone(),
+                build: self.build.clone(),
+            }),
         ]
     }
 
     pub(super) fn build(&self, input: &PlanInput<'_>) -> BuildImage {
         BuildImage {
             repository: input.deployment.repository.clone(),
+            build: self.build.clone(),
             container_port: self.container_port,
             known_port: self.known_port,
         }

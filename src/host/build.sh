@@ -1,6 +1,6 @@
-# Builds an image of the listed files with the Docker program. usage: CONTEXT LIST EXTRA-FOLDER EXTRA-FILE ARGUMENT...
-context=$1 list=$2 folder=$3 file=$4
-shift 4
+# Builds an image of the listed files with the Docker program. usage: CONTEXT LIST DOCKERFILE ARGUMENT...
+context=$1 list=$2 dockerfile=$3
+shift 3
 # Since version 23 BuildKit is a plugin, which may be missing; before, it has to be asked for.
 version=$(docker version --format '{{.Client.Version}}' 2>/dev/null)
 if [ "${version%%.*}" -lt 23 ] 2>/dev/null || docker buildx version >/dev/null 2>&1; then
@@ -8,20 +8,20 @@ if [ "${version%%.*}" -lt 23 ] 2>/dev/null || docker buildx version >/dev/null 2
   set -- --progress=plain "$@"
 else
   export DOCKER_BUILDKIT=0
+  case " $* " in *" --secret "*)
+    echo "\`build_secrets\` need BuildKit, and Docker has no plugin for it: install docker-buildx there" >&2
+    exit 1 ;;
+  esac
 fi
 export BUILDX_NO_DEFAULT_ATTESTATIONS=1
 newline='
 '
-pack() {
-  tar -c -f - --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX --no-recursion "$@"
-}
-# Docker begins when the archive is whole: a file that vanished meanwhile would be missing in an image that has its tag.
-problem=$(
-  if [ -n "$file" ]; then
-    pack -C "$context" --null -T "$list" -C "$folder" "./$file"
-  else
-    pack -C "$context" --null -T "$list"
-  fi 2>&1 >"$list.tar"
-) || { echo "cannot pack the build context: ${problem%%"$newline"*}" >&2; rm -f "$list.tar"; exit 1; }
-exec 3<"$list.tar" && rm "$list.tar" || exit 1
-docker build "$@" - <&3 1>&2
+tree=$list.tree
+trap 'rm -rf "$tree" "$list.tar"' EXIT
+rm -rf "$tree" && mkdir "$tree" || exit 1
+# Docker begins when the files are all there: one that vanished meanwhile would be missing in an image that has its tag.
+problem=$(tar -c -f "$list.tar" --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX --no-recursion \
+  -C "$context" --null -T "$list" 2>&1) && problem=$(tar -x -p -f "$list.tar" -C "$tree" 2>&1) ||
+  { echo "cannot pack the build context: ${problem%%"$newline"*}" >&2; exit 1; }
+rm -f "$list.tar"
+docker build "$@" -f "$dockerfile" "$tree" 1>&2

@@ -32,8 +32,6 @@ pub struct RemoteContext {
     pub folder: PathBuf,
     /// The paths in it that the build may see, each ended by a zero byte; a directory comes before what is in it.
     pub paths: Vec<u8>,
-    /// Path and text of the Dockerfile, where the folder does not have it.
-    pub inlined: Option<(String, String)>,
 }
 
 /// Says why a program on the other machine did not do its part.
@@ -65,27 +63,36 @@ impl Host {
         lines: &Lines,
         cancel: &CancellationToken,
     ) -> Result<(), RemoteBuildError> {
-        let (list, extra) = (calls.folder.join("context.list"), calls.folder.join("context.extra"));
+        let (list, beside) = (calls.folder.join("context.list"), calls.folder.join("dockerfile"));
         self.connection.write(&list, &context.paths).await?;
-        let mut file = String::new();
-        if let Some((name, text)) = &context.inlined {
-            self.connection.write(&extra.join(name), text.as_bytes()).await?;
-            file.clone_from(name);
-        }
+        // The Dockerfile lies beside the context: what the ignore file shuts out no COPY finds. The ignore file has been
+        // applied already; one that says nothing counts instead of it.
+        let name = request.dockerfile.rsplit('/').next().unwrap_or("Dockerfile");
+        self.connection.write(&beside.join(name), request.dockerfile_text.as_bytes()).await?;
+        self.connection.write(&beside.join(format!("{name}.dockerignore")), b"# all of it\n").await?;
         let mut call = self
             .connection
             .call("sh")
             .args(["-c", BUILD, "build"])
             .arg(&context.folder)
             .arg(&list)
-            .arg(&extra)
-            .arg(file);
-        call = call.args(["-t", request.tag.as_str(), "-f", &request.dockerfile]);
+            .arg(beside.join(name));
+        call = call.args(["-t", request.tag.as_str()]);
         for (name, value) in &request.labels {
             call = call.args(["--label", &format!("{name}={value}")]);
         }
         for (name, value) in &request.build_args {
             call = call.args(["--build-arg", &format!("{name}={value}")]);
+        }
+        if let Some(target) = &request.target {
+            call = call.args(["--target", target.as_str()]);
+        }
+        if let Some(platform) = &request.platform {
+            call = call.args(["--platform", platform.as_str()]);
+        }
+        for (number, (name, value)) in request.secrets.iter().enumerate() {
+            let variable = format!("BUILD_SECRET_{number}");
+            call = call.secret_env(&variable, value).args(["--secret", &format!("id={name},env={variable}")]);
         }
         let build = Arc::new(Mutex::new(BuildReader::new(lines.clone())));
         let (reader, others) = (Arc::clone(&build), lines.clone());
@@ -188,20 +195,33 @@ mod tests {
         call.env("PATH", path).run(&Lines::none(), &CancellationToken::new()).await
     }
 
+    /// Notes its words, and the files of the directory that is its last one.
+    const NOTE: &str =
+        "[ \"$1\" != build ] || { echo \"$*\"; for last in \"$@\"; do :; done; ls -A \"$last\"; } >\"$folder/built\"";
+
     #[tokio::test]
-    async fn docker_gets_the_listed_files_and_the_dockerfile() {
-        let folder = with_docker("[ \"$1\" != build ] || { echo \"$*\"; tar -t; } >\"$folder/built\"");
-        for (name, text) in [("file", "1"), ("other", "2"), ("extra/Dockerfile", "FROM scratch"), ("list", "./file\0")]
-        {
-            std::fs::create_dir_all(folder.path().join("extra")).unwrap();
+    async fn docker_gets_the_listed_files_alone_and_the_dockerfile_beside_them() {
+        let folder = with_docker(NOTE);
+        for (name, text) in [("file", "1"), ("other", "2"), ("list", "./file\0")] {
             std::fs::write(folder.path().join(name), text).unwrap();
         }
 
-        run(&folder, BUILD, &[".", "list", "extra", "Dockerfile", "-t", "app:1"]).await.unwrap();
+        run(&folder, BUILD, &[".", "list", "beside/Dockerfile", "-t", "app:1"]).await.unwrap();
 
         let built = std::fs::read_to_string(folder.path().join("built")).unwrap();
-        assert_eq!(built, "build --progress=plain -t app:1 -\n./file\n./Dockerfile\n");
-        assert!(!folder.path().join("list.tar").exists());
+        assert_eq!(built, "build --progress=plain -t app:1 -f beside/Dockerfile list.tree\nfile\n");
+        assert!(!folder.path().join("list.tar").exists() && !folder.path().join("list.tree").exists());
+    }
+
+    #[tokio::test]
+    async fn secrets_are_refused_where_no_builder_mounts_them() {
+        let folder = with_docker("case $1 in version) echo 24.0.1 ;; *) exit 1 ;; esac");
+        std::fs::write(folder.path().join("list"), "").unwrap();
+
+        let words = [".", "list", "Dockerfile", "--secret", "id=npm,env=BUILD_SECRET_0"];
+        let error = run(&folder, BUILD, &words).await.unwrap_err();
+
+        assert!(error.says("`build_secrets` need BuildKit"), "{error}");
     }
 
     #[tokio::test]
@@ -210,7 +230,7 @@ mod tests {
         std::fs::write(folder.path().join("file"), "1").unwrap();
         std::fs::write(folder.path().join("list"), "./gone\0./file\0").unwrap();
 
-        let error = run(&folder, BUILD, &[".", "list", ".", "", "-t", "app:1"]).await.unwrap_err();
+        let error = run(&folder, BUILD, &[".", "list", "Dockerfile", "-t", "app:1"]).await.unwrap_err();
 
         assert!(error.says("cannot pack the build context: tar: ./gone: Cannot stat"), "{error}");
         assert!(!folder.path().join("built").exists() && !folder.path().join("list.tar").exists());

@@ -42,7 +42,7 @@ pub enum TreeManifestError {
 /// Fetches the tree manifest of the clone in `clone` over there into `folder` here, which is made anew.
 ///
 /// `directory` is where the build begins, the root without one; `also` is a file there or in the root whose contents are
-/// wanted in any case.
+/// wanted in any case. With git the names in `.git` are there too.
 ///
 /// # Errors
 /// [`TreeManifestError`] says what went wrong.
@@ -51,12 +51,13 @@ pub async fn fetch(
     clone: &Path,
     directory: Option<&str>,
     also: Option<&str>,
+    with_git: bool,
     folder: &Path,
     cancel: &CancellationToken,
 ) -> Result<(), TreeManifestError> {
     let call: Call =
         connection.call("sh").args(["-c", SCRIPT, "tree_manifest"]).arg(clone).arg(directory.unwrap_or("."));
-    let call = call.arg(also.unwrap_or_default());
+    let call = call.arg(also.unwrap_or_default()).arg(if with_git { "yes" } else { "no" });
     let printed = call.timeout(TIMEOUT).run(&Lines::none(), cancel).await?.stdout;
     let folder = folder.to_owned();
     let write = move || {

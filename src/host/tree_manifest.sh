@@ -1,10 +1,12 @@
-# Prints a compressed archive of a clone's tree manifest in base64. usage: CLONE DIRECTORY [FILE]
+# Prints a compressed archive of a clone's tree manifest in base64. usage: CLONE DIRECTORY FILE GIT
 cd "$1" || exit 1
-base=./$2 also=$3
+base=./$2 also=$3 hidden=./.git
+# With `yes` the names in `.git` are part of it.
+[ "$4" != yes ] || hidden=.
 folder=$(mktemp -d) || exit 1
 trap 'rm -rf "$folder"' EXIT
 # Without -depth, find prints a folder before what is in it: the order in which they are made.
-find . -mindepth 1 -path ./.git -prune -o -mindepth 1 -printf '%y\0%m\0%s\0%p\0%l\0' >"$folder/list" || exit 1
+find . -mindepth 1 -path "$hidden" -prune -o -mindepth 1 -printf '%y\0%m\0%s\0%p\0%l\0' >"$folder/list" || exit 1
 {
   find . -path ./.git -prune -o -type f -size -1025k \( \
     -iname 'dockerfile*' -o -iname '*.dockerfile' -o -name 'Containerfile' -o -name '*.dockerignore' \) -print0

@@ -1,5 +1,7 @@
 //! `GET /v1/deployments`: what exists, and what it prints.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -16,7 +18,7 @@ use crate::http::path::PathId;
 use crate::http::request_id::RequestId;
 use crate::http::sse;
 use crate::http::unreadable::UnreadableObject;
-use crate::id::{DeploymentId, ExposedPort, Mode};
+use crate::id::{DeploymentId, EnvironmentName, ExposedPort, Mode};
 use crate::intent::partial::DEFAULT_TAIL;
 use crate::reply::strip_ansi;
 use crate::store::deployments::DeploymentFilter;
@@ -60,6 +62,13 @@ pub struct DeploymentObject {
     pub builder: Option<String>,
     /// Directory of the repository that was the build context; empty for the root.
     pub build_context: Option<String>,
+    /// Stage of the Dockerfile that became the image; null for the last one.
+    pub build_target: Option<String>,
+    /// Platform that the image was built for; null for that of Docker.
+    pub build_platform: Option<String>,
+    /// Values of the Dockerfile's ARG lines.
+    #[schema(value_type = std::collections::HashMap<String, String>)]
+    pub build_args: BTreeMap<EnvironmentName, String>,
     /// The commit that runs.
     pub commit: Option<String>,
     /// The image that runs.
@@ -104,6 +113,7 @@ impl From<&Deployment> for DeploymentObject {
         let facts = it.facts.clone();
         let version = facts.version;
         let build = version.as_ref().map(|version| version.build.clone()).unwrap_or_default();
+        let options = version.as_ref().map(|version| version.build_options.clone()).unwrap_or_default();
         let mut ports: Vec<u16> = version.iter().map(|version| version.main_port.get()).collect();
         for ExposedPort { number: port, .. } in version.iter().flat_map(|version| &version.ports) {
             if !ports.contains(&port.get()) {
@@ -125,6 +135,9 @@ impl From<&Deployment> for DeploymentObject {
             generated_dockerfile: build.generated,
             builder: build.builder,
             build_context: version.is_some().then_some(build.context),
+            build_target: options.target.as_ref().map(ToString::to_string),
+            build_platform: options.platform.as_ref().map(ToString::to_string),
+            build_args: options.args,
             commit: version.as_ref().map(|version| version.commit.to_string()),
             image: version.as_ref().map(|version| version.image.to_string()),
             replicas: facts.replicas,
@@ -165,6 +178,9 @@ impl From<&UnreadableDeployment> for DeploymentObject {
             generated_dockerfile: None,
             builder: None,
             build_context: None,
+            build_target: None,
+            build_platform: None,
+            build_args: BTreeMap::new(),
             commit: None,
             image: None,
             replicas: None,

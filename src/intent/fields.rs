@@ -220,6 +220,37 @@ pub const FIELDS: &[Field] = &[
         "Path of the Dockerfile inside `source_directory` or the repository; found without it.",
         |cx, values| cx.parse(crate::id::DockerfilePath::parse).map(|it| values.dockerfile = Some(it)),
     ),
+    field(
+        "build_target",
+        FieldType::Text,
+        BUILD,
+        "Stage of the Dockerfile that becomes the image, by its name or its number from 0; the last one without it.",
+        |cx, values| cx.parse(crate::id::StageName::parse).map(|it| values.build_target = Some(it)),
+    ),
+    field(
+        "build_platform",
+        FieldType::Text,
+        BUILD,
+        "Platform that the image is built for, such as `linux/amd64`; that of Docker without it.",
+        |cx, values| cx.parse(crate::id::Platform::parse).map(|it| values.build_platform = Some(it)),
+    ),
+    field(
+        "build_args",
+        FieldType::Variables,
+        BUILD,
+        "Values of the Dockerfile's ARG lines (at most 100, 64 KiB in all), kept and shown; `{}` removes them.",
+        |cx, values| cx.build_args().map(|it| values.build_args = Some(it)),
+    ),
+    Field {
+        secret: true,
+        ..field(
+            "build_secrets",
+            FieldType::Variables,
+            BUILD,
+            "Secrets for `RUN --mount=type=secret,id=<name>` (at most 100, 64 KiB in all); not kept, so a build that needs them wants them again.",
+            |cx, values| cx.build_secrets().map(|it| values.build_secrets = Some(it)),
+        )
+    },
     Field {
         secret: true,
         ..field("git_token", FieldType::Text, BUILD, "Access token of a private repository.", |cx, values| {
@@ -364,7 +395,7 @@ pub fn parse_resume(body: &Map<String, Value>, limits: &Limits) -> Result<Secret
         }
     }
     let values = parse_partial(body, limits)?;
-    Ok(Secrets { git_token: values.git_token, aws: values.aws, environment: None })
+    Ok(Secrets { git_token: values.git_token, aws: values.aws, ..Secrets::default() })
 }
 
 fn not_taken(name: &str, instead: &str) -> IntentError {

@@ -7,13 +7,14 @@ use secrecy::SecretString;
 
 use crate::id::repository_page::{RefPath, RepositoryPage, Shown};
 use crate::id::{
-    Action, DeploymentName, DockerfilePath, Domain, EnvironmentName, GitRef, HostedZoneId, KeyPairName, Mode,
-    Namespace, Port, RepositoryUrl, SourceDirectory, SubdomainLabel, TargetName,
+    Action, BuildSecretName, DeploymentName, DockerfilePath, Domain, EnvironmentName, GitRef, HostedZoneId,
+    KeyPairName, Mode, Namespace, Platform, Port, RepositoryUrl, SourceDirectory, StageName, SubdomainLabel,
+    TargetName,
 };
 
 use super::{
-    AwsCredentials, Confirmation, Decommission, Deploy, Intent, Limits, Logs, Redeploy, Request, Rollback, Scale,
-    Secrets, Selector, Source, VersionRef,
+    AwsCredentials, BuildChange, Confirmation, Decommission, Deploy, Intent, Limits, Logs, Redeploy, Request, Rollback,
+    Scale, Secrets, Selector, Source, VersionRef,
 };
 
 /// How many lines of each pod `logs` shows when nobody says.
@@ -58,6 +59,14 @@ pub struct PartialRequest {
     pub environment: Option<BTreeMap<EnvironmentName, SecretString>>,
     /// Which Dockerfile of the repository.
     pub dockerfile: Option<DockerfilePath>,
+    /// Values of the Dockerfile's ARG lines.
+    pub build_args: Option<BTreeMap<EnvironmentName, String>>,
+    /// Secrets that RUN lines of the build may mount.
+    pub build_secrets: Option<BTreeMap<BuildSecretName, SecretString>>,
+    /// The stage of the Dockerfile that becomes the image.
+    pub build_target: Option<StageName>,
+    /// What the image is for.
+    pub build_platform: Option<Platform>,
     /// Token for a private repository.
     pub git_token: Option<SecretString>,
     /// The version to go back to.
@@ -128,6 +137,10 @@ impl PartialRequest {
             stop_grace_s: self.stop_grace_s.or(others.stop_grace_s),
             environment: self.environment.or(others.environment),
             dockerfile: self.dockerfile.or(others.dockerfile),
+            build_args: self.build_args.or(others.build_args),
+            build_secrets: self.build_secrets.or(others.build_secrets),
+            build_target: self.build_target.or(others.build_target),
+            build_platform: self.build_platform.or(others.build_platform),
             git_token: self.git_token.or(others.git_token),
             rollback_to: self.rollback_to.or(others.rollback_to),
             keep_target: self.keep_target.or(others.keep_target),
@@ -251,6 +264,7 @@ impl PartialRequest {
         let builds = matches!(action, Action::Deploy | Action::Redeploy);
         let secrets = Secrets {
             git_token: self.git_token.clone().filter(|_| builds),
+            build: self.build_secrets.clone().filter(|_| builds),
             environment: self.environment.clone().filter(|_| builds),
             aws: self.aws.clone(),
         };
@@ -263,9 +277,20 @@ impl PartialRequest {
         }
     }
 
+    /// What is said of how the build differs from that of the Dockerfile alone; of secrets their names.
+    fn build_change(&self) -> BuildChange {
+        BuildChange {
+            args: self.build_args.clone(),
+            target: self.build_target.clone(),
+            platform: self.build_platform.clone(),
+            secrets: self.build_secrets.as_ref().map(|it| it.keys().cloned().collect()),
+        }
+    }
+
     /// The intent; `None` when a value is missing without which it cannot be written down.
     fn intent(self, action: Action) -> Option<Intent> {
         let deployment = self.selector();
+        let build = self.build_change();
         let keep_target = self.keep_target.unwrap_or(false);
         Some(match action {
             Action::Deploy => Intent::Deploy(Deploy {
@@ -280,6 +305,7 @@ impl PartialRequest {
                 stop_grace_s: self.stop_grace_s,
                 source_directory: self.source_directory,
                 dockerfile: self.dockerfile,
+                build,
                 keep_target,
                 key_pair: self.key_pair,
                 domain: self.zone.zip(self.label).map(|(zone, label)| Domain { zone, label }),
@@ -292,6 +318,7 @@ impl PartialRequest {
                     stop_grace_s: self.stop_grace_s,
                     source_directory: None,
                     dockerfile: self.dockerfile,
+                    build,
                 };
                 if let Some(directory) = self.source_directory {
                     redeploy.set_directory(directory);

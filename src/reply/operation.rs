@@ -351,6 +351,7 @@ pub(crate) mod tests {
 
     use super::*;
     use crate::id::{CommitId, DeploymentName, ImageRef, Namespace, OperationId, Port, RepositoryUrl};
+    use crate::store::build_options::BuildOptions;
     use crate::store::record::{DeploymentFacts, DeploymentState, VersionBuild};
 
     fn at(second: i64) -> Timestamp {
@@ -389,6 +390,7 @@ pub(crate) mod tests {
                     source_directory: None,
                     dockerfile: None,
                     build: VersionBuild::default(),
+                    build_options: BuildOptions::default(),
                     environment_secret: None,
                     environment_names: Vec::new(),
                     operation: operation_id(),

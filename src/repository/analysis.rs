@@ -7,13 +7,16 @@ use serde::{Deserialize, Serialize};
 
 use super::application::Generated;
 use super::builder::{BuilderChoice, ForeignBuild};
-use super::dockerfile::{self, DockerfileInfo};
+use super::dockerfile::{self, DockerfileError, DockerfileInfo};
 use super::error::{RepositoryError, SyntaxError};
 use super::readme::{self, RunHints};
 use super::recognise::{self, Place, Recognition};
+use super::stage::ContextSource;
+pub use super::stage::{SecretMount, UnsetArg};
 use super::survey;
 use super::tree::{Tree, is_secondary, join, parent};
 use crate::id::{DockerfilePath, ExposedPort, Port, Protocol, SourceDirectory, short_hash};
+use crate::store::build_options::BuildOptions;
 
 /// Bytes of a Dockerfile; one that is longer is refused.
 pub(super) const MAX_DOCKERFILE_BYTES: u64 = 1 << 20;
@@ -38,18 +41,41 @@ pub struct Analysis {
     /// The builder of others that makes the image, when there is neither a Dockerfile nor one that was made.
     #[serde(default)]
     pub foreign: Option<ForeignBuild>,
-    /// The image that the last stage starts from, as far as it is known without building.
+    /// The image that the stage starts from that becomes the image, as far as it is known without building.
     pub base_image: Option<String>,
-    /// What the last stage exposes, in the order of the Dockerfile; without what its base image exposes.
+    /// What this stage exposes, in the order of the Dockerfile; without what its base image exposes.
     pub ports: Vec<ExposedPort>,
     /// Sentences for the person, with lines of the Dockerfile.
     pub warnings: Vec<String>,
     /// How the README says that the application is started.
     pub hints: RunHints,
+    /// What only the person or the repository can give it.
+    #[serde(default)]
+    pub needs: BuildNeeds,
     /// What the clone holds beside the files of its commit, such as submodules: a text that differs when that does, empty
     /// for nothing.
     #[serde(default)]
     pub extras: String,
+}
+
+/// What a build by a Dockerfile wants that only the person or the repository can give.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildNeeds {
+    /// ARGs without a value that it uses.
+    pub unset_args: Vec<UnsetArg>,
+    /// Secrets that its RUN lines mount.
+    pub secrets: Vec<SecretMount>,
+    /// What its COPY and ADD lines take that is not there.
+    pub missing: Vec<MissingSource>,
+}
+
+/// What COPY or ADD takes from the context, and is not there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MissingSource {
+    /// The line of the Dockerfile.
+    pub line: usize,
+    /// A sentence without its end: what is taken, and from where.
+    pub what: String,
 }
 
 impl Analysis {
@@ -79,11 +105,13 @@ impl Analysis {
 
     /// Twelve hexadecimal digits that differ when the same commit is built in another way.
     #[must_use]
-    pub fn build_key(&self) -> String {
+    pub fn build_key(&self, options: &BuildOptions) -> String {
         let generated = self.generated.as_ref().map_or("", |generated| &generated.dockerfile);
         let mut parts = vec![self.dockerfile.as_str(), &self.context, generated];
+        let options = options.key();
         parts.extend(Some(self.extras.as_str()).filter(|extras| !extras.is_empty()));
         parts.extend(self.foreign.as_ref().map(|foreign| foreign.builder.described()));
+        parts.extend(options.iter().map(String::as_str));
         short_hash(&parts, 12)
     }
 }
@@ -99,6 +127,7 @@ pub fn analyse(
     root: &Path,
     directory: Option<&SourceDirectory>,
     dockerfile: Option<&DockerfilePath>,
+    options: &BuildOptions,
     default_port: Port,
     choice: BuilderChoice,
 ) -> Result<Analysis, RepositoryError> {
@@ -109,7 +138,7 @@ pub fn analyse(
     }
     let hints = readme_hints(&tree, base);
     let mut analysis = match find_dockerfile(&tree, base, dockerfile)? {
-        Some(path) => from_dockerfile(&tree, base, path, hints)?,
+        Some(path) => from_dockerfile(&tree, base, path, options, hints)?,
         None => from_application(&tree, base, hints, default_port, choice)?,
     };
     let more = analysis.warnings.len().saturating_sub(MAX_WARNINGS);
@@ -178,14 +207,31 @@ fn plain(path: &str) -> String {
     path.split('/').filter(|part| *part != ".").collect::<Vec<_>>().join("/")
 }
 
-fn from_dockerfile(tree: &Tree, base: &str, path: String, hints: RunHints) -> Result<Analysis, RepositoryError> {
+fn from_dockerfile(
+    tree: &Tree,
+    base: &str,
+    path: String,
+    options: &BuildOptions,
+    hints: RunHints,
+) -> Result<Analysis, RepositoryError> {
     let text = tree.text(&path, MAX_DOCKERFILE_BYTES)?;
-    let DockerfileInfo { ports, base: base_image, warnings, sources } = dockerfile::read(&text)
-        .map_err(|SyntaxError { line, what }| RepositoryError::Syntax { path: path.clone(), line, what })?;
+    let (info, mistakes) = match dockerfile::read_with(&text, options) {
+        Ok(info) => (info, Vec::new()),
+        Err(DockerfileError::Mistakes(mistakes, info)) => (*info, mistakes),
+        Err(DockerfileError::NoSuchStage(found)) => {
+            let stage = options.target.as_ref().map(ToString::to_string).unwrap_or_default();
+            return Err(RepositoryError::NoSuchStage { path, stage, found });
+        }
+    };
+    let DockerfileInfo { ports, base: base_image, warnings, sources, secrets, unset_args } = info;
     let directory = parent(&path);
     let is_below = base.is_empty() || directory == base || directory.strip_prefix(&format!("{base}/")).is_some();
     let candidates = if is_below { [directory, base, ""] } else { [base, "", directory] };
     let context = candidates.into_iter().find(|it| holds(tree, it, &path, &sources)).unwrap_or(candidates[0]);
+    let missing: Vec<MissingSource> = sources.iter().filter_map(|source| missing(tree, context, source)).collect();
+    if !mistakes.is_empty() {
+        return Err(unreadable(path, mistakes, missing));
+    }
     let context = context.to_owned();
     // A link is named by what it points to, which the builder can open when it lies in the context.
     let dockerfile = tree.file(&path).unwrap_or(path);
@@ -202,17 +248,47 @@ fn from_dockerfile(tree: &Tree, base: &str, path: String, hints: RunHints) -> Re
         ports,
         warnings,
         hints,
+        needs: BuildNeeds { unset_args, secrets, missing },
         extras: String::new(),
     })
+}
+
+/// The mistakes of a Dockerfile, and what else a build of it would fail for.
+fn unreadable(path: String, mistakes: Vec<SyntaxError>, missing: Vec<MissingSource>) -> RepositoryError {
+    let missing = missing.into_iter().map(|it| SyntaxError { line: it.line, what: it.what });
+    let mut all: Vec<SyntaxError> = mistakes.into_iter().chain(missing).collect();
+    all.sort_by_key(|it| it.line);
+    if let [SyntaxError { line, what }] = all.as_slice() {
+        return RepositoryError::Syntax { path, line: *line, what: what.clone() };
+    }
+    let mistakes = all.into_iter().map(|it| format!("line {}: {}", it.line, it.what)).collect();
+    RepositoryError::SeveralMistakes { path, mistakes }
+}
+
+/// Says that what COPY or ADD takes is surely not there; a pattern, or a link to somewhere else, is for the builder to judge.
+fn missing(tree: &Tree, context: &str, source: &ContextSource) -> Option<MissingSource> {
+    let ContextSource { line, keyword, path } = source;
+    let parts: Vec<&str> = path.split('/').filter(|part| !matches!(*part, "" | "." | "..")).collect();
+    let place = join(context, &parts.join("/"));
+    let is_listed = || {
+        let name = parts.last().copied().unwrap_or_default();
+        tree.names(parent(&place)).iter().any(|it| it == name)
+    };
+    if parts.is_empty() || path.contains(['*', '?', '[', '\\']) || tree.exists(&place) || is_listed() {
+        return None;
+    }
+    let from = if context.is_empty() { "the repository".to_owned() } else { format!("`{context}`, its build context") };
+    Some(MissingSource { line: *line, what: format!("{keyword} takes `{path}`, which is not in {from}") })
 }
 
 /// Whether a directory has everything that a Dockerfile takes from its context.
 ///
 /// One that holds the Dockerfile alone does not count, even for `COPY .`: there would be nothing to copy.
-fn holds(tree: &Tree, directory: &str, dockerfile: &str, sources: &[String]) -> bool {
+fn holds(tree: &Tree, directory: &str, dockerfile: &str, sources: &[ContextSource]) -> bool {
     let names = tree.names(directory);
     let is_bare = names.iter().all(|name| join(directory, name) == dockerfile || name.ends_with(".dockerignore"));
-    let is_there = |source: &String| {
+    let is_there = |source: &ContextSource| {
+        let source = &source.path;
         let parts: Vec<&str> = source.split('/').filter(|part| !matches!(*part, "" | "." | "..")).collect();
         if !source.contains(['*', '?', '[']) {
             return tree.exists(&join(directory, &parts.join("/")));
@@ -291,6 +367,7 @@ fn made(tree: &Tree, context: &str, found: Recognition, hints: RunHints) -> Resu
                 ports: Vec::new(),
                 warnings,
                 hints,
+                needs: BuildNeeds::default(),
                 extras: String::new(),
             });
         }
@@ -316,6 +393,7 @@ fn made(tree: &Tree, context: &str, found: Recognition, hints: RunHints) -> Resu
         ports: info.ports,
         warnings,
         hints,
+        needs: BuildNeeds::default(),
         extras: String::new(),
     })
 }

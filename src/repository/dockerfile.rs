@@ -1,20 +1,25 @@
-//! A Dockerfile: its stages, what the last one exposes, and what its COPY instructions want from the context.
+//! A Dockerfile: its stages, what the one exposes that becomes the image, and what a build of that one takes from the
+//! context and from the person.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use parse_dockerfile::{Instruction, Source};
 
 use super::error::SyntaxError;
-use super::expand::{assignments, expand};
-use super::here_document::{Directives, directives, hide_here_documents};
+use super::expand::{assignments, declarations};
+use super::here_document::{directives, hide_here_documents};
 use super::lint;
-use super::stage::Stage;
-use crate::id::{ExposedPort, Port, Protocol};
+use super::stage::{self, ContextSource, SecretMount, Stage, StageInputs, UnsetArg};
+use crate::id::{EnvironmentName, ExposedPort, Port, Protocol};
+use crate::secret::redactor::is_secret_name;
+use crate::store::build_options::BuildOptions;
 
 /// Stages that are looked at; every one may carry the variables of the one it stands on.
 const MAX_STAGES: usize = 200;
 /// Variables of a stage that are remembered; one beyond them is unknown.
 const MAX_VARIABLES: usize = 1_000;
+/// Mistakes that are told at once.
+const MAX_MISTAKES: usize = 20;
 /// Ports that are reported, and the length of a range that is written out.
 const MAX_PORTS: usize = 16;
 
@@ -42,13 +47,39 @@ const KEYWORDS: [&str; 18] = [
 /// What is known of a Dockerfile without building it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct DockerfileInfo {
-    /// Of the last stage, in the order of the file.
+    /// Of the stage that becomes the image, in the order of the file.
     pub(super) ports: Vec<ExposedPort>,
-    /// The image that the last stage starts from; `None` when a variable hides it.
+    /// The image that this stage starts from; `None` when a variable hides it.
     pub(super) base: Option<String>,
     pub(super) warnings: Vec<String>,
-    /// What COPY and ADD take from the context, as far as the names are known.
-    pub(super) sources: Vec<String>,
+    /// What the stages that are built take from the context, as far as the names are known.
+    pub(super) sources: Vec<ContextSource>,
+    /// Secrets that the stages that are built mount.
+    pub(super) secrets: Vec<SecretMount>,
+    /// ARGs without a value that the stages that are built use.
+    pub(super) unset_args: Vec<UnsetArg>,
+}
+
+/// Says why a Dockerfile says nothing that holds.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum DockerfileError {
+    /// Lines that cannot be read, in the order of the file; what the others say is there too.
+    Mistakes(Vec<SyntaxError>, Box<DockerfileInfo>),
+    /// The stage that is asked for is not there; these are.
+    NoSuchStage(Vec<String>),
+}
+
+/// Reads a Dockerfile that is built without further words, up to its first mistake.
+///
+/// # Errors
+/// [`SyntaxError`] with the line.
+pub(super) fn read(text: &str) -> Result<DockerfileInfo, SyntaxError> {
+    read_with(text, &BuildOptions::default()).map_err(|error| match error {
+        DockerfileError::Mistakes(mistakes, _) => {
+            mistakes.into_iter().next().expect("there is no error without a mistake")
+        }
+        DockerfileError::NoSuchStage(_) => unreachable!("no stage is asked for"),
+    })
 }
 
 /// Reads a Dockerfile.
@@ -57,59 +88,171 @@ pub(super) struct DockerfileInfo {
 /// knows: then a mistake is only a warning.
 ///
 /// # Errors
-/// [`SyntaxError`] with the line.
-pub(super) fn read(text: &str) -> Result<DockerfileInfo, SyntaxError> {
+/// [`DockerfileError`] with all mistakes, or the stages that there are.
+pub(super) fn read_with(text: &str, options: &BuildOptions) -> Result<DockerfileInfo, DockerfileError> {
     let text = text.trim_start_matches('\u{feff}');
     let directives = directives(text);
-    let info = DockerfileReader::new(&directives).read(text);
+    let info = read_all(text, directives.escape, options);
     match (info, directives.syntax) {
-        (Err(error), Some(syntax)) if !syntax.contains("docker/dockerfile") => {
+        (Err(DockerfileError::Mistakes(mistakes, _)), Some(syntax)) if !syntax.contains("docker/dockerfile") => {
             let syntax: String = syntax.chars().take(80).collect();
-            let warning =
-                format!("Line {}: {}; left to the reader that `# syntax={syntax}` names.", error.line, error.what);
-            Ok(DockerfileInfo { warnings: vec![warning], ..DockerfileInfo::default() })
+            let warning = |it: &SyntaxError| {
+                format!("Line {}: {}; left to the reader that `# syntax={syntax}` names.", it.line, it.what)
+            };
+            let warnings = mistakes.first().map(warning).into_iter().collect();
+            Ok(DockerfileInfo { warnings, ..DockerfileInfo::default() })
         }
         (info, _) => info,
     }
 }
 
-struct DockerfileReader {
-    escape: char,
-    globals: BTreeMap<String, Option<String>>,
-    stages: Vec<Stage>,
-    info: DockerfileInfo,
+/// Reads all instructions: one that cannot be read is told and passed over, so that all of them are told at once.
+fn read_all(text: &str, escape: char, options: &BuildOptions) -> Result<DockerfileInfo, DockerfileError> {
+    let alone = |mistake| DockerfileError::Mistakes(vec![mistake], Box::default());
+    let mut hidden = without_empty_lists(&hide_here_documents(text, escape).map_err(alone)?);
+    let lines: Vec<&str> = text.lines().collect();
+    let mut mistakes: Vec<SyntaxError> = Vec::new();
+    let reader = loop {
+        let mut reader = DockerfileReader::new(escape, options);
+        let Err(mistake) = reader.read(&lines, &hidden) else { break reader };
+        let line = mistake.line;
+        // Without the FROM that could not be read every line behind it is in the wrong place.
+        let follows = !mistakes.is_empty() && (mistake.what.starts_with("expected") && mistake.what.contains("FROM"));
+        if follows || mistakes.iter().any(|it| it.line == line) {
+            break reader;
+        }
+        mistakes.push(mistake);
+        if line == 0 || mistakes.len() == MAX_MISTAKES {
+            break reader;
+        }
+        hidden = without_instruction(&hidden, line, escape);
+    };
+    mistakes.sort_unstable_by_key(|mistake| mistake.line);
+    let last = reader.stages.len().checked_sub(1);
+    if !mistakes.is_empty() {
+        let info = last.map(|last| reader.info(last)).unwrap_or_default();
+        return Err(DockerfileError::Mistakes(mistakes, Box::new(info)));
+    }
+    match stage::target(&reader.stages, options.target.as_ref()) {
+        Some(target) => Ok(reader.info(target)),
+        None if last.is_none() => Err(alone(SyntaxError { line: 0, what: "there is no FROM instruction".to_owned() })),
+        None => Err(DockerfileError::NoSuchStage(stage::names(&reader.stages))),
+    }
 }
 
-impl DockerfileReader {
-    fn new(directives: &Directives<'_>) -> Self {
+/// The text in which no instruction lies on this line; the others keep theirs.
+fn without_instruction(text: &str, line: usize, escape: char) -> String {
+    let lines: Vec<&str> = text.split('\n').collect();
+    let goes_on = |at: usize| lines.get(at).is_some_and(|line| line.trim_end().ends_with(escape));
+    let at = line.saturating_sub(1);
+    let first = (0..at).rev().take_while(|before| goes_on(*before)).last().unwrap_or(at);
+    let last = (at..lines.len()).find(|at| !goes_on(*at)).unwrap_or(at);
+    let kept = lines.iter().enumerate().map(|(at, line)| if (first..=last).contains(&at) { "" } else { line });
+    kept.collect::<Vec<_>>().join("\n")
+}
+
+/// The text with something in the lists of `ENTRYPOINT []`, which resets what the base image has, and which the parser
+/// does not know.
+fn without_empty_lists(text: &str) -> String {
+    let lines = text.split('\n').map(|line| {
+        let is_empty_list = |rest: &str| {
+            rest.trim()
+                .strip_prefix('[')
+                .and_then(|rest| rest.strip_suffix(']'))
+                .is_some_and(|rest| rest.trim().is_empty())
+        };
+        let keyword = line.trim_start().get(.."ENTRYPOINT".len());
+        let is_entrypoint = keyword.is_some_and(|keyword| keyword.eq_ignore_ascii_case("ENTRYPOINT"));
+        match line.find('[').filter(|at| is_entrypoint && is_empty_list(&line[*at..])) {
+            Some(at) => format!("{}[\"\"]", &line[..at]),
+            None => line.to_owned(),
+        }
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+struct DockerfileReader<'a> {
+    escape: char,
+    options: &'a BuildOptions,
+    /// ARGs before the first FROM.
+    globals: Stage,
+    /// Names of all ARGs.
+    args: BTreeSet<String>,
+    stages: Vec<Stage>,
+    /// ARGs without a value that a FROM uses.
+    unset_args: Vec<UnsetArg>,
+    warnings: Vec<String>,
+}
+
+impl<'a> DockerfileReader<'a> {
+    fn new(escape: char, options: &'a BuildOptions) -> Self {
         Self {
-            escape: directives.escape,
-            globals: BTreeMap::new(),
+            escape,
+            options,
+            globals: Stage::default(),
+            args: BTreeSet::new(),
             stages: Vec::new(),
-            info: DockerfileInfo::default(),
+            unset_args: Vec::new(),
+            warnings: Vec::new(),
         }
     }
 
-    fn read(mut self, text: &str) -> Result<DockerfileInfo, SyntaxError> {
-        let hidden = hide_here_documents(text, self.escape)?;
-        let located = |error: &parse_dockerfile::Error| syntax_error(error, &hidden);
+    /// What a build of this stage comes to.
+    fn info(mut self, target: usize) -> DockerfileInfo {
+        self.warn_of_args();
+        let mut info = DockerfileInfo { warnings: self.warnings, unset_args: self.unset_args, ..Default::default() };
+        for place in stage::needed(&self.stages, target) {
+            let inputs = &mut self.stages[place].inputs;
+            info.sources.append(&mut inputs.sources);
+            info.secrets.append(&mut inputs.secrets);
+            info.unset_args.append(&mut inputs.unset_args);
+        }
+        let target = self.stages.swap_remove(target);
+        for UnsetArg { line, name } in &info.unset_args {
+            info.warnings.push(format!("Line {line}: ARG `{name}` has no value; send one in `build_args`."));
+        }
+        lint::last_stage(&target, &mut info.warnings);
+        DockerfileInfo { ports: target.ports, base: target.base, ..info }
+    }
+
+    /// Says what is odd about the arguments that came with the request.
+    fn warn_of_args(&mut self) {
+        for name in self.options.args.keys().map(EnvironmentName::as_str) {
+            if !self.args.contains(name) && !is_predefined(name) {
+                self.warnings.push(format!("`build_args` has `{name}`, which no ARG of the Dockerfile takes."));
+            }
+            if is_secret_name(name) {
+                self.warnings.push(format!(
+                    "`build_args` has `{name}`: arguments are kept, shown and part of the image; a secret belongs into \
+                     `build_secrets`."
+                ));
+            }
+        }
+    }
+
+    /// Reads up to the first instruction that cannot be read.
+    fn read(&mut self, lines: &[&str], hidden: &str) -> Result<(), SyntaxError> {
+        let located = |error: &parse_dockerfile::Error| syntax_error(error, hidden);
         let line_ends: Vec<usize> = hidden.match_indices('\n').map(|(at, _)| at).collect();
-        for instruction in parse_dockerfile::parse_iter(&hidden).map_err(|error| located(&error))? {
+        let mut begun: Option<(usize, Instruction<'_>)> = None;
+        for instruction in parse_dockerfile::parse_iter(hidden).map_err(|error| located(&error))? {
             let instruction = instruction.map_err(|error| located(&error))?;
             let line = line_ends.partition_point(|end| *end < start(&instruction)) + 1;
-            self.read_instruction(line, &instruction)?;
+            if let Some((begin, before)) = begun.replace((line, instruction)) {
+                self.read_instruction(begin, &before, &lines[begin - 1..line.max(begin) - 1])?;
+            }
         }
-        let Some(last) = self.stages.pop() else {
-            return Err(SyntaxError { line: 0, what: "there is no FROM instruction".to_owned() });
-        };
-        lint::last_stage(&last, &mut self.info.warnings);
-        self.info.ports = last.ports;
-        self.info.base = last.base;
-        Ok(self.info)
+        begun.map_or(Ok(()), |(begin, last)| self.read_instruction(begin, &last, &lines[begin - 1..]))
     }
 
+    /// Reads one instruction; `lines` are those from its first to the next instruction's, with its here-documents.
     #[expect(clippy::wildcard_enum_match_arm, reason = "the parser may learn instructions that say nothing here")]
-    fn read_instruction(&mut self, line: usize, instruction: &Instruction<'_>) -> Result<(), SyntaxError> {
+    fn read_instruction(
+        &mut self,
+        line: usize,
+        instruction: &Instruction<'_>,
+        lines: &[&str],
+    ) -> Result<(), SyntaxError> {
         match instruction {
             Instruction::From(from) => {
                 let name = from.as_.as_ref().map(|(_, name)| name.value.to_ascii_lowercase());
@@ -133,10 +276,17 @@ impl DockerfileReader {
                     stage.has_healthcheck = true;
                 }
             }
-            Instruction::Copy(copy) if copy.options.iter().all(|it| it.name.value != "from") => {
-                self.add_sources(&copy.src);
+            Instruction::Copy(copy) => match copy.options.iter().find(|it| it.name.value == "from") {
+                Some(from) => self.take_stage(from.value.as_ref().map_or("", |it| it.value.as_ref())),
+                None => self.add_sources(line, "COPY", &copy.src),
+            },
+            Instruction::Add(add) => self.add_sources(line, "ADD", &add.src),
+            Instruction::Run(run) => {
+                for option in run.options.iter().filter(|option| option.name.value == "mount") {
+                    self.take_mount(line, option.value.as_ref().map_or("", |it| it.value.as_ref()));
+                }
+                self.take_unset_args(line, lines);
             }
-            Instruction::Add(add) => self.add_sources(&add.src),
             _ => {}
         }
         Ok(())
@@ -146,41 +296,100 @@ impl DockerfileReader {
         if self.stages.len() == MAX_STAGES {
             return Err(SyntaxError { line, what: format!("there are more than {MAX_STAGES} stages") });
         }
-        let image = expand(image, self.escape, &|name| self.globals.get(name).cloned().flatten());
+        let unset = self.globals.unset_in(image);
+        self.unset_args.extend(unset.into_iter().map(|name| UnsetArg { line, name }));
+        let image = self.globals.expand(image, self.escape);
         let parent = image.as_deref().and_then(|image| {
-            self.stages.iter().rev().find(|it| it.name.as_deref().is_some_and(|name| name.eq_ignore_ascii_case(image)))
+            let is_named = |it: &Stage| it.name.as_deref().is_some_and(|name| name.eq_ignore_ascii_case(image));
+            self.stages.iter().rposition(is_named)
         });
+        let inputs = StageInputs { stages: parent.into_iter().collect(), ..StageInputs::default() };
         let stage = if let Some(parent) = parent {
-            Stage { name, from_line: line, ..parent.clone() }
+            Stage { name, from_line: line, inputs, ..self.stages[parent].clone() }
         } else {
-            lint::base_image(line, image.as_deref(), &mut self.info.warnings);
-            Stage { name, from_line: line, base: image, ..Stage::default() }
+            lint::base_image(line, image.as_deref(), &mut self.warnings);
+            Stage { name, from_line: line, base: image, inputs, ..Stage::default() }
         };
         self.stages.push(stage);
         Ok(())
     }
 
     fn take_variables(&mut self, line: usize, text: &str, kind: Variable) {
-        for (name, written) in assignments(text, self.escape) {
+        let named = match kind {
+            Variable::Argument => declarations(text, self.escape),
+            Variable::Environment => assignments(text, self.escape),
+        };
+        for (name, written) in named {
             if let Some(written) = written {
-                lint::secret(line, kind.keyword(), name, written, &mut self.info.warnings);
+                lint::secret(line, kind.keyword(), name, written, &mut self.warnings);
             }
-            let Some(stage) = self.stages.last_mut() else {
-                let value = written
-                    .and_then(|text| expand(text, self.escape, &|name| self.globals.get(name).cloned().flatten()));
-                self.globals.insert(name.to_owned(), value);
-                continue;
+            let is_arg = matches!(kind, Variable::Argument);
+            let given = self.options.args.iter().find(|(it, _)| is_arg && it.as_str() == name);
+            let given = given.map(|(_, value)| value.clone());
+            if is_arg {
+                self.args.insert(name.to_owned());
+            }
+            let globals = &self.globals;
+            let inherited = || globals.arguments.get(name).cloned().flatten();
+            let stage = self.stages.last().unwrap_or(globals);
+            let value = match (&given, written) {
+                (Some(_), _) => given,
+                (None, Some(written)) => stage.expand(written, self.escape),
+                (None, None) => inherited(),
             };
-            let value = match written {
-                Some(written) => stage.expand(written, self.escape),
-                None => self.globals.get(name).cloned().flatten(),
-            };
+            let has_default =
+                written.is_some() || (globals.arguments.contains_key(name) && !globals.unset.contains(name));
+            let is_unset = is_arg && value.is_none() && !has_default && !is_predefined(name);
+            let stage = self.stages.last_mut().unwrap_or(&mut self.globals);
             let variables = match kind {
                 Variable::Argument => &mut stage.arguments,
                 Variable::Environment => &mut stage.environment,
             };
             if variables.len() < MAX_VARIABLES {
                 variables.insert(name.to_owned(), value);
+                if is_unset {
+                    stage.unset.insert(name.to_owned());
+                } else if is_arg {
+                    stage.unset.remove(name);
+                }
+            }
+        }
+    }
+
+    /// A stage, or an image, that COPY or a mount takes from.
+    fn take_stage(&mut self, from: &str) {
+        let found = self.globals.expand(from, self.escape).and_then(|from| stage::find(&self.stages, &from));
+        if let Some(stage) = self.stages.last_mut() {
+            stage.inputs.stages.extend(found);
+        }
+    }
+
+    /// What a `--mount` of RUN takes.
+    fn take_mount(&mut self, line: usize, mount: &str) {
+        let parts = || mount.split(',').map(|part| part.split_once('=').unwrap_or((part, "")));
+        let value =
+            |names: &[&str]| parts().find(|(name, _)| names.contains(&name.trim())).map(|(_, value)| value.trim());
+        if let Some(from) = value(&["from"]) {
+            self.take_stage(from);
+        }
+        let target = || value(&["target", "dst", "destination"]).and_then(|path| path.rsplit('/').next());
+        let is_secret = value(&["type"]) == Some("secret");
+        let name = value(&["id"]).or_else(target).filter(|name| is_secret && !name.is_empty() && !name.contains('$'));
+        let required =
+            value(&["required"]).is_some_and(|it| matches!(it.to_ascii_lowercase().as_str(), "" | "true" | "1"));
+        if let (Some(name), Some(stage)) = (name, self.stages.last_mut()) {
+            stage.inputs.secrets.push(SecretMount { line, name: name.to_owned(), required });
+        }
+    }
+
+    /// ARGs without a value that the lines of a RUN use.
+    fn take_unset_args(&mut self, line: usize, lines: &[&str]) {
+        let Some(stage) = self.stages.last_mut().filter(|stage| !stage.unset.is_empty()) else { return };
+        for (below, text) in lines.iter().enumerate().filter(|(_, text)| !text.trim_start().starts_with('#')) {
+            for name in stage.unset_in(text) {
+                if stage.inputs.unset_args.iter().all(|it| it.name != name) {
+                    stage.inputs.unset_args.push(UnsetArg { line: line + below, name });
+                }
             }
         }
     }
@@ -193,8 +402,7 @@ impl DockerfileReader {
         });
         let Some(ports) = ports else {
             let written: String = written.chars().take(40).collect();
-            self.info
-                .warnings
+            self.warnings
                 .push(format!("Line {line}: EXPOSE `{written}` is no port that can be known before the build."));
             return;
         };
@@ -205,14 +413,27 @@ impl DockerfileReader {
         }
     }
 
-    fn add_sources(&mut self, sources: &[Source<'_>]) {
-        let Some(stage) = self.stages.last() else { return };
+    fn add_sources(&mut self, line: usize, keyword: &'static str, sources: &[Source<'_>]) {
+        let Some(stage) = self.stages.last_mut() else { return };
         for source in sources {
             let Source::Path(path) = source else { continue };
             let known = stage.expand(&path.value, self.escape);
-            self.info.sources.extend(known.filter(|path| !path.contains("://") && !path.starts_with("git@")));
+            let known = known.filter(|path| !path.contains("://") && !path.starts_with("git@"));
+            stage.inputs.sources.extend(known.map(|path| ContextSource { line, keyword, path }));
         }
     }
+}
+
+/// Whether a builder sets an argument by itself.
+fn is_predefined(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    let of_platform = ["TARGET", "BUILD"].iter().find_map(|prefix| name.strip_prefix(prefix));
+    name.starts_with("BUILDKIT_")
+        || of_platform.is_some_and(|rest| matches!(rest, "PLATFORM" | "OS" | "ARCH" | "VARIANT" | "STAGE"))
+        || matches!(
+            name.as_str(),
+            "HTTP_PROXY" | "HTTPS_PROXY" | "FTP_PROXY" | "NO_PROXY" | "ALL_PROXY" | "SOURCE_DATE_EPOCH"
+        )
 }
 
 #[derive(Clone, Copy)]
@@ -255,167 +476,30 @@ fn syntax_error(error: &parse_dockerfile::Error, text: &str) -> SyntaxError {
     SyntaxError { line: error.line(), what }
 }
 
-/// Where an instruction begins, for those whose line is named.
-#[expect(clippy::wildcard_enum_match_arm, reason = "the parser may learn instructions that say nothing here")]
+/// Where an instruction begins.
 fn start(instruction: &Instruction<'_>) -> usize {
     match instruction {
+        Instruction::Add(it) => it.add.span.start,
         Instruction::Arg(it) => it.arg.span.start,
+        Instruction::Cmd(it) => it.cmd.span.start,
+        Instruction::Copy(it) => it.copy.span.start,
+        Instruction::Entrypoint(it) => it.entrypoint.span.start,
         Instruction::Env(it) => it.env.span.start,
         Instruction::Expose(it) => it.expose.span.start,
         Instruction::From(it) => it.from.span.start,
+        Instruction::Healthcheck(it) => it.healthcheck.span.start,
+        Instruction::Label(it) => it.label.span.start,
+        Instruction::Maintainer(it) => it.maintainer.span.start,
+        Instruction::Onbuild(it) => it.onbuild.span.start,
+        Instruction::Run(it) => it.run.span.start,
+        Instruction::Shell(it) => it.shell.span.start,
+        Instruction::Stopsignal(it) => it.stopsignal.span.start,
         Instruction::User(it) => it.user.span.start,
+        Instruction::Volume(it) => it.volume.span.start,
+        Instruction::Workdir(it) => it.workdir.span.start,
         _ => 0,
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn ports(text: &str) -> Vec<String> {
-        read(text).unwrap().ports.iter().map(ToString::to_string).collect()
-    }
-
-    #[test]
-    fn an_unknown_instruction_is_named_with_its_line_and_what_was_meant() {
-        let error = read("FROM busybox:stable\n\nRUNN echo\n").unwrap_err();
-
-        assert_eq!(error, SyntaxError { line: 3, what: "unknown instruction `RUNN`, did you mean `RUN`?".to_owned() });
-    }
-
-    #[test]
-    fn a_file_without_a_stage_is_an_error() {
-        assert!(read("").unwrap_err().what.contains("FROM"));
-        assert!(read("ARG A=1\n").unwrap_err().what.contains("FROM"));
-        assert!(read("RUN a\nFROM b\n").unwrap_err().what.contains("FROM"));
-    }
-
-    #[test]
-    fn another_reader_may_know_more_instructions() {
-        let info = read("# syntax=example.com/reader:1\nFROM a:1\nINCLUDE x\n").unwrap();
-
-        assert_eq!(info.ports, []);
-        assert!(info.warnings[0].starts_with("Line 3: unknown instruction `INCLUDE`"));
-    }
-
-    #[test]
-    fn a_mistake_for_the_reader_of_docker_is_an_error() {
-        assert_eq!(read("# syntax=docker/dockerfile:1\nFROM a:1\nINCLUDE x\n").unwrap_err().line, 3);
-    }
-
-    #[test]
-    fn ports_are_those_of_the_last_stage_in_the_order_of_the_file() {
-        assert_eq!(
-            ports("FROM a AS x\nEXPOSE 1\nFROM b\nEXPOSE 8125/udp 80\nexpose 443/TCP 80\n"),
-            ["8125/udp", "80/tcp", "443/tcp"]
-        );
-    }
-
-    #[test]
-    fn a_stage_on_a_stage_inherits_ports_and_variables() {
-        assert_eq!(ports("FROM a AS Base\nENV P=7\nEXPOSE 5\nFROM base\nEXPOSE $P\n"), ["5/tcp", "7/tcp"]);
-    }
-
-    #[test]
-    fn a_stage_goes_by_its_own_name_and_not_by_that_of_the_stage_it_stands_on() {
-        assert_eq!(ports("FROM a AS x\nEXPOSE 1\nFROM x AS y\nEXPOSE 2\nFROM y\n"), ["1/tcp", "2/tcp"]);
-        assert_eq!(ports("FROM a AS x\nEXPOSE 1\nFROM x AS y\nEXPOSE 2\nFROM x\n"), ["1/tcp"]);
-    }
-
-    #[test]
-    fn the_base_is_the_image_that_the_last_chain_of_stages_starts_from() {
-        let base = |text: &str| read(text).unwrap().base;
-
-        assert_eq!(base("FROM a:1\nFROM b:1 AS x\nFROM x\n").as_deref(), Some("b:1"));
-        assert_eq!(base("FROM $B\n"), None);
-    }
-
-    #[test]
-    fn warnings_name_the_line_of_their_instruction() {
-        let info = read("# x\nARG A_TOKEN=x\n\nFROM a\nENV B_TOKEN=x\nFROM b:1 AS x\nRUN x\nFROM x\n").unwrap();
-
-        let lines: Vec<&str> = info.warnings.iter().filter_map(|it| it.split(':').next()).collect();
-        assert_eq!(lines, ["Line 2", "Line 4", "Line 5", "Line 8", "Line 8"], "{:#?}", info.warnings);
-    }
-
-    #[test]
-    fn a_variable_beyond_the_bound_is_unknown() {
-        let many = (1..=MAX_VARIABLES).map(|n| format!("ENV A{n}={n}\n")).collect::<Vec<_>>().concat();
-
-        assert_eq!(ports(&format!("FROM a\n{many}EXPOSE $A{MAX_VARIABLES}\n")), [format!("{MAX_VARIABLES}/tcp")]);
-        assert!(ports(&format!("FROM a\n{many}ENV B=80\nEXPOSE $B\n")).is_empty());
-    }
-
-    #[test]
-    fn variables_in_ports_come_from_arg_and_env_of_the_stage() {
-        assert_eq!(
-            ports("ARG P=9\nFROM a\nEXPOSE ${P:-1}\nARG P\nEXPOSE $P\nENV P=8\nARG P=7\nEXPOSE ${P}/udp\n"),
-            ["1/tcp", "9/tcp", "8/udp"]
-        );
-        assert_eq!(
-            ports("FROM a\nENV P 70\nENV A=1 \\\n  B=${P}${P}\nEXPOSE ${C:-8080} $B\n"),
-            ["8080/tcp", "7070/tcp"]
-        );
-    }
-
-    #[test]
-    fn a_range_is_written_out_up_to_a_bound() {
-        assert_eq!(ports("FROM a\nEXPOSE 8000-8002\n"), ["8000/tcp", "8001/tcp", "8002/tcp"]);
-        assert_eq!(ports("FROM a\nEXPOSE 1-65535\n").len(), MAX_PORTS);
-        assert_eq!(ports("FROM a\nEXPOSE 1-65535\nEXPOSE 80\n").len(), MAX_PORTS);
-    }
-
-    #[test]
-    fn a_port_that_cannot_be_known_is_a_warning() {
-        let info = read("FROM a:1\nUSER 1\nHEALTHCHECK NONE\nEXPOSE $P\nEXPOSE 70000\n").unwrap();
-
-        assert_eq!(info.ports, []);
-        assert_eq!(info.warnings.len(), 2);
-        assert!(info.warnings[0].starts_with("Line 4: EXPOSE `$P`"));
-    }
-
-    #[test]
-    fn here_documents_and_another_escape_are_understood() {
-        assert_eq!(
-            ports("FROM a\nRUN python3 <<EOF\nEXPOSE 1\nEOF\nCOPY <<A <<B /x/\nEXPOSE 2\nA\nUSER x\nB\nEXPOSE 3\n"),
-            ["3/tcp"]
-        );
-        assert_eq!(ports("# escape=`\nFROM a\nEXPOSE `\n  5\n"), ["5/tcp"]);
-    }
-
-    #[test]
-    fn copy_names_what_it_takes_from_the_context() {
-        let info = read(
-            "FROM a\nARG D=src\nCOPY $D [x /\nCOPY --from=b /y /\nADD https://h/x git@h:y z /\nCOPY [\"p q\", \"/\"]\nCOPY $N /\n",
-        );
-
-        assert_eq!(info.unwrap().sources, ["src", "[x", "z", "p q"]);
-    }
-
-    #[test]
-    fn doubling_variables_end_soon() {
-        let doubling = (0..10_000).map(|n| format!("ENV A{}=$A{n}$A{n}\n", n + 1)).collect::<Vec<_>>().concat();
-
-        assert!(read(&format!("FROM a\nENV A0=xx\n{doubling}")).is_ok());
-        assert!(read(&"FROM a AS b\n".repeat(MAX_STAGES + 1)).is_err());
-    }
-
-    proptest! {
-        #[test]
-        fn no_text_makes_it_panic(text in ".{0,200}") {
-            let _ = read(&text);
-        }
-
-        #[test]
-        fn no_likely_text_makes_it_panic(parts in proptest::collection::vec(prop::sample::select(vec![
-            "FROM a", "\n", " ", "\\\n", "RUN ", "COPY ", "<<A", "A\n", "EXPOSE ", "80", "-", "/udp", "$", "{P:-", "}", "ENV ",
-            "ARG ", "P=", "[\"", "\"]", ",", "\"", "'", "\r\n", "\t", "#", "# escape=`\n", "`\n", "ONBUILD ", "HEALTHCHECK ",
-            "CMD ", "NONE", "--from=", "SHELL ", "USER ", "é", "\u{b}", "AS ", "\\u12", "\u{feff}", "\r", "VOLUME ", "ENTRYPOINT ",
-        ]), 0..40)) {
-            let _ = read(&parts.concat());
-            let _ = read(&format!("FROM a\n{}", parts.concat()));
-        }
-    }
-}
+mod tests;

@@ -50,6 +50,24 @@ pub enum RepositoryError {
         /// What is wrong.
         what: String,
     },
+    /// Several lines of the Dockerfile are wrong.
+    #[error("`{path}` has several mistakes: {}", .mistakes.join("; "))]
+    SeveralMistakes {
+        /// Its path.
+        path: String,
+        /// Each with its line.
+        mistakes: Vec<String>,
+    },
+    /// The Dockerfile has no such stage.
+    #[error("`{path}` has no stage `{stage}`; it has {}", listed(.found))]
+    NoSuchStage {
+        /// Path of the Dockerfile.
+        path: String,
+        /// The stage from the request.
+        stage: String,
+        /// Those that are there, by name, else by number.
+        found: Vec<String>,
+    },
     /// An ignore file cannot be read.
     #[error("{}`{path}` is no pattern: {what}", on_line(*.line))]
     IgnorePattern {

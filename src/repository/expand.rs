@@ -29,19 +29,22 @@ pub(super) fn words(line: &str, escape: char) -> Vec<&str> {
     words
 }
 
-/// The variables that an ENV or ARG instruction sets, with their values as they are written.
-///
-/// `A=b C="d e"` sets two, the old form `A b c` sets one, `ARG A` names one without a value.
+/// The variables that an ARG instruction names, with their defaults as they are written: `A=b C` names two.
+pub(super) fn declarations(line: &str, escape: char) -> Vec<(&str, Option<&str>)> {
+    let split = |word| str::split_once(word, '=').map_or((word, None), |(name, value)| (name, Some(value)));
+    words(line, escape).into_iter().map(split).collect()
+}
+
+/// The variables that an ENV instruction sets, with their values as they are written: `A=b C="d e"` sets two, the old form
+/// `A b c` sets one.
 pub(super) fn assignments(line: &str, escape: char) -> Vec<(&str, Option<&str>)> {
-    let words = words(line, escape);
-    match words.as_slice() {
-        [] => Vec::new(),
+    match words(line, escape).as_slice() {
         [name] if !name.contains('=') => vec![(name, None)],
         [name, ..] if !name.contains('=') => {
             let rest = line.trim_start().strip_prefix(name).unwrap_or_default().trim();
             vec![(name, Some(rest))]
         }
-        words => words.iter().map(|word| word.split_once('=').map_or((*word, None), |(n, v)| (n, Some(v)))).collect(),
+        _ => declarations(line, escape),
     }
 }
 
@@ -176,6 +179,7 @@ mod tests {
         assert_eq!(assignments(r#"A=1 B="2 3""#, '\\'), [("A", Some("1")), ("B", Some(r#""2 3""#))]);
         assert_eq!(assignments("A  one two ", '\\'), [("A", Some("one two"))]);
         assert_eq!(assignments("A", '\\'), [("A", None)]);
+        assert_eq!(declarations("A B=1 C", '\\'), [("A", None), ("B", Some("1")), ("C", None)]);
     }
 
     proptest! {

@@ -10,9 +10,10 @@ use tempfile::TempDir;
 use super::analysis::{Analysis, MAX_WARNINGS, analyse};
 use super::application::ApplicationKind;
 use super::builder::BuilderChoice;
-use super::context::write_context;
+use super::context::{ContextRules, build_context};
 use super::error::RepositoryError;
-use crate::id::{DockerfilePath, Port, SourceDirectory};
+use crate::id::{DockerfilePath, EnvironmentName, Port, SourceDirectory, StageName};
+use crate::store::build_options::BuildOptions;
 
 mod recognition;
 
@@ -23,16 +24,18 @@ fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rig/apps/src").join(name)
 }
 
+const RULES: ContextRules = ContextRules { limit_bytes: 1 << 20, with_git: false };
+
 fn port() -> Port {
     Port::new(8080).unwrap()
 }
 
 fn look(root: &Path) -> Result<Analysis, RepositoryError> {
-    analyse(root, None, None, port(), CHOICE)
+    analyse(root, None, None, &BuildOptions::default(), port(), CHOICE)
 }
 
 fn look_at(root: &Path, dockerfile: &str) -> Result<Analysis, RepositoryError> {
-    analyse(root, None, Some(&DockerfilePath::parse(dockerfile).unwrap()), port(), CHOICE)
+    analyse(root, None, Some(&DockerfilePath::parse(dockerfile).unwrap()), &BuildOptions::default(), port(), CHOICE)
 }
 
 /// A directory with these files.
@@ -369,7 +372,7 @@ fn warnings_are_bounded() {
 #[test]
 fn the_build_key_tells_ways_of_building_apart() {
     let root = clone_of(&[("a/Dockerfile", "FROM a\n"), ("b/Dockerfile", "FROM a\n")]);
-    let key = |path: &str| look_at(root.path(), path).unwrap().build_key();
+    let key = |path: &str| look_at(root.path(), path).unwrap().build_key(&BuildOptions::default());
 
     assert_eq!(key("a/Dockerfile"), key("a/Dockerfile"));
     assert_ne!(key("a/Dockerfile"), key("b/Dockerfile"));
@@ -404,14 +407,21 @@ proptest! {
         }
 
         if let Ok(analysis) = look(root.path()) {
-            let _ = write_context(root.path(), &analysis, std::io::sink(), 1 << 20);
+            let _ = build_context(root.path(), &analysis, RULES);
         }
     }
 }
 
 fn look_in(root: &Path, directory: &str, dockerfile: Option<&str>) -> Result<Analysis, RepositoryError> {
     let dockerfile = dockerfile.map(|it| DockerfilePath::parse(it).unwrap());
-    analyse(root, Some(&SourceDirectory::parse(directory).unwrap()), dockerfile.as_ref(), port(), CHOICE)
+    analyse(
+        root,
+        Some(&SourceDirectory::parse(directory).unwrap()),
+        dockerfile.as_ref(),
+        &BuildOptions::default(),
+        port(),
+        CHOICE,
+    )
 }
 
 #[test]
@@ -453,12 +463,10 @@ fn the_context_of_a_directory_holds_that_directory_alone() {
     let root = clone_of(&[("app/Dockerfile", "FROM a\nCOPY . .\n"), ("app/main.py", ""), ("secret.py", "")]);
     let analysis = look_in(root.path(), "app", None).unwrap();
 
-    let mut tar = Vec::new();
-    write_context(root.path(), &analysis, &mut tar, 1 << 20).unwrap();
+    let context = build_context(root.path(), &analysis, RULES).unwrap();
 
-    let mut archive = tar::Archive::new(tar.as_slice());
-    let names = archive.entries().unwrap().map(|it| it.unwrap().path().unwrap().display().to_string());
-    assert_eq!(names.collect::<Vec<_>>(), ["Dockerfile", "main.py"]);
+    let names: Vec<String> = context.entries.iter().map(|it| it.path.display().to_string()).collect();
+    assert_eq!(names, ["Dockerfile", "main.py"]);
 }
 
 #[test]
@@ -478,4 +486,70 @@ fn a_directory_that_is_not_there_is_told_with_those_that_are() {
     assert!(said("docs").starts_with("there is nothing to build in `docs`: no Dockerfile"), "{}", said("docs"));
     symlink("/etc", root.path().join("out")).unwrap();
     assert!(said("out").starts_with("there is no directory `out`"), "{}", said("out"));
+}
+
+#[test]
+fn what_copy_takes_and_nobody_has_is_told_before_the_build() {
+    let dockerfile = "FROM a\nCOPY gone.txt src *.md $UNKNOWN /\nADD https://example.test/x /\nADD web/gone.tar /\nCOPY link /\n\
+                      FROM a AS other\nCOPY also-gone /\nFROM a\nCOPY --from=0 /x /y\n";
+    let root = clone_of(&[("Dockerfile", dockerfile), ("src/x", ""), ("web/x", "")]);
+    symlink("/nowhere", root.path().join("link")).unwrap();
+
+    let missing = look(root.path()).unwrap().needs.missing;
+
+    let told: Vec<String> = missing.iter().map(|it| format!("{}: {}", it.line, it.what)).collect();
+    assert_eq!(
+        told,
+        [
+            "2: COPY takes `gone.txt`, which is not in the repository",
+            "4: ADD takes `web/gone.tar`, which is not in the repository"
+        ]
+    );
+}
+
+#[test]
+fn mistakes_of_a_dockerfile_and_what_it_lacks_come_in_one_answer() {
+    let root = clone_of(&[("Dockerfile", "FROM a\nCOPY gone /\nRUNN x\nEXPOSE\n")]);
+
+    assert_eq!(
+        look(root.path()).unwrap_err().to_string(),
+        "`Dockerfile` has several mistakes: line 2: COPY takes `gone`, which is not in the repository; \
+         line 3: unknown instruction `RUNN`, did you mean `RUN`?; line 4: EXPOSE instruction requires at least one argument"
+    );
+}
+
+#[test]
+fn a_stage_is_built_with_what_it_needs_alone() {
+    let dockerfile = "FROM a AS test\nCOPY tests /\nFROM b AS web\nEXPOSE 7\nCOPY app.py /\nFROM c\n";
+    let root = clone_of(&[("docker/Dockerfile", dockerfile), ("app.py", "")]);
+    let stage = |name: &str| {
+        let options = BuildOptions { target: StageName::parse(name).ok(), ..BuildOptions::default() };
+        analyse(root.path(), None, None, &options, port(), CHOICE)
+    };
+
+    let web = stage("web").unwrap();
+    assert_eq!(
+        (web.context.as_str(), ports(&web), web.base_image.as_deref()),
+        ("", vec!["7/tcp".to_owned()], Some("b"))
+    );
+    assert!(web.needs.missing.is_empty());
+    assert_eq!(
+        stage("wbe").unwrap_err().to_string(),
+        "`docker/Dockerfile` has no stage `wbe`; it has `test`, `web`, `2`"
+    );
+}
+
+#[test]
+fn the_build_key_tells_arguments_stages_and_platforms_apart() {
+    let root = clone_of(&[("Dockerfile", "FROM a AS x\nARG A\n")]);
+    let analysis = look(root.path()).unwrap();
+    let with_arg = |value: &str| {
+        let args = [(EnvironmentName::parse("A").unwrap(), value.to_owned())];
+        analysis.build_key(&BuildOptions { args: args.into(), ..BuildOptions::default() })
+    };
+    let with_target = BuildOptions { target: StageName::parse("x").ok(), ..BuildOptions::default() };
+
+    assert_eq!(with_arg("1"), with_arg("1"));
+    assert_ne!(with_arg("1"), with_arg("2"));
+    assert_ne!(analysis.build_key(&with_target), analysis.build_key(&BuildOptions::default()));
 }

@@ -6,13 +6,16 @@ use serde::{Deserialize, Serialize};
 
 use super::action::StepAction;
 use super::builder_choice;
+use super::check_hosted_account::CheckHostedAccount;
 use super::clone_repository::{CloneRepository, Cloned, fetch_local_tree};
 use super::context::StepContext;
 use super::error::StepError;
-use crate::id::{DockerfilePath, SourceDirectory};
+use crate::cloud::aws::instance_types::docker_architecture;
+use crate::id::{DockerfilePath, Mode, SourceDirectory};
 use crate::repository::analysis::{self, Analysis};
 use crate::repository::context::is_in_context;
 use crate::repository::error::RepositoryError;
+use crate::store::build_options::BuildOptions;
 use crate::tool::git::MissingSubmodule;
 
 /// Finds out how the clone is built and what it serves.
@@ -23,6 +26,9 @@ pub struct AnalyseRepository {
     pub directory: Option<SourceDirectory>,
     /// The Dockerfile that the person named.
     pub dockerfile: Option<DockerfilePath>,
+    /// How the build differs from that of the Dockerfile alone.
+    #[serde(default)]
+    pub build: BuildOptions,
 }
 
 impl StepAction for AnalyseRepository {
@@ -41,15 +47,20 @@ impl StepAction for AnalyseRepository {
     }
 
     async fn run(&self, cx: &StepContext) -> Result<Analysis, StepError> {
-        let Self { directory, dockerfile } = self.clone();
+        let Self { directory, dockerfile, build } = self.clone();
+        check_platform(cx, &build).await?;
         let Cloned { extras, missing_submodules, .. } = cx.output::<CloneRepository>()?;
         // Boxed: the future of calls is large.
         let root = Box::pin(fetch_local_tree(cx, directory.as_ref(), dockerfile.as_ref())).await?;
         let default_port = cx.settings.kubernetes.default_container_port;
-        let choice = builder_choice::choice(&cx.settings);
+        let (with_git, choice) = (cx.settings.docker.build_context_git, builder_choice::choice(&cx.settings));
         let work = move || {
-            let analysed = analysis::analyse(&root, directory.as_ref(), dockerfile.as_ref(), default_port, choice);
-            let analysis = Analysis { extras, ..analysed.map_err(|error| cause(error, &missing_submodules))? };
+            let (directory, dockerfile) = (directory.as_ref(), dockerfile.as_ref());
+            let analysed = analysis::analyse(&root, directory, dockerfile, &build, default_port, choice);
+            let analysis = Analysis {
+                extras: extras_with(extras, with_git),
+                ..analysed.map_err(|error| cause(error, &missing_submodules))?
+            };
             let (needed, spared) = split(&root, &analysis, missing_submodules)?;
             match needed.into_iter().next() {
                 Some(missing) => Err(StepError::Explained(missing.failure)),
@@ -71,6 +82,32 @@ impl StepAction for AnalyseRepository {
         }
         Ok(analysis)
     }
+}
+
+/// What the clone holds beside its files, with `.git` where a build sees it: that makes another image.
+fn extras_with(extras: String, with_git: bool) -> String {
+    if with_git { format!("{extras}\n.git") } else { extras }
+}
+
+/// Refuses a platform that the nodes do not run: nothing could start there.
+async fn check_platform(cx: &StepContext, build: &BuildOptions) -> Result<(), StepError> {
+    let Some(platform) = &build.platform else { return Ok(()) };
+    let runs = match cx.target.mode {
+        // kind's nodes are containers of the Docker that builds.
+        Mode::Local | Mode::CloudLocal => cx.host().await?.docker.version().await?.architecture,
+        Mode::CloudHosted => {
+            let checked = cx.try_output::<CheckHostedAccount>()?.map(|it| it.architecture).unwrap_or_default();
+            docker_architecture(&checked).to_owned()
+        }
+    };
+    if runs.is_empty() || runs == platform.architecture() {
+        return Ok(());
+    }
+    Err(StepError::permanent(
+        "platform_does_not_run",
+        format!("an image for `{platform}` does not run on nodes of `linux/{runs}`"),
+        format!("Send `build_platform` `linux/{runs}`, or a target of that architecture"),
+    ))
 }
 
 /// Why there is nothing to build: what is missing may lie in a submodule that is missing.

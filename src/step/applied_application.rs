@@ -11,6 +11,7 @@ use crate::cloud::kube::Kube;
 use crate::cloud::kube::application::{Application, Expose, Resources};
 use crate::cloud::kube::node_port::NodePorts;
 use crate::id::{ClusterName, CommitId, EnvironmentName, ExposedPort, ImageRef, Mode, Port, SourceDirectory};
+use crate::store::build_options::BuildOptions;
 use crate::store::record::{PortSource, Version};
 
 /// Since 1.30 a pod can sleep before it stops ("Feature Gates" of Kubernetes: `PodLifecycleSleepAction`).
@@ -39,6 +40,9 @@ pub struct ApplicationApplied {
     /// Seconds to end after SIGTERM that the person gave.
     #[serde(default)]
     pub stop_grace_s: Option<u16>,
+    /// How its build differed from that of the Dockerfile alone.
+    #[serde(default)]
+    pub build: BuildOptions,
     /// How many replicas.
     #[serde(default)]
     pub replicas: u16,
@@ -66,6 +70,7 @@ impl ApplicationApplied {
             environment_secret: version.environment_secret.clone(),
             environment_names: version.environment_names.clone(),
             stop_grace_s: version.stop_grace_s,
+            build: version.build_options.clone(),
             replicas,
             source_directory: version.source_directory.clone(),
             node_port: None,
@@ -118,6 +123,7 @@ impl ApplicationApplied {
             && self.ports == version.ports
             && self.environment_secret == version.environment_secret
             && self.stop_grace_s == version.stop_grace_s
+            && self.build.key() == version.build_options.key()
     }
 }
 

@@ -170,12 +170,12 @@ impl ApplyApplication {
         let (secret, names) = self.environment_secret_and_names(cx).await?;
         let version = self.version.as_ref();
         let of_version = version.map(|it| ApplicationApplied::from_version(it, self.replicas));
-        let (commit, image, image_id, main_port, port_source, ports) = match (of_version, built) {
-            (Some(it), _) => (it.commit, it.image, it.image_id, it.main_port, it.port_source, it.ports),
+        let (commit, image, image_id, main_port, port_source, ports, options) = match (of_version, built) {
+            (Some(it), _) => (it.commit, it.image, it.image_id, it.main_port, it.port_source, it.ports, it.build),
             (None, Some(it)) => {
                 // What runs on EKS is what was pushed, by its digest.
                 let image = cx.try_output::<PushImage>()?.map_or(it.image, |pushed| pushed.image);
-                (it.commit, image, it.image_id, it.main_port, it.port_source, it.ports)
+                (it.commit, image, it.image_id, it.main_port, it.port_source, it.ports, it.build)
             }
             (None, None) => return Ok(None),
         };
@@ -189,6 +189,7 @@ impl ApplyApplication {
             environment_secret: secret,
             environment_names: names,
             stop_grace_s: self.stop_grace_s,
+            build: options,
             replicas: self.replicas,
             source_directory: self.source_directory.clone(),
             node_port: None,

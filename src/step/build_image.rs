@@ -1,17 +1,14 @@
 //! Builds the image of the commit, unless it is there already.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::PathBuf;
 
-use bytes::Bytes;
-use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
-use tokio_util::io::{ReaderStream, SyncIoBridge};
 
 use super::action::{StepAction, StepUndo};
 use super::analyse_repository::AnalyseRepository;
 use super::build_error::build_error;
+use super::build_secrets::{build_secrets, check_secrets};
 use super::clone_repository::{CLONE_FOLDER, CloneRepository, Cloned, fetch_local_tree};
 use super::context::StepContext;
 use super::environment::environment_port;
@@ -19,17 +16,15 @@ use super::error::StepError;
 use super::foreign_build;
 use super::remove_workspace::remove_caches;
 use crate::cloud::docker::build::BuildRequest;
+use crate::cloud::docker::context::BuildContext;
 use crate::cloud::docker::image::{ImageInfo, MANAGED_LABEL};
 use crate::host::Host;
 use crate::host::remote_build::{RemoteContext, context_folder};
 use crate::id::{CommitId, ExposedPort, ImageRef, Port, Protocol, RepositoryUrl};
 use crate::repository::analysis::Analysis;
-use crate::repository::context::{context_paths, write_context};
-use crate::repository::error::RepositoryError;
+use crate::repository::context::{ContextRules, build_context, dockerfile_text};
+use crate::store::build_options::BuildOptions;
 use crate::store::record::PortSource;
-
-/// Bytes of build context that wait between reading and sending.
-const PIPE_BYTES: usize = 256 * 1024;
 
 /// How the names of all images begin.
 pub(super) const IMAGE_PREFIX: &str = "on-demand-infra/";
@@ -43,6 +38,9 @@ pub(super) const REVISION_LABEL: &str = "org.opencontainers.image.revision";
 pub struct BuildImage {
     /// The repository; its name becomes the image's.
     pub repository: RepositoryUrl,
+    /// How it differs from that of the Dockerfile alone.
+    #[serde(default)]
+    pub build: BuildOptions,
     /// The port that the person gave.
     pub container_port: Option<Port>,
     /// The port of the version before.
@@ -77,12 +75,15 @@ pub struct Built {
     pub port_source: PortSource,
     /// The ports that it exposes; the one that is served need not be among them.
     pub ports: Vec<ExposedPort>,
+    /// How its build differed from that of the Dockerfile alone.
+    #[serde(default)]
+    pub build: BuildOptions,
 }
 
 impl BuildImage {
     /// Its tag begins with the commit, which [`StepContext::is_image_unused`] relies on.
     fn tag(&self, commit: &CommitId, analysis: &Analysis) -> ImageRef {
-        let key = analysis.build_key();
+        let key = analysis.build_key(&self.build);
         let name: String = self.repository.name().chars().take(100).collect();
         ImageRef::parse(format!("{IMAGE_PREFIX}{}:{}-{}", name.trim_matches('-'), commit.short(), &key[..8]))
             .expect("a label, hexadecimal digits and fixed characters keep the rule")
@@ -120,7 +121,8 @@ impl BuildImage {
             KnownPort { port, source: PortSource::Assumed }
         });
         let (image_id, size_bytes) = (info.id.clone(), info.size_bytes);
-        Ok(Built { commit, image, image_id, size_bytes, main_port, port_source, ports })
+        let build = self.build.clone();
+        Ok(Built { commit, image, image_id, size_bytes, main_port, port_source, ports, build })
     }
 }
 
@@ -129,7 +131,10 @@ impl StepAction for BuildImage {
     type Output = Built;
 
     fn title(&self) -> String {
-        "Build the image".to_owned()
+        match self.build.to_string() {
+            options if options.is_empty() => "Build the image".to_owned(),
+            options => format!("Build the image: {options}"),
+        }
     }
 
     fn weight(&self) -> u32 {
@@ -162,10 +167,9 @@ impl StepAction for BuildImage {
             // The workspace may have been lost since the analysis.
             root = Box::pin(fetch_local_tree(cx, None, None)).await?;
         }
-        let dockerfile_text = match &analysis.generated {
-            Some(generated) => generated.dockerfile.clone(),
-            None => tokio::fs::read_to_string(root.join(&analysis.dockerfile)).await.unwrap_or_default(),
-        };
+        let secrets = build_secrets(cx).await?;
+        check_secrets(&analysis.needs, &self.build, &secrets)?;
+        let (context, dockerfile_text) = files(cx, root, &analysis).await?;
         let request = BuildRequest {
             tag: image.clone(),
             dockerfile: analysis.dockerfile_in_context.clone(),
@@ -175,7 +179,10 @@ impl StepAction for BuildImage {
                 (REVISION_LABEL.to_owned(), commit.to_string()),
                 (MANAGED_LABEL.to_owned(), "true".to_owned()),
             ]),
-            build_args: BTreeMap::new(),
+            build_args: self.build.args.iter().map(|(name, value)| (name.to_string(), value.clone())).collect(),
+            target: self.build.target.clone(),
+            platform: self.build.platform.clone(),
+            secrets,
             timeout: cx.settings.docker.build_timeout,
         };
         cx.lines.progress("waiting for other builds to end");
@@ -188,9 +195,10 @@ impl StepAction for BuildImage {
             // Boxed: the future of a build by a program is large.
             Box::pin(foreign_build::build(cx, &host, &request, &commit, &analysis.context, foreign)).await?;
         } else if host.connection.is_local() {
-            build_local(cx, &host, &request, root, &analysis).await?;
+            let built = host.docker.build(&request, context, &cx.lines, &cx.cancel).await;
+            built.map_err(|error| build_error(error, &request, &analysis))?;
         } else {
-            build_remote(cx, &host, &request, root, &analysis).await?;
+            build_remote(cx, &host, &request, &context, &analysis).await?;
         }
         let info = host.docker.image(&image).await?.ok_or_else(|| {
             StepError::transient(
@@ -236,32 +244,25 @@ fn inputs(cx: &StepContext) -> Result<Option<(CommitId, Analysis)>, StepError> {
     Ok(cloned.map(|it| it.commit).zip(cx.try_output::<AnalyseRepository>()?))
 }
 
-/// Builds with a context that is read here and sent to Docker.
-async fn build_local(
-    cx: &StepContext,
-    host: &Host,
-    request: &BuildRequest,
-    root: PathBuf,
-    analysis: &Analysis,
-) -> Result<(), StepError> {
-    // The context is read on a thread of its own and sent as it is read; what goes wrong there is the cause.
-    let (reader, writer) = tokio::io::duplex(PIPE_BYTES);
-    let (limit, for_context) = (cx.settings.docker.build_context_max_bytes, analysis.clone());
-    let writing = tokio::task::spawn_blocking(move || {
-        let mut bridge = SyncIoBridge::new(writer);
-        let written = write_context(&root, &for_context, &mut bridge, limit);
-        let _ = bridge.shutdown();
-        written
-    });
-    let stream = ReaderStream::new(reader).map(|chunk: io::Result<Bytes>| chunk);
-    let built = host.docker.build(request, stream, &cx.lines, &cx.cancel).await;
-    if let Ok(Err(error)) = writing.await
-        && !matches!(&error, RepositoryError::Io { source, .. } if source.kind() == io::ErrorKind::BrokenPipe)
-    {
-        return Err(error.into());
+/// What the build may see, and the text of its Dockerfile; nothing for a builder of others, which reads the clone itself.
+async fn files(cx: &StepContext, root: PathBuf, analysis: &Analysis) -> Result<(BuildContext, String), StepError> {
+    if analysis.foreign.is_some() {
+        return Ok((BuildContext::default(), String::new()));
     }
-    built.map_err(|error| build_error(error, request, analysis))?;
-    Ok(())
+    let docker = &cx.settings.docker;
+    let rules = ContextRules { limit_bytes: docker.build_context_max_bytes, with_git: docker.build_context_git };
+    let analysis = analysis.clone();
+    let work = move || {
+        let context = build_context(&root, &analysis, rules)?;
+        Ok::<_, StepError>((context, dockerfile_text(&root, &analysis)?))
+    };
+    tokio::task::spawn_blocking(work).await.map_err(|error| {
+        StepError::permanent(
+            "internal_error",
+            format!("the build context could not be listed: {error}"),
+            "Report this with the address of the repository",
+        )
+    })?
 }
 
 /// Builds where the clone is; here is its tree manifest, which tells what belongs to the context.
@@ -269,21 +270,11 @@ async fn build_remote(
     cx: &StepContext,
     host: &Host,
     request: &BuildRequest,
-    root: PathBuf,
+    context: &BuildContext,
     analysis: &Analysis,
 ) -> Result<(), StepError> {
-    let (limit, for_context) = (cx.settings.docker.build_context_max_bytes, analysis.clone());
-    let work = move || context_paths(&root, &for_context, limit);
-    let listed = tokio::task::spawn_blocking(work).await.map_err(|error| {
-        StepError::permanent(
-            "internal_error",
-            format!("the build context could not be listed: {error}"),
-            "Report this with the address of the repository",
-        )
-    })??;
     let clone = host.deployment_folder(cx.deployment.id).join(CLONE_FOLDER);
-    let folder = context_folder(&clone, &analysis.context);
-    let context = RemoteContext { folder, paths: listed.paths, inlined: listed.inlined };
+    let context = RemoteContext { folder: context_folder(&clone, &analysis.context), paths: context.path_list() };
     let built = host.build(request, &context, &cx.calls_on(host), &cx.lines, &cx.cancel).await;
     built.map_err(|error| build_error(error, request, analysis))
 }

@@ -160,7 +160,8 @@ pub(super) async fn fetch_local_tree(
     } else {
         let clone = host.deployment_folder(cx.deployment.id).join(CLONE_FOLDER);
         let (directory, also) = (directory.map(SourceDirectory::as_str), also.map(DockerfilePath::as_str));
-        tree_manifest::fetch(&host.connection, &clone, directory, also, &folder, &cx.cancel).await?;
+        let with_git = cx.settings.docker.build_context_git;
+        tree_manifest::fetch(&host.connection, &clone, directory, also, with_git, &folder, &cx.cancel).await?;
     }
     Ok(folder)
 }

@@ -254,7 +254,10 @@ impl From<RepositoryError> for StepError {
             RepositoryError::NoSuchDirectory { .. } | RepositoryError::NotADirectory { .. } => {
                 ("directory_not_found", "Correct `source_directory`, or the address that shows the directory")
             }
-            RepositoryError::Syntax { .. } => ("dockerfile_syntax", "Correct the Dockerfile, push, and try again"),
+            RepositoryError::Syntax { .. } | RepositoryError::SeveralMistakes { .. } => {
+                ("dockerfile_syntax", "Correct the Dockerfile, push, and try again")
+            }
+            RepositoryError::NoSuchStage { .. } => ("stage_not_found", "Correct `build_target`"),
             RepositoryError::IgnorePattern { .. } => {
                 ("dockerignore_syntax", "Correct the pattern, push, and try again")
             }

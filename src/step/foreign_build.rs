@@ -9,6 +9,7 @@ use super::error::StepError;
 use super::remove_workspace::cache_name;
 use crate::cloud::docker::Docker;
 use crate::cloud::docker::build::BuildRequest;
+use crate::cloud::docker::context::BuildContext;
 use crate::host::Host;
 use crate::id::{CommitId, ImageRef};
 use crate::repository::builder::ForeignBuild;
@@ -81,21 +82,15 @@ async fn label(
     if info.environment_port().is_none() && info.exposed_ports.is_empty() {
         dockerfile.push_str(&format!("ENV PORT={}\n", cx.settings.kubernetes.default_container_port));
     }
-    let mut archive = tar::Builder::new(Vec::new());
-    let mut header = tar::Header::new_gnu();
-    header.set_size(dockerfile.len() as u64);
-    header.set_mode(0o644);
-    header.set_cksum();
-    let written =
-        archive.append_data(&mut header, "Dockerfile", dockerfile.as_bytes()).and_then(|()| archive.into_inner());
-    let bytes = written.expect("memory takes what is written");
     let request = BuildRequest {
         dockerfile: "Dockerfile".to_owned(),
         dockerfile_text: dockerfile,
         build_args: BTreeMap::new(),
+        target: None,
+        platform: None,
+        secrets: BTreeMap::new(),
         ..request.clone()
     };
-    let context = futures_util::stream::once(async { Ok(bytes.into()) });
-    docker.build(&request, context, &cx.lines, &cx.cancel).await?;
+    docker.build(&request, BuildContext::default(), &cx.lines, &cx.cancel).await?;
     Ok(())
 }

@@ -116,6 +116,7 @@ mod tests {
 
     use super::*;
     use crate::id::{CommitId, OperationId, Port};
+    use crate::store::build_options::BuildOptions;
     use crate::store::record::{PortSource, VersionBuild};
 
     fn version(revision: u32) -> Version {
@@ -133,6 +134,7 @@ mod tests {
             source_directory: None,
             dockerfile: None,
             build: VersionBuild::default(),
+            build_options: BuildOptions::default(),
             environment_secret: None,
             environment_names: Vec::new(),
             operation: OperationId::new(),

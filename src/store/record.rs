@@ -13,6 +13,7 @@ use crate::id::{
     Action, CommitId, DeploymentId, DeploymentName, DockerfilePath, EnvironmentName, ExposedPort, GitRef, HostedZoneId,
     ImageRef, KeyPairName, Mode, Namespace, OperationId, Port, Region, RepositoryUrl, SourceDirectory, TargetId,
 };
+use crate::store::build_options::BuildOptions;
 
 /// The version of this program, as rows name it that it writes.
 pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -267,6 +268,9 @@ pub struct Version {
     /// What its image was built of.
     #[serde(default)]
     pub build: VersionBuild,
+    /// How its build differed from that of the Dockerfile alone.
+    #[serde(default)]
+    pub build_options: BuildOptions,
     /// Secret with the environment variables.
     pub environment_secret: Option<String>,
     /// Names of the environment variables.

@@ -6,6 +6,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::build_options::BuildOptions;
 use super::calls::{BegunCall, CallLog};
 use super::operations::{Acceptance, KeyKind, KeyReused, NewOperation, OperationEnd, RequestKey};
 use super::record::{Deployment, DeploymentFacts, DeploymentState, Operation, Target, Version, VersionBuild};
@@ -134,6 +135,7 @@ impl World {
             source_directory: None,
             dockerfile: None,
             build: VersionBuild::default(),
+            build_options: BuildOptions::default(),
             environment_secret: None,
             environment_names: Vec::new(),
             operation: id,

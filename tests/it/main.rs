@@ -5,6 +5,7 @@
 mod addresses;
 mod beginning;
 mod builders;
+mod builds;
 mod cancel;
 mod causes;
 mod cloud_hosted;

@@ -12,6 +12,7 @@ mod account;
 mod answer;
 mod bed;
 mod bootstrap;
+mod builds;
 mod broken;
 mod causes;
 mod cloud_breaks;

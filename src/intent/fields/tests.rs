@@ -41,7 +41,8 @@ fn a_deploy_takes_every_field() {
         "aws_credentials": {"aws_access_key_id": "AKIA", "aws_secret_access_key": "s/+=", "aws_region": "eu-west-1"},
         "base_hosted_zone_id": "Z1", "app_subdomain_label": "shop", "scale_replicas": "3", "container_port": "8080",
         "stop_grace_s": "30", "environment": {"A": "x", "B": 1, "C": true, "D": 1.5}, "dockerfile_path": "docker/Dockerfile",
-        "source_directory": "services/api/",
+        "source_directory": "services/api/", "build_target": "web", "build_platform": "linux/arm64",
+        "build_args": {"VERSION": "1.2", "DEBUG": true}, "build_secrets": {"npm": "npm-t0ken"},
         "git_token": "t0ken", "keep_target": "True", "dry_run": true, "confirm": "false", "tail": 5, "stream": true,
     }))
     .unwrap()
@@ -68,6 +69,17 @@ fn a_deploy_takes_every_field() {
       "stop_grace_s": 30,
       "source_directory": "services/api",
       "dockerfile": "docker/Dockerfile",
+      "build": {
+        "args": {
+          "DEBUG": "true",
+          "VERSION": "1.2"
+        },
+        "target": "web",
+        "platform": "linux/arm64",
+        "secrets": [
+          "npm"
+        ]
+      },
       "keep_target": true,
       "key_pair": null,
       "domain": {
@@ -141,7 +153,7 @@ fn credentials_are_taken_as_they_are_and_an_empty_part_is_none() {
 fn the_fields_whose_values_must_not_be_shown() {
     let secret: Vec<&str> = FIELDS.iter().filter(|field| field.secret).map(|field| field.name).collect();
 
-    assert_eq!(secret, ["aws_credentials", "environment", "git_token"]);
+    assert_eq!(secret, ["aws_credentials", "environment", "build_secrets", "git_token"]);
 }
 
 #[test]
@@ -233,6 +245,15 @@ fn each_field_wrong_in_each_way_names_itself() {
         ("environment", json!({"A": {}})),
         ("environment", json!({"A": "x\u{0}"})),
         ("dockerfile_path", json!("../Dockerfile")),
+        ("build_target", json!("-x")),
+        ("build_target", json!("a b")),
+        ("build_platform", json!("windows/amd64")),
+        ("build_platform", json!("amd64")),
+        ("build_args", json!({"A-B": "x"})),
+        ("build_args", json!({"A": []})),
+        ("build_secrets", json!({"../x": "y"})),
+        ("build_secrets", json!({"a,src=/etc/shadow": "y"})),
+        ("build_secrets", json!({"npm": null})),
         ("git_token", json!("a b")),
         ("rollback_to", json!(0)),
         ("rollback_to", json!("latest")),

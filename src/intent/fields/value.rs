@@ -2,17 +2,18 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 
 use secrecy::SecretString;
 use serde_json::Value;
 
-use crate::id::{EnvironmentName, IdError, PlanHash, Port};
+use crate::id::{BuildSecretName, EnvironmentName, IdError, PlanHash, Port};
 use crate::intent::{Confirmation, IntentError, IntentErrorCode, Limits, VersionRef};
 
-/// At most so many environment variables.
+/// At most so many variables of one field.
 const MAX_VARIABLES: usize = 100;
-/// At most so many bytes of names and values of environment variables.
+/// At most so many bytes of their names and values.
 const MAX_VARIABLES_BYTES: usize = 64 * 1024;
 
 /// A present value and what is needed to judge it.
@@ -167,21 +168,42 @@ impl<'a> FieldContext<'a> {
         secret(text, longest).ok_or_else(|| FieldError::value(secret_rule(longest)))
     }
 
-    /// An object of variables. A null is refused: it could mean "remove it" or "leave it empty".
+    /// Environment variables of the application.
     pub(super) fn environment(&self) -> Result<BTreeMap<EnvironmentName, SecretString>, FieldError> {
+        let variables = self.variables("variable", EnvironmentName::parse)?;
+        Ok(variables.into_iter().map(|(name, text)| (name, SecretString::from(text))).collect())
+    }
+
+    /// Values of ARG lines.
+    pub(super) fn build_args(&self) -> Result<BTreeMap<EnvironmentName, String>, FieldError> {
+        self.variables("argument", EnvironmentName::parse)
+    }
+
+    /// Secrets of a build.
+    pub(super) fn build_secrets(&self) -> Result<BTreeMap<BuildSecretName, SecretString>, FieldError> {
+        let variables = self.variables("secret", BuildSecretName::parse)?;
+        Ok(variables.into_iter().map(|(name, text)| (name, SecretString::from(text))).collect())
+    }
+
+    /// An object of names to values. A null is refused: it could mean "remove it" or "leave it empty".
+    fn variables<N: Ord + fmt::Display>(
+        &self,
+        noun: &str,
+        parse: impl Fn(&'a str) -> Result<N, IdError>,
+    ) -> Result<BTreeMap<N, String>, FieldError> {
         let Value::Object(object) = self.value else {
             return Err(FieldError::value(format!(
-                "an object of variable names to values is wanted, {} was given",
+                "an object of {noun} names to values is wanted, {} was given",
                 json_type(self.value)
             )));
         };
         if object.len() > MAX_VARIABLES {
-            return Err(FieldError::value(format!("{} variables are more than {MAX_VARIABLES}", object.len())));
+            return Err(FieldError::value(format!("{} {noun}s are more than {MAX_VARIABLES}", object.len())));
         }
         let mut size = 0;
         let mut variables = BTreeMap::new();
-        for (name, value) in object {
-            let name = EnvironmentName::parse(name.as_str())?;
+        for (key, value) in object {
+            let name = parse(key)?;
             let text = match value {
                 Value::String(text) => text.clone(),
                 Value::Number(number) => number.to_string(),
@@ -196,11 +218,11 @@ impl<'a> FieldContext<'a> {
             if text.contains('\0') {
                 return Err(FieldError::value(format!("the value of `{name}` holds a zero byte")));
             }
-            size += name.as_str().len() + text.len();
-            variables.insert(name, SecretString::from(text));
+            size += key.len() + text.len();
+            variables.insert(name, text);
         }
         if size > MAX_VARIABLES_BYTES {
-            return Err(FieldError::value(format!("{size} bytes of variables are more than {MAX_VARIABLES_BYTES}")));
+            return Err(FieldError::value(format!("{size} bytes of {noun}s are more than {MAX_VARIABLES_BYTES}")));
         }
         Ok(variables)
     }

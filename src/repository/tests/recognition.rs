@@ -11,7 +11,7 @@ fn fixture(name: &str) -> PathBuf {
 
 /// What is said of a clone, and the lines of its Dockerfile that tell how it is built and started.
 fn told(root: &Path, choice: BuilderChoice) -> String {
-    let analysis = match analyse(root, None, None, port(), choice) {
+    let analysis = match analyse(root, None, None, &BuildOptions::default(), port(), choice) {
         Ok(analysis) => analysis,
         Err(error) => return format!("refused: {error}"),
     };
@@ -40,18 +40,22 @@ fn what_has_no_template_is_left_to_a_builder_that_is_there() {
     const RAILPACK: &[Builder] = &[Builder::Railpack];
     const BUILDPACKS: &[Builder] = &[Builder::Buildpacks];
     let choice = |templates, installed| BuilderChoice { templates, installed, allowed: true };
-    let of = |name: &str, choice| analyse(&fixture(name), None, None, port(), choice).unwrap();
+    let of =
+        |name: &str, choice| analyse(&fixture(name), None, None, &BuildOptions::default(), port(), choice).unwrap();
 
     let php = of("php", choice(true, RAILPACK));
     assert_eq!(php.described(), "no Dockerfile; it is PHP, built by Railpack in the root");
     assert!(php.warnings[0].contains("taken for PHP (`composer.json`), which Railpack builds"), "{:?}", php.warnings);
     assert!(of("go-cmd", choice(true, RAILPACK)).generated.is_some());
-    let dotnet = analyse(&fixture("dotnet"), None, None, port(), choice(true, RAILPACK)).unwrap_err().to_string();
+    let dotnet = analyse(&fixture("dotnet"), None, None, &BuildOptions::default(), port(), choice(true, RAILPACK))
+        .unwrap_err()
+        .to_string();
     assert!(dotnet.contains(".NET, which is left to a builder of others: install `pack`"), "{dotnet}");
     let all = of("go-cmd", choice(false, BUILDPACKS));
     assert_eq!(all.foreign.as_ref().map(|it| it.builder), Some(Builder::Buildpacks));
     assert!(of("dockerfile-deeper", choice(false, BUILDPACKS)).foreign.is_none());
-    assert_ne!(php.build_key(), all.build_key());
+    let plain = BuildOptions::default();
+    assert_ne!(php.build_key(&plain), all.build_key(&plain));
 }
 
 #[test]

@@ -43,6 +43,20 @@ struct Daemon {
     images: BTreeMap<String, Value>,
     execs: Vec<Exec>,
     builds: usize,
+    last_build: Option<Build>,
+}
+
+/// What a build was asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Build {
+    /// Values of ARG lines, as JSON.
+    pub(crate) args: Value,
+    /// The stage; empty for the last one.
+    pub(crate) target: String,
+    /// The platform; empty for the daemon's own.
+    pub(crate) platform: String,
+    /// The paths of its context, sorted.
+    pub(crate) paths: Vec<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -70,6 +84,11 @@ impl Docker {
     /// How many builds ended well.
     pub(crate) fn builds(&self) -> usize {
         self.shared.daemon().builds
+    }
+
+    /// What the last build that ended well was asked for.
+    pub(crate) fn last_build(&self) -> Build {
+        self.shared.daemon().last_build.clone().unwrap()
     }
 
     /// The names of all images on nodes that were built; `NAME without a name` for one whose name alone was taken away.
@@ -137,7 +156,9 @@ async fn answer(State(shared): State<Shared>, request: Request) -> Response {
         |suffix: &str| path.strip_prefix("/images/").and_then(|it| it.strip_suffix(suffix)).map(str::to_owned);
     match (method.as_str(), path.as_str()) {
         ("GET" | "HEAD", "/_ping") => "OK".into_response(),
-        ("GET", "/version") => Json(json!({"Version": "18.06.0", "ApiVersion": "1.38", "Os": "linux"})).into_response(),
+        ("GET", "/version") => {
+            Json(json!({"Version": "18.06.0", "ApiVersion": "1.38", "Os": "linux", "Arch": "amd64"})).into_response()
+        }
         ("POST", "/build") => build(&shared, &uri, request.into_body()).await,
         ("GET", "/containers/json") => Json(nodes(&shared, &uri)).into_response(),
         ("GET", "/images/json") => Json(images(&shared, &uri)).into_response(),
@@ -197,9 +218,9 @@ pub(super) fn digest(text: &str) -> String {
 /// The classic builder: it fails with the last line of `docker-build` after it has printed the others, and the same name
 /// always gives the same image.
 async fn build(shared: &Shared, uri: &Uri, context: Body) -> Response {
-    if to_bytes(context, usize::MAX).await.is_err() {
+    let Ok(context) = to_bytes(context, usize::MAX).await else {
         return fault(StatusCode::INTERNAL_SERVER_ERROR, "unexpected EOF");
-    }
+    };
     let line = |value: Value| format!("{value}\n");
     let begin = line(json!({"stream": "Step 1/1 : FROM base:1\n"}));
     if let Err(text) = shared.failpoints.hit("docker-build").await {
@@ -211,10 +232,24 @@ async fn build(shared: &Shared, uri: &Uri, context: Body) -> Response {
     let labels: Value = query(uri, "labels").map_or(Value::Null, |text| serde_json::from_str(&text).unwrap());
     let image = image(&name, &labels);
     let end = line(json!({"aux": {"ID": image["Id"]}}));
+    let said = |name: &str| query(uri, name).unwrap_or_default();
+    let args = query(uri, "buildargs").map_or(Value::Null, |text| serde_json::from_str(&text).unwrap());
+    let paths = paths_of(&context);
     let mut daemon = shared.daemon();
     daemon.images.insert(name, image);
     daemon.builds += 1;
+    daemon.last_build = Some(Build { args, target: said("target"), platform: said("platform"), paths });
     (begin + &end).into_response()
+}
+
+/// The paths of the files in a tar, sorted.
+fn paths_of(context: &[u8]) -> Vec<String> {
+    let mut archive = tar::Archive::new(context);
+    let entries = archive.entries().unwrap().map(Result::unwrap).filter(|it| it.header().entry_type().is_file());
+    let mut paths: Vec<String> =
+        entries.map(|it| it.path().unwrap().display().to_string().trim_start_matches("./").to_owned()).collect();
+    paths.sort();
+    paths
 }
 
 fn image(name: &str, labels: &Value) -> Value {

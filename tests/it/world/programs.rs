@@ -284,17 +284,24 @@ api="curl -sS --unix-socket $world/docker.sock"
 case "$1" in
   version) echo 18.06.0 ;;
   build)
-    shift; labels=
+    shift; labels= args= target= platform=
     while [ $# -gt 1 ]; do
       case "$1" in
         -t) tag=$2; shift ;;
         -f) shift ;;
         --label) labels="$labels${labels:+,}\"${2%%=*}\":\"${2#*=}\""; shift ;;
-        --build-arg) shift ;;
+        --build-arg) args="$args${args:+,}\"${2%%=*}\":\"${2#*=}\""; shift ;;
+        --target) target=$2; shift ;;
+        --platform) platform=$2; shift ;;
+        --secret)
+          variable=${2##*env=}
+          eval "printf '%s\n' \"$2: \$$variable\"" >>"$world/build-secrets"; shift ;;
       esac
       shift
     done
-    said=$($api -X POST -T - --url-query "t=$tag" --url-query "labels={$labels}" "http://docker/build") || exit 1
+    said=$(if [ "$1" = - ]; then cat; else tar -c -C "$1" .; fi |
+      $api -X POST -T - --url-query "t=$tag" --url-query "labels={$labels}" --url-query "buildargs={$args}" \
+        --url-query "target=$target" --url-query "platform=$platform" "http://docker/build") || exit 1
     case "$said" in *'"error"'*) printf '%s\n' "$said" | sed -n 's/.*"error":"\(.*\)","errorDetail.*/\1/p' >&2; exit 1 ;; esac ;;
   save) $api "http://docker/images/$2/get" ;;
   exec)

@@ -105,9 +105,7 @@ impl App {
             // The accept lock is released: a dry run calls the `check` of every step over the network, and stores
             // nothing.
             drop(turn);
-            let action = request.intent.action();
-            let looks = request.dry_run;
-            let view = self.dry_run(action, &plan, deployment, target, hash, &request.secrets, looks).await;
+            let view = self.dry_run(&request, &plan, deployment, target, hash).await;
             return Ok(match needed {
                 Some(ConfirmationNeeded { plan_changed }) if !request.dry_run => {
                     Accepted::Unconfirmed(Proposal::Change(PlanView { plan_changed, ..view }))

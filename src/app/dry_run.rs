@@ -6,8 +6,8 @@ use super::preview::Preview;
 use super::{App, AppError};
 use crate::cloud::aws::Aws;
 use crate::config::Settings;
-use crate::id::{Action, PlanHash, Region};
-use crate::intent::{AwsCredentials, Intent, Secrets};
+use crate::id::{PlanHash, Region};
+use crate::intent::{AwsCredentials, Intent, Request};
 use crate::plan::Plan;
 use crate::reply::view::{PlanView, PlannedStep};
 use crate::step::provision_cluster::ProvisionCluster;
@@ -18,22 +18,25 @@ use crate::store::record::{Deployment, Target};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl App {
-    /// What a plan would do, as the world is now; `looks` is whether its repository is looked at too.
+    /// What a plan would do, as the world is now. When only the plan is wanted, its repository is looked at too.
     pub(super) async fn dry_run(
         &self,
-        action: Action,
+        request: &Request,
         plan: &Plan,
         deployment: Deployment,
         target: Target,
         hash: PlanHash,
-        secrets: &Secrets,
-        looks: bool,
     ) -> PlanView {
+        let (action, secrets) = (request.intent.action(), &request.secrets);
         let name = deployment.name.to_string();
         // Boxed: the futures of calls to AWS are large.
         let cost = Box::pin(self.cost_of(plan, target.cluster.is_some(), secrets.aws.as_ref()));
         let preview = async {
-            if looks { Box::pin(self.preview(plan, secrets.git_token.as_ref())).await } else { Preview::default() }
+            if request.dry_run {
+                Box::pin(self.preview(plan, secrets.git_token.as_ref())).await
+            } else {
+                Preview::default()
+            }
         };
         let (cost, preview, looked) = tokio::join!(cost, preview, self.0.engine.dry_run(plan, deployment, target));
         let steps: Vec<PlannedStep> = plan

@@ -20,8 +20,10 @@ tree=$list.tree
 trap 'rm -rf "$tree" "$list.tar"' EXIT
 rm -rf "$tree" && mkdir "$tree" || exit 1
 # Docker begins when the files are all there: one that vanished meanwhile would be missing in an image that has its tag.
-problem=$(tar -c -f "$list.tar" --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX --no-recursion \
-  -C "$context" --null -T "$list" 2>&1) && problem=$(tar -x -p -f "$list.tar" -C "$tree" 2>&1) ||
-  { echo "cannot pack the build context: ${problem%%"$newline"*}" >&2; exit 1; }
+copy() {
+  tar -c -f "$list.tar" --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX --no-recursion -C "$context" --null -T "$list" 2>&1 &&
+    tar -x -p -f "$list.tar" -C "$tree" 2>&1
+}
+problem=$(copy) || { echo "cannot pack the build context: ${problem%%"$newline"*}" >&2; exit 1; }
 rm -f "$list.tar"
 docker build "$@" -f "$dockerfile" "$tree" 1>&2

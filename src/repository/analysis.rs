@@ -139,7 +139,7 @@ pub fn analyse(
     let hints = readme_hints(&tree, base);
     let mut analysis = match find_dockerfile(&tree, base, dockerfile)? {
         Some(path) => from_dockerfile(&tree, base, path, options, hints)?,
-        None => from_application(&tree, base, hints, default_port, choice)?,
+        None => from_application(&tree, base, &hints, default_port, choice)?,
     };
     let more = analysis.warnings.len().saturating_sub(MAX_WARNINGS);
     if more > 0 {
@@ -305,7 +305,7 @@ fn holds(tree: &Tree, directory: &str, dockerfile: &str, sources: &[ContextSourc
 fn from_application(
     tree: &Tree,
     base: &str,
-    hints: RunHints,
+    hints: &RunHints,
     default_port: Port,
     choice: BuilderChoice,
 ) -> Result<Analysis, RepositoryError> {
@@ -315,12 +315,12 @@ fn from_application(
     let look = |directory: &str| {
         let Place { context, member } = recognise::place(tree, directory);
         let below = tree.below(&context).ok_or_else(|| no_such_directory(tree, &context))?;
-        let found = recognise::recognise(&below, member.as_deref(), &hints, default_port, choice)?;
+        let found = recognise::recognise(&below, member.as_deref(), hints, default_port, choice)?;
         Ok::<_, RepositoryError>((context, found))
     };
     let mut lacking = match look(base)? {
         (_, Recognition::Nothing(lacking)) => lacking,
-        (context, found) => return made(tree, &context, found, hints.clone()),
+        (context, found) => return made(tree, &context, found, hints),
     };
     // The only application below is meant when nothing speaks for another one here.
     let mut below = Vec::new();
@@ -334,7 +334,7 @@ fn from_application(
     let only = below.iter().position(|(directory, ..)| is_only && lacking.is_empty() && is_primary(directory));
     if let Some(only) = only {
         let (_, context, found) = below.swap_remove(only);
-        return made(tree, &context, found, hints.clone());
+        return made(tree, &context, found, hints);
     }
     let is_told = lacking.iter().any(|it| it.contains("`source_directory`"));
     let directories: Vec<String> = below.into_iter().map(|(directory, ..)| directory).filter(|_| !is_told).collect();
@@ -343,7 +343,7 @@ fn from_application(
 }
 
 /// The analysis of a clone for which a Dockerfile was made, or which a builder of others takes.
-fn made(tree: &Tree, context: &str, found: Recognition, hints: RunHints) -> Result<Analysis, RepositoryError> {
+fn made(tree: &Tree, context: &str, found: Recognition, hints: &RunHints) -> Result<Analysis, RepositoryError> {
     let place = if context.is_empty() { "The repository".to_owned() } else { format!("The directory `{context}`") };
     let decide = "Add a `Dockerfile` to decide yourself.";
     let context = context.to_owned();
@@ -366,7 +366,7 @@ fn made(tree: &Tree, context: &str, found: Recognition, hints: RunHints) -> Resu
                 base_image: None,
                 ports: Vec::new(),
                 warnings,
-                hints,
+                hints: hints.clone(),
                 needs: BuildNeeds::default(),
                 extras: String::new(),
             });
@@ -392,7 +392,7 @@ fn made(tree: &Tree, context: &str, found: Recognition, hints: RunHints) -> Resu
         base_image: info.base,
         ports: info.ports,
         warnings,
-        hints,
+        hints: hints.clone(),
         needs: BuildNeeds::default(),
         extras: String::new(),
     })

@@ -178,6 +178,11 @@ pub(super) fn is_secondary(directory: &str) -> bool {
     })
 }
 
+/// Whether a name ends with a dot and this.
+pub(super) fn has_extension(name: &str, extension: &str) -> bool {
+    Path::new(name).extension().is_some_and(|it| it == extension)
+}
+
 /// Joins two relative paths; the empty one is the root.
 pub(super) fn join(directory: &str, name: &str) -> String {
     match (directory, name) {

@@ -1,6 +1,7 @@
 //! Builds that a builder of others makes: it runs here, and the image goes where it is needed.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use super::builder_choice::program;
 use super::clone_repository::{CLONE_FOLDER, GIT_TOKEN_SECRET};
@@ -80,7 +81,7 @@ async fn label(
     })?;
     let mut dockerfile = format!("FROM {unlabelled}\n");
     if info.environment_port().is_none() && info.exposed_ports.is_empty() {
-        dockerfile.push_str(&format!("ENV PORT={}\n", cx.settings.kubernetes.default_container_port));
+        let _ = writeln!(dockerfile, "ENV PORT={}", cx.settings.kubernetes.default_container_port);
     }
     let request = BuildRequest {
         dockerfile: "Dockerfile".to_owned(),

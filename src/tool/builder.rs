@@ -14,7 +14,7 @@ use crate::tool::{Call, ToolError};
 
 /// What `pack` gets of the server's environment: its home, Docker's logins, and its own variables.
 const PACK_INHERITED: &[&str] = &["PACK_*", "DOCKER_CONFIG", "XDG_*"];
-/// What Railpack gets: its BuildKit, and its own variables.
+/// What Railpack gets: its `BuildKit`, and its own variables.
 const RAILPACK_INHERITED: &[&str] = &["RAILPACK_*", "BUILDKIT_*", "DOCKER_CONFIG", "MISE_*", "XDG_*"];
 
 /// A builder as the settings say.
@@ -59,11 +59,14 @@ impl ProgramError for BuilderError {
     }
 
     fn code(&self) -> &'static str {
-        match &self.error {
-            ToolError::NotRunnable { .. } => "builder_missing",
-            ToolError::TimedOut { .. } => "build_timed_out",
-            _ if self.error.says("BUILDKIT_HOST") => "builder_unavailable",
-            _ => "build_failed",
+        if matches!(self.error, ToolError::NotRunnable { .. }) {
+            "builder_missing"
+        } else if matches!(self.error, ToolError::TimedOut { .. }) {
+            "build_timed_out"
+        } else if self.error.says("BUILDKIT_HOST") {
+            "builder_unavailable"
+        } else {
+            "build_failed"
         }
     }
 

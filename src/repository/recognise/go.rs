@@ -68,14 +68,14 @@ pub(super) fn recognise(
         None => (vec!["/usr/local/bin/app".to_owned()], port),
     };
     let manifest = module.as_deref().unwrap_or_default();
-    let is_cgo = CGO_MODULES.iter().any(|it| manifest.contains(it)) || programs.iter().any(|it| it.has_c);
+    let needs_c = CGO_MODULES.iter().any(|it| manifest.contains(it)) || programs.iter().any(|it| it.has_c);
     let has_vendor = tree.is_file("vendor/modules.txt");
     let is_early = module.is_some() && !has_vendor && !has_workspace && !replaces_locally(manifest);
     let mut choices = vec![format!("the program `{package}`"), said_port(&port)];
     if has_vendor {
         choices.insert(0, "packages of `vendor/`".to_owned());
     }
-    if is_cgo {
+    if needs_c {
         choices.insert(0, "cgo".to_owned());
     }
     if procfile.web.is_some() {
@@ -91,7 +91,7 @@ pub(super) fn recognise(
         "package": package,
         "needed": is_early.then_some(if tree.is_file("go.sum") { "go.mod go.sum" } else { "go.mod" }),
         "no_module": no_module,
-        "cgo": is_cgo,
+        "cgo": needs_c,
         "command": command,
         "port": port.value,
     });

@@ -12,7 +12,7 @@ use crate::repository::application::{
     tool_version,
 };
 use crate::repository::readme::{RunHints, mentioned_port};
-use crate::repository::tree::{Tree, join};
+use crate::repository::tree::{Tree, has_extension, join};
 
 use super::procfile::Procfile;
 use build::release;
@@ -61,7 +61,11 @@ pub(super) fn recognise(
     let mut command: Vec<String> = build.start.iter().map(|&word| word.to_owned()).collect();
     if let Some(web) = &procfile.web {
         let by_archive = |word: &str| {
-            if word.ends_with(".jar") || word.ends_with(".war") { "/app/app.jar".to_owned() } else { word.to_owned() }
+            if has_extension(word, "jar") || has_extension(word, "war") {
+                "/app/app.jar".to_owned()
+            } else {
+                word.to_owned()
+            }
         };
         command = shell(&web.split(' ').map(by_archive).collect::<Vec<_>>().join(" "));
         port = mentioned_port(web).map_or(port, |port| Sourced::of(port, "Procfile"));

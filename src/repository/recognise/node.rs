@@ -185,16 +185,16 @@ fn built_page(
 ) -> Recognised {
     let version =
         version::choose(package.tree, if package.json["engines"].is_null() { &package.root } else { &package.json });
-    let build = match package.script("build") {
+    let command = match package.script("build") {
         Some(_) => manager.run("build", package.member).join(" "),
         None => format!("npx {}", framework::build_command(name)),
     };
     let build = page::Build {
-        version: version.value.clone(),
+        version: version.value,
         global: manager.global(),
         install: manager.install(true),
         cache: manager.cache(),
-        build,
+        command,
         base: package.member.unwrap_or_default().to_owned(),
         directory: directory.clone(),
     };

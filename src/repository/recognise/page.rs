@@ -18,7 +18,8 @@ pub(super) struct Build {
     pub(super) install: String,
     /// The package manager's cache, in the home directory.
     pub(super) cache: &'static str,
-    pub(super) build: String,
+    /// The command that builds.
+    pub(super) command: String,
     /// The directory of the application in the context; empty for the root.
     pub(super) base: String,
     /// The directory that the build leaves its files in, from that of the application, when it is known.
@@ -65,7 +66,7 @@ pub(super) fn site(directory: &str, build: Option<&Build>, default_port: Port) -
         let left = it.directory.as_deref().map_or_else(|| left.to_vec(), |directory| vec![directory]);
         let left: Vec<String> = left.into_iter().map(|directory| join(&it.base, directory)).collect();
         json!({
-            "version": it.version, "global": it.global, "install": it.install, "cache": it.cache, "build": it.build,
+            "version": it.version, "global": it.global, "install": it.install, "cache": it.cache, "command": it.command,
             "left": left,
         })
     });

@@ -17,7 +17,7 @@ use crate::repository::tree::{Tree, join};
 
 use super::procfile::Procfile;
 use packages::Packages;
-use start::Start;
+use start::{PortIn, Start};
 
 /// Programs that start a Python application in a README.
 const STARTERS: [&str; 11] = [
@@ -158,7 +158,7 @@ fn from_readme(tree: &Tree, hints: &RunHints, default_port: Port) -> Option<Star
     Some(Start::new(shell(&command), port, "the command of the README"))
 }
 
-fn script(tree: &Tree, port: &dyn Fn(&[(&str, Option<String>)]) -> Sourced<Port>) -> Option<Start> {
+fn script(tree: &Tree, port: PortIn<'_>) -> Option<Start> {
     let file = SCRIPTS.into_iter().find(|it| tree.is_file(it))?;
     let port = port(&[(file, tree.read_prefix(file, MAX_SOURCE_BYTES))]);
     Some(Start::new(words(&format!("python {file}")), port, format!("`{file}`")))

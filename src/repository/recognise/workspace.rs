@@ -4,7 +4,7 @@ use figment::providers::{Format as _, Toml};
 use serde_json::Value;
 
 use crate::repository::application::MAX_MANIFEST_BYTES;
-use crate::repository::tree::{Tree, join, parent};
+use crate::repository::tree::{Tree, has_extension, join, parent};
 
 /// Where a build begins.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub(in crate::repository) fn place(tree: &Tree, base: &str) -> Place {
     loop {
         let is_of_go_workspace = has(base, "go.mod") && has(above, "go.work");
         let is_of_go = !MANIFESTS.iter().any(|name| has(base, name))
-            && tree.names(base).iter().any(|name| name.ends_with(".go"))
+            && tree.names(base).iter().any(|name| has_extension(name, "go"))
             && has(above, "go.mod");
         let is_of_rust = has(base, "Cargo.toml") && !toml(tree, &join(above, "Cargo.toml"))["workspace"].is_null();
         let is_of_node = has(base, "package.json") && is_workspace_of_node(tree, above);

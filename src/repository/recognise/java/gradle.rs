@@ -95,15 +95,15 @@ fn plugin(script: &str) -> Option<(&'static str, &'static str)> {
         .filter(|line| !line.starts_with("//") && !line.contains("apply false") && !line.contains("apply(false)"))
         .collect();
     PLUGINS.into_iter().find_map(|(ids, framework, task)| {
-        let uses = |id: &&str| {
+        let uses = |id: &str| {
             let quoted = [format!("\"{id}\""), format!("'{id}'")];
             lines.iter().any(|line| {
                 let is_plugin =
                     line.starts_with("id") || line.starts_with("apply plugin") || line.starts_with("plugins");
-                (is_plugin && quoted.iter().any(|id| line.contains(id.as_str()))) || line == id
+                (is_plugin && quoted.iter().any(|id| line.contains(id.as_str()))) || *line == id
             })
         };
-        ids.iter().any(|id| uses(&id)).then_some((framework, task))
+        ids.iter().any(|id| uses(id)).then_some((framework, task))
     })
 }
 

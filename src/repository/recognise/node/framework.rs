@@ -27,7 +27,7 @@ pub(super) enum Framework {
     Refused(String),
 }
 
-/// Which adapter a SvelteKit application is built with.
+/// Which adapter an application of `SvelteKit` is built with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SvelteAdapter {
     Node,

@@ -1,11 +1,10 @@
 //! Where the application object of a web framework is made, and the server that it takes.
 
-use crate::id::Port;
-use crate::repository::application::{MAX_SOURCE_BYTES, Sourced, is_plain, words};
+use crate::repository::application::{MAX_SOURCE_BYTES, is_plain, words};
 use crate::repository::tree::{Tree, is_secondary, parent};
 
 use super::packages::Packages;
-use super::start::Start;
+use super::start::{PortIn, Start};
 
 /// Classes whose objects speak ASGI, as their frameworks' documentation names them.
 const ASGI: [&str; 7] = ["FastAPI", "Starlette", "Litestar", "Quart", "Sanic", "ASGIApp", "FastHTML"];
@@ -19,11 +18,7 @@ const MAX_FILES: usize = 200;
 const DEPTH: usize = 3;
 
 /// Finds the module that makes an application object, or a page of Streamlit or Gradio.
-pub(super) fn find(
-    tree: &Tree,
-    packages: &Packages,
-    port: &dyn Fn(&[(&str, Option<String>)]) -> Sourced<Port>,
-) -> Option<Start> {
+pub(super) fn find(tree: &Tree, packages: &Packages, port: PortIn<'_>) -> Option<Start> {
     // Without a manifest here, what lies in a directory is another application than this one.
     let sources = sources(tree, if packages.manifest.is_some() { DEPTH } else { 0 });
     let found = |look: &dyn Fn(&str, &str) -> Option<Entry>| {

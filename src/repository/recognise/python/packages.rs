@@ -163,8 +163,12 @@ impl Packages {
         let needed = match self.installer {
             Installer::Pip => manifest.to_owned(),
             Installer::Pipenv => "Pipfile*".to_owned(),
-            _ if self.is_locked => format!("pyproject.toml {manifest}"),
-            _ => "pyproject.toml".to_owned(),
+            Installer::Uv | Installer::Poetry | Installer::Pdm if self.is_locked => {
+                format!("pyproject.toml {manifest}")
+            }
+            Installer::Uv | Installer::Poetry | Installer::Pdm | Installer::Nothing | Installer::Setup => {
+                "pyproject.toml".to_owned()
+            }
         };
         let system = SYSTEM_PACKAGES.into_iter().filter(|(package, _)| self.needs(package));
         let mut system: Vec<&str> = system.flat_map(|(_, names)| names.iter().copied()).collect();

@@ -5,6 +5,9 @@ use crate::repository::application::Sourced;
 
 use super::packages::Packages;
 
+/// Finds the port in texts, each with the file that it is from.
+pub(super) type PortIn<'a> = &'a dyn Fn(&[(&str, Option<String>)]) -> Sourced<Port>;
+
 /// What starts an application.
 pub(super) struct Start {
     pub(super) command: Vec<String>,

@@ -12,7 +12,7 @@ use super::error::{RepositoryError, SyntaxError};
 use super::readme::{self, RunHints};
 use super::recognise::{self, Place, Recognition};
 use super::stage::ContextSource;
-pub use super::stage::{SecretMount, UnsetArg};
+pub use super::stage::SecretMount;
 use super::survey;
 use super::tree::{Tree, is_secondary, join, parent};
 use crate::id::{DockerfilePath, ExposedPort, Port, Protocol, SourceDirectory, short_hash};
@@ -61,8 +61,6 @@ pub struct Analysis {
 /// What a build by a Dockerfile wants that only the person or the repository can give.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuildNeeds {
-    /// ARGs without a value that it uses.
-    pub unset_args: Vec<UnsetArg>,
     /// Secrets that its RUN lines mount.
     pub secrets: Vec<SecretMount>,
     /// What its COPY and ADD lines take that is not there.
@@ -223,7 +221,7 @@ fn from_dockerfile(
             return Err(RepositoryError::NoSuchStage { path, stage, found });
         }
     };
-    let DockerfileInfo { ports, base: base_image, warnings, sources, secrets, unset_args } = info;
+    let DockerfileInfo { ports, base: base_image, warnings, sources, secrets, .. } = info;
     let directory = parent(&path);
     let is_below = base.is_empty() || directory == base || directory.strip_prefix(&format!("{base}/")).is_some();
     let candidates = if is_below { [directory, base, ""] } else { [base, "", directory] };
@@ -248,7 +246,7 @@ fn from_dockerfile(
         ports,
         warnings,
         hints,
-        needs: BuildNeeds { unset_args, secrets, missing },
+        needs: BuildNeeds { secrets, missing },
         extras: String::new(),
     })
 }

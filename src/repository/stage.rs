@@ -58,12 +58,11 @@ pub struct SecretMount {
 }
 
 /// An ARG that has no value, where it is used.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UnsetArg {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct UnsetArg {
     /// The line that uses it.
-    pub line: usize,
-    /// Its name.
-    pub name: String,
+    pub(super) line: usize,
+    pub(super) name: String,
 }
 
 impl Stage {

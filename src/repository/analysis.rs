@@ -5,7 +5,7 @@ use std::path::Path;
 use globset::GlobBuilder;
 use serde::{Deserialize, Serialize};
 
-use super::application::Generated;
+use super::application::{Generated, is_plain};
 use super::builder::{BuilderChoice, ForeignBuild};
 use super::dockerfile::{self, DockerfileError, DockerfileInfo};
 use super::error::{RepositoryError, SyntaxError};
@@ -135,9 +135,15 @@ pub fn analyse(
         return Err(no_such_directory(&tree, base));
     }
     let hints = readme_hints(&tree, base);
-    let mut analysis = match find_dockerfile(&tree, base, dockerfile)? {
-        Some(path) => from_dockerfile(&tree, base, path, options, hints)?,
-        None => from_application(&tree, base, &hints, default_port, choice)?,
+    let made_by = Maker { tree: &tree, base, hints: &hints, options, default_port, choice };
+    let found = find_dockerfile(&tree, base, dockerfile);
+    let is_meant =
+        dockerfile.is_some() || matches!(&found, Ok(Some(path)) if tree.dockerfile_in(base).as_ref() == Some(path));
+    let mut analysis = match found {
+        Ok(Some(path)) if is_meant => from_dockerfile(&tree, base, path, options, hints.clone())?,
+        Ok(None) => from_application(&made_by)?,
+        Err(error) if is_meant => return Err(error),
+        found => from_either(&made_by, found)?,
     };
     let more = analysis.warnings.len().saturating_sub(MAX_WARNINGS);
     if more > 0 {
@@ -145,6 +151,41 @@ pub fn analyse(
         analysis.warnings.push(format!("{more} more warnings of this kind."));
     }
     Ok(analysis)
+}
+
+/// Builds by the only Dockerfile that is elsewhere when it is for what is here, else what is here when it is recognised: a
+/// Dockerfile deeper down is often that of a database, a linter or a test.
+fn from_either(maker: &Maker<'_>, found: Result<Option<String>, RepositoryError>) -> Result<Analysis, RepositoryError> {
+    let Maker { tree, base, hints, options, .. } = *maker;
+    let path = found.as_ref().ok().cloned().flatten();
+    let by_file = found.and_then(|path| from_dockerfile(tree, base, path.unwrap_or_default(), options, hints.clone()));
+    let is_development = path.as_deref().is_some_and(|path| {
+        path.rsplit('/')
+            .next()
+            .unwrap_or_default()
+            .split('.')
+            .any(|it| matches!(it, "dev" | "development" | "test" | "ci" | "debug"))
+    });
+    if let Ok(analysis) = &by_file
+        && analysis.context == base
+        && !is_development
+    {
+        return by_file;
+    }
+    // A request about a Dockerfile means one.
+    if *options != BuildOptions::default() {
+        return by_file;
+    }
+    match maker.look(base)? {
+        (_, Recognition::Nothing(_) | Recognition::Builder(..)) => by_file,
+        (context, found @ Recognition::Dockerfile(..)) => {
+            let mut analysis = maker.made(&context, found)?;
+            let others =
+                path.map_or_else(|| "The Dockerfiles deeper down are".to_owned(), |path| format!("`{path}` is"));
+            analysis.warnings.push(format!("{others} not taken, because there is an application in the directory above; send `dockerfile_path` to build by one."));
+            Ok(analysis)
+        }
+    }
 }
 
 /// Says what stands where a directory should be: a file, or other directories.
@@ -300,30 +341,31 @@ fn holds(tree: &Tree, directory: &str, dockerfile: &str, sources: &[ContextSourc
     sources.is_empty() || (!is_bare && sources.iter().all(is_there))
 }
 
-fn from_application(
-    tree: &Tree,
-    base: &str,
-    hints: &RunHints,
+/// What a Dockerfile is made of for what has none.
+#[derive(Clone, Copy)]
+struct Maker<'a> {
+    tree: &'a Tree,
+    /// Where the build begins.
+    base: &'a str,
+    hints: &'a RunHints,
+    options: &'a BuildOptions,
     default_port: Port,
     choice: BuilderChoice,
-) -> Result<Analysis, RepositoryError> {
+}
+
+fn from_application(maker: &Maker<'_>) -> Result<Analysis, RepositoryError> {
+    let Maker { tree, base, .. } = *maker;
     if tree.names("").iter().all(|name| name == ".git") {
         return Err(RepositoryError::Empty);
     }
-    let look = |directory: &str| {
-        let Place { context, member } = recognise::place(tree, directory);
-        let below = tree.below(&context).ok_or_else(|| no_such_directory(tree, &context))?;
-        let found = recognise::recognise(&below, member.as_deref(), hints, default_port, choice)?;
-        Ok::<_, RepositoryError>((context, found))
-    };
-    let mut lacking = match look(base)? {
+    let mut lacking = match maker.look(base)? {
         (_, Recognition::Nothing(lacking)) => lacking,
-        (context, found) => return made(tree, &context, found, hints),
+        (context, found) => return maker.made(&context, found),
     };
     // The only application below is meant when nothing speaks for another one here.
     let mut below = Vec::new();
     for directory in survey::application_directories(tree, base) {
-        if let (context, found @ (Recognition::Dockerfile(..) | Recognition::Builder(..))) = look(&directory)? {
+        if let (context, found @ (Recognition::Dockerfile(..) | Recognition::Builder(..))) = maker.look(&directory)? {
             below.push((directory, context, found));
         }
     }
@@ -332,7 +374,7 @@ fn from_application(
     let only = below.iter().position(|(directory, ..)| is_only && lacking.is_empty() && is_primary(directory));
     if let Some(only) = only {
         let (_, context, found) = below.swap_remove(only);
-        return made(tree, &context, found, hints);
+        return maker.made(&context, found);
     }
     let is_told = lacking.iter().any(|it| it.contains("`source_directory`"));
     let directories: Vec<String> = below.into_iter().map(|(directory, ..)| directory).filter(|_| !is_told).collect();
@@ -340,60 +382,81 @@ fn from_application(
     Err(RepositoryError::NothingToBuild { directory: base.to_owned(), seen: lacking })
 }
 
-/// The analysis of a clone for which a Dockerfile was made, or which a builder of others takes.
-fn made(tree: &Tree, context: &str, found: Recognition, hints: &RunHints) -> Result<Analysis, RepositoryError> {
-    let place = if context.is_empty() { "The repository".to_owned() } else { format!("The directory `{context}`") };
-    let decide = "Add a `Dockerfile` to decide yourself.";
-    let context = context.to_owned();
-    let (generated, others) = match found {
-        Recognition::Nothing(seen) => return Err(RepositoryError::NothingToBuild { directory: context, seen }),
-        Recognition::Builder(foreign, others) => {
-            let sign = foreign.sign.as_ref().map(|sign| format!(" (`{sign}`)")).unwrap_or_default();
-            let mut warnings = vec![format!(
-                "{place} has no Dockerfile; it was taken for {}{sign}, which {} builds. {decide}",
-                foreign.language,
-                foreign.builder.described()
-            )];
-            warnings.extend(others);
-            return Ok(Analysis {
-                dockerfile: String::new(),
-                context,
-                dockerfile_in_context: String::new(),
-                generated: None,
-                foreign: Some(foreign),
-                base_image: None,
-                ports: Vec::new(),
-                warnings,
-                hints: hints.clone(),
-                needs: BuildNeeds::default(),
-                extras: String::new(),
-            });
+impl Maker<'_> {
+    /// What a directory is taken for, and the directory in which its build begins.
+    fn look(&self, directory: &str) -> Result<(String, Recognition), RepositoryError> {
+        let Place { context, member } = recognise::place(self.tree, directory);
+        if let Some(member) = member.as_deref().filter(|it| !is_plain(it)) {
+            let sentence = format!(
+                "`{member}` is the name of a directory that a shell would read otherwise: rename it, or add a `Dockerfile`"
+            );
+            return Ok((context, Recognition::Nothing(vec![sentence])));
         }
-        Recognition::Dockerfile(generated, others) => (generated, others),
-    };
-    let info = dockerfile::read(&generated.dockerfile).map_err(|SyntaxError { line, what }| {
-        RepositoryError::Syntax { path: GENERATED_NAME.to_owned(), line, what }
-    })?;
-    let name = free_name(tree, &context);
-    let mut warnings = vec![format!(
-        "{place} has no Dockerfile; it was taken for {} and one was made for it: {}. {decide}",
-        generated.kind.described(),
-        generated.choices.join(", ")
-    )];
-    warnings.extend(others);
-    Ok(Analysis {
-        dockerfile: join(&context, &name),
-        context,
-        dockerfile_in_context: name,
-        generated: Some(generated),
-        foreign: None,
-        base_image: info.base,
-        ports: info.ports,
-        warnings,
-        hints: hints.clone(),
-        needs: BuildNeeds::default(),
-        extras: String::new(),
-    })
+        let below = self.tree.below(&context).ok_or_else(|| no_such_directory(self.tree, &context))?;
+        let found = recognise::recognise(&below, member.as_deref(), self.hints, self.default_port, self.choice)?;
+        Ok((context, found))
+    }
+
+    /// The analysis of a clone for which a Dockerfile was made, or which a builder of others takes.
+    fn made(&self, context: &str, found: Recognition) -> Result<Analysis, RepositoryError> {
+        let Self { tree, hints, options, .. } = *self;
+        let field = [("build_target", options.target.is_some()), ("build_secrets", !options.secrets.is_empty())];
+        if let Some((field, _)) = field.into_iter().find(|(_, is_given)| *is_given) {
+            return Err(RepositoryError::NeedsDockerfile { field });
+        }
+        let place = if context.is_empty() { "The repository".to_owned() } else { format!("The directory `{context}`") };
+        let decide = "Add a `Dockerfile` to decide yourself.";
+        let context = context.to_owned();
+        let (generated, others) = match found {
+            Recognition::Nothing(seen) => return Err(RepositoryError::NothingToBuild { directory: context, seen }),
+            Recognition::Builder(foreign, others) => {
+                let sign = foreign.sign.as_ref().map(|sign| format!(" (`{sign}`)")).unwrap_or_default();
+                let mut warnings = vec![format!(
+                    "{place} has no Dockerfile; it was taken for {}{sign}, which {} builds. {decide}",
+                    foreign.language,
+                    foreign.builder.described()
+                )];
+                warnings.extend(others);
+                return Ok(Analysis {
+                    dockerfile: String::new(),
+                    context,
+                    dockerfile_in_context: String::new(),
+                    generated: None,
+                    foreign: Some(foreign),
+                    base_image: None,
+                    ports: Vec::new(),
+                    warnings,
+                    hints: hints.clone(),
+                    needs: BuildNeeds::default(),
+                    extras: String::new(),
+                });
+            }
+            Recognition::Dockerfile(generated, others) => (generated, others),
+        };
+        let info = dockerfile::read(&generated.dockerfile).map_err(|SyntaxError { line, what }| {
+            RepositoryError::Syntax { path: GENERATED_NAME.to_owned(), line, what }
+        })?;
+        let name = free_name(tree, &context);
+        let mut warnings = vec![format!(
+            "{place} has no Dockerfile; it was taken for {} and one was made for it: {}. {decide}",
+            generated.kind.described(),
+            generated.choices.join(", ")
+        )];
+        warnings.extend(others);
+        Ok(Analysis {
+            dockerfile: join(&context, &name),
+            context,
+            dockerfile_in_context: name,
+            generated: Some(generated),
+            foreign: None,
+            base_image: info.base,
+            ports: info.ports,
+            warnings,
+            hints: hints.clone(),
+            needs: BuildNeeds::default(),
+            extras: String::new(),
+        })
+    }
 }
 
 /// A name for a Dockerfile that no file of a directory has.

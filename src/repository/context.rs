@@ -45,6 +45,9 @@ pub fn build_context(root: &Path, analysis: &Analysis, rules: ContextRules) -> R
     }
     let mut walk = Walk { ignore, rules, context: BuildContext::default(), size_bytes: 0, count: 0, shut: Vec::new() };
     walk.directory(&root.join(&analysis.context), "", &Matches::default(), 0)?;
+    if let Some(entry) = walk.context.entries.iter().find(|entry| entry.path.to_str().is_none()) {
+        return Err(RepositoryError::OddName { path: entry.path.display().to_string() });
+    }
     Ok(walk.context)
 }
 
@@ -84,13 +87,18 @@ pub fn is_in_context(root: &Path, analysis: &Analysis, directory: &str) -> Resul
 fn ignore_of(tree: &Tree, analysis: &Analysis) -> Result<(String, Ignore), RepositoryError> {
     let own = format!("{}.dockerignore", analysis.dockerfile);
     let path = if tree.is_file(&own) { own } else { join(&analysis.context, ".dockerignore") };
-    let ignore = if tree.is_file(&path) {
-        Ignore::parse(&path, &tree.text(&path, MAX_IGNORE_BYTES)?)?
-    } else {
-        Ignore::default()
-    };
-    Ok((path, ignore))
+    let mut text = if tree.is_file(&path) { tree.text(&path, MAX_IGNORE_BYTES)? } else { String::new() };
+    if analysis.generated.is_some() {
+        // A mistake in it is told with the line that it has there.
+        Ignore::parse(&path, &text)?;
+        // What is committed of it would take the place of what is installed. The lines of the repository's own come later.
+        text = format!("{}{text}", INSTALLED.map(|it| format!("{it}\n")).concat());
+    }
+    Ok((path.clone(), Ignore::parse(&path, &text)?))
 }
+
+/// Directories that installers make.
+const INSTALLED: [&str; 4] = ["**/node_modules", "**/.venv", "**/venv", "**/__pycache__"];
 
 struct Walk {
     ignore: Ignore,

@@ -68,6 +68,12 @@ pub enum RepositoryError {
         /// Those that are there, by name, else by number.
         found: Vec<String>,
     },
+    /// A field of the request is about a Dockerfile, and there is none.
+    #[error("`{field}` is for a Dockerfile in the repository, and there is none where the build begins")]
+    NeedsDockerfile {
+        /// The field.
+        field: &'static str,
+    },
     /// An ignore file cannot be read.
     #[error("{}`{path}` is no pattern: {what}", on_line(*.line))]
     IgnorePattern {
@@ -107,6 +113,14 @@ pub enum RepositoryError {
     #[error("`{path}` is not UTF-8 text")]
     NotText {
         /// The path.
+        path: String,
+    },
+    /// The name of a file in the build context is not text: `BuildKit` takes names as text.
+    #[error(
+        "the name of the file `{path}` in the build context is not UTF-8; rename it, or shut it out in `.dockerignore`"
+    )]
+    OddName {
+        /// Its path, with what is no text replaced.
         path: String,
     },
     /// The build context exceeds its limit.

@@ -147,7 +147,9 @@ impl Tree {
     /// Dockerfiles in and below a directory under names such as `Dockerfile.production`.
     pub(super) fn dockerfile_variants(&self, base: &str) -> Vec<String> {
         let is_variant = |path: &String| match path.rsplit('/').next().unwrap_or_default().split_once('.') {
-            Some(("Dockerfile", end)) => end != "dockerignore",
+            Some(("Dockerfile", end)) => {
+                !["dockerignore", "md", "j2", "tmpl", "template", "bak", "orig"].iter().any(|it| end.ends_with(it))
+            }
             Some((_, end)) => end.eq_ignore_ascii_case("dockerfile"),
             None => false,
         };

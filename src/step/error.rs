@@ -265,13 +265,17 @@ impl From<RepositoryError> for StepError {
                 "nothing_to_build",
                 "Push what is missing and deploy again; with `dry_run` it only shows what would be built",
             ),
+            RepositoryError::NeedsDockerfile { .. } => {
+                ("dockerfile_needed", "Leave the field out, or name the Dockerfile in `dockerfile_path`")
+            }
             RepositoryError::Empty => ("repository_empty", "Push the application and a Dockerfile to it"),
             RepositoryError::ContextTooBig { .. } | RepositoryError::TooManyFiles { .. } => {
                 ("build_context_too_big", "List what the build does not need in `.dockerignore`")
             }
-            RepositoryError::NotAFile { .. } | RepositoryError::TooBig { .. } | RepositoryError::NotText { .. } => {
-                ("repository_unreadable", "Correct that file, push, and try again")
-            }
+            RepositoryError::NotAFile { .. }
+            | RepositoryError::TooBig { .. }
+            | RepositoryError::NotText { .. }
+            | RepositoryError::OddName { .. } => ("repository_unreadable", "Correct that file, push, and try again"),
             RepositoryError::Template(_) => ("internal_error", "Report this with the address of the repository"),
             RepositoryError::Io { .. } => {
                 ("workspace_unavailable", "Check the permissions of the workspace and that its disk is not full")

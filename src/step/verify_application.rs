@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 use url::Url;
 
 use super::action::StepAction;
@@ -14,11 +15,14 @@ use super::clone_repository::CloneRepository;
 use super::context::StepContext;
 use super::create_alias::CreateAlias;
 use super::error::StepError;
+use super::facts::facts;
 use super::install_ingress::InstallIngress;
 use super::pod_concerns::pod_concerns;
+use super::socket_tables::socket_tables;
 use super::wait_for_rollout::WaitForRollout;
 use crate::config::value::KindNetwork;
 use crate::diagnosis::refused_host::refused_host;
+use crate::diagnosis::rollout;
 use crate::id::{ClusterName, Mode};
 use crate::store::record::{Concern, Deployment};
 
@@ -26,6 +30,9 @@ use crate::store::record::{Concern, Deployment};
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long an ingress controller may take to serve an application whose pods are ready.
 const CONTROLLER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a program whose process has ended once, and that does not speak HTTP, is watched for ending again: the kubelet
+/// starts it after 10 s ("Pod Lifecycle", `CrashLoopBackOff`).
+const REPEATED_END_TIMEOUT: Duration = Duration::from_secs(20);
 /// Pause between two tries.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -93,7 +100,10 @@ impl StepAction for VerifyApplication {
             return Ok(Verified { app_url: Some(address.public_url), ..Verified::default() });
         }
         let options = FetchOptions { pod_status: self.pod_status(cx, &address.probe_url).await?, ..Default::default() };
-        let answer = fetch(cx, &address.probe_url, &options).await?;
+        let mut answer = fetch(cx, &address.probe_url, &options).await?;
+        if answer.is_none() && cx.try_output::<WaitForRollout>()?.is_some() {
+            answer = self.outlive_first_end(cx, &address.probe_url, &options).await?;
+        }
         self.verified(cx, address.public_url, answer).await
     }
 }
@@ -115,6 +125,39 @@ impl VerifyApplication {
         let (Some(pod), Some(port)) = (rolled_out.pods.into_iter().next(), port) else { return Ok(None) };
         let host = url.split_once("://").map_or(url, |(_, host)| host);
         Ok(cx.kube(&self.cluster).await?.fetch_from_pod(&cx.deployment.namespace, &pod, port, host).await)
+    }
+
+    /// Looks again at a program that opens its port and does not speak HTTP: one whose process ends again and again was never
+    /// well, as a server that binds before it imports the application.
+    async fn outlive_first_end(
+        &self,
+        cx: &StepContext,
+        url: &str,
+        options: &FetchOptions,
+    ) -> Result<Option<Answer>, StepError> {
+        let (name, namespace) = (&cx.deployment.name, &cx.deployment.namespace);
+        let kube = cx.kube(&self.cluster).await?;
+        let restarts = async || -> Result<i32, StepError> {
+            let snapshot = kube.snapshot(name, namespace).await?;
+            Ok(snapshot.map_or(0, |it| it.pods.keys().map(|pod| it.restarts(pod)).max().unwrap_or_default()))
+        };
+        let deadline = Instant::now() + REPEATED_END_TIMEOUT;
+        loop {
+            match restarts().await? {
+                0 => return Ok(None),
+                1 if Instant::now() > deadline => return fetch(cx, url, options).await,
+                1 => tokio::select! {
+                    () = tokio::time::sleep(Duration::from_secs(1)) => (),
+                    () = cx.cancel.cancelled() => return Err(StepError::Cancelled),
+                },
+                _ => break,
+            }
+        }
+        let applied = cx.try_output::<ApplyApplication>()?;
+        let facts = Box::pin(facts(cx, applied.as_ref())).await;
+        let (timeout, sockets) = (cx.settings.rollout.timeout, socket_tables(cx));
+        let found = rollout::diagnose(&kube, name, namespace, timeout, &cx.redactor, &facts, sockets);
+        Err(Box::pin(found).await?.into())
     }
 
     /// What the answer, and what the pods have done since they became ready, tell.
@@ -288,7 +331,7 @@ async fn fetch(cx: &StepContext, url: &str, options: &FetchOptions) -> Result<Op
         client = client.resolve(name, *address);
     }
     let client = client.build().map_err(|error| unreachable_page(url, None, &error))?;
-    let start = tokio::time::Instant::now();
+    let start = Instant::now();
     let deadline = start + options.timeout.unwrap_or(RESPONSE_TIMEOUT);
     loop {
         cx.lines.progress(format!("fetching {url}"));
@@ -311,11 +354,11 @@ async fn fetch(cx: &StepContext, url: &str, options: &FetchOptions) -> Result<Op
             cx.lines.warning(format!("The certificate of {url} is not trusted by this server; see `APP_CA_FILE`."));
             return Ok(None);
         }
-        if error.is_request() && !error.is_connect() && !error.is_timeout() && tokio::time::Instant::now() >= deadline {
+        if error.is_request() && !error.is_connect() && !error.is_timeout() && Instant::now() >= deadline {
             cx.lines.warning(format!("The port is open, but what answers at {url} is not HTTP."));
             return Ok(None);
         }
-        if tokio::time::Instant::now() >= deadline {
+        if Instant::now() >= deadline {
             return Err(unreachable_page(url, options.pod_status, &error));
         }
         tokio::select! {

@@ -63,7 +63,7 @@ pub(super) fn recognise(
         Some(web) => {
             let port =
                 mentioned_port(web).map_or(port, |port| crate::repository::application::Sourced::of(port, "Procfile"));
-            (shell(&installed(web)), port)
+            (shell(&procfile.web_with("/usr/local/bin/app").unwrap_or_default()), port)
         }
         None => (vec!["/usr/local/bin/app".to_owned()], port),
     };
@@ -176,13 +176,4 @@ fn listed<'p>(programs: impl Iterator<Item = &'p Program>) -> String {
 /// Whether a module takes another one from a directory, which has to be there to download anything.
 fn replaces_locally(module: &str) -> bool {
     module.lines().any(|line| line.split_once("=>").is_some_and(|(_, to)| to.trim_start().starts_with(['.', '/'])))
-}
-
-/// The command of a Procfile, whose program (`bin/web`) is installed elsewhere here.
-fn installed(web: &str) -> String {
-    match web.split_once(' ') {
-        Some((program, arguments)) if !program.contains('=') => format!("/usr/local/bin/app {arguments}"),
-        None => "/usr/local/bin/app".to_owned(),
-        Some(_) => web.to_owned(),
-    }
 }

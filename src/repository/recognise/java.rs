@@ -67,7 +67,11 @@ pub(super) fn recognise(
                 word.to_owned()
             }
         };
-        command = shell(&web.split(' ').map(by_archive).collect::<Vec<_>>().join(" "));
+        command = match build.start {
+            // The script that Gradle leaves lies elsewhere here.
+            [program] => shell(&procfile.web_with(program).unwrap_or_default()),
+            _ => shell(&web.split(' ').map(by_archive).collect::<Vec<_>>().join(" ")),
+        };
         port = mentioned_port(web).map_or(port, |port| Sourced::of(port, "Procfile"));
     }
     let module = if build.module.is_empty() { String::new() } else { format!(", the module `{}`", build.module) };

@@ -62,7 +62,7 @@ pub(super) fn recognise(
     let package = match Package::read(tree, member) {
         None => return NodeLook::Server(without_manifest(tree, procfile, hints, default_port)),
         Some(Err(what)) => return NodeLook::Server(Look::Lacking(what)),
-        Some(Ok(package)) => package,
+        Some(Ok(package)) => package.with_root(),
     };
     if member.is_none() && package.has_members() && procfile.web.is_none() && !is_application(&package) {
         let members = members(tree);
@@ -75,11 +75,19 @@ pub(super) fn recognise(
             ))),
         };
     }
+    if procfile.is_foreign_to_node() {
+        return NodeLook::Page(Look::Absent);
+    }
     let manager = PackageManager::of(tree, &package.root);
     let framework = Framework::of(&package);
+    // An export is files, which Next's own server refuses.
+    let starts_next =
+        package.start_script().and_then(|name| package.script(name)).is_some_and(|it| it.contains("next start"));
     match framework {
         Some(Framework::Refused(why)) => return NodeLook::Server(Look::Lacking(why)),
-        Some(Framework::Page { name, directory }) if procfile.web.is_none() && package.start_script().is_none() => {
+        Some(Framework::Page { name, directory })
+            if procfile.web.is_none() && (package.start_script().is_none() || starts_next) =>
+        {
             return NodeLook::Page(Look::Found(built_page(&package, &manager, name, directory, default_port)));
         }
         _ => {}
@@ -103,12 +111,14 @@ fn start(
     if let Some(web) = &procfile.web {
         return Some(Start::new(shell(web), "the `web` process of the `Procfile`"));
     }
-    if let Some(start) = framework.and_then(|it| it.server(package)) {
+    let script = package.start_script().map(|name| (name, package.script(name).unwrap_or_default()));
+    let file =
+        script.and_then(|(_, script)| script.split_whitespace().find(|word| package.is_file(word)).map(str::to_owned));
+    // A server of its own that a framework runs in comes before the framework's.
+    if let Some(start) = framework.filter(|_| file.is_none()).and_then(|it| it.server(package, manager)) {
         return Some(start);
     }
-    if let Some(name) = package.start_script() {
-        let script = package.script(name).unwrap_or_default();
-        let file = script.split_whitespace().find(|word| package.is_file(word)).map(str::to_owned);
+    if let Some((name, _)) = script {
         return Some(Start { file, ..Start::new(manager.run(name, package.member), format!("the script `{name}`")) });
     }
     // `nodemon server.js` develops, and names what `node` runs.
@@ -124,8 +134,8 @@ fn start(
     let file = TYPESCRIPT_FILES.into_iter().find(|file| package.is_file(file))?;
     let runner = match manager.runtime() {
         "bun" => "bun",
-        _ if package.depends_on("tsx") => "npx tsx",
-        _ if package.depends_on("ts-node") => "npx ts-node",
+        _ if package.depends_on("tsx") => "npx --no-install tsx",
+        _ if package.depends_on("ts-node") => "npx --no-install ts-node",
         _ => return None,
     };
     let command = words(&format!("{runner} {}", package.path(file)));
@@ -152,16 +162,28 @@ fn server(
         None => served_port(&texts, readme, usual),
     };
     let build = package.script("build").map(|_| manager.run("build", package.member).join(" "));
-    let build = build.or_else(|| start.needs_build.then(|| "npx next build".to_owned()));
-    let develops = |word: &String| package.json["devDependencies"][word.as_str()].is_string();
-    let started = package.start_script().and_then(|name| package.script(name)).map(words).unwrap_or_default();
-    let needs_all = build.is_some() || start.command.iter().any(|it| it == "npx") || started.iter().any(develops);
+    let build = build.or_else(|| start.needs_build.then(|| manager.exec("next build", package.member).join(" ")));
+    // Only a program that `node` alone runs is sure to do without what is there for development.
+    let is_plain_node = |script: &str| script.starts_with("node ") && !script.contains(['&', ';', '|']);
+    let has_hooks = ["prestart", "poststart"].iter().any(|name| package.script(name).is_some());
+    let runs_alone = match package.start_script().and_then(|name| package.script(name)) {
+        Some(script) => is_plain_node(script) && !has_hooks,
+        None => start.command.first().is_some_and(|it| it == "node"),
+    };
+    let needs_all = build.is_some() || !runs_alone;
+    let from_git = |range: &str| {
+        range.starts_with("git") || (range.contains('/') && !range.contains(':') && !range.starts_with('.'))
+    };
+    let ranges = ["dependencies", "devDependencies"].iter().filter_map(|kind| package.json[kind].as_object());
+    let needs_git = ranges.flat_map(|it| it.values()).filter_map(Value::as_str).any(from_git);
     let mut choices = vec![version.say(&format!("Node {}", version.value)), manager.said()];
     choices.extend([format!("{}, started by {command}", start.what), said_port(&port)]);
     let values = json!({
         "version": version.value,
         "suffix": if package.is_native() { "" } else { "-slim" },
         "global": manager.global(),
+        "git": needs_git,
+        "environment": manager.environment(package.tree),
         "install": manager.install(needs_all),
         "needed": manager.needed(package.tree, &package.root),
         "cache": manager.cache(),
@@ -187,11 +209,12 @@ fn built_page(
         version::choose(package.tree, if package.json["engines"].is_null() { &package.root } else { &package.json });
     let command = match package.script("build") {
         Some(_) => manager.run("build", package.member).join(" "),
-        None => format!("npx {}", framework::build_command(name)),
+        None => manager.exec(framework::build_command(name), package.member).join(" "),
     };
     let build = page::Build {
         version: version.value,
         global: manager.global(),
+        environment: manager.environment(package.tree),
         install: manager.install(true),
         cache: manager.cache(),
         command,
@@ -223,7 +246,7 @@ fn without_manifest(tree: &Tree, procfile: &Procfile, hints: &RunHints, default_
         said_port(&port),
     ];
     let values = json!({
-        "version": version.value, "suffix": "-slim", "global": null, "install": null, "needed": null, "cache": null,
+        "version": version.value, "suffix": "-slim", "global": null, "git": false, "environment": null, "install": null, "needed": null, "cache": null,
         "prepare": null, "build": null, "finish": null, "command": command, "port": port.value,
     });
     let (kind, template, warnings) = (ApplicationKind::Node, "dockerfile/node", Vec::new());

@@ -15,6 +15,8 @@ pub(super) struct Build {
     pub(super) version: u64,
     /// The command that installs the package manager, when it is not in the image.
     pub(super) global: Option<String>,
+    /// A variable that the package manager needs, as `NAME=value`.
+    pub(super) environment: Option<&'static str>,
     pub(super) install: String,
     /// The package manager's cache, in the home directory.
     pub(super) cache: &'static str,
@@ -66,7 +68,7 @@ pub(super) fn site(directory: &str, build: Option<&Build>, default_port: Port) -
         let left = it.directory.as_deref().map_or_else(|| left.to_vec(), |directory| vec![directory]);
         let left: Vec<String> = left.into_iter().map(|directory| join(&it.base, directory)).collect();
         json!({
-            "version": it.version, "global": it.global, "install": it.install, "cache": it.cache, "command": it.command,
+            "version": it.version, "global": it.global, "environment": it.environment, "install": it.install, "cache": it.cache, "command": it.command,
             "left": left,
         })
     });

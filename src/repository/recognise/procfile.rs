@@ -36,6 +36,52 @@ impl Procfile {
         procfile
     }
 
+    /// Whether the web process is one of another language than Node.
+    pub(super) fn is_foreign_to_node(&self) -> bool {
+        let word = self
+            .web
+            .as_deref()
+            .and_then(|web| web.split_whitespace().find(|word| !word.contains('=')))
+            .unwrap_or_default();
+        let program = word.rsplit('/').next().unwrap_or_default();
+        let starters = [
+            "python",
+            "python3",
+            "gunicorn",
+            "uvicorn",
+            "hypercorn",
+            "daphne",
+            "waitress-serve",
+            "flask",
+            "fastapi",
+            "streamlit",
+            "bundle",
+            "rails",
+            "puma",
+            "rackup",
+            "ruby",
+            "php",
+            "java",
+            "mix",
+            "dotnet",
+        ];
+        starters.contains(&program)
+            || ["vendor/bin/", "heroku-php", "target/", "./target/", "build/", "bin/"]
+                .iter()
+                .any(|it| word.starts_with(it))
+    }
+
+    /// The web command with its program replaced by another one; what stands before that, such as variables, stays.
+    pub(super) fn web_with(&self, program: &str) -> Option<String> {
+        let mut is_replaced = false;
+        let words = self.web.as_deref()?.split_whitespace().map(|word| {
+            let is_program = !is_replaced && !word.contains('=') && !matches!(word, "exec" | "env");
+            is_replaced |= is_program;
+            if is_program { program } else { word }
+        });
+        Some(words.collect::<Vec<_>>().join(" "))
+    }
+
     /// The name of the program that the web process starts: `web` of `./bin/web --port 80`.
     pub(super) fn program(&self) -> Option<&str> {
         let word = self.web.as_deref()?.split_whitespace().find(|word| !word.contains('='))?;

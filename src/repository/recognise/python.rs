@@ -13,7 +13,7 @@ use crate::repository::application::{
     shell, words,
 };
 use crate::repository::readme::{RunHints, mentioned_port};
-use crate::repository::tree::{Tree, join};
+use crate::repository::tree::{Tree, is_secondary, join, parent};
 
 use super::procfile::Procfile;
 use packages::Packages;
@@ -34,7 +34,10 @@ const STARTERS: [&str; 11] = [
     "chainlit",
 ];
 /// What `python -m` runs that is no application.
-const TOOLS: [&str; 6] = ["venv", "pip", "pytest", "unittest", "build", "virtualenv"];
+const TOOLS: [&str; 7] = ["venv", "pip", "pytest", "unittest", "build", "virtualenv", "http.server"];
+/// Manifests of other languages: beside one, a file of Python without a manifest of its own is a tool.
+const OTHERS: [&str; 8] =
+    ["go.mod", "Cargo.toml", "pom.xml", "build.gradle", "build.gradle.kts", "composer.json", "Gemfile", "mix.exs"];
 /// Files that are started when nothing else says what is.
 const SCRIPTS: [&str; 8] =
     ["main.py", "app.py", "server.py", "wsgi.py", "run.py", "application.py", "__main__.py", "src/main.py"];
@@ -44,6 +47,10 @@ pub(super) fn recognise(tree: &Tree, procfile: &Procfile, hints: &RunHints, defa
     let packages = Packages::read(tree);
     // What conda installs, only conda can.
     if packages.manifest.is_none() && (tree.is_file("environment.yml") || tree.is_file("environment.yaml")) {
+        return Look::Absent;
+    }
+    let serves_by_python = procfile.web.as_deref().is_some_and(is_python);
+    if packages.manifest.is_none() && !serves_by_python && OTHERS.iter().any(|name| tree.is_file(name)) {
         return Look::Absent;
     }
     let Some(start) = start(tree, &packages, procfile, hints, default_port) else {
@@ -70,7 +77,8 @@ pub(super) fn recognise(tree: &Tree, procfile: &Procfile, hints: &RunHints, defa
         "version": version.value,
         "packages": start.packages,
         "command": start.command,
-        "is_below_src": start.is_below_src,
+        "python_path": start.python_path,
+        "manage": start.manage,
         "collects_static": start.collects_static,
         "handles_sigterm": handles_sigterm,
         "port": start.port.value,
@@ -90,8 +98,8 @@ fn start(tree: &Tree, packages: &Packages, procfile: &Procfile, hints: &RunHints
     let web = procfile.web.as_deref().filter(|web| packages.manifest.is_some() || is_python(web));
     if let Some(web) = web {
         let port = mentioned_port(web).map_or(Sourced::usual(default_port), |port| Sourced::of(port, "Procfile"));
-        let is_below_src = tree.is_directory("src");
-        return Some(Start { is_below_src, ..Start::new(shell(web), port, "the `web` process of the `Procfile`") });
+        let python_path = tree.is_directory("src").then(|| "/app/src".to_owned());
+        return Some(Start { python_path, ..Start::new(shell(web), port, "the `web` process of the `Procfile`") });
     }
     let port = |texts: &[(&str, Option<String>)]| served_port(texts, hints.port, default_port);
     django(tree, packages, port(&[]))
@@ -105,36 +113,46 @@ fn is_python(command: &str) -> bool {
 }
 
 fn django(tree: &Tree, packages: &Packages, port: Sourced<Port>) -> Option<Start> {
-    let manage = tree.read_prefix("manage.py", MAX_SOURCE_BYTES).filter(|text| text.contains("django"))?;
+    // Here, or in the only directory below that has one, with the packages of here.
+    let is_django =
+        |path: &String| tree.read_prefix(path, MAX_SOURCE_BYTES).is_some_and(|text| text.contains("django"));
+    let below =
+        tree.directories("").into_iter().filter(|it| is_plain(it) && !is_secondary(it) && packages.manifest.is_some());
+    let manage = std::iter::once(String::new()).chain(below).map(|it| join(&it, "manage.py")).find(is_django)?;
+    let base = parent(&manage).to_owned();
+    let text = tree.read_prefix(&manage, MAX_SOURCE_BYTES)?;
     // `os.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings")`: the package of the settings holds `wsgi.py`.
-    let module = manage.split(['"', '\'']).find(|word| word.contains(".settings") && is_plain(word));
+    let module = text.split(['"', '\'']).find(|word| word.contains(".settings") && is_plain(word));
     let from_settings =
         module.and_then(|module| module.split(".settings").next()).map(|module| module.replace('.', "/"));
-    let has = |directory: &str, name: &str| tree.is_file(&join(directory, name));
-    let directories = from_settings.into_iter().chain(tree.directories(""));
-    let package = directories.into_iter().find(|it| is_plain(it) && (has(it, "wsgi.py") || has(it, "asgi.py")));
+    let has = |directory: &str, name: &str| tree.is_file(&join(&base, &join(directory, name)));
+    let beside = tree.directories(&base).into_iter().map(|it| it[base.len()..].trim_start_matches('/').to_owned());
+    let package =
+        from_settings.into_iter().chain(beside).find(|it| is_plain(it) && (has(it, "wsgi.py") || has(it, "asgi.py")));
     let settings = module.map(|module| module.replace('.', "/"));
     let settings =
         settings.iter().flat_map(|it| [format!("{it}.py"), format!("{it}/__init__.py"), format!("{it}/base.py")]);
-    let beside = package.iter().flat_map(|it| [format!("{it}/settings.py"), format!("{it}/settings/base.py")]);
+    let of_package = package.iter().flat_map(|it| [format!("{it}/settings.py"), format!("{it}/settings/base.py")]);
     let collects_static = settings
-        .chain(beside)
-        .filter_map(|path| tree.read_prefix(&path, MAX_SOURCE_BYTES))
+        .chain(of_package)
+        .filter_map(|path| tree.read_prefix(&join(&base, &path), MAX_SOURCE_BYTES))
         .any(|text| text.lines().any(|line| line.trim_start().starts_with("STATIC_ROOT")));
     let number = port.value;
-    let what = "Django's `manage.py`";
+    let what = format!("Django's `{manage}`");
     let start = match package.map(|it| (it.replace('/', "."), has(&it, "wsgi.py"))) {
         Some((module, false)) => {
-            let command = format!("uvicorn --host 0.0.0.0 --port {number} {module}.asgi:application");
+            let directory = if base.is_empty() { String::new() } else { format!(" --app-dir {base}") };
+            let command = format!("uvicorn --host 0.0.0.0 --port {number}{directory} {module}.asgi:application");
             Start::new(words(&command), port, what).with("uvicorn", packages)
         }
         Some((module, true)) => {
-            let command = format!("gunicorn --bind 0.0.0.0:{number} {module}.wsgi");
+            let directory = if base.is_empty() { String::new() } else { format!(" --chdir {base}") };
+            let command = format!("gunicorn --bind 0.0.0.0:{number}{directory} {module}.wsgi");
             Start::new(words(&command), port, what).with("gunicorn", packages)
         }
-        None => Start::new(words(&format!("python manage.py runserver 0.0.0.0:{number}")), port, what),
+        None => Start::new(words(&format!("python {manage} runserver 0.0.0.0:{number}")), port, what),
     };
-    Some(Start { is_django: true, collects_static, ..start }.with("django", packages))
+    Some(Start { is_django: true, manage, collects_static, ..start }.with("django", packages))
 }
 
 fn from_readme(tree: &Tree, hints: &RunHints, default_port: Port) -> Option<Start> {
@@ -142,7 +160,8 @@ fn from_readme(tree: &Tree, hints: &RunHints, default_port: Port) -> Option<Star
         let command = ["sudo ", "uv run ", "poetry run ", "pipenv run ", "pdm run "]
             .iter()
             .fold(command.as_str(), |command, prefix| command.strip_prefix(prefix).unwrap_or(command));
-        let (program, arguments) = command.split_once(' ')?;
+        // A place-holder is for a person to fill in.
+        let (program, arguments) = command.split_once(' ').filter(|(_, it)| !it.contains(['<', '[', '{']))?;
         let program = program.rsplit_once("bin/").map_or(program, |(_, name)| name);
         let starts = match (program, arguments.split_whitespace().collect::<Vec<_>>().as_slice()) {
             ("python" | "python3", ["-m", module, ..]) => !TOOLS.contains(module),

@@ -51,6 +51,9 @@ pub(super) fn recognise(
     default_port: Port,
 ) -> Look {
     let Some(text) = tree.read_prefix("Cargo.toml", MAX_MANIFEST_BYTES) else { return Look::Absent };
+    if tree.is_file("Trunk.toml") {
+        return Look::Lacking("`Trunk.toml` says that it is a page which Trunk builds, for which there is no template: add a `Dockerfile`".to_owned());
+    }
     let root: Value = match Toml::from_str(&text) {
         Ok(root) => root,
         Err(error) => return Look::Lacking(format!("`Cargo.toml` is not valid TOML: {error}")),
@@ -67,8 +70,7 @@ pub(super) fn recognise(
         served_port(&[(&sources[0], text(&sources[0])), (&sources[1], text(&sources[1]))], hints.port, default_port);
     let mut command = vec!["/usr/local/bin/app".to_owned()];
     if let Some(web) = &procfile.web {
-        let arguments = web.split_once(' ').map(|(_, arguments)| format!(" {arguments}")).unwrap_or_default();
-        command = shell(&format!("/usr/local/bin/app{arguments}"));
+        command = shell(&procfile.web_with("/usr/local/bin/app").unwrap_or_default());
         port = mentioned_port(web).map_or(port, |port| Sourced::of(port, "Procfile"));
     }
     let lock = tree.read_prefix("Cargo.lock", 4 * MAX_MANIFEST_BYTES);

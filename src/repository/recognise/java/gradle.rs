@@ -1,10 +1,11 @@
 //! A build of Gradle: the project with a program, and the release of Java. Its scripts are programs: they are read as text.
 
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use regex::Regex;
 
-use crate::repository::application::{MAX_MANIFEST_BYTES, Sourced, is_plain};
+use crate::repository::application::{MAX_MANIFEST_BYTES, MAX_SOURCE_BYTES, Sourced, is_plain};
 use crate::repository::tree::{Tree, join};
 
 use super::build::{Build, JAVA, SCRIPT, release};
@@ -13,6 +14,9 @@ use super::build::{Build, JAVA, SCRIPT, release};
 const SCRIPTS: [&str; 2] = ["build.gradle", "build.gradle.kts"];
 /// Names of the file that lists the projects.
 const SETTINGS: [&str; 2] = ["settings.gradle", "settings.gradle.kts"];
+
+/// Projects that are looked at.
+const MAX_PROJECTS: usize = 100;
 
 /// Plugins that make something that starts by itself: their ids, what it is said to be, the task.
 const PLUGINS: [(&[&str], &str, &str); 5] = [
@@ -35,6 +39,9 @@ pub(super) fn read(tree: &Tree, member: Option<&str>) -> Option<Result<Build, St
         (None, None) => return None,
     };
     let projects = settings.as_deref().map(projects).unwrap_or_default();
+    let text = |directory: &str| {
+        SCRIPTS.iter().find_map(|name| Some((*name, tree.read_prefix(&join(directory, name), MAX_SOURCE_BYTES)?)))
+    };
     let mut scripts = vec![(String::new(), root)];
     scripts.extend(projects.into_iter().filter_map(|directory| Some((directory.clone(), text(&directory)?.1))));
     let jdk = scripts.iter().find_map(|(_, text)| language_version(text)).map(|value| Sourced::of(value, manifest));
@@ -84,7 +91,9 @@ fn projects(settings: &str) -> Vec<String> {
             it[1].split(['"', '\'']).map(|name| name.trim_start_matches(':').replace(':', "/")).collect();
         names
     });
-    names.filter(|name| is_plain(name) && !name.contains("..") && !name.starts_with('/')).collect()
+    let names: BTreeSet<String> =
+        names.filter(|name| is_plain(name) && !name.contains("..") && !name.starts_with('/')).collect();
+    names.into_iter().take(MAX_PROJECTS).collect()
 }
 
 /// What makes a program, when a script uses a plugin for it and not only names its version for others (`apply false`).

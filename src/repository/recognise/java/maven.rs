@@ -9,6 +9,8 @@ use super::build::{Build, JAVA, release};
 
 /// Modules that are looked at, and how deep they may nest.
 const MAX_MODULES: usize = 100;
+/// Plugins of one module that are looked at.
+const MAX_PLUGINS: usize = 200;
 
 /// A `pom.xml`, as far as it matters.
 #[derive(Debug, Default)]
@@ -28,9 +30,12 @@ pub(super) fn read(tree: &Tree, member: Option<&str>) -> Option<Result<Build, St
     };
     let mut poms = vec![root];
     let mut at = 0;
-    while at < poms.len() && poms.len() < MAX_MODULES {
+    while at < poms.len() {
         let paths: Vec<String> = poms[at].modules.iter().map(|module| join(&poms[at].directory, module)).collect();
-        poms.extend(paths.into_iter().filter_map(|path| pom(tree, &path)?.ok()));
+        for path in paths {
+            let is_new = poms.len() < MAX_MODULES && poms.iter().all(|it| it.directory != path);
+            poms.extend(Some(path).filter(|_| is_new).and_then(|path| pom(tree, &path)?.ok()));
+        }
         at += 1;
     }
     Some(choose(&poms, member))
@@ -84,7 +89,11 @@ fn pom(tree: &Tree, directory: &str) -> Option<Result<Pom, String>> {
     };
     let project = document.root_element();
     let modules = children(child(project, "modules"), "module").filter_map(|it| it.text().map(str::trim));
-    let modules = modules.filter(|it| is_plain(it) && !it.contains("..")).map(str::to_owned).collect();
+    let modules = modules
+        .filter(|it| is_plain(it) && !it.contains("..") && *it != ".")
+        .take(MAX_MODULES)
+        .map(str::to_owned)
+        .collect();
     let properties = child(project, "properties");
     let property = |name: &str| child(properties?, name)?.text().and_then(release);
     let names =
@@ -105,6 +114,7 @@ fn framework(project: Node<'_, '_>) -> Option<&'static str> {
     let plugins: Vec<Node<'_, '_>> = project
         .descendants()
         .filter(|it| it.tag_name().name() == "plugin")
+        .take(MAX_PLUGINS)
         .filter(|it| !it.ancestors().any(|above| above.tag_name().name() == "pluginManagement"))
         .collect();
     let has = |name: &str| plugins.iter().any(|it| child(*it, "artifactId").and_then(|it| it.text()) == Some(name));

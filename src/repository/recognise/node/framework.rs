@@ -2,7 +2,10 @@
 
 use crate::repository::application::words;
 
+use crate::repository::tree::join;
+
 use super::package::Package;
+use super::package_manager::PackageManager;
 use super::start::Start;
 
 /// A framework, as the application is set up.
@@ -96,6 +99,10 @@ impl Framework {
         if package.depends_on("vitepress") && !script.is_empty() {
             return page("VitePress", "");
         }
+        let has_template = ["public/index.html", "src/index.html"].iter().any(|path| package.is_file(path));
+        if script.contains("webpack") && has_template && package.depends_on("webpack") {
+            return page("webpack", "dist");
+        }
         let is_page = package.is_file("index.html") || script.contains("vite build");
         if package.depends_on("vite") && is_page {
             return page("Vite", "");
@@ -105,29 +112,27 @@ impl Framework {
     }
 
     /// What it starts, when it leaves a server.
-    pub(super) fn server(&self, package: &Package<'_>) -> Option<Start> {
+    pub(super) fn server(&self, package: &Package<'_>, manager: &PackageManager) -> Option<Start> {
         let known = |start: Start| Some(Start { port: Some(3000), ..start });
         let at = |path: &str| package.path(path);
         match self {
             Self::Page { .. } | Self::Refused(_) => None,
             Self::Next { is_standalone: true } => {
+                let next = at(".next");
+                // In a workspace the server of a member lies below the member's own path.
+                let standalone = join(&at(".next/standalone"), package.member.unwrap_or_default());
                 // Kubernetes names the pod in `HOSTNAME`, which this server would listen on (Next.js, "output").
-                let command = format!("HOSTNAME=0.0.0.0 exec node {}", at(".next/standalone/server.js"));
-                let (next, standalone) = (at(".next"), at(".next/standalone"));
+                let command = format!("HOSTNAME=0.0.0.0 exec node {standalone}/server.js");
                 let finish = format!(
                     "cp -r {next}/static {standalone}/.next/ && if [ -d {public} ]; then cp -r {public} {standalone}/; fi",
                     public = at("public")
                 );
                 let command = vec!["sh".to_owned(), "-c".to_owned(), command];
-                known(Start {
-                    finish: Some(finish),
-                    needs_build: true,
-                    ..Start::new(command, "Next.js, as a server of its own")
-                })
+                let start = Start::new(command, "Next.js, as a server of its own");
+                known(Start { finish: Some(finish), needs_build: true, ..start })
             }
             Self::Next { is_standalone: false } => {
-                let directory = package.member.map(|it| format!(" {it}")).unwrap_or_default();
-                let command = words(&format!("npx next start{directory} --hostname 0.0.0.0"));
+                let command = manager.exec("next start --hostname 0.0.0.0", package.member);
                 known(Start { needs_build: true, ..Start::new(command, "Next.js") })
             }
             Self::Nuxt => known(Start::new(words(&format!("node {}", at(".output/server/index.mjs"))), "Nuxt")),

@@ -24,20 +24,33 @@ const MAIN_FILES: [&str; 16] = [
     "src/main.js",
     "bin/www",
 ];
-/// Commands that serve while somebody writes: never what runs in production.
-const DEVELOPMENT_COMMANDS: [&str; 20] = [
+/// Commands that serve while somebody writes, or that run on another machine than a server: never what runs in production.
+const DEVELOPMENT_COMMANDS: [&str; 38] = [
     "vite",
     "react-scripts start",
+    "craco start",
+    "react-app-rewired start",
     "ng serve",
+    "ng s",
+    "nx serve",
+    "ember serve",
+    "ember s",
     "vue-cli-service serve",
     "webpack serve",
     "webpack-dev-server",
+    "rsbuild dev",
+    "rspack serve",
+    "umi dev",
     "next dev",
+    "next",
     "nuxt dev",
+    "nuxi dev",
     "astro dev",
     "astro preview",
     "gatsby develop",
     "svelte-kit dev",
+    "remix dev",
+    "react-router dev",
     "docusaurus start",
     "vitepress dev",
     "eleventy --serve",
@@ -46,7 +59,17 @@ const DEVELOPMENT_COMMANDS: [&str; 20] = [
     "ts-node-dev",
     "tsx watch",
     "node --watch",
+    "turbo dev",
+    "turbo run dev",
+    "expo",
+    "electron",
+    "electron-forge start",
 ];
+/// What may stand before a command.
+const WRAPPERS: [&str; 6] = ["npx", "env", "cross-env", "exec", "dotenv", "--"];
+/// Scripts that a script may call one after the other.
+const MAX_CALLS: usize = 4;
+
 /// Packages that are compiled when no binary of theirs fits: they need a compiler and Python (node-gyp, "Installation").
 const NATIVE_PACKAGES: [&str; 14] = [
     "argon2",
@@ -78,18 +101,19 @@ pub(super) struct Package<'a> {
 impl<'a> Package<'a> {
     /// Reads the `package.json` of a directory, or of a member of its workspace.
     pub(super) fn read(tree: &'a Tree, member: Option<&'a str>) -> Option<Result<Self, String>> {
-        let parsed = |path: &str| {
-            let text = tree.read_prefix(path, MAX_MANIFEST_BYTES)?;
-            Some(serde_json::from_str::<Value>(text.trim_start_matches('\u{feff}')))
-        };
         let path = join(member.unwrap_or_default(), "package.json");
-        Some(match parsed(&path)? {
-            Ok(json) => {
-                let root = member.and_then(|_| parsed("package.json")?.ok()).unwrap_or_else(|| json.clone());
-                Ok(Self { tree, json, root, member })
-            }
+        let limit = if member.is_some() { MAX_SOURCE_BYTES } else { MAX_MANIFEST_BYTES };
+        let text = tree.read_prefix(&path, limit)?;
+        Some(match serde_json::from_str::<Value>(text.trim_start_matches('\u{feff}')) {
+            Ok(json) => Ok(Self { tree, root: json.clone(), json, member }),
             Err(error) => Err(format!("`{path}` is not valid JSON: {error}")),
         })
+    }
+
+    /// The same, with the `package.json` of the workspace's root, which says how packages are installed.
+    pub(super) fn with_root(self) -> Self {
+        let root = self.member.and_then(|_| Some(Self::read(self.tree, None)?.ok()?.json));
+        Self { root: root.unwrap_or_else(|| self.json.clone()), ..self }
     }
 
     pub(super) fn path(&self, name: &str) -> String {
@@ -129,7 +153,7 @@ impl<'a> Package<'a> {
     pub(super) fn start_script(&self) -> Option<&'static str> {
         ["start:prod", "start:production", "start"]
             .into_iter()
-            .find(|name| self.script(name).is_some_and(|script| !is_development(script)))
+            .find(|name| self.script(name).is_some_and(|script| !is_development(self, script, 0)))
     }
 
     /// The file that is its program, where no script says so.
@@ -155,11 +179,29 @@ impl<'a> Package<'a> {
     }
 }
 
-/// Whether a script serves only while somebody writes.
-fn is_development(script: &str) -> bool {
-    let is_at_work = |part: &str, command: &str| {
-        let rest = part.trim().trim_start_matches("npx ").strip_prefix(command);
-        rest.is_some_and(|rest| rest.is_empty() || (rest.starts_with(' ') && !rest.starts_with(" build")))
-    };
-    script.split("&&").any(|part| DEVELOPMENT_COMMANDS.iter().any(|command| is_at_work(part, command)))
+/// Whether a command serves only while somebody writes. `package` has the scripts that it may call.
+fn is_development(package: &Package<'_>, script: &str, calls: usize) -> bool {
+    script.split(['&', ';', '|']).any(|part| {
+        let words: Vec<&str> = part.split_whitespace().collect();
+        let is_before = |word: &&&str| WRAPPERS.contains(*word) || word.contains('=');
+        let words = &words[words.iter().take_while(|word| is_before(word)).count()..];
+        let called = match words {
+            ["npm" | "pnpm" | "yarn" | "bun", "run", name, ..] | ["npm" | "pnpm" | "yarn", name, ..] => {
+                package.script(name)
+            }
+            _ => None,
+        };
+        if let Some(called) = called {
+            return calls < MAX_CALLS && is_development(package, called, calls + 1);
+        }
+        let command = words.join(" ");
+        let is_at_work = |known: &str| {
+            let rest = command.strip_prefix(known);
+            // `next` alone develops, `next start` serves.
+            rest.is_some_and(|rest| {
+                rest.is_empty() || (rest.starts_with(' ') && known != "next" && !rest.starts_with(" build"))
+            })
+        };
+        words.contains(&"--watch") || DEVELOPMENT_COMMANDS.iter().any(|known| is_at_work(known))
+    })
 }

@@ -181,6 +181,8 @@ impl PackageManager {
             (Kind::Npm, None) => format!("npm run {script}"),
             (Kind::Npm, Some(member)) => format!("npm run {script} --workspace {member}"),
             (Kind::Pnpm, None) => format!("pnpm run {script}"),
+            // Three dots take along what the member depends on.
+            (Kind::Pnpm, Some(member)) if script == "build" => format!("pnpm --filter ./{member}... run build"),
             (Kind::Pnpm, Some(member)) => format!("pnpm --dir {member} run {script}"),
             (Kind::YarnClassic | Kind::YarnBerry, None) => format!("{yarn} run {script}"),
             (Kind::YarnClassic | Kind::YarnBerry, Some(member)) => format!("{yarn} --cwd {member} run {script}"),
@@ -188,6 +190,28 @@ impl PackageManager {
             (Kind::Bun, Some(member)) => format!("bun --cwd {member} run {script}"),
         };
         command.split(' ').map(str::to_owned).collect()
+    }
+
+    /// The command that runs a program of an installed package, in the directory of the member that is meant.
+    pub(super) fn exec(&self, command: &str, member: Option<&str>) -> Vec<String> {
+        let yarn = self.yarn();
+        let text = match (self.kind, member) {
+            (Kind::Npm, None) => format!("npx --no-install {command}"),
+            (Kind::Npm, Some(member)) => format!("npm exec --no --workspace {member} -- {command}"),
+            (Kind::Pnpm, None) => format!("pnpm exec {command}"),
+            (Kind::Pnpm, Some(member)) => format!("pnpm --dir {member} exec {command}"),
+            (Kind::YarnClassic | Kind::YarnBerry, None) => format!("{yarn} run {command}"),
+            (Kind::YarnClassic | Kind::YarnBerry, Some(member)) => format!("{yarn} --cwd {member} run {command}"),
+            (Kind::Bun, None) => format!("bun run {command}"),
+            (Kind::Bun, Some(member)) => format!("bun --cwd {member} run {command}"),
+        };
+        text.split(' ').map(str::to_owned).collect()
+    }
+
+    /// A variable that it needs: without it, Yarn from version 2 on links packages in a way that `node` alone does not know.
+    pub(super) fn environment(&self, tree: &Tree) -> Option<&'static str> {
+        let text = tree.read_prefix(".yarnrc.yml", MAX_MANIFEST_BYTES).unwrap_or_default();
+        (self.kind == Kind::YarnBerry && !text.contains("nodeLinker:")).then_some("YARN_NODE_LINKER=node-modules")
     }
 
     /// What runs a file of JavaScript.

@@ -1,7 +1,7 @@
 //! Where the application object of a web framework is made, and the server that it takes.
 
 use crate::repository::application::{MAX_SOURCE_BYTES, is_plain, words};
-use crate::repository::tree::{Tree, is_secondary, parent};
+use crate::repository::tree::{Tree, is_secondary, join, parent};
 
 use super::packages::Packages;
 use super::start::{PortIn, Start};
@@ -57,7 +57,11 @@ pub(super) fn find(tree: &Tree, packages: &Packages, port: PortIn<'_>) -> Option
             start.with("gradio", packages)
         }
     };
-    Some(Start { is_below_src, ..start })
+    // Modules beside the one that serves may be imported by their own names.
+    let directory = if is_below_src { "src" } else { parent(path) };
+    let is_package = !is_below_src && tree.is_file(&join(directory, "__init__.py"));
+    let python_path = (!directory.is_empty() && !is_package).then(|| format!("/app/{directory}"));
+    Some(Start { python_path, ..start })
 }
 
 /// What serves.
@@ -90,8 +94,10 @@ fn sources(tree: &Tree, depth: usize) -> Vec<(String, String)> {
 /// Names that are assigned at the top of a module, with what they are assigned.
 fn assigned(text: &str) -> impl Iterator<Item = (&str, &str)> {
     text.lines().filter_map(|line| {
-        let (name, value) = line.split_once('=')?;
+        let (name, value) = line.split_once('=').filter(|(_, value)| !value.starts_with('='))?;
         let name = name.split(':').next().unwrap_or_default().trim_end();
+        // `application = app = Flask(__name__)`: each of the names is the object.
+        let value = value.rsplit("= ").next().unwrap_or(value);
         (is_plain(name) && !name.contains(['.', '/', '-'])).then_some((name, value.trim_start()))
     })
 }
@@ -145,8 +151,13 @@ fn from_factory(text: &str, packages: &Packages) -> Option<Entry> {
 
 /// A factory that the server calls: `def create_app():`.
 fn factory(text: &str, packages: &Packages) -> Option<Entry> {
-    let names = text.lines().filter_map(|line| line.strip_prefix("def ")?.split('(').next());
-    let name = names.into_iter().find(|name| is_factory_name(name))?.to_owned();
+    let definitions = text.lines().filter_map(|line| line.strip_prefix("def ")?.split_once('('));
+    // One that wants something cannot be called by the server.
+    let is_callable = |arguments: &str| {
+        let arguments = arguments.split(')').next().unwrap_or_default();
+        arguments.split(',').all(|it| it.trim().is_empty() || it.contains('=') || it.trim().starts_with('*'))
+    };
+    let name = definitions.into_iter().find(|(name, it)| is_factory_name(name) && is_callable(it))?.0.to_owned();
     let is_framework = ASGI.iter().chain(&WSGI).any(|class| text.contains(&format!("{class}(")));
     is_framework.then(|| made_by(packages, "the factory".to_owned(), name, true))
 }
@@ -180,6 +191,7 @@ mod tests {
         assert_eq!(name("api = FastAPI(\n  title='x')\n").as_deref(), Some("api"));
         assert_eq!(name("app = Dash(__name__)\n").as_deref(), Some("app.server"));
         assert_eq!(name("def create_app():\n    app = Flask(__name__)\n"), None);
+        assert_eq!(name("application = app = Flask(__name__)\n").as_deref(), Some("application"));
         assert_eq!(name("x == Flask(\nself.app = Flask()\nFlaskish = MyFlask()\n"), None);
     }
 

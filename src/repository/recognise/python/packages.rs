@@ -28,6 +28,9 @@ const SYSTEM_PACKAGES: [(&str, &[&str]); 14] = [
 const REQUIREMENTS: [&str; 4] =
     ["requirements.txt", "requirements/production.txt", "requirements/prod.txt", "requirements/base.txt"];
 
+/// Files that requirements may include.
+const MAX_INCLUDED: usize = 20;
+
 /// The program that installs the packages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Installer {
@@ -86,11 +89,19 @@ impl Packages {
             None => (Installer::Nothing, has_project.then_some("pyproject.toml"), false),
         };
         let names = manifest.iter().chain(["pyproject.toml", "Pipfile"].iter().filter(|_| installer != Installer::Pip));
-        let text: String =
+        let mut text =
             names.filter_map(|name| tree.read_prefix(name, MAX_MANIFEST_BYTES)).collect::<Vec<_>>().join("\n");
+        if installer == Installer::Pip {
+            text = requirements_of(tree, &text);
+        }
         let is_early = match installer {
             Installer::Pip => is_self_contained(&text) && !manifest.is_some_and(|it| it.contains('/')),
-            Installer::Uv => project["tool"]["uv"]["workspace"].is_null() && !text.contains("path = "),
+            // A version that is read from the sources needs them.
+            Installer::Uv => {
+                project["tool"]["uv"]["workspace"].is_null()
+                    && project["project"]["dynamic"].is_null()
+                    && !text.contains("path = ")
+            }
             Installer::Poetry | Installer::Pdm | Installer::Pipenv => {
                 !text.contains("path = ") && !text.contains("file://")
             }
@@ -110,13 +121,26 @@ impl Packages {
 
     /// Whether the project asks for a package, or its lock file for it on behalf of another one.
     pub(super) fn needs(&self, package: &str) -> bool {
-        let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         self.text.match_indices(package).any(|(at, _)| {
             let behind = &self.text[at + package.len()..];
             let before = &self.text[..at];
             !before.ends_with(is_part)
                 && !behind.starts_with(|c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
         })
+    }
+
+    /// Whether the project itself asks for a package in what it is installed with: not in a group for development, and not
+    /// only on behalf of another package.
+    pub(super) fn asks_for(&self, package: &str) -> bool {
+        if self.installer == Installer::Pip {
+            return self.needs(package);
+        }
+        let dependencies =
+            self.project["project"]["dependencies"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let names = dependencies.map(|it| it.split(|c: char| !is_part(c)).next().unwrap_or_default());
+        let tables = [&self.project["tool"]["poetry"]["dependencies"], &self.pipfile["packages"]];
+        let mut keys = tables.iter().filter_map(|it| it.as_object()).flat_map(|it| it.keys().map(String::as_str));
+        names.chain(&mut keys).any(|name| name.eq_ignore_ascii_case(package))
     }
 
     /// Says how they are installed.
@@ -185,6 +209,25 @@ impl Packages {
             "system": system,
         })
     }
+}
+
+/// Whether a character may be part of a package's name.
+fn is_part(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')
+}
+
+/// The text of requirements without comments, and with that of the files that they include.
+fn requirements_of(tree: &Tree, text: &str) -> String {
+    let included =
+        text.lines().filter_map(|line| line.trim().strip_prefix("-r")).map(str::trim).filter(|it| is_plain(it));
+    let included = included.take(MAX_INCLUDED).filter_map(|path| tree.read_prefix(path, MAX_MANIFEST_BYTES));
+    let all: Vec<String> = std::iter::once(text.to_owned()).chain(included).collect();
+    let lines = all.iter().flat_map(|text| text.lines());
+    lines
+        .map(|line| line.split(" #").next().unwrap_or(line))
+        .filter(|line| !line.trim_start().starts_with('#'))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// Whether requirements name nothing that lies in the clone.

@@ -16,8 +16,10 @@ pub(super) struct Start {
     pub(super) what: String,
     /// Packages that the command needs and the application does not ask for.
     pub(super) packages: Vec<&'static str>,
-    /// Whether its modules lie below `src/`.
-    pub(super) is_below_src: bool,
+    /// A directory in the image, beside the working directory, in which it finds its modules.
+    pub(super) python_path: Option<String>,
+    /// Path of Django's `manage.py`; empty without one.
+    pub(super) manage: String,
     pub(super) is_django: bool,
     /// Whether Django collects static files into a directory.
     pub(super) collects_static: bool,
@@ -26,12 +28,13 @@ pub(super) struct Start {
 impl Start {
     pub(super) fn new(command: Vec<String>, port: Sourced<Port>, what: impl Into<String>) -> Self {
         let (what, packages) = (what.into(), Vec::new());
-        Self { command, port, what, packages, is_below_src: false, is_django: false, collects_static: false }
+        let (python_path, manage) = (None, String::new());
+        Self { command, port, what, packages, python_path, manage, is_django: false, collects_static: false }
     }
 
     /// With a package that serves it, unless the application asks for that itself.
     pub(super) fn with(mut self, package: &'static str, packages: &Packages) -> Self {
-        if !packages.needs(package) {
+        if !packages.asks_for(package) {
             self.packages.push(package);
         }
         self

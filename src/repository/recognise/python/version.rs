@@ -64,7 +64,7 @@ fn pep440(range: &str) -> Option<String> {
             }
             if let Some(base) = part.strip_prefix('~').filter(|base| !base.starts_with('=')) {
                 let next: u64 = base.split('.').nth(1)?.trim().parse().ok()?;
-                return Some(format!(">={base},<3.{}", next + 1));
+                return Some(format!(">={base},<3.{}", next.checked_add(1)?));
             }
             let is_bare = part.starts_with(|c: char| c.is_ascii_digit());
             Some(if is_bare { format!("=={}", part.trim_end_matches(".*")) + ".*" } else { part.to_owned() })

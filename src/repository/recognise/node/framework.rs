@@ -137,12 +137,19 @@ impl Framework {
             }
             Self::Nuxt => known(Start::new(words(&format!("node {}", at(".output/server/index.mjs"))), "Nuxt")),
             Self::SvelteKit { adapter } => {
+                // The release of the adapter that goes with each of the framework's ("Adapters", Node servers).
+                let kit = package.dependency("@sveltejs/kit").unwrap_or_default();
+                let version = match kit.trim_start_matches(['^', '~', '>', '=', ' ']).split('.').next() {
+                    Some("1") => "@1",
+                    Some("2") => "@5",
+                    _ => "",
+                };
                 let start = Start::new(words(&format!("node {}", at("build"))), "SvelteKit");
                 known(match adapter {
                     SvelteAdapter::Node => start,
                     SvelteAdapter::Auto => Start {
                         prepare: Some(format!(
-                            "npm install --no-save --legacy-peer-deps @sveltejs/adapter-node && sed -i 's/adapter-auto/adapter-node/' {}",
+                            "npm install --no-save --legacy-peer-deps @sveltejs/adapter-node{version} && sed -i 's/adapter-auto/adapter-node/' {}",
                             at("svelte.config.js")
                         )),
                         warning: Some(

@@ -128,9 +128,7 @@ impl PackageManager {
             (Kind::Pnpm, None) => "pnpm install".to_owned(),
             (Kind::YarnClassic, Some(_)) => "yarn install --frozen-lockfile".to_owned(),
             // Releases of one major version write different lock files: another one than wrote it has to change it.
-            (Kind::YarnBerry, Some(_)) if self.version.is_none() && self.program.is_none() => {
-                format!("{yarn} install --no-immutable")
-            }
+            (Kind::YarnBerry, Some(_)) if self.changes_lock() => format!("{yarn} install --no-immutable"),
             (Kind::YarnBerry, Some(_)) => format!("{yarn} install --immutable"),
             (Kind::YarnClassic | Kind::YarnBerry, None) => format!("{yarn} install"),
             (Kind::Bun, Some(_)) => "bun install --frozen-lockfile".to_owned(),
@@ -159,7 +157,7 @@ impl PackageManager {
             .filter(|it| tree.is_file(it))
             .chain(self.lock)
             .collect();
-        (!has_hooks && !is_local && !is_shared && !reads_more).then(|| files.join(" "))
+        (!self.changes_lock() && !has_hooks && !is_local && !is_shared && !reads_more).then(|| files.join(" "))
     }
 
     /// Where it keeps what it has downloaded, in the home directory of the image's user.
@@ -217,6 +215,11 @@ impl PackageManager {
     /// What runs a file of JavaScript.
     pub(super) fn runtime(&self) -> &'static str {
         if self.kind == Kind::Bun { "bun" } else { "node" }
+    }
+
+    /// Whether an install may write another lock file, which the one of the sources must not replace.
+    fn changes_lock(&self) -> bool {
+        self.kind == Kind::YarnBerry && self.version.is_none() && self.program.is_none()
     }
 
     fn yarn(&self) -> String {

@@ -5,13 +5,15 @@ use serde_json::json;
 use crate::id::Port;
 use crate::repository::application::{
     ApplicationKind, Look, MAX_MANIFEST_BYTES, MAX_SOURCE_BYTES, Recognised, is_plain, said_command, said_port,
-    served_port, shell,
+    served_port,
 };
-use crate::repository::readme::{RunHints, mentioned_port};
+use crate::repository::readme::RunHints;
 use crate::repository::tree::{Tree, is_secondary, join, parent};
 
 use super::procfile::Procfile;
 
+/// Where the program is in the image.
+const PROGRAM: &str = "/usr/local/bin/app";
 /// Directories below the module's root in which programs are looked for.
 const DEPTH: usize = 4;
 /// Source files that are looked into.
@@ -59,14 +61,7 @@ pub(super) fn recognise(
         ));
     }
     let port = served_port(&[(&path, Some(text))], hints.port, default_port);
-    let (command, port) = match &procfile.web {
-        Some(web) => {
-            let port =
-                mentioned_port(web).map_or(port, |port| crate::repository::application::Sourced::of(port, "Procfile"));
-            (shell(&procfile.web_with("/usr/local/bin/app").unwrap_or_default()), port)
-        }
-        None => (vec!["/usr/local/bin/app".to_owned()], port),
-    };
+    let (command, port) = (procfile.command_of(PROGRAM), procfile.port_or(port));
     let manifest = module.as_deref().unwrap_or_default();
     let needs_c = CGO_MODULES.iter().any(|it| manifest.contains(it)) || programs.iter().any(|it| it.has_c);
     let has_vendor = tree.is_file("vendor/modules.txt");

@@ -11,7 +11,7 @@ use crate::repository::application::{
     ApplicationKind, Look, MAX_SOURCE_BYTES, Recognised, Sourced, first_line, said_command, said_port, shell,
     tool_version,
 };
-use crate::repository::readme::{RunHints, mentioned_port};
+use crate::repository::readme::RunHints;
 use crate::repository::tree::{Tree, has_extension, join};
 
 use super::procfile::Procfile;
@@ -56,7 +56,7 @@ pub(super) fn recognise(
     let settings: Vec<(String, String)> =
         settings.filter_map(|path| Some((path.clone(), tree.read_prefix(&path, MAX_SOURCE_BYTES)?))).collect();
     let in_settings = settings.iter().find_map(|(path, text)| Some(Sourced::of(server_port(text)?, path.as_str())));
-    let mut port =
+    let port =
         in_settings.or(hints.port.map(|port| Sourced::of(port, "README"))).unwrap_or(Sourced::usual(default_port));
     let mut command: Vec<String> = build.start.iter().map(|&word| word.to_owned()).collect();
     if let Some(web) = &procfile.web {
@@ -69,11 +69,11 @@ pub(super) fn recognise(
         };
         command = match build.start {
             // The script that Gradle leaves lies elsewhere here.
-            [program] => shell(&procfile.web_with(program).unwrap_or_default()),
+            [program] => procfile.command_of(program),
             _ => shell(&web.split(' ').map(by_archive).collect::<Vec<_>>().join(" ")),
         };
-        port = mentioned_port(web).map_or(port, |port| Sourced::of(port, "Procfile"));
     }
+    let port = procfile.port_or(port);
     let module = if build.module.is_empty() { String::new() } else { format!(", the module `{}`", build.module) };
     let choices = vec![
         jdk.say(&format!("Java {image}")),

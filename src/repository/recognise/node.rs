@@ -149,8 +149,7 @@ fn server(
     hints: &RunHints,
     default_port: Port,
 ) -> Recognised {
-    let version =
-        version::choose(package.tree, if package.json["engines"].is_null() { &package.root } else { &package.json });
+    let version = version::of(package);
     let usual = start.port.and_then(Port::new).unwrap_or(default_port);
     let text = start.file.as_ref().and_then(|file| package.text(file));
     let script = package.start_script().and_then(|name| package.script(name)).map(str::to_owned);
@@ -205,8 +204,7 @@ fn built_page(
     directory: Option<String>,
     default_port: Port,
 ) -> Recognised {
-    let version =
-        version::choose(package.tree, if package.json["engines"].is_null() { &package.root } else { &package.json });
+    let version = version::of(package);
     let command = match package.script("build") {
         Some(_) => manager.run("build", package.member).join(" "),
         None => manager.exec(framework::build_command(name), package.member).join(" "),

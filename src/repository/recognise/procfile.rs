@@ -1,6 +1,8 @@
 //! A Procfile: the processes of an application, one of which serves the web (Heroku Dev Center, "The Procfile").
 
-use crate::repository::application::MAX_SOURCE_BYTES;
+use crate::id::Port;
+use crate::repository::application::{MAX_SOURCE_BYTES, Sourced, shell};
+use crate::repository::readme::mentioned_port;
 use crate::repository::tree::Tree;
 
 /// The processes of a Procfile.
@@ -71,8 +73,19 @@ impl Procfile {
                 .any(|it| word.starts_with(it))
     }
 
+    /// The port that the web command names, else this one.
+    pub(super) fn port_or(&self, port: Sourced<Port>) -> Sourced<Port> {
+        let named = self.web.as_deref().and_then(mentioned_port);
+        named.map_or(port, |named| Sourced::of(named, "Procfile"))
+    }
+
+    /// The command that starts a program: that of the web process with its own program replaced, else the program alone.
+    pub(super) fn command_of(&self, program: &str) -> Vec<String> {
+        self.web_with(program).map_or_else(|| vec![program.to_owned()], |web| shell(&web))
+    }
+
     /// The web command with its program replaced by another one; what stands before that, such as variables, stays.
-    pub(super) fn web_with(&self, program: &str) -> Option<String> {
+    fn web_with(&self, program: &str) -> Option<String> {
         let mut is_replaced = false;
         let words = self.web.as_deref()?.split_whitespace().map(|word| {
             let is_program = !is_replaced && !word.contains('=') && !matches!(word, "exec" | "env");

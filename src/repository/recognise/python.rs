@@ -12,7 +12,7 @@ use crate::repository::application::{
     ApplicationKind, Look, MAX_SOURCE_BYTES, Recognised, Sourced, is_plain, said_command, said_port, served_port,
     shell, words,
 };
-use crate::repository::readme::{RunHints, mentioned_port};
+use crate::repository::readme::RunHints;
 use crate::repository::tree::{Tree, is_secondary, join, parent};
 
 use super::procfile::Procfile;
@@ -97,7 +97,7 @@ pub(super) fn recognise(tree: &Tree, procfile: &Procfile, hints: &RunHints, defa
 fn start(tree: &Tree, packages: &Packages, procfile: &Procfile, hints: &RunHints, default_port: Port) -> Option<Start> {
     let web = procfile.web.as_deref().filter(|web| packages.manifest.is_some() || is_python(web));
     if let Some(web) = web {
-        let port = mentioned_port(web).map_or(Sourced::usual(default_port), |port| Sourced::of(port, "Procfile"));
+        let port = procfile.port_or(Sourced::usual(default_port));
         let python_path = tree.is_directory("src").then(|| "/app/src".to_owned());
         return Some(Start { python_path, ..Start::new(shell(web), port, "the `web` process of the `Procfile`") });
     }

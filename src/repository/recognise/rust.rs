@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 use crate::id::Port;
 use crate::repository::application::{
     ApplicationKind, Look, MAX_MANIFEST_BYTES, MAX_SOURCE_BYTES, Recognised, Sourced, first_line, is_plain,
-    said_command, said_port, served_port, shell,
+    said_command, said_port, served_port,
 };
-use crate::repository::readme::{RunHints, mentioned_port};
+use crate::repository::readme::RunHints;
 use crate::repository::tree::{Tree, is_secondary, join};
 
 use super::procfile::Procfile;
@@ -27,6 +27,8 @@ const SYSTEM_CRATES: [(&str, &[&str], &[&str]); 11] = [
     ("curl-sys", &["pkg-config", "libcurl4-openssl-dev"], &["libcurl4"]),
     ("libgit2-sys", &["cmake", "pkg-config", "libssl-dev"], &["libssl3"]),
 ];
+/// Where the program is in the image.
+const PROGRAM: &str = "/usr/local/bin/app";
 /// Directories of a workspace below its root that are members at most.
 const DEPTH: usize = 3;
 /// Members of a workspace that are looked at.
@@ -66,13 +68,9 @@ pub(super) fn recognise(
     let sources =
         [join(&binary.directory, "src/main.rs"), join(&binary.directory, &format!("src/bin/{}.rs", binary.name))];
     let text = |path: &str| tree.read_prefix(path, MAX_SOURCE_BYTES);
-    let mut port =
+    let port =
         served_port(&[(&sources[0], text(&sources[0])), (&sources[1], text(&sources[1]))], hints.port, default_port);
-    let mut command = vec!["/usr/local/bin/app".to_owned()];
-    if let Some(web) = &procfile.web {
-        command = shell(&procfile.web_with("/usr/local/bin/app").unwrap_or_default());
-        port = mentioned_port(web).map_or(port, |port| Sourced::of(port, "Procfile"));
-    }
+    let (command, port) = (procfile.command_of(PROGRAM), procfile.port_or(port));
     let lock = tree.read_prefix("Cargo.lock", 4 * MAX_MANIFEST_BYTES);
     let names = lock.clone().unwrap_or(text_of_manifests(tree, &binaries));
     let uses = |name: &str| names.contains(&format!("name = \"{name}\"")) || (lock.is_none() && names.contains(name));

@@ -6,11 +6,19 @@ use serde_json::Value;
 use crate::repository::application::{Sourced, first_line, tool_version};
 use crate::repository::tree::Tree;
 
+use super::package::Package;
+
 /// Major versions that a range may choose from, those with long-term support before the others (Node.js, "Releases").
 const KNOWN: [u64; 12] = [22, 24, 20, 18, 26, 16, 14, 25, 23, 21, 19, 17];
 /// Code names of the releases with long-term support, as `.nvmrc` has them (`lts/jod`).
 const LTS: [(&str, u64); 6] =
     [("krypton", 24), ("jod", 22), ("iron", 20), ("hydrogen", 18), ("gallium", 16), ("fermium", 14)];
+
+/// Which Node a package asks for, or else the root of its workspace.
+pub(super) fn of(package: &Package<'_>) -> Sourced<u64> {
+    let json = if package.json["engines"].is_null() { &package.root } else { &package.json };
+    choose(package.tree, json)
+}
 
 /// Which Node the files ask for: its major version.
 pub(super) fn choose(tree: &Tree, package: &Value) -> Sourced<u64> {

@@ -1,5 +1,6 @@
 //! App: every long-lived handle, built from settings, and the few things that the outside asks of them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures_util::stream::BoxStream;
@@ -11,6 +12,7 @@ use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+use crate::access::Caller;
 use crate::cloud::kube::logs::LogSpan;
 use crate::cloud::price::Prices;
 use crate::config::Settings;
@@ -35,6 +37,7 @@ use crate::store::unreadable::UnreadableDeployment;
 use crate::tool;
 
 mod accept;
+mod audit;
 mod adopt;
 mod change;
 mod cost;
@@ -42,8 +45,10 @@ mod dry_run;
 mod preview;
 mod error;
 mod explain;
+pub mod keys;
 mod live_status;
 mod locate;
+mod permission;
 mod readiness;
 mod removal;
 mod resume;
@@ -53,6 +58,8 @@ mod target;
 mod undo;
 
 pub use error::{AppError, BoxError, OpenError};
+use keys::Keys;
+use permission::RecentRefusals;
 use readiness::Readiness;
 pub use readiness::ReadinessCheck;
 
@@ -75,6 +82,8 @@ struct Handles {
     /// same deployment idle.
     accept_lock: tokio::sync::Mutex<()>,
     readiness: Readiness,
+    keys: Keys,
+    refusals: RecentRefusals,
 }
 
 /// What became of a request.
@@ -121,7 +130,8 @@ impl App {
         let shutdown = CancellationToken::new();
         let readiness = Readiness::new(store.clone(), hosts.local().clone());
         tokio::spawn(retention::run(store.clone(), Arc::clone(&settings), shutdown.clone()));
-        Ok(Self(Arc::new(Handles {
+        let keys = Keys::load(store.clone(), &settings).await?;
+        let app = Self(Arc::new(Handles {
             settings,
             store,
             sealer,
@@ -133,13 +143,23 @@ impl App {
             shutdown,
             accept_lock: tokio::sync::Mutex::default(),
             readiness,
-        })))
+            keys,
+            refusals: RecentRefusals::default(),
+        }));
+        tokio::spawn(app.keys().clone().watch(app.shutdown_token()));
+        Ok(app)
     }
 
     /// The settings.
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.0.settings
+    }
+
+    /// The keys of callers.
+    #[must_use]
+    pub fn keys(&self) -> &Keys {
+        &self.0.keys
     }
 
     /// The chat model, if the settings name one.
@@ -158,8 +178,8 @@ impl App {
     ///
     /// # Errors
     /// [`AppError::KeyReused`] when the key came with another request.
-    pub async fn operations_for_key(&self, principal: &str, key: &RequestKey) -> Result<Vec<OperationId>, AppError> {
-        let found = self.0.store.operations_for_key(principal, key, Timestamp::now()).await?;
+    pub async fn operations_for_key(&self, caller: &Caller, key: &RequestKey) -> Result<Vec<OperationId>, AppError> {
+        let found = self.0.store.operations_for_key(&caller.principal, key, Timestamp::now()).await?;
         found.map_err(|KeyReused| AppError::KeyReused)
     }
 
@@ -169,10 +189,11 @@ impl App {
     /// [`AppError::Internal`] when it cannot be sealed or stored.
     pub async fn keep_conversation_state(
         &self,
-        principal: &str,
+        caller: &Caller,
         id: &str,
         state: &impl Serialize,
     ) -> Result<(), AppError> {
+        let principal = caller.principal.as_str();
         let text = serde_json::to_string(state).map_err(|error| AppError::Internal(error.into()))?;
         let sealed = self.0.sealer.seal(&state_context(principal, id), &SecretString::from(text))?;
         Ok(self.0.store.keep_conversation_state(principal, id, &sealed, Timestamp::now()).await?)
@@ -185,9 +206,10 @@ impl App {
     /// [`AppError::Internal`] when the store fails.
     pub async fn conversation_state<T: DeserializeOwned>(
         &self,
-        principal: &str,
+        caller: &Caller,
         id: &str,
     ) -> Result<Option<T>, AppError> {
+        let principal = caller.principal.as_str();
         let Some(sealed) = self.0.store.conversation_state(principal, id, Timestamp::now()).await? else {
             return Ok(None);
         };
@@ -229,25 +251,31 @@ impl App {
     /// [`AppError`] says why it cannot be carried out.
     pub async fn accept(
         &self,
-        principal: &str,
+        caller: &Caller,
         key: Option<RequestKey>,
-        request: Request,
+        mut request: Request,
     ) -> Result<Accepted, AppError> {
-        let request = Box::pin(self.locate(request)).await?;
+        if let Intent::Deploy(deploy) = &mut request.intent
+            && deploy.namespace.is_none()
+        {
+            deploy.namespace = caller.namespace().cloned();
+        }
+        self.permit_request(caller, &request).await?;
+        let request = Box::pin(self.locate(caller, request)).await?;
         let source = request.source;
         match &request.intent {
-            Intent::List(selector) => Ok(Accepted::Report(Report::Deployments(self.listed(selector, source).await?))),
+            Intent::List(selector) => Ok(Accepted::Report(Report::Deployments(self.listed(caller, selector, source).await?))),
             Intent::Cost(selector) => {
-                let deployments = self.listed(selector, source).await?;
+                let deployments = self.listed(caller, selector, source).await?;
                 Ok(Accepted::Report(Report::Costs(self.costs(deployments).await?)))
             }
             Intent::Status(selector) => {
                 let aws = request.secrets.aws.as_ref();
-                let deployment = match self.selected_or_adopted(selector, source, aws).await {
+                let deployment = match self.selected_or_adopted(caller, selector, source, aws).await {
                     // A sentence (unlike explicit fields, which get 404) may be about a deployment that was just undone
                     // or removed: it is answered with the last operation on it.
                     Err(error @ AppError::Selection(SelectionError::NotFound { .. })) if source != Source::Fields => {
-                        let past = self.past_operation(selector, source).await?;
+                        let past = self.past_operation(caller, selector, source).await?;
                         return past.filter(|it| it.0.state.is_ended()).map_or(
                             Err(error),
                             |(operation, deployment)| {
@@ -263,7 +291,7 @@ impl App {
             }
             Intent::Logs(logs) => {
                 let aws = request.secrets.aws.as_ref();
-                let deployment = self.selected_or_adopted(&logs.deployment, source, aws).await?;
+                let deployment = self.selected_or_adopted(caller, &logs.deployment, source, aws).await?;
                 Ok(Accepted::Report(Report::Logs {
                     deployment,
                     follow: logs.follow,
@@ -271,7 +299,7 @@ impl App {
                     aws: request.secrets.aws,
                 }))
             }
-            Intent::Cancel(selector) => self.cancel_on(selector, source).await,
+            Intent::Cancel(selector) => self.cancel_on(caller, selector, source).await,
             Intent::Deploy(_)
             | Intent::Redeploy(_)
             | Intent::Scale(_)
@@ -280,8 +308,8 @@ impl App {
             | Intent::Decommission(_)
             | Intent::DecommissionAll(_)
             | Intent::Undo(_) => {
-                let (app, principal) = (self.clone(), principal.to_owned());
-                run_to_completion(async move { Box::pin(app.change(&principal, key, request)).await }).await
+                let (app, caller) = (self.clone(), caller.clone());
+                run_to_completion(async move { Box::pin(app.change(&caller, key, request)).await }).await
             }
         }
     }
@@ -290,24 +318,29 @@ impl App {
     ///
     /// # Errors
     /// [`AppError::Internal`] when the store fails.
-    pub async fn deployment_names(&self) -> Result<Vec<DeploymentName>, AppError> {
-        Ok(self.0.store.present_deployments().await?.into_iter().map(|it| it.name).collect())
+    pub async fn deployment_names(&self, caller: &Caller) -> Result<Vec<DeploymentName>, AppError> {
+        Ok(self.visible_deployments(caller).await?.into_iter().map(|it| it.name).collect())
     }
 
     /// Whether what a person said names one deployment.
     ///
     /// # Errors
     /// [`AppError::Internal`] when the store fails.
-    pub async fn names_one(&self, selector: &Selector) -> Result<bool, AppError> {
-        match self.selected(selector, Source::Sentence).await {
+    pub async fn names_one(&self, caller: &Caller, selector: &Selector) -> Result<bool, AppError> {
+        match self.selected(caller, selector, Source::Sentence).await {
             Ok(_) => Ok(true),
             Err(AppError::Selection(_)) => Ok(false),
             Err(error) => Err(error),
         }
     }
 
-    async fn matching(&self, selector: &Selector, source: Source) -> Result<Vec<Deployment>, AppError> {
-        let present = self.0.store.present_deployments().await?;
+    async fn matching(
+        &self,
+        caller: &Caller,
+        selector: &Selector,
+        source: Source,
+    ) -> Result<Vec<Deployment>, AppError> {
+        let present = self.visible_deployments(caller).await?;
         let candidates: Vec<Candidate> = present.iter().map(candidate).collect();
         let meant = selection::matching(&candidates, selector, source);
         let ids: Vec<DeploymentId> = meant.iter().map(|it| it.id).collect();
@@ -315,16 +348,16 @@ impl App {
     }
 
     /// What a question about several deployments is about. Whoever asks in words for what is not there hears what is.
-    async fn listed(&self, selector: &Selector, source: Source) -> Result<Vec<Deployment>, AppError> {
-        let listed = self.matching(selector, source).await?;
-        if listed.is_empty() && source != Source::Fields && !self.0.store.present_deployments().await?.is_empty() {
-            self.selected(selector, source).await?;
+    async fn listed(&self, caller: &Caller, selector: &Selector, source: Source) -> Result<Vec<Deployment>, AppError> {
+        let listed = self.matching(caller, selector, source).await?;
+        if listed.is_empty() && source != Source::Fields && !self.visible_deployments(caller).await?.is_empty() {
+            self.selected(caller, selector, source).await?;
         }
         Ok(listed)
     }
 
-    async fn selected(&self, selector: &Selector, source: Source) -> Result<Deployment, AppError> {
-        let present = self.0.store.present_deployments().await?;
+    async fn selected(&self, caller: &Caller, selector: &Selector, source: Source) -> Result<Deployment, AppError> {
+        let present = self.visible_deployments(caller).await?;
         let candidates: Vec<Candidate> = present.iter().map(candidate).collect();
         let id = selection::select(&candidates, selector, source)?.id;
         let found = present.into_iter().find(|it| it.id == id);
@@ -334,34 +367,39 @@ impl App {
     /// The deployment that is meant; one on an instance that this store knows nothing of is taken over first.
     async fn selected_or_adopted(
         &self,
+        caller: &Caller,
         selector: &Selector,
         source: Source,
         aws: Option<&AwsCredentials>,
     ) -> Result<Deployment, AppError> {
-        match self.selected(selector, source).await {
+        match self.selected(caller, selector, source).await {
             Err(AppError::Selection(SelectionError::NotFound { .. }))
-                if Box::pin(self.adopt(selector, aws)).await? =>
+                if Self::may_take_over(caller) && Box::pin(self.adopt(caller, selector, aws)).await? =>
             {
-                self.selected(selector, source).await
+                self.selected(caller, selector, source).await
             }
             result => result,
         }
     }
 
-    /// One operation.
+    /// One operation, if it is in sight.
     ///
     /// # Errors
     /// [`AppError::Internal`] when the store fails.
-    pub async fn operation(&self, id: OperationId) -> Result<Option<Operation>, AppError> {
-        Ok(self.0.store.operation(id).await?.map(|it| self.told(it)))
+    pub async fn operation(&self, caller: &Caller, id: OperationId) -> Result<Option<Operation>, AppError> {
+        Ok(self.visible_operation(caller, id).await?.map(|it| self.told(it)))
     }
 
-    /// One deployment.
+    /// One deployment, if it is in sight.
     ///
     /// # Errors
     /// [`AppError::Internal`] when the store fails.
-    pub async fn deployment(&self, id: DeploymentId) -> Result<Option<Deployment>, AppError> {
-        Ok(self.0.store.deployment(id).await?)
+    pub async fn deployment(&self, caller: &Caller, id: DeploymentId) -> Result<Option<Deployment>, AppError> {
+        let found = self.0.store.deployments_by_id(&BTreeSet::from([id])).await?.remove(&id);
+        match found.filter(|it| Self::is_seen(caller, it)) {
+            Some(_) => Ok(self.0.store.deployment(id).await?),
+            None => Ok(None),
+        }
     }
 
     /// Deployments, newest first.
@@ -370,23 +408,24 @@ impl App {
     /// [`AppError::Internal`] when the store fails.
     pub async fn deployments(
         &self,
+        caller: &Caller,
         filter: &DeploymentFilter,
         wanted: &PageRequest<DeploymentId>,
     ) -> Result<Page<Result<Deployment, UnreadableDeployment>>, AppError> {
-        Ok(self.0.store.deployments(filter, wanted).await?)
+        Ok(self.0.store.deployments(filter, caller.limits(), wanted).await?)
     }
 
     /// Replays the events after `after`, then follows; ends when the operation has ended.
     pub fn follow(
         &self,
-        id: OperationId,
+        operation: &Operation,
         after: i64,
     ) -> impl Stream<Item = Result<Event, AppError>> + Send + 'static + use<> {
-        self.0.store.follow(id, after).map_err(AppError::from)
+        self.0.store.follow(operation.id, after).map_err(AppError::from)
     }
 
-    async fn cancel_on(&self, selector: &Selector, source: Source) -> Result<Accepted, AppError> {
-        let deployment = match self.selected(selector, source).await {
+    async fn cancel_on(&self, caller: &Caller, selector: &Selector, source: Source) -> Result<Accepted, AppError> {
+        let deployment = match self.selected(caller, selector, source).await {
             // "Cancel that" means the one that something is going on with.
             Err(AppError::Selection(SelectionError::Several { fitting, fields })) if source != Source::Fields => {
                 let mut busy = Vec::new();
@@ -401,13 +440,13 @@ impl App {
                     }
                     return Err(SelectionError::Several { fitting: busy, fields }.into());
                 };
-                self.deployment(only.id).await?.ok_or(AppError::NotFound { message: "it is gone".to_owned() })?
+                self.deployment(caller, only.id).await?.ok_or(AppError::NotFound { message: "it is gone".to_owned() })?
             }
             found => found?,
         };
         let Some(id) = self.0.store.running_operation(deployment.id).await? else {
             if self.is_stuck_with_secrets(deployment.operation).await? {
-                self.cancel(deployment.operation).await?;
+                self.cancel(caller, deployment.operation).await?;
                 return Ok(Accepted::Report(Report::Cancelled(deployment.operation)));
             }
             return Err(AppError::Conflict {
@@ -415,12 +454,19 @@ impl App {
                 param: None,
             });
         };
-        self.cancel(id).await?;
+        self.cancel(caller, id).await?;
         Ok(Accepted::Report(Report::Cancelled(id)))
     }
 
-    async fn existing_operation(&self, id: OperationId) -> Result<Operation, AppError> {
-        let operation = self.0.store.operation(id).await?;
+    async fn visible_operation(&self, caller: &Caller, id: OperationId) -> Result<Option<Operation>, AppError> {
+        match caller.limits() {
+            Some(rights) if !self.0.store.is_operation_within(id, rights).await? => Ok(None),
+            Some(_) | None => Ok(self.0.store.operation(id).await?),
+        }
+    }
+
+    async fn existing_operation(&self, caller: &Caller, id: OperationId) -> Result<Operation, AppError> {
+        let operation = self.visible_operation(caller, id).await?;
         operation.ok_or_else(|| AppError::NotFound { message: format!("there is no operation `{id}`") })
     }
 

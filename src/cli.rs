@@ -1,6 +1,9 @@
-//! The commands: `serve`, `migrate`, `openapi`, `doctor`.
+//! The commands: `serve`, `migrate`, `openapi`, `doctor`, `key`, `audit`.
 
+mod audit;
+mod connection;
 pub mod doctor;
+mod key;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -40,7 +43,7 @@ pub struct Arguments {
 }
 
 /// What the program is to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Runs the server (also without a command)
     Serve,
@@ -57,12 +60,18 @@ pub enum Command {
         #[arg(long, value_parser = PossibleValuesParser::new(Mode::VARIANTS).try_map(|it| it.parse::<Mode>()))]
         mode: Option<Mode>,
     },
+    /// Makes, lists, rotates and revokes the keys of callers
+    #[command(subcommand)]
+    Key(key::KeyCommand),
+    /// Checks and exports the record of who did what
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
 }
 
 impl Arguments {
     /// The command that was given; `serve` when there was none.
     #[must_use]
-    pub fn command(&self) -> Command {
+    pub fn command(self) -> Command {
         self.command.unwrap_or(Command::Serve)
     }
 }
@@ -78,7 +87,9 @@ pub async fn run(command: &Command, settings: Settings) -> anyhow::Result<ExitCo
             Store::open(&settings.store.database).await?.close().await;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Openapi | Command::Doctor { .. } => bail!("this command runs without the log"),
+        Command::Openapi | Command::Doctor { .. } | Command::Key(_) | Command::Audit(_) => {
+            bail!("this command runs without the log")
+        }
     }
 }
 
@@ -115,8 +126,23 @@ async fn serve(mut settings: Settings) -> anyhow::Result<ExitCode> {
 /// # Errors
 /// When it cannot be printed.
 pub fn openapi() -> anyhow::Result<ExitCode> {
-    let text = serde_json::to_string_pretty(&http::openapi::document())?;
+    let text = serde_json::to_string_pretty(&http::document())?;
     std::io::stdout().write_all(format!("{text}\n").as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Works on the keys or on the audit, of the server that runs or of its store.
+///
+/// # Errors
+/// What made the command fail.
+pub async fn administer(command: &Command, settings: &Settings) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Key(command) => key::run(command, settings).await?,
+        Command::Audit(command) => audit::run(command, settings).await?,
+        Command::Serve | Command::Migrate | Command::Openapi | Command::Doctor { .. } => {
+            bail!("this command is none for a server that runs")
+        }
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -158,7 +184,9 @@ fn after_help() -> String {
            on-demand-infra doctor                  what is missing on this machine, and what to do about it\n  \
            on-demand-infra doctor --mode cloud-hosted   the same for one mode, with the rights on AWS\n  \
            PORT=9000 on-demand-infra               the server on another port\n  \
-           on-demand-infra openapi > openapi.json  the description of its routes\n\n\
+           on-demand-infra openapi > openapi.json  the description of its routes\n  \
+           on-demand-infra key create --name root  the first key: from then on every request needs one\n  \
+           on-demand-infra audit verify            whether anything in the record of who did what was altered\n\n\
          Settings, with their defaults (`.env.example` says what each is for). Later ones win: on-demand-infra.toml, .env, \
          environment; the first two are read from the working directory:\n{}\n\n\
          Exit codes:\n  \

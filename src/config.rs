@@ -10,7 +10,7 @@ pub mod source;
 pub mod value;
 
 use crate::config::section::{
-    Aws, Bootstrap, Docker, Ec2, Eks, Engine, Git, Helm, Ingress, Kind, Kubernetes, Llm, Logging, Rollout, Secret,
+    Aws, Bootstrap, Client, Docker, Ec2, Eks, Engine, Git, Helm, Ingress, Kind, Kubernetes, Llm, Logging, Rollout, Secret,
     Server, Ssh, Store, Terraform,
 };
 use crate::config::source::Values;
@@ -25,6 +25,8 @@ pub struct Settings {
     pub server: Server,
     /// Where things are kept.
     pub store: Store,
+    /// What the commands that administer a server talk to.
+    pub client: Client,
     /// Secrets at rest.
     pub secret: Secret,
     /// Lines that the program writes about itself.
@@ -79,6 +81,7 @@ impl Settings {
         Self {
             server: Server::from_values(values),
             store: Store::from_values(values),
+            client: Client::from_values(values),
             secret: Secret::from_values(values),
             logging: Logging::from_values(values),
             git: Git::from_values(values),

@@ -13,6 +13,7 @@
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
+use crate::access::Caller;
 use crate::app::{App, AppError};
 use crate::id::OperationId;
 use crate::intent::Intent;
@@ -32,6 +33,7 @@ mod request;
 mod tool_loop;
 mod tool_round;
 
+pub use confirmation::agreed_plan;
 pub use answer::{AnswerError, AnswerSink, CallerCalls, Completion};
 pub use outcome::{Outcome, execute};
 pub use request::{ConversationRequest, Message};
@@ -56,10 +58,15 @@ impl PendingAnswer {
     ///
     /// # Errors
     /// [`AnswerError`] when the answer breaks off.
-    pub async fn render<S: AnswerSink>(self, app: &App, sink: &mut S) -> Result<Completion, AnswerError> {
+    pub async fn render<S: AnswerSink>(
+        self,
+        app: &App,
+        caller: &Caller,
+        sink: &mut S,
+    ) -> Result<Completion, AnswerError> {
         let rendered = match self {
-            Self::Outcome(outcome) => return outcome.render(app, sink).await,
-            Self::Spoken(outcome) => outcome.render(app, sink).await,
+            Self::Outcome(outcome) => return outcome.render(app, caller, sink).await,
+            Self::Spoken(outcome) => outcome.render(app, caller, sink).await,
             Self::ToolLoop(tool_loop) => {
                 let until = Instant::now() + app.settings().server.answer_within;
                 tool_loop.run(app, until, sink).await
@@ -103,7 +110,7 @@ async fn understand(app: &App, conversation: ConversationRequest) -> Result<Pend
         && conversation.key.kind != KeyKind::Hash { is_retry: false }
         && !conversation.reads_tool_results();
     if may_be_known {
-        let before = app.operations_for_key(&conversation.principal, &conversation.key).await?;
+        let before = app.operations_for_key(&conversation.caller, &conversation.key).await?;
         if !before.is_empty() {
             return Ok(PendingAnswer::Spoken(Outcome::from_operations(before)));
         }

@@ -1,25 +1,29 @@
 //! The route table and the order of layers.
 
 use std::any::Any;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{FromRef, Request};
 use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, COOKIE, REFERRER_POLICY};
 use axum::http::header::{RETRY_AFTER, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS};
 use axum::http::{HeaderName, HeaderValue, Method};
-use axum::middleware::{from_fn, map_response};
+use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use tower::util::option_layer;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
+use utoipa::openapi::OpenApi as Document;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::config::Settings;
 
+pub mod audit;
 pub mod auth;
 pub mod body;
 pub mod chat;
@@ -27,6 +31,7 @@ pub mod deployments;
 pub mod embeddings;
 pub mod error;
 pub mod health;
+pub mod keys;
 pub mod limit;
 pub mod list;
 pub mod models;
@@ -40,7 +45,6 @@ pub mod unreadable;
 
 pub use serve::serve;
 
-use auth::Authenticator;
 use error::ApiError;
 use limit::Streams;
 
@@ -48,8 +52,44 @@ use limit::Streams;
 #[derive(Clone, FromRef)]
 pub struct HttpState {
     app: App,
-    keys: Authenticator,
     streams: Streams,
+    document: Arc<Document>,
+}
+
+/// The routes for callers, with their description.
+fn api() -> OpenApiRouter<HttpState> {
+    OpenApiRouter::default()
+        .routes(routes!(chat::complete))
+        .routes(routes!(embeddings::create))
+        .routes(routes!(models::list))
+        .routes(routes!(models::show))
+        .routes(routes!(operations::list))
+        .routes(routes!(operations::show))
+        .routes(routes!(operations::events))
+        .routes(routes!(operations::cancel))
+        .routes(routes!(operations::resume))
+        .routes(routes!(deployments::list))
+        .routes(routes!(deployments::show))
+        .routes(routes!(deployments::logs))
+        .routes(routes!(keys::list, keys::create))
+        .routes(routes!(keys::rotate))
+        .routes(routes!(keys::revoke))
+        .routes(routes!(audit::list))
+        .routes(routes!(openapi::show))
+}
+
+/// The routes for those who run the server, which ask for no key.
+fn operators() -> OpenApiRouter<HttpState> {
+    OpenApiRouter::default()
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
+        .routes(routes!(health::metrics))
+}
+
+/// The description of all routes.
+#[must_use]
+pub fn document() -> Document {
+    openapi::document([api().into_openapi(), operators().into_openapi()])
 }
 
 /// Every route, and what each request passes on its way there.
@@ -57,30 +97,15 @@ pub fn router(app: App) -> Router {
     // A counter that is incremented before a recorder is installed is lost.
     health::recorder();
     let settings = app.settings().clone();
-    let keys = Authenticator::new(&settings);
 
-    let api = Router::new()
-        .route("/v1/chat/completions", post(chat::complete))
-        .route("/v1/embeddings", post(embeddings::create))
-        .route("/v1/models", get(models::list))
-        .route("/v1/models/{id}", get(models::show))
-        .route("/v1/operations", get(operations::list))
-        .route("/v1/operations/{id}", get(operations::show))
-        .route("/v1/operations/{id}/events", get(operations::events))
-        .route("/v1/operations/{id}/cancel", post(operations::cancel))
-        .route("/v1/operations/{id}/resume", post(operations::resume))
-        .route("/v1/deployments", get(deployments::list))
-        .route("/v1/deployments/{id}", get(deployments::show))
-        .route("/v1/deployments/{id}/logs", get(deployments::logs))
-        .route("/openapi.json", get(openapi::show));
+    let (api, _) = api().split_for_parts();
     let api = match settings.server.rate_limit_per_minute {
-        Some(per_minute) => limit::rate(api, per_minute, keys.clone(), app.shutdown_token()),
+        Some(per_minute) => limit::rate(api, per_minute, app.shutdown_token()),
         None => api,
     };
-    let operators = Router::new()
-        .route("/health", get(health::live))
-        .route("/health/ready", get(health::ready))
-        .route("/metrics", get(health::metrics));
+    // Outside of the limits, which count by caller.
+    let api = api.layer(from_fn_with_state(app.clone(), auth::identify));
+    let (operators, _) = operators().split_for_parts();
 
     let streams = Streams::new(settings.server.max_open_streams);
     api.merge(operators)
@@ -94,7 +119,7 @@ pub fn router(app: App) -> Router {
         .layer(map_response(secured))
         .layer(from_fn(request_id::assign))
         .layer(SetSensitiveRequestHeadersLayer::new([AUTHORIZATION, COOKIE]))
-        .with_state(HttpState { app, keys, streams })
+        .with_state(HttpState { app, streams, document: Arc::new(document()) })
 }
 
 /// Headers that keep a browser from doing more with an answer than showing it.

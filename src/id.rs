@@ -352,6 +352,12 @@ macro_rules! own_id {
 }
 
 own_id!(
+    /// Id of a key: the principal of whoever holds it, which stays when the key is rotated.
+    KeyId,
+    "key_"
+);
+
+own_id!(
     /// Id of an operation.
     OperationId,
     "op_"
@@ -474,6 +480,10 @@ macro_rules! words {
 }
 
 words!(Mode, Action, Protocol);
+
+// Behind both macros, like `build`.
+mod key;
+pub use key::{KeyName, Right, Role};
 
 /// Where a deployment runs: the three kinds of target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]

@@ -158,6 +158,8 @@ pub enum Confirmation {
     Given,
     /// One plan, as it was shown.
     OfPlan(PlanHash),
+    /// The same, by a person's own yes to it in a conversation.
+    Agreed(PlanHash),
 }
 
 /// Settings that decide what a request may ask for.

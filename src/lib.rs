@@ -24,7 +24,7 @@
 //! - [`step`]: one unit of work per file, with `check`, `run` and `undo`.
 //! - [`diagnosis`], [`repository`]: why an application does not run; what a clone holds.
 //! - [`host`], [`tool`], [`cloud`], [`template`]: the tools of one machine, calls of programs, clients of APIs, manifests.
-//! - [`store`], [`event`], [`secret`], [`config`], [`id`]: used by everyone, and they use nobody above them.
+//! - [`store`], [`event`], [`audit`], [`access`], [`secret`], [`config`], [`id`]: used by everyone, and they use nobody above them.
 //!
 //! # What always holds
 //! - A request that changes something is stored before it has any effect, and a step before it works.
@@ -57,6 +57,8 @@ pub mod template;
 
 pub mod store;
 pub mod event;
+pub mod audit;
+pub mod access;
 pub mod secret;
 pub mod config;
 pub mod id;

@@ -15,7 +15,7 @@ const WRONG_SETTING: u8 = 2;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    run(&arguments).unwrap_or_else(|error| {
+    run(arguments).unwrap_or_else(|error| {
         // A write to a closed stderr fails, and there is no other place for the message: the result is ignored.
         let _ = writeln!(std::io::stderr(), "error: {error:#}");
         let setting = error.is::<ConfigError>() || error.is::<LoggingError>();
@@ -23,13 +23,15 @@ fn main() -> ExitCode {
     })
 }
 
-fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let directory = std::env::current_dir().context("the working directory is gone")?;
     let loaded = Sources::read(&directory).and_then(|sources| Settings::load(&sources));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let (settings, warnings) = match arguments.command() {
+    let command = arguments.command();
+    let (settings, warnings) = match command {
         Command::Openapi => return cli::openapi(),
         Command::Doctor { json, mode } => return runtime.block_on(cli::doctor(loaded, &directory, json, mode)),
+        Command::Key(_) | Command::Audit(_) => return runtime.block_on(cli::administer(&command, &loaded?.0)),
         Command::Serve | Command::Migrate => loaded?,
     };
     let _log = logging::init(&settings, &directory)?;
@@ -37,5 +39,5 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    runtime.block_on(cli::run(&arguments.command(), settings))
+    runtime.block_on(cli::run(&command, settings))
 }

@@ -23,11 +23,13 @@ use crate::config::value::Database;
 use crate::id::OperationId;
 use record::Unreadable;
 
+pub mod audit;
 pub mod build_options;
 pub mod calls;
 pub mod conversation_state;
 pub mod deployments;
 pub mod events;
+pub mod keys;
 pub mod operations;
 pub mod page;
 pub mod record;
@@ -240,6 +242,7 @@ fn migrations() -> Migrator {
     let directories = include_str!("store/migrations/0005_source_directory.sql").into_sql_str();
     let writers = include_str!("store/migrations/0006_written_by.sql").into_sql_str();
     let ownership = include_str!("store/migrations/0007_ownership.sql").into_sql_str();
+    let access = include_str!("store/migrations/0008_access.sql").into_sql_str();
     Migrator::with_migrations(vec![
         Migration::new(1, "start".into(), MigrationType::Simple, start, false),
         Migration::new(2, "instances".into(), MigrationType::Simple, instances, false),
@@ -248,6 +251,7 @@ fn migrations() -> Migrator {
         Migration::new(5, "source directory".into(), MigrationType::Simple, directories, false),
         Migration::new(6, "written by".into(), MigrationType::Simple, writers, false),
         Migration::new(7, "ownership".into(), MigrationType::Simple, ownership, false),
+        Migration::new(8, "access".into(), MigrationType::Simple, access, false),
     ])
 }
 

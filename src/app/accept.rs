@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{App, AppError};
+use crate::access::Caller;
+use crate::audit::{AuditEntry, AuditEvent, ConfirmedBy};
 use crate::cloud::aws::AccessKeys;
 use crate::event::OperationState;
 use crate::id::{OperationId, PlanHash};
@@ -37,11 +38,10 @@ impl App {
     /// Stores the operation of a change, and begins it.
     pub(super) async fn begin(
         &self,
-        principal: &str,
+        accepted: AuditEntry,
         key: Option<RequestKey>,
         Change { intent, plan, mut deployment, target }: Change,
         secrets: &Secrets,
-        now: Timestamp,
     ) -> Result<OperationId, AppError> {
         let id = OperationId::new();
         if let Intent::Decommission(_) = intent {
@@ -51,7 +51,7 @@ impl App {
         let operation = Operation {
             id,
             action: intent.action(),
-            principal: principal.to_owned(),
+            principal: accepted.principal.clone(),
             intent: serde_json::to_value(&intent).map_err(|error| AppError::Internal(error.into()))?,
             plan: serde_json::to_value(&plan).map_err(|error| AppError::Internal(error.into()))?,
             state: OperationState::Queued,
@@ -61,14 +61,21 @@ impl App {
             failure: None,
             receipt: Vec::new(),
             warnings: Vec::new(),
-            created_at: now,
+            created_at: accepted.at,
             ended_at: None,
             written_by: None,
             keeps_secrets: false,
         };
         let name = deployment.name.to_string();
         let secrets = self.seal(id, secrets)?;
-        let new = NewOperation { operation, deployment, target, key, secrets };
+        let accepted = AuditEntry {
+            action: Some(operation.action),
+            deployment: Some(deployment.id),
+            deployment_name: Some(name.clone()),
+            operation: Some(id),
+            ..accepted
+        };
+        let new = NewOperation { operation, deployment, target, key, secrets, accepted };
         match self.0.store.accept(&new).await? {
             Acceptance::Busy(operation) => return Err(AppError::Busy { deployment: name, operation }),
             Acceptance::Accepted => (),
@@ -110,16 +117,23 @@ impl App {
 
 /// What stands between a request and its plan: nothing, or the word of the person who asked for it. `is_wanted` says
 /// whether words alone do not suffice for it.
+///
+/// A caller that asks is not taken at its word: whatever it sends by fields, a program may have sent. Only the yes of a
+/// conversation counts.
 pub(super) fn confirmation_needed(
+    caller: &Caller,
     request: &Request,
     is_wanted: bool,
     hash: &PlanHash,
 ) -> Result<Option<ConfirmationNeeded>, AppError> {
     let by_fields = request.source == Source::Fields;
     match &request.confirmation {
+        Confirmation::Given | Confirmation::Missing | Confirmation::OfPlan(_) if is_wanted && caller.asks => {
+            Ok(Some(ConfirmationNeeded { plan_changed: false }))
+        }
         Confirmation::Required => Ok(Some(ConfirmationNeeded { plan_changed: false })),
         Confirmation::Missing if is_wanted && !by_fields => Ok(Some(ConfirmationNeeded { plan_changed: false })),
-        Confirmation::OfPlan(shown) if shown != hash => {
+        Confirmation::OfPlan(shown) | Confirmation::Agreed(shown) if shown != hash => {
             if by_fields {
                 return Err(AppError::Conflict {
                     message: format!("the plan is not `{shown}` any more; ask for it again with `dry_run`"),
@@ -128,6 +142,21 @@ pub(super) fn confirmation_needed(
             }
             Ok(Some(ConfirmationNeeded { plan_changed: true }))
         }
-        Confirmation::Given | Confirmation::Missing | Confirmation::OfPlan(_) => Ok(None),
+        Confirmation::Given | Confirmation::Missing | Confirmation::OfPlan(_) | Confirmation::Agreed(_) => Ok(None),
+    }
+}
+
+/// What the record tells of a request that is accepted.
+pub(super) fn accepted(caller: &Caller, request: &Request, hash: &PlanHash) -> AuditEntry {
+    let confirmed = match &request.confirmation {
+        Confirmation::Missing | Confirmation::Required => ConfirmedBy::Nothing,
+        Confirmation::Given => ConfirmedBy::Field,
+        Confirmation::OfPlan(_) => ConfirmedBy::PlanHash,
+        Confirmation::Agreed(_) => ConfirmedBy::Person,
+    };
+    AuditEntry {
+        plan: Some(hash.to_string()),
+        confirmed: Some(confirmed),
+        ..AuditEntry::by(caller, AuditEvent::Accepted)
     }
 }

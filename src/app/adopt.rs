@@ -6,6 +6,8 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 
 use super::{App, AppError};
+use crate::access::Caller;
+use crate::audit::{AuditEntry, AuditEvent};
 use crate::cloud::aws::instance::DescribedInstance;
 use crate::cloud::aws::{AccessKeys, Aws, AwsError, CallerIdentity};
 use crate::cloud::kube::live::NamedDeployment;
@@ -25,7 +27,12 @@ impl App {
     ///
     /// # Errors
     /// [`AppError`] when the instance is there and something does not belong together, or it cannot be looked at.
-    pub(super) async fn adopt(&self, selector: &Selector, given: Option<&AwsCredentials>) -> Result<bool, AppError> {
+    pub(super) async fn adopt(
+        &self,
+        caller: &Caller,
+        selector: &Selector,
+        given: Option<&AwsCredentials>,
+    ) -> Result<bool, AppError> {
         let settings = &self.0.settings;
         let keys = given.map(AccessKeys::from).or_else(|| settings.aws.credentials.as_ref().map(AccessKeys::from));
         let region = given.and_then(|it| it.region.clone()).or_else(|| settings.aws.region.clone());
@@ -66,7 +73,11 @@ impl App {
         let _turn = self.0.accept_lock.lock().await;
         // Another request may have taken it over meanwhile, or made one of that name.
         if self.0.store.target_by_name(Mode::CloudLocal, &target.name).await?.is_none() {
-            self.0.store.adopt(&target, &deployments).await?;
+            let entry = AuditEntry {
+                outcome: Some(format!("`{}` with {} deployments", target.name, deployments.len())),
+                ..AuditEntry::by(caller, AuditEvent::TakenOver)
+            };
+            self.0.store.adopt(&target, &deployments, &entry).await?;
         }
         tracing::info!(target = target.name, count = deployments.len(), "an instance without a record is taken over");
         Ok(true)

@@ -2,11 +2,12 @@
 
 use jiff::Timestamp;
 
-use super::accept::{Change, ConfirmationNeeded, confirmation_needed};
+use super::accept::{Change, ConfirmationNeeded, accepted, confirmation_needed};
 use super::removal::Removals;
 use super::target::same_key_pair;
 use super::undo::Inverse;
 use super::{Accepted, App, AppError};
+use crate::access::Caller;
 use crate::executor::{self, input::PlanInput};
 use crate::id::{DeploymentId, Mode, OperationId, SourceDirectory, derived_deployment_name};
 use crate::intent::{AwsCredentials, Deploy, Intent, Request, Selector, wants_confirmation};
@@ -23,23 +24,23 @@ struct Subject {
 impl App {
     pub(super) async fn change(
         &self,
-        principal: &str,
+        caller: &Caller,
         key: Option<RequestKey>,
         request: Request,
     ) -> Result<Accepted, AppError> {
         let is_sent_again = match key.as_ref().filter(|_| !request.dry_run) {
-            Some(key) => !self.operations_for_key(principal, key).await?.is_empty(),
+            Some(key) => !self.operations_for_key(caller, key).await?.is_empty(),
             None => false,
         };
         if !is_sent_again {
-            self.look_around(&request).await?;
+            self.look_around(caller, &request).await?;
         }
         let turn = self.0.accept_lock.lock().await;
         let store = &self.0.store;
         if let Some(key) = &key
             && !request.dry_run
         {
-            let before = self.operations_for_key(principal, key).await?;
+            let before = self.operations_for_key(caller, key).await?;
             if !before.is_empty() {
                 return Ok(Accepted::Operations(before));
             }
@@ -49,14 +50,14 @@ impl App {
         }
         let request = match &request.intent {
             Intent::DecommissionAll(wanted) => {
-                match Box::pin(self.remove_all(principal, key.as_ref(), &request, wanted)).await? {
+                match Box::pin(self.remove_all(caller, key.as_ref(), &request, wanted)).await? {
                     Removals::Accepted(accepted) => return Ok(*accepted),
                     Removals::OnlyOne(decommission) => {
                         Request { intent: Intent::Decommission(*decommission), ..request }
                     }
                 }
             }
-            Intent::Undo(selector) => match self.inverse(principal, selector, request.source).await? {
+            Intent::Undo(selector) => match self.inverse(caller, selector, request.source).await? {
                 Inverse::Change(intent) => Request { intent: *intent, ..request },
                 // There is no plan of it that could be shown.
                 Inverse::Cancel(id) if request.dry_run => {
@@ -64,7 +65,7 @@ impl App {
                     return Err(AppError::Conflict { message, param: Some("dry_run") });
                 }
                 Inverse::Cancel(id) => {
-                    self.cancel(id).await?;
+                    self.cancel(caller, id).await?;
                     return Ok(Accepted::Report(Report::Cancelled(id)));
                 }
             },
@@ -80,7 +81,9 @@ impl App {
             | Intent::Cancel(_)
             | Intent::Cost(_) => request,
         };
-        let Subject { deployment, target } = self.subject(&request).await?;
+        // What an undo or the removal of all has come to may need more than they did.
+        self.permit_request(caller, &request).await?;
+        let Subject { deployment, target } = self.subject(caller, &request).await?;
         if let Some(operation) = store.running_operation(deployment.id).await? {
             return Err(AppError::Busy { deployment: deployment.name.to_string(), operation });
         }
@@ -100,7 +103,7 @@ impl App {
         )?;
         let hash = self.plan_hash(&request.intent, &plan, &deployment, &target).await?;
         let is_wanted = wants_confirmation(&request.intent, deployment.mode);
-        let needed = confirmation_needed(&request, is_wanted, &hash)?;
+        let needed = confirmation_needed(caller, &request, is_wanted, &hash)?;
         if request.dry_run || needed.is_some() {
             // The accept lock is released: a dry run calls the `check` of every step over the network, and stores
             // nothing.
@@ -113,19 +116,20 @@ impl App {
                 Some(_) | None => Accepted::Plan(Proposal::Change(view)),
             });
         }
+        let accepted = accepted(caller, &request, &hash);
         let change = Change { intent: request.intent, plan, deployment, target };
         // Boxed: what an operation is begun with is large.
-        let id = Box::pin(self.begin(principal, key, change, &request.secrets, Timestamp::now())).await?;
+        let id = Box::pin(self.begin(accepted, key, change, &request.secrets)).await?;
         Ok(Accepted::Operations(vec![id]))
     }
 
     /// Asks the network what a request needs to know, before its turn: AWS and ssh may take seconds, and all other
     /// requests wait for that lock. What else is wrong with the request is told in its turn.
-    async fn look_around(&self, request: &Request) -> Result<(), AppError> {
+    async fn look_around(&self, caller: &Caller, request: &Request) -> Result<(), AppError> {
         let aws = request.secrets.aws.as_ref();
         match &request.intent {
             Intent::Deploy(deploy) => {
-                if let Ok(Subject { target, .. }) = self.deploy_subject(deploy, aws).await {
+                if let Ok(Subject { target, .. }) = self.deploy_subject(caller, deploy, aws).await {
                     // Boxed: the future of a call to AWS is large.
                     Box::pin(self.refuse_namesake(deploy, &target, aws)).await?;
                 }
@@ -136,7 +140,7 @@ impl App {
             | Intent::Rollback(_)
             | Intent::Decommission(_) => {
                 let selector = request.intent.selector().cloned().unwrap_or_default();
-                match self.selected_or_adopted(&selector, request.source, aws).await {
+                match self.selected_or_adopted(caller, &selector, request.source, aws).await {
                     Ok(_) | Err(AppError::Selection(_)) => (),
                     Err(error) => return Err(error),
                 }
@@ -153,14 +157,14 @@ impl App {
     }
 
     /// What a change is about: an existing deployment, or a new one that a deploy asks for.
-    async fn subject(&self, request: &Request) -> Result<Subject, AppError> {
+    async fn subject(&self, caller: &Caller, request: &Request) -> Result<Subject, AppError> {
         let aws = request.secrets.aws.as_ref();
         if let Intent::Deploy(deploy) = &request.intent {
-            return self.deploy_subject(deploy, aws).await;
+            return self.deploy_subject(caller, deploy, aws).await;
         }
         let anything = Selector::default();
         let selector = request.intent.selector().unwrap_or(&anything);
-        let deployment = self.selected(selector, request.source).await?;
+        let deployment = self.selected(caller, selector, request.source).await?;
         let target = self.target_of(&deployment).await?;
         if let (Some(asked), Some(instance)) = (&selector.key_pair, &target.instance) {
             same_key_pair(asked, instance)?;
@@ -168,17 +172,20 @@ impl App {
         Ok(Subject { deployment, target })
     }
 
-    async fn deploy_subject(&self, deploy: &Deploy, aws: Option<&AwsCredentials>) -> Result<Subject, AppError> {
-        let settings = &self.0.settings;
+    async fn deploy_subject(
+        &self,
+        caller: &Caller,
+        deploy: &Deploy,
+        aws: Option<&AwsCredentials>,
+    ) -> Result<Subject, AppError> {
         self.0
             .hosts
             .local()
             .git
             .check_allowed(&deploy.repository)
             .map_err(|error| AppError::Invalid { message: error.to_string(), param: "github_repo_url" })?;
-        let namespace = deploy.namespace.clone().unwrap_or_else(|| settings.kubernetes.default_namespace.clone());
-        let store = &self.0.store;
-        let present = store.present_deployments().await?;
+        let namespace = self.namespace(deploy);
+        let present = self.visible_deployments(caller).await?;
         let target = match deploy.mode {
             Mode::Local => self.local_target(deploy).await?,
             Mode::CloudLocal | Mode::CloudHosted => self.cloud_target(deploy, &namespace, aws, &present).await?,

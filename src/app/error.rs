@@ -76,6 +76,15 @@ pub enum AppError {
         /// The field to change.
         param: Option<&'static str>,
     },
+    /// The caller may not do it.
+    #[error("{message}")]
+    Forbidden {
+        /// What, and which right is missing.
+        message: String,
+    },
+    /// There is no such key.
+    #[error("there is no key `{0}`; `GET /v1/keys` lists those that there are")]
+    KeyNotFound(String),
     /// A value is wrong.
     #[error("{message}")]
     Invalid {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{App, AppError, candidate};
+use crate::access::Caller;
 use crate::diagnosis::facts::Facts;
 use crate::diagnosis::rollout;
 use crate::event::{Failure, OperationState};
@@ -59,13 +60,14 @@ impl App {
     /// The last operation on a deployment that is not there, or not any more.
     pub(super) async fn past_operation(
         &self,
+        caller: &Caller,
         selector: &Selector,
         source: Source,
     ) -> Result<Option<(Operation, Deployment)>, AppError> {
         let newest = PageRequest { after: None, limit: LOOKED_AT };
         let mut past = Vec::new();
-        let operations: Vec<Operation> =
-            self.0.store.operations(&OperationFilter::default(), &newest).await?.items.into_iter().flatten().collect();
+        let operations = self.0.store.operations(&OperationFilter::default(), caller.limits(), &newest).await?;
+        let operations: Vec<Operation> = operations.items.into_iter().flatten().collect();
         let deployments = self.0.store.deployments_by_id(&operations.iter().map(|it| it.deployment).collect()).await?;
         for operation in operations {
             if let Some(Ok(deployment)) = deployments.get(&operation.deployment) {

@@ -4,6 +4,7 @@
 //! not when its clone begins: the directory decides which deployment is meant.
 
 use super::{App, AppError};
+use crate::access::Caller;
 use crate::event::Lines;
 use crate::id::repository_page::{RefLocation, RefPath};
 use crate::id::{DockerfilePath, GitRef, IdError, RepositoryUrl, SourceDirectory};
@@ -12,7 +13,7 @@ use crate::tool::git::RepositorySource;
 
 impl App {
     /// Puts what the address of a page shows into the intent of a request.
-    pub(super) async fn locate(&self, mut request: Request) -> Result<Request, AppError> {
+    pub(super) async fn locate(&self, caller: &Caller, mut request: Request) -> Result<Request, AppError> {
         let Some(path) = request.ref_path.take() else { return Ok(request) };
         let (repository, git_ref) = match &request.intent {
             Intent::Deploy(it) => (Some(&it.repository), it.git_ref.as_ref()),
@@ -34,7 +35,7 @@ impl App {
             certain
         } else if let Some(known) = git_ref.and_then(|it| path.at(it)) {
             known
-        } else if let Some(known) = self.location_on_record(repository, &path).await? {
+        } else if let Some(known) = self.location_on_record(caller, repository, &path).await? {
             Ok(known)
         } else {
             let token = request.secrets.git_token.as_ref();
@@ -48,10 +49,11 @@ impl App {
     /// Where the path leads, when a deployment was made at that ref and directory before.
     async fn location_on_record(
         &self,
+        caller: &Caller,
         repository: &RepositoryUrl,
         path: &RefPath,
     ) -> Result<Option<RefLocation>, AppError> {
-        let present = self.0.store.present_deployments().await?;
+        let present = self.visible_deployments(caller).await?;
         let mut same = present.iter().filter(|it| it.repository.identity() == repository.identity());
         Ok(same.find_map(|it| {
             let location = path.at(it.git_ref.as_ref()?)?.ok()?;

@@ -3,10 +3,9 @@
 //! All operations are accepted at the same time, so that a restart carries on with every one of them. The last one on a
 //! target waits for the others on it, and takes the target with it as the last one does that is removed alone.
 
-use jiff::Timestamp;
-
-use super::accept::{Change, ConfirmationNeeded, confirmation_needed};
+use super::accept::{Change, ConfirmationNeeded, accepted, confirmation_needed};
 use super::{Accepted, App, AppError};
+use crate::access::Caller;
 use crate::executor::{self, input::PlanInput};
 use crate::id::{DeploymentId, PlanHash};
 use crate::intent::selection::SelectionError;
@@ -31,13 +30,13 @@ impl App {
     /// Removes all deployments that fit, or asks whether that is meant. Called under the accept lock.
     pub(super) async fn remove_all(
         &self,
-        principal: &str,
+        caller: &Caller,
         key: Option<&RequestKey>,
         request: &Request,
         wanted: &Decommission,
     ) -> Result<Removals, AppError> {
         let (mut idle, mut busy) = (Vec::new(), Vec::new());
-        for deployment in self.matching(&wanted.deployment, request.source).await? {
+        for deployment in self.matching(caller, &wanted.deployment, request.source).await? {
             match self.0.store.running_operation(deployment.id).await? {
                 None => idle.push(deployment),
                 Some(operation) => busy.push((deployment, operation)),
@@ -45,7 +44,7 @@ impl App {
         }
         match (idle.as_slice(), busy.as_slice()) {
             ([], []) => {
-                let error = self.selected(&wanted.deployment, request.source).await.err();
+                let error = self.selected(caller, &wanted.deployment, request.source).await.err();
                 let nothing = || SelectionError::NotFound { selector: Box::default(), candidates: Vec::new() }.into();
                 return Err(error.unwrap_or_else(nothing));
             }
@@ -61,7 +60,7 @@ impl App {
         let changes = self.removals(&idle, wanted).await?;
         let hash = self.hash_of_all(&request.intent, &changes).await?;
         let is_wanted = changes.iter().any(|it| wants_confirmation(&it.intent, it.deployment.mode));
-        let needed = confirmation_needed(request, is_wanted, &hash)?;
+        let needed = confirmation_needed(caller, request, is_wanted, &hash)?;
         if request.dry_run || needed.is_some() {
             let deployments = changes
                 .into_iter()
@@ -71,12 +70,12 @@ impl App {
             let accepted = if request.dry_run { Accepted::Plan(view) } else { Accepted::Unconfirmed(view) };
             return Ok(Removals::Accepted(Box::new(accepted)));
         }
-        let now = Timestamp::now();
+        let accepted = accepted(caller, request, &hash);
         let mut ids = Vec::new();
         for (index, change) in changes.into_iter().enumerate() {
             let key = key.map(|it| it.nth(index));
             // Boxed: what an operation is begun with is large.
-            ids.push(Box::pin(self.begin(principal, key, change, &request.secrets, now)).await?);
+            ids.push(Box::pin(self.begin(accepted.clone(), key, change, &request.secrets)).await?);
         }
         Ok(Removals::Accepted(Box::new(Accepted::Operations(ids))))
     }

@@ -6,10 +6,12 @@ use jiff::Timestamp;
 use secrecy::SecretString;
 
 use super::{App, AppError, run_to_completion};
+use crate::access::Caller;
+use crate::audit::{AuditEntry, AuditEvent};
 use crate::cloud::aws::{AccessKeys, Aws, AwsErrorKind};
 use crate::engine::finished::erased_secrets;
 use crate::event::{OperationState, minute};
-use crate::id::{Action, Mode, OperationId, Region};
+use crate::id::{Action, Mode, OperationId, Region, Role};
 use crate::intent::Secrets;
 use crate::reply::view::Resumed;
 use crate::step::aws_access::AWS_CREDENTIALS_SECRET;
@@ -26,10 +28,11 @@ impl App {
     ///
     /// # Errors
     /// [`AppError::Conflict`] when it has ended or cannot be taken back.
-    pub async fn cancel(&self, id: OperationId) -> Result<Operation, AppError> {
-        let operation = self.existing_operation(id).await?;
+    pub async fn cancel(&self, caller: &Caller, id: OperationId) -> Result<Operation, AppError> {
+        let operation = self.existing_operation(caller, id).await?;
+        self.permit_on(caller, "cancel", &operation).await?;
         if operation.state == OperationState::Stuck {
-            return self.erase_secrets(operation).await;
+            return self.erase_secrets(caller, operation).await;
         }
         if operation.action == Action::Decommission && !operation.state.is_ended() {
             return Err(AppError::Conflict {
@@ -37,26 +40,53 @@ impl App {
                 param: None,
             });
         }
-        let engine = self.0.engine.clone();
-        if !run_to_completion(async move { Ok(engine.cancel(id).await?) }).await? {
+        let (engine, store) = (self.0.engine.clone(), self.0.store.clone());
+        let entry = entry_on(caller, AuditEvent::CancelRequested, &operation);
+        let is_cancelled = run_to_completion(async move {
+            let is_cancelled = engine.cancel(id).await?;
+            if is_cancelled {
+                store.append_audit(&entry).await?;
+            }
+            Ok(is_cancelled)
+        });
+        if !is_cancelled.await? {
             return Err(AppError::Conflict {
                 message: format!("operation `{id}` has ended ({})", operation.state.as_str()),
                 param: None,
             });
         }
-        self.existing_operation(id).await
+        self.existing_operation(caller, id).await
+    }
+
+    /// Lets a caller do something with an operation that is in sight.
+    async fn permit_on(&self, caller: &Caller, what: &str, operation: &Operation) -> Result<(), AppError> {
+        self.permit(caller, caller.is_at_least(Role::Deployer, &format!("{what} an operation")), |entry| AuditEntry {
+            action: Some(operation.action),
+            deployment: Some(operation.deployment),
+            operation: Some(operation.id),
+            ..entry
+        })
+        .await
     }
 
     /// Erases the secrets of a stuck operation. Once more it changes nothing: the answer is the same.
-    async fn erase_secrets(&self, operation: Operation) -> Result<Operation, AppError> {
+    async fn erase_secrets(&self, caller: &Caller, operation: Operation) -> Result<Operation, AppError> {
         let (id, store) = (operation.id, self.0.store.clone());
         // One whose plan cannot be read names nothing, and has its secrets erased all the same.
         let left = self.leftovers(&operation).await.unwrap_or_default();
         let warning = erased_secrets("on request", &left);
-        if run_to_completion(async move { Ok(store.erase_secrets(id, &warning).await?) }).await? {
+        let entry = entry_on(caller, AuditEvent::CancelRequested, &operation);
+        let are_erased = run_to_completion(async move {
+            let are_erased = store.erase_secrets(id, &warning).await?;
+            if are_erased {
+                store.append_audit(&entry).await?;
+            }
+            Ok(are_erased)
+        });
+        if are_erased.await? {
             tracing::info!(op.id = %id, "the secrets of a stuck operation are erased on request");
         }
-        Ok(self.told(self.existing_operation(id).await?))
+        Ok(self.told(self.existing_operation(caller, id).await?))
     }
 
     /// Whether an operation is stuck, and its secrets can be erased.
@@ -95,26 +125,38 @@ impl App {
     /// # Errors
     /// [`AppError::Conflict`] when it is neither waiting nor stuck, when something else has changed the deployment since,
     /// or when its credentials are missing or not of the account that it has worked in.
-    pub async fn resume(&self, id: OperationId, secrets: Secrets) -> Result<(Operation, Resumed), AppError> {
-        let operation = self.existing_operation(id).await?;
+    pub async fn resume(
+        &self,
+        caller: &Caller,
+        id: OperationId,
+        secrets: Secrets,
+    ) -> Result<(Operation, Resumed), AppError> {
+        let operation = self.existing_operation(caller, id).await?;
+        self.permit_on(caller, "resume", &operation).await?;
         self.check_resumable(&operation).await?;
         // Before its turn: AWS may take seconds, and all other requests wait for that lock. What is sealed while it is
         // asked was asked about too.
         if operation.state == OperationState::Stuck || secrets.aws.is_some() {
             Box::pin(self.check_credentials(&operation, &secrets)).await?;
         }
-        let app = self.clone();
-        run_to_completion(async move { app.resume_in_turn(id, &secrets).await }).await
+        let (app, caller) = (self.clone(), caller.clone());
+        run_to_completion(async move { app.resume_in_turn(&caller, id, &secrets).await }).await
     }
 
-    async fn resume_in_turn(&self, id: OperationId, secrets: &Secrets) -> Result<(Operation, Resumed), AppError> {
+    async fn resume_in_turn(
+        &self,
+        caller: &Caller,
+        id: OperationId,
+        secrets: &Secrets,
+    ) -> Result<(Operation, Resumed), AppError> {
         let _turn = self.0.accept_lock.lock().await;
-        let operation = self.existing_operation(id).await?;
+        let operation = self.existing_operation(caller, id).await?;
         let resumed = self.check_resumable(&operation).await?;
         let sealed = self.seal(id, secrets)?;
         if !sealed.is_empty() {
             self.0.store.replace_secrets(id, &sealed).await?;
         }
+        self.0.store.append_audit(&entry_on(caller, AuditEvent::Resumed, &operation)).await?;
         match resumed {
             Resumed::Check => {
                 self.0.engine.hide(id, &texts(secrets));
@@ -122,7 +164,7 @@ impl App {
             }
             Resumed::Undo => self.0.engine.retry_undo(operation).await?,
         }
-        Ok((self.existing_operation(id).await?, resumed))
+        Ok((self.existing_operation(caller, id).await?, resumed))
     }
 
     /// What is done again when an operation is resumed.
@@ -210,6 +252,16 @@ impl App {
                 Err(AppError::Conflict { message, param: CREDENTIALS })
             }
         }
+    }
+}
+
+/// What the record tells of something that was asked of an operation.
+fn entry_on(caller: &Caller, event: AuditEvent, operation: &Operation) -> AuditEntry {
+    AuditEntry {
+        action: Some(operation.action),
+        deployment: Some(operation.deployment),
+        operation: Some(operation.id),
+        ..AuditEntry::by(caller, event)
     }
 }
 

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::error::BoxError;
-use crate::config::Settings;
+use crate::config::{self, Settings};
 use crate::engine::finished::{erased_secrets, expiring_secrets};
 use crate::event::minute;
 use crate::id::OperationId;
@@ -37,7 +37,7 @@ pub(super) async fn run(store: Store, settings: Arc<Settings>, stop: Cancellatio
                 );
             }
             if hour == 0
-                && let Err(error) = purge(&store, &settings.store.workspace).await
+                && let Err(error) = purge(&store, &settings.store).await
             {
                 tracing::warn!(error = &*error as &dyn std::error::Error, "old rows and folders stay another day");
             }
@@ -76,9 +76,14 @@ async fn erase_secrets(store: &Store, retention: Duration, now: Timestamp) -> Re
     Ok(())
 }
 
-async fn purge(store: &Store, workspace: &Path) -> Result<(), BoxError> {
-    let rows = store.delete_expired(Timestamp::now()).await?;
-    let folders = remove_folders(store, &workspace.join("operations")).await?;
+async fn purge(store: &Store, settings: &config::section::Store) -> Result<(), BoxError> {
+    let now = Timestamp::now();
+    let entries = store.prune_audit(now.saturating_sub(settings.audit_retention).unwrap_or(Timestamp::MIN)).await?;
+    if entries > 0 {
+        tracing::info!(entries, "old entries of the audit are removed");
+    }
+    let rows = store.delete_expired(now).await?;
+    let folders = remove_folders(store, &settings.workspace.join("operations")).await?;
     if rows > 0 || folders > 0 {
         tracing::info!(rows, folders, "what nobody needs any more is forgotten");
     }

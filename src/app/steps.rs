@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 
 use super::{App, AppError};
+use crate::access::Caller;
 use crate::event::EventKind;
 use crate::id::OperationId;
 use crate::plan::Plan;
@@ -25,10 +26,11 @@ impl App {
     /// [`AppError::Internal`] when the store fails.
     pub async fn operations(
         &self,
+        caller: &Caller,
         filter: &OperationFilter,
         wanted: &PageRequest<OperationId>,
     ) -> Result<Page<OperationView>, AppError> {
-        let mut page = self.0.store.operations(filter, wanted).await?;
+        let mut page = self.0.store.operations(filter, caller.limits(), wanted).await?;
         for operation in page.items.iter_mut().flatten() {
             self.tell(operation);
         }

@@ -1,6 +1,7 @@
 //! What takes the last change back: a change by the inverse of what was done, or to cancel what is not done yet.
 
 use super::{App, AppError};
+use crate::access::Caller;
 use crate::event::OperationState;
 use crate::executor::inverse::inverse_of;
 use crate::id::OperationId;
@@ -23,11 +24,11 @@ impl App {
     /// [`AppError::Conflict`] when there is nothing to take back.
     pub(super) async fn inverse(
         &self,
-        principal: &str,
+        caller: &Caller,
         selector: &Selector,
         source: Source,
     ) -> Result<Inverse, AppError> {
-        let (operation, deployment) = self.last_change(principal, selector, source).await?;
+        let (operation, deployment) = self.last_change(caller, selector, source).await?;
         let Operation { id, action, .. } = &operation;
         let name = &deployment.name;
         let nothing = |message: String| Err(AppError::Conflict { message, param: None });
@@ -59,7 +60,7 @@ impl App {
 
     async fn last_change(
         &self,
-        principal: &str,
+        caller: &Caller,
         selector: &Selector,
         source: Source,
     ) -> Result<(Operation, Deployment), AppError> {
@@ -67,14 +68,14 @@ impl App {
         let nothing = |message: &str| AppError::Conflict { message: message.to_owned(), param: None };
         let is_any = Selector { key_pair: None, ..selector.clone() } == Selector::default();
         if is_any {
-            let operation = store.last_operation_of(principal).await?;
+            let operation = store.last_operation_of(&caller.principal).await?;
             let operation =
                 operation.ok_or_else(|| nothing("you have changed nothing yet, so there is nothing to undo"))?;
-            let deployment = store.deployment(operation.deployment).await?;
+            let deployment = self.deployment(caller, operation.deployment).await?;
             let deployment = deployment.ok_or_else(|| nothing("what it was about is gone"))?;
             return Ok((operation, deployment));
         }
-        match self.selected(selector, source).await {
+        match self.selected(caller, selector, source).await {
             Ok(deployment) => {
                 let operation = store.operation(deployment.operation).await?;
                 let operation = operation.ok_or_else(|| nothing("it is not on record how it was before"))?;
@@ -82,7 +83,7 @@ impl App {
             }
             // One that was removed is not selected any more, but its removal is its last change.
             Err(error @ AppError::Selection(SelectionError::NotFound { .. })) => {
-                self.past_operation(selector, source).await?.ok_or(error)
+                self.past_operation(caller, selector, source).await?.ok_or(error)
             }
             Err(error) => Err(error),
         }

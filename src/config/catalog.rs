@@ -112,6 +112,24 @@ pub const SETTINGS: &[Setting] = &[
         "How long a stuck operation keeps its sealed credentials, so that `resume` can take back what it made. A day before they are erased it says so.",
     ),
     Setting::new(
+        "AUDIT_RETENTION_DAYS",
+        "365",
+        "a number of days from 1 to 36500",
+        "How long the record of who did what is kept.",
+    ),
+    // What the commands `key` and `audit` talk to.
+    Setting::new(
+        "ON_DEMAND_INFRA_URL",
+        "",
+        "an address such as `http://127.0.0.1:8000` or `https://deploy.example.com`",
+        "The server that the commands `key` and `audit` talk to. Empty: the one of `PORT` on this machine, and its store when none runs.",
+    ),
+    Setting::secret(
+        "ON_DEMAND_INFRA_API_KEY",
+        "a key of 16 to 512 visible ASCII characters",
+        "The administrator's key that these commands send. Empty: the first of `API_KEYS`.",
+    ),
+    Setting::new(
         "LOG_LEVEL",
         "",
         "`trace`, `debug`, `info`, `warn`, `error` or `off`",

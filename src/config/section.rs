@@ -68,6 +68,8 @@ pub struct Store {
     pub workspace: PathBuf,
     /// `DATABASE_URL`.
     pub database: Database,
+    /// `AUDIT_RETENTION_DAYS`.
+    pub audit_retention: Duration,
 }
 
 impl Store {
@@ -75,7 +77,30 @@ impl Store {
         let workspace = values.path("PERSISTENT_WORKSPACE_BASE_DIR");
         let directory = values.directory().to_owned();
         let database = values.optional("DATABASE_URL", |text| Database::parse(text, &directory));
-        Self { database: database.unwrap_or_else(|| Database::Sqlite(workspace.join("store.sqlite"))), workspace }
+        let days = |text: &str| value::number(text, 1..=36_500_u64).map(|it| Duration::from_hours(24 * it));
+        Self {
+            database: database.unwrap_or_else(|| Database::Sqlite(workspace.join("store.sqlite"))),
+            audit_retention: values.take("AUDIT_RETENTION_DAYS", days),
+            workspace,
+        }
+    }
+}
+
+/// What the commands that administer a server talk to.
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// `ON_DEMAND_INFRA_URL`; without, the server on this machine.
+    pub url: Option<Url>,
+    /// `ON_DEMAND_INFRA_API_KEY`.
+    pub api_key: Option<SecretString>,
+}
+
+impl Client {
+    pub(super) fn from_values(values: &mut Values) -> Self {
+        Self {
+            url: values.optional("ON_DEMAND_INFRA_URL", value::http_url),
+            api_key: values.optional("ON_DEMAND_INFRA_API_KEY", value::api_key),
+        }
     }
 }
 

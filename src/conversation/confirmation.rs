@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::outcome::{Outcome, execute, read};
 use super::request::{ConversationRequest, Message};
 use super::tool_round;
+use crate::access::Caller;
 use crate::app::{App, AppError};
 use crate::id::PlanHash;
 use crate::intent::question::Unclear;
@@ -33,20 +34,20 @@ fn state_id(plan: &PlanHash) -> String {
 /// Keeps what the chat model proposed, for the yes of the same principal.
 pub(super) async fn keep_proposal(
     app: &App,
-    principal: &str,
+    caller: &Caller,
     plan: &PlanHash,
     tool: &str,
     arguments: &Value,
 ) -> Result<(), AppError> {
     let proposal = KeptProposal { tool: tool.to_owned(), arguments: arguments.clone() };
-    app.keep_conversation_state(principal, &state_id(plan), &proposal).await
+    app.keep_conversation_state(caller, &state_id(plan), &proposal).await
 }
 
 /// The call with which the chat model proposed the plan that the person now agrees to. It is made again by itself: a
 /// model that forgets it, or wants something else, must not come between the person's yes and what it was said to.
 pub(super) async fn agreed_call(app: &App, conversation: &ConversationRequest) -> Result<Option<ToolCall>, AppError> {
-    let Some(plan) = confirmed_plan(conversation) else { return Ok(None) };
-    let kept = app.conversation_state::<KeptProposal>(&conversation.principal, &state_id(&plan)).await?;
+    let Some(plan) = agreed_plan(&conversation.messages) else { return Ok(None) };
+    let kept = app.conversation_state::<KeptProposal>(&conversation.caller, &state_id(&plan)).await?;
     Ok(kept.map(|it| ToolCall {
         id: tool_round::call_id(Uuid::new_v4(), 0),
         name: it.tool,
@@ -74,8 +75,8 @@ pub(super) async fn confirm(app: &App, conversation: &ConversationRequest) -> Re
     };
     // A plan that was only asked for in words is now meant; the field `dry_run` goes on to say what it says.
     let dry_run = conversation.fields.dry_run.unwrap_or(false);
-    let request = Request { confirmation: Confirmation::OfPlan(shown), dry_run, ..request };
-    let outcome = execute(app, &conversation.principal, Some(conversation.key.clone()), request).await;
+    let request = Request { confirmation: Confirmation::Agreed(shown), dry_run, ..request };
+    let outcome = execute(app, &conversation.caller, Some(conversation.key.clone()), request).await;
     match outcome {
         // "Yes, and scale it to 3" asks for another plan than the one that was shown; when that needs a confirmation
         // too, the message is read as a request of its own.
@@ -86,9 +87,10 @@ pub(super) async fn confirm(app: &App, conversation: &ConversationRequest) -> Re
 }
 
 /// The plan that the person agrees to with their last words, if these say nothing else.
-pub(super) fn confirmed_plan(conversation: &ConversationRequest) -> Option<PlanHash> {
-    let (shown, _) = proposed_plan(&conversation.messages)?;
-    let said = conversation.messages.last()?;
+#[must_use]
+pub fn agreed_plan(messages: &[Message]) -> Option<PlanHash> {
+    let (shown, _) = proposed_plan(messages)?;
+    let said = messages.last()?;
     (sentence::agreement(said.without_context()) == Agreement::Yes).then_some(shown)
 }
 

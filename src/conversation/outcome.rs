@@ -1,6 +1,7 @@
 //! What comes of a request: an operation, a plan, a report, or words.
 
 use super::request::{ConversationRequest, Message, turns};
+use crate::access::Caller;
 use crate::app::{Accepted, App, AppError};
 use crate::id::OperationId;
 use crate::intent::question::{self, Unclear};
@@ -43,13 +44,13 @@ impl Outcome {
 /// [`AppError`] says why it cannot be carried out.
 pub async fn execute(
     app: &App,
-    principal: &str,
+    caller: &Caller,
     key: Option<RequestKey>,
     request: Request,
 ) -> Result<Outcome, AppError> {
     // Boxed: the future of `App::accept` holds the state of all that it awaits, and every caller that awaits it by
     // value would hold that state in its own future.
-    Ok(match Box::pin(app.accept(principal, key, request)).await? {
+    Ok(match Box::pin(app.accept(caller, key, request)).await? {
         Accepted::Operations(ids) => Outcome::from_operations(ids),
         Accepted::Plan(plan) => Outcome::Plan(plan),
         Accepted::Unconfirmed(plan) => Outcome::Confirmation(plan),
@@ -62,7 +63,7 @@ pub(super) async fn answer_without_model(app: &App, conversation: &ConversationR
     let request = match read(app, conversation, &conversation.messages).await? {
         Reading::Request(request) => request,
         Reading::Choice { request, before, otherwise } => {
-            if app.names_one(&before).await? {
+            if app.names_one(&conversation.caller, &before).await? {
                 return match otherwise {
                     Some(request) => carry_out(app, conversation, *request).await,
                     None => Ok(Outcome::Text(Unclear::NotUnderstood.text())),
@@ -78,11 +79,11 @@ pub(super) async fn answer_without_model(app: &App, conversation: &ConversationR
 }
 
 async fn carry_out(app: &App, conversation: &ConversationRequest, request: Request) -> Result<Outcome, AppError> {
-    let principal = &conversation.principal;
+    let caller = &conversation.caller;
     if conversation.reads_tool_results() {
-        return execute(app, principal, None, Request { confirmation: Confirmation::Required, ..request }).await;
+        return execute(app, caller, None, Request { confirmation: Confirmation::Required, ..request }).await;
     }
-    execute(app, principal, Some(conversation.key.clone()), request).await
+    execute(app, caller, Some(conversation.key.clone()), request).await
 }
 
 /// Reads messages of a conversation as sentences, in which the names of what is deployed are known.
@@ -91,6 +92,6 @@ pub(super) async fn read(
     conversation: &ConversationRequest,
     messages: &[Message],
 ) -> Result<Reading, AppError> {
-    let names = app.deployment_names().await?;
+    let names = app.deployment_names(&conversation.caller).await?;
     Ok(sentence::read(&turns(messages), &conversation.fields, &conversation.limits, &names))
 }

@@ -10,6 +10,7 @@ use super::caller_tools::CallerTools;
 use super::model_options;
 use super::request::{ConversationRequest, Message};
 use super::tool_round::ToolRounds;
+use crate::access::Caller;
 use crate::id::Action;
 use crate::intent::sentence::Role;
 use crate::llm::{Model, Prompt};
@@ -49,7 +50,7 @@ pub(super) fn for_conversation(
     for (name, value) in model_options::for_conversation(&conversation.body) {
         prompt.set(&name, value);
     }
-    prompt.push_trusted(json!({"role": "system", "content": format!("{SYSTEM_PROMPT}{}", others(caller))}));
+    prompt.push_trusted(json!({"role": "system", "content": format!("{SYSTEM_PROMPT}{}{}", role(&conversation.caller), others(&conversation.caller, caller))}));
     for (message, raw) in conversation.messages.iter().zip(conversation.raw_messages()) {
         let mut raw = model_message(message, raw);
         caller.rename_in(&mut raw);
@@ -60,12 +61,23 @@ pub(super) fn for_conversation(
     prompt
 }
 
+/// What the system prompt says of what the person may not do.
+fn role(caller: &Caller) -> String {
+    match caller.may(Action::Deploy, false) {
+        Ok(()) => String::new(),
+        Err(missing) => format!(
+            "\n- The person may only look: {missing}. When a change is asked for, say so, and that the key's role decides it."
+        ),
+    }
+}
+
 /// What the system prompt says of tools that are not this server's; nothing when there are none.
-fn others(caller: &CallerTools) -> String {
-    if caller.tools().is_empty() {
+fn others(caller: &Caller, of_caller: &CallerTools) -> String {
+    if of_caller.tools().is_empty() {
         return String::new();
     }
-    let ours: Vec<&str> = Action::ALL.iter().map(|it| it.as_str()).collect();
+    let ours = Action::ALL.iter().filter(|it| caller.may(**it, false).is_ok());
+    let ours: Vec<&str> = ours.map(|it| it.as_str()).collect();
     format!(
         "\n- The tools of this server are {}. All others belong to the program that the person talks through: use them \
          for what they are for, never in place of this server's.",

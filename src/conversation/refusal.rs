@@ -23,7 +23,8 @@ pub(super) fn in_words(error: AppError) -> Result<String, AppError> {
         | AppError::Ambiguous { message, param: _ }
         | AppError::Conflict { message, param: _ }
         | AppError::Invalid { message, param: _ }
+        | AppError::Forbidden { message }
         | AppError::Unreadable { message } => Ok(to_sentence(&message)),
-        error @ (AppError::KeyReused | AppError::ShuttingDown | AppError::Internal(_)) => Err(error),
+        error @ (AppError::KeyReused | AppError::KeyNotFound(_) | AppError::ShuttingDown | AppError::Internal(_)) => Err(error),
     }
 }

@@ -8,6 +8,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::answer::{AnswerError, AnswerSink, Completion};
 use super::outcome::Outcome;
+use crate::access::Caller;
 use crate::app::{App, AppError};
 use crate::event::{Event, EventKind, OperationState};
 use crate::id::OperationId;
@@ -35,7 +36,12 @@ impl Outcome {
     ///
     /// # Errors
     /// [`AnswerError`] when the answer breaks off.
-    pub(super) async fn render<S: AnswerSink>(self, app: &App, sink: &mut S) -> Result<Completion, AnswerError> {
+    pub(super) async fn render<S: AnswerSink>(
+        self,
+        app: &App,
+        caller: &Caller,
+        sink: &mut S,
+    ) -> Result<Completion, AnswerError> {
         let until = Instant::now() + app.settings().server.answer_within;
         match self {
             Self::Text(text) => {
@@ -43,8 +49,8 @@ impl Outcome {
                 Ok(Completion::default())
             }
             Self::Operation(id) => {
-                follow_operation(app, id, until, sink).await?;
-                let OperationSummary { mut text, operation, deployment } = summarize_operation(app, id).await?;
+                follow_operation(app, caller, id, until, sink).await?;
+                let OperationSummary { mut text, operation, deployment } = summarize_operation(app, caller, id).await?;
                 if sink.has_content() {
                     text.insert(0, '\n');
                 }
@@ -52,7 +58,7 @@ impl Outcome {
                 sink.write(text).await;
                 Ok(Completion { operation: Some((id, operation.state)), deployment, ..Completion::default() })
             }
-            Self::Operations(ids) => render_operations(app, &ids, until, sink).await,
+            Self::Operations(ids) => render_operations(app, caller, &ids, until, sink).await,
             Self::Plan(proposal) => {
                 let text = match &proposal {
                     Proposal::Change(plan) => report::plan(plan),
@@ -69,7 +75,7 @@ impl Outcome {
                 sink.write(text).await;
                 Ok(Completion::default())
             }
-            Self::Report(answer) => render_report(app, answer, sink).await,
+            Self::Report(answer) => render_report(app, caller, answer, sink).await,
         }
     }
 }
@@ -78,6 +84,7 @@ impl Outcome {
 /// well, else about the last.
 async fn render_operations<S: AnswerSink>(
     app: &App,
+    caller: &Caller,
     ids: &[OperationId],
     until: Instant,
     sink: &mut S,
@@ -85,12 +92,12 @@ async fn render_operations<S: AnswerSink>(
     let mut summaries = Vec::new();
     for id in ids {
         if sink.is_streaming() {
-            let name = summarize_operation(app, *id).await?.deployment.map(|it| it.name.to_string());
+            let name = summarize_operation(app, caller, *id).await?.deployment.map(|it| it.name.to_string());
             let rule = if sink.has_content() { "\n\n" } else { "" };
             sink.write(format!("{rule}**`{}`**\n\n", name.unwrap_or_else(|| id.to_string()))).await;
         }
-        follow_operation(app, *id, until, sink).await?;
-        let summary = summarize_operation(app, *id).await?;
+        follow_operation(app, caller, *id, until, sink).await?;
+        let summary = summarize_operation(app, caller, *id).await?;
         let rule = if sink.has_content() { "\n\n" } else { "" };
         sink.write(format!("{rule}{}", summary.text)).await;
         summaries.push(summary);
@@ -107,7 +114,12 @@ async fn render_operations<S: AnswerSink>(
     }))
 }
 
-async fn render_report<S: AnswerSink>(app: &App, answer: Report, sink: &mut S) -> Result<Completion, AnswerError> {
+async fn render_report<S: AnswerSink>(
+    app: &App,
+    caller: &Caller,
+    answer: Report,
+    sink: &mut S,
+) -> Result<Completion, AnswerError> {
     match answer {
         Report::Deployments(deployments) => {
             sink.write(report::deployments(&deployments)).await;
@@ -146,9 +158,9 @@ async fn render_report<S: AnswerSink>(app: &App, answer: Report, sink: &mut S) -
             Ok(Completion { deployment: Some(deployment), ..Completion::default() })
         }
         Report::Cancelled(id) => {
-            let state = app.operation(id).await?.map(|operation| operation.state);
+            let state = app.operation(caller, id).await?.map(|operation| operation.state);
             if state == Some(OperationState::Stuck) {
-                let OperationSummary { text, .. } = summarize_operation(app, id).await?;
+                let OperationSummary { text, .. } = summarize_operation(app, caller, id).await?;
                 sink.write(format!("{}\n\n{text}", report::SECRETS_ERASED)).await;
             } else {
                 sink.write(report::cancelled(id)).await;
@@ -162,16 +174,18 @@ async fn render_report<S: AnswerSink>(app: &App, answer: Report, sink: &mut S) -
 /// limit of time. The operation goes on in any case.
 pub(super) async fn follow_operation<S: AnswerSink>(
     app: &App,
+    caller: &Caller,
     id: OperationId,
     until: Instant,
     sink: &mut S,
 ) -> Result<(), AppError> {
-    let events = app.follow(id, 0).take_until(app.shutdown_token().cancelled_owned());
+    let operation = visible_operation(app, caller, id).await?;
+    let events = app.follow(&operation, 0).take_until(app.shutdown_token().cancelled_owned());
     let mut events = std::pin::pin!(events);
     if !sink.is_streaming() {
         let ended = async {
             while let Some(event) = events.try_next().await? {
-                if is_waiting(app, id, &event).await? {
+                if is_waiting(app, caller, id, &event).await? {
                     break;
                 }
             }
@@ -188,7 +202,7 @@ pub(super) async fn follow_operation<S: AnswerSink>(
             event = events.next() => match event {
                 Some(event) => {
                     let event = event?;
-                    if is_waiting(app, id, &event).await? {
+                    if is_waiting(app, caller, id, &event).await? {
                         return Ok(());
                     }
                     narrator.push(&event)
@@ -207,17 +221,25 @@ pub(super) async fn follow_operation<S: AnswerSink>(
 }
 
 /// Whether an operation waits on a person now: nothing more happens before that one has read what is missing.
-async fn is_waiting(app: &App, id: OperationId, event: &Event) -> Result<bool, AppError> {
+async fn is_waiting(app: &App, caller: &Caller, id: OperationId, event: &Event) -> Result<bool, AppError> {
     let is_told = matches!(event.kind, EventKind::OperationState { state: OperationState::Waiting });
-    Ok(is_told && app.operation(id).await?.is_some_and(|it| it.state == OperationState::Waiting))
+    Ok(is_told && app.operation(caller, id).await?.is_some_and(|it| it.state == OperationState::Waiting))
 }
 
 /// What there is to say about an operation as it stands now.
-pub(super) async fn summarize_operation(app: &App, id: OperationId) -> Result<OperationSummary, AppError> {
-    let operation = app.operation(id).await?;
-    let operation = operation.ok_or_else(|| AppError::NotFound { message: format!("there is no operation `{id}`") })?;
-    let deployment = app.deployment(operation.deployment).await?;
+pub(super) async fn summarize_operation(
+    app: &App,
+    caller: &Caller,
+    id: OperationId,
+) -> Result<OperationSummary, AppError> {
+    let operation = visible_operation(app, caller, id).await?;
+    let deployment = app.deployment(caller, operation.deployment).await?;
     let steps = if operation.state.is_ended() { Vec::new() } else { app.steps(&operation).await? };
     let text = operation::render(&operation, deployment.as_ref(), &steps);
     Ok(OperationSummary { text, operation, deployment })
+}
+
+async fn visible_operation(app: &App, caller: &Caller, id: OperationId) -> Result<Operation, AppError> {
+    let operation = app.operation(caller, id).await?;
+    operation.ok_or_else(|| AppError::NotFound { message: format!("there is no operation `{id}`") })
 }

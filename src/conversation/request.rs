@@ -3,6 +3,7 @@
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 
+use crate::access::Caller;
 use crate::intent::Limits;
 use crate::intent::partial::PartialRequest;
 use crate::intent::sentence::{Role, Turn};
@@ -21,7 +22,7 @@ pub struct Message {
 #[derive(Debug, Clone)]
 pub struct ConversationRequest {
     /// Who asks.
-    pub principal: String,
+    pub caller: Caller,
     /// By what the same request is recognised when it is sent again.
     pub key: RequestKey,
     /// The conversation, what is said now last.

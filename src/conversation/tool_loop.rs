@@ -78,12 +78,14 @@ impl ToolLoop {
         rounds: &ToolRounds,
         agreed: Option<ToolCall>,
     ) -> Self {
-        let tools = tool_call::tools(&conversation.fields, &conversation.limits);
+        let mut tools = tool_call::tools(&conversation.fields, &conversation.limits);
         let ours: Vec<&str> = tools.iter().map(Tool::name).collect();
         let caller_tools = CallerTools::of(&conversation.body, &ours);
+        // What the role may not do is not offered; a call of it all the same is refused like any other request.
+        tools.retain(|tool| conversation.caller.may(tool.action, false).is_ok());
         let prompt = prompt::for_conversation(&model, &conversation, &caller_tools, rounds);
         Self {
-            confirmed_plan: confirmation::confirmed_plan(&conversation),
+            confirmed_plan: confirmation::agreed_plan(&conversation.messages),
             has_untrusted_input: prompt::reads_untrusted_text(&conversation),
             tools,
             caller_tools,
@@ -115,7 +117,7 @@ impl ToolLoop {
             self.push(calling_message(&Answer::default(), std::slice::from_ref(&call)));
             match self.execute_call(app, &call, until, sink).await? {
                 CallResult::ToolMessage(message) => self.push(message),
-                CallResult::Final(outcome) => return Box::pin(outcome.render(app, sink)).await,
+                CallResult::Final(outcome) => return Box::pin(outcome.render(app, &self.conversation.caller, sink)).await,
             }
         }
         for round in 1..=MAX_ROUNDS {
@@ -150,7 +152,7 @@ impl ToolLoop {
                     CallResult::ToolMessage(message) => self.push(message),
                     CallResult::Final(outcome) => {
                         paragraph_break(sink).await;
-                        let completion = Box::pin(outcome.render(app, sink)).await?;
+                        let completion = Box::pin(outcome.render(app, &self.conversation.caller, sink)).await?;
                         return Ok(Completion { usage: self.usage, ..completion });
                     }
                 }
@@ -268,7 +270,7 @@ impl ToolLoop {
         }
         let mut key = Some(self.conversation.key.clone());
         if let Some(confirmed_plan) = &self.confirmed_plan {
-            request.confirmation = Confirmation::OfPlan(confirmed_plan.clone());
+            request.confirmation = Confirmation::Agreed(confirmed_plan.clone());
         } else if self.has_untrusted_input {
             // A proposal begins nothing; with its key it would attach to what the same message has begun before.
             request.confirmation = Confirmation::Required;
@@ -277,7 +279,7 @@ impl ToolLoop {
         self.prompt.add_secrets(request.secrets.git_token.iter());
         let follows = request.intent.action();
         sink.status(Some(doing(follows))).await;
-        match execute(app, &self.conversation.principal, key, without_follow(request)).await {
+        match execute(app, &self.conversation.caller, key, without_follow(request)).await {
             Ok(outcome) => self.apply_outcome(app, call, outcome, until, sink).await,
             Err(AppError::Internal(source)) => Err(AppError::Internal(source).into()),
             Err(error) => {
@@ -299,8 +301,8 @@ impl ToolLoop {
         match outcome {
             Outcome::Operation(id) => {
                 paragraph_break(sink).await;
-                follow_operation(app, id, until, sink).await?;
-                let summary = summarize_operation(app, id).await?;
+                follow_operation(app, &self.conversation.caller, id, until, sink).await?;
+                let summary = summarize_operation(app, &self.conversation.caller, id).await?;
                 let failed = summary.operation.failure.as_ref().is_some_and(|it| !it.output.is_empty());
                 self.quotes_output |= failed;
                 self.has_untrusted_input = true;
@@ -335,8 +337,8 @@ impl ToolLoop {
                 Ok(CallResult::ToolMessage(prompt::untrusted_tool_result(&call.id, &text)))
             }
             Outcome::Plan(ref proposal) | Outcome::Confirmation(ref proposal) => {
-                let (principal, arguments) = (&self.conversation.principal, self.restored_arguments(call));
-                confirmation::keep_proposal(app, principal, proposal.hash(), &call.name, &arguments).await?;
+                let (caller, arguments) = (&self.conversation.caller, self.restored_arguments(call));
+                confirmation::keep_proposal(app, caller, proposal.hash(), &call.name, &arguments).await?;
                 Ok(CallResult::Final(Box::new(outcome)))
             }
             outcome @ (Outcome::Text(_) | Outcome::Operations(_) | Outcome::Report(Report::Cancelled(_))) => {
@@ -374,7 +376,7 @@ impl ToolLoop {
         if !self.round.is_empty() {
             self.round.push(calling_message(answer, &calls));
             let round = ToolRound { messages: self.round, quotes_output: self.quotes_output };
-            round.keep(app, &self.conversation.principal, &mut for_caller).await?;
+            round.keep(app, &self.conversation.caller, &mut for_caller).await?;
         }
         let (caller_calls, finish_reason) = if self.caller_tools.are_functions {
             (for_caller.pop().map(CallerCalls::Function), "function_call")
@@ -488,7 +490,7 @@ impl ToolLoop {
                 Ok(outcome) => outcome,
             }
         };
-        Ok(Completion { usage: self.usage, ..Box::pin(outcome.render(app, sink)).await? })
+        Ok(Completion { usage: self.usage, ..Box::pin(outcome.render(app, &self.conversation.caller, sink)).await? })
     }
 }
 

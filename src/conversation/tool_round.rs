@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::request::ConversationRequest;
+use crate::access::Caller;
 use crate::app::{App, AppError};
 use crate::llm::ToolCall;
 
@@ -36,7 +37,7 @@ impl ToolRounds {
                 continue;
             }
             // Without it the caller's own messages are there.
-            if let Some(round) = app.conversation_state(&conversation.principal, &state_id(id)).await? {
+            if let Some(round) = app.conversation_state(&conversation.caller, &state_id(id)).await? {
                 rounds.insert(id, round);
             }
         }
@@ -69,9 +70,9 @@ impl ToolRound {
     }
 
     /// Keeps it, and gives the calls of the caller's tools the ids that lead back to it.
-    pub(super) async fn keep(&self, app: &App, principal: &str, calls: &mut [ToolCall]) -> Result<(), AppError> {
+    pub(super) async fn keep(&self, app: &App, caller: &Caller, calls: &mut [ToolCall]) -> Result<(), AppError> {
         let id = Uuid::new_v4();
-        app.keep_conversation_state(principal, &state_id(id), self).await?;
+        app.keep_conversation_state(caller, &state_id(id), self).await?;
         for (index, call) in calls.iter_mut().enumerate() {
             call.id = call_id(id, index);
         }

@@ -1,96 +1,138 @@
-//! Bearer key -> Caller. Without keys the server is open to its own machine, and to nobody else.
+//! Who asks: the bearer key of a request, looked up once, for the limits and for the handler. Without any key the server is
+//! open to its own machine, and to nobody else.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::pin::pin;
+use std::time::Duration;
 
-use axum::extract::{ConnectInfo, FromRef, FromRequestParts};
-use axum::http::header::{AUTHORIZATION, HOST};
+use axum::body::{Body, Bytes, HttpBody as _};
+use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap};
-use secrecy::ExposeSecret;
-use sha2::{Digest, Sha256};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use futures_util::{StreamExt, stream};
+use tokio_util::sync::CancellationToken;
 
-use crate::config::Settings;
+use crate::access::{Caller, Surface};
+use crate::app::App;
+use crate::app::keys::{SignInError, SignedIn};
 use crate::http::error::ApiError;
-use crate::id::short_hash;
+use crate::http::request_id;
 
-/// Who asks: a holder of a key, or (on a server without keys) an address.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Caller {
-    /// `key:` and the first digits of the key's hash, or `address:` and the address.
-    pub principal: String,
+/// How long a request may still take to answer when its key has ended.
+const LAST_WORDS: Duration = Duration::from_millis(300);
+
+/// What is known of whoever sent a request, for its handler.
+#[derive(Debug, Clone)]
+struct Identified(Result<Caller, Refusal>);
+
+/// Why somebody is not let in.
+#[derive(Debug, Clone)]
+enum Refusal {
+    Key(SignInError),
+    Host(String),
 }
 
-/// The keys that open the door, as hashes.
-#[derive(Clone)]
-pub struct Authenticator {
-    hashes: Arc<[[u8; 32]]>,
-    allows_anonymous: bool,
-}
-
-impl Authenticator {
-    /// The keys of the settings. A server that listens beyond its own machine and has none lets nobody in.
-    #[must_use]
-    pub fn new(settings: &Settings) -> Self {
-        let hashes: Arc<[_]> = settings.server.api_keys.iter().map(|key| hash(key.expose_secret())).collect();
-        let allows_anonymous = hashes.is_empty() && settings.server.host.is_loopback();
-        Self { hashes, allows_anonymous }
-    }
-
-    /// Finds out who asks.
-    ///
-    /// # Errors
-    /// [`ApiError`] when it is nobody we know.
-    pub fn identify(&self, headers: &HeaderMap, extensions: &Extensions) -> Result<Caller, ApiError> {
-        if self.allows_anonymous {
-            let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-            return if is_this_machine(host) {
-                Ok(Caller { principal: address(extensions) })
-            } else {
-                Err(ApiError::HostNotAllowed(host.chars().take(80).collect()))
-            };
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Key(error) => Self::InvalidApiKey(error),
+            Refusal::Host(host) => Self::HostNotAllowed(host),
         }
-        let Some(header) = headers.get(AUTHORIZATION) else {
-            return Err(ApiError::InvalidApiKey("an API key is needed: send it as `Authorization: Bearer <key>`"));
-        };
-        header
-            .to_str()
-            .ok()
-            .and_then(|text| text.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .and_then(|(_, key)| self.verify(key.trim()))
-            .ok_or(ApiError::InvalidApiKey("the API key is not one that this server knows"))
-    }
-
-    /// Compares hashes of equal length, all of them, so that the time it takes tells nothing.
-    fn verify(&self, key: &str) -> Option<Caller> {
-        let presented = hash(key);
-        let mut is_known = false;
-        for known in self.hashes.iter() {
-            is_known |= aws_lc_rs::constant_time::verify_slices_are_equal(known, &presented).is_ok();
-        }
-        is_known.then(|| Caller { principal: format!("key:{}", short_hash(&["api key", key], 16)) })
     }
 }
 
-impl<S> FromRequestParts<S> for Caller
-where
-    S: Sync,
-    Authenticator: FromRef<S>,
-{
+impl<S: Sync> FromRequestParts<S> for Caller {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        Authenticator::from_ref(state).identify(&parts.headers, &parts.extensions)
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        match parts.extensions.get::<Identified>() {
+            Some(Identified(identified)) => Ok(identified.clone()?),
+            None => Err(ApiError::Internal("a route asks for its caller and is not behind `auth::identify`".into())),
+        }
     }
 }
 
-/// The address at the other end, as a principal.
-#[must_use]
-pub fn address(extensions: &Extensions) -> String {
+/// Finds out who asks before anything else does, and ends what is open when the key ends.
+pub(super) async fn identify(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let (identified, ended) = match sign_in(&app, &request) {
+        Ok(SignedIn { caller, ended }) => (Ok(caller), ended),
+        Err(refusal) => (Err(refusal), None),
+    };
+    request.extensions_mut().insert(Identified(identified));
+    let Some(ended) = ended else { return next.run(request).await };
+    let mut answer = pin!(next.run(request));
+    let response = tokio::select! {
+        biased;
+        response = answer.as_mut() => response,
+        () = ended.cancelled() => match tokio::time::timeout(LAST_WORDS, answer).await {
+            Ok(response) => response,
+            Err(_) => return ApiError::InvalidApiKey(SignInError::Over).into_response(),
+        },
+    };
+    end_with(response, ended)
+}
+
+fn sign_in(app: &App, request: &Request) -> Result<SignedIn, Refusal> {
+    let address = address(request.extensions());
+    let surface = match request.uri().path() {
+        "/v1/chat/completions" => Surface::ChatCompletions,
+        _ => Surface::Http,
+    };
+    if app.keys().are_none() {
+        let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        if !is_this_machine(host) {
+            return Err(Refusal::Host(host.chars().take(80).collect()));
+        }
+    }
+    app.keys().sign_in(bearer(request.headers()), &address, surface).map_err(|error| {
+        app.note_refused_sign_in(&address, surface, &error);
+        Refusal::Key(error)
+    })
+}
+
+/// The key of an `Authorization` header; one that is no bearer's counts as a key that nobody has.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let header = headers.get(AUTHORIZATION)?;
+    let key = header.to_str().ok().and_then(|text| text.split_once(' '));
+    let key = key.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, key)| key.trim());
+    Some(key.unwrap_or_default())
+}
+
+/// Ends the body of a response that is made while it is sent: events with one that says why.
+fn end_with(response: Response, ended: CancellationToken) -> Response {
+    if response.body().size_hint().exact().is_some() {
+        return response;
+    }
+    let content_type = response.headers().get(CONTENT_TYPE);
+    let is_events = content_type.is_some_and(|it| it.as_bytes().starts_with(b"text/event-stream"));
+    let last = is_events.then(|| {
+        let body = ApiError::InvalidApiKey(SignInError::Over).body(&request_id::current());
+        let text = serde_json::to_string(&body).expect("an error holds only what JSON can say");
+        Ok(Bytes::from(format!("data: {text}\n\n")))
+    });
+    response.map(|body| {
+        let is_over = ended.clone();
+        let last = stream::iter(last).filter(move |_| std::future::ready(is_over.is_cancelled()));
+        Body::from_stream(body.into_data_stream().take_until(ended.cancelled_owned()).chain(last))
+    })
+}
+
+/// The address at the other end.
+pub(super) fn address(extensions: &Extensions) -> String {
     match extensions.get::<ConnectInfo<SocketAddr>>() {
-        Some(ConnectInfo(peer)) => format!("address:{}", peer.ip().to_canonical()),
-        None => "address:unknown".to_owned(),
+        Some(ConnectInfo(peer)) => peer.ip().to_canonical().to_string(),
+        None => "unknown".to_owned(),
+    }
+}
+
+/// What a request is counted by: its caller; the address of whoever is not let in.
+pub(super) fn counted_as(extensions: &Extensions) -> String {
+    match extensions.get::<Identified>() {
+        Some(Identified(Ok(caller))) => caller.principal.clone(),
+        Some(Identified(Err(_))) | None => format!("address:{}", address(extensions)),
     }
 }
 
@@ -106,60 +148,31 @@ fn is_this_machine(host: &str) -> bool {
         || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-fn hash(key: &str) -> [u8; 32] {
-    Sha256::digest(key.as_bytes()).into()
-}
-
 #[cfg(test)]
 mod tests {
     use axum::http::HeaderValue;
 
     use super::*;
-    use crate::config::source::Sources;
 
-    fn keys(pairs: &[(&str, &str)]) -> Authenticator {
-        let environment = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let (settings, _) = Settings::load(&Sources { environment, ..Sources::default() }).unwrap();
-        Authenticator::new(&settings)
-    }
+    #[test]
+    fn a_key_is_what_comes_after_bearer() {
+        let key = |value: &'static str| {
+            let headers = HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_static(value))]);
+            bearer(&headers).map(str::to_owned)
+        };
 
-    fn identify(keys: &Authenticator, name: axum::http::HeaderName, value: &'static str) -> Result<Caller, ApiError> {
-        keys.identify(&HeaderMap::from_iter([(name, HeaderValue::from_static(value))]), &Extensions::new())
+        assert_eq!(key("bearer  a-key ").as_deref(), Some("a-key"));
+        assert_eq!(key("Basic eDp5").as_deref(), Some(""));
+        assert_eq!(bearer(&HeaderMap::new()), None);
     }
 
     #[test]
-    fn a_known_key_has_a_principal_that_does_not_show_it() {
-        let keys = keys(&[("API_KEYS", "first-key-of-this-server,second-key-of-this-server")]);
-
-        let caller = identify(&keys, AUTHORIZATION, "bearer second-key-of-this-server").unwrap();
-
-        assert!(caller.principal.starts_with("key:"));
-        assert!(!caller.principal.contains("second"));
-    }
-
-    #[test]
-    fn an_unknown_key_is_refused() {
-        let keys = keys(&[("API_KEYS", "first-key-of-this-server")]);
-
-        assert!(matches!(identify(&keys, AUTHORIZATION, "Bearer other"), Err(ApiError::InvalidApiKey(_))));
-        assert!(matches!(identify(&keys, AUTHORIZATION, "Basic eDp5"), Err(ApiError::InvalidApiKey(_))));
-        assert!(matches!(identify(&keys, HOST, "localhost"), Err(ApiError::InvalidApiKey(_))));
-    }
-
-    #[test]
-    fn without_keys_only_this_machine_is_let_in() {
-        let keys = keys(&[]);
-
-        assert!(identify(&keys, HOST, "localhost:8000").is_ok());
-        assert!(identify(&keys, HOST, "127.0.0.1:8000").is_ok());
-        assert!(identify(&keys, HOST, "[::1]:8000").is_ok());
-        assert!(matches!(identify(&keys, HOST, "rebound.example.test"), Err(ApiError::HostNotAllowed(_))));
-    }
-
-    #[test]
-    fn without_keys_a_server_on_other_addresses_lets_nobody_in() {
-        let keys = keys(&[("HOST", "0.0.0.0")]);
-
-        assert!(matches!(identify(&keys, HOST, "localhost:8000"), Err(ApiError::InvalidApiKey(_))));
+    fn only_names_of_this_machine_are_taken_for_it() {
+        for host in ["localhost:8000", "127.0.0.1:8000", "[::1]:8000", "app.localhost"] {
+            assert!(is_this_machine(host), "{host}");
+        }
+        for host in ["rebound.example.test", "localhost.example.test", "192.0.2.1", ""] {
+            assert!(!is_this_machine(host), "{host}");
+        }
     }
 }

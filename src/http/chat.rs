@@ -10,13 +10,14 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::conversation::{self, Completion, ConversationRequest, Outcome, PendingAnswer};
-use crate::http::auth::Caller;
+use crate::access::Caller;
 use crate::http::body::JsonObject;
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::limit::Streams;
 use crate::http::models;
 use crate::http::request_id::RequestId;
 use crate::http::sse;
+use crate::intent::{Confirmation, Request};
 use crate::llm::Model;
 
 pub mod buffered;
@@ -58,15 +59,14 @@ pub async fn complete(
     let stream = if chat.stream { Some(StreamResponder::open(&streams, &chat, &headers, request_id)?) } else { None };
     let responder = Responder { chat, stream };
     if let Some(text) = open_webui::background_answer(&headers, &responder.chat) {
-        return responder.background_task(&app, &body, text).await;
+        return responder.background_task(&app, caller, &body, text).await;
     }
-    let principal = caller.principal.clone();
     let answer = match dispatch::dispatch(&responder.chat, &body, &app)? {
         Dispatch::Passthrough(model) => return responder.passthrough(&model, &body).await,
         Dispatch::Request(request) => {
             let key =
                 idempotency::request_key(&caller, &headers, &body, idempotency::KeyBasis::Fields(&request.intent))?;
-            PendingAnswer::Outcome(conversation::execute(&app, &principal, Some(key), *request).await?)
+            PendingAnswer::Outcome(conversation::execute(&app, &caller, Some(key), with_agreement(&caller, &responder.chat, *request)).await?)
         }
         Dispatch::Conversation(fields, limits) => {
             let messages = responder.chat.messages.clone();
@@ -76,11 +76,20 @@ pub async fn complete(
                 &body,
                 idempotency::KeyBasis::Words(responder.chat.last_words()),
             )?;
-            conversation::answer(&app, ConversationRequest { principal, key, messages, body, fields: *fields, limits })
-                .await?
+            let caller = caller.clone();
+            let conversation = ConversationRequest { caller, key, messages, body, fields: *fields, limits };
+            conversation::answer(&app, conversation).await?
         }
     };
-    responder.respond(app, answer).await
+    responder.respond(app, caller, answer).await
+}
+
+/// A key that asks acts by fields, too, when the conversation ends with a person's yes to the plan that was shown.
+fn with_agreement(caller: &Caller, chat: &ChatRequest, request: Request) -> Request {
+    match conversation::agreed_plan(&chat.messages).filter(|_| caller.asks) {
+        Some(plan) => Request { confirmation: Confirmation::Agreed(plan), ..request },
+        None => request,
+    }
 }
 
 /// How the answer is given: in one piece, or as a stream.
@@ -90,7 +99,7 @@ struct Responder {
 }
 
 impl Responder {
-    async fn respond(self, app: App, answer: PendingAnswer) -> Result<Response, ApiError> {
+    async fn respond(self, app: App, caller: Caller, answer: PendingAnswer) -> Result<Response, ApiError> {
         let meta = match answer.operation() {
             // Every answer about one operation has the same head, so that those who attach get the same answer.
             Some(id) => {
@@ -100,11 +109,11 @@ impl Responder {
             None => self.new_meta(),
         };
         if let Some(stream) = self.stream {
-            return Ok(stream.respond(meta, app, answer));
+            return Ok(stream.respond(meta, app, caller, answer));
         }
         let mut buffered = Buffered::default();
         // Boxed: axum moves the future of a handler several times, and this part of it is large.
-        let completion = Box::pin(answer.render(&app, &mut buffered)).await?;
+        let completion = Box::pin(answer.render(&app, &caller, &mut buffered)).await?;
         Ok(Json(ChatCompletion::new(&meta, buffered.text, completion)).into_response())
     }
 
@@ -121,7 +130,13 @@ impl Responder {
     }
 
     /// What a chat page asks by itself: the model answers it, without any tool; `text` does when it cannot.
-    async fn background_task(self, app: &App, body: &Map<String, Value>, text: String) -> Result<Response, ApiError> {
+    async fn background_task(
+        self,
+        app: &App,
+        caller: Caller,
+        body: &Map<String, Value>,
+        text: String,
+    ) -> Result<Response, ApiError> {
         let meta = self.new_meta();
         let answered = match app.model() {
             Some(model) => passthrough::buffered(model, &open_webui::without_tools(body), &meta).await.ok(),
@@ -132,7 +147,7 @@ impl Responder {
             (None, None) => Ok(Json(ChatCompletion::new(&meta, text, Completion::default())).into_response()),
             (answer, Some(stream)) => {
                 let text = answer.and_then(ChatCompletion::into_text).unwrap_or(text);
-                Ok(stream.respond(meta, app.clone(), PendingAnswer::Outcome(Outcome::Text(text))))
+                Ok(stream.respond(meta, app.clone(), caller, PendingAnswer::Outcome(Outcome::Text(text))))
             }
         }
     }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::app::App;
-use crate::http::auth::Caller;
+use crate::access::Caller;
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::limit::Streams;
 use crate::http::list::{List, ListQuery, PageParams};
@@ -213,7 +213,7 @@ impl From<&UnreadableDeployment> for DeploymentObject {
     responses((status = 200, body = List<DeploymentObject>), (status = 400, body = ErrorBody)))]
 pub async fn list(
     State(app): State<App>,
-    _: Caller,
+    caller: Caller,
     query: ListQuery,
 ) -> Result<Json<List<DeploymentObject>>, ApiError> {
     let filter = DeploymentFilter {
@@ -224,7 +224,7 @@ pub async fn list(
         )?,
         mode: query.read("mode", "`local`, `cloud-local` or `cloud-hosted`", |text| Mode::parse(text).ok())?,
     };
-    let page = app.deployments(&filter, &query.page("the id of a deployment", DeploymentId::parse)?).await?;
+    let page = app.deployments(&caller, &filter, &query.page("the id of a deployment", DeploymentId::parse)?).await?;
     let object = |it: &Result<_, _>| it.as_ref().map_or_else(DeploymentObject::from, DeploymentObject::from);
     let data = page.items.iter().map(object).collect();
     Ok(Json(List::new(data, page.has_more, |it| it.id.to_string())))
@@ -237,8 +237,8 @@ pub async fn list(
 #[utoipa::path(get, path = "/v1/deployments/{id}", tag = "deployments",
     params(("id" = String, Path, description = "Id of the deployment")),
     responses((status = 200, body = DeploymentObject), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
-pub async fn show(State(app): State<App>, _: Caller, PathId(id): PathId) -> Result<Json<DeploymentObject>, ApiError> {
-    find(&app, &id).await.map(|deployment| Json(DeploymentObject::from(&deployment)))
+pub async fn show(State(app): State<App>, caller: Caller, PathId(id): PathId) -> Result<Json<DeploymentObject>, ApiError> {
+    find(&app, &caller, &id).await.map(|deployment| Json(DeploymentObject::from(&deployment)))
 }
 
 /// Shows what an application prints: `{"object", "id", "lines"}`, or events with one line each when it is followed.
@@ -254,7 +254,7 @@ pub async fn show(State(app): State<App>, _: Caller, PathId(id): PathId) -> Resu
 pub async fn logs(
     State(app): State<App>,
     State(streams): State<Streams>,
-    _: Caller,
+    caller: Caller,
     request_id: RequestId,
     PathId(id): PathId,
     query: ListQuery,
@@ -262,7 +262,7 @@ pub async fn logs(
     let in_range = |text: &str| text.parse().ok().filter(|tail| (1..=MAX_TAIL).contains(tail));
     let tail = query.read("tail", "a whole number from 1 to 5000", in_range)?.unwrap_or(DEFAULT_TAIL);
     let follow = query.read("follow", "`true` or `false`", |text| text.parse().ok())?.unwrap_or(false);
-    let deployment = find(&app, &id).await?;
+    let deployment = find(&app, &caller, &id).await?;
     if !follow {
         let lines: Vec<String> = app.logs(&deployment, tail, false, None).await?.try_collect().await?;
         let lines = lines.iter().map(|line| strip_ansi(line)).collect();
@@ -295,9 +295,9 @@ struct LogLineObject {
     line: String,
 }
 
-async fn find(app: &App, id: &str) -> Result<Deployment, ApiError> {
+async fn find(app: &App, caller: &Caller, id: &str) -> Result<Deployment, ApiError> {
     let found = match DeploymentId::parse(id) {
-        Ok(id) => app.deployment(id).await?,
+        Ok(id) => app.deployment(caller, id).await?,
         Err(_) => None,
     };
     let shown: String = id.chars().take(80).collect();

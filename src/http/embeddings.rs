@@ -9,7 +9,7 @@ use utoipa::openapi::{OneOfBuilder, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::app::App;
-use crate::http::auth::Caller;
+use crate::access::Caller;
 use crate::http::body::JsonObject;
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::models;

@@ -8,6 +8,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use crate::app::keys::SignInError;
 use crate::app::{AppError, BoxError};
 use crate::conversation::AnswerError;
 use crate::http::request_id;
@@ -55,8 +56,14 @@ pub enum ApiError {
         message: String,
     },
     /// The key is missing or not one of ours.
+    #[error(transparent)]
+    InvalidApiKey(SignInError),
+    /// The caller may not do it.
     #[error("{0}")]
-    InvalidApiKey(&'static str),
+    PermissionDenied(String),
+    /// There is no such key.
+    #[error("{0}")]
+    KeyNotFound(String),
     /// A server without keys is asked under a name that is not this machine's.
     #[error(
         "this server has no API keys and answers only under `localhost` or a loopback address; set `API_KEYS` to use `{0}`"
@@ -168,6 +175,8 @@ impl ApiError {
             Self::AmbiguousDeployment { .. } => (StatusCode::BAD_REQUEST, INVALID, "ambiguous_deployment"),
             Self::InvalidApiKey(_) => (StatusCode::UNAUTHORIZED, INVALID, "invalid_api_key"),
             Self::HostNotAllowed(_) => (StatusCode::FORBIDDEN, INVALID, "host_not_allowed"),
+            Self::PermissionDenied(_) => (StatusCode::FORBIDDEN, INVALID, "permission_denied"),
+            Self::KeyNotFound(_) => (StatusCode::NOT_FOUND, INVALID, "key_not_found"),
             Self::ModelNotFound(_) => (StatusCode::NOT_FOUND, INVALID, "model_not_found"),
             Self::NoEmbeddingModel => (StatusCode::NOT_FOUND, INVALID, "no_embedding_model"),
             Self::NoChatModel { .. } => (StatusCode::BAD_REQUEST, INVALID, "no_chat_model"),
@@ -205,6 +214,8 @@ impl ApiError {
             Self::MalformedJson(_)
             | Self::InvalidApiKey(_)
             | Self::HostNotAllowed(_)
+            | Self::PermissionDenied(_)
+            | Self::KeyNotFound(_)
             | Self::DeploymentNotFound(_)
             | Self::OperationNotFound(_)
             | Self::RouteNotFound(_)
@@ -331,6 +342,8 @@ impl From<AppError> for ApiError {
                 Self::AmbiguousDeployment { param: fields.first().copied().unwrap_or("instance_id"), message: text }
             }
             AppError::NotFound { message } => Self::DeploymentNotFound(message),
+            AppError::Forbidden { message } => Self::PermissionDenied(message),
+            AppError::KeyNotFound(_) => Self::KeyNotFound(text),
             AppError::Ambiguous { message, param } => Self::AmbiguousDeployment { param, message },
             AppError::Conflict { message, param } => Self::Conflict { param, message },
             AppError::Invalid { message, param } => Self::invalid(param, message),
@@ -393,8 +406,10 @@ mod tests {
             ApiError::MissingParameter { param: Some("action".into()), message: text() },
             ApiError::UnknownParameter { param: Some("actoin".into()), message: text() },
             ApiError::AmbiguousDeployment { param: "instance_id", message: text() },
-            ApiError::InvalidApiKey("text"),
+            ApiError::InvalidApiKey(SignInError::Unknown),
             ApiError::HostNotAllowed(text()),
+            ApiError::PermissionDenied(text()),
+            ApiError::KeyNotFound(text()),
             ApiError::ModelNotFound(text()),
             ApiError::NoEmbeddingModel,
             ApiError::DeploymentNotFound(text()),

@@ -15,7 +15,7 @@ use tower_governor::GovernorLayer;
 use tower_governor::governor::GovernorConfigBuilder;
 use tower_governor::key_extractor::KeyExtractor;
 
-use crate::http::auth::{self, Authenticator};
+use crate::http::auth;
 use crate::http::error::ApiError;
 
 /// The largest header (request line included) that is accepted.
@@ -25,15 +25,14 @@ pub const HEADER_BYTES: usize = 16 * 1024;
 pub const HEADER_BUFFER_BYTES: usize = 64 * 1024;
 
 /// Counts requests per key, and per address of those who have none.
-#[derive(Clone)]
-pub struct ByCaller(Authenticator);
+#[derive(Debug, Clone)]
+pub struct ByCaller;
 
 impl KeyExtractor for ByCaller {
     type Key = String;
 
     fn extract<T>(&self, request: &axum::http::Request<T>) -> Result<String, GovernorError> {
-        let caller = self.0.identify(request.headers(), request.extensions());
-        Ok(caller.map_or_else(|_| auth::address(request.extensions()), |caller| caller.principal))
+        Ok(auth::counted_as(request.extensions()))
     }
 }
 
@@ -41,7 +40,6 @@ impl KeyExtractor for ByCaller {
 pub(super) fn rate<S>(
     routes: Router<S>,
     per_minute: NonZeroU32,
-    keys: Authenticator,
     stop: CancellationToken,
 ) -> Router<S>
 where
@@ -50,7 +48,7 @@ where
     let config = GovernorConfigBuilder::default()
         .period(Duration::from_mins(1) / per_minute.get())
         .burst_size(per_minute.get())
-        .key_extractor(ByCaller(keys))
+        .key_extractor(ByCaller)
         .finish()
         .expect("neither the period nor the burst is zero");
     let limiter = Arc::clone(config.limiter());

@@ -7,7 +7,6 @@ use axum::http::request::Parts;
 use serde::Serialize;
 
 use crate::http::error::ApiError;
-use crate::id::IdError;
 use crate::store::page::PageRequest;
 
 /// How many entries a page has when nobody says.
@@ -59,10 +58,10 @@ impl ListQuery {
     ///
     /// # Errors
     /// [`ApiError`] when `after` is not such an id, or `limit` is no number from 1 to 100.
-    pub fn page<I>(
+    pub fn page<I, E>(
         &self,
         rule: &str,
-        parse: impl FnOnce(&str) -> Result<I, IdError>,
+        parse: impl FnOnce(&str) -> Result<I, E>,
     ) -> Result<PageRequest<I>, ApiError> {
         Ok(PageRequest { after: self.read("after", rule, |text| parse(text).ok())?, limit: self.limit()? })
     }

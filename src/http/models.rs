@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::app::App;
-use crate::http::auth::Caller;
+use crate::access::Caller;
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::list::List;
 use crate::http::path::PathId;

@@ -1,37 +1,21 @@
 //! `/openapi.json`: the API as a document, generated from the code.
 
+use std::sync::Arc;
+
 use axum::Json;
+use axum::extract::State;
 use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{Content, OpenApi as Document, Ref};
 use utoipa::{Modify, OpenApi};
 
 use crate::event::Event;
-use crate::http::{chat, deployments, embeddings, health, models, operations};
 
 /// The document.
 #[derive(OpenApi)]
 #[openapi(
     info(title = "on-demand-infra", description = "Infrastructure on demand, in a chat: OpenAI's API and what it leads to."),
-    paths(
-        chat::complete,
-        embeddings::create,
-        models::list,
-        models::show,
-        operations::list,
-        operations::show,
-        operations::events,
-        operations::cancel,
-        operations::resume,
-        deployments::list,
-        deployments::show,
-        deployments::logs,
-        health::live,
-        health::ready,
-        health::metrics,
-    ),
     components(schemas(Event)),
-    modifiers(&Bearer, &CommonErrors),
     security(("bearer" = []))
 )]
 struct Api;
@@ -54,7 +38,7 @@ const OF_EVERY_ROUTE: &[(&str, &str)] = &[
 ];
 const OF_ROUTES_WITH_A_KEY: &[(&str, &str)] = &[
     ("401", "The API key is missing or not one of ours"),
-    ("403", "A server without keys is asked under a name that is not this machine's"),
+    ("403", "The key lacks the role or right, which the message names; or a server without keys is asked under a name that is not this machine's"),
     ("429", "Too many requests; `retry-after` says when to come back"),
     ("503", "The server is about to stop, or too many streams are open; `retry-after` says when to come back"),
 ];
@@ -74,15 +58,22 @@ impl Modify for CommonErrors {
     }
 }
 
-/// The document as data.
-#[must_use]
-pub fn document() -> Document {
-    Api::openapi()
+/// The document of these routes.
+pub(super) fn document(routes: impl IntoIterator<Item = Document>) -> Document {
+    let mut document = Api::openapi();
+    for routes in routes {
+        document.merge(routes);
+    }
+    Bearer.modify(&mut document);
+    CommonErrors.modify(&mut document);
+    document
 }
 
-/// Shows the document.
-pub async fn show() -> Json<Document> {
-    Json(document())
+/// Shows this document, to anybody.
+#[utoipa::path(get, path = "/openapi.json", tag = "openapi",
+    responses((status = 200, content_type = "application/json", body = Object)))]
+pub async fn show(State(document): State<Arc<Document>>) -> Json<Document> {
+    Json(Document::clone(&document))
 }
 
 #[cfg(test)]
@@ -92,7 +83,7 @@ mod tests {
 
     #[test]
     fn every_field_of_ours_is_documented() {
-        let document = serde_json::to_value(document()).unwrap();
+        let document = serde_json::to_value(crate::http::document()).unwrap();
 
         let properties = &document["components"]["schemas"]["ChatBody"]["properties"];
         assert_eq!(properties["deployment_mode"]["enum"], serde_json::json!(["local", "cloud-local", "cloud-hosted"]));
@@ -102,7 +93,7 @@ mod tests {
 
     #[test]
     fn every_reference_in_the_document_leads_somewhere() {
-        let document = serde_json::to_value(document()).unwrap();
+        let document = serde_json::to_value(crate::http::document()).unwrap();
         let text = document.to_string();
 
         let names: Vec<&str> =

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::app::App;
 use crate::event::{Failure, OperationState};
-use crate::http::auth::Caller;
+use crate::access::Caller;
 use crate::http::body::OptionalJsonObject;
 use crate::http::chat::dispatch::limits;
 use crate::http::chat::schema::ResumeBody;
@@ -168,7 +168,7 @@ fn unreadable_failure(cause: &Unreadable) -> Failure {
     responses((status = 200, body = List<OperationObject>), (status = 400, body = ErrorBody)))]
 pub async fn list(
     State(app): State<App>,
-    _: Caller,
+    caller: Caller,
     query: ListQuery,
 ) -> Result<Json<List<OperationObject>>, ApiError> {
     let states = "`queued`, `running`, `waiting`, `succeeded`, `undone`, `failed`, `cancelled` or `stuck`";
@@ -176,7 +176,7 @@ pub async fn list(
         state: query.read("state", states, OperationState::parse)?,
         deployment: query.read("deployment", "the id of a deployment", |text| DeploymentId::parse(text).ok())?,
     };
-    let page = app.operations(&filter, &query.page("the id of an operation", OperationId::parse)?).await?;
+    let page = app.operations(&caller, &filter, &query.page("the id of an operation", OperationId::parse)?).await?;
     let data = page.items.into_iter().map(OperationObject::from).collect();
     Ok(Json(List::new(data, page.has_more, |it| it.id.to_string())))
 }
@@ -188,8 +188,8 @@ pub async fn list(
 #[utoipa::path(get, path = "/v1/operations/{id}", tag = "operations",
     params(("id" = String, Path, description = "Id of the operation")),
     responses((status = 200, body = OperationObject), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
-pub async fn show(State(app): State<App>, _: Caller, PathId(id): PathId) -> Result<Json<OperationObject>, ApiError> {
-    let operation = find(&app, &id).await?;
+pub async fn show(State(app): State<App>, caller: Caller, PathId(id): PathId) -> Result<Json<OperationObject>, ApiError> {
+    let operation = find(&app, &caller, &id).await?;
     object(&app, operation).await.map(Json)
 }
 
@@ -205,7 +205,7 @@ pub async fn show(State(app): State<App>, _: Caller, PathId(id): PathId) -> Resu
 pub async fn events(
     State(app): State<App>,
     State(streams): State<Streams>,
-    _: Caller,
+    caller: Caller,
     request_id: RequestId,
     PathId(id): PathId,
     query: ListQuery,
@@ -214,9 +214,9 @@ pub async fn events(
     let number = |text: &str| text.parse::<i64>().ok().filter(|it| *it >= 0);
     let in_header = headers.get("last-event-id").and_then(|value| number(value.to_str().ok()?));
     let after = in_header.or(query.read("after", "the number of an event", number)?).unwrap_or(0);
-    let operation = find(&app, &id).await?;
+    let operation = find(&app, &caller, &id).await?;
     let open = streams.open()?;
-    let events = app.follow(operation.id, after).take_until(app.shutdown_token().cancelled_owned());
+    let events = app.follow(&operation, after).take_until(app.shutdown_token().cancelled_owned());
     let events = events.map(move |event| match event {
         Ok(event) => sse::data(&event).id(event.sequence.to_string()).event(<&str>::from(&event.kind)),
         Err(error) => SseEvent::event(sse::data(&ApiError::from(error).body(request_id.as_str())), "error"),
@@ -231,9 +231,9 @@ pub async fn events(
 #[utoipa::path(post, path = "/v1/operations/{id}/cancel", tag = "operations",
     params(("id" = String, Path, description = "Id of the operation")),
     responses((status = 200, body = OperationObject), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
-pub async fn cancel(State(app): State<App>, _: Caller, PathId(id): PathId) -> Result<Json<OperationObject>, ApiError> {
-    let operation = find(&app, &id).await?;
-    let operation = app.cancel(operation.id).await?;
+pub async fn cancel(State(app): State<App>, caller: Caller, PathId(id): PathId) -> Result<Json<OperationObject>, ApiError> {
+    let operation = find(&app, &caller, &id).await?;
+    let operation = app.cancel(&caller, operation.id).await?;
     object(&app, operation).await.map(Json)
 }
 
@@ -247,19 +247,19 @@ pub async fn cancel(State(app): State<App>, _: Caller, PathId(id): PathId) -> Re
     responses((status = 200, body = ResumedOperation), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody), (status = 413, body = ErrorBody), (status = 415, body = ErrorBody), (status = 422, body = ErrorBody)))]
 pub async fn resume(
     State(app): State<App>,
-    _: Caller,
+    caller: Caller,
     PathId(id): PathId,
     OptionalJsonObject(body): OptionalJsonObject,
 ) -> Result<Json<ResumedOperation>, ApiError> {
     let secrets = fields::parse_resume(&body, &limits(&app))?;
-    let operation = find(&app, &id).await?;
-    let (operation, resumed) = app.resume(operation.id, secrets).await?;
+    let operation = find(&app, &caller, &id).await?;
+    let (operation, resumed) = app.resume(&caller, operation.id, secrets).await?;
     Ok(Json(ResumedOperation { operation: object(&app, operation).await?, resumed }))
 }
 
-async fn find(app: &App, id: &str) -> Result<Operation, ApiError> {
+async fn find(app: &App, caller: &Caller, id: &str) -> Result<Operation, ApiError> {
     let found = match OperationId::parse(id) {
-        Ok(id) => app.operation(id).await?,
+        Ok(id) => app.operation(caller, id).await?,
         Err(_) => None,
     };
     found.ok_or_else(|| ApiError::OperationNotFound(id.chars().take(80).collect()))

@@ -47,6 +47,14 @@ pub fn api_keys(settings: &Settings) -> Result<ApiKeys, SecretError> {
     }
 }
 
+/// The key that a server of these settings has made for itself, if it has.
+///
+/// # Errors
+/// [`SecretError`] when the key file cannot be read, or can be read by others.
+pub fn made_api_key(settings: &Settings) -> Result<Option<SecretString>, SecretError> {
+    if settings.server.host.is_loopback() { Ok(None) } else { read(&settings.store.workspace.join(API_KEY_FILE)) }
+}
+
 pub(super) fn encryption_key(workspace: &Path) -> Result<(EncryptionKey, PathBuf), SecretError> {
     let path = workspace.join(ENCRYPTION_KEY_FILE);
     let text = read_or_make(&path, || Ok(STANDARD.encode(random()?)))?;

@@ -6,13 +6,14 @@ use jiff::Timestamp;
 use sqlx::any::AnyRow;
 use sqlx::{Any, Row, Transaction};
 
-use super::page::{Listing, Page, PageRequest, readable};
+use super::page::{Listing, Page, PageRequest, Within, readable};
 use super::record::{Deployment, DeploymentState, EksCluster, Instance, Target, VERSION, Version};
 use super::statement::Statement;
 use super::unreadable::UnreadableDeployment;
-use super::{Store, StoreError, parse, parse_json, timestamp, to_json};
+use super::{Store, StoreError, audit, parse, parse_json, timestamp, to_json};
+use crate::audit::AuditEntry;
 use crate::id::{
-    CommitId, DeploymentId, DeploymentName, GitRef, ImageRef, Mode, Namespace, OperationId, Region, RepositoryUrl,
+    CommitId, DeploymentId, DeploymentName, GitRef, ImageRef, Mode, Namespace, OperationId, Region, RepositoryUrl, Right,
     SourceDirectory, TargetId,
 };
 
@@ -59,19 +60,21 @@ impl Store {
         Ok(found.map(|it| (it.as_ref().map_or_else(|it| it.id, |it| it.id), it)).collect())
     }
 
-    /// A page of deployments, newest first.
+    /// A page of deployments, newest first; with rights only what these cover.
     ///
     /// # Errors
     /// What the database says.
     pub async fn deployments(
         &self,
         filter: &DeploymentFilter,
+        rights: Option<&[Right]>,
         wanted: &PageRequest<DeploymentId>,
     ) -> Result<Page<Result<Deployment, UnreadableDeployment>>, StoreError> {
         let state = filter.state.map_or(("state <> 'removed'", None), |it| ("state =", Some(it.as_str().to_owned())));
         let mode = filter.mode.map(|it| ("mode =", Some(it.as_str().to_owned())));
         let conditions = std::iter::once(state).chain(mode).collect();
-        self.page(Listing { select: "SELECT * FROM deployments", conditions }, wanted, read_or_describe).await
+        let within = rights.map(|rights| Within { rights, around: ("", "") });
+        self.page(Listing { select: "SELECT * FROM deployments", conditions, within }, wanted, read_or_describe).await
     }
 
     /// All deployments that are not removed, but for those that this version cannot read.
@@ -321,7 +324,12 @@ impl Store {
     ///
     /// # Errors
     /// What the database says.
-    pub async fn adopt(&self, target: &Target, deployments: &[Deployment]) -> Result<(), StoreError> {
+    pub async fn adopt(
+        &self,
+        target: &Target,
+        deployments: &[Deployment],
+        entry: &AuditEntry,
+    ) -> Result<(), StoreError> {
         let mut transaction = self.pool.begin().await?;
         sqlx::query(
             "INSERT INTO targets (id, mode, name, made_here, locked_by, region, instance, cluster)
@@ -339,6 +347,7 @@ impl Store {
         for deployment in deployments {
             upsert(&mut transaction, deployment).await?;
         }
+        audit::append(&mut transaction, entry).await?;
         Ok(transaction.commit().await?)
     }
 

@@ -5,13 +5,15 @@ use sqlx::any::AnyRow;
 use sqlx::{Any, AssertSqlSafe, Row, Transaction};
 
 use super::events::append;
-use super::page::{Listing, Page, PageRequest, readable};
+use super::page::{Listing, Page, PageRequest, Within, readable};
 use super::record::{Deployment, Operation, Target, VERSION, Version};
 use super::secrets::{erase_resolved, insert_secrets};
 use super::unreadable::UnreadableOperation;
-use super::{Store, StoreError, parse, parse_json, timestamp, to_json};
+use super::statement::Statement;
+use super::{Store, StoreError, audit, parse, parse_json, timestamp, to_json};
+use crate::audit::{AuditEntry, AuditEvent};
 use crate::event::{EventKind, Failure, OperationState};
-use crate::id::{Action, DeploymentId, OperationId, TargetId};
+use crate::id::{Action, DeploymentId, OperationId, Right, TargetId};
 
 /// How long a key from a header or a chat stays valid.
 pub(super) const KEY_TTL_MS: i64 = 24 * 60 * 60 * 1000;
@@ -60,6 +62,9 @@ const SELECT: &str = "SELECT id, action, principal, intent, plan, state, progres
     receipt, warnings, created_ms, ended_ms, written_by,
     (SELECT COUNT(*) FROM secrets WHERE secrets.operation_id = operations.id) AS secrets FROM operations";
 
+/// What stands around a condition on the deployment of an operation.
+const OF_DEPLOYMENT: (&str, &str) = ("deployment_id IN (SELECT id FROM deployments WHERE ", ")");
+
 /// All that is stored when an operation is accepted, in one transaction.
 #[derive(Debug)]
 pub struct NewOperation {
@@ -73,6 +78,8 @@ pub struct NewOperation {
     pub key: Option<RequestKey>,
     /// Sealed secrets by name.
     pub secrets: Vec<(String, String)>,
+    /// What the record tells of it.
+    pub accepted: AuditEntry,
 }
 
 /// An operation with what its key says of it.
@@ -261,6 +268,7 @@ impl Store {
             .execute(&mut *transaction)
             .await?;
         }
+        audit::append(&mut transaction, &new.accepted).await?;
         erase_resolved(&mut transaction, operation.deployment).await?;
         insert_secrets(&mut transaction, operation.id, &new.secrets).await?;
         let event = EventKind::OperationState { state: operation.state };
@@ -290,19 +298,32 @@ impl Store {
         Ok(ended_ms.is_none_or(|it| it.is_some()))
     }
 
-    /// A page of operations, newest first.
+    /// A page of operations, newest first; with rights only those on deployments that these cover.
     ///
     /// # Errors
     /// What the database says.
     pub async fn operations(
         &self,
         filter: &OperationFilter,
+        rights: Option<&[Right]>,
         wanted: &PageRequest<OperationId>,
     ) -> Result<Page<Result<Operation, UnreadableOperation>>, StoreError> {
         let state = filter.state.map(|it| ("state =", Some(it.as_str().to_owned())));
         let deployment = filter.deployment.map(|id| ("deployment_id =", Some(id.to_string())));
         let conditions = state.into_iter().chain(deployment).collect();
-        self.page(Listing { select: SELECT, conditions }, wanted, read_or_describe).await
+        let within = rights.map(|rights| Within { rights, around: OF_DEPLOYMENT });
+        self.page(Listing { select: SELECT, conditions, within }, wanted, read_or_describe).await
+    }
+
+    /// Whether rights cover an operation, by its deployment.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn is_operation_within(&self, id: OperationId, rights: &[Right]) -> Result<bool, StoreError> {
+        let mut statement = Statement::new("SELECT id FROM operations WHERE id = ");
+        statement.bind(id.to_string()).push(" AND ");
+        Within { rights, around: OF_DEPLOYMENT }.push_to(&mut statement);
+        Ok(!statement.fetch(&self.pool).await?.is_empty())
     }
 
     /// All operations that have not ended, oldest first.
@@ -432,6 +453,7 @@ impl Store {
                 .await?;
         }
         release(&mut transaction, id, end.state).await?;
+        append_end(&mut transaction, id, end.state, end.failure.as_ref()).await?;
         let event = EventKind::OperationState { state: end.state };
         let sequence = append(&mut transaction, id, &event).await?;
         transaction.commit().await?;
@@ -469,6 +491,7 @@ impl Store {
         .execute(&mut *transaction)
         .await?;
         release(&mut transaction, id, state).await?;
+        append_end(&mut transaction, id, state, Some(failure)).await?;
         let event = EventKind::OperationState { state };
         let sequence = append(&mut transaction, id, &event).await?;
         transaction.commit().await?;
@@ -500,6 +523,32 @@ async fn release(
         }
     }
     Ok(())
+}
+
+/// Tells the record how an operation has ended.
+async fn append_end(
+    transaction: &mut Transaction<'_, Any>,
+    id: OperationId,
+    state: OperationState,
+    failure: Option<&Failure>,
+) -> Result<(), StoreError> {
+    let query = "SELECT o.principal, o.action, o.deployment_id, d.name, k.name AS key_name
+         FROM operations o JOIN deployments d ON d.id = o.deployment_id LEFT JOIN api_keys k ON k.id = o.principal
+         WHERE o.id = $1";
+    let row = sqlx::query(query).bind(id.to_string()).fetch_optional(&mut **transaction).await?;
+    let Some(row) = row else { return Ok(()) };
+    let cause = failure.map(|it| format!(" ({})", it.code)).unwrap_or_default();
+    let entry = AuditEntry {
+        key_name: row.try_get("key_name")?,
+        // Those of another version may be none of this one's.
+        action: parse(&row, "action", Action::parse).ok(),
+        deployment: parse(&row, "deployment_id", DeploymentId::parse).ok(),
+        deployment_name: row.try_get("name")?,
+        operation: Some(id),
+        outcome: Some(format!("{}{cause}", state.as_str())),
+        ..AuditEntry::of(row.try_get("principal")?, AuditEvent::Ended)
+    };
+    audit::append(transaction, &entry).await
 }
 
 /// The key was used before with another body.

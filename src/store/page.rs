@@ -6,6 +6,7 @@ use sqlx::any::AnyRow;
 
 use super::statement::Statement;
 use super::{Store, StoreError};
+use crate::id::Right;
 
 /// Which page of a list is wanted. Ids sort by their time of birth, so that older entries have smaller ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,29 +27,62 @@ pub struct Page<T> {
 }
 
 /// Where a page is read from.
-pub(super) struct Listing {
+pub(super) struct Listing<'a> {
     /// The columns and the table.
     pub(super) select: &'static str,
     /// Conditions on it, and the value that stands behind each, when there is one.
     pub(super) conditions: Vec<(&'static str, Option<String>)>,
+    /// What is in sight.
+    pub(super) within: Option<Within<'a>>,
+}
+
+/// The rights that limit a list, and what stands around the condition on mode and namespace.
+pub(super) struct Within<'a> {
+    pub(super) rights: &'a [Right],
+    pub(super) around: (&'static str, &'static str),
+}
+
+impl Within<'_> {
+    /// Appends the condition.
+    pub(super) fn push_to(&self, statement: &mut Statement) {
+        let (before, after) = self.around;
+        statement.push(before).push("(1 = 0");
+        for Right { mode, namespace } in self.rights {
+            statement.push(" OR (1 = 1");
+            if let Some(mode) = mode {
+                statement.push(" AND mode = ").bind(mode.as_str());
+            }
+            if let Some(namespace) = namespace {
+                statement.push(" AND namespace = ").bind(namespace.as_str());
+            }
+            statement.push(")");
+        }
+        statement.push(")").push(after);
+    }
 }
 
 impl Store {
     /// Reads a page of a table. A row that does not even have an id is left out.
     pub(super) async fn page<I: Display, T>(
         &self,
-        listing: Listing,
+        listing: Listing<'_>,
         wanted: &PageRequest<I>,
         read: impl Fn(&AnyRow) -> Result<T, StoreError>,
     ) -> Result<Page<T>, StoreError> {
         // Only what is asked for is part of the statement: a condition that may be off keeps the database from its index.
         let mut statement = Statement::new(listing.select);
         let after = wanted.after.as_ref().map(|id| ("id <", Some(id.to_string())));
-        for (index, (condition, value)) in listing.conditions.into_iter().chain(after).enumerate() {
-            statement.push(if index == 0 { " WHERE " } else { " AND " }).push(condition);
+        let mut words = [" WHERE "].into_iter().chain(std::iter::repeat(" AND "));
+        let mut next = || words.next().unwrap_or_default();
+        for (condition, value) in listing.conditions.into_iter().chain(after) {
+            statement.push(next()).push(condition);
             if let Some(value) = value {
                 statement.push(" ").bind(value);
             }
+        }
+        if let Some(within) = &listing.within {
+            statement.push(next());
+            within.push_to(&mut statement);
         }
         // One more than is wanted tells whether there is a next page.
         statement.push(&format!(" ORDER BY id DESC LIMIT {}", u64::from(wanted.limit) + 1));

@@ -45,7 +45,7 @@ pub struct Operation {
     pub id: OperationId,
     /// What it does.
     pub action: Action,
-    /// Whose request it is: the hash of the API key, or the address.
+    /// Whose request it is: the id of a key, or an address.
     pub principal: String,
     /// The request, without secrets.
     pub intent: serde_json::Value,

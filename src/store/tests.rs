@@ -6,6 +6,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::audit::{AuditEntry, AuditEvent};
 use super::build_options::BuildOptions;
 use super::calls::{BegunCall, CallLog};
 use super::operations::{Acceptance, KeyKind, KeyReused, NewOperation, OperationEnd, RequestKey};
@@ -91,6 +92,7 @@ impl World {
             target: self.target.clone(),
             key,
             secrets: vec![("git_token".to_owned(), "sealed".to_owned())],
+            accepted: AuditEntry { operation: Some(id), ..AuditEntry::of("someone".to_owned(), AuditEvent::Accepted) },
         }
     }
 

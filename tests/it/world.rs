@@ -319,6 +319,16 @@ impl World {
             .await;
     }
 
+    /// Where the server is.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Where something else answers.
+    pub(crate) fn page_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.app_port)
+    }
+
     /// A request to the server.
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.client.request(method, format!("http://{}{path}", self.address))

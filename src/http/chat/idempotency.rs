@@ -6,7 +6,7 @@
 use axum::http::HeaderMap;
 use serde_json::{Map, Value};
 
-use crate::http::auth::Caller;
+use crate::access::Caller;
 use crate::http::chat::open_webui;
 use crate::http::error::ApiError;
 use crate::id::short_hash;
@@ -122,6 +122,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::access::Surface;
     use crate::intent::{Limits, fields};
 
     fn deploy() -> Value {
@@ -149,7 +150,8 @@ mod tests {
             .iter()
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
             .collect();
-        request_key(&Caller { principal: principal.to_owned() }, &headers, body.as_object().unwrap(), basis).unwrap()
+        let caller = Caller::administrator(principal.to_owned(), "127.0.0.1".to_owned(), Surface::ChatCompletions);
+        request_key(&caller, &headers, body.as_object().unwrap(), basis).unwrap()
     }
 
     fn with(name: &str, value: Value) -> Value {

@@ -17,6 +17,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 
+use crate::access::Caller;
 use crate::app::App;
 use crate::conversation::{AnswerSink, Completion, PendingAnswer};
 use crate::http::chat::request::ChatRequest;
@@ -53,9 +54,9 @@ impl StreamResponder {
 
     /// Answers with what there is to say, as it is said.
     #[must_use]
-    pub fn respond(self, meta: CompletionMeta, app: App, answer: PendingAnswer) -> Response {
+    pub fn respond(self, meta: CompletionMeta, app: App, caller: Caller, answer: PendingAnswer) -> Response {
         self.stream_response(meta, move |mut sink| async move {
-            let completion = Box::pin(answer.render(&app, &mut sink)).await?;
+            let completion = Box::pin(answer.render(&app, &caller, &mut sink)).await?;
             sink.status(None).await;
             sink.finish(completion).await;
             Ok(())

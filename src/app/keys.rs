@@ -1,0 +1,453 @@
+//! Keys of callers: who a secret belongs to, and how keys are made, rotated and revoked.
+//!
+//! The keys of the store are held in memory, by the hash of each secret: finding out who asks takes no look at the store,
+//! and a change holds from the next request on. What is open for a caller ([`SignedIn::ended`]) ends with the secret that
+//! opened it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use data_encoding::{BASE32_NOPAD, HEXLOWER};
+use jiff::Timestamp;
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+use tokio_util::sync::CancellationToken;
+
+use super::permission::permit_admin;
+use super::{AppError, run_to_completion};
+use crate::access::{Caller, Surface};
+use crate::audit::{AuditEntry, AuditEvent};
+use crate::config::Settings;
+use crate::id::{KeyId, KeyName, Right, Role, short_hash};
+use crate::store::keys::{ApiKey, NameTaken};
+use crate::store::{Store, StoreError};
+
+/// How often is looked for secrets that have ended: what is open with one ends that much later at the most.
+const SWEEP: Duration = Duration::from_millis(500);
+/// What a secret begins with, so that scanners and people recognise one.
+const PREFIX: &str = "odi_";
+/// Random bytes of a secret.
+const SECRET_BYTES: usize = 32;
+
+/// Why nobody is let in.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SignInError {
+    /// No key was sent.
+    #[error("an API key is needed: send it as `Authorization: Bearer <key>`")]
+    NoKey,
+    /// The key is none of ours.
+    #[error("the API key is not one that this server knows")]
+    Unknown,
+    /// The key was revoked.
+    #[error("the API key `{0}` was revoked")]
+    Revoked(KeyName),
+    /// The key has ended while its request was answered.
+    #[error("the API key has ended or was revoked meanwhile")]
+    Over,
+    /// The key or this secret of it has ended.
+    #[error("the API key `{name}` {how} on {at}")]
+    Ended {
+        /// Its name.
+        name: KeyName,
+        /// What has ended.
+        how: &'static str,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// A caller, and how long the key lasts.
+#[derive(Debug, Clone)]
+pub struct SignedIn {
+    /// Who asks.
+    pub caller: Caller,
+    /// Cancelled when the secret does not count any more; none of a key of the settings, which lasts as long as the server.
+    pub ended: Option<CancellationToken>,
+}
+
+/// A key that is to be made.
+#[derive(Debug, Clone)]
+pub struct NewKey {
+    /// Its name.
+    pub name: KeyName,
+    /// Its role; without one that of an administrator for the first key, and of a viewer after that.
+    pub role: Option<Role>,
+    /// Where it may do things; nothing means everywhere.
+    pub rights: Vec<Right>,
+    /// Whatever destroys or costs waits for a person's yes.
+    pub asks: bool,
+    /// When it ends.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A key with the secret that was made for it, which nobody is told a second time.
+#[derive(Debug, Clone)]
+pub struct IssuedKey {
+    /// The key.
+    pub key: ApiKey,
+    /// What its holder sends.
+    pub secret: SecretString,
+    /// It is the first one: from now on nobody is let in without a key.
+    pub is_first: bool,
+}
+
+/// The keys that open the door. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Keys(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    store: Store,
+    table: RwLock<Arc<Table>>,
+    /// The keys of the settings.
+    of_settings: HashMap<Hash, Holder>,
+    is_loopback: bool,
+    /// Held from the look at the keys until a change of them is stored.
+    change: tokio::sync::Mutex<()>,
+    /// Whatever was opened without a key ends with the first key.
+    open_house: CancellationToken,
+}
+
+type Hash = [u8; 32];
+
+#[derive(Debug, Default)]
+struct Table {
+    secrets: HashMap<Hash, Entry>,
+    /// The store has a key, be it an old one.
+    has_keys: bool,
+}
+
+#[derive(Debug)]
+struct Entry {
+    holder: Holder,
+    refusal: Option<SignInError>,
+    expires: Option<(Timestamp, SignInError)>,
+    ended: CancellationToken,
+}
+
+/// What a caller is made of.
+#[derive(Debug, Clone)]
+struct Holder {
+    principal: String,
+    name: Option<KeyName>,
+    role: Role,
+    rights: Arc<[Right]>,
+    asks: bool,
+}
+
+impl Keys {
+    /// The keys of the settings and of the store.
+    ///
+    /// # Errors
+    /// What the database says.
+    ///
+    /// # Panics
+    /// Never: the name that keys of the settings have keeps the rule.
+    pub async fn load(store: Store, settings: &Settings) -> Result<Self, StoreError> {
+        let of_settings = settings.server.api_keys.iter().map(|it| {
+            let key = it.expose_secret();
+            let principal = format!("key:{}", short_hash(&["api key", key], 16));
+            let name = KeyName::parse("API_KEYS").expect("letters and `_` keep the rule");
+            let rights = Arc::new([Right::ALL]);
+            (hash(key), Holder { principal, name: Some(name), role: Role::Admin, rights, asks: false })
+        });
+        let keys = Self(Arc::new(Inner {
+            store,
+            table: RwLock::default(),
+            of_settings: of_settings.collect(),
+            is_loopback: settings.server.host.is_loopback(),
+            change: tokio::sync::Mutex::default(),
+            open_house: CancellationToken::new(),
+        }));
+        keys.reload().await?;
+        Ok(keys)
+    }
+
+    /// Takes over what the store holds now.
+    async fn reload(&self) -> Result<(), StoreError> {
+        let store = &self.0.store;
+        let keys: HashMap<KeyId, ApiKey> = store.keys().await?.into_iter().map(|it| (it.id, it)).collect();
+        let before = self.table();
+        let mut secrets = HashMap::new();
+        for secret in store.key_secrets().await? {
+            let Some(key) = keys.get(&secret.key) else { continue };
+            let Some(hash) = HEXLOWER.decode(secret.hash.as_bytes()).ok().and_then(|it| Hash::try_from(it).ok()) else {
+                continue;
+            };
+            let holder = Holder {
+                principal: key.id.to_string(),
+                name: Some(key.name.clone()),
+                role: key.role,
+                rights: key.rights.clone().into(),
+                asks: key.asks,
+            };
+            let ended = |at: Timestamp, how| (at, SignInError::Ended { name: key.name.clone(), how, at });
+            let of_key = key.expires_at.map(|at| ended(at, "has ended"));
+            let of_secret = secret.expires_at.map(|at| ended(at, "was rotated, and this secret of it has ended"));
+            let expires = [of_key, of_secret].into_iter().flatten().min_by_key(|it| it.0);
+            let refusal = key.revoked_at.map(|_| SignInError::Revoked(key.name.clone()));
+            let token = before.secrets.get(&hash).map(|it| it.ended.clone()).unwrap_or_default();
+            if refusal.is_some() {
+                token.cancel();
+            }
+            secrets.insert(hash, Entry { holder, refusal, expires, ended: token });
+        }
+        let has_keys = !keys.is_empty() || store.has_keys().await?;
+        if has_keys {
+            self.0.open_house.cancel();
+        }
+        *self.0.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Table { secrets, has_keys });
+        self.sweep(Timestamp::now());
+        Ok(())
+    }
+
+    fn table(&self) -> Arc<Table> {
+        Arc::clone(&self.0.table.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Ends what is open with secrets that have ended.
+    fn sweep(&self, now: Timestamp) {
+        for entry in self.table().secrets.values() {
+            if entry.expires.as_ref().is_some_and(|(at, _)| *at <= now) {
+                entry.ended.cancel();
+            }
+        }
+    }
+
+    /// Whether whoever works on this machine needs no key: there is none at all, and nobody else can reach the server.
+    #[must_use]
+    pub fn are_none(&self) -> bool {
+        self.0.is_loopback && self.0.of_settings.is_empty() && !self.table().has_keys
+    }
+
+    /// Finds out who asks, by the key that was sent.
+    ///
+    /// # Errors
+    /// [`SignInError`] when it opens nothing.
+    pub fn sign_in(&self, key: Option<&str>, address: &str, surface: Surface) -> Result<SignedIn, SignInError> {
+        if self.are_none() {
+            let caller = Caller::administrator(format!("address:{address}"), address.to_owned(), surface);
+            return Ok(SignedIn { caller, ended: Some(self.0.open_house.clone()) });
+        }
+        // The time that a look at a table of hashes takes tells nothing about a secret: nobody can make a secret with a
+        // hash of their choice.
+        let presented = hash(key.ok_or(SignInError::NoKey)?);
+        let signed_in = |holder: &Holder, ended| {
+            let Holder { principal, name, role, rights, asks } = holder.clone();
+            let caller = Caller { principal, name, role, rights, asks, address: address.to_owned(), surface };
+            SignedIn { caller, ended }
+        };
+        if let Some(holder) = self.0.of_settings.get(&presented) {
+            return Ok(signed_in(holder, None));
+        }
+        let table = self.table();
+        let entry = table.secrets.get(&presented).ok_or(SignInError::Unknown)?;
+        match (&entry.refusal, &entry.expires) {
+            (Some(refusal), _) => Err(refusal.clone()),
+            (None, Some((at, refusal))) if *at <= Timestamp::now() => Err(refusal.clone()),
+            (None, _) => Ok(signed_in(&entry.holder, Some(entry.ended.clone()))),
+        }
+    }
+
+    /// All keys, newest first.
+    ///
+    /// # Errors
+    /// [`AppError::Forbidden`] for whoever is not an administrator.
+    pub async fn list(&self, caller: &Caller) -> Result<Vec<ApiKey>, AppError> {
+        permit_admin(&self.0.store, caller, "list keys").await?;
+        Ok(self.0.store.keys().await?)
+    }
+
+    /// Makes a key.
+    ///
+    /// # Errors
+    /// [`AppError`] says what is wrong with it, or that the caller may not.
+    pub async fn create(&self, caller: &Caller, new: NewKey) -> Result<IssuedKey, AppError> {
+        permit_admin(&self.0.store, caller, "create a key").await?;
+        let (keys, caller) = (self.clone(), caller.clone());
+        run_to_completion(async move {
+            let _turn = keys.0.change.lock().await;
+            let now = Timestamp::now();
+            let is_first = !keys.0.store.has_keys().await?;
+            let key = keys.checked(new, now, is_first).await?;
+            let secret = secret()?;
+            let entry = AuditEntry {
+                key: Some(key.id),
+                outcome: Some(told(&key)),
+                ..AuditEntry::by(&caller, AuditEvent::KeyCreated)
+            };
+            let created = keys.0.store.create_key(&key, &hash_text(&secret), &entry).await?;
+            created.map_err(|NameTaken| AppError::Conflict {
+                message: format!("there is a key `{}` already; rotate or revoke it, or choose another name", key.name),
+                param: Some("name"),
+            })?;
+            keys.reload().await?;
+            tracing::info!(key.id = %key.id, key.name = %key.name, key.role = %key.role, "a key is made");
+            Ok(IssuedKey { key, secret, is_first })
+        })
+        .await
+    }
+
+    /// A key as it is asked for, if that makes sense.
+    async fn checked(&self, new: NewKey, now: Timestamp, is_first: bool) -> Result<ApiKey, AppError> {
+        let NewKey { name, role, rights, asks, expires_at } = new;
+        let invalid = |param, message: String| AppError::Invalid { message, param };
+        let needs_admin = self.0.of_settings.is_empty() && !self.has_admin(now, None).await?;
+        let role = role.unwrap_or(if is_first && needs_admin { Role::Admin } else { Role::Viewer });
+        if needs_admin && role != Role::Admin {
+            return Err(invalid(
+                "role",
+                format!(
+                    "`role`: there is no administrator yet, and nobody could make another key after this one: make a key \
+                     with the role `admin` first, then this `{role}`"
+                ),
+            ));
+        }
+        if role == Role::Admin && rights.iter().any(|it| *it != Right::ALL) {
+            let message = "`rights`: an administrator has all of them; leave modes and namespaces out, or choose the role \
+                           `deployer`";
+            return Err(invalid("rights", message.to_owned()));
+        }
+        if expires_at.is_some_and(|it| it <= now) {
+            return Err(invalid("expires_at", "`expires_at`: this moment is over; name a later one".to_owned()));
+        }
+        let rights = if rights.is_empty() { vec![Right::ALL] } else { rights };
+        let id = KeyId::new();
+        Ok(ApiKey { id, name, role, rights, asks, created_at: now, expires_at, revoked_at: None })
+    }
+
+    /// Whether an administrator is left, but for one.
+    async fn has_admin(&self, now: Timestamp, but_for: Option<KeyId>) -> Result<bool, AppError> {
+        let keys = self.0.store.keys().await?;
+        Ok(keys.iter().any(|it| it.role == Role::Admin && it.is_valid(now) && Some(it.id) != but_for))
+    }
+
+    /// Gives a key another secret; the one before counts for as long as `overlap` beside it.
+    ///
+    /// # Errors
+    /// [`AppError`] when there is no such key, it was revoked, or the caller may not.
+    pub async fn rotate(
+        &self,
+        caller: &Caller,
+        name: &str,
+        overlap: Duration,
+        expires_at: Option<Timestamp>,
+    ) -> Result<IssuedKey, AppError> {
+        permit_admin(&self.0.store, caller, "rotate a key").await?;
+        let (keys, caller, name) = (self.clone(), caller.clone(), name.to_owned());
+        run_to_completion(async move {
+            let _turn = keys.0.change.lock().await;
+            let now = Timestamp::now();
+            let mut key = keys.key_in_use(&name).await?;
+            if expires_at.is_some() {
+                key.expires_at = expires_at;
+            }
+            if let Some(at) = key.expires_at.filter(|it| *it <= now) {
+                let message = format!("`expires_at`: the key `{}` has ended on {at}; name a new end", key.name);
+                return Err(AppError::Invalid { message, param: "expires_at" });
+            }
+            let overlap_until = now.saturating_add(overlap).unwrap_or(Timestamp::MAX);
+            let secret = secret()?;
+            let entry = AuditEntry {
+                key: Some(key.id),
+                outcome: Some(format!("`{}`, the secret before counts until {overlap_until:.0}", key.name)),
+                ..AuditEntry::by(&caller, AuditEvent::KeyRotated)
+            };
+            keys.0.store.rotate_key(&key, &hash_text(&secret), now, overlap_until, &entry).await?;
+            keys.reload().await?;
+            tracing::info!(key.id = %key.id, key.name = %key.name, "a key is rotated");
+            Ok(IssuedKey { key, secret, is_first: false })
+        })
+        .await
+    }
+
+    /// Takes a key out of use at once, for good.
+    ///
+    /// # Errors
+    /// [`AppError`] when there is no such key, no administrator would be left, or the caller may not.
+    pub async fn revoke(&self, caller: &Caller, name: &str) -> Result<ApiKey, AppError> {
+        permit_admin(&self.0.store, caller, "revoke a key").await?;
+        let (keys, caller, name) = (self.clone(), caller.clone(), name.to_owned());
+        run_to_completion(async move {
+            let _turn = keys.0.change.lock().await;
+            let now = Timestamp::now();
+            let key = match keys.key_in_use(&name).await {
+                Err(AppError::Conflict { .. }) => return keys.key(&name).await,
+                found => found?,
+            };
+            let is_last = key.role == Role::Admin && key.is_valid(now) && !keys.has_admin(now, Some(key.id)).await?;
+            if is_last && keys.0.of_settings.is_empty() {
+                let message = format!(
+                    "`{}` is the key of the last administrator, and nobody could make another one: make that first",
+                    key.name
+                );
+                return Err(AppError::Conflict { message, param: None });
+            }
+            let entry = AuditEntry {
+                key: Some(key.id),
+                outcome: Some(told(&key)),
+                ..AuditEntry::by(&caller, AuditEvent::KeyRevoked)
+            };
+            keys.0.store.revoke_key(key.id, now, &entry).await?;
+            keys.reload().await?;
+            tracing::info!(key.id = %key.id, key.name = %key.name, "a key is revoked");
+            Ok(ApiKey { revoked_at: Some(now), ..key })
+        })
+        .await
+    }
+
+    /// The key with this id, or the one in use with this name, else the last one that had it.
+    async fn key(&self, name: &str) -> Result<ApiKey, AppError> {
+        let keys = self.0.store.keys().await?;
+        let named = |it: &&ApiKey| it.id.to_string() == name || it.name.as_str() == name;
+        let found = keys.iter().filter(named).min_by_key(|it| it.revoked_at.is_some()).cloned();
+        found.ok_or_else(|| AppError::KeyNotFound(name.chars().take(80).collect()))
+    }
+
+    async fn key_in_use(&self, name: &str) -> Result<ApiKey, AppError> {
+        let key = self.key(name).await?;
+        match key.revoked_at {
+            None => Ok(key),
+            Some(at) => {
+                let message = format!("the key `{}` was revoked on {at:.0}, which is for good; make a new one", key.name);
+                Err(AppError::Conflict { message, param: None })
+            }
+        }
+    }
+
+    /// Ends what is open with keys that have ended, as long as the server runs.
+    pub(super) async fn watch(self, stop: CancellationToken) {
+        let work = async {
+            let mut ticks = tokio::time::interval(SWEEP);
+            loop {
+                ticks.tick().await;
+                self.sweep(Timestamp::now());
+            }
+        };
+        stop.run_until_cancelled(work).await;
+    }
+}
+
+/// What a key is, for the record.
+fn told(key: &ApiKey) -> String {
+    let rights: Vec<String> = key.rights.iter().map(Right::to_string).collect();
+    let asks = if key.asks { ", asks a person" } else { "" };
+    let end = key.expires_at.map(|it| format!(", until {it:.0}")).unwrap_or_default();
+    format!("`{}`, {} of {}{asks}{end}", key.name, key.role, rights.join(" "))
+}
+
+fn secret() -> Result<SecretString, AppError> {
+    let mut bytes = [0; SECRET_BYTES];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| AppError::Internal("the system gives no random bytes".into()))?;
+    Ok(SecretString::from(format!("{PREFIX}{}", BASE32_NOPAD.encode(&bytes).to_ascii_lowercase())))
+}
+
+fn hash_text(secret: &SecretString) -> String {
+    HEXLOWER.encode(&hash(secret.expose_secret()))
+}
+
+/// The secrets of keys are random, so that a plain hash of one cannot be turned back.
+fn hash(key: &str) -> Hash {
+    Sha256::digest(key.as_bytes()).into()
+}

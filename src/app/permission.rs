@@ -1,0 +1,141 @@
+//! The one place that every way in comes through: what a caller may do is let through, and what not is refused and
+//! remembered.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::keys::SignInError;
+use super::{App, AppError};
+use crate::access::{Caller, Missing, Surface};
+use crate::audit::{AuditEntry, AuditEvent};
+use crate::id::{Mode, Namespace, Role};
+use crate::intent::{Decommission, Deploy, Intent, Request};
+use crate::store::Store;
+use crate::store::record::Deployment;
+use crate::store::unreadable::UnreadableDeployment;
+
+/// So often at the most one address is remembered for the same reason: whoever guesses keys must not fill the store.
+const REFUSALS_EVERY: Duration = Duration::from_mins(1);
+/// So many addresses are told apart within that time.
+const MAX_ADDRESSES: usize = 1000;
+
+/// Whoever was not let in lately.
+#[derive(Debug, Default)]
+pub(super) struct RecentRefusals(Mutex<HashMap<String, Instant>>);
+
+impl RecentRefusals {
+    /// Whether this one is to be remembered.
+    fn is_news(&self, who: String) -> bool {
+        let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.retain(|_, at| at.elapsed() < REFUSALS_EVERY);
+        if recent.len() >= MAX_ADDRESSES || recent.contains_key(&who) {
+            return false;
+        }
+        recent.insert(who, Instant::now());
+        true
+    }
+}
+
+/// Lets a caller do what it is allowed to; else refuses, and remembers what `about` says of it.
+async fn permit(
+    store: &Store,
+    caller: &Caller,
+    allowed: Result<(), Missing>,
+    about: impl FnOnce(AuditEntry) -> AuditEntry,
+) -> Result<(), AppError> {
+    let Err(missing) = allowed else { return Ok(()) };
+    let message = missing.to_string();
+    let entry = AuditEntry { outcome: Some(message.clone()), ..AuditEntry::by(caller, AuditEvent::Refused) };
+    store.append_audit(&about(entry)).await?;
+    Err(AppError::Forbidden { message })
+}
+
+/// Lets an administrator do something.
+pub(super) async fn permit_admin(store: &Store, caller: &Caller, what: &str) -> Result<(), AppError> {
+    permit(store, caller, caller.is_at_least(Role::Admin, what), |entry| entry).await
+}
+
+impl App {
+    /// Lets a caller do what it is allowed to, or refuses.
+    pub(super) async fn permit(
+        &self,
+        caller: &Caller,
+        allowed: Result<(), Missing>,
+        about: impl FnOnce(AuditEntry) -> AuditEntry,
+    ) -> Result<(), AppError> {
+        permit(&self.0.store, caller, allowed, about).await
+    }
+
+    /// Lets a request through as far as it can be judged by itself: by its action, and by the place of a new deployment.
+    pub(super) async fn permit_request(&self, caller: &Caller, request: &Request) -> Result<(), AppError> {
+        let action = request.intent.action();
+        let allowed = caller.may(action, request.dry_run).and_then(|()| match &request.intent {
+            Intent::Deploy(deploy) => caller.may_at("deploy", deploy.mode, &self.namespace(deploy)),
+            Intent::Decommission(Decommission { delete_cluster: true, .. })
+            | Intent::DecommissionAll(Decommission { delete_cluster: true, .. })
+                if !request.dry_run =>
+            {
+                caller.is_at_least(Role::Admin, "delete a cluster (`delete_cluster`)")
+            }
+            Intent::Decommission(_)
+            | Intent::DecommissionAll(_)
+            | Intent::Redeploy(_)
+            | Intent::Scale(_)
+            | Intent::Restart(_)
+            | Intent::Rollback(_)
+            | Intent::Status(_)
+            | Intent::List(_)
+            | Intent::Logs(_)
+            | Intent::Cancel(_)
+            | Intent::Undo(_)
+            | Intent::Cost(_) => Ok(()),
+        });
+        self.permit(caller, allowed, |entry| AuditEntry { action: Some(action), ..entry }).await
+    }
+
+    /// The namespace that a deploy is meant for.
+    pub(super) fn namespace(&self, deploy: &Deploy) -> Namespace {
+        deploy.namespace.clone().unwrap_or_else(|| self.0.settings.kubernetes.default_namespace.clone())
+    }
+
+    /// Whether a deployment is in sight.
+    pub(super) fn is_seen(caller: &Caller, found: &Result<Deployment, UnreadableDeployment>) -> bool {
+        match found {
+            Ok(it) => caller.sees(Some(it.mode), it.namespace.as_str()),
+            Err(it) => caller.sees(it.mode, &it.namespace),
+        }
+    }
+
+    /// All deployments that are not removed and in sight.
+    pub(super) async fn visible_deployments(&self, caller: &Caller) -> Result<Vec<Deployment>, AppError> {
+        let mut present = self.0.store.present_deployments().await?;
+        present.retain(|it| caller.sees(Some(it.mode), it.namespace.as_str()));
+        Ok(present)
+    }
+
+    /// Whether something may be taken over that is not on record here.
+    pub(super) fn may_take_over(caller: &Caller) -> bool {
+        caller.may_take_over(Mode::CloudLocal)
+    }
+
+    /// Remembers that somebody was not let in.
+    pub fn note_refused_sign_in(&self, address: &str, surface: Surface, error: &SignInError) {
+        let reason = error.to_string();
+        if !self.0.refusals.is_news(format!("{address} {reason}")) {
+            return;
+        }
+        let entry = AuditEntry {
+            address: Some(address.to_owned()),
+            surface: Some(surface),
+            outcome: Some(reason),
+            ..AuditEntry::of(format!("address:{address}"), AuditEvent::SignInRefused)
+        };
+        let store = self.0.store.clone();
+        tokio::spawn(async move {
+            if let Err(error) = store.append_audit(&entry).await {
+                tracing::warn!(error = &error as &dyn std::error::Error, "a refused key is not on record");
+            }
+        });
+    }
+}

@@ -129,7 +129,9 @@ impl Caller {
     pub fn may_take_over(&self, mode: Mode) -> bool {
         let any = Right { mode: Some(mode), namespace: None };
         self.role >= Role::Deployer
-            && self.limits().is_none_or(|rights| rights.iter().any(|it| it.namespace.is_none() && it.covers(any.mode, "")))
+            && self
+                .limits()
+                .is_none_or(|rights| rights.iter().any(|it| it.namespace.is_none() && it.covers(any.mode, "")))
     }
 
     fn missing(&self, what: &str, needed: String) -> Missing {

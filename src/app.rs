@@ -264,7 +264,9 @@ impl App {
         let request = Box::pin(self.locate(caller, request)).await?;
         let source = request.source;
         match &request.intent {
-            Intent::List(selector) => Ok(Accepted::Report(Report::Deployments(self.listed(caller, selector, source).await?))),
+            Intent::List(selector) => {
+                Ok(Accepted::Report(Report::Deployments(self.listed(caller, selector, source).await?)))
+            }
             Intent::Cost(selector) => {
                 let deployments = self.listed(caller, selector, source).await?;
                 Ok(Accepted::Report(Report::Costs(self.costs(deployments).await?)))
@@ -440,7 +442,9 @@ impl App {
                     }
                     return Err(SelectionError::Several { fitting: busy, fields }.into());
                 };
-                self.deployment(caller, only.id).await?.ok_or(AppError::NotFound { message: "it is gone".to_owned() })?
+                self.deployment(caller, only.id)
+                    .await?
+                    .ok_or(AppError::NotFound { message: "it is gone".to_owned() })?
             }
             found => found?,
         };

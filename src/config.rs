@@ -10,8 +10,8 @@ pub mod source;
 pub mod value;
 
 use crate::config::section::{
-    Aws, Bootstrap, Client, Docker, Ec2, Eks, Engine, Git, Helm, Ingress, Kind, Kubernetes, Llm, Logging, Rollout, Secret,
-    Server, Ssh, Store, Terraform,
+    Aws, Bootstrap, Client, Docker, Ec2, Eks, Engine, Git, Helm, Ingress, Kind, Kubernetes, Llm, Logging, Rollout,
+    Secret, Server, Ssh, Store, Terraform,
 };
 use crate::config::source::Values;
 

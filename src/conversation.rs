@@ -33,8 +33,8 @@ mod request;
 mod tool_loop;
 mod tool_round;
 
-pub use confirmation::agreed_plan;
 pub use answer::{AnswerError, AnswerSink, CallerCalls, Completion};
+pub use confirmation::agreed_plan;
 pub use outcome::{Outcome, execute};
 pub use request::{ConversationRequest, Message};
 pub use tool_loop::ToolLoop;

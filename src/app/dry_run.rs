@@ -106,7 +106,7 @@ impl App {
 
     /// AWS, to be asked for prices; `None` when there are no credentials for it.
     async fn aws_for_prices(&self, region: &Region, given: Option<&AwsCredentials>) -> Option<Aws> {
-        let connect = Aws::connect(region, self.keys(given)?);
+        let connect = Aws::connect(region, self.access_keys(given)?);
         tokio::time::timeout(CONNECT_TIMEOUT, connect).await.ok()?.ok()
     }
 }

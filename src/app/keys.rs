@@ -410,7 +410,8 @@ impl Keys {
         match key.revoked_at {
             None => Ok(key),
             Some(at) => {
-                let message = format!("the key `{}` was revoked on {at:.0}, which is for good; make a new one", key.name);
+                let message =
+                    format!("the key `{}` was revoked on {at:.0}, which is for good; make a new one", key.name);
                 Err(AppError::Conflict { message, param: None })
             }
         }

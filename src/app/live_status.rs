@@ -33,7 +33,7 @@ impl App {
                 let target = self.0.store.target(deployment.target).await?;
                 let cluster = target.and_then(|it| it.cluster);
                 let cluster = cluster.ok_or_else(|| conflict("its EKS cluster is gone".to_owned()))?;
-                let Some(keys) = self.keys(aws) else {
+                let Some(keys) = self.access_keys(aws) else {
                     return Err(AppError::Invalid {
                         message: "there are no AWS credentials to ask its EKS cluster with: send `aws_credentials`, or set `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`".to_owned(),
                         param: "aws_credentials",
@@ -51,7 +51,7 @@ impl App {
         clippy::option_option,
         reason = "`None` is no credentials at all, `Some(None)` leaves them to the default provider chain of the SDK"
     )]
-    pub(super) fn keys(&self, given: Option<&AwsCredentials>) -> Option<Option<AccessKeys>> {
+    pub(super) fn access_keys(&self, given: Option<&AwsCredentials>) -> Option<Option<AccessKeys>> {
         let aws = &self.0.settings.aws;
         match (given, &aws.credentials) {
             (Some(it), _) => Some(Some(AccessKeys::from(it))),
@@ -67,7 +67,7 @@ impl App {
     /// What AWS says of the instance that a deployment runs on, in one line; nothing without credentials.
     async fn instance_status(&self, deployment: &Deployment, given: Option<&AwsCredentials>) -> Option<String> {
         let instance = self.instance_of(deployment).await.ok()??;
-        let keys = self.keys(given)?;
+        let keys = self.access_keys(given)?;
         let found = match Aws::connect(&instance.region, keys).await {
             Ok(aws) => aws.instance(&instance.id).await,
             Err(error) => Err(error),

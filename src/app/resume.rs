@@ -208,7 +208,7 @@ impl App {
         let (keys, whose) = match (&secrets.aws, self.sealed_keys(id, &of_account).await?) {
             (Some(given), _) => (Some(Some(AccessKeys::from(given))), "those that were sent"),
             (None, Some(sealed)) => (Some(Some(sealed)), "those of its request"),
-            (None, None) => (self.keys(None), "those of this server"),
+            (None, None) => (self.access_keys(None), "those of this server"),
         };
         let Some(keys) = keys else {
             return Err(conflict(format!(

@@ -84,7 +84,7 @@ impl App {
         if target.mode != Mode::CloudLocal || target.made_here || target.instance.is_some() {
             return Ok(());
         }
-        let (Some(keys), Some(region)) = (self.keys(aws), &target.region) else { return Ok(()) };
+        let (Some(keys), Some(region)) = (self.access_keys(aws), &target.region) else { return Ok(()) };
         let look_up = async { Aws::connect(region, keys).await?.instances_named(&target.name).await };
         let Ok(Ok(found)) = tokio::time::timeout(LOOKUP_TIMEOUT, look_up).await else { return Ok(()) };
         let own = target.id.to_string();

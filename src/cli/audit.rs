@@ -105,7 +105,9 @@ async fn each_line(
             let mut pieces = response.bytes_stream();
             let mut rest = Vec::new();
             while let Some(piece) = pieces.next().await {
-                rest.extend_from_slice(&piece.context("the server broke off in the middle of the record; see its log")?);
+                rest.extend_from_slice(
+                    &piece.context("the server broke off in the middle of the record; see its log")?,
+                );
                 let mut begin = 0;
                 while let Some(length) = rest[begin..].iter().position(|it| *it == b'\n') {
                     let line = std::str::from_utf8(&rest[begin..begin + length])?;

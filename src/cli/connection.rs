@@ -48,9 +48,8 @@ impl Connection {
             }
             Err(_) => match Store::open(&settings.store.database).await {
                 Ok(store) => Ok(Self::Store(Box::new(store))),
-                Err(error @ StoreError::Owned(_)) => Err(anyhow!(error).context(format!(
-                    "a server runs, but not at {url}: say where with `ON_DEMAND_INFRA_URL`"
-                ))),
+                Err(error @ StoreError::Owned(_)) => Err(anyhow!(error)
+                    .context(format!("a server runs, but not at {url}: say where with `ON_DEMAND_INFRA_URL`"))),
                 Err(error) => Err(error.into()),
             },
         }

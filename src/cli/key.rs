@@ -154,10 +154,12 @@ fn rights(modes: &[Mode], namespaces: &[Namespace]) -> Vec<Right> {
     if modes.is_empty() && namespaces.is_empty() {
         return Vec::new();
     }
-    let modes: Vec<Option<Mode>> = if modes.is_empty() { vec![None] } else { modes.iter().copied().map(Some).collect() };
+    let modes: Vec<Option<Mode>> =
+        if modes.is_empty() { vec![None] } else { modes.iter().copied().map(Some).collect() };
     let namespaces: Vec<Option<Namespace>> =
         if namespaces.is_empty() { vec![None] } else { namespaces.iter().cloned().map(Some).collect() };
-    let right = |mode: &Option<Mode>, namespace: &Option<Namespace>| Right { mode: *mode, namespace: namespace.clone() };
+    let right =
+        |mode: &Option<Mode>, namespace: &Option<Namespace>| Right { mode: *mode, namespace: namespace.clone() };
     modes.iter().flat_map(|mode| namespaces.iter().map(move |namespace| right(mode, namespace))).collect()
 }
 
@@ -200,8 +202,7 @@ fn told_rights(key: &KeyObject) -> String {
 fn time_span(text: &str) -> Result<Duration, String> {
     let wrong = || format!("`{text}` is no time such as `90d`, `12h` or `0s`");
     let span: jiff::Span = text.parse().map_err(|_| wrong())?;
-    let time: SignedDuration =
-        span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|_| wrong())?;
+    let time: SignedDuration = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|_| wrong())?;
     Duration::try_from(time).map_err(|_| wrong())
 }
 
@@ -234,10 +235,7 @@ mod tests {
         assert_eq!(texts(&[], &[]), Vec::<String>::new());
         assert_eq!(texts(&[Mode::Local], &[]), ["local:*"]);
         assert_eq!(texts(&[], &[namespace("a"), namespace("b")]), ["*:a", "*:b"]);
-        assert_eq!(
-            texts(&[Mode::Local, Mode::CloudLocal], &[namespace("a")]),
-            ["local:a", "cloud-local:a"]
-        );
+        assert_eq!(texts(&[Mode::Local, Mode::CloudLocal], &[namespace("a")]), ["local:a", "cloud-local:a"]);
     }
 
     #[test]

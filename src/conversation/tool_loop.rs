@@ -117,7 +117,9 @@ impl ToolLoop {
             self.push(calling_message(&Answer::default(), std::slice::from_ref(&call)));
             match self.execute_call(app, &call, until, sink).await? {
                 CallResult::ToolMessage(message) => self.push(message),
-                CallResult::Final(outcome) => return Box::pin(outcome.render(app, &self.conversation.caller, sink)).await,
+                CallResult::Final(outcome) => {
+                    return Box::pin(outcome.render(app, &self.conversation.caller, sink)).await;
+                }
             }
         }
         for round in 1..=MAX_ROUNDS {

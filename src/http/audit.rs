@@ -14,8 +14,8 @@ use crate::access::Caller;
 use crate::app::{App, AppError};
 use crate::audit::{AuditEvent, AuditRecord};
 use crate::http::error::{ApiError, ErrorBody};
-use crate::http::request_id;
 use crate::http::list::{List, ListQuery, PageParams};
+use crate::http::request_id;
 use crate::id::{Action, DeploymentId, OperationId};
 use crate::store::audit::AuditFilter;
 

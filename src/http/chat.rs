@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use crate::access::Caller;
 use crate::app::App;
 use crate::conversation::{self, Completion, ConversationRequest, Outcome, PendingAnswer};
-use crate::access::Caller;
 use crate::http::body::JsonObject;
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::limit::Streams;
@@ -66,7 +66,10 @@ pub async fn complete(
         Dispatch::Request(request) => {
             let key =
                 idempotency::request_key(&caller, &headers, &body, idempotency::KeyBasis::Fields(&request.intent))?;
-            PendingAnswer::Outcome(conversation::execute(&app, &caller, Some(key), with_agreement(&caller, &responder.chat, *request)).await?)
+            PendingAnswer::Outcome(
+                conversation::execute(&app, &caller, Some(key), with_agreement(&caller, &responder.chat, *request))
+                    .await?,
+            )
         }
         Dispatch::Conversation(fields, limits) => {
             let messages = responder.chat.messages.clone();

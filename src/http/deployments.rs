@@ -9,8 +9,8 @@ use futures_util::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::app::App;
 use crate::access::Caller;
+use crate::app::App;
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::limit::Streams;
 use crate::http::list::{List, ListQuery, PageParams};
@@ -237,7 +237,11 @@ pub async fn list(
 #[utoipa::path(get, path = "/v1/deployments/{id}", tag = "deployments",
     params(("id" = String, Path, description = "Id of the deployment")),
     responses((status = 200, body = DeploymentObject), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
-pub async fn show(State(app): State<App>, caller: Caller, PathId(id): PathId) -> Result<Json<DeploymentObject>, ApiError> {
+pub async fn show(
+    State(app): State<App>,
+    caller: Caller,
+    PathId(id): PathId,
+) -> Result<Json<DeploymentObject>, ApiError> {
     find(&app, &caller, &id).await.map(|deployment| Json(DeploymentObject::from(&deployment)))
 }
 

@@ -190,11 +190,7 @@ pub async fn rotate(
 #[utoipa::path(post, path = "/v1/keys/{id}/revoke", tag = "keys",
     params(("id" = String, Path, description = "Id or name of the key")),
     responses((status = 200, body = KeyObject), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
-pub async fn revoke(
-    State(app): State<App>,
-    caller: Caller,
-    PathId(id): PathId,
-) -> Result<Json<KeyObject>, ApiError> {
+pub async fn revoke(State(app): State<App>, caller: Caller, PathId(id): PathId) -> Result<Json<KeyObject>, ApiError> {
     Ok(Json(app.keys().revoke(&caller, &id).await?.into()))
 }
 
@@ -203,7 +199,11 @@ const RIGHTS_RULE: &str =
     "a list of objects such as `{\"mode\": \"local\", \"namespace\": \"team-a\"}`, each value a valid one or `*`";
 
 /// Reads one field.
-fn field<T: DeserializeOwned>(body: &Map<String, Value>, name: &'static str, rule: &str) -> Result<Option<T>, ApiError> {
+fn field<T: DeserializeOwned>(
+    body: &Map<String, Value>,
+    name: &'static str,
+    rule: &str,
+) -> Result<Option<T>, ApiError> {
     match body.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(value) => T::deserialize(value)

@@ -37,11 +37,7 @@ impl KeyExtractor for ByCaller {
 }
 
 /// Lets so many requests a minute through to these routes, from each caller, and remembers callers until `stop`.
-pub(super) fn rate<S>(
-    routes: Router<S>,
-    per_minute: NonZeroU32,
-    stop: CancellationToken,
-) -> Router<S>
+pub(super) fn rate<S>(routes: Router<S>, per_minute: NonZeroU32, stop: CancellationToken) -> Router<S>
 where
     S: Clone + Send + Sync + 'static,
 {

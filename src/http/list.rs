@@ -58,11 +58,7 @@ impl ListQuery {
     ///
     /// # Errors
     /// [`ApiError`] when `after` is not such an id, or `limit` is no number from 1 to 100.
-    pub fn page<I, E>(
-        &self,
-        rule: &str,
-        parse: impl FnOnce(&str) -> Result<I, E>,
-    ) -> Result<PageRequest<I>, ApiError> {
+    pub fn page<I, E>(&self, rule: &str, parse: impl FnOnce(&str) -> Result<I, E>) -> Result<PageRequest<I>, ApiError> {
         Ok(PageRequest { after: self.read("after", rule, |text| parse(text).ok())?, limit: self.limit()? })
     }
 

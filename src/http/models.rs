@@ -8,8 +8,8 @@ use axum::extract::State;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::app::App;
 use crate::access::Caller;
+use crate::app::App;
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::list::List;
 use crate::http::path::PathId;

@@ -38,7 +38,10 @@ const OF_EVERY_ROUTE: &[(&str, &str)] = &[
 ];
 const OF_ROUTES_WITH_A_KEY: &[(&str, &str)] = &[
     ("401", "The API key is missing or not one of ours"),
-    ("403", "The key lacks the role or right, which the message names; or a server without keys is asked under a name that is not this machine's"),
+    (
+        "403",
+        "The key lacks the role or right, which the message names; or a server without keys is asked under a name that is not this machine's",
+    ),
     ("429", "Too many requests; `retry-after` says when to come back"),
     ("503", "The server is about to stop, or too many streams are open; `retry-after` says when to come back"),
 ];
@@ -106,7 +109,7 @@ mod tests {
 
     #[test]
     fn the_routes_of_the_document_are_an_api() {
-        let paths: Vec<String> = document().paths.paths.into_keys().collect();
+        let paths: Vec<String> = crate::http::document().paths.paths.into_keys().collect();
 
         insta::assert_snapshot!(paths.join("\n"));
     }

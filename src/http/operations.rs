@@ -9,9 +9,9 @@ use futures_util::StreamExt;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::access::Caller;
 use crate::app::App;
 use crate::event::{Failure, OperationState};
-use crate::access::Caller;
 use crate::http::body::OptionalJsonObject;
 use crate::http::chat::dispatch::limits;
 use crate::http::chat::schema::ResumeBody;
@@ -188,7 +188,11 @@ pub async fn list(
 #[utoipa::path(get, path = "/v1/operations/{id}", tag = "operations",
     params(("id" = String, Path, description = "Id of the operation")),
     responses((status = 200, body = OperationObject), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
-pub async fn show(State(app): State<App>, caller: Caller, PathId(id): PathId) -> Result<Json<OperationObject>, ApiError> {
+pub async fn show(
+    State(app): State<App>,
+    caller: Caller,
+    PathId(id): PathId,
+) -> Result<Json<OperationObject>, ApiError> {
     let operation = find(&app, &caller, &id).await?;
     object(&app, operation).await.map(Json)
 }
@@ -231,7 +235,11 @@ pub async fn events(
 #[utoipa::path(post, path = "/v1/operations/{id}/cancel", tag = "operations",
     params(("id" = String, Path, description = "Id of the operation")),
     responses((status = 200, body = OperationObject), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
-pub async fn cancel(State(app): State<App>, caller: Caller, PathId(id): PathId) -> Result<Json<OperationObject>, ApiError> {
+pub async fn cancel(
+    State(app): State<App>,
+    caller: Caller,
+    PathId(id): PathId,
+) -> Result<Json<OperationObject>, ApiError> {
     let operation = find(&app, &caller, &id).await?;
     let operation = app.cancel(&caller, operation.id).await?;
     object(&app, operation).await.map(Json)

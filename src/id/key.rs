@@ -55,8 +55,7 @@ impl Right {
     /// Whether it holds there. A mode or namespace that this version cannot read is only covered by `*`.
     #[must_use]
     pub fn covers(&self, mode: Option<Mode>, namespace: &str) -> bool {
-        self.mode.is_none_or(|it| Some(it) == mode)
-            && self.namespace.as_ref().is_none_or(|it| it.as_str() == namespace)
+        self.mode.is_none_or(|it| Some(it) == mode) && self.namespace.as_ref().is_none_or(|it| it.as_str() == namespace)
     }
 }
 

@@ -144,7 +144,8 @@ impl Store {
         .fetch_optional(&mut *transaction)
         .await?;
         let Some(last) = last else { return Ok(0) };
-        let record: AuditRecord = serde_json::from_str(&line(&last)?.line).map_err(|error| StoreError::corrupt("audit.line", error))?;
+        let record: AuditRecord =
+            serde_json::from_str(&line(&last)?.line).map_err(|error| StoreError::corrupt("audit.line", error))?;
         let removed = sqlx::query("DELETE FROM audit WHERE sequence <= $1")
             .bind(record.sequence)
             .execute(&mut *transaction)

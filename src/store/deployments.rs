@@ -13,8 +13,8 @@ use super::unreadable::UnreadableDeployment;
 use super::{Store, StoreError, audit, parse, parse_json, timestamp, to_json};
 use crate::audit::AuditEntry;
 use crate::id::{
-    CommitId, DeploymentId, DeploymentName, GitRef, ImageRef, Mode, Namespace, OperationId, Region, RepositoryUrl, Right,
-    SourceDirectory, TargetId,
+    CommitId, DeploymentId, DeploymentName, GitRef, ImageRef, Mode, Namespace, OperationId, Region, RepositoryUrl,
+    Right, SourceDirectory, TargetId,
 };
 
 /// Which deployments to list.

@@ -178,7 +178,7 @@ async fn insert_secret(
 fn read(row: &AnyRow) -> Result<ApiKey, StoreError> {
     Ok(ApiKey {
         id: parse(row, "id", KeyId::parse)?,
-        name: parse(row, "name", KeyName::parse)?,
+        name: parse(row, "name", |text| KeyName::parse(text))?,
         role: parse(row, "role", Role::parse)?,
         rights: parse_json(row, "rights")?,
         asks: row.try_get::<i64, _>("asks")? != 0,

@@ -6,7 +6,6 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::audit::{AuditEntry, AuditEvent};
 use super::build_options::BuildOptions;
 use super::calls::{BegunCall, CallLog};
 use super::operations::{Acceptance, KeyKind, KeyReused, NewOperation, OperationEnd, RequestKey};
@@ -14,6 +13,7 @@ use super::record::{Deployment, DeploymentFacts, DeploymentState, Operation, Tar
 use super::secrets::Warning;
 use super::terraform::{WorkspaceOwner, WorkspaceRecord};
 use super::*;
+use crate::audit::{AuditEntry, AuditEvent};
 use crate::event::{EventKind, OperationState};
 use crate::id::{
     Action, CommitId, DeploymentId, DeploymentName, ImageRef, Mode, Namespace, Port, Region, RepositoryUrl, TargetId,

@@ -13,10 +13,10 @@ async fn agent(world: &World) -> Key {
 /// The conversation after an answer.
 fn then(body: &Value, answer: &str, said: &str) -> Value {
     let mut body = body.clone();
-    body["messages"].as_array_mut().unwrap().extend([
-        json!({"role": "assistant", "content": answer}),
-        json!({"role": "user", "content": said}),
-    ]);
+    body["messages"]
+        .as_array_mut()
+        .unwrap()
+        .extend([json!({"role": "assistant", "content": answer}), json!({"role": "user", "content": said})]);
     body
 }
 

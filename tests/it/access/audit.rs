@@ -86,8 +86,11 @@ async fn refusals_cancels_and_wrong_keys_are_told_and_questions_are_not() {
         get(&world, Some(&nobody), "/v1/models").await;
     }
     world.failpoints.hold("kind");
-    let stream = request(&world, Some(&root), Method::POST, "/v1/chat/completions")
-        .json(&with(world.request_for("deploy"), "stream", true));
+    let stream = request(&world, Some(&root), Method::POST, "/v1/chat/completions").json(&with(
+        world.request_for("deploy"),
+        "stream",
+        true,
+    ));
     let open = stream.send().await.unwrap();
     let id = get(&world, Some(&root), "/v1/operations").await.body["data"][0]["id"].as_str().unwrap().to_owned();
     let cancelled = post(&world, Some(&root), &format!("/v1/operations/{id}/cancel"), &json!({})).await;
@@ -100,10 +103,7 @@ async fn refusals_cancels_and_wrong_keys_are_told_and_questions_are_not() {
     let mut told = events(&entries);
     assert!(told[4..6].contains(&"sign_in_refused"), "{told:?}");
     told.retain(|it| *it != "sign_in_refused");
-    assert_eq!(
-        told,
-        ["key_created", "key_created", "refused", "refused", "accepted", "cancel_requested", "ended"]
-    );
+    assert_eq!(told, ["key_created", "key_created", "refused", "refused", "accepted", "cancel_requested", "ended"]);
     let refused = &entries[2];
     assert_eq!((&refused["action"], &refused["principal"]), (&json!("deploy"), &json!(viewer.id)));
     assert!(refused["outcome"].as_str().unwrap().contains("the role `deployer`"), "{refused}");
@@ -165,7 +165,9 @@ async fn what_was_altered_or_removed_is_found() {
     world.change("UPDATE audit SET line = replace(line, '`x`', '`b`') WHERE sequence = 3").await;
     world.change("UPDATE audit SET principal = 'key_0' WHERE sequence = 2").await;
     let moved = verify(&world, &[]).await;
-    world.change("UPDATE audit SET principal = (SELECT principal FROM audit WHERE sequence = 3) WHERE sequence = 2").await;
+    world
+        .change("UPDATE audit SET principal = (SELECT principal FROM audit WHERE sequence = 3) WHERE sequence = 2")
+        .await;
     assert_eq!(verify(&world, &[]).await.0, Some(0));
     world.change("DELETE FROM audit WHERE sequence = 4").await;
     let cut = verify(&world, &[]).await;

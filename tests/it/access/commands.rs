@@ -22,12 +22,33 @@ async fn keys_are_made_listed_rotated_and_revoked_through_the_server_that_runs()
     let at = [("ON_DEMAND_INFRA_URL", url.as_str())];
 
     let first = world.command(&["key", "create", "--name", "root"], &at).await;
-    assert!(err(&first).contains("From now on") || err(&first).contains("from now on every request needs one"), "{}", err(&first));
+    assert!(
+        err(&first).contains("From now on") || err(&first).contains("from now on every request needs one"),
+        "{}",
+        err(&first)
+    );
     let secret = out(&first).lines().last().unwrap().to_owned();
     let with_key = [at[0], ("ON_DEMAND_INFRA_API_KEY", secret.as_str())];
     let denied = world.command(&["key", "list"], &at).await;
     assert!(!denied.status.success() && err(&denied).contains("ON_DEMAND_INFRA_API_KEY"), "{}", err(&denied));
-    let create = ["key", "create", "--name", "ci", "--role", "deployer", "--namespace", "team-a", "--namespace", "team-b", "--mode", "local", "--expires", "90d", "--ask", "--json"];
+    let create = [
+        "key",
+        "create",
+        "--name",
+        "ci",
+        "--role",
+        "deployer",
+        "--namespace",
+        "team-a",
+        "--namespace",
+        "team-b",
+        "--mode",
+        "local",
+        "--expires",
+        "90d",
+        "--ask",
+        "--json",
+    ];
     let made: Value = serde_json::from_str(&out(&world.command(&create, &with_key).await)).unwrap();
     let listed = out(&world.command(&["key", "list"], &with_key).await);
     let rotated = out(&world.command(&["key", "rotate", "ci", "--overlap", "0s"], &with_key).await);

@@ -68,14 +68,23 @@ async fn what_makes_no_sense_is_said() {
     assert_eq!(refused(by, json!({"name": "x", "role": "admin", "rights": right})).await, "400 invalid_value rights");
     assert_eq!(refused(by, json!({"name": "x", "rights": [{"mode": "moon"}]})).await, "400 invalid_value rights");
     assert_eq!(refused(by, json!({"name": "x", "rights": [{"namespaces": "a"}]})).await, "400 invalid_value rights");
-    assert_eq!(refused(by, json!({"name": "x", "expires_at": "2020-01-01T00:00:00Z"})).await, "400 invalid_value expires_at");
-    assert_eq!(refused(by, json!({"name": "x", "expires": "2030-01-01T00:00:00Z"})).await, "400 unknown_parameter expires");
+    assert_eq!(
+        refused(by, json!({"name": "x", "expires_at": "2020-01-01T00:00:00Z"})).await,
+        "400 invalid_value expires_at"
+    );
+    assert_eq!(
+        refused(by, json!({"name": "x", "expires": "2030-01-01T00:00:00Z"})).await,
+        "400 unknown_parameter expires"
+    );
     assert_eq!(post(&world, by, "/v1/keys/nobody/rotate", &json!({})).await.code(), "key_not_found");
     assert_eq!(post(&world, by, "/v1/keys/nobody/revoke", &json!({})).await.code(), "key_not_found");
     let last = post(&world, by, "/v1/keys/root/revoke", &json!({})).await;
     assert_eq!(last.code(), "conflict");
     assert!(last.body["error"]["message"].as_str().unwrap().contains("last administrator"), "{last:?}");
-    assert_eq!(get(&world, Some(&Key { id: String::new(), secret: "odi_guess".to_owned() }), "/v1/keys").await.status, 401);
+    assert_eq!(
+        get(&world, Some(&Key { id: String::new(), secret: "odi_guess".to_owned() }), "/v1/keys").await.status,
+        401
+    );
 }
 
 #[tokio::test]
@@ -115,8 +124,11 @@ async fn an_operation_goes_on_when_its_key_ends_in_the_middle() {
     let short = make(&world, Some(&root), &body).await;
     world.failpoints.hold("page");
 
-    let stream = request(&world, Some(&short), Method::POST, "/v1/chat/completions")
-        .json(&with(world.request_for("deploy"), "stream", true));
+    let stream = request(&world, Some(&short), Method::POST, "/v1/chat/completions").json(&with(
+        world.request_for("deploy"),
+        "stream",
+        true,
+    ));
     let response = stream.send().await.unwrap();
     assert_eq!(response.status(), 200);
     let text = response.text().await.unwrap();

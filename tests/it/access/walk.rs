@@ -254,11 +254,16 @@ async fn every_action_by_the_models_tool_for_every_role() {
             let before = held(&world).await;
             let asked = azure.requests().len();
             azure.will([call(action.as_str(), arguments(&world, *action))]);
-            let answer = answer(request(&world, Some(key), Method::POST, "/v1/chat/completions").json(&say("Go on."))).await;
+            let answer =
+                answer(request(&world, Some(key), Method::POST, "/v1/chat/completions").json(&say("Go on."))).await;
             let result = azure.requests().get(asked + 1).map(|_| azure.told(asked + 1).join(" "));
             let result = result.unwrap_or_default();
             let shown = if result.contains("may not ") { "refused".to_owned() } else { told(&answer) };
-            let shown = if result.contains("nothing was done") && !result.contains("may not ") { format!("{shown}, not done") } else { shown };
+            let shown = if result.contains("nothing was done") && !result.contains("may not ") {
+                format!("{shown}, not done")
+            } else {
+                shown
+            };
             writeln!(table, "    {name}: {shown}").unwrap();
             if name.starts_with("viewer") || name.ends_with("elsewhere") {
                 assert_eq!(held(&world).await, before, "{name} changes something by the tool {action}: {answer:?}");

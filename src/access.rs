@@ -90,11 +90,12 @@ impl Caller {
         rest.iter().all(|it| it.namespace.as_ref() == Some(namespace)).then_some(namespace)
     }
 
-    /// Whether an action may be carried out at all, or (with `is_plan`) be planned.
+    /// Whether an action may be carried out at all, or (with `is_plan`) be planned. Of a cancel there is no plan.
     ///
     /// # Errors
     /// [`Missing`] names the role.
     pub fn may(&self, action: Action, is_plan: bool) -> Result<(), Missing> {
+        let is_plan = is_plan && action != Action::Cancel;
         let needed = if action.changes() && !is_plan { Role::Deployer } else { Role::Viewer };
         self.is_at_least(needed, action.as_str())
     }

@@ -268,7 +268,7 @@ impl Keys {
         let (keys, caller) = (self.clone(), caller.clone());
         run_to_completion(async move {
             let _turn = keys.0.change.lock().await;
-            let now = Timestamp::now();
+            let now = now();
             let is_first = !keys.0.store.has_keys().await?;
             let key = keys.checked(new, now, is_first).await?;
             let secret = secret()?;
@@ -309,6 +309,7 @@ impl Keys {
                            `deployer`";
             return Err(invalid("rights", message.to_owned()));
         }
+        let expires_at = expires_at.and_then(|it| Timestamp::from_millisecond(it.as_millisecond()).ok());
         if expires_at.is_some_and(|it| it <= now) {
             return Err(invalid("expires_at", "`expires_at`: this moment is over; name a later one".to_owned()));
         }
@@ -338,7 +339,7 @@ impl Keys {
         let (keys, caller, name) = (self.clone(), caller.clone(), name.to_owned());
         run_to_completion(async move {
             let _turn = keys.0.change.lock().await;
-            let now = Timestamp::now();
+            let now = now();
             let mut key = keys.key_in_use(&name).await?;
             if expires_at.is_some() {
                 key.expires_at = expires_at;
@@ -371,7 +372,7 @@ impl Keys {
         let (keys, caller, name) = (self.clone(), caller.clone(), name.to_owned());
         run_to_completion(async move {
             let _turn = keys.0.change.lock().await;
-            let now = Timestamp::now();
+            let now = now();
             let key = match keys.key_in_use(&name).await {
                 Err(AppError::Conflict { .. }) => return keys.key(&name).await,
                 found => found?,
@@ -428,6 +429,11 @@ impl Keys {
         };
         stop.run_until_cancelled(work).await;
     }
+}
+
+/// Now, as exactly as the store keeps it.
+fn now() -> Timestamp {
+    Timestamp::from_millisecond(Timestamp::now().as_millisecond()).unwrap_or_else(|_| Timestamp::now())
 }
 
 /// What a key is, for the record.

@@ -13,7 +13,7 @@ use strum::VariantNames as _;
 use super::connection::{Connection, local_administrator};
 use crate::app::keys::{Keys, NewKey};
 use crate::config::Settings;
-use crate::http::keys::{CreateKeyBody, DEFAULT_OVERLAP_S, KeyObject, RotateKeyBody};
+use crate::http::keys::{CreateKeyBody, KeyObject, RotateKeyBody};
 use crate::id::{KeyName, Mode, Namespace, Right, Role};
 
 /// What is done with keys.
@@ -224,6 +224,7 @@ fn moment(text: &str) -> Result<Timestamp, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::keys::DEFAULT_OVERLAP_S;
 
     #[test]
     fn rights_are_every_mode_with_every_namespace() {

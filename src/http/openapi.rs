@@ -81,7 +81,6 @@ pub async fn show(State(document): State<Arc<Document>>) -> Json<Document> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::intent::fields::FIELDS;
 
     #[test]

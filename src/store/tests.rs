@@ -6,17 +6,20 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::audit::{AuditFilter, AuditOrder};
 use super::build_options::BuildOptions;
 use super::calls::{BegunCall, CallLog};
+use super::keys::{ApiKey, NameTaken};
 use super::operations::{Acceptance, KeyKind, KeyReused, NewOperation, OperationEnd, RequestKey};
 use super::record::{Deployment, DeploymentFacts, DeploymentState, Operation, Target, Version, VersionBuild};
 use super::secrets::Warning;
 use super::terraform::{WorkspaceOwner, WorkspaceRecord};
 use super::*;
-use crate::audit::{AuditEntry, AuditEvent};
+use crate::audit::{AuditEntry, AuditEvent, AuditRecord, Verifier};
 use crate::event::{EventKind, OperationState};
 use crate::id::{
-    Action, CommitId, DeploymentId, DeploymentName, ImageRef, Mode, Namespace, Port, Region, RepositoryUrl, TargetId,
+    Action, CommitId, DeploymentId, DeploymentName, ImageRef, KeyId, KeyName, Mode, Namespace, Port, Region,
+    RepositoryUrl, Right, Role, TargetId,
 };
 
 /// A store with one target of its own, so that tests that share a database do not meet.
@@ -192,6 +195,68 @@ stories! {
         let third = world.store.accept(&world.new_operation(&deployment, None)).await.unwrap();
 
         assert_eq!((second, third), (Acceptance::Busy(first), Acceptance::Accepted));
+    }
+
+    async fn a_key_is_kept_with_the_hashes_of_its_secrets_and_told_to_the_record(world: World) {
+        let (store, now) = (&world.store, Timestamp::from_millisecond(1_700_000_000_000).unwrap());
+        let name = KeyName::parse(format!("ci-{}", world.target.name)).unwrap();
+        let right = Right { mode: Some(Mode::Local), namespace: Some(Namespace::parse("team").unwrap()) };
+        let key = ApiKey {
+            id: KeyId::new(),
+            name,
+            role: Role::Deployer,
+            rights: vec![right],
+            asks: true,
+            created_at: now,
+            expires_at: None,
+            revoked_at: None,
+        };
+        let entry = AuditEntry { key: Some(key.id), ..AuditEntry::of("someone".to_owned(), AuditEvent::KeyCreated) };
+        let hashes = [format!("{}-a", key.id), format!("{}-b", key.id)];
+
+        assert_eq!(store.create_key(&key, &hashes[0], &entry).await.unwrap(), Ok(()));
+        let namesake = ApiKey { id: KeyId::new(), ..key.clone() };
+        assert_eq!(store.create_key(&namesake, "another", &entry).await.unwrap(), Err(NameTaken));
+        let rotated = ApiKey { expires_at: Some(now + SignedDuration::from_hours(2)), ..key.clone() };
+        let overlap = now + SignedDuration::from_hours(1);
+        store.rotate_key(&rotated, &hashes[1], now, overlap, &entry).await.unwrap();
+
+        assert!(store.keys().await.unwrap().contains(&rotated));
+        let secrets = store.key_secrets().await.unwrap();
+        let end = |hash: &str| secrets.iter().find(|it| it.hash == hash).map(|it| it.expires_at);
+        assert_eq!((end(&hashes[0]), end(&hashes[1]), end("another")), (Some(Some(overlap)), Some(None), None));
+        store.revoke_key(key.id, now, &entry).await.unwrap();
+        assert!(!store.keys().await.unwrap().iter().any(|it| it.id == key.id && it.is_valid(now)));
+        // Its name is free again.
+        assert_eq!(store.create_key(&namesake, &format!("{}-c", key.id), &entry).await.unwrap(), Ok(()));
+    }
+
+    async fn the_record_is_chained_across_what_it_tells_of_and_pruned_from_its_beginning(world: World) {
+        let deployment = world.deployment("app");
+        let id = world.accepted(&deployment, None).await;
+        world.end(id, &deployment, OperationState::Failed, None).await;
+        let of_operation = AuditFilter { operation: Some(id), ..AuditFilter::default() };
+
+        let newest_first = AuditOrder::NewestFirst { before: None };
+        let lines = world.store.audit_lines(&of_operation, newest_first, 10).await.unwrap();
+
+        let told: Vec<AuditRecord> = lines.iter().map(|it| serde_json::from_str(&it.line).unwrap()).collect();
+        assert_eq!(told.iter().map(|it| it.entry.event).collect::<Vec<_>>(), [AuditEvent::Ended, AuditEvent::Accepted]);
+        assert_eq!(told[0].entry.outcome.as_deref(), Some("failed"));
+        assert_eq!(told[0].entry.deployment_name.as_deref(), Some(deployment.name.as_str()));
+        // Many at once take their turns.
+        let entry = AuditEntry::of("someone".to_owned(), AuditEvent::Refused);
+        let appended = (0..20).map(|_| world.store.append_audit(&entry));
+        futures_util::future::try_join_all(appended).await.unwrap();
+        let mut verifier = Verifier::new(vec![world.store.audit_head().await.unwrap()]);
+        let mut batches = std::pin::pin!(world.store.clone().all_audit_lines(AuditFilter::default()));
+        while let Some(batch) = batches.try_next().await.unwrap() {
+            for it in batch {
+                verifier.check(&it.line).unwrap();
+            }
+        }
+        verifier.finish().unwrap();
+        assert_eq!(world.store.prune_audit(Timestamp::MIN).await.unwrap(), 0);
     }
 
     async fn a_header_key_attaches_for_a_day_and_only_with_the_same_body(world: World) {

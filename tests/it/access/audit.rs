@@ -21,8 +21,8 @@ async fn a_change_is_told_when_it_is_accepted_and_when_it_has_ended() {
     let deploy = with(world.request_for("deploy"), "environment", json!({"TOKEN": "s3cr3t-of-the-application"}));
 
     let deployed = chat(&world, &ci, &with(deploy, "git_token", "ghp_s3cr3t")).await;
-    let asked = chat(&world, &ci, &with(say("decommission notes"), "instance_name", "notes")).await;
-    let hash = asked.text().split("plan `").nth(1).and_then(|it| it.split('`').next()).unwrap();
+    let planned = chat(&world, &ci, &with(world.request_for("decommission"), "dry_run", true)).await;
+    let hash = planned.text().split("plan `").nth(1).and_then(|it| it.split('`').next()).unwrap();
     let removed = chat(&world, &ci, &with(world.request_for("decommission"), "confirm", hash)).await;
 
     assert_eq!((deployed.state(), removed.state()), ("succeeded", "succeeded"));

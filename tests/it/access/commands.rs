@@ -60,8 +60,8 @@ async fn keys_are_made_listed_rotated_and_revoked_through_the_server_that_runs()
     assert!(revoked.contains("opens nothing any more"), "{revoked}");
     let verified = out(&world.command(&["audit", "verify"], &with_key).await);
     let exported = out(&world.command(&["audit", "export"], &with_key).await);
-    assert!(verified.contains("4 entries, nothing was altered") && verified.contains("head 4:"), "{verified}");
-    assert_eq!(exported.lines().count(), 4);
+    assert!(verified.contains("5 entries, nothing was altered") && verified.contains("head 5:"), "{verified}");
+    assert_eq!(exported.lines().count(), 5);
 }
 
 #[tokio::test]

@@ -78,7 +78,8 @@ fn told(answer: &Answer) -> String {
         Some(state) => state.to_owned(),
         None if text.contains("may not ") => "refused".to_owned(),
         None if text.contains("(plan `") => "asked back".to_owned(),
-        None if text.contains("`notes`") || text.contains("notes") => "told".to_owned(),
+        None if text.contains("There is no deployment") => "not there".to_owned(),
+        None if text.contains("`notes`") => "told".to_owned(),
         None => "nothing of it".to_owned(),
     };
     format!("{} {what}", answer.status)
@@ -149,8 +150,6 @@ fn fields(world: &World, action: Action) -> Value {
     let body = world.request_for(action.as_str());
     match action {
         Action::Scale => with(body, "scale_replicas", 2),
-        Action::Undo => with(body, "confirm", "000000000000"),
-        _ if action.changes() && action != Action::Cancel => with(body, "confirm", "000000000000"),
         _ => body,
     }
 }
@@ -196,8 +195,9 @@ async fn every_action_by_fields_for_every_role() {
         writeln!(table, "{action}").unwrap();
         for (name, key) in callers.with_keys() {
             let before = held(&world).await;
-            let done = chat(&world, key, &fields(&world, *action)).await;
-            let planned = chat(&world, key, &with(world.request_for(action.as_str()), "dry_run", true)).await;
+            // With the hash of a plan that is not: whoever may do it hears that, and nothing is done.
+            let done = chat(&world, key, &with(fields(&world, *action), "confirm", "000000000000")).await;
+            let planned = chat(&world, key, &with(fields(&world, *action), "dry_run", true)).await;
             writeln!(table, "    {name}: {}, as a plan {}", told(&done), told(&planned)).unwrap();
             if name.starts_with("viewer") || name.ends_with("elsewhere") {
                 assert_eq!(held(&world).await, before, "{name} changes something by {action}");
@@ -206,7 +206,8 @@ async fn every_action_by_fields_for_every_role() {
     }
     writeln!(table, "decommission with delete_cluster").unwrap();
     for (name, key) in callers.with_keys() {
-        let body = with(fields(&world, Action::Decommission), "delete_cluster", true);
+        let body = with(world.request_for("decommission"), "confirm", "000000000000");
+        let body = with(body, "delete_cluster", true);
         writeln!(table, "    {name}: {}", told(&chat(&world, key, &body).await)).unwrap();
     }
 
@@ -258,11 +259,13 @@ async fn every_action_by_the_models_tool_for_every_role() {
                 answer(request(&world, Some(key), Method::POST, "/v1/chat/completions").json(&say("Go on."))).await;
             let result = azure.requests().get(asked + 1).map(|_| azure.told(asked + 1).join(" "));
             let result = result.unwrap_or_default();
-            let shown = if result.contains("may not ") { "refused".to_owned() } else { told(&answer) };
-            let shown = if result.contains("nothing was done") && !result.contains("may not ") {
-                format!("{shown}, not done")
-            } else {
-                shown
+            let shown = match result.as_str() {
+                it if it.contains("may not ") => "refused".to_owned(),
+                it if it.contains("no deployment") => "not there".to_owned(),
+                it if it.contains("nothing was done") => "not done".to_owned(),
+                _ if answer.body["operation"].is_object() => told(&answer),
+                it if it.contains("notes") => "told".to_owned(),
+                _ => told(&answer),
             };
             writeln!(table, "    {name}: {shown}").unwrap();
             if name.starts_with("viewer") || name.ends_with("elsewhere") {

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use strum::IntoStaticStr;
 
-use crate::id::{Action, KeyName, Mode, Namespace, Right, Role};
+use crate::id::key::{KeyName, Right, Role};
+use crate::id::{Action, Mode, Namespace};
 
 /// The way in by which a request came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema, IntoStaticStr)]

@@ -14,7 +14,8 @@ use sha2::{Digest, Sha256};
 use strum::{EnumString, IntoStaticStr, VariantArray};
 
 use crate::access::{Caller, Surface};
-use crate::id::{Action, DeploymentId, KeyId, KeyName, OperationId};
+use crate::id::key::KeyName;
+use crate::id::{Action, DeploymentId, KeyId, OperationId};
 
 /// What the first entry of all follows.
 pub const NO_HASH: &str = "0000000000000000000000000000000000000000000000000000000000000000";

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
+use crate::audit::AuditEntry;
 use crate::cloud::price::Prices;
 use crate::config::Settings;
 use crate::event::{EventKind, OperationState};
@@ -244,12 +245,12 @@ impl Engine {
         );
     }
 
-    /// Asks a running operation to stop and to take back what it did; false when it has ended.
+    /// Asks a running operation to stop and to take back what it did, which the record is told; false when it has ended.
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn cancel(&self, id: OperationId) -> Result<bool, EngineError> {
-        let asked = self.0.store.request_cancel(id).await?;
+    pub async fn cancel(&self, id: OperationId, entry: &AuditEntry) -> Result<bool, EngineError> {
+        let asked = self.0.store.request_cancel(id, entry).await?;
         if let Some(handle) = self.0.running().get(&id) {
             handle.cancel.cancel();
         }

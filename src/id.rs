@@ -482,8 +482,7 @@ macro_rules! words {
 words!(Mode, Action, Protocol);
 
 // Behind both macros, like `build`.
-mod key;
-pub use key::{KeyName, Right, Role};
+pub mod key;
 
 /// Where a deployment runs: the three kinds of target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]

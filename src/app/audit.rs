@@ -2,7 +2,7 @@
 
 use futures_util::Stream;
 
-use super::permission::permit_admin;
+use super::refusal::permit_admin;
 use super::{App, AppError};
 use crate::access::Caller;
 use crate::audit::{AuditRecord, Head};

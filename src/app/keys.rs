@@ -14,12 +14,14 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
-use super::permission::permit_admin;
-use super::{AppError, run_to_completion};
+use super::error::AppError;
+use super::refusal::permit_admin;
+use super::task::run_to_completion;
 use crate::access::{Caller, Surface};
 use crate::audit::{AuditEntry, AuditEvent};
 use crate::config::Settings;
-use crate::id::{KeyId, KeyName, Right, Role, short_hash};
+use crate::id::key::{KeyName, Right, Role};
+use crate::id::{KeyId, short_hash};
 use crate::store::keys::{ApiKey, NameTaken};
 use crate::store::{Store, StoreError};
 

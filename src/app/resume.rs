@@ -5,13 +5,15 @@ use std::time::Duration;
 use jiff::Timestamp;
 use secrecy::SecretString;
 
-use super::{App, AppError, run_to_completion};
+use super::task::run_to_completion;
+use super::{App, AppError};
 use crate::access::Caller;
 use crate::audit::{AuditEntry, AuditEvent};
 use crate::cloud::aws::{AccessKeys, Aws, AwsErrorKind};
 use crate::engine::finished::erased_secrets;
 use crate::event::{OperationState, minute};
-use crate::id::{Action, Mode, OperationId, Region, Role};
+use crate::id::key::Role;
+use crate::id::{Action, Mode, OperationId, Region};
 use crate::intent::Secrets;
 use crate::reply::view::Resumed;
 use crate::step::aws_access::AWS_CREDENTIALS_SECRET;
@@ -40,16 +42,9 @@ impl App {
                 param: None,
             });
         }
-        let (engine, store) = (self.0.engine.clone(), self.0.store.clone());
+        let engine = self.0.engine.clone();
         let entry = entry_on(caller, AuditEvent::CancelRequested, &operation);
-        let is_cancelled = run_to_completion(async move {
-            let is_cancelled = engine.cancel(id).await?;
-            if is_cancelled {
-                store.append_audit(&entry).await?;
-            }
-            Ok(is_cancelled)
-        });
-        if !is_cancelled.await? {
+        if !run_to_completion(async move { Ok(engine.cancel(id, &entry).await?) }).await? {
             return Err(AppError::Conflict {
                 message: format!("operation `{id}` has ended ({})", operation.state.as_str()),
                 param: None,
@@ -76,14 +71,7 @@ impl App {
         let left = self.leftovers(&operation).await.unwrap_or_default();
         let warning = erased_secrets("on request", &left);
         let entry = entry_on(caller, AuditEvent::CancelRequested, &operation);
-        let are_erased = run_to_completion(async move {
-            let are_erased = store.erase_secrets(id, &warning).await?;
-            if are_erased {
-                store.append_audit(&entry).await?;
-            }
-            Ok(are_erased)
-        });
-        if are_erased.await? {
+        if run_to_completion(async move { Ok(store.erase_secrets(id, &warning, Some(&entry)).await?) }).await? {
             tracing::info!(op.id = %id, "the secrets of a stuck operation are erased on request");
         }
         Ok(self.told(self.existing_operation(caller, id).await?))

@@ -55,7 +55,7 @@ async fn erase_secrets(store: &Store, retention: Duration, now: Timestamp) -> Re
     for StuckOperation { id, ended_at } in store.stuck_with_secrets().await? {
         let until = ended_at.saturating_add(retention).unwrap_or(Timestamp::MAX);
         let looked_at = if until <= now {
-            let erased = store.erase_secrets(id, &erased_secrets(&format!("at {}", minute(now)), &[])).await;
+            let erased = store.erase_secrets(id, &erased_secrets(&format!("at {}", minute(now)), &[]), None).await;
             erased.map(|is_so| is_so.then_some("the secrets of a stuck operation are erased: their time is over"))
         } else if until.duration_since(now).unsigned_abs() <= NOTICE {
             let warned = store.warn_of_stuck(id, &expiring_secrets(&minute(until))).await;

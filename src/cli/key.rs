@@ -14,7 +14,8 @@ use super::connection::{Connection, local_administrator};
 use crate::app::keys::{Keys, NewKey};
 use crate::config::Settings;
 use crate::http::keys::{CreateKeyBody, KeyObject, RotateKeyBody};
-use crate::id::{KeyName, Mode, Namespace, Right, Role};
+use crate::id::key::{KeyName, Right, Role};
+use crate::id::{Mode, Namespace};
 
 /// What is done with keys.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]

@@ -87,7 +87,7 @@ impl Shared {
     /// Erases the secrets of an operation that is stuck, where such keep none.
     async fn erase_what_is_not_kept(&self, id: OperationId, state: OperationState) -> Result<(), StoreError> {
         if state == OperationState::Stuck && self.settings.secret.stuck_retention.is_zero() {
-            self.store.erase_secrets(id, &erased_secrets("at once", &[])).await?;
+            self.store.erase_secrets(id, &erased_secrets("at once", &[]), None).await?;
         }
         Ok(())
     }

@@ -18,7 +18,8 @@ use crate::http::body::{JsonObject, OptionalJsonObject};
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::list::List;
 use crate::http::path::PathId;
-use crate::id::{KeyId, KeyName, Right, Role};
+use crate::id::KeyId;
+use crate::id::key::{KeyName, Right, Role};
 use crate::store::keys::ApiKey;
 
 /// How long the secret before counts beside a new one when nobody says.

@@ -12,9 +12,10 @@ use super::statement::Statement;
 use super::unreadable::UnreadableDeployment;
 use super::{Store, StoreError, audit, parse, parse_json, timestamp, to_json};
 use crate::audit::AuditEntry;
+use crate::id::key::Right;
 use crate::id::{
     CommitId, DeploymentId, DeploymentName, GitRef, ImageRef, Mode, Namespace, OperationId, Region, RepositoryUrl,
-    Right, SourceDirectory, TargetId,
+    SourceDirectory, TargetId,
 };
 
 /// Which deployments to list.

@@ -7,7 +7,8 @@ use sqlx::{Any, Row, Transaction};
 use super::page::readable;
 use super::{Store, StoreError, audit, parse, parse_json, timestamp, to_json};
 use crate::audit::AuditEntry;
-use crate::id::{KeyId, KeyName, Right, Role};
+use crate::id::KeyId;
+use crate::id::key::{KeyName, Right, Role};
 
 /// A key: who holds it and what that one may do. Its secrets are stored apart, as hashes.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,7 +13,8 @@ use super::unreadable::UnreadableOperation;
 use super::{Store, StoreError, audit, parse, parse_json, timestamp, to_json};
 use crate::audit::{AuditEntry, AuditEvent};
 use crate::event::{EventKind, Failure, OperationState};
-use crate::id::{Action, DeploymentId, OperationId, Right, TargetId};
+use crate::id::key::Right;
+use crate::id::{Action, DeploymentId, OperationId, TargetId};
 
 /// How long a key from a header or a chat stays valid.
 pub(super) const KEY_TTL_MS: i64 = 24 * 60 * 60 * 1000;
@@ -390,12 +391,18 @@ impl Store {
     ///
     /// # Errors
     /// What the database says.
-    pub async fn request_cancel(&self, id: OperationId) -> Result<bool, StoreError> {
+    pub async fn request_cancel(&self, id: OperationId, entry: &AuditEntry) -> Result<bool, StoreError> {
+        let mut transaction = self.pool.begin().await?;
         let changed = sqlx::query("UPDATE operations SET cancel_asked = 1 WHERE id = $1 AND ended_ms IS NULL")
             .bind(id.to_string())
-            .execute(&self.pool)
+            .execute(&mut *transaction)
             .await?;
-        Ok(changed.rows_affected() > 0)
+        if changed.rows_affected() == 0 {
+            return Ok(false);
+        }
+        audit::append(&mut transaction, entry).await?;
+        transaction.commit().await?;
+        Ok(true)
     }
 
     /// Whether somebody asked to cancel.

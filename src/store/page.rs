@@ -6,7 +6,7 @@ use sqlx::any::AnyRow;
 
 use super::statement::Statement;
 use super::{Store, StoreError};
-use crate::id::Right;
+use crate::id::key::Right;
 
 /// Which page of a list is wanted. Ids sort by their time of birth, so that older entries have smaller ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,8 @@
 use jiff::Timestamp;
 use sqlx::{Any, Row, Transaction};
 
-use super::{Store, StoreError, parse, timestamp, to_json};
+use super::{Store, StoreError, audit, parse, timestamp, to_json};
+use crate::audit::AuditEntry;
 use crate::id::{DeploymentId, OperationId};
 
 /// A stuck operation that keeps secrets.
@@ -66,12 +67,17 @@ impl Store {
         Ok(())
     }
 
-    /// Erases the secrets of a stuck operation, which says so in a warning. Without them it can only be taken back, which is
-    /// stored too. False when it is not stuck or keeps none.
+    /// Erases the secrets of a stuck operation, which says so in a warning, and in the record when somebody asked for it.
+    /// Without them it can only be taken back, which is stored too. False when it is not stuck or keeps none.
     ///
     /// # Errors
     /// What the database says.
-    pub async fn erase_secrets(&self, id: OperationId, warning: &Warning) -> Result<bool, StoreError> {
+    pub async fn erase_secrets(
+        &self,
+        id: OperationId,
+        warning: &Warning,
+        entry: Option<&AuditEntry>,
+    ) -> Result<bool, StoreError> {
         let mut transaction = self.pool.begin().await?;
         // The first statement writes: a SQLite transaction that begins by reading can lose its turn to write.
         let erased = sqlx::query(
@@ -88,6 +94,9 @@ impl Store {
             .execute(&mut *transaction)
             .await?;
         set_warning(&mut transaction, id, warning).await?;
+        if let Some(entry) = entry {
+            audit::append(&mut transaction, entry).await?;
+        }
         transaction.commit().await?;
         Ok(true)
     }

@@ -17,9 +17,10 @@ use super::terraform::{WorkspaceOwner, WorkspaceRecord};
 use super::*;
 use crate::audit::{AuditEntry, AuditEvent, AuditRecord, Verifier};
 use crate::event::{EventKind, OperationState};
+use crate::id::key::{KeyName, Right, Role};
 use crate::id::{
-    Action, CommitId, DeploymentId, DeploymentName, ImageRef, KeyId, KeyName, Mode, Namespace, Port, Region,
-    RepositoryUrl, Right, Role, TargetId,
+    Action, CommitId, DeploymentId, DeploymentName, ImageRef, KeyId, Mode, Namespace, Port, Region, RepositoryUrl,
+    TargetId,
 };
 
 /// A store with one target of its own, so that tests that share a database do not meet.
@@ -327,7 +328,7 @@ stories! {
         let deployment = world.deployment("app");
         let id = world.accepted(&deployment, None).await;
         let warning = |rest: &str| Warning { subject: "They are", rest: rest.to_owned() };
-        assert!(!world.store.erase_secrets(id, &warning("gone")).await.unwrap(), "it is at work");
+        assert!(!world.store.erase_secrets(id, &warning("gone"), None).await.unwrap(), "it is at work");
         world.end(id, &deployment, OperationState::Stuck, None).await;
         let stuck = world.store.stuck_with_secrets().await.unwrap();
         assert_eq!(stuck.iter().map(|it| it.id).collect::<Vec<_>>(), [id]);
@@ -335,8 +336,8 @@ stories! {
 
         assert!(world.store.warn_of_stuck(id, &warning("going")).await.unwrap());
         assert!(!world.store.warn_of_stuck(id, &warning("going")).await.unwrap());
-        assert!(world.store.erase_secrets(id, &warning("gone")).await.unwrap());
-        assert!(!world.store.erase_secrets(id, &warning("gone again")).await.unwrap());
+        assert!(world.store.erase_secrets(id, &warning("gone"), None).await.unwrap());
+        assert!(!world.store.erase_secrets(id, &warning("gone again"), None).await.unwrap());
 
         let operation = world.store.operation(id).await.unwrap().unwrap();
         assert_eq!((operation.keeps_secrets, operation.warnings), (false, vec!["They are gone".to_owned()]));
@@ -372,11 +373,12 @@ stories! {
     async fn a_cancel_is_remembered_and_comes_too_late_after_the_end(world: World) {
         let deployment = world.deployment("app");
         let id = world.accepted(&deployment, None).await;
+        let entry = AuditEntry::of("someone".to_owned(), AuditEvent::CancelRequested);
 
-        assert!(world.store.request_cancel(id).await.unwrap());
+        assert!(world.store.request_cancel(id, &entry).await.unwrap());
         assert!(world.store.is_cancel_requested(id).await.unwrap());
         world.end(id, &deployment, OperationState::Cancelled, None).await;
-        assert!(!world.store.request_cancel(id).await.unwrap());
+        assert!(!world.store.request_cancel(id, &entry).await.unwrap());
     }
 
     async fn what_a_workspace_owns_is_known_until_it_is_removed(world: World) {

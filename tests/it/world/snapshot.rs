@@ -232,7 +232,8 @@ impl World {
             let rows = self.texts(&format!("SELECT '(' || {values} || ')' FROM {table} ORDER BY rowid")).await;
             if !rows.is_empty() {
                 let (columns, rows) = (columns.join(", "), rows.join(",\n"));
-                statements.push(format!("INSERT INTO {table} ({columns}) VALUES\n{rows};"));
+                // A migration may have put rows of its own there.
+                statements.push(format!("DELETE FROM {table};\nINSERT INTO {table} ({columns}) VALUES\n{rows};"));
             }
         }
         statements.join("\n") + "\n"

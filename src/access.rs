@@ -126,6 +126,20 @@ impl Caller {
         Err(self.missing(&what, format!("the right `{needed}`, and it has {}", rights.join(", "))))
     }
 
+    /// Whether an operation of some principal may be stopped or gone on with: whoever asks a person first takes back only
+    /// what it has begun itself.
+    ///
+    /// # Errors
+    /// [`Missing`] names what is missing.
+    pub fn may_interrupt(&self, what: &str, principal: &str) -> Result<(), Missing> {
+        self.is_at_least(Role::Deployer, what)?;
+        if self.asks && self.principal != principal {
+            let needed = "a key that does not ask a person (`ask`), because another one began it".to_owned();
+            return Err(self.missing(what, needed));
+        }
+        Ok(())
+    }
+
     /// Whether a target may be taken over that is not on record here: whatever runs on it, in any namespace.
     #[must_use]
     pub fn may_take_over(&self, mode: Mode) -> bool {

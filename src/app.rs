@@ -19,7 +19,7 @@ use crate::engine::Engine;
 use crate::event::Event;
 use crate::executor;
 use crate::host::{Host, Hosts};
-use crate::id::{DeploymentId, DeploymentName, OperationId};
+use crate::id::{Action, DeploymentId, DeploymentName, OperationId};
 use crate::intent::selection::{self, Candidate, SelectionError};
 use crate::intent::{AwsCredentials, Intent, Request, Selector, Source};
 use crate::llm::Model;
@@ -52,6 +52,7 @@ mod readiness;
 mod refusal;
 mod removal;
 mod resume;
+mod question;
 mod retention;
 mod steps;
 mod target;
@@ -85,7 +86,7 @@ struct Handles {
     accept_lock: tokio::sync::Mutex<()>,
     readiness: Readiness,
     keys: Keys,
-    refusals: RecentRefusals,
+    refusals: Arc<RecentRefusals>,
 }
 
 /// What became of a request.
@@ -132,7 +133,8 @@ impl App {
         let shutdown = CancellationToken::new();
         let readiness = Readiness::new(store.clone(), hosts.local().clone());
         tokio::spawn(retention::run(store.clone(), Arc::clone(&settings), shutdown.clone()));
-        let keys = Keys::load(store.clone(), &settings).await?;
+        let refusals = Arc::new(RecentRefusals::default());
+        let keys = Keys::load(store.clone(), &settings, Arc::clone(&refusals)).await?;
         let app = Self(Arc::new(Handles {
             settings,
             store,
@@ -146,7 +148,7 @@ impl App {
             accept_lock: tokio::sync::Mutex::default(),
             readiness,
             keys,
-            refusals: RecentRefusals::default(),
+            refusals,
         }));
         tokio::spawn(app.keys().clone().watch(app.shutdown_token()));
         Ok(app)
@@ -217,6 +219,14 @@ impl App {
         };
         let state = self.0.sealer.unseal(&state_context(principal, id), &sealed).ok();
         Ok(state.and_then(|it| serde_json::from_str(it.expose_secret()).ok()))
+    }
+
+    /// Forgets what was kept for this principal under an id.
+    ///
+    /// # Errors
+    /// [`AppError::Internal`] when the store fails.
+    pub async fn forget_conversation_state(&self, caller: &Caller, id: &str) -> Result<(), AppError> {
+        Ok(self.0.store.forget_conversation_state(&caller.principal, id).await?)
     }
 
     /// Stops in order: no new work; within the grace period running steps come to a safe point and `answers` that are
@@ -368,6 +378,29 @@ impl App {
         found.ok_or_else(|| AppError::NotFound { message: "no such deployment".to_owned() })
     }
 
+    /// The deployment that is meant and that something is done with.
+    async fn selected_for(
+        &self,
+        caller: &Caller,
+        action: Action,
+        selector: &Selector,
+        source: Source,
+    ) -> Result<Deployment, AppError> {
+        let selected = self.selected(caller, selector, source).await;
+        let names_one = selector.application_name.is_some() || selector.target_name.is_some();
+        let is_missing = matches!(selected, Err(AppError::Selection(SelectionError::NotFound { .. })));
+        if caller.limits().is_some() && names_one && is_missing {
+            let present = self.0.store.present_deployments().await?;
+            let candidates: Vec<Candidate> = present.iter().map(candidate).collect();
+            if let Ok(foreign) = selection::select(&candidates, selector, source).map(|it| it.id)
+                && let Some(deployment) = present.iter().find(|it| it.id == foreign)
+            {
+                self.note_out_of_sight(caller, action, deployment, None).await?;
+            }
+        }
+        selected
+    }
+
     /// The deployment that is meant; one on an instance that this store knows nothing of is taken over first.
     async fn selected_or_adopted(
         &self,
@@ -431,7 +464,7 @@ impl App {
     }
 
     async fn cancel_on(&self, caller: &Caller, selector: &Selector, source: Source) -> Result<Accepted, AppError> {
-        let deployment = match self.selected(caller, selector, source).await {
+        let deployment = match self.selected_for(caller, Action::Cancel, selector, source).await {
             // "Cancel that" means the one that something is going on with.
             Err(AppError::Selection(SelectionError::Several { fitting, fields })) if source != Source::Fields => {
                 let mut busy = Vec::new();
@@ -473,9 +506,17 @@ impl App {
         }
     }
 
+    /// An operation that something is done with.
     async fn existing_operation(&self, caller: &Caller, id: OperationId) -> Result<Operation, AppError> {
         let operation = self.visible_operation(caller, id).await?;
-        operation.ok_or_else(|| AppError::NotFound { message: format!("there is no operation `{id}`") })
+        if operation.is_none()
+            && caller.limits().is_some()
+            && let Some(foreign) = self.0.store.operation(id).await?
+            && let Some(deployment) = self.0.store.deployment(foreign.deployment).await?
+        {
+            self.note_out_of_sight(caller, foreign.action, &deployment, Some(id)).await?;
+        }
+        operation.ok_or(AppError::OperationNotFound(id))
     }
 
     /// What must be right for the server to work, as it was seconds ago at the most.

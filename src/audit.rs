@@ -8,7 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use data_encoding::HEXLOWER;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use strum::{EnumString, IntoStaticStr, VariantArray};
@@ -23,6 +23,8 @@ pub const NO_HASH: &str = "00000000000000000000000000000000000000000000000000000
 const HASH_FIELD: &str = ",\"hash\":\"";
 /// Hexadecimal digits of a hash.
 const DIGITS: usize = NO_HASH.len();
+/// For so long every entry is kept (the least of `AUDIT_RETENTION_DAYS`).
+const DAY: SignedDuration = SignedDuration::from_hours(24);
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -79,8 +81,8 @@ pub enum ConfirmedBy {
     Field,
     /// By the hash of the plan in `confirm`: it was shown.
     PlanHash,
-    /// By a person's yes to the plan in a conversation.
-    Person,
+    /// By a yes to the plan in a conversation.
+    Conversation,
 }
 
 /// What one entry tells. Never a secret.
@@ -132,6 +134,9 @@ pub struct AuditEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub removed_through: Option<Head>,
+    /// Of a checkpoint: all that was removed is older than this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removed_before: Option<Timestamp>,
 }
 
 impl AuditEntry {
@@ -165,6 +170,7 @@ impl AuditEntry {
             key: None,
             outcome: None,
             removed_through: None,
+            removed_before: None,
         }
     }
 }
@@ -293,6 +299,21 @@ pub enum Broken {
         /// The last one that is known.
         known: i64,
     },
+    /// A checkpoint removes what it should have kept.
+    #[error(
+        "the checkpoint {checkpoint} of {at} says that all before entry {first} was older than {before}: entries are kept for a \
+         day at least, and none that is left may be older"
+    )]
+    RemovedTooSoon {
+        /// The entry that says so.
+        checkpoint: i64,
+        /// When.
+        at: Timestamp,
+        /// The first entry that is left.
+        first: i64,
+        /// How old all before that were.
+        before: Timestamp,
+    },
     /// The known entry has another hash.
     #[error("entry {0} is not the one that was noted: it has another hash")]
     OtherHead(i64),
@@ -313,8 +334,19 @@ pub struct Verified {
     pub entries: u64,
     /// The number of the first one.
     pub first: Option<i64>,
+    /// The checkpoint that accounts for those before the first.
+    pub checkpoint: Option<Checkpoint>,
     /// The last one, to be noted elsewhere.
     pub head: Head,
+}
+
+/// An entry that tells of the removal of old ones.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Checkpoint {
+    /// When they were removed.
+    pub at: Timestamp,
+    /// All of them are older than this.
+    pub removed_before: Timestamp,
 }
 
 /// Checks a chain, line by line from its beginning.
@@ -326,13 +358,24 @@ pub struct Verifier {
     before_first: Option<Head>,
     head: Head,
     is_accounted_for: bool,
+    /// When the first entry was written.
+    first_at: Timestamp,
+    checkpoint: Option<(i64, Checkpoint)>,
 }
 
 impl Verifier {
     /// A check, also against entries that somebody has noted.
     #[must_use]
     pub fn new(known: Vec<Head>) -> Self {
-        Self { known, entries: 0, before_first: None, head: Head::none(), is_accounted_for: true }
+        Self {
+            known,
+            entries: 0,
+            before_first: None,
+            head: Head::none(),
+            is_accounted_for: true,
+            first_at: Timestamp::MIN,
+            checkpoint: None,
+        }
     }
 
     /// Checks the next line.
@@ -350,7 +393,9 @@ impl Verifier {
         }
         if self.entries == 0 {
             let before = Head { sequence: sequence - 1, hash: record.previous.clone() };
-            self.is_accounted_for = before == Head::none();
+            // Of an export from some moment on the entry before it is known.
+            self.is_accounted_for = before == Head::none() || self.known.contains(&before);
+            self.first_at = record.entry.at;
             self.head = before.clone();
             self.before_first = Some(before);
         }
@@ -360,9 +405,13 @@ impl Verifier {
         if record.previous != self.head.hash {
             return Err(Broken::Replaced(sequence));
         }
-        self.is_accounted_for |= record.entry.removed_through.is_some()
-            && record.entry.event == AuditEvent::Checkpoint
-            && record.entry.removed_through == self.before_first;
+        if let (AuditEvent::Checkpoint, Some(removed_before)) = (record.entry.event, record.entry.removed_before)
+            && record.entry.removed_through.is_some()
+            && record.entry.removed_through == self.before_first
+        {
+            self.is_accounted_for = true;
+            self.checkpoint = Some((sequence, Checkpoint { at: record.entry.at, removed_before }));
+        }
         self.head = Head { sequence, hash: record.hash.clone() };
         self.entries += 1;
         if self.known.iter().any(|it| it.sequence == sequence && it.hash != record.hash) {
@@ -385,7 +434,16 @@ impl Verifier {
         if let (false, Some(first)) = (self.is_accounted_for, first) {
             return Err(Broken::NoCheckpoint(first));
         }
+        if let (Some((checkpoint, Checkpoint { at, removed_before })), Some(first)) = (&self.checkpoint, first)
+            && (at.duration_since(*removed_before) < DAY || self.first_at < *removed_before)
+        {
+            let (checkpoint, at, before) = (*checkpoint, *at, *removed_before);
+            return Err(Broken::RemovedTooSoon { checkpoint, at, first, before });
+        }
         for known in &self.known {
+            if known.sequence == self.head.sequence && known.hash != self.head.hash {
+                return Err(Broken::OtherHead(known.sequence));
+            }
             if known.sequence > self.head.sequence {
                 return Err(Broken::Cut { last: self.head.sequence, known: known.sequence });
             }
@@ -399,7 +457,8 @@ impl Verifier {
                 Some(_) | None => (),
             }
         }
-        Ok(Verified { entries: self.entries, first, head: self.head })
+        let checkpoint = self.checkpoint.map(|(_, it)| it);
+        Ok(Verified { entries: self.entries, first, checkpoint, head: self.head })
     }
 }
 
@@ -482,7 +541,17 @@ mod tests {
     fn a_checkpoint_accounts_for_what_was_removed() {
         let mut lines = chain(3);
         let removed_through = Some(head(&lines[1]).parse().unwrap());
-        let checkpoint = AuditEntry { removed_through, ..AuditEntry::of("server".to_owned(), AuditEvent::Checkpoint) };
+        let at =
+            |days: i64| "2026-01-10T00:00:00Z".parse::<Timestamp>().unwrap() - SignedDuration::from_hours(24 * days);
+        let checkpoint = |removed_before| AuditEntry {
+            at: at(0),
+            removed_through: removed_through.clone(),
+            removed_before: Some(removed_before),
+            ..AuditEntry::of("server".to_owned(), AuditEvent::Checkpoint)
+        };
+        let too_soon = head(&lines[2]).parse::<Head>().unwrap().append(&checkpoint(at(0))).0;
+        assert!(matches!(verify(&[lines[2].clone(), too_soon], None), Err(Broken::RemovedTooSoon { first: 3, .. })));
+        let checkpoint = checkpoint(at(2));
         lines.push(head(&lines[2]).parse::<Head>().unwrap().append(&checkpoint).0);
 
         assert_eq!(verify(&lines[2..], Some(&head(&lines[1]))).unwrap().first, Some(3));

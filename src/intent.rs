@@ -105,7 +105,9 @@ pub fn wants_confirmation(intent: &Intent, mode: Mode) -> bool {
     match intent {
         Intent::Decommission(_) | Intent::DecommissionAll(_) => true,
         Intent::Scale(scale) => scale.replicas == 0 || mode != Mode::Local,
-        Intent::Deploy(_) | Intent::Redeploy(_) | Intent::Rollback(_) => mode != Mode::Local,
+        Intent::Deploy(deploy) => deploy.replicas == Some(0) || mode != Mode::Local,
+        Intent::Rollback(rollback) => rollback.replicas == Some(0) || mode != Mode::Local,
+        Intent::Redeploy(_) => mode != Mode::Local,
         // A restart takes nothing away (the old pods serve until the new ones do), and an undo is judged by what it
         // comes to.
         Intent::Restart(_)

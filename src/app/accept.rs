@@ -152,7 +152,7 @@ pub(super) fn accepted(caller: &Caller, request: &Request, hash: &PlanHash) -> A
         Confirmation::Missing | Confirmation::Required => ConfirmedBy::Nothing,
         Confirmation::Given => ConfirmedBy::Field,
         Confirmation::OfPlan(_) => ConfirmedBy::PlanHash,
-        Confirmation::Agreed(_) => ConfirmedBy::Person,
+        Confirmation::Agreed(_) => ConfirmedBy::Conversation,
     };
     AuditEntry {
         plan: Some(hash.to_string()),

@@ -21,7 +21,7 @@ impl App {
         filter: AuditFilter,
         wanted: &PageRequest<i64>,
     ) -> Result<Page<AuditRecord>, AppError> {
-        permit_admin(&self.0.store, caller, "read the audit").await?;
+        permit_admin(&self.0.store, &self.0.refusals, caller, "read the audit").await?;
         let order = AuditOrder::NewestFirst { before: wanted.after };
         let mut entries = self.0.store.audit_lines(&filter, order, wanted.limit.saturating_add(1)).await?;
         let limit = usize::try_from(wanted.limit).unwrap_or(usize::MAX);
@@ -41,7 +41,7 @@ impl App {
         caller: &Caller,
         filter: AuditFilter,
     ) -> Result<(Head, impl Stream<Item = Result<Vec<AuditLine>, StoreError>> + Send + 'static + use<>), AppError> {
-        permit_admin(&self.0.store, caller, "read the audit").await?;
+        permit_admin(&self.0.store, &self.0.refusals, caller, "read the audit").await?;
         let store = self.0.store.clone();
         Ok((store.audit_head().await?, store.all_audit_lines(filter)))
     }

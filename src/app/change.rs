@@ -28,6 +28,7 @@ impl App {
         key: Option<RequestKey>,
         request: Request,
     ) -> Result<Accepted, AppError> {
+        let request = self.with_real_agreement(caller, request).await?;
         let is_sent_again = match key.as_ref().filter(|_| !request.dry_run) {
             Some(key) => !self.operations_for_key(caller, key).await?.is_empty(),
             None => false,
@@ -111,6 +112,7 @@ impl App {
             let view = self.dry_run(&request, &plan, deployment, target, hash).await;
             return Ok(match needed {
                 Some(ConfirmationNeeded { plan_changed }) if !request.dry_run => {
+                    self.keep_question(caller, &view.hash).await?;
                     Accepted::Unconfirmed(Proposal::Change(PlanView { plan_changed, ..view }))
                 }
                 Some(_) | None => Accepted::Plan(Proposal::Change(view)),
@@ -164,7 +166,7 @@ impl App {
         }
         let anything = Selector::default();
         let selector = request.intent.selector().unwrap_or(&anything);
-        let deployment = self.selected(caller, selector, request.source).await?;
+        let deployment = self.selected_for(caller, request.intent.action(), selector, request.source).await?;
         let target = self.target_of(&deployment).await?;
         if let (Some(asked), Some(instance)) = (&selector.key_pair, &target.instance) {
             same_key_pair(asked, instance)?;

@@ -60,6 +60,9 @@ pub enum AppError {
         /// What, and what there is.
         message: String,
     },
+    /// There is no such operation.
+    #[error("there is no operation `{0}`")]
+    OperationNotFound(OperationId),
     /// Several deployments fit.
     #[error("{message}")]
     Ambiguous {
@@ -83,7 +86,7 @@ pub enum AppError {
         message: String,
     },
     /// There is no such key.
-    #[error("there is no key `{0}`; `GET /v1/keys` lists those that there are")]
+    #[error("there is no key `{0}`, neither by id nor by name")]
     KeyNotFound(String),
     /// A value is wrong.
     #[error("{message}")]

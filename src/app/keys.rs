@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use super::error::AppError;
-use super::refusal::permit_admin;
+use super::refusal::{RecentRefusals, permit_admin};
 use super::task::run_to_completion;
 use crate::access::{Caller, Surface};
 use crate::audit::{AuditEntry, AuditEvent};
@@ -31,6 +31,8 @@ const SWEEP: Duration = Duration::from_millis(500);
 const PREFIX: &str = "odi_";
 /// Random bytes of a secret.
 const SECRET_BYTES: usize = 32;
+/// How many rights a key may have.
+const MAX_RIGHTS: usize = 100;
 
 /// Why nobody is let in.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -75,7 +77,7 @@ pub struct NewKey {
     pub name: KeyName,
     /// Its role; without one that of an administrator for the first key, and of a viewer after that.
     pub role: Option<Role>,
-    /// Where it may do things; nothing means everywhere.
+    /// Where it may do things.
     pub rights: Vec<Right>,
     /// Whatever destroys or costs waits for a person's yes.
     pub asks: bool,
@@ -101,6 +103,7 @@ pub struct Keys(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     store: Store,
+    refusals: Arc<RecentRefusals>,
     table: RwLock<Arc<Table>>,
     /// The keys of the settings.
     of_settings: HashMap<Hash, Holder>,
@@ -139,6 +142,14 @@ struct Holder {
 }
 
 impl Keys {
+    /// The keys of a store that no server works on.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn of_store(store: Store, settings: &Settings) -> Result<Self, StoreError> {
+        Self::load(store, settings, Arc::default()).await
+    }
+
     /// The keys of the settings and of the store.
     ///
     /// # Errors
@@ -146,7 +157,11 @@ impl Keys {
     ///
     /// # Panics
     /// Never: the name that keys of the settings have keeps the rule.
-    pub async fn load(store: Store, settings: &Settings) -> Result<Self, StoreError> {
+    pub(super) async fn load(
+        store: Store,
+        settings: &Settings,
+        refusals: Arc<RecentRefusals>,
+    ) -> Result<Self, StoreError> {
         let of_settings = settings.server.api_keys.iter().map(|it| {
             let key = it.expose_secret();
             let principal = format!("key:{}", short_hash(&["api key", key], 16));
@@ -156,6 +171,7 @@ impl Keys {
         });
         let keys = Self(Arc::new(Inner {
             store,
+            refusals,
             table: RwLock::default(),
             of_settings: of_settings.collect(),
             is_loopback: settings.server.host.is_loopback(),
@@ -252,12 +268,20 @@ impl Keys {
         }
     }
 
+    /// Lets an administrator do something with keys.
+    ///
+    /// # Errors
+    /// [`AppError::Forbidden`] for whoever is none.
+    pub async fn permit(&self, caller: &Caller, what: &str) -> Result<(), AppError> {
+        permit_admin(&self.0.store, &self.0.refusals, caller, what).await
+    }
+
     /// All keys, newest first.
     ///
     /// # Errors
     /// [`AppError::Forbidden`] for whoever is not an administrator.
     pub async fn list(&self, caller: &Caller) -> Result<Vec<ApiKey>, AppError> {
-        permit_admin(&self.0.store, caller, "list keys").await?;
+        self.permit(caller, "list keys").await?;
         Ok(self.0.store.keys().await?)
     }
 
@@ -266,7 +290,7 @@ impl Keys {
     /// # Errors
     /// [`AppError`] says what is wrong with it, or that the caller may not.
     pub async fn create(&self, caller: &Caller, new: NewKey) -> Result<IssuedKey, AppError> {
-        permit_admin(&self.0.store, caller, "create a key").await?;
+        self.permit(caller, "create a key").await?;
         let (keys, caller) = (self.clone(), caller.clone());
         run_to_completion(async move {
             let _turn = keys.0.change.lock().await;
@@ -311,19 +335,41 @@ impl Keys {
                            `deployer`";
             return Err(invalid("rights", message.to_owned()));
         }
+        if asks && role != Role::Deployer {
+            let message = match role {
+                Role::Admin => "`ask`: an administrator can make keys that do not ask; a key that asks is a `deployer`",
+                Role::Viewer | Role::Deployer => "`ask`: a `viewer` destroys and spends nothing; leave `ask` out",
+            };
+            return Err(invalid("ask", message.to_owned()));
+        }
+        if rights.len() > MAX_RIGHTS {
+            return Err(invalid(
+                "rights",
+                format!("`rights`: {} are too many, the most is {MAX_RIGHTS}", rights.len()),
+            ));
+        }
         let expires_at = expires_at.and_then(|it| Timestamp::from_millisecond(it.as_millisecond()).ok());
         if expires_at.is_some_and(|it| it <= now) {
             return Err(invalid("expires_at", "`expires_at`: this moment is over; name a later one".to_owned()));
         }
-        let rights = if rights.is_empty() { vec![Right::ALL] } else { rights };
+        if needs_admin && expires_at.is_some() {
+            return Err(invalid(
+                "expires_at",
+                "`expires_at`: this is the only key of an administrator, and with its end nobody could make another one: \
+                 leave the end out"
+                    .to_owned(),
+            ));
+        }
         let id = KeyId::new();
         Ok(ApiKey { id, name, role, rights, asks, created_at: now, expires_at, revoked_at: None })
     }
 
-    /// Whether an administrator is left, but for one.
+    /// Whether an administrator whose key has no end is left, but for one.
     async fn has_admin(&self, now: Timestamp, but_for: Option<KeyId>) -> Result<bool, AppError> {
         let keys = self.0.store.keys().await?;
-        Ok(keys.iter().any(|it| it.role == Role::Admin && it.is_valid(now) && Some(it.id) != but_for))
+        Ok(keys
+            .iter()
+            .any(|it| it.role == Role::Admin && it.expires_at.is_none() && it.is_valid(now) && Some(it.id) != but_for))
     }
 
     /// Gives a key another secret; the one before counts for as long as `overlap` beside it.
@@ -337,7 +383,7 @@ impl Keys {
         overlap: Duration,
         expires_at: Option<Timestamp>,
     ) -> Result<IssuedKey, AppError> {
-        permit_admin(&self.0.store, caller, "rotate a key").await?;
+        self.permit(caller, &format!("rotate the key `{}`", shown(name))).await?;
         let (keys, caller, name) = (self.clone(), caller.clone(), name.to_owned());
         run_to_completion(async move {
             let _turn = keys.0.change.lock().await;
@@ -349,6 +395,12 @@ impl Keys {
             if let Some(at) = key.expires_at.filter(|it| *it <= now) {
                 let message = format!("`expires_at`: the key `{}` has ended on {at}; name a new end", key.name);
                 return Err(AppError::Invalid { message, param: "expires_at" });
+            }
+            let gets_end = key.expires_at.is_some() && key.role == Role::Admin;
+            if gets_end && keys.0.of_settings.is_empty() && !keys.has_admin(now, Some(key.id)).await? {
+                let message = "`expires_at`: this is the last key of an administrator without an end, and with its end nobody \
+                               could make another one";
+                return Err(AppError::Invalid { message: message.to_owned(), param: "expires_at" });
             }
             let overlap_until = now.saturating_add(overlap).unwrap_or(Timestamp::MAX);
             let secret = secret()?;
@@ -370,7 +422,7 @@ impl Keys {
     /// # Errors
     /// [`AppError`] when there is no such key, no administrator would be left, or the caller may not.
     pub async fn revoke(&self, caller: &Caller, name: &str) -> Result<ApiKey, AppError> {
-        permit_admin(&self.0.store, caller, "revoke a key").await?;
+        self.permit(caller, &format!("revoke the key `{}`", shown(name))).await?;
         let (keys, caller, name) = (self.clone(), caller.clone(), name.to_owned());
         run_to_completion(async move {
             let _turn = keys.0.change.lock().await;
@@ -379,7 +431,10 @@ impl Keys {
                 Err(AppError::Conflict { .. }) => return keys.key(&name).await,
                 found => found?,
             };
-            let is_last = key.role == Role::Admin && key.is_valid(now) && !keys.has_admin(now, Some(key.id)).await?;
+            let is_last = key.role == Role::Admin
+                && key.is_valid(now)
+                && key.expires_at.is_none()
+                && !keys.has_admin(now, Some(key.id)).await?;
             if is_last && keys.0.of_settings.is_empty() {
                 let message = format!(
                     "`{}` is the key of the last administrator, and nobody could make another one: make that first",
@@ -403,9 +458,10 @@ impl Keys {
     /// The key with this id, or the one in use with this name, else the last one that had it.
     async fn key(&self, name: &str) -> Result<ApiKey, AppError> {
         let keys = self.0.store.keys().await?;
+        // No name looks like an id.
         let named = |it: &&ApiKey| it.id.to_string() == name || it.name.as_str() == name;
         let found = keys.iter().filter(named).min_by_key(|it| it.revoked_at.is_some()).cloned();
-        found.ok_or_else(|| AppError::KeyNotFound(name.chars().take(80).collect()))
+        found.ok_or_else(|| AppError::KeyNotFound(shown(name)))
     }
 
     async fn key_in_use(&self, name: &str) -> Result<ApiKey, AppError> {
@@ -436,6 +492,11 @@ impl Keys {
 /// Now, as exactly as the store keeps it.
 fn now() -> Timestamp {
     Timestamp::from_millisecond(Timestamp::now().as_millisecond()).unwrap_or_else(|_| Timestamp::now())
+}
+
+/// A name as it is shown, cut to a length that fits a message.
+fn shown(name: &str) -> String {
+    name.chars().take(80).collect()
 }
 
 /// What a key is, for the record.

@@ -7,7 +7,7 @@ use super::{App, AppError};
 use crate::access::{Caller, Missing, Surface};
 use crate::audit::{AuditEntry, AuditEvent};
 use crate::id::key::Role;
-use crate::id::{Mode, Namespace};
+use crate::id::{Action, DeploymentName, Mode, Namespace, OperationId};
 use crate::intent::{Decommission, Deploy, Intent, Request};
 use crate::store::record::Deployment;
 use crate::store::unreadable::UnreadableDeployment;
@@ -20,7 +20,7 @@ impl App {
         allowed: Result<(), Missing>,
         about: impl FnOnce(AuditEntry) -> AuditEntry,
     ) -> Result<(), AppError> {
-        permit(&self.0.store, caller, allowed, about).await
+        permit(&self.0.store, &self.0.refusals, caller, allowed, about).await
     }
 
     /// Lets a request through as far as it can be judged by itself: by its action, and by the place of a new deployment.
@@ -29,9 +29,7 @@ impl App {
         let allowed = caller.may(action, request.dry_run).and_then(|()| match &request.intent {
             Intent::Deploy(deploy) => caller.may_at("deploy", deploy.mode, &self.namespace(deploy)),
             Intent::Decommission(Decommission { delete_cluster: true, .. })
-            | Intent::DecommissionAll(Decommission { delete_cluster: true, .. })
-                if !request.dry_run =>
-            {
+            | Intent::DecommissionAll(Decommission { delete_cluster: true, .. }) => {
                 caller.is_at_least(Role::Admin, "delete a cluster (`delete_cluster`)")
             }
             Intent::Decommission(_)
@@ -47,7 +45,36 @@ impl App {
             | Intent::Undo(_)
             | Intent::Cost(_) => Ok(()),
         });
-        self.permit(caller, allowed, |entry| AuditEntry { action: Some(action), ..entry }).await
+        let named = match &request.intent {
+            Intent::Deploy(deploy) => deploy.application_name.as_ref(),
+            intent => intent.selector().and_then(|it| it.application_name.as_ref()),
+        };
+        let deployment_name = named.map(DeploymentName::to_string);
+        self.permit(caller, allowed, |entry| AuditEntry { action: Some(action), deployment_name, ..entry }).await
+    }
+
+    /// Remembers an attempt on what is there and out of sight: for the caller it is not there.
+    pub(super) async fn note_out_of_sight(
+        &self,
+        caller: &Caller,
+        action: Action,
+        deployment: &Deployment,
+        operation: Option<OperationId>,
+    ) -> Result<(), AppError> {
+        let outcome =
+            format!("it is out of sight: that needs the right `{}:{}`", deployment.mode, deployment.namespace);
+        if self.0.refusals.is_news(&caller.principal, &format!("{action} {outcome} {}", deployment.id)) {
+            let entry = AuditEntry {
+                action: Some(action),
+                deployment: Some(deployment.id),
+                deployment_name: Some(deployment.name.to_string()),
+                operation,
+                outcome: Some(outcome),
+                ..AuditEntry::by(caller, AuditEvent::Refused)
+            };
+            self.0.store.append_audit(&entry).await?;
+        }
+        Ok(())
     }
 
     /// The namespace that a deploy is meant for.
@@ -78,7 +105,7 @@ impl App {
     /// Remembers that somebody was not let in.
     pub fn note_refused_sign_in(&self, address: &str, surface: Surface, error: &SignInError) {
         let reason = error.to_string();
-        if !self.0.refusals.is_news(format!("{address} {reason}")) {
+        if !self.0.refusals.is_news(&format!("address:{address}"), &reason) {
             return;
         }
         let entry = AuditEntry {

@@ -67,6 +67,9 @@ impl App {
                 .map(|it| RemovedDeployment { with: what_goes_too(&it.plan, &it.target), deployment: it.deployment });
             let plan_changed = needed.as_ref().is_some_and(|ConfirmationNeeded { plan_changed }| *plan_changed);
             let view = Proposal::Removals(RemovalView { hash, plan_changed, deployments: deployments.collect(), busy });
+            if !request.dry_run {
+                self.keep_question(caller, view.hash()).await?;
+            }
             let accepted = if request.dry_run { Accepted::Plan(view) } else { Accepted::Unconfirmed(view) };
             return Ok(Removals::Accepted(Box::new(accepted)));
         }

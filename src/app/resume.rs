@@ -12,7 +12,6 @@ use crate::audit::{AuditEntry, AuditEvent};
 use crate::cloud::aws::{AccessKeys, Aws, AwsErrorKind};
 use crate::engine::finished::erased_secrets;
 use crate::event::{OperationState, minute};
-use crate::id::key::Role;
 use crate::id::{Action, Mode, OperationId, Region};
 use crate::intent::Secrets;
 use crate::reply::view::Resumed;
@@ -43,7 +42,7 @@ impl App {
             });
         }
         let engine = self.0.engine.clone();
-        let entry = entry_on(caller, AuditEvent::CancelRequested, &operation);
+        let entry = self.entry_on(caller, AuditEvent::CancelRequested, &operation).await;
         if !run_to_completion(async move { Ok(engine.cancel(id, &entry).await?) }).await? {
             return Err(AppError::Conflict {
                 message: format!("operation `{id}` has ended ({})", operation.state.as_str()),
@@ -53,9 +52,23 @@ impl App {
         self.existing_operation(caller, id).await
     }
 
+    /// What the record tells of something that was asked of an operation.
+    async fn entry_on(&self, caller: &Caller, event: AuditEvent, operation: &Operation) -> AuditEntry {
+        let deployment = self.0.store.deployment(operation.deployment).await.ok().flatten();
+        let action = if event == AuditEvent::CancelRequested { Action::Cancel } else { operation.action };
+        AuditEntry {
+            action: Some(action),
+            deployment: Some(operation.deployment),
+            deployment_name: deployment.map(|it| it.name.to_string()),
+            operation: Some(operation.id),
+            ..AuditEntry::by(caller, event)
+        }
+    }
+
     /// Lets a caller do something with an operation that is in sight.
     async fn permit_on(&self, caller: &Caller, what: &str, operation: &Operation) -> Result<(), AppError> {
-        self.permit(caller, caller.is_at_least(Role::Deployer, &format!("{what} an operation")), |entry| AuditEntry {
+        let allowed = caller.may_interrupt(&format!("{what} an operation"), &operation.principal);
+        self.permit(caller, allowed, |entry| AuditEntry {
             action: Some(operation.action),
             deployment: Some(operation.deployment),
             operation: Some(operation.id),
@@ -70,7 +83,7 @@ impl App {
         // One whose plan cannot be read names nothing, and has its secrets erased all the same.
         let left = self.leftovers(&operation).await.unwrap_or_default();
         let warning = erased_secrets("on request", &left);
-        let entry = entry_on(caller, AuditEvent::CancelRequested, &operation);
+        let entry = self.entry_on(caller, AuditEvent::CancelRequested, &operation).await;
         if run_to_completion(async move { Ok(store.erase_secrets(id, &warning, Some(&entry)).await?) }).await? {
             tracing::info!(op.id = %id, "the secrets of a stuck operation are erased on request");
         }
@@ -144,7 +157,8 @@ impl App {
         if !sealed.is_empty() {
             self.0.store.replace_secrets(id, &sealed).await?;
         }
-        self.0.store.append_audit(&entry_on(caller, AuditEvent::Resumed, &operation)).await?;
+        let entry = self.entry_on(caller, AuditEvent::Resumed, &operation).await;
+        self.0.store.append_audit(&entry).await?;
         match resumed {
             Resumed::Check => {
                 self.0.engine.hide(id, &texts(secrets));
@@ -240,16 +254,6 @@ impl App {
                 Err(AppError::Conflict { message, param: CREDENTIALS })
             }
         }
-    }
-}
-
-/// What the record tells of something that was asked of an operation.
-fn entry_on(caller: &Caller, event: AuditEvent, operation: &Operation) -> AuditEntry {
-    AuditEntry {
-        action: Some(operation.action),
-        deployment: Some(operation.deployment),
-        operation: Some(operation.id),
-        ..AuditEntry::by(caller, event)
     }
 }
 

@@ -8,6 +8,7 @@ use url::Url;
 
 use crate::access::{Caller, Surface};
 use crate::config::Settings;
+use crate::config::value::Database;
 use crate::secret::key_file;
 use crate::store::{Store, StoreError};
 
@@ -27,8 +28,9 @@ pub(super) struct Server {
 }
 
 impl Connection {
-    /// Asks whether a server runs; opens the store when none does and none was named.
-    pub(super) async fn open(settings: &Settings) -> anyhow::Result<Self> {
+    /// Asks whether a server runs; opens the store when none does and none was named. Only what `may_make` one makes a store
+    /// that is not there.
+    pub(super) async fn open(settings: &Settings, may_make: bool) -> anyhow::Result<Self> {
         let url = match &settings.client.url {
             Some(url) => url.clone(),
             None => own_address(settings)?,
@@ -46,6 +48,10 @@ impl Connection {
             Err(error) if settings.client.url.is_some() || !error.is_connect() => {
                 Err(anyhow!(error).context(format!("the server at {url} does not answer")))
             }
+            Err(_) if !may_make && !is_there(&settings.store.database) => bail!(
+                "no server runs at {url}, and there is no store here: run this where the server runs, or name the server \
+                 with `ON_DEMAND_INFRA_URL` or its workspace with `PERSISTENT_WORKSPACE_BASE_DIR`"
+            ),
             Err(_) => match Store::open(&settings.store.database).await {
                 Ok(store) => Ok(Self::Store(Box::new(store))),
                 Err(error @ StoreError::Owned(_)) => Err(anyhow!(error)
@@ -53,6 +59,13 @@ impl Connection {
                 Err(error) => Err(error.into()),
             },
         }
+    }
+}
+
+fn is_there(database: &Database) -> bool {
+    match database {
+        Database::Sqlite(path) => path.exists(),
+        Database::Postgres(_) => true,
     }
 }
 

@@ -29,10 +29,10 @@ pub enum KeyCommand {
         /// What kind of thing it may do [default: admin for the first key, then viewer]
         #[arg(long, value_parser = PossibleValuesParser::new(Role::VARIANTS).try_map(|it| it.parse::<Role>()))]
         role: Option<Role>,
-        /// Only in this namespace; may be given several times
+        /// Only in this namespace; may be given several times [default: in all]
         #[arg(long = "namespace", value_parser = |text: &str| Namespace::parse(text))]
         namespaces: Vec<Namespace>,
-        /// Only in this mode; may be given several times
+        /// Only in this mode; may be given several times [default: in all]
         #[arg(long = "mode", value_parser = PossibleValuesParser::new(Mode::VARIANTS).try_map(|it| it.parse::<Mode>()))]
         modes: Vec<Mode>,
         /// When it ends: after a time (`90d`, `12h`) or at a moment (`2027-01-31`, `2027-01-31T12:00:00Z`)
@@ -80,7 +80,8 @@ const CREATE_HELP: &str = "Examples:\n  \
 
 /// Carries out a command.
 pub(super) async fn run(command: &KeyCommand, settings: &Settings) -> anyhow::Result<()> {
-    let connection = Connection::open(settings).await?;
+    let may_make = matches!(command, KeyCommand::Create { .. });
+    let connection = Connection::open(settings, may_make).await?;
     let mut out = std::io::stdout().lock();
     match command {
         KeyCommand::Create { name, role, namespaces, modes, expires, ask, json } => {
@@ -93,8 +94,9 @@ pub(super) async fn run(command: &KeyCommand, settings: &Settings) -> anyhow::Re
                     server.send(request).await?.json().await.context(NOT_A_KEY)?
                 }
                 Connection::Store(store) => {
+                    let rights = if rights.is_empty() { vec![Right::ALL] } else { rights };
                     let new = NewKey { name: name.clone(), role: *role, rights, asks: *ask, expires_at: *expires };
-                    let keys = Keys::load(*store, settings).await?;
+                    let keys = Keys::of_store(*store, settings).await?;
                     keys.create(&local_administrator(), new).await?.into()
                 }
             };
@@ -108,7 +110,7 @@ pub(super) async fn run(command: &KeyCommand, settings: &Settings) -> anyhow::Re
                     serde_json::from_value(list["data"].take()).context(NOT_A_KEY)?
                 }
                 Connection::Store(store) => {
-                    let keys = Keys::load(*store, settings).await?.list(&local_administrator()).await?;
+                    let keys = Keys::of_store(*store, settings).await?.list(&local_administrator()).await?;
                     keys.into_iter().map(KeyObject::from).collect()
                 }
             };
@@ -126,7 +128,7 @@ pub(super) async fn run(command: &KeyCommand, settings: &Settings) -> anyhow::Re
                     server.send(request).await?.json().await.context(NOT_A_KEY)?
                 }
                 Connection::Store(store) => {
-                    let keys = Keys::load(*store, settings).await?;
+                    let keys = Keys::of_store(*store, settings).await?;
                     keys.rotate(&local_administrator(), key, *overlap, *expires).await?.into()
                 }
             };
@@ -139,7 +141,7 @@ pub(super) async fn run(command: &KeyCommand, settings: &Settings) -> anyhow::Re
                     server.send(request).await?.json().await.context(NOT_A_KEY)?
                 }
                 Connection::Store(store) => {
-                    Keys::load(*store, settings).await?.revoke(&local_administrator(), key).await?.into()
+                    Keys::of_store(*store, settings).await?.revoke(&local_administrator(), key).await?.into()
                 }
             };
             writeln!(out, "`{}` ({}) opens nothing any more.", key.name, key.id)?;
@@ -170,8 +172,9 @@ fn print_issued(out: &mut impl std::io::Write, key: &KeyObject, json: bool) -> a
         return Ok(());
     }
     let end = key.expires_at.map_or_else(|| "no end".to_owned(), |it| format!("ends on {it:.0}"));
-    writeln!(out, "{} ({}): {}, {}, {end}", key.name, key.id, key.role, told_rights(key))?;
+    // The secret alone goes to stdout, so that `$(...)` takes it.
     writeln!(out, "{}", key.secret.as_deref().unwrap_or_default())?;
+    writeln!(std::io::stderr(), "{} ({}): {}, {}, {end}.", key.name, key.id, key.role, told_rights(key))?;
     writeln!(std::io::stderr(), "The secret is shown this once: keep it where its holder finds it.")?;
     if let Some(notice) = &key.notice {
         writeln!(std::io::stderr(), "{notice}.")?;
@@ -196,11 +199,16 @@ fn print_table(out: &mut impl std::io::Write, keys: &[KeyObject]) -> anyhow::Res
 }
 
 fn told_rights(key: &KeyObject) -> String {
-    key.rights.iter().map(Right::to_string).collect::<Vec<_>>().join(" ")
+    const SHOWN: usize = 5;
+    let shown = key.rights.iter().take(SHOWN).map(Right::to_string).collect::<Vec<_>>().join(" ");
+    match key.rights.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
 }
 
 /// Reads a time such as `90d` or `12h 30m`; days have 24 hours.
-fn time_span(text: &str) -> Result<Duration, String> {
+pub(super) fn time_span(text: &str) -> Result<Duration, String> {
     let wrong = || format!("`{text}` is no time such as `90d`, `12h` or `0s`");
     let span: jiff::Span = text.parse().map_err(|_| wrong())?;
     let time: SignedDuration = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|_| wrong())?;
@@ -218,7 +226,8 @@ fn moment(text: &str) -> Result<Timestamp, String> {
     let day: civil::Date = text.parse().map_err(|_| {
         format!("`{text}` is neither a time such as `90d` nor a moment such as `2027-01-31` or `2027-01-31T12:00:00Z`")
     })?;
-    let end = day.tomorrow().and_then(|it| it.to_zoned(jiff::tz::TimeZone::UTC)).map_err(|error| error.to_string())?;
+    let end = day.tomorrow().and_then(|it| it.to_zoned(jiff::tz::TimeZone::UTC));
+    let end = end.map_err(|_| format!("`{text}` is too far away; leave the end out for a key without one"))?;
     Ok(end.timestamp())
 }
 

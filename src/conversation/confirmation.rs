@@ -65,7 +65,11 @@ pub(super) async fn confirm(app: &App, conversation: &ConversationRequest) -> Re
     let messages = match agreement {
         Agreement::Yes => before,
         Agreement::YesAnd => &conversation.messages[..],
-        Agreement::No => return Ok(Some(Outcome::Text(Unclear::Withdrawn.text()))),
+        Agreement::No => {
+            app.forget_question(&conversation.caller, &shown).await?;
+            app.forget_conversation_state(&conversation.caller, &state_id(&shown)).await?;
+            return Ok(Some(Outcome::Text(Unclear::Withdrawn.text())));
+        }
         Agreement::Other => return Ok(None),
     };
     let request = match read(app, conversation, messages).await? {

@@ -25,6 +25,7 @@ pub(super) fn in_words(error: AppError) -> Result<String, AppError> {
         | AppError::Invalid { message, param: _ }
         | AppError::Forbidden { message }
         | AppError::Unreadable { message } => Ok(to_sentence(&message)),
+        error @ AppError::OperationNotFound(_) => Ok(to_sentence(&error.to_string())),
         error @ (AppError::KeyReused | AppError::KeyNotFound(_) | AppError::ShuttingDown | AppError::Internal(_)) => {
             Err(error)
         }

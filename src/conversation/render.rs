@@ -241,5 +241,5 @@ pub(super) async fn summarize_operation(
 
 async fn visible_operation(app: &App, caller: &Caller, id: OperationId) -> Result<Operation, AppError> {
     let operation = app.operation(caller, id).await?;
-    operation.ok_or_else(|| AppError::NotFound { message: format!("there is no operation `{id}`") })
+    operation.ok_or(AppError::OperationNotFound(id))
 }

@@ -26,6 +26,7 @@ use crate::intent::tool_call::{self, Tool};
 use crate::intent::{AwsCredentials, Confirmation, Intent, Request};
 use crate::llm::chunk::ChunkAssembler;
 use crate::llm::{Answer, LlmError, Model, Prompt, ToolCall, Usage};
+use crate::reply::report::ForeignWords;
 use crate::reply::view::Report;
 use crate::reply::{costs, operation, report};
 use crate::store::record::Deployment;
@@ -219,8 +220,9 @@ impl ToolLoop {
         let mut chunks = std::pin::pin!(self.model.stream(&self.prompt).await?);
         let mut assembler = ChunkAssembler::default();
         let mut is_first = true;
+        let mut words = ForeignWords::default();
         while let Some(chunk) = chunks.next().await {
-            let text = assembler.take(&chunk?);
+            let text = words.push(&assembler.take(&chunk?));
             if !text.is_empty() {
                 if std::mem::take(&mut is_first) {
                     paragraph_break(sink).await;
@@ -228,6 +230,10 @@ impl ToolLoop {
                 }
                 sink.write(text).await;
             }
+        }
+        let rest = words.finish();
+        if !rest.is_empty() {
+            sink.write(rest).await;
         }
         Ok(assembler.finish())
     }
@@ -368,7 +374,7 @@ impl ToolLoop {
         }
         let said = answer.text();
         if !sink.is_streaming() && !said.is_empty() {
-            sink.write(said.to_owned()).await;
+            sink.write(ForeignWords::of(said)).await;
         }
         if self.quotes_output && !said.is_empty() {
             sink.write(format!("\n\n{}", prompt::QUOTED_OUTPUT_NOTE)).await;
@@ -423,7 +429,7 @@ impl ToolLoop {
             return self.finish_without_model(app, "the chat model said nothing", sink).await;
         }
         if !sink.is_streaming() {
-            sink.write(text.to_owned()).await;
+            sink.write(ForeignWords::of(text)).await;
         }
         if answer.finish_reason == "content_filter" {
             paragraph_break(sink).await;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody as _};
 use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN};
 use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap};
 use axum::middleware::Next;
@@ -33,6 +33,7 @@ struct Identified(Result<Caller, Refusal>);
 enum Refusal {
     Key(SignInError),
     Host(String),
+    Origin(String),
 }
 
 impl From<Refusal> for ApiError {
@@ -40,6 +41,7 @@ impl From<Refusal> for ApiError {
         match refusal {
             Refusal::Key(error) => Self::InvalidApiKey(error),
             Refusal::Host(host) => Self::HostNotAllowed(host),
+            Refusal::Origin(origin) => Self::OriginNotAllowed(origin),
         }
     }
 }
@@ -86,6 +88,7 @@ fn sign_in(app: &App, request: &Request) -> Result<SignedIn, Refusal> {
         if !is_this_machine(host) {
             return Err(Refusal::Host(host.chars().take(80).collect()));
         }
+        check_origin(app, request.headers())?;
     }
     app.keys().sign_in(bearer(request.headers()), &address, surface).map_err(|error| {
         app.note_refused_sign_in(&address, surface, &error);
@@ -93,9 +96,26 @@ fn sign_in(app: &App, request: &Request) -> Result<SignedIn, Refusal> {
     })
 }
 
-/// The key of an `Authorization` header; one that is no bearer's counts as a key that nobody has.
+/// Without keys a page of anywhere could have a browser on this machine post without a body, which needs no leave of CORS.
+fn check_origin(app: &App, headers: &HeaderMap) -> Result<(), Refusal> {
+    let Some(origin) = headers.get(ORIGIN) else { return Ok(()) };
+    let origin = origin.to_str().unwrap_or_default();
+    let allowed = &app.settings().server.cors_allowed_origins;
+    let is_allowed = allowed.iter().any(|it| it.as_str() == "*" || it.as_str() == origin);
+    let host = origin.split_once("://").map_or("", |(_, host)| host);
+    if is_allowed || is_this_machine(host) {
+        return Ok(());
+    }
+    Err(Refusal::Origin(origin.chars().take(80).collect()))
+}
+
+/// The key of the `Authorization` header; one that is no bearer's, or several, count as a key that nobody has.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let header = headers.get(AUTHORIZATION)?;
+    let mut headers = headers.get_all(AUTHORIZATION).iter();
+    let header = headers.next()?;
+    if headers.next().is_some() {
+        return Some("");
+    }
     let key = header.to_str().ok().and_then(|text| text.split_once(' '));
     let key = key.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, key)| key.trim());
     Some(key.unwrap_or_default())

@@ -69,6 +69,11 @@ pub enum ApiError {
         "this server has no API keys and answers only under `localhost` or a loopback address; set `API_KEYS` to use `{0}`"
     )]
     HostNotAllowed(String),
+    /// A server without keys is asked by a web page of elsewhere.
+    #[error(
+        "this server has no API keys and answers no page of `{0}`; list it in `CORS_ALLOWED_ORIGINS`, or make a key"
+    )]
+    OriginNotAllowed(String),
     /// There is no such model.
     #[error("the model `{0}` does not exist; `GET /v1/models` lists those that do")]
     ModelNotFound(String),
@@ -175,6 +180,7 @@ impl ApiError {
             Self::AmbiguousDeployment { .. } => (StatusCode::BAD_REQUEST, INVALID, "ambiguous_deployment"),
             Self::InvalidApiKey(_) => (StatusCode::UNAUTHORIZED, INVALID, "invalid_api_key"),
             Self::HostNotAllowed(_) => (StatusCode::FORBIDDEN, INVALID, "host_not_allowed"),
+            Self::OriginNotAllowed(_) => (StatusCode::FORBIDDEN, INVALID, "origin_not_allowed"),
             Self::PermissionDenied(_) => (StatusCode::FORBIDDEN, INVALID, "permission_denied"),
             Self::KeyNotFound(_) => (StatusCode::NOT_FOUND, INVALID, "key_not_found"),
             Self::ModelNotFound(_) => (StatusCode::NOT_FOUND, INVALID, "model_not_found"),
@@ -214,6 +220,7 @@ impl ApiError {
             Self::MalformedJson(_)
             | Self::InvalidApiKey(_)
             | Self::HostNotAllowed(_)
+            | Self::OriginNotAllowed(_)
             | Self::PermissionDenied(_)
             | Self::KeyNotFound(_)
             | Self::DeploymentNotFound(_)
@@ -343,6 +350,7 @@ impl From<AppError> for ApiError {
             }
             AppError::NotFound { message } => Self::DeploymentNotFound(message),
             AppError::Forbidden { message } => Self::PermissionDenied(message),
+            AppError::OperationNotFound(id) => Self::OperationNotFound(id.to_string()),
             AppError::KeyNotFound(_) => Self::KeyNotFound(text),
             AppError::Ambiguous { message, param } => Self::AmbiguousDeployment { param, message },
             AppError::Conflict { message, param } => Self::Conflict { param, message },
@@ -408,6 +416,7 @@ mod tests {
             ApiError::AmbiguousDeployment { param: "instance_id", message: text() },
             ApiError::InvalidApiKey(SignInError::Unknown),
             ApiError::HostNotAllowed(text()),
+            ApiError::OriginNotAllowed(text()),
             ApiError::PermissionDenied(text()),
             ApiError::KeyNotFound(text()),
             ApiError::ModelNotFound(text()),

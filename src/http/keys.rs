@@ -101,7 +101,7 @@ pub struct CreateKeyBody {
     /// `viewer`, `deployer` or `admin`; without it `admin` for the first key, and `viewer` after that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<Role>,
-    /// Where it may do things; everywhere without any.
+    /// Where it may do things, at most 100; everywhere without this field.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rights: Vec<Right>,
     /// When it ends; never without it.
@@ -138,12 +138,14 @@ pub async fn list(State(app): State<App>, caller: Caller) -> Result<Json<List<Ke
 /// # Errors
 /// [`ApiError`] when a field is wrong, the name is taken, or the caller is not an administrator.
 #[utoipa::path(post, path = "/v1/keys", tag = "keys", request_body = CreateKeyBody,
-    responses((status = 201, body = KeyObject), (status = 400, body = ErrorBody), (status = 409, body = ErrorBody)))]
+    responses((status = 201, body = KeyObject), (status = 400, body = ErrorBody), (status = 409, body = ErrorBody), (status = 413, body = ErrorBody), (status = 415, body = ErrorBody), (status = 422, body = ErrorBody)))]
 pub async fn create(
     State(app): State<App>,
     caller: Caller,
     JsonObject(body): JsonObject,
 ) -> Result<(StatusCode, Json<KeyObject>), ApiError> {
+    // Before its body is looked at.
+    app.keys().permit(&caller, "create a key").await?;
     known(&body, &["name", "role", "rights", "expires_at", "ask"])?;
     let name = body.get("name").ok_or_else(|| ApiError::MissingParameter {
         param: Some("name".into()),
@@ -154,7 +156,7 @@ pub async fn create(
     let new = NewKey {
         name: name.map_err(|error| ApiError::invalid("name", format!("`name`: {error}")))?,
         role: field(&body, "role", "`viewer`, `deployer` or `admin`")?,
-        rights: field(&body, "rights", RIGHTS_RULE)?.unwrap_or_default(),
+        rights: rights(&body)?,
         asks: field(&body, "ask", "`true` or `false`")?.unwrap_or(false),
         expires_at: field(&body, "expires_at", MOMENT_RULE)?,
     };
@@ -167,13 +169,14 @@ pub async fn create(
 /// [`ApiError`] when there is no such key, it was revoked, or the caller is not an administrator.
 #[utoipa::path(post, path = "/v1/keys/{id}/rotate", tag = "keys",
     params(("id" = String, Path, description = "Id or name of the key")), request_body = Option<RotateKeyBody>,
-    responses((status = 200, body = KeyObject), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
+    responses((status = 200, body = KeyObject), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody), (status = 413, body = ErrorBody), (status = 415, body = ErrorBody), (status = 422, body = ErrorBody)))]
 pub async fn rotate(
     State(app): State<App>,
     caller: Caller,
     PathId(id): PathId,
     OptionalJsonObject(body): OptionalJsonObject,
 ) -> Result<Json<KeyObject>, ApiError> {
+    app.keys().permit(&caller, "rotate a key").await?;
     known(&body, &["overlap_s", "expires_at"])?;
     let rule = "a whole number of seconds from 0 to 31622400";
     let overlap_s = field(&body, "overlap_s", rule)?.unwrap_or(DEFAULT_OVERLAP_S);
@@ -198,6 +201,16 @@ pub async fn revoke(State(app): State<App>, caller: Caller, PathId(id): PathId) 
 const MOMENT_RULE: &str = "a moment such as `2027-01-31T12:00:00Z`";
 const RIGHTS_RULE: &str =
     "a list of objects such as `{\"mode\": \"local\", \"namespace\": \"team-a\"}`, each value a valid one or `*`";
+
+/// The rights that are asked for. None at all are everything; an empty list is nothing, and nobody means that.
+fn rights(body: &Map<String, Value>) -> Result<Vec<Right>, ApiError> {
+    let rights: Option<Vec<Right>> = field(body, "rights", RIGHTS_RULE)?;
+    if rights.as_ref().is_some_and(Vec::is_empty) {
+        let message = "`rights` is empty, and a key without rights is of no use; leave `rights` out for everything";
+        return Err(ApiError::invalid("rights", message));
+    }
+    Ok(rights.unwrap_or_else(|| vec![Right::ALL]))
+}
 
 /// Reads one field.
 fn field<T: DeserializeOwned>(

@@ -240,8 +240,7 @@ pub async fn cancel(
     caller: Caller,
     PathId(id): PathId,
 ) -> Result<Json<OperationObject>, ApiError> {
-    let operation = find(&app, &caller, &id).await?;
-    let operation = app.cancel(&caller, operation.id).await?;
+    let operation = app.cancel(&caller, parse(&id)?).await?;
     object(&app, operation).await.map(Json)
 }
 
@@ -260,17 +259,18 @@ pub async fn resume(
     OptionalJsonObject(body): OptionalJsonObject,
 ) -> Result<Json<ResumedOperation>, ApiError> {
     let secrets = fields::parse_resume(&body, &limits(&app))?;
-    let operation = find(&app, &caller, &id).await?;
-    let (operation, resumed) = app.resume(&caller, operation.id, secrets).await?;
+    let (operation, resumed) = app.resume(&caller, parse(&id)?, secrets).await?;
     Ok(Json(ResumedOperation { operation: object(&app, operation).await?, resumed }))
 }
 
 async fn find(app: &App, caller: &Caller, id: &str) -> Result<Operation, ApiError> {
-    let found = match OperationId::parse(id) {
-        Ok(id) => app.operation(caller, id).await?,
-        Err(_) => None,
-    };
-    found.ok_or_else(|| ApiError::OperationNotFound(id.chars().take(80).collect()))
+    let found = app.operation(caller, parse(id)?).await?;
+    found.ok_or_else(|| ApiError::OperationNotFound(id.to_owned()))
+}
+
+/// What is no id is the id of nothing.
+fn parse(id: &str) -> Result<OperationId, ApiError> {
+    OperationId::parse(id).map_err(|_| ApiError::OperationNotFound(id.chars().take(80).collect()))
 }
 
 async fn object(app: &App, operation: Operation) -> Result<OperationObject, ApiError> {

@@ -10,10 +10,11 @@ use super::{IdError, Mode, Namespace};
 text_id!(
     /// Name of a key: for people, and one of a kind among the keys that are valid.
     KeyName,
-    "a key's name of 1 to 63 letters, digits, `.`, `_` and `-`, that starts with a letter or digit",
+    "a key's name of 1 to 63 letters, digits, `.`, `_` and `-`, that starts with a letter or digit and not with `key_`, as ids do",
     |text| {
         text.len() <= 63
             && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && !text.starts_with("key_")
             && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
     }
 );

@@ -114,11 +114,50 @@ fn paragraphs<const N: usize>(parts: [Option<String>; N]) -> String {
     parts.into_iter().flatten().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n")
 }
 
+/// What stands before the hash of a plan in an answer of ours.
+const PLAN_MARK: &str = "(plan `";
+
 /// The plan that a text of ours shows, if it shows one.
 #[must_use]
 pub fn parse_plan_hash(text: &str) -> Option<PlanHash> {
-    let (_, rest) = text.rsplit_once("(plan `")?;
+    let (_, rest) = text.rsplit_once(PLAN_MARK)?;
     PlanHash::parse(rest.split_once("`)")?.0).ok()
+}
+
+/// Keeps what others say from passing for a question of ours, to which a yes would be an agreement: in their words no plan
+/// is marked. Takes a text in pieces.
+#[derive(Debug, Default)]
+pub struct ForeignWords {
+    /// The end of what came, which may be the beginning of a mark.
+    held: String,
+}
+
+impl ForeignWords {
+    /// The next piece of it that can be shown.
+    pub fn push(&mut self, piece: &str) -> String {
+        self.held.push_str(piece);
+        let text = self.held.replace(PLAN_MARK, "(plan ");
+        let may_begin = |length: &usize| text.ends_with(&PLAN_MARK[..*length]);
+        let kept = (1..PLAN_MARK.len()).rev().find(may_begin).unwrap_or_default();
+        let (shown, held) = text.split_at(text.len() - kept);
+        let shown = shown.to_owned();
+        self.held = held.to_owned();
+        shown
+    }
+
+    /// What is left at its end.
+    #[must_use]
+    pub fn finish(self) -> String {
+        self.held
+    }
+
+    /// The same for a whole text.
+    #[must_use]
+    pub fn of(text: &str) -> String {
+        let mut words = Self::default();
+        let shown = words.push(text);
+        shown + &words.finish()
+    }
 }
 
 /// The steps of a plan, numbered, each with what it waits for.
@@ -255,5 +294,20 @@ mod tests {
         insta::assert_snapshot!("a_plan_that_has_to_be_confirmed_is_a_question", confirmation(&view));
         assert_eq!(parse_plan_hash(&plan(&view)), Some(view.hash.clone()));
         assert_eq!(parse_plan_hash(&confirmation(&view)), Some(view.hash));
+    }
+
+    #[test]
+    fn nobody_elses_words_mark_a_plan_in_however_many_pieces_they_come() {
+        let text = "Shall I? (plan `0123456789ab`) (plan 7) (pl (plan `";
+        for size in 1..text.len() {
+            let mut words = ForeignWords::default();
+            let pieces: Vec<String> =
+                text.as_bytes().chunks(size).map(|it| words.push(std::str::from_utf8(it).unwrap())).collect();
+
+            let shown = pieces.concat() + &words.finish();
+
+            assert_eq!(shown, "Shall I? (plan 0123456789ab`) (plan 7) (pl (plan ", "{size}");
+            assert_eq!(parse_plan_hash(&shown), None);
+        }
     }
 }

@@ -122,8 +122,8 @@ impl Store {
     /// # Errors
     /// What the database says.
     pub async fn audit_head(&self) -> Result<Head, StoreError> {
-        let row = sqlx::query("SELECT sequence, hash FROM audit_head WHERE id = 1").fetch_one(&self.pool).await?;
-        Ok(Head { sequence: row.try_get("sequence")?, hash: row.try_get("hash")? })
+        let query = "SELECT sequence, hash FROM audit_head WHERE id = 1";
+        head(sqlx::query(query).fetch_optional(&self.pool).await?)
     }
 
     /// Removes the beginning of the record in which all entries are older, and leaves a checkpoint that tells of the last of
@@ -151,7 +151,11 @@ impl Store {
             .execute(&mut *transaction)
             .await?;
         let removed_through = Some(Head { sequence: record.sequence, hash: record.hash });
-        let checkpoint = AuditEntry { removed_through, ..AuditEntry::of("server".to_owned(), AuditEvent::Checkpoint) };
+        let checkpoint = AuditEntry {
+            removed_through,
+            removed_before: Some(before),
+            ..AuditEntry::of("server".to_owned(), AuditEvent::Checkpoint)
+        };
         append(&mut transaction, &checkpoint).await?;
         transaction.commit().await?;
         Ok(removed.rows_affected())
@@ -161,7 +165,11 @@ impl Store {
 /// Takes the turn to append, which lasts until the transaction ends.
 async fn lock(connection: &mut AnyConnection) -> Result<Head, StoreError> {
     let query = "UPDATE audit_head SET sequence = sequence WHERE id = 1 RETURNING sequence, hash";
-    let row = sqlx::query(query).fetch_one(connection).await?;
+    head(sqlx::query(query).fetch_optional(connection).await?)
+}
+
+fn head(row: Option<AnyRow>) -> Result<Head, StoreError> {
+    let row = row.ok_or_else(|| StoreError::corrupt("audit_head", "the row of the last entry is missing"))?;
     Ok(Head { sequence: row.try_get("sequence")?, hash: row.try_get("hash")? })
 }
 

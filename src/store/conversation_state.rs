@@ -30,6 +30,16 @@ impl Store {
         Ok(())
     }
 
+    /// Forgets what is kept for this principal under an id.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn forget_conversation_state(&self, principal: &str, id: &str) -> Result<(), StoreError> {
+        let delete = "DELETE FROM conversation_state WHERE id = $1 AND principal = $2";
+        sqlx::query(delete).bind(id).bind(principal).execute(&self.pool).await?;
+        Ok(())
+    }
+
     /// What is kept for this principal under an id.
     ///
     /// # Errors

@@ -169,12 +169,17 @@ async fn what_was_altered_or_removed_is_found() {
         .change("UPDATE audit SET principal = (SELECT principal FROM audit WHERE sequence = 3) WHERE sequence = 2")
         .await;
     assert_eq!(verify(&world, &[]).await.0, Some(0));
+    world.change("UPDATE audit_head SET hash = replace(hash, substr(hash, 1, 1), 'x')").await;
+    let wrong_head = verify(&world, &[]).await;
+    world.change("UPDATE audit_head SET hash = replace(hash, 'x', '0')").await;
+    world.change(&format!("UPDATE audit_head SET hash = '{}'", head.split_once(':').unwrap().1)).await;
     world.change("DELETE FROM audit WHERE sequence = 4").await;
     let cut = verify(&world, &[]).await;
     let cut_noted = verify(&world, &["--head", &head]).await;
     world.change("DELETE FROM audit WHERE sequence = 2").await;
     let removed = verify(&world, &[]).await;
 
+    assert!(wrong_head.0 == Some(1) && wrong_head.1.contains("another hash"), "{}", wrong_head.1);
     assert_eq!(altered.0, Some(1));
     assert!(altered.1.contains("entry 3 was altered"), "{}", altered.1);
     assert!(moved.0 == Some(1) && moved.1.contains("the principal of entry 2"), "{}", moved.1);
@@ -221,4 +226,28 @@ async fn old_entries_go_and_leave_a_checkpoint() {
     let at = [("ON_DEMAND_INFRA_URL", url.as_str()), ("ON_DEMAND_INFRA_API_KEY", root.secret.as_str())];
     let verified = world.command(&["audit", "verify", "--head", &last], &at).await;
     assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
+}
+
+#[tokio::test]
+async fn an_attempt_on_what_is_out_of_sight_is_told_once() {
+    let world = World::start().await;
+    let root = root(&world).await;
+    let deployed = chat(&world, &root, &world.request_for("deploy")).await;
+    let elsewhere = make_in(&world, &root, "elsewhere", "deployer", "other").await;
+    let before = record(&world, &root).await.len();
+
+    for _ in 0..3 {
+        let cancel = format!("/v1/operations/{}/cancel", deployed.operation());
+        assert_eq!(post(&world, Some(&elsewhere), &cancel, &json!({})).await.code(), "operation_not_found");
+        let decommission = chat(&world, &elsewhere, &world.request_for("decommission")).await;
+        assert_eq!(decommission.code(), "deployment_not_found");
+        get(&world, Some(&elsewhere), "/v1/deployments").await;
+    }
+
+    let entries = record(&world, &root).await.split_off(before);
+    assert_eq!(events(&entries), ["refused", "refused"]);
+    for entry in entries {
+        assert_eq!((&entry["principal"], &entry["deployment_name"]), (&json!(elsewhere.id), &json!("notes")));
+        assert!(entry["outcome"].as_str().unwrap().contains("`local:team`"), "{entry}");
+    }
 }

@@ -22,12 +22,8 @@ async fn keys_are_made_listed_rotated_and_revoked_through_the_server_that_runs()
     let at = [("ON_DEMAND_INFRA_URL", url.as_str())];
 
     let first = world.command(&["key", "create", "--name", "root"], &at).await;
-    assert!(
-        err(&first).contains("From now on") || err(&first).contains("from now on every request needs one"),
-        "{}",
-        err(&first)
-    );
-    let secret = out(&first).lines().last().unwrap().to_owned();
+    assert!(err(&first).contains("from now on every request needs one"), "{}", err(&first));
+    let secret = out(&first).trim().to_owned();
     let with_key = [at[0], ("ON_DEMAND_INFRA_API_KEY", secret.as_str())];
     let denied = world.command(&["key", "list"], &at).await;
     assert!(!denied.status.success() && err(&denied).contains("ON_DEMAND_INFRA_API_KEY"), "{}", err(&denied));
@@ -99,4 +95,11 @@ async fn what_is_no_server_of_this_kind_is_told() {
     assert!(err(&other).contains("not this kind of server"), "{}", err(&other));
     assert!(err(&nobody).contains("does not answer"), "{}", err(&nobody));
     assert_eq!(wrong.status.code(), Some(2), "{}", err(&wrong));
+    let elsewhere = world.path("elsewhere").display().to_string();
+    let elsewhere = [("PORT", "9"), ("PERSISTENT_WORKSPACE_BASE_DIR", elsewhere.as_str())];
+    for command in [["audit", "verify"], ["audit", "export"], ["key", "list"]] {
+        let nothing = world.command(&command, &elsewhere).await;
+        assert!(!nothing.status.success() && err(&nothing).contains("there is no store here"), "{}", err(&nothing));
+    }
+    assert!(!world.path("elsewhere").exists());
 }

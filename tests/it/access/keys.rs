@@ -58,6 +58,8 @@ async fn what_makes_no_sense_is_said() {
     let right = json!([{"mode": "local", "namespace": "team"}]);
 
     assert_eq!(refused(None, json!({"name": "ci", "role": "deployer"})).await, "400 invalid_value role");
+    let soon = json!({"name": "root", "expires_at": "2100-01-01T00:00:00Z"});
+    assert_eq!(refused(None, soon).await, "400 invalid_value expires_at");
     let root = root(&world).await;
     let by = Some(&root);
     assert_eq!(refused(by, json!({})).await, "400 missing_required_parameter name");
@@ -66,6 +68,12 @@ async fn what_makes_no_sense_is_said() {
     assert_eq!(refused(by, json!({"name": "root"})).await, "409 conflict name");
     assert_eq!(refused(by, json!({"name": "x", "role": "owner"})).await, "400 invalid_value role");
     assert_eq!(refused(by, json!({"name": "x", "role": "admin", "rights": right})).await, "400 invalid_value rights");
+    assert_eq!(refused(by, json!({"name": "x", "rights": []})).await, "400 invalid_value rights");
+    let many: Vec<_> = (0..101).map(|it| json!({"mode": "*", "namespace": format!("team-{it}")})).collect();
+    assert_eq!(refused(by, json!({"name": "x", "rights": many})).await, "400 invalid_value rights");
+    assert_eq!(refused(by, json!({"name": "x", "role": "admin", "ask": true})).await, "400 invalid_value ask");
+    assert_eq!(refused(by, json!({"name": "x", "role": "viewer", "ask": true})).await, "400 invalid_value ask");
+    assert_eq!(refused(by, json!({"name": format!("key_{}", "0".repeat(32))})).await, "400 invalid_value name");
     assert_eq!(refused(by, json!({"name": "x", "rights": [{"mode": "moon"}]})).await, "400 invalid_value rights");
     assert_eq!(refused(by, json!({"name": "x", "rights": [{"namespaces": "a"}]})).await, "400 invalid_value rights");
     assert_eq!(
@@ -81,6 +89,8 @@ async fn what_makes_no_sense_is_said() {
     let last = post(&world, by, "/v1/keys/root/revoke", &json!({})).await;
     assert_eq!(last.code(), "conflict");
     assert!(last.body["error"]["message"].as_str().unwrap().contains("last administrator"), "{last:?}");
+    let ending = json!({"expires_at": "2100-01-01T00:00:00Z"});
+    assert_eq!(post(&world, by, "/v1/keys/root/rotate", &ending).await.body["error"]["param"], "expires_at");
     assert_eq!(
         get(&world, Some(&Key { id: String::new(), secret: "odi_guess".to_owned() }), "/v1/keys").await.status,
         401
@@ -246,4 +256,24 @@ async fn each_key_has_a_limit_of_its_own() {
 
     assert_eq!(last, 429);
     assert_eq!(get(&world, Some(&root), "/v1/models").await.status, 200);
+}
+
+#[tokio::test]
+async fn neither_two_keys_nor_a_page_of_elsewhere_open_anything() {
+    let world = World::start().await;
+    let from = |origin: &str| world.request(Method::GET, "/v1/models").header("origin", origin);
+    let code = async |request: reqwest::RequestBuilder| {
+        let response = request.send().await.unwrap();
+        format!("{} {}", response.status().as_u16(), response.text().await.unwrap().contains("origin_not_allowed"))
+    };
+    assert_eq!(code(from("https://page.example.test")).await, "403 true");
+    assert_eq!(code(from("http://localhost:3000")).await, "200 false");
+
+    let root = root(&world).await;
+    let twice = request(&world, Some(&root), Method::GET, "/v1/models").header("authorization", "Bearer other");
+
+    assert_eq!(code(twice).await, "401 false");
+    let with_key =
+        request(&world, Some(&root), Method::GET, "/v1/models").header("origin", "https://page.example.test");
+    assert_eq!(code(with_key).await, "200 false");
 }

@@ -207,6 +207,9 @@ impl Head {
     }
 
     /// Appends an entry: its line, and the head that it becomes.
+    ///
+    /// # Panics
+    /// Never: an entry holds only what JSON can say.
     #[must_use]
     pub fn append(&self, entry: &AuditEntry) -> (String, Self) {
         #[derive(Serialize)]

@@ -78,6 +78,12 @@ impl Intent {
         }
     }
 
+    /// The deploy that this is, if it is one.
+    #[must_use]
+    pub fn deploy(&self) -> Option<&Deploy> {
+        if let Self::Deploy(deploy) = self { Some(deploy) } else { None }
+    }
+
     /// The values that say which deployments are meant; `None` for a deploy, which may make a new one.
     #[must_use]
     pub fn selector(&self) -> Option<&Selector> {

@@ -45,9 +45,9 @@ impl App {
             | Intent::Undo(_)
             | Intent::Cost(_) => Ok(()),
         });
-        let named = match &request.intent {
-            Intent::Deploy(deploy) => deploy.application_name.as_ref(),
-            intent => intent.selector().and_then(|it| it.application_name.as_ref()),
+        let named = match request.intent.selector() {
+            Some(selector) => selector.application_name.as_ref(),
+            None => request.intent.deploy().and_then(|it| it.application_name.as_ref()),
         };
         let deployment_name = named.map(DeploymentName::to_string);
         self.permit(caller, allowed, |entry| AuditEntry { action: Some(action), deployment_name, ..entry }).await

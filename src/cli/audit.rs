@@ -86,19 +86,19 @@ pub(super) async fn run(command: &AuditCommand, settings: &Settings) -> anyhow::
                     .await?;
                 }
             }
-            let verified = verifier.finish()?;
+            let found = verifier.finish()?;
             let mut out = std::io::stdout().lock();
             if *json {
-                writeln!(out, "{}", serde_json::to_string_pretty(&verified)?)?;
+                writeln!(out, "{}", serde_json::to_string_pretty(&found)?)?;
             } else {
-                if let (Some(first), Some(Checkpoint { at, removed_before })) = (verified.first, &verified.checkpoint) {
+                if let (Some(first), Some(Checkpoint { at, removed_before })) = (found.first, &found.checkpoint) {
                     writeln!(
                         out,
                         "from {first} on: on {at:.0} those before were removed, all of them older than {removed_before:.0}"
                     )?;
                 }
-                writeln!(out, "{} entries, nothing was altered", verified.entries)?;
-                writeln!(out, "head {}", verified.head)?;
+                writeln!(out, "{} entries, nothing was altered", found.entries)?;
+                writeln!(out, "head {}", found.head)?;
             }
             Ok(())
         }

@@ -9,6 +9,7 @@ use axum::http::HeaderName;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
+use serde_json::json;
 
 use crate::access::Caller;
 use crate::app::{App, AppError};
@@ -62,7 +63,7 @@ pub async fn list(State(app): State<App>, caller: Caller, query: ListQuery) -> R
                 Ok(lines) => lines.into_iter().flat_map(|it| [it.line, "\n".to_owned()]).collect(),
                 Err(error) => {
                     let body = ApiError::from(AppError::from(error)).body(&request_id);
-                    serde_json::to_string(&body).expect("an error holds only what JSON can say") + "\n"
+                    json!(body).to_string() + "\n"
                 }
             };
             Ok::<_, Infallible>(Bytes::from(text))

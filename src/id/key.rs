@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeStruct;
+use serde::{Deserialize, Serialize, Serializer};
 use strum::{EnumString, IntoStaticStr, VariantArray, VariantNames};
 
 use super::{IdError, Mode, Namespace};
@@ -36,15 +37,15 @@ pub enum Role {
 }
 
 /// Where something may be done: in one namespace, on targets of one kind. `None` (written `*`) is any.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Right {
     /// The kind of target, or `*`.
-    #[serde(with = "star", default)]
+    #[serde(deserialize_with = "star::deserialize", default)]
     #[schema(value_type = String, example = "local")]
     pub mode: Option<Mode>,
     /// The namespace, or `*`.
-    #[serde(with = "star", default)]
+    #[serde(deserialize_with = "star::deserialize", default)]
     #[schema(value_type = String, example = "team-a")]
     pub namespace: Option<Namespace>,
 }
@@ -60,6 +61,15 @@ impl Right {
     }
 }
 
+impl Serialize for Right {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let mut right = to.serialize_struct("Right", 2)?;
+        right.serialize_field("mode", self.mode.map_or("*", Mode::as_str))?;
+        right.serialize_field("namespace", self.namespace.as_ref().map_or("*", Namespace::as_str))?;
+        right.end()
+    }
+}
+
 impl fmt::Display for Right {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mode = self.mode.map_or("*", Mode::as_str);
@@ -69,14 +79,7 @@ impl fmt::Display for Right {
 
 /// `*` for any value.
 mod star {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-
-    pub(super) fn serialize<T: Serialize, S: Serializer>(value: &Option<T>, to: S) -> Result<S::Ok, S::Error> {
-        match value {
-            Some(value) => value.serialize(to),
-            None => to.serialize_str("*"),
-        }
-    }
+    use serde::{Deserialize, Deserializer, de};
 
     pub(super) fn deserialize<'de, T, D>(from: D) -> Result<Option<T>, D::Error>
     where

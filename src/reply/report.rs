@@ -140,9 +140,8 @@ impl ForeignWords {
         let may_begin = |length: &usize| text.ends_with(&PLAN_MARK[..*length]);
         let kept = (1..PLAN_MARK.len()).rev().find(may_begin).unwrap_or_default();
         let (shown, held) = text.split_at(text.len() - kept);
-        let shown = shown.to_owned();
-        self.held = held.to_owned();
-        shown
+        held.clone_into(&mut self.held);
+        shown.to_owned()
     }
 
     /// What is left at its end.

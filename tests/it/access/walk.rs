@@ -150,7 +150,17 @@ fn fields(world: &World, action: Action) -> Value {
     let body = world.request_for(action.as_str());
     match action {
         Action::Scale => with(body, "scale_replicas", 2),
-        _ => body,
+        Action::Deploy
+        | Action::Redeploy
+        | Action::Restart
+        | Action::Rollback
+        | Action::Decommission
+        | Action::Status
+        | Action::List
+        | Action::Logs
+        | Action::Cancel
+        | Action::Undo
+        | Action::Cost => body,
     }
 }
 
@@ -180,7 +190,15 @@ fn arguments(world: &World, action: Action) -> Value {
             "instance_name": "notes", "target_namespace": "team"}),
         Action::Scale => with(named, "scale_replicas", 2),
         Action::List => json!({}),
-        _ => named,
+        Action::Redeploy
+        | Action::Restart
+        | Action::Rollback
+        | Action::Decommission
+        | Action::Status
+        | Action::Logs
+        | Action::Cancel
+        | Action::Undo
+        | Action::Cost => named,
     }
 }
 

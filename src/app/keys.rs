@@ -186,7 +186,7 @@ impl Keys {
     async fn reload(&self) -> Result<(), StoreError> {
         let store = &self.0.store;
         let keys: HashMap<KeyId, ApiKey> = store.keys().await?.into_iter().map(|it| (it.id, it)).collect();
-        let before = self.table();
+        let (before, now) = (self.table(), Timestamp::now());
         let mut secrets = HashMap::new();
         for secret in store.key_secrets().await? {
             let Some(key) = keys.get(&secret.key) else { continue };
@@ -200,23 +200,25 @@ impl Keys {
                 rights: key.rights.clone().into(),
                 asks: key.asks,
             };
-            let ended = |at: Timestamp, how| (at, SignInError::Ended { name: key.name.clone(), how, at });
-            let of_key = key.expires_at.map(|at| ended(at, "has ended"));
-            let of_secret = secret.expires_at.map(|at| ended(at, "was rotated, and this secret of it has ended"));
+            let end = |at: Timestamp, how| (at, SignInError::Ended { name: key.name.clone(), how, at });
+            let of_key = key.expires_at.map(|at| end(at, "has ended"));
+            let of_secret = secret.expires_at.map(|at| end(at, "was rotated, and this secret of it has ended"));
             let expires = [of_key, of_secret].into_iter().flatten().min_by_key(|it| it.0);
             let refusal = key.revoked_at.map(|_| SignInError::Revoked(key.name.clone()));
-            let token = before.secrets.get(&hash).map(|it| it.ended.clone()).unwrap_or_default();
-            if refusal.is_some() {
-                token.cancel();
+            let is_over = refusal.is_some() || expires.as_ref().is_some_and(|(at, _)| *at <= now);
+            // A key that has ended and got a new end opens things anew.
+            let ended = before.secrets.get(&hash).map(|it| &it.ended).filter(|it| is_over || !it.is_cancelled());
+            let ended = ended.cloned().unwrap_or_default();
+            if is_over {
+                ended.cancel();
             }
-            secrets.insert(hash, Entry { holder, refusal, expires, ended: token });
+            secrets.insert(hash, Entry { holder, refusal, expires, ended });
         }
         let has_keys = !keys.is_empty() || store.has_keys().await?;
         if has_keys {
             self.0.open_house.cancel();
         }
         *self.0.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Table { secrets, has_keys });
-        self.sweep(Timestamp::now());
         Ok(())
     }
 

@@ -138,7 +138,7 @@ pub async fn list(State(app): State<App>, caller: Caller) -> Result<Json<List<Ke
 /// # Errors
 /// [`ApiError`] when a field is wrong, the name is taken, or the caller is not an administrator.
 #[utoipa::path(post, path = "/v1/keys", tag = "keys", request_body = CreateKeyBody,
-    responses((status = 201, body = KeyObject), (status = 400, body = ErrorBody), (status = 409, body = ErrorBody), (status = 413, body = ErrorBody), (status = 415, body = ErrorBody), (status = 422, body = ErrorBody)))]
+    responses((status = 201, body = KeyObject), (status = 400, body = ErrorBody), (status = 408, body = ErrorBody), (status = 409, body = ErrorBody), (status = 413, body = ErrorBody), (status = 415, body = ErrorBody), (status = 422, body = ErrorBody)))]
 pub async fn create(
     State(app): State<App>,
     caller: Caller,
@@ -169,7 +169,7 @@ pub async fn create(
 /// [`ApiError`] when there is no such key, it was revoked, or the caller is not an administrator.
 #[utoipa::path(post, path = "/v1/keys/{id}/rotate", tag = "keys",
     params(("id" = String, Path, description = "Id or name of the key")), request_body = Option<RotateKeyBody>,
-    responses((status = 200, body = KeyObject), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody), (status = 413, body = ErrorBody), (status = 415, body = ErrorBody), (status = 422, body = ErrorBody)))]
+    responses((status = 200, body = KeyObject), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody), (status = 408, body = ErrorBody), (status = 409, body = ErrorBody), (status = 413, body = ErrorBody), (status = 415, body = ErrorBody), (status = 422, body = ErrorBody)))]
 pub async fn rotate(
     State(app): State<App>,
     caller: Caller,

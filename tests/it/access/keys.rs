@@ -152,6 +152,12 @@ async fn an_operation_goes_on_when_its_key_ends_in_the_middle() {
     })
     .await;
     let ended = record(&world, &root).await.pop().unwrap();
+    // With a new end it opens things again, for as long as they last.
+    let body = json!({"overlap_s": 60, "expires_at": "2100-01-01T00:00:00Z"});
+    assert_eq!(post(&world, Some(&root), "/v1/keys/short/rotate", &body).await.status, 200);
+    let again =
+        request(&world, Some(&short), Method::POST, "/v1/chat/completions").json(&with(say("list"), "stream", true));
+    assert!(again.send().await.unwrap().text().await.unwrap().contains("[DONE]"));
     assert_eq!((&ended["event"], &ended["principal"]), (&json!("ended"), &json!(short.id)));
 }
 

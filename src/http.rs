@@ -10,6 +10,7 @@ use axum::http::header::{RETRY_AFTER, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS};
 use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
 use tower::util::option_layer;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
@@ -31,6 +32,7 @@ pub mod deployments;
 pub mod embeddings;
 pub mod error;
 pub mod health;
+pub mod kept;
 pub mod keys;
 pub mod limit;
 pub mod list;
@@ -39,6 +41,7 @@ pub mod openapi;
 pub mod operations;
 pub mod path;
 pub mod request_id;
+pub mod responses;
 mod serve;
 pub mod sse;
 pub mod unreadable;
@@ -47,12 +50,14 @@ pub use serve::serve;
 
 use error::ApiError;
 use limit::Streams;
+use responses::live::LiveResponses;
 
 /// What handlers can extract from: the app, and what this layer keeps for itself.
 #[derive(Clone, FromRef)]
 pub struct HttpState {
     app: App,
     streams: Streams,
+    live: LiveResponses,
     document: Arc<Document>,
 }
 
@@ -60,6 +65,14 @@ pub struct HttpState {
 fn api() -> OpenApiRouter<HttpState> {
     OpenApiRouter::default()
         .routes(routes!(chat::complete))
+        .routes(routes!(responses::create))
+        .routes(routes!(responses::stored::show, responses::stored::delete))
+        .routes(routes!(responses::stored::input_items))
+        .routes(routes!(responses::stored::cancel))
+        .route("/v1/responses/compact", post(responses::unserved))
+        .route("/v1/responses/input_tokens", post(responses::unserved))
+        // A WebSocket begins so.
+        .route("/v1/responses", get(responses::unserved))
         .routes(routes!(embeddings::create))
         .routes(routes!(models::list))
         .routes(routes!(models::show))
@@ -119,7 +132,7 @@ pub fn router(app: App) -> Router {
         .layer(map_response(secured))
         .layer(from_fn(request_id::assign))
         .layer(SetSensitiveRequestHeadersLayer::new([AUTHORIZATION, COOKIE]))
-        .with_state(HttpState { app, streams, document: Arc::new(document()) })
+        .with_state(HttpState { app, streams, live: LiveResponses::default(), document: Arc::new(document()) })
 }
 
 /// Headers that keep a browser from doing more with an answer than showing it.
@@ -149,7 +162,7 @@ fn cors(settings: &Settings) -> Option<CorsLayer> {
     Some(
         CorsLayer::new()
             .allow_origin(origins)
-            .allow_methods([Method::GET, Method::POST])
+            .allow_methods([Method::GET, Method::POST, Method::DELETE])
             .allow_headers(AllowHeaders::mirror_request())
             .expose_headers(exposed),
     )

@@ -42,6 +42,10 @@ pub trait AnswerSink: Send {
     fn write(&mut self, text: String) -> impl Future<Output = ()> + Send;
     /// Tells what is going on, for a page with a place for it; nothing any more without a text.
     fn status(&mut self, description: Option<&str>) -> impl Future<Output = ()> + Send;
+    /// Hears which operation the answer is going to tell of.
+    fn operation(&mut self, _: OperationId) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
 }
 
 /// Says why an answer broke off, or was not begun.

@@ -4,25 +4,24 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
-use jiff::Timestamp;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::access::Caller;
 use crate::app::App;
-use crate::conversation::{self, Completion, ConversationRequest, Outcome, PendingAnswer};
+use crate::conversation::{Completion, Outcome, PendingAnswer};
 use crate::http::body::JsonObject;
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::limit::Streams;
 use crate::http::models;
 use crate::http::request_id::RequestId;
 use crate::http::sse;
-use crate::intent::{Confirmation, Request};
 use crate::llm::Model;
 
 pub mod buffered;
 pub mod dispatch;
 pub mod idempotency;
+pub mod intake;
 pub mod open_webui;
 pub mod passthrough;
 pub mod request;
@@ -31,7 +30,7 @@ pub mod stream;
 pub mod wire;
 
 use buffered::Buffered;
-use dispatch::Dispatch;
+use intake::Intake;
 use request::ChatRequest;
 use stream::StreamResponder;
 use wire::{ChatCompletion, CompletionMeta};
@@ -58,40 +57,10 @@ pub async fn complete(
     models::find_for_chat(&app, &chat.model)?.preset(&mut body);
     let stream = if chat.stream { Some(StreamResponder::open(&streams, &chat, &headers, request_id)?) } else { None };
     let responder = Responder { chat, stream };
-    if let Some(text) = open_webui::background_answer(&headers, &responder.chat) {
-        return responder.background_task(&app, caller, &body, text).await;
-    }
-    let answer = match dispatch::dispatch(&responder.chat, &body, &app)? {
-        Dispatch::Passthrough(model) => return responder.passthrough(&model, &body).await,
-        Dispatch::Request(request) => {
-            let key =
-                idempotency::request_key(&caller, &headers, &body, idempotency::KeyBasis::Fields(&request.intent))?;
-            PendingAnswer::Outcome(
-                conversation::execute(&app, &caller, Some(key), with_agreement(&caller, &responder.chat, *request))
-                    .await?,
-            )
-        }
-        Dispatch::Conversation(fields, limits) => {
-            let messages = responder.chat.messages.clone();
-            let key = idempotency::request_key(
-                &caller,
-                &headers,
-                &body,
-                idempotency::KeyBasis::Words(responder.chat.last_words()),
-            )?;
-            let caller = caller.clone();
-            let conversation = ConversationRequest { caller, key, messages, body, fields: *fields, limits };
-            conversation::answer(&app, conversation).await?
-        }
-    };
-    responder.respond(app, caller, answer).await
-}
-
-/// A key that asks acts by fields, too, when the conversation ends with a person's yes to the plan that was shown.
-fn with_agreement(caller: &Caller, chat: &ChatRequest, request: Request) -> Request {
-    match conversation::agreed_plan(&chat.messages).filter(|_| caller.asks) {
-        Some(plan) => Request { confirmation: Confirmation::Agreed(plan), ..request },
-        None => request,
+    match intake::take_in(&app, &caller, &headers, &responder.chat, body).await? {
+        Intake::Passthrough(model, body) => responder.passthrough(&model, &body).await,
+        Intake::BackgroundTask(body, text) => responder.background_task(&app, caller, &body, text).await,
+        Intake::Answer(answer) => responder.respond(app, caller, answer).await,
     }
 }
 
@@ -103,14 +72,7 @@ struct Responder {
 
 impl Responder {
     async fn respond(self, app: App, caller: Caller, answer: PendingAnswer) -> Result<Response, ApiError> {
-        let meta = match answer.operation() {
-            // Every answer about one operation has the same head, so that those who attach get the same answer.
-            Some(id) => {
-                let began = id.uuid().get_timestamp().map_or(0, |it| it.to_unix().0);
-                self.meta(id.uuid(), i64::try_from(began).unwrap_or(0))
-            }
-            None => self.new_meta(),
-        };
+        let meta = self.meta(wire::identity(answer.operation()));
         if let Some(stream) = self.stream {
             return Ok(stream.respond(meta, app, caller, answer));
         }
@@ -142,7 +104,7 @@ impl Responder {
     ) -> Result<Response, ApiError> {
         let meta = self.new_meta();
         let answered = match app.model() {
-            Some(model) => passthrough::buffered(model, &open_webui::without_tools(body), &meta).await.ok(),
+            Some(model) => passthrough::buffered(model, body, &meta).await.ok(),
             None => None,
         };
         match (answered, self.stream) {
@@ -156,10 +118,10 @@ impl Responder {
     }
 
     fn new_meta(&self) -> CompletionMeta {
-        self.meta(Uuid::now_v7(), Timestamp::now().as_second())
+        self.meta(wire::identity(None))
     }
 
-    fn meta(&self, id: Uuid, created: i64) -> CompletionMeta {
+    fn meta(&self, (id, created): (Uuid, i64)) -> CompletionMeta {
         let chat = &self.chat;
         CompletionMeta {
             id: format!("chatcmpl-{}", id.simple()),

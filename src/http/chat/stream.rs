@@ -5,12 +5,11 @@
 //! the client leaves, it is dropped. The operation goes on.
 
 use std::future::Future;
-use std::panic::AssertUnwindSafe;
 
 use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::response::sse::Event as SseEvent;
-use futures_util::{FutureExt, Stream, StreamExt};
+use futures_util::{Stream, StreamExt};
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -105,14 +104,9 @@ impl StreamResponder {
         };
         let work = async move {
             sink.send(&ChatCompletionChunk::role(&sink.meta, sink.include_usage)).await;
-            let failed = match AssertUnwindSafe(work(sink)).catch_unwind().await {
-                Ok(Ok(())) => None,
-                Ok(Err(error)) => Some(error),
-                Err(_) => Some(ApiError::Internal("panicked in mid-stream".into())),
-            };
-            let last = match failed {
-                None => SseEvent::default().data("[DONE]"),
-                Some(error) => sse::data(&error.body(request_id.as_str())),
+            let last = match sse::caught(work(sink)).await {
+                Ok(()) => sse::done(),
+                Err(error) => sse::data(&error.body(request_id.as_str())),
             };
             // The receiver is gone only when the client is.
             let _ = frames.send(last).await;

@@ -64,7 +64,9 @@ pub struct HttpState {
 /// The routes for callers, with their description.
 fn api() -> OpenApiRouter<HttpState> {
     OpenApiRouter::default()
-        .routes(routes!(chat::complete))
+        .routes(routes!(chat::complete, chat::stored::list))
+        .routes(routes!(chat::stored::show, chat::stored::update, chat::stored::delete))
+        .routes(routes!(chat::stored::messages))
         .routes(routes!(responses::create))
         .routes(routes!(responses::stored::show, responses::stored::delete))
         .routes(routes!(responses::stored::input_items))

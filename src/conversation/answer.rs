@@ -9,7 +9,7 @@ use crate::llm::{LlmError, ToolCall, Usage};
 use crate::store::record::Deployment;
 
 /// How an answer ended, besides its words.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Completion {
     /// The operation that it is about, and where it stood.
     pub operation: Option<(OperationId, OperationState)>,
@@ -24,7 +24,7 @@ pub struct Completion {
 }
 
 /// Calls of the caller's own tools.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum CallerCalls {
     /// Of its `tools`.
     Tools(Vec<ToolCall>),

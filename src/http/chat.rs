@@ -26,12 +26,14 @@ pub mod open_webui;
 pub mod passthrough;
 pub mod request;
 pub mod schema;
+pub mod stored;
 pub mod stream;
 pub mod wire;
 
 use buffered::Buffered;
 use intake::Intake;
 use request::ChatRequest;
+use stored::Keeper;
 use stream::StreamResponder;
 use wire::{ChatCompletion, CompletionMeta};
 
@@ -56,7 +58,8 @@ pub async fn complete(
     let chat = ChatRequest::read(&body)?;
     models::find_for_chat(&app, &chat.model)?.preset(&mut body);
     let stream = if chat.stream { Some(StreamResponder::open(&streams, &chat, &headers, request_id)?) } else { None };
-    let responder = Responder { chat, stream };
+    let keeper = Keeper::of(&app, &caller, &body)?;
+    let responder = Responder { chat, stream, keeper };
     match intake::take_in(&app, &caller, &headers, &responder.chat, body).await? {
         Intake::Passthrough(model, body) => responder.passthrough(&model, &body).await,
         Intake::BackgroundTask(body, text) => responder.background_task(&app, caller, &body, text).await,
@@ -68,28 +71,39 @@ pub async fn complete(
 struct Responder {
     chat: ChatRequest,
     stream: Option<StreamResponder>,
+    keeper: Option<Keeper>,
 }
 
 impl Responder {
     async fn respond(self, app: App, caller: Caller, answer: PendingAnswer) -> Result<Response, ApiError> {
         let meta = self.meta(wire::identity(answer.operation()));
         if let Some(stream) = self.stream {
-            return Ok(stream.respond(meta, app, caller, answer));
+            return Ok(stream.keeping(self.keeper).respond(meta, app, caller, answer));
         }
         let mut buffered = Buffered::default();
         // Boxed: axum moves the future of a handler several times, and this part of it is large.
         let completion = Box::pin(answer.render(&app, &caller, &mut buffered)).await?;
-        Ok(Json(ChatCompletion::new(&meta, buffered.text, completion)).into_response())
+        let answer = ChatCompletion::new(&meta, buffered.text, completion);
+        if let Some(keeper) = self.keeper {
+            keeper.keep(&answer).await?;
+        }
+        Ok(Json(answer).into_response())
     }
 
     /// The answer of the model, as it gives it.
     async fn passthrough(self, model: &Model, body: &Map<String, Value>) -> Result<Response, ApiError> {
         let meta = self.new_meta();
         match self.stream {
-            None => Ok(Json(passthrough::buffered(model, body, &meta).await?).into_response()),
+            None => {
+                let answer = passthrough::buffered(model, body, &meta).await?;
+                if let Some(keeper) = self.keeper {
+                    keeper.keep(&answer).await?;
+                }
+                Ok(Json(answer).into_response())
+            }
             Some(stream) => {
                 let chunks = passthrough::streamed(model, body, self.chat.include_usage).await?;
-                Ok(stream.passthrough(meta, chunks))
+                Ok(stream.keeping(self.keeper).passthrough(meta, chunks))
             }
         }
     }

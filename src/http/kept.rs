@@ -4,9 +4,12 @@ use secrecy::SecretString;
 use serde_json::{Map, Value};
 
 use crate::config::Settings;
+use crate::http::error::ApiError;
+use crate::http::list::List;
 use crate::intent::fields::{FIELDS, Field, FieldType};
 use crate::secret::Redactor;
 use crate::secret::redactor::is_secret_variable;
+use crate::store::page::PageRequest;
 
 /// One that knows the secrets of the settings and of a request.
 #[must_use]
@@ -50,6 +53,38 @@ pub fn redact(redactor: &Redactor, value: &mut Value) {
         Value::Object(fields) => fields.values_mut().for_each(|it| redact(redactor, it)),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
+}
+
+/// Whether this is metadata, as OpenAI limits it: an object of at most 16 texts.
+#[must_use]
+pub fn is_metadata(value: &Value) -> bool {
+    let is_short = |text: &str, most: usize| text.chars().count() <= most;
+    value.as_object().is_some_and(|it| {
+        it.len() <= 16
+            && it.iter().all(|(name, it)| is_short(name, 64) && it.as_str().is_some_and(|it| is_short(it, 512)))
+    })
+}
+
+/// A page of what is kept as one list.
+///
+/// # Errors
+/// [`ApiError`] when `after` is none of them.
+pub fn page(
+    items: Vec<Value>,
+    wanted: &PageRequest<String>,
+    id_of: impl Fn(&Value) -> String,
+) -> Result<List<Value>, ApiError> {
+    let begin = match &wanted.after {
+        None => 0,
+        Some(after) => match items.iter().position(|it| id_of(it) == *after) {
+            Some(index) => index + 1,
+            None => return Err(ApiError::invalid("after", "`after` must be the id of an entry of this list")),
+        },
+    };
+    let limit = usize::try_from(wanted.limit).unwrap_or(usize::MAX);
+    let has_more = items.len().saturating_sub(begin) > limit;
+    let data = items.into_iter().skip(begin).take(limit).collect();
+    Ok(List::new(data, has_more, id_of))
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use crate::conversation::{Outcome, PendingAnswer};
 use crate::event::OperationState;
 use crate::http::chat::wire::OperationLink;
 use crate::http::error::{ApiError, ErrorBody, ErrorObject};
+use crate::http::kept;
 use crate::http::limit::Streams;
 use crate::http::list::{List, ListQuery};
 use crate::http::path::PathId;
@@ -190,17 +191,7 @@ pub async fn input_items(
     if newest_first {
         items.reverse();
     }
-    let begin = match &page.after {
-        None => 0,
-        Some(after) => match items.iter().position(|it| it["id"] == **after) {
-            Some(index) => index + 1,
-            None => return Err(ApiError::invalid("after", "`after` must be the id of an item of this response")),
-        },
-    };
-    let limit = usize::try_from(page.limit).unwrap_or(usize::MAX);
-    let has_more = items.len().saturating_sub(begin) > limit;
-    let data: Vec<Value> = items.into_iter().skip(begin).take(limit).collect();
-    Ok(Json(List::new(data, has_more, |it| it["id"].as_str().unwrap_or_default().to_owned())))
+    kept::page(items, &page, |it| it["id"].as_str().unwrap_or_default().to_owned()).map(Json)
 }
 
 /// Cancels what a response has begun; what its operation did is taken back. One that has ended stays as it is.

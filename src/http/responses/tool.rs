@@ -159,16 +159,6 @@ pub fn custom_arguments(input: &str) -> String {
     json!({INPUT: input}).to_string()
 }
 
-/// Whether this is an object of so many texts, as OpenAI limits metadata.
-#[must_use]
-pub fn is_metadata(value: &Value, most: usize) -> bool {
-    let is_short = |text: &str, most: usize| text.chars().count() <= most;
-    value.as_object().is_some_and(|it| {
-        it.len() <= most
-            && it.iter().all(|(name, it)| is_short(name, 64) && it.as_str().is_some_and(|it| is_short(it, 512)))
-    })
-}
-
 /// A tool, or the choice of one, in the form of the Responses API, also when it came in that of chat completions.
 fn flat(value: &Value) -> Map<String, Value> {
     let mut fields = value.as_object().cloned().unwrap_or_default();

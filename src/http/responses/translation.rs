@@ -7,9 +7,10 @@ use serde_json::{Map, Value, json};
 
 use crate::http::chat::request::{boolean, number, wrong};
 use crate::http::error::ApiError;
+use crate::http::kept;
 use crate::http::models::DEFAULT_MODEL;
 use crate::http::responses::item;
-use crate::http::responses::tool::{self, Tools};
+use crate::http::responses::tool::Tools;
 use crate::intent::fields::OPENAI_FIELDS;
 
 /// Fields of the Responses API that are not chat completions' by the same name: they do not pass on as they are.
@@ -54,8 +55,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("conversation", "conversations are not kept here: use `previous_response_id`"),
     ("prompt", "prompts are not kept here: send `instructions` and `input`"),
 ];
-/// As OpenAI limits it.
-const MAX_METADATA: usize = 16;
 
 /// A request, read.
 #[derive(Debug, Clone, PartialEq)]
@@ -286,7 +285,7 @@ fn check_kinds(body: &Map<String, Value>) -> Result<(), ApiError> {
     }
     match present(body, "metadata") {
         None => Ok(()),
-        Some(value) if tool::is_metadata(value, MAX_METADATA) => Ok(()),
+        Some(value) if kept::is_metadata(value) => Ok(()),
         Some(_) => Err(wrong("metadata", "an object of at most 16 strings of at most 512 characters")),
     }
 }

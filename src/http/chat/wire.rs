@@ -367,7 +367,7 @@ fn called(calls: &CallerCalls, in_chunk: bool) -> Map<String, Value> {
 }
 
 /// Number of tokens of a text of so many bytes, at four each: an estimate, as there is no tokenizer.
-pub(in crate::http) fn tokens(length: usize) -> u64 {
+pub(crate) fn tokens(length: usize) -> u64 {
     u64::try_from(length.div_ceil(4)).unwrap_or(u64::MAX)
 }
 

@@ -70,13 +70,13 @@ impl Tools {
             );
             Err(ApiError::invalid("tool_choice", message))
         };
-        let is_offered = !all.is_empty() && self.served.is_empty();
+        let none = || Err(ApiError::invalid("tool_choice", "`tool_choice` forces a tool, and `tools` has none"));
         self.echoed_choice = json!("auto");
         let Some(choice) = choice else { return Ok(()) };
         match choice {
             Value::String(word) if ["auto", "none", "required"].contains(&word.as_str()) => {
-                if word == "required" && is_offered {
-                    return unserved(&self.left_out.join(", "));
+                if word == "required" && self.served.is_empty() {
+                    return if all.is_empty() { none() } else { unserved(&self.left_out.join(", ")) };
                 }
                 self.choice = Some(choice.clone());
                 self.echoed_choice = choice.clone();
@@ -87,6 +87,9 @@ impl Tools {
                 let Some(name) = choice.get("name").and_then(Value::as_str) else {
                     return Err(wrong("tool_choice.name", "the name of a tool"));
                 };
+                if self.served.is_empty() {
+                    return none();
+                }
                 self.choice = Some(json!({"type": "function", "function": {"name": name}}));
                 self.echoed_choice = Value::Object(choice);
                 Ok(())

@@ -36,13 +36,11 @@ const OWN_FIELDS: &[&str] = &[
 const SHARED_FIELDS: &[&str] = &[
     "metadata",
     "model",
-    "parallel_tool_calls",
     "prompt_cache_key",
     "prompt_cache_retention",
     "safety_identifier",
     "service_tier",
     "temperature",
-    "top_logprobs",
     "top_p",
     "user",
 ];
@@ -150,9 +148,12 @@ impl ResponsesRequest {
         set("reasoning_effort", self.field("reasoning", "effort"));
         set("verbosity", self.field("text", "verbosity"));
         set("response_format", self.field("text", "format").and_then(|it| response_format(&it)));
-        set("logprobs", self.wants_logprobs().then_some(Value::Bool(true)));
-        set("tools", (!self.tools.served.is_empty()).then(|| self.tools.to_chat()));
-        set("tool_choice", self.tools.choice.clone());
+        // A model refuses words on tools that there are none of; SDKs send them all the same.
+        if !self.tools.served.is_empty() {
+            set("tools", Some(self.tools.to_chat()));
+            set("tool_choice", self.tools.choice.clone());
+            set("parallel_tool_calls", present(&self.body, "parallel_tool_calls").cloned());
+        }
         if self.stream || self.background {
             set("stream", Some(Value::Bool(true)));
             set("stream_options", Some(json!({"include_usage": true})));
@@ -194,7 +195,6 @@ impl ResponsesRequest {
             "reasoning": {"effort": self.field("reasoning", "effort"), "summary": null},
             "safety_identifier": given("safety_identifier").filter(Value::is_string),
             "service_tier": "default",
-            "store": self.store,
             "temperature": numeric("temperature", json!(1.0)),
             "text": text,
             "tool_choice": self.tools.echoed_choice,
@@ -215,12 +215,6 @@ impl ResponsesRequest {
 
     fn field(&self, object: &str, name: &str) -> Option<Value> {
         self.body.get(object)?.get(name).filter(|it| !it.is_null()).cloned()
-    }
-
-    fn wants_logprobs(&self) -> bool {
-        let include = present(&self.body, "include").and_then(Value::as_array);
-        include.is_some_and(|it| it.iter().any(|it| it == "message.output_text.logprobs"))
-            || present(&self.body, "top_logprobs").and_then(number).is_some_and(|it| it > 0.0)
     }
 }
 

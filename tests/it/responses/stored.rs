@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{ask, ended, events, fields, path_of, read_events, respond, words};
-use crate::world::{Answer, World, answer, with};
+use crate::world::{Answer, World, answer, eventually, with};
 
 const ANN: &str = "key-of-ann-0000001";
 const BOB: &str = "key-of-bob-0000001";
@@ -228,4 +228,51 @@ async fn an_equal_request_after_another_one_is_another_request() {
 
     assert_eq!((done.status, &done.body["id"]), (200, &same.body["id"]));
     assert_eq!((other.status, other.code()), (422, "idempotency_key_reused"));
+}
+
+#[tokio::test]
+async fn what_is_too_old_is_forgotten() {
+    let mut world = World::start().await;
+    let old = respond(&world, &ask("list")).await.body;
+    world.change("UPDATE stored_answers SET created_ms = created_ms - 31 * 86400000").await;
+    let new = respond(&world, &ask("what is running?")).await.body;
+
+    world.kill_and_start_again().await;
+
+    eventually("the old one to be forgotten", async || world.get(&path_of(&old)).await.status == 404).await;
+    assert_eq!(world.get(&path_of(&new)).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_a_stream_finds_its_response_again() {
+    let world = World::start().await;
+    world.failpoints.hold("docker-build");
+    let body = with(fields(&world, "deploy"), "stream", true);
+    let response = world.request(Method::POST, "/v1/responses").json(&body).send().await.unwrap();
+    world.failpoints.reached("docker-build").await;
+    drop(response);
+    let id = world.texts("SELECT id FROM stored_answers").await.remove(0);
+    let between = world.get(&format!("/v1/responses/{id}")).await.body;
+    world.failpoints.release("docker-build");
+
+    let done = ended(&world, &between).await;
+
+    assert_eq!(between["status"], "in_progress", "{between:#}");
+    assert_eq!((&done["status"], &done["operation"]["state"]), (&json!("completed"), &json!("succeeded")), "{done:#}");
+}
+
+#[tokio::test]
+async fn what_goes_on_cannot_be_gone_on_from() {
+    let world = World::start().await;
+    world.failpoints.hold("docker-build");
+    let begun = respond(&world, &with(fields(&world, "deploy"), "background", true)).await.body;
+    world.failpoints.reached("docker-build").await;
+
+    let early = respond(&world, &with(ask("and now?"), "previous_response_id", begun["id"].clone())).await;
+    world.failpoints.release("docker-build");
+    ended(&world, &begun).await;
+    let later = respond(&world, &with(ask("and now?"), "previous_response_id", begun["id"].clone())).await;
+
+    assert_eq!((early.status, early.code()), (409, "conflict"));
+    assert_eq!(later.status, 200);
 }

@@ -81,6 +81,8 @@ fn what_is_wrong_is_named() {
         (json!({"input": "x", "tools": [{"type": "function"}]}), "tools[0].name"),
         (json!({"input": "x", "tool_choice": {"type": "web_search_preview"}}), "tool_choice"),
         (json!({"input": "x", "tool_choice": "required", "tools": [{"type": "web_search"}]}), "tool_choice"),
+        (json!({"input": "x", "tool_choice": "required"}), "tool_choice"),
+        (json!({"input": "x", "tool_choice": {"type": "function", "name": "f"}}), "tool_choice"),
         (json!({"input": "x", "truncation": "some"}), "truncation"),
     ];
 

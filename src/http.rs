@@ -6,11 +6,11 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{FromRef, Request};
 use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, COOKIE, REFERRER_POLICY};
-use axum::http::header::{RETRY_AFTER, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS};
+use axum::http::header::{RETRY_AFTER, UPGRADE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS};
 use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::post;
 use tower::util::option_layer;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
@@ -73,8 +73,6 @@ fn api() -> OpenApiRouter<HttpState> {
         .routes(routes!(responses::stored::cancel))
         .route("/v1/responses/compact", post(responses::unserved))
         .route("/v1/responses/input_tokens", post(responses::unserved))
-        // A WebSocket begins so.
-        .route("/v1/responses", get(responses::unserved))
         .routes(routes!(embeddings::create))
         .routes(routes!(models::list))
         .routes(routes!(models::show))
@@ -125,7 +123,7 @@ pub fn router(app: App) -> Router {
     let streams = Streams::new(settings.server.max_open_streams);
     api.merge(operators)
         .fallback(async |request: Request| ApiError::RouteNotFound(shown(&request)))
-        .method_not_allowed_fallback(async |request: Request| ApiError::MethodNotAllowed(shown(&request)))
+        .method_not_allowed_fallback(async |request: Request| not_allowed(&request))
         // Read from below: the last layer is the first that a request meets.
         .layer(from_fn(limit::header_size))
         .layer(CatchPanicLayer::custom(panicked))
@@ -174,6 +172,15 @@ fn cors(settings: &Settings) -> Option<CorsLayer> {
 fn panicked(panic: Box<dyn Any + Send>) -> Response {
     let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     ApiError::Internal(format!("panicked: {}", text.unwrap_or("without a text")).into()).into_response()
+}
+
+/// A WebSocket, of which there are none here, begins as a GET.
+fn not_allowed(request: &Request) -> ApiError {
+    let upgrade = request.headers().get(UPGRADE).and_then(|it| it.to_str().ok());
+    if upgrade.is_some_and(|it| it.eq_ignore_ascii_case("websocket")) {
+        return ApiError::RouteNotFound(format!("{} by WebSocket", shown(request)));
+    }
+    ApiError::MethodNotAllowed(shown(request))
 }
 
 /// Method and path of a request, cut to a length that fits a message.

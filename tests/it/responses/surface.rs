@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{ask, events, fields, path_of, read_events, respond, types, words};
-use crate::world::{World, with};
+use crate::world::{World, answer, with};
 
 #[tokio::test]
 async fn a_deploy_by_fields_is_answered_with_its_deployment() {
@@ -145,7 +145,10 @@ async fn what_is_not_served_is_said() {
 
     let left_out = respond(&world, &with(ask("list"), "tools", tools)).await.body;
     let compact = world.post("/v1/responses/compact").await;
-    let socket = world.get("/v1/responses").await;
+    let socket =
+        world.request(Method::GET, "/v1/responses").header("connection", "upgrade").header("upgrade", "websocket");
+    let socket = answer(socket).await;
+    let listed = world.get("/v1/responses").await;
     let picture = json!([{"role": "user", "content": [{"type": "input_image", "image_url": "data:,"}]}]);
     let picture = respond(&world, &ask(picture)).await;
 
@@ -153,6 +156,7 @@ async fn what_is_not_served_is_said() {
     assert_eq!(left_out["tools"][0]["name"], "search");
     assert_eq!((compact.status, compact.code()), (404, "route_not_found"));
     assert_eq!((socket.status, socket.code()), (404, "route_not_found"));
+    assert_eq!((listed.status, listed.code()), (405, "method_not_allowed"));
     assert_eq!((picture.status, picture.code()), (400, "invalid_value"));
 }
 

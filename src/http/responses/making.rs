@@ -203,6 +203,10 @@ impl AnswerSink for Making {
     async fn write(&mut self, text: String) {
         self.builder.write(&text);
         self.tell();
+        // A log that is followed has no end of its own.
+        if self.builder.is_full() {
+            self.guard.live().abort.cancel();
+        }
     }
 
     async fn status(&mut self, _: Option<&str>) {}

@@ -92,7 +92,7 @@ impl ResponseBuilder {
 
     /// Adds words.
     pub fn write(&mut self, text: &str) {
-        if text.is_empty() || self.length > MAX_TEXT_BYTES {
+        if text.is_empty() || self.is_full() {
             return;
         }
         self.length += text.len();
@@ -100,6 +100,12 @@ impl ResponseBuilder {
         self.pieces.push(text.to_owned());
         let at = self.part();
         self.push("response.output_text.delta", with(at, json!({"delta": text, "logprobs": []})));
+    }
+
+    /// Whether it is so long that nothing more is added.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.length > MAX_TEXT_BYTES
     }
 
     /// Whether anything was written.
@@ -118,7 +124,7 @@ impl ResponseBuilder {
         let reason = match completion.finish_reason.as_deref() {
             Some("length") => Some("max_output_tokens"),
             Some("content_filter") => Some("content_filter"),
-            Some(_) | None => None,
+            Some(_) | None => self.is_full().then_some("max_output_tokens"),
         };
         if calls.is_empty() {
             self.open_message();

@@ -187,3 +187,28 @@ async fn words_in_the_background_can_be_cancelled() {
     assert_eq!(cancelled["status"], "cancelled", "{cancelled:#}");
     assert_eq!(ended(&world, &begun).await["status"], "cancelled");
 }
+
+#[tokio::test]
+async fn one_deployment_begun_by_chat_scaled_in_the_background_and_taken_down_by_an_agent() {
+    let azure = Azure::start().await;
+    let mut world = azure.world().await;
+    let deployed = world.deployed().await;
+    world.failpoints.hold("rollout");
+    let scale = with(with(super::fields(&world, "scale"), "scale_replicas", 2), "background", true);
+
+    let begun = respond(&world, &scale).await.body;
+    world.failpoints.reached("rollout").await;
+    world.kill_and_start_again().await;
+    world.failpoints.release("rollout");
+    let scaled = ended(&world, &begun).await;
+    azure.always(call("decommission", json!({"instance_name": "notes"})));
+    let asked = respond(&world, &agent("take my notes down")).await.body;
+    let yes = with(agent("yes"), "previous_response_id", asked["id"].clone());
+    azure.always(say("It is gone."));
+    let gone = respond(&world, &yes).await.body;
+
+    assert_eq!((&scaled["status"], &scaled["deployment"]["replicas"]), (&json!("completed"), &json!(2)), "{scaled:#}");
+    assert_eq!(scaled["deployment"]["id"], deployed.body["deployment"]["id"]);
+    assert!(words(&asked).contains("(plan `"), "{asked:#}");
+    assert_eq!((&gone["operation"]["state"], words(&gone).as_str()), (&json!("succeeded"), "It is gone."), "{gone:#}");
+}

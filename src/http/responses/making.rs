@@ -160,15 +160,28 @@ impl Making {
             }
             Work::Whole(model, body) => {
                 let answer = model.complete(&passthrough_prompt(&model, &body)).await?;
-                self.write(answer.text().to_owned()).await;
+                let content = answer.message.get("content").and_then(Value::as_str).unwrap_or_default();
+                if content.is_empty() {
+                    self.builder.refuse(answer.text());
+                } else {
+                    self.builder.write(content);
+                }
+                self.tell();
                 let calls = answer.tool_calls();
                 Ok(of_model(Some(answer.finish_reason), answer.usage, calls))
             }
             Work::Chunks(mut chunks) => {
                 let mut assembler = ChunkAssembler::default();
                 while let Some(chunk) = chunks.next().await {
-                    let text = assembler.take(&chunk?);
-                    self.write(text).await;
+                    let chunk = chunk?;
+                    let refuses = chunk.delta.get("refusal").is_some_and(Value::is_string);
+                    let text = assembler.take(&chunk);
+                    if refuses {
+                        self.builder.refuse(&text);
+                        self.tell();
+                    } else {
+                        self.write(text).await;
+                    }
                 }
                 let answer = assembler.finish();
                 let calls = answer.tool_calls();

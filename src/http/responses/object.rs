@@ -38,6 +38,8 @@ pub struct ResponseBuilder {
     input_tokens: u64,
     items: Vec<Value>,
     pieces: Vec<String>,
+    /// The words are the model's refusal, which SDKs tell apart.
+    is_refusal: bool,
     length: usize,
     sequence: u64,
     events: Vec<ResponseEvent>,
@@ -60,6 +62,7 @@ impl ResponseBuilder {
             input_tokens,
             items: Vec::new(),
             pieces: Vec::new(),
+            is_refusal: false,
             length: 0,
             sequence: 0,
             events: Vec::new(),
@@ -99,7 +102,17 @@ impl ResponseBuilder {
         self.open_message();
         self.pieces.push(text.to_owned());
         let at = self.part();
-        self.push("response.output_text.delta", with(at, json!({"delta": text, "logprobs": []})));
+        if self.is_refusal {
+            self.push("response.refusal.delta", with(at, json!({"delta": text})));
+        } else {
+            self.push("response.output_text.delta", with(at, json!({"delta": text, "logprobs": []})));
+        }
+    }
+
+    /// Adds words by which the model refuses; what follows them is of the same kind, and so is what came before.
+    pub fn refuse(&mut self, text: &str) {
+        self.is_refusal |= !text.is_empty() && !self.has_content();
+        self.write(text);
     }
 
     /// Whether it is so long that nothing more is added.
@@ -190,7 +203,8 @@ impl ResponseBuilder {
         self.push("response.output_item.added", json!({"output_index": 0, "item": item}));
         self.items.push(item);
         let at = self.part();
-        self.push("response.content_part.added", with(at, json!({"part": text_part("")})));
+        let part = self.content_part("");
+        self.push("response.content_part.added", with(at, json!({"part": part})));
     }
 
     fn close_message(&mut self, status: &str) {
@@ -198,8 +212,12 @@ impl ResponseBuilder {
             return;
         }
         let text = self.pieces.concat();
-        let (at, part) = (self.part(), text_part(&text));
-        self.push("response.output_text.done", with(at.clone(), json!({"text": text, "logprobs": []})));
+        let (at, part) = (self.part(), self.content_part(&text));
+        if self.is_refusal {
+            self.push("response.refusal.done", with(at.clone(), json!({"refusal": text})));
+        } else {
+            self.push("response.output_text.done", with(at.clone(), json!({"text": text, "logprobs": []})));
+        }
         self.push("response.content_part.done", with(at, json!({"part": part})));
         self.items[0]["content"] = json!([part]);
         self.items[0]["status"] = json!(status);
@@ -240,6 +258,13 @@ impl ResponseBuilder {
         json!({"item_id": self.items[0]["id"], "output_index": 0, "content_index": 0})
     }
 
+    fn content_part(&self, text: &str) -> Value {
+        if self.is_refusal {
+            return json!({"type": "refusal", "refusal": text});
+        }
+        json!({"type": "output_text", "text": text, "annotations": [], "logprobs": []})
+    }
+
     fn push(&mut self, name: &'static str, fields: Value) {
         let data = with(fields, json!({"type": name, "sequence_number": self.sequence}));
         self.sequence += 1;
@@ -257,10 +282,11 @@ pub fn replay(id: Uuid, object: &Value, pieces: &[String]) -> Vec<ResponseEvent>
     let created = object["created_at"].as_i64().unwrap_or_default();
     let mut builder = ResponseBuilder::new(id, created, begun, BTreeSet::new(), 0);
     builder.begin();
+    let items = object["output"].as_array().cloned().unwrap_or_default();
+    builder.is_refusal = items.first().is_some_and(|it| it["content"][0]["type"] == "refusal");
     for piece in pieces {
         builder.write(piece);
     }
-    let items = object["output"].as_array().cloned().unwrap_or_default();
     if let Some(message) = items.first().filter(|it| it["type"] == "message") {
         builder.open_message();
         builder.close_message(message["status"].as_str().unwrap_or("completed"));
@@ -292,10 +318,6 @@ pub fn response_id(id: Uuid) -> String {
 #[must_use]
 pub fn parse_response_id(id: &str) -> Option<Uuid> {
     id.strip_prefix("resp_").and_then(|it| Uuid::try_parse(it).ok())
-}
-
-fn text_part(text: &str) -> Value {
-    json!({"type": "output_text", "text": text, "annotations": [], "logprobs": []})
 }
 
 fn with(mut object: Value, more: Value) -> Value {
@@ -384,6 +406,21 @@ mod tests {
         );
         assert_eq!(names(&cut.take_events()).last(), Some(&"response.incomplete"));
         assert_eq!(silent.object()["output"][0]["content"][0]["text"], "");
+    }
+
+    #[test]
+    fn a_refusal_is_a_part_of_its_own() {
+        let mut builder = builder();
+        builder.begin();
+        builder.refuse("I will ");
+        builder.refuse("not.");
+        builder.complete(Completion::default(), 2);
+
+        let events = builder.take_events();
+        assert_eq!(builder.object()["output"][0]["content"], json!([{"type": "refusal", "refusal": "I will not."}]));
+        assert_eq!(names(&events).iter().filter(|it| **it == "response.refusal.delta").count(), 2);
+        assert!(!names(&events).iter().any(|it| it.contains("output_text")));
+        assert_eq!(replay(ID, &builder.object(), builder.pieces()), events);
     }
 
     #[test]

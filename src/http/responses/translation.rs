@@ -135,6 +135,10 @@ impl ResponsesRequest {
             })
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
+        if self.background && !self.stream {
+            // A log that is followed would not end.
+            chat.remove("follow");
+        }
         let instructions = self.text("instructions").map(|it| json!({"role": "system", "content": it}));
         let said: Vec<&Value> = before.iter().chain(&self.input).collect();
         let messages: Vec<Value> = instructions.into_iter().chain(item::to_messages(&said)).collect();

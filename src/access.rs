@@ -19,6 +19,8 @@ use crate::id::{Action, Mode, Namespace};
 pub enum Surface {
     /// `POST /v1/chat/completions`.
     ChatCompletions,
+    /// `POST /v1/responses`.
+    Responses,
     /// The other routes of HTTP.
     Http,
     /// A command on the machine of the store, while no server runs.

@@ -55,6 +55,7 @@ mod resume;
 mod question;
 mod retention;
 mod steps;
+mod stored_answers;
 mod target;
 mod task;
 mod undo;

@@ -89,6 +89,15 @@ impl PendingAnswer {
             Self::Outcome(_) | Self::Spoken(_) | Self::ToolLoop(_) => None,
         }
     }
+
+    /// All operations that it is known to be about.
+    #[must_use]
+    pub fn operations(&self) -> Vec<OperationId> {
+        match self {
+            Self::Outcome(Outcome::Operations(ids)) | Self::Spoken(Outcome::Operations(ids)) => ids.clone(),
+            Self::Outcome(_) | Self::Spoken(_) | Self::ToolLoop(_) => self.operation().into_iter().collect(),
+        }
+    }
 }
 
 /// Takes in what is said.

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{FromRef, Request};
 use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, COOKIE, REFERRER_POLICY};
-use axum::http::header::{RETRY_AFTER, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS};
+use axum::http::header::{RETRY_AFTER, UPGRADE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS};
 use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
+use axum::routing::post;
 use tower::util::option_layer;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
@@ -31,6 +32,7 @@ pub mod deployments;
 pub mod embeddings;
 pub mod error;
 pub mod health;
+pub mod kept;
 pub mod keys;
 pub mod limit;
 pub mod list;
@@ -39,6 +41,7 @@ pub mod openapi;
 pub mod operations;
 pub mod path;
 pub mod request_id;
+pub mod responses;
 mod serve;
 pub mod sse;
 pub mod unreadable;
@@ -47,19 +50,29 @@ pub use serve::serve;
 
 use error::ApiError;
 use limit::Streams;
+use responses::live::LiveResponses;
 
 /// What handlers can extract from: the app, and what this layer keeps for itself.
 #[derive(Clone, FromRef)]
 pub struct HttpState {
     app: App,
     streams: Streams,
+    live: LiveResponses,
     document: Arc<Document>,
 }
 
 /// The routes for callers, with their description.
 fn api() -> OpenApiRouter<HttpState> {
     OpenApiRouter::default()
-        .routes(routes!(chat::complete))
+        .routes(routes!(chat::complete, chat::stored::list))
+        .routes(routes!(chat::stored::show, chat::stored::update, chat::stored::delete))
+        .routes(routes!(chat::stored::messages))
+        .routes(routes!(responses::create))
+        .routes(routes!(responses::stored::show, responses::stored::delete))
+        .routes(routes!(responses::stored::input_items))
+        .routes(routes!(responses::stored::cancel))
+        .route("/v1/responses/compact", post(responses::unserved))
+        .route("/v1/responses/input_tokens", post(responses::unserved))
         .routes(routes!(embeddings::create))
         .routes(routes!(models::list))
         .routes(routes!(models::show))
@@ -110,7 +123,7 @@ pub fn router(app: App) -> Router {
     let streams = Streams::new(settings.server.max_open_streams);
     api.merge(operators)
         .fallback(async |request: Request| ApiError::RouteNotFound(shown(&request)))
-        .method_not_allowed_fallback(async |request: Request| ApiError::MethodNotAllowed(shown(&request)))
+        .method_not_allowed_fallback(async |request: Request| not_allowed(&request))
         // Read from below: the last layer is the first that a request meets.
         .layer(from_fn(limit::header_size))
         .layer(CatchPanicLayer::custom(panicked))
@@ -119,7 +132,7 @@ pub fn router(app: App) -> Router {
         .layer(map_response(secured))
         .layer(from_fn(request_id::assign))
         .layer(SetSensitiveRequestHeadersLayer::new([AUTHORIZATION, COOKIE]))
-        .with_state(HttpState { app, streams, document: Arc::new(document()) })
+        .with_state(HttpState { app, streams, live: LiveResponses::default(), document: Arc::new(document()) })
 }
 
 /// Headers that keep a browser from doing more with an answer than showing it.
@@ -149,7 +162,7 @@ fn cors(settings: &Settings) -> Option<CorsLayer> {
     Some(
         CorsLayer::new()
             .allow_origin(origins)
-            .allow_methods([Method::GET, Method::POST])
+            .allow_methods([Method::GET, Method::POST, Method::DELETE])
             .allow_headers(AllowHeaders::mirror_request())
             .expose_headers(exposed),
     )
@@ -159,6 +172,15 @@ fn cors(settings: &Settings) -> Option<CorsLayer> {
 fn panicked(panic: Box<dyn Any + Send>) -> Response {
     let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     ApiError::Internal(format!("panicked: {}", text.unwrap_or("without a text")).into()).into_response()
+}
+
+/// A WebSocket, of which there are none here, begins as a GET.
+fn not_allowed(request: &Request) -> ApiError {
+    let upgrade = request.headers().get(UPGRADE).and_then(|it| it.to_str().ok());
+    if upgrade.is_some_and(|it| it.eq_ignore_ascii_case("websocket")) {
+        return ApiError::RouteNotFound(format!("{} by WebSocket", shown(request)));
+    }
+    ApiError::MethodNotAllowed(shown(request))
 }
 
 /// Method and path of a request, cut to a length that fits a message.

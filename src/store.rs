@@ -37,6 +37,7 @@ pub mod retention;
 pub mod saga;
 pub mod secrets;
 mod statement;
+pub mod stored_answers;
 pub mod terraform;
 pub mod unreadable;
 
@@ -243,6 +244,7 @@ fn migrations() -> Migrator {
     let writers = include_str!("store/migrations/0006_written_by.sql").into_sql_str();
     let ownership = include_str!("store/migrations/0007_ownership.sql").into_sql_str();
     let access = include_str!("store/migrations/0008_access.sql").into_sql_str();
+    let answers = include_str!("store/migrations/0009_stored_answers.sql").into_sql_str();
     Migrator::with_migrations(vec![
         Migration::new(1, "start".into(), MigrationType::Simple, start, false),
         Migration::new(2, "instances".into(), MigrationType::Simple, instances, false),
@@ -252,6 +254,7 @@ fn migrations() -> Migrator {
         Migration::new(6, "written by".into(), MigrationType::Simple, writers, false),
         Migration::new(7, "ownership".into(), MigrationType::Simple, ownership, false),
         Migration::new(8, "access".into(), MigrationType::Simple, access, false),
+        Migration::new(9, "stored answers".into(), MigrationType::Simple, answers, false),
     ])
 }
 

@@ -82,7 +82,9 @@ async fn purge(store: &Store, settings: &config::section::Store) -> Result<(), B
     if entries > 0 {
         tracing::info!(entries, "old entries of the audit are removed");
     }
-    let rows = store.delete_expired(now).await?;
+    let answers =
+        store.prune_answers(now.saturating_sub(settings.responses_retention).unwrap_or(Timestamp::MIN)).await?;
+    let rows = store.delete_expired(now).await? + answers;
     let folders = remove_folders(store, &settings.workspace.join("operations")).await?;
     if rows > 0 || folders > 0 {
         tracing::info!(rows, folders, "what nobody needs any more is forgotten");

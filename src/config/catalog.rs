@@ -117,6 +117,12 @@ pub const SETTINGS: &[Setting] = &[
         "a number of days from 1 to 36500",
         "How long the record of who did what is kept.",
     ),
+    Setting::new(
+        "RESPONSES_DAYS",
+        "30",
+        "a number of days from 1 to 36500",
+        "How long stored responses and chat completions (`store`) are kept.",
+    ),
     // What the commands `key` and `audit` talk to.
     Setting::new(
         "ON_DEMAND_INFRA_URL",

@@ -70,6 +70,8 @@ pub struct Store {
     pub database: Database,
     /// `AUDIT_RETENTION_DAYS`.
     pub audit_retention: Duration,
+    /// `RESPONSES_DAYS`.
+    pub responses_retention: Duration,
 }
 
 impl Store {
@@ -81,6 +83,7 @@ impl Store {
         Self {
             database: database.unwrap_or_else(|| Database::Sqlite(workspace.join("store.sqlite"))),
             audit_retention: values.take("AUDIT_RETENTION_DAYS", days),
+            responses_retention: values.take("RESPONSES_DAYS", days),
             workspace,
         }
     }

@@ -9,7 +9,7 @@ use crate::llm::{LlmError, ToolCall, Usage};
 use crate::store::record::Deployment;
 
 /// How an answer ended, besides its words.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Completion {
     /// The operation that it is about, and where it stood.
     pub operation: Option<(OperationId, OperationState)>,
@@ -24,7 +24,7 @@ pub struct Completion {
 }
 
 /// Calls of the caller's own tools.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum CallerCalls {
     /// Of its `tools`.
     Tools(Vec<ToolCall>),
@@ -42,6 +42,10 @@ pub trait AnswerSink: Send {
     fn write(&mut self, text: String) -> impl Future<Output = ()> + Send;
     /// Tells what is going on, for a page with a place for it; nothing any more without a text.
     fn status(&mut self, description: Option<&str>) -> impl Future<Output = ()> + Send;
+    /// Hears which operation the answer is going to tell of.
+    fn operation(&mut self, _: OperationId) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
 }
 
 /// Says why an answer broke off, or was not begun.

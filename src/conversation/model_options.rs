@@ -4,8 +4,9 @@ use serde_json::{Map, Number, Value, json};
 
 use crate::intent::fields::OPENAI_FIELDS;
 
-/// Fields that the server sets in its own request to the model; the caller's values of them are not forwarded.
-const FIELDS_SET_BY_SERVER: &[&str] = &["messages", "model", "n", "stream", "stream_options"];
+/// Fields that are this server's own affair, in the caller's request and in its own to the model: the caller's values of
+/// them are not forwarded. What is stored, and what it is found by, is stored here.
+const FIELDS_SET_BY_SERVER: &[&str] = &["messages", "metadata", "model", "n", "store", "stream", "stream_options"];
 /// How the caller lets the model call tools of the caller.
 const TOOL_FIELDS: &[&str] = &["tools", "tool_choice", "parallel_tool_calls", "functions", "function_call"];
 /// What an answer of ours cannot carry: it is made of several of the model's, and of our own words.
@@ -22,7 +23,7 @@ const NUMBERS: &[&str] = &[
     "top_p",
 ];
 /// Booleans, which may come as strings.
-const BOOLEANS: &[&str] = &["logprobs", "parallel_tool_calls", "store"];
+const BOOLEANS: &[&str] = &["logprobs", "parallel_tool_calls"];
 
 /// The field by which the caller says that it wants the model alone, if it does: its own tools have to be called, or a
 /// program reads the answer. Such a request passes through as it is, and nothing of ours is offered to the model.
@@ -128,11 +129,11 @@ mod tests {
     #[test]
     fn only_openais_fields_are_passed_on_in_the_kind_that_they_have() {
         let request = body(&json!({"messages": [], "model": "m", "stream": true, "seed": "3", "temperature": "0.5",
-            "user": {"id": 1}, "stop": ["a"], "tools": [1], "max_tokens": null, "action": "deploy", "store": "False"}));
+            "user": {"id": 1}, "stop": ["a"], "tools": [1], "max_tokens": null, "action": "deploy", "store": "False", "metadata": {"a": "b"}, "logprobs": "False"}));
 
         assert_eq!(
             Value::Object(for_passthrough(&request)),
-            json!({"seed": 3, "temperature": 0.5, "stop": ["a"], "tools": [1], "store": false})
+            json!({"seed": 3, "temperature": 0.5, "stop": ["a"], "tools": [1], "logprobs": false})
         );
         assert!(!for_conversation(&request).contains_key("tools"));
     }

@@ -180,6 +180,7 @@ pub(super) async fn follow_operation<S: AnswerSink>(
     sink: &mut S,
 ) -> Result<(), AppError> {
     let operation = visible_operation(app, caller, id).await?;
+    sink.operation(id).await;
     let events = app.follow(&operation, 0).take_until(app.shutdown_token().cancelled_owned());
     let mut events = std::pin::pin!(events);
     if !sink.is_streaming() {

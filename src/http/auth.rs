@@ -81,6 +81,7 @@ fn sign_in(app: &App, request: &Request) -> Result<SignedIn, Refusal> {
     let address = address(request.extensions());
     let surface = match request.uri().path() {
         "/v1/chat/completions" => Surface::ChatCompletions,
+        "/v1/responses" => Surface::Responses,
         _ => Surface::Http,
     };
     if app.keys().are_none() {

@@ -4,35 +4,36 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
-use jiff::Timestamp;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::access::Caller;
 use crate::app::App;
-use crate::conversation::{self, Completion, ConversationRequest, Outcome, PendingAnswer};
+use crate::conversation::{Completion, Outcome, PendingAnswer};
 use crate::http::body::JsonObject;
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::limit::Streams;
 use crate::http::models;
 use crate::http::request_id::RequestId;
 use crate::http::sse;
-use crate::intent::{Confirmation, Request};
 use crate::llm::Model;
 
 pub mod buffered;
 pub mod dispatch;
 pub mod idempotency;
+pub mod intake;
 pub mod open_webui;
 pub mod passthrough;
 pub mod request;
 pub mod schema;
+pub mod stored;
 pub mod stream;
 pub mod wire;
 
 use buffered::Buffered;
-use dispatch::Dispatch;
+use intake::Intake;
 use request::ChatRequest;
+use stored::Keeper;
 use stream::StreamResponder;
 use wire::{ChatCompletion, CompletionMeta};
 
@@ -57,41 +58,12 @@ pub async fn complete(
     let chat = ChatRequest::read(&body)?;
     models::find_for_chat(&app, &chat.model)?.preset(&mut body);
     let stream = if chat.stream { Some(StreamResponder::open(&streams, &chat, &headers, request_id)?) } else { None };
-    let responder = Responder { chat, stream };
-    if let Some(text) = open_webui::background_answer(&headers, &responder.chat) {
-        return responder.background_task(&app, caller, &body, text).await;
-    }
-    let answer = match dispatch::dispatch(&responder.chat, &body, &app)? {
-        Dispatch::Passthrough(model) => return responder.passthrough(&model, &body).await,
-        Dispatch::Request(request) => {
-            let key =
-                idempotency::request_key(&caller, &headers, &body, idempotency::KeyBasis::Fields(&request.intent))?;
-            PendingAnswer::Outcome(
-                conversation::execute(&app, &caller, Some(key), with_agreement(&caller, &responder.chat, *request))
-                    .await?,
-            )
-        }
-        Dispatch::Conversation(fields, limits) => {
-            let messages = responder.chat.messages.clone();
-            let key = idempotency::request_key(
-                &caller,
-                &headers,
-                &body,
-                idempotency::KeyBasis::Words(responder.chat.last_words()),
-            )?;
-            let caller = caller.clone();
-            let conversation = ConversationRequest { caller, key, messages, body, fields: *fields, limits };
-            conversation::answer(&app, conversation).await?
-        }
-    };
-    responder.respond(app, caller, answer).await
-}
-
-/// A key that asks acts by fields, too, when the conversation ends with a person's yes to the plan that was shown.
-fn with_agreement(caller: &Caller, chat: &ChatRequest, request: Request) -> Request {
-    match conversation::agreed_plan(&chat.messages).filter(|_| caller.asks) {
-        Some(plan) => Request { confirmation: Confirmation::Agreed(plan), ..request },
-        None => request,
+    let keeper = Keeper::of(&app, &caller, &body)?;
+    let responder = Responder { chat, stream, keeper };
+    match intake::take_in(&app, &caller, &headers, &responder.chat, body).await? {
+        Intake::Passthrough(model, body) => responder.passthrough(&model, &body).await,
+        Intake::BackgroundTask(body, text) => responder.background_task(&app, caller, &body, text).await,
+        Intake::Answer(answer) => responder.respond(app, caller, answer).await,
     }
 }
 
@@ -99,35 +71,39 @@ fn with_agreement(caller: &Caller, chat: &ChatRequest, request: Request) -> Requ
 struct Responder {
     chat: ChatRequest,
     stream: Option<StreamResponder>,
+    keeper: Option<Keeper>,
 }
 
 impl Responder {
     async fn respond(self, app: App, caller: Caller, answer: PendingAnswer) -> Result<Response, ApiError> {
-        let meta = match answer.operation() {
-            // Every answer about one operation has the same head, so that those who attach get the same answer.
-            Some(id) => {
-                let began = id.uuid().get_timestamp().map_or(0, |it| it.to_unix().0);
-                self.meta(id.uuid(), i64::try_from(began).unwrap_or(0))
-            }
-            None => self.new_meta(),
-        };
+        let meta = self.meta(wire::identity(answer.operation()));
         if let Some(stream) = self.stream {
-            return Ok(stream.respond(meta, app, caller, answer));
+            return Ok(stream.keeping(self.keeper).respond(meta, app, caller, answer));
         }
         let mut buffered = Buffered::default();
         // Boxed: axum moves the future of a handler several times, and this part of it is large.
         let completion = Box::pin(answer.render(&app, &caller, &mut buffered)).await?;
-        Ok(Json(ChatCompletion::new(&meta, buffered.text, completion)).into_response())
+        let answer = ChatCompletion::new(&meta, buffered.text, completion);
+        if let Some(keeper) = self.keeper {
+            keeper.keep(&answer).await?;
+        }
+        Ok(Json(answer).into_response())
     }
 
     /// The answer of the model, as it gives it.
     async fn passthrough(self, model: &Model, body: &Map<String, Value>) -> Result<Response, ApiError> {
         let meta = self.new_meta();
         match self.stream {
-            None => Ok(Json(passthrough::buffered(model, body, &meta).await?).into_response()),
+            None => {
+                let answer = passthrough::buffered(model, body, &meta).await?;
+                if let Some(keeper) = self.keeper {
+                    keeper.keep(&answer).await?;
+                }
+                Ok(Json(answer).into_response())
+            }
             Some(stream) => {
                 let chunks = passthrough::streamed(model, body, self.chat.include_usage).await?;
-                Ok(stream.passthrough(meta, chunks))
+                Ok(stream.keeping(self.keeper).passthrough(meta, chunks))
             }
         }
     }
@@ -142,7 +118,7 @@ impl Responder {
     ) -> Result<Response, ApiError> {
         let meta = self.new_meta();
         let answered = match app.model() {
-            Some(model) => passthrough::buffered(model, &open_webui::without_tools(body), &meta).await.ok(),
+            Some(model) => passthrough::buffered(model, body, &meta).await.ok(),
             None => None,
         };
         match (answered, self.stream) {
@@ -156,10 +132,10 @@ impl Responder {
     }
 
     fn new_meta(&self) -> CompletionMeta {
-        self.meta(Uuid::now_v7(), Timestamp::now().as_second())
+        self.meta(wire::identity(None))
     }
 
-    fn meta(&self, id: Uuid, created: i64) -> CompletionMeta {
+    fn meta(&self, (id, created): (Uuid, i64)) -> CompletionMeta {
         let chat = &self.chat;
         CompletionMeta {
             id: format!("chatcmpl-{}", id.simple()),

@@ -93,6 +93,19 @@ pub enum ApiError {
     /// There is no such deployment.
     #[error("{0}")]
     DeploymentNotFound(String),
+    /// No such response is stored for the caller.
+    #[error("there is no response `{id}`: it is another key's, or was deleted, or not stored")]
+    ResponseNotFound {
+        /// What was asked for.
+        id: String,
+        /// The field that names it, when it is not the path.
+        param: Option<&'static str>,
+    },
+    /// No such chat completion is stored for the caller.
+    #[error(
+        "there is no stored chat completion `{0}`: it is another key's, or was deleted, or not stored (`store: true`)"
+    )]
+    CompletionNotFound(String),
     /// There is no such operation.
     #[error("there is no operation `{0}`")]
     OperationNotFound(String),
@@ -187,6 +200,8 @@ impl ApiError {
             Self::NoEmbeddingModel => (StatusCode::NOT_FOUND, INVALID, "no_embedding_model"),
             Self::NoChatModel { .. } => (StatusCode::BAD_REQUEST, INVALID, "no_chat_model"),
             Self::DeploymentNotFound(_) => (StatusCode::NOT_FOUND, INVALID, "deployment_not_found"),
+            Self::ResponseNotFound { .. } => (StatusCode::NOT_FOUND, INVALID, "response_not_found"),
+            Self::CompletionNotFound(_) => (StatusCode::NOT_FOUND, INVALID, "completion_not_found"),
             Self::OperationNotFound(_) => (StatusCode::NOT_FOUND, INVALID, "operation_not_found"),
             Self::RouteNotFound(_) => (StatusCode::NOT_FOUND, INVALID, "route_not_found"),
             Self::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, INVALID, "method_not_allowed"),
@@ -213,7 +228,9 @@ impl ApiError {
             | Self::MissingParameter { param, .. }
             | Self::UnknownParameter { param, .. } => param.clone(),
             Self::AmbiguousDeployment { param, .. } | Self::NoChatModel { param } => Some((*param).into()),
-            Self::Conflict { param, .. } | Self::WrongKind { param, .. } => param.map(Into::into),
+            Self::Conflict { param, .. } | Self::WrongKind { param, .. } | Self::ResponseNotFound { param, .. } => {
+                param.map(Into::into)
+            }
             Self::ModelNotFound(_) | Self::NoEmbeddingModel => Some("model".into()),
             Self::Model(LlmError::Refused { param, .. }) => param.clone().map(Into::into),
             Self::Model(LlmError::Filtered { .. }) => Some("messages".into()),
@@ -224,6 +241,7 @@ impl ApiError {
             | Self::PermissionDenied(_)
             | Self::KeyNotFound(_)
             | Self::DeploymentNotFound(_)
+            | Self::CompletionNotFound(_)
             | Self::OperationNotFound(_)
             | Self::RouteNotFound(_)
             | Self::MethodNotAllowed(_)
@@ -422,6 +440,8 @@ mod tests {
             ApiError::ModelNotFound(text()),
             ApiError::NoEmbeddingModel,
             ApiError::DeploymentNotFound(text()),
+            ApiError::ResponseNotFound { id: text(), param: Some("previous_response_id") },
+            ApiError::CompletionNotFound(text()),
             ApiError::OperationNotFound(text()),
             ApiError::RouteNotFound(text()),
             ApiError::MethodNotAllowed(text()),

@@ -62,6 +62,14 @@ impl ListQuery {
         Ok(PageRequest { after: self.read("after", rule, |text| parse(text).ok())?, limit: self.limit()? })
     }
 
+    /// The values under `name[key]`, by their keys.
+    pub fn entries<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.0.iter().filter_map(move |(full, value)| {
+            let key = full.strip_prefix(name)?.strip_prefix('[')?.strip_suffix(']')?;
+            Some((key, value.as_str()))
+        })
+    }
+
     fn limit(&self) -> Result<u32, ApiError> {
         let parse = |text: &str| text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
         Ok(self.read("limit", "a whole number from 1 to 100", parse)?.unwrap_or(DEFAULT_LIMIT))

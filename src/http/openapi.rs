@@ -51,7 +51,7 @@ impl Modify for CommonErrors {
         let body = || Content::new(Some(Ref::from_schema_name("ErrorBody")));
         for (path, item) in &mut document.paths.paths {
             let with_a_key = if path.starts_with("/v1/") { OF_ROUTES_WITH_A_KEY } else { &[] };
-            for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
+            for operation in [&mut item.get, &mut item.post, &mut item.delete].into_iter().flatten() {
                 for (status, description) in OF_EVERY_ROUTE.iter().chain(with_a_key) {
                     let refusal = ResponseBuilder::new().description(*description).content("application/json", body());
                     operation.responses.responses.entry((*status).to_owned()).or_insert(refusal.build().into());

@@ -1,17 +1,19 @@
 //! Server-sent events: only `data:` lines and comments in chat streams, ids and names on our own routes.
 
 use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use futures_util::{Stream, StreamExt};
+use futures_util::{FutureExt, Stream, StreamExt};
 use serde::Serialize;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
+use crate::http::error::ApiError;
 use crate::http::limit::OpenStream;
 
 /// A silent stream has a comment this often; clients and proxies wait for at least 15 s.
@@ -37,6 +39,20 @@ impl PartialSchema for Frame {
 pub(super) fn data(value: &impl Serialize) -> Event {
     let text = serde_json::to_string(value).expect("wire types have string keys and no failing serializer");
     Event::default().data(text)
+}
+
+/// The last event of an answer.
+pub(super) fn done() -> Event {
+    Event::default().data("[DONE]")
+}
+
+/// Does what makes an answer while it is sent; a panic in it is a fault of ours like any other.
+///
+/// # Errors
+/// The fault.
+pub(super) async fn caught<T>(work: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
+    let panicked = |_| Err(ApiError::Internal("panicked in mid-stream".into()));
+    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(panicked)
 }
 
 /// Answers with a stream that stays open until its events end or the client leaves.

@@ -84,7 +84,7 @@ impl Store {
     }
 
     /// Runs a deletion of limited size until it finds nothing more.
-    async fn delete_in_batches(&self, statement: &'static str, before_ms: i64) -> Result<u64, StoreError> {
+    pub(super) async fn delete_in_batches(&self, statement: &'static str, before_ms: i64) -> Result<u64, StoreError> {
         let mut all = 0;
         loop {
             let deleted = sqlx::query(statement).bind(before_ms).bind(BATCH_ROWS).execute(&self.pool).await?;

@@ -13,6 +13,7 @@ use super::keys::{ApiKey, NameTaken};
 use super::operations::{Acceptance, KeyKind, KeyReused, NewOperation, OperationEnd, RequestKey};
 use super::record::{Deployment, DeploymentFacts, DeploymentState, Operation, Target, Version, VersionBuild};
 use super::secrets::Warning;
+use super::stored_answers::{AnswerKind, AnswerPage};
 use super::terraform::{WorkspaceOwner, WorkspaceRecord};
 use super::*;
 use crate::audit::{AuditEntry, AuditEvent, AuditRecord, Verifier};
@@ -187,6 +188,34 @@ macro_rules! stories {
 }
 
 stories! {
+    async fn an_answer_is_kept_for_its_principal_until_it_is_deleted_or_too_old(world: World) {
+        let (store, now) = (&world.store, Timestamp::now());
+        let who = OperationId::new().to_string();
+        let kind = AnswerKind::ChatCompletion;
+        let earlier = |days: i64| now - SignedDuration::from_hours(24 * days);
+        for (id, age) in [("a", 40), ("b", 2), ("c", 1)] {
+            store.insert_answer(&who, kind, id, "sealed", earlier(age)).await.unwrap();
+            store.insert_answer(&who, kind, id, "not kept", now).await.unwrap();
+        }
+        let list = async |after: Option<&str>, newest_first: bool| {
+            let page = AnswerPage { after: after.map(str::to_owned), limit: 2, newest_first };
+            let rows = store.answers(&who, kind, &page).await.unwrap();
+            rows.into_iter().map(|(id, _)| id).collect::<Vec<_>>()
+        };
+
+        assert_eq!(list(None, false).await, ["a", "b"]);
+        assert_eq!((list(Some("b"), false).await, list(Some("b"), true).await), (vec!["c".to_owned()], vec!["a".to_owned()]));
+        assert!(store.update_answer(&who, kind, "b", "sealed anew").await.unwrap());
+        assert_eq!(store.answer(&who, kind, "b").await.unwrap().as_deref(), Some("sealed anew"));
+        assert_eq!(store.answer("another", kind, "b").await.unwrap(), None);
+        assert_eq!(store.answer(&who, AnswerKind::Response, "b").await.unwrap(), None);
+
+        store.prune_answers(earlier(30)).await.unwrap();
+        assert_eq!(list(None, false).await, ["b", "c"]);
+        assert!(store.delete_answer(&who, kind, "b").await.unwrap() && !store.delete_answer(&who, kind, "b").await.unwrap());
+        assert!(!store.update_answer(&who, kind, "b", "again").await.unwrap());
+    }
+
     async fn a_deployment_is_changed_by_one_operation_at_a_time(world: World) {
         let deployment = world.deployment("app");
         let first = world.accepted(&deployment, None).await;

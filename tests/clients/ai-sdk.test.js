@@ -11,8 +11,10 @@ const id = "app-server-default";
 const plan = { action: "deploy", dry_run: true, deployment_mode: "local", github_repo_url: "https://github.com/example/notes", target_namespace: "demo", instance_name: "notes" };
 const compatible = (baseURL) => createOpenAICompatible({ name: "infra", baseURL, apiKey: "none", includeUsage: true, supportsStructuredOutputs: true })(id);
 const own = (baseURL) => createOpenAI({ baseURL, apiKey: "none" }).chat(id);
+// Its default: the Responses API.
+const responses = (baseURL) => createOpenAI({ baseURL, apiKey: "none" })(id);
 
-for (const [name, provider] of Object.entries({ compatible, own })) {
+for (const [name, provider] of Object.entries({ compatible, own, responses })) {
   test(`${name}: a whole answer and a stream say the same`, async () => {
     const whole = await generateText({ model: provider(OPEN_URL), prompt: "hello" });
     const stream = streamText({ model: provider(OPEN_URL), prompt: "hello" });

@@ -27,6 +27,7 @@ mod progress;
 mod questions;
 mod reaper;
 mod remains;
+mod responses;
 mod restart;
 mod retries;
 mod secrets;

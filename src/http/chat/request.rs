@@ -137,7 +137,7 @@ fn check_kinds(body: &Map<String, Value>) -> Result<(), ApiError> {
 }
 
 /// A number, also from a string.
-fn number(value: &Value) -> Option<f64> {
+pub(crate) fn number(value: &Value) -> Option<f64> {
     let number = match value {
         Value::Number(number) => number.as_f64(),
         Value::String(text) => text.trim().parse().ok(),
@@ -147,7 +147,7 @@ fn number(value: &Value) -> Option<f64> {
 }
 
 /// A boolean, also from a string.
-fn boolean(value: &Value) -> Option<bool> {
+pub(crate) fn boolean(value: &Value) -> Option<bool> {
     match value {
         Value::Bool(value) => Some(*value),
         Value::String(text) => text.trim().to_ascii_lowercase().parse().ok(),
@@ -155,7 +155,7 @@ fn boolean(value: &Value) -> Option<bool> {
     }
 }
 
-fn wrong(param: impl Into<String>, rule: &str) -> ApiError {
+pub(crate) fn wrong(param: impl Into<String>, rule: &str) -> ApiError {
     let param = param.into();
     let message = format!("`{param}` must be {rule}");
     ApiError::invalid(param, message)

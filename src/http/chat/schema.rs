@@ -55,7 +55,7 @@ impl PartialSchema for ResumeBody {
     }
 }
 
-fn of_field(field: &Field) -> Schema {
+pub(crate) fn of_field(field: &Field) -> Schema {
     let about = field.about;
     let schema = match field.kind {
         FieldType::Text => text().description(Some(about)),

@@ -5,12 +5,11 @@
 //! the client leaves, it is dropped. The operation goes on.
 
 use std::future::Future;
-use std::panic::AssertUnwindSafe;
 
 use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::response::sse::Event as SseEvent;
-use futures_util::{FutureExt, Stream, StreamExt};
+use futures_util::{Stream, StreamExt};
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -19,14 +18,16 @@ use tracing::Instrument;
 
 use crate::access::Caller;
 use crate::app::App;
-use crate::conversation::{AnswerSink, Completion, PendingAnswer};
+use crate::conversation::{AnswerSink, CallerCalls, Completion, PendingAnswer};
 use crate::http::chat::request::ChatRequest;
-use crate::http::chat::wire::{ChatCompletionChunk, CompletionMeta, UsageObject};
+use crate::http::chat::stored::Keeper;
+use crate::http::chat::wire::{ChatCompletion, ChatCompletionChunk, CompletionMeta, UsageObject};
 use crate::http::chat::{open_webui, passthrough};
 use crate::http::error::ApiError;
 use crate::http::limit::{OpenStream, Streams};
 use crate::http::request_id::RequestId;
 use crate::http::sse;
+use crate::llm::chunk::ChunkAssembler;
 use crate::llm::{Chunk as LlmChunk, LlmError};
 
 /// What a stream needs before anything is known about its answer.
@@ -35,6 +36,7 @@ pub struct StreamResponder {
     request_id: RequestId,
     include_usage: bool,
     shows_status: bool,
+    keeper: Option<Keeper>,
 }
 
 impl StreamResponder {
@@ -49,7 +51,13 @@ impl StreamResponder {
         request_id: RequestId,
     ) -> Result<Self, ApiError> {
         let (include_usage, shows_status) = (chat.include_usage, open_webui::shows_status(headers));
-        Ok(Self { open: streams.open()?, request_id, include_usage, shows_status })
+        Ok(Self { open: streams.open()?, request_id, include_usage, shows_status, keeper: None })
+    }
+
+    /// Keeps the answer, too.
+    #[must_use]
+    pub fn keeping(self, keeper: Option<Keeper>) -> Self {
+        Self { keeper, ..self }
     }
 
     /// Answers with what there is to say, as it is said.
@@ -58,8 +66,7 @@ impl StreamResponder {
         self.stream_response(meta, move |mut sink| async move {
             let completion = Box::pin(answer.render(&app, &caller, &mut sink)).await?;
             sink.status(None).await;
-            sink.finish(completion).await;
-            Ok(())
+            sink.finish(completion).await
         })
     }
 
@@ -81,8 +88,7 @@ impl StreamResponder {
                     sink.forward(delta, logprobs).await;
                 }
             }
-            sink.finish(completion).await;
-            Ok(())
+            sink.finish(completion).await
         })
     }
 
@@ -102,17 +108,13 @@ impl StreamResponder {
             has_content: false,
             length: 0,
             status: None,
+            kept: self.keeper.map(|it| (it, ChunkAssembler::default())),
         };
         let work = async move {
             sink.send(&ChatCompletionChunk::role(&sink.meta, sink.include_usage)).await;
-            let failed = match AssertUnwindSafe(work(sink)).catch_unwind().await {
-                Ok(Ok(())) => None,
-                Ok(Err(error)) => Some(error),
-                Err(_) => Some(ApiError::Internal("panicked in mid-stream".into())),
-            };
-            let last = match failed {
-                None => SseEvent::default().data("[DONE]"),
-                Some(error) => sse::data(&error.body(request_id.as_str())),
+            let last = match sse::caught(work(sink)).await {
+                Ok(()) => sse::done(),
+                Err(error) => sse::data(&error.body(request_id.as_str())),
             };
             // The receiver is gone only when the client is.
             let _ = frames.send(last).await;
@@ -135,6 +137,8 @@ struct ChunkSink {
     has_content: bool,
     length: usize,
     status: Option<String>,
+    /// What the answer is kept by, and what of it was said.
+    kept: Option<(Keeper, ChunkAssembler)>,
 }
 
 impl ChunkSink {
@@ -145,11 +149,23 @@ impl ChunkSink {
 
     /// Passes on what the model said.
     async fn forward(&mut self, delta: Map<String, Value>, logprobs: Value) {
+        if let Some((_, said)) = &mut self.kept {
+            said.take(&LlmChunk { delta: delta.clone(), ..LlmChunk::default() });
+        }
         self.length += delta.get("content").and_then(Value::as_str).map_or(4, str::len);
         self.send(&ChatCompletionChunk::forwarded(&self.meta, self.include_usage, delta, logprobs)).await;
     }
 
-    async fn finish(&mut self, completion: Completion) {
+    async fn finish(&mut self, completion: Completion) -> Result<(), ApiError> {
+        if let Some((keeper, said)) = self.kept.take() {
+            let said = said.finish();
+            let (text, calls) = (said.text().to_owned(), said.tool_calls());
+            let mut kept = completion.clone();
+            if !calls.is_empty() {
+                kept.caller_calls = Some(CallerCalls::Tools(calls));
+            }
+            keeper.keep(&ChatCompletion::new(&self.meta, text, kept)).await?;
+        }
         if let Some(calls) = &completion.caller_calls {
             self.send(&ChatCompletionChunk::calls(&self.meta, self.include_usage, calls)).await;
         }
@@ -158,6 +174,7 @@ impl ChunkSink {
         if self.include_usage {
             self.send(&ChatCompletionChunk::usage(&self.meta, usage)).await;
         }
+        Ok(())
     }
 }
 
@@ -173,6 +190,10 @@ impl AnswerSink for ChunkSink {
     async fn write(&mut self, text: String) {
         self.has_content = true;
         self.length += text.len();
+        if let Some((_, said)) = &mut self.kept {
+            let delta = Map::from_iter([("content".to_owned(), Value::from(text.as_str()))]);
+            said.take(&LlmChunk { delta, ..LlmChunk::default() });
+        }
         self.send(&ChatCompletionChunk::content(&self.meta, self.include_usage, text)).await;
     }
 

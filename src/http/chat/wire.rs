@@ -1,7 +1,9 @@
 //! Answer and chunk of `POST /v1/chat/completions`, to the letter.
 
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
 use crate::conversation::{CallerCalls, Completion};
 use crate::event::OperationState;
@@ -26,6 +28,18 @@ pub struct CompletionMeta {
     pub model: String,
     /// Estimated tokens of the conversation.
     pub prompt_tokens: u64,
+}
+
+/// Id and time of an answer. All answers about one operation have the same, so that those who attach get the same answer.
+#[must_use]
+pub fn identity(operation: Option<OperationId>) -> (Uuid, i64) {
+    match operation {
+        Some(id) => {
+            let began = id.uuid().get_timestamp().map_or(0, |it| it.to_unix().0);
+            (id.uuid(), i64::try_from(began).unwrap_or(0))
+        }
+        None => (Uuid::now_v7(), Timestamp::now().as_second()),
+    }
 }
 
 /// The operation behind an answer.
@@ -353,7 +367,7 @@ fn called(calls: &CallerCalls, in_chunk: bool) -> Map<String, Value> {
 }
 
 /// Number of tokens of a text of so many bytes, at four each: an estimate, as there is no tokenizer.
-pub(super) fn tokens(length: usize) -> u64 {
+pub(crate) fn tokens(length: usize) -> u64 {
     u64::try_from(length.div_ceil(4)).unwrap_or(u64::MAX)
 }
 

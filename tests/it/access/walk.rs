@@ -121,6 +121,7 @@ async fn every_route_for_every_role() {
         for (name, key) in &callers.named {
             let body = match route.as_str() {
                 "/v1/chat/completions" => say("list"),
+                "/v1/responses" => json!({"input": "list"}),
                 "/v1/keys" => json!({"name": format!("made-by-{}", name.replace(' ', "-"))}),
                 "/v1/embeddings" => json!({"model": "any", "input": "text"}),
                 _ => json!({}),

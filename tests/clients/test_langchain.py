@@ -164,3 +164,31 @@ class TestItsOwnSuite(ChatModelIntegrationTests):
     @property
     def supports_anthropic_inputs(self):
         return True
+
+
+class TestItsOwnSuiteInResponses(ChatModelIntegrationTests):
+    """The same tests with the Responses API, which takes text alone here."""
+
+    @pytest.fixture(autouse=True)
+    def _server(self, smart):
+        type(self).server = smart
+
+    @pytest.fixture
+    def model(self, request, smart):
+        return self.chat_model_class(**self.chat_model_params, **getattr(request, "param", {}))
+
+    @property
+    def chat_model_class(self):
+        return ChatOpenAI
+
+    @property
+    def chat_model_params(self):
+        return {"base_url": self.server.url, "api_key": "none", "model": NAME, "use_responses_api": True}
+
+    @property
+    def supports_json_mode(self):
+        return True
+
+    @property
+    def model_override_value(self):
+        return "deploy-local"

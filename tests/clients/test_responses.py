@@ -426,6 +426,24 @@ def test_a_stream_in_the_background_is_taken_up_again(failing):
     assert rest[-1].response == whole and text_of(rest) == whole.output_text
 
 
+def test_a_response_in_the_background_lives_through_a_kill(tmp_path):
+    settings = {**bed.programs(tmp_path, "sleep 3; exit 1"), "RETRY_ATTEMPTS": "0", "PERSISTENT_WORKSPACE_BASE_DIR": str(tmp_path / "workspace")}
+    with bed.Server(**settings) as server, OpenAI(base_url=server.url, api_key="none") as client:
+        begun = ask(client, "deploy it", extra_body=deploy("killed"), background=True)
+        while not (running := client.responses.retrieve(begun.id).to_dict().get("operation")):
+            time.sleep(0.05)
+        server.child.kill()
+        server.child.wait()
+    with bed.Server(**settings) as server, talking_to(server) as client:
+        events = list(client.responses.retrieve(begun.id, stream=True))
+        ended = client.responses.retrieve(begun.id)
+        operations = httpx.get(f"{server.url}/operations").json()["data"]
+
+    assert events[-1].type == "response.completed" and events[-1].response == ended
+    assert ended.operation["id"] == running["id"] and ended.operation["state"] in ("failed", "undone")
+    assert ended.output_text and [it["id"] for it in operations] == [running["id"]]
+
+
 def test_what_has_ended_is_not_cancelled(client):
     answer = ask(client)
 

@@ -3,11 +3,13 @@
 It sends everything with every request, stores nothing, always streams, and offers some tools that are not served here.
 """
 
+import concurrent.futures
 import json
 import os
 import pathlib
 import subprocess
 import tempfile
+import time
 import unittest
 import urllib.request
 
@@ -31,7 +33,6 @@ name = "On-demand infra"
 base_url = "{url}"
 env_key = "INFRA_KEY"
 wire_api = "responses"
-stream_max_retries = 1
 """
 
 
@@ -81,11 +82,13 @@ class Stories(unittest.TestCase):
     def setUp(self):
         self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory(prefix="clients-codex-")))
 
-    def start(self, model=None):
-        """A server whose deployments fail at once."""
+    def settings(self, end="exit 1"):
+        """For a server whose deployments fail, at once when nothing else is said."""
         (self.folder / "programs").mkdir()
-        settings = {**bed.programs(self.folder / "programs", "exit 1"), **(model.settings if model else {}), "RETRY_ATTEMPTS": "0", "API_KEYS": bed.KEY}
-        return self.enterContext(bed.Server(**settings))
+        return {**bed.programs(self.folder / "programs", end), "RETRY_ATTEMPTS": "0", "API_KEYS": bed.KEY}
+
+    def start(self, model=None):
+        return self.enterContext(bed.Server(**self.settings(), **(model.settings if model else {})))
 
     def start_with_model(self):
         model = self.enterContext(bed.Model())
@@ -114,6 +117,24 @@ class Stories(unittest.TestCase):
         self.assertTrue(answer(thanks))
         self.assertEqual(len(get(f"{server.url}/operations")["data"]), 1)
 
+    def test_a_server_that_is_killed_is_found_again_at_the_same_operation(self):
+        settings = {**self.settings("sleep 4; exit 1"), "PORT": str(bed.free_port()), "PERSISTENT_WORKSPACE_BASE_DIR": str(self.folder / "workspace")}
+        server = bed.Server(**settings)
+        codex = Codex(self.folder, server)
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            turn = pool.submit(codex.say, "deploy https://github.com/example/notes to local as notes in namespace demo")
+            until = time.monotonic() + 30
+            while not (begun := get(f"{server.url}/operations")["data"]):
+                self.assertLess(time.monotonic(), until)
+                time.sleep(0.1)
+            server.child.kill()
+            server.close()
+            server = self.enterContext(bed.Server(**settings))
+            events = turn.result()
+
+        self.assertIn(begun[0]["id"], answer(events))
+        self.assertEqual([it["id"] for it in get(f"{server.url}/operations")["data"]], [begun[0]["id"]])
+
     def test_its_own_tools_are_called(self):
         model, server = self.start_with_model()
         codex = Codex(self.folder, server)
@@ -141,6 +162,7 @@ class Stories(unittest.TestCase):
         self.assertEqual(said[-3:], ["user", "assistant", "user"])
 
     def test_a_wrong_key_ends_with_its_message(self):
+        # Codex tries six times.
         codex = Codex(self.folder, self.start(), key="a-key-of-somebody-else")
 
         events = codex.say("list deployments")

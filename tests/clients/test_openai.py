@@ -365,7 +365,7 @@ def test_a_stored_completion_is_shown_listed_changed_and_deleted(client):
     assert [it.id for it in listed] == [it.id for it in kept] and len(listed.data) == 2
     assert [it.content for it in messages] == [HELLO[0]["content"]]
     assert changed.metadata == {"topic": "another"}
-    assert rest == [kept[2].id, kept[1].id]
+    assert rest == [kept[1].id, kept[2].id]
     assert (deleted.id, deleted.deleted, deleted.object) == (kept[0].id, True, "chat.completion.deleted")
     for gone in (completions.retrieve, completions.delete, completions.messages.list, lambda it: completions.update(it, metadata={})):
         with pytest.raises(openai.NotFoundError):

@@ -60,7 +60,7 @@ def failing(tmp_path_factory):
 @pytest.fixture(scope="module")
 def slow(tmp_path_factory):
     """A server whose deployments take for ever."""
-    with bed.Server(**bed.programs(tmp_path_factory.mktemp("programs"), "exec sleep 300"), ANSWER_WITHIN_S="2") as it:
+    with bed.Server(**bed.programs(tmp_path_factory.mktemp("programs"), "exec sleep 300"), ANSWER_WITHIN_S="1") as it:
         yield it
 
 

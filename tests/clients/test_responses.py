@@ -427,7 +427,7 @@ def test_a_stream_in_the_background_is_taken_up_again(failing):
 
 
 def test_a_response_in_the_background_lives_through_a_kill(tmp_path):
-    settings = {**bed.programs(tmp_path, "sleep 3; exit 1"), "RETRY_ATTEMPTS": "0", "PERSISTENT_WORKSPACE_BASE_DIR": str(tmp_path / "workspace")}
+    settings = {**bed.programs(tmp_path, "sleep 2; exit 1"), "RETRY_ATTEMPTS": "0", "PERSISTENT_WORKSPACE_BASE_DIR": str(tmp_path / "workspace")}
     with bed.Server(**settings) as server, OpenAI(base_url=server.url, api_key="none") as client:
         begun = ask(client, "deploy it", extra_body=deploy("killed"), background=True)
         while not (running := client.responses.retrieve(begun.id).to_dict().get("operation")):

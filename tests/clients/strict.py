@@ -13,8 +13,7 @@ from openai import BaseModel
 from openai.types.responses import Response, ResponseItemList, ResponseStreamEvent
 from pydantic import TypeAdapter
 
-# `store` is in OpenAI's own answers and not in the types.
-OURS = {"Response": {"operation", "deployment", "store"}}
+OURS = {"Response": {"operation", "deployment"}}
 FIRST = ["response.created", "response.in_progress"]
 LAST = {"response.completed": {"completed", "cancelled"}, "response.incomplete": {"incomplete"}, "response.failed": {"failed"}}
 ADAPTERS = {kind: TypeAdapter(kind) for kind in (Response, ResponseItemList, ResponseStreamEvent)}

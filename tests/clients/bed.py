@@ -120,7 +120,8 @@ class Server(Process):
     """The server, with settings."""
 
     def __init__(self, **settings):
-        folder, port = pathlib.Path(tempfile.mkdtemp(prefix="clients-server-")), free_port()
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="clients-server-"))
+        port = int(settings.get("PORT") or free_port())
         environment = {
             "PATH": os.environ["PATH"],
             "HOME": os.environ.get("HOME", str(folder)),

@@ -105,3 +105,22 @@ test("a model that takes too long is a time-out of the client", async () => {
 
   await assert.rejects(smart.chat.completions.create({ model, messages: [{ role: "user", content: "take your time [slow 2000]" }] }), APIConnectionTimeoutError);
 });
+
+test("a response and its stream say the same, and it is kept until it is deleted", async () => {
+  const { responses } = client;
+  const whole = await responses.create({ model, input: "hello", ...plan });
+  const events = await collect(await responses.create({ model, input: "hello", ...plan, stream: true }));
+  const helped = await responses.stream({ model, input: "hello", ...plan }).finalResponse();
+  const shown = await responses.retrieve(whole.id);
+  const followed = await collect(await responses.retrieve(whole.id, { stream: true, starting_after: 2 }));
+  const [said] = await collect(responses.inputItems.list(whole.id));
+  await responses.delete(whole.id);
+
+  assert.match(whole.output_text, /notes/);
+  assert.equal(events.map((it) => it.delta ?? "").join(""), whole.output_text);
+  assert.equal(helped.output_text, whole.output_text);
+  assert.deepEqual(shown.output, whole.output);
+  assert.equal(followed[0].sequence_number, 3);
+  assert.equal(said.content[0].text, "hello");
+  await assert.rejects(responses.retrieve(whole.id), NotFoundError);
+});

@@ -3,12 +3,17 @@
 What the suite expects and this server or the fake model does otherwise is in differences.toml.
 """
 
+import contextlib
+
+import httpx
 import openai
 import pytest
-from langchain_core.messages import HumanMessage
+from langchain_core.messages import HumanMessage, ToolMessage
 from langchain_openai import ChatOpenAI
 from langchain_tests.integration_tests import ChatModelIntegrationTests
+from pydantic import BaseModel
 
+import strict
 from conftest import NAME, PLAN
 
 
@@ -44,6 +49,64 @@ def test_our_fields_go_into_extra_body(chat):
 
 def test_an_error_is_the_one_of_openai(chat):
     with pytest.raises(openai.BadRequestError, match="deployment_mode"):
+        chat.bind(extra_body={"action": "deploy"}).invoke("deploy")
+
+
+# With the Responses API.
+
+
+def get_weather(city: str) -> str:
+    """Tells the weather."""
+    return f"sunny in {city}"
+
+
+@contextlib.contextmanager
+def responses(server, **fields):
+    """A chat model whose answers are held against openai-python's types."""
+    with strict.Http() as http:
+        yield ChatOpenAI(base_url=server.url, api_key="none", model=NAME, use_responses_api=True, http_client=http, **fields)
+
+
+def test_responses_are_invoked_and_streamed(server):
+    with responses(server) as chat:
+        whole = chat.invoke([("system", "be kind"), ("human", "hello")])
+        stream = list(chat.stream([("system", "be kind"), ("human", "hello")]))
+        plan = chat.bind(extra_body=PLAN).invoke("what would happen?")
+
+    assert "".join(it.text for it in stream) == whole.text
+    assert whole.response_metadata["id"].startswith("resp_") and whole.response_metadata["status"] == "completed"
+    assert whole.usage_metadata["total_tokens"] > 0
+    assert sum(it.usage_metadata["total_tokens"] for it in stream if it.usage_metadata) == whole.usage_metadata["total_tokens"]
+    assert "notes" in plan.text
+
+
+@pytest.mark.parametrize("chained", [False, True], ids=["sent again", "with the response before"])
+def test_tools_are_called_in_responses(smart, behind, chained):
+    said = HumanMessage("use get_weather for 'Paris'")
+    with responses(smart, use_previous_response_id=chained) as chat:
+        tools = chat.bind_tools([get_weather])
+        asked = tools.invoke([said])
+        (call,) = asked.tool_calls
+        answer = tools.invoke([said, asked, ToolMessage(get_weather(**call["args"]), tool_call_id=call["id"])])
+
+    assert call["name"] == "get_weather" and answer.text == "The tool says: sunny in Paris"
+    messages = httpx.get(f"{behind.origin}/requests").json()[-1]["body"]["messages"]
+    assert [it["role"] for it in messages if it["role"] != "system"] == ["user", "assistant", "tool"]
+
+
+def test_a_structured_response_has_its_shape(smart):
+    class City(BaseModel):
+        """A city."""
+
+        name: str
+        inhabitants: int
+
+    with responses(smart) as chat:
+        assert chat.with_structured_output(City).invoke("'Paris' has 2000000") == City(name="Paris", inhabitants=2_000_000)
+
+
+def test_an_error_of_responses_is_the_one_of_openai(server):
+    with responses(server) as chat, pytest.raises(openai.BadRequestError, match="deployment_mode"):
         chat.bind(extra_body={"action": "deploy"}).invoke("deploy")
 
 
@@ -101,3 +164,31 @@ class TestItsOwnSuite(ChatModelIntegrationTests):
     @property
     def supports_anthropic_inputs(self):
         return True
+
+
+class TestItsOwnSuiteInResponses(ChatModelIntegrationTests):
+    """The same tests with the Responses API, which takes text alone here."""
+
+    @pytest.fixture(autouse=True)
+    def _server(self, smart):
+        type(self).server = smart
+
+    @pytest.fixture
+    def model(self, request, smart):
+        return self.chat_model_class(**self.chat_model_params, **getattr(request, "param", {}))
+
+    @property
+    def chat_model_class(self):
+        return ChatOpenAI
+
+    @property
+    def chat_model_params(self):
+        return {"base_url": self.server.url, "api_key": "none", "model": NAME, "use_responses_api": True}
+
+    @property
+    def supports_json_mode(self):
+        return True
+
+    @property
+    def model_override_value(self):
+        return "deploy-local"

@@ -36,6 +36,16 @@ def test_our_fields_go_into_extra_body(options):
     assert "notes" in answer.choices[0].message.content
 
 
+def test_responses_are_answered_too(server):
+    options = {"model": MODEL, "api_base": server.url, "api_key": "none", "input": "hello"}
+    whole = litellm.responses(**options)
+    events = list(litellm.responses(**options, stream=True))
+    plan = litellm.responses(**options, extra_body=PLAN)
+
+    assert whole.output[0].content[0].text == "".join(it.delta for it in events if it.type == "response.output_text.delta")
+    assert "notes" in plan.output[0].content[0].text
+
+
 def test_errors_are_mapped_rightly(options, keyed):
     with pytest.raises(litellm.BadRequestError, match="deployment_mode"):
         litellm.completion(**options, extra_body={"action": "deploy"})

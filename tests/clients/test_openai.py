@@ -344,3 +344,35 @@ def test_a_server_that_stops_ends_its_streams_with_words(tmp_path):
         chunks = list(stream)
 
     assert chunks[-1].choices[0].finish_reason == "stop"
+
+
+# What is kept.
+
+
+def test_a_stored_completion_is_shown_listed_changed_and_deleted(client):
+    topic = {"topic": "of-the-client-tests"}
+    kept = [ask(client, store=True, metadata=topic, extra_body=PLAN) for _ in range(3)]
+    completions = client.chat.completions
+
+    shown = completions.retrieve(kept[0].id)
+    listed = completions.list(metadata=topic, order="asc", limit=2)
+    messages = completions.messages.list(kept[0].id)
+    changed = completions.update(kept[0].id, metadata={"topic": "another"})
+    rest = [it.id for it in completions.list(metadata=topic)]
+    deleted = completions.delete(kept[0].id)
+
+    assert shown.choices == kept[0].choices and shown.id == kept[0].id
+    assert [it.id for it in listed] == [it.id for it in kept] and len(listed.data) == 2
+    assert [it.content for it in messages] == [HELLO[0]["content"]]
+    assert changed.metadata == {"topic": "another"}
+    assert rest == [kept[1].id, kept[2].id]
+    assert (deleted.id, deleted.deleted, deleted.object) == (kept[0].id, True, "chat.completion.deleted")
+    for gone in (completions.retrieve, completions.delete, completions.messages.list, lambda it: completions.update(it, metadata={})):
+        with pytest.raises(openai.NotFoundError):
+            gone(kept[0].id)
+
+
+def test_a_completion_is_not_stored_unless_that_is_asked_for(client):
+    for answer in (ask(client), ask(client, store=False)):
+        with pytest.raises(openai.NotFoundError):
+            client.chat.completions.retrieve(answer.id)

@@ -87,3 +87,25 @@ def test_answers_and_chunks_are_openais(smart, answer):
     assert last == "[DONE]" and len(chunks) > 1
     for it in chunks:
         chunk.validate(json.loads(it))
+
+
+RESPONSES = {
+    "words": {},
+    "a plan": PLAN,
+    "an operation": {key: value for key, value in PLAN.items() if key != "dry_run"},
+    "an operation in the background": {**PLAN, "dry_run": False, "instance_name": "later", "background": True},
+    "calls of the model": {"input": "get_weather in 'Paris'", "tools": [{"type": "function", "strict": True, **TOOL["function"]}]},
+    "a call with text": {"input": "run_sql with 'select 1'", "tools": [{"type": "custom", "name": "run_sql"}]},
+    "a structured answer": {"text": {"format": {"type": "json_object"}}},
+}
+
+
+@pytest.mark.parametrize("answer", RESPONSES)
+def test_responses_are_openais(smart, answer):
+    document = yaml.safe_load((bed.HERE / "openai-reduced.yaml").read_text())
+    schema = {"$ref": "#/components/schemas/Response", "components": document["components"]}
+
+    answered = httpx.post(f"{smart.url}/responses", json={"model": NAME, "input": "hello", **RESPONSES[answer]}, timeout=60)
+
+    assert answered.status_code == 200
+    jsonschema.Draft202012Validator(schema).validate(answered.json())

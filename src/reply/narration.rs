@@ -17,6 +17,10 @@ const ANNOUNCE_AFTER: SignedDuration = SignedDuration::from_secs(1);
 /// The first pause between two lines about the same running step; each pause is twice the one before it, so that a
 /// step that a restart held up for a night does not fill the page.
 const PAUSE: SignedDuration = SignedDuration::from_secs(10);
+/// For so many lines, which is an hour, no pause is longer than this: Codex takes a stream without an event for 300 s for
+/// broken (`stream_idle_timeout_ms` in its configuration reference).
+const LIVELY_LINES: u32 = 20;
+const LIVELY_PAUSE: SignedDuration = SignedDuration::from_secs(240);
 
 /// Tells the story of one operation, line by line.
 #[derive(Debug, Default)]
@@ -83,7 +87,7 @@ impl Narrator {
                 attempt + 1
             )),
             EventKind::StepSucceeded { step, summary, already, elapsed_ms } => {
-                let was_announced = self.running.remove(step).is_some_and(|it| it.announced);
+                let was_announced = self.running.remove(step).is_some_and(|it| it.lines > 0);
                 let title = self.title(step);
                 if *already && !was_announced {
                     self.idle.push(title);
@@ -154,7 +158,7 @@ struct RunningStep {
     started_at: Timestamp,
     due: Timestamp,
     pause: SignedDuration,
-    announced: bool,
+    lines: u32,
 }
 
 impl RunningStep {
@@ -166,13 +170,13 @@ impl RunningStep {
             started_at: event.at,
             due: event.at.saturating_add(ANNOUNCE_AFTER).unwrap_or(Timestamp::MAX),
             pause: PAUSE,
-            announced: false,
+            lines: 0,
         }
     }
 
     /// One line on the step at the time when it is due, and sets the next time.
     fn next_line(&mut self) -> Option<String> {
-        let line = match (&self.text, self.announced) {
+        let line = match (&self.text, self.lines > 0) {
             (_, _) if self.title.is_empty() => None,
             (None, false) => Some(format!("- ⏳ {} …", self.title)),
             (Some(text), false) => Some(format!("- ⏳ {}: {text}", self.title)),
@@ -182,9 +186,12 @@ impl RunningStep {
                 Some(format!("- ⏳ {}: {} ({time})", self.title, text.as_deref().unwrap_or("still at it")))
             }
         };
-        self.announced = true;
+        self.lines += 1;
         self.due = self.due.saturating_add(self.pause).unwrap_or(Timestamp::MAX);
         self.pause = self.pause.saturating_mul(2);
+        if self.lines < LIVELY_LINES {
+            self.pause = self.pause.min(LIVELY_PAUSE);
+        }
         line
     }
 }
@@ -301,6 +308,23 @@ mod tests {
             ]
         );
         assert_eq!(narrator.status(), Some("Taking back: Apply the manifests"));
+    }
+
+    #[test]
+    fn a_long_step_is_heard_of_for_an_hour_and_a_night_does_not_fill_the_page() {
+        let mut narrator = Narrator::new();
+        narrator.push(&event(1, 0, started("create_cluster", "Create the EKS cluster")));
+        let mut heard = Vec::new();
+
+        for second in 1..=12 * 3600 {
+            let at = Timestamp::from_millisecond(1_700_000_000_000 + second * 1000).unwrap();
+            heard.extend(narrator.advance(at).into_iter().map(|_| second));
+        }
+
+        let pauses: Vec<i64> = heard.windows(2).map(|it| it[1] - it[0]).collect();
+        let in_an_hour = heard.iter().filter(|it| **it < 3600).count();
+        assert!(pauses[..in_an_hour].iter().all(|it| *it <= 240), "{pauses:?}");
+        assert!(heard.len() < 30, "{heard:?}");
     }
 
     proptest! {

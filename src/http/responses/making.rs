@@ -28,7 +28,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// What an answer comes from.
 pub enum Work {
     /// The conversation.
-    Answer(PendingAnswer),
+    Answer(Box<PendingAnswer>),
     /// The model alone, which is yet to be asked.
     Whole(Model, Map<String, Value>),
     /// The model alone, which has begun.
@@ -147,7 +147,7 @@ impl Making {
         }
         let mut summary = Buffered::default();
         let outcome = PendingAnswer::Outcome(Outcome::Operation(id));
-        let completion = outcome.render(&self.app, &self.caller, &mut summary).await?;
+        let completion = Box::pin(outcome.render(&self.app, &self.caller, &mut summary)).await?;
         self.write(format!("\n\n{}", summary.text)).await;
         Ok(Some(completion))
     }

@@ -213,19 +213,34 @@ pub async fn cancel(
     if stored.is_ended() {
         return Ok(Json(shown_object(&app, &caller, stored).await?));
     }
+    let making = live.get(&caller, &response_id(uuid));
+    let mark = |is_cancelled: bool| {
+        if let Some(making) = &making {
+            making.is_cancelled.store(is_cancelled, Ordering::Relaxed);
+        }
+    };
     let mut is_cancelled = stored.operations.is_empty();
     for operation in &stored.operations {
         if state_of(&app, &caller, *operation).await?.is_some_and(|it| !it.is_ended()) {
-            app.cancel(&caller, *operation).await?;
+            // Before, so that whoever tells of its end knows.
+            mark(true);
+            if let Err(error) = app.cancel(&caller, *operation).await {
+                mark(false);
+                return Err(error.into());
+            }
             is_cancelled = true;
         }
     }
-    if let Some(making) = live.get(&caller, &response_id(uuid)).filter(|_| is_cancelled) {
-        making.is_cancelled.store(true, Ordering::Relaxed);
-        if stored.operations.is_empty() {
-            making.abort.cancel();
-        }
+    if stored.operations.is_empty()
+        && let Some(making) = &making
+    {
+        mark(true);
+        making.abort.cancel();
     }
+    let _writing = match &making {
+        Some(making) => Some(making.writing.lock().await),
+        None => None,
+    };
     // It may have ended meanwhile, by itself.
     let stored = StoredResponse::load(&app, &caller, uuid).await?.ok_or_else(|| not_found(&id))?;
     if stored.is_ended() || !is_cancelled {

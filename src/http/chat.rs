@@ -63,7 +63,7 @@ pub async fn complete(
     match intake::take_in(&app, &caller, &headers, &responder.chat, body).await? {
         Intake::Passthrough(model, body) => responder.passthrough(&model, &body).await,
         Intake::BackgroundTask(body, text) => responder.background_task(&app, caller, &body, text).await,
-        Intake::Answer(answer) => responder.respond(app, caller, answer).await,
+        Intake::Answer(answer) => responder.respond(app, caller, *answer).await,
     }
 }
 

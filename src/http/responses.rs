@@ -124,7 +124,7 @@ async fn work(app: &App, taken: Intake, stream: bool) -> Result<Work, ApiError> 
                 None => None,
             };
             let text = said.map_or(text, |it| it.text().to_owned());
-            Work::Answer(PendingAnswer::Outcome(Outcome::Text(text)))
+            Work::Answer(Box::new(PendingAnswer::Outcome(Outcome::Text(text))))
         }
     })
 }

@@ -16,7 +16,7 @@ use crate::llm::Model;
 /// What a request came to.
 pub enum Intake {
     /// An answer that is yet to be given.
-    Answer(PendingAnswer),
+    Answer(Box<PendingAnswer>),
     /// The caller's own use of the model, with this request.
     Passthrough(Model, Map<String, Value>),
     /// Something that a chat page asks by itself: the model answers this request, without any tool; the text does when it
@@ -44,7 +44,7 @@ pub async fn take_in(
             let key = idempotency::request_key(caller, headers, &body, idempotency::KeyBasis::Fields(&request.intent))?;
             let request = with_agreement(caller, chat, *request);
             let outcome = conversation::execute(app, caller, Some(key), request).await?;
-            Ok(Intake::Answer(PendingAnswer::Outcome(outcome)))
+            Ok(Intake::Answer(Box::new(PendingAnswer::Outcome(outcome))))
         }
         Dispatch::Conversation(fields, limits) => {
             let messages = chat.messages.clone();
@@ -52,7 +52,7 @@ pub async fn take_in(
             let key = idempotency::request_key(caller, headers, &body, basis)?;
             let caller = caller.clone();
             let conversation = ConversationRequest { caller, key, messages, body, fields: *fields, limits };
-            Ok(Intake::Answer(conversation::answer(app, conversation).await?))
+            Ok(Intake::Answer(Box::new(conversation::answer(app, conversation).await?)))
         }
     }
 }

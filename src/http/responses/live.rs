@@ -22,6 +22,8 @@ pub struct LiveResponse {
     pub is_cancelled: AtomicBool,
     /// Cancelled to stop an answer behind which there is no operation.
     pub abort: CancellationToken,
+    /// Held while what is kept of it is changed: whoever cancels it must not write over its end.
+    pub writing: tokio::sync::Mutex<()>,
 }
 
 /// All responses of this server that are being made and kept. Cheap to clone.
@@ -42,6 +44,7 @@ impl Default for LiveResponse {
             told: watch::Sender::new((0, false)),
             is_cancelled: AtomicBool::new(false),
             abort: CancellationToken::new(),
+            writing: tokio::sync::Mutex::default(),
         }
     }
 }

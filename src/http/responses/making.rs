@@ -1,5 +1,6 @@
 //! A response being made: the answer of the conversation, or of the model alone, becomes events and at last the object.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -28,7 +29,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// What an answer comes from.
 pub enum Work {
     /// The conversation.
-    Answer(PendingAnswer),
+    Answer(Box<PendingAnswer>),
     /// The model alone, which is yet to be asked.
     Whole(Model, Map<String, Value>),
     /// The model alone, which has begun.
@@ -84,14 +85,16 @@ impl Making {
 
     /// Makes one that has begun to its end; whoever follows it hears of everything, also of a fault.
     pub async fn tell_all(mut self, work: Work) {
-        let abort = self.guard.live().abort.clone();
+        let live = Arc::clone(self.guard.live());
+        let abort = live.abort.clone();
         let rendered = tokio::select! {
             rendered = sse::caught(Box::pin(self.render_to_end(work))) => rendered,
             () = abort.cancelled() => Ok(Some(Completion::default())),
         };
         // Its end is told by the next server, or by whoever looks at it there.
         let ends_here = !(self.background && self.app.is_shutting_down());
-        if self.guard.live().is_cancelled.load(Ordering::Relaxed) {
+        let _writing = live.writing.lock().await;
+        if live.is_cancelled.load(Ordering::Relaxed) {
             self.builder.set_cancelled();
         }
         match rendered {
@@ -147,7 +150,7 @@ impl Making {
         }
         let mut summary = Buffered::default();
         let outcome = PendingAnswer::Outcome(Outcome::Operation(id));
-        let completion = outcome.render(&self.app, &self.caller, &mut summary).await?;
+        let completion = Box::pin(outcome.render(&self.app, &self.caller, &mut summary)).await?;
         self.write(format!("\n\n{}", summary.text)).await;
         Ok(Some(completion))
     }

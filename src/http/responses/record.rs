@@ -72,7 +72,7 @@ impl Record {
         let redactor = kept::redactor(app.settings(), body);
         let mut input = Value::Array(input);
         kept::redact(&redactor, &mut input);
-        let Value::Array(input) = input else { unreachable!("what was an array still is one") };
+        let input = if let Value::Array(input) = input { input } else { Vec::new() };
         let stored = StoredResponse { object: Value::Null, input, pieces: Vec::new(), operations, cancelled: false };
         Self { id, redactor, stored }
     }

@@ -1,10 +1,12 @@
 //! Stored responses: show, follow, list what was said, cancel, delete; and the chain that a new one goes on from.
 
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::Ordering;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
@@ -16,7 +18,7 @@ use crate::access::Caller;
 use crate::app::{App, AppError};
 use crate::conversation::{Outcome, PendingAnswer};
 use crate::event::OperationState;
-use crate::http::chat::wire::OperationLink;
+use crate::http::chat::wire::{self, OperationLink};
 use crate::http::error::{ApiError, ErrorBody, ErrorObject};
 use crate::http::kept;
 use crate::http::limit::Streams;
@@ -90,7 +92,7 @@ async fn resolve(app: &App, caller: &Caller, request: &mut ResponsesRequest) -> 
     for id in wanted {
         let not_found = || ApiError::ResponseNotFound { id: shown(&id), param: Some("input") };
         let response = item::response_of(&id).ok_or_else(not_found)?;
-        if let std::collections::hash_map::Entry::Vacant(entry) = responses.entry(response) {
+        if let Entry::Vacant(entry) = responses.entry(response) {
             let stored = StoredResponse::load(app, caller, response).await?.ok_or_else(not_found)?;
             let output = stored.object["output"].as_array().cloned().unwrap_or_default();
             entry.insert(stored.input.into_iter().chain(output).collect());
@@ -211,19 +213,34 @@ pub async fn cancel(
     if stored.is_ended() {
         return Ok(Json(shown_object(&app, &caller, stored).await?));
     }
+    let making = live.get(&caller, &response_id(uuid));
+    let mark = |is_cancelled: bool| {
+        if let Some(making) = &making {
+            making.is_cancelled.store(is_cancelled, Ordering::Relaxed);
+        }
+    };
     let mut is_cancelled = stored.operations.is_empty();
     for operation in &stored.operations {
         if state_of(&app, &caller, *operation).await?.is_some_and(|it| !it.is_ended()) {
-            app.cancel(&caller, *operation).await?;
+            // Before, so that whoever tells of its end knows.
+            mark(true);
+            if let Err(error) = app.cancel(&caller, *operation).await {
+                mark(false);
+                return Err(error.into());
+            }
             is_cancelled = true;
         }
     }
-    if let Some(making) = live.get(&caller, &response_id(uuid)).filter(|_| is_cancelled) {
-        making.is_cancelled.store(true, Ordering::Relaxed);
-        if stored.operations.is_empty() {
-            making.abort.cancel();
-        }
+    if stored.operations.is_empty()
+        && let Some(making) = &making
+    {
+        mark(true);
+        making.abort.cancel();
     }
+    let _writing = match &making {
+        Some(making) => Some(making.writing.lock().await),
+        None => None,
+    };
     // It may have ended meanwhile, by itself.
     let stored = StoredResponse::load(&app, &caller, uuid).await?.ok_or_else(|| not_found(&id))?;
     if stored.is_ended() || !is_cancelled {
@@ -263,9 +280,9 @@ async fn current(
     if stored.is_ended() {
         return Ok((uuid, stored));
     }
-    let mut making = resumed(app.clone(), caller.clone(), RequestId::of(&Default::default()), guard, uuid, stored);
+    let mut making = resumed(app.clone(), caller.clone(), RequestId::of(&HeaderMap::new()), guard, uuid, stored);
     if is_there {
-        let work = Work::Answer(PendingAnswer::Outcome(outcome(making.operations())));
+        let work = Work::Answer(Box::new(PendingAnswer::Outcome(outcome(making.operations()))));
         making.builder.begin();
         Box::pin(making.tell_all(work)).await;
     } else {
@@ -280,7 +297,7 @@ async fn current(
 /// Makes a response go on that a server before this one began.
 fn carry_on(app: App, caller: Caller, request_id: RequestId, guard: LiveGuard, id: Uuid, stored: StoredResponse) {
     let mut making = resumed(app, caller, request_id, guard, id, stored);
-    let work = Work::Answer(PendingAnswer::Outcome(outcome(making.operations())));
+    let work = Work::Answer(Box::new(PendingAnswer::Outcome(outcome(making.operations()))));
     making.builder.begin();
     tokio::spawn(making.tell_all(work).in_current_span());
 }
@@ -297,9 +314,9 @@ fn resumed(
     echo.remove("operation");
     let created = stored.object["created_at"].as_i64().unwrap_or_default();
     let said: usize = stored.input.iter().map(|it| it.to_string().len()).sum();
-    let tokens = crate::http::chat::wire::tokens(said).max(1);
+    let tokens = wire::tokens(said).max(1);
     guard.live().is_cancelled.store(stored.cancelled, Ordering::Relaxed);
-    let builder = ResponseBuilder::new(id, created, echo, std::collections::BTreeSet::new(), tokens);
+    let builder = ResponseBuilder::new(id, created, echo, BTreeSet::new(), tokens);
     let record = Some(Record::of(&app, id, stored));
     Making { app, caller, request_id, builder, guard, record, background: true, streaming: true }
 }

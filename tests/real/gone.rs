@@ -52,10 +52,11 @@ async fn a_node_keeps_nothing_of_what_was_taken_back_or_removed_but_the_base_ima
     let server = Server::start("gone", &node_ports).await;
     let cluster = server.cluster();
     cluster.create("{kind: Cluster, apiVersion: kind.x-k8s.io/v1alpha4, nodes: [{role: control-plane}]}");
-    // The layers of Kubernetes' own images are unpacked when the first container needs them.
-    let kubernetes = |words: &[&str]| cluster.kubectl(&[words, &["-n", "kube-system", "--timeout=120s"]].concat());
-    kubernetes(&["wait", "--for=condition=Available", "deployment/coredns"]);
-    kubernetes(&["rollout", "status", "daemonset/kube-proxy"]);
+    // The layers of the cluster's own images, wherever they run, are unpacked when the first container needs them.
+    let all = |words: &[&str]| cluster.kubectl(&[words, &["--all", "--all-namespaces", "--timeout=120s"]].concat());
+    all(&["wait", "--for=condition=Available", "deployments"]);
+    cluster.kubectl(&["rollout", "status", "daemonset/kube-proxy", "-n", "kube-system", "--timeout=120s"]);
+    all(&["wait", "--for=condition=Ready", "pods"]);
     let before = Kept::on(&cluster);
     let (base, stays) = ("docker.io/library/busybox:stable", "Stays as a cache until the cluster goes: base image");
     let repository = Repository::page("gone");

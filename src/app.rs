@@ -274,6 +274,11 @@ impl App {
             deploy.namespace = caller.namespace().cloned();
         }
         self.permit_request(caller, &request).await?;
+        if let Some((param, what)) = request.secrets.mark() {
+            let message =
+                format!("`{what}` is `***`, which stands for a secret that is not kept: send its value again");
+            return Err(AppError::Invalid { message, param });
+        }
         let request = Box::pin(self.locate(caller, request)).await?;
         let source = request.source;
         match &request.intent {

@@ -19,6 +19,7 @@ use crate::id::OperationId;
 use crate::intent::Intent;
 use crate::intent::sentence::Reading;
 use crate::llm::{Model, Prompt};
+use crate::reply::view::Report;
 use crate::store::operations::KeyKind;
 
 mod answer;
@@ -78,6 +79,17 @@ impl PendingAnswer {
                 Ok(Completion::default())
             }
             rendered => rendered,
+        }
+    }
+
+    /// Whether it goes on until somebody leaves: a log that is followed.
+    #[must_use]
+    pub fn is_endless(&self) -> bool {
+        match self {
+            Self::Outcome(outcome) | Self::Spoken(outcome) => {
+                matches!(outcome, Outcome::Report(Report::Logs { follow: true, .. }))
+            }
+            Self::ToolLoop(_) => false,
         }
     }
 

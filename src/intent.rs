@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 use crate::cloud::aws::AccessKeys;
@@ -17,6 +17,7 @@ use crate::id::{
     KeyPairName, Mode, Namespace, PlanHash, Platform, Port, Region, RepositoryUrl, SourceDirectory, StageName,
     TargetName,
 };
+use crate::secret::redactor::REDACTED;
 use crate::store::build_options::BuildOptions;
 
 pub mod fields;
@@ -222,6 +223,29 @@ pub struct Secrets {
     pub environment: Option<BTreeMap<EnvironmentName, SecretString>>,
     /// Credentials for the cloud modes.
     pub aws: Option<AwsCredentials>,
+}
+
+impl Secrets {
+    /// The field and the name of the first value that is the mark of a secret, and not a secret.
+    #[must_use]
+    pub fn mark(&self) -> Option<(&'static str, String)> {
+        let is_mark = |it: &SecretString| it.expose_secret() == REDACTED;
+        if self.git_token.as_ref().is_some_and(is_mark) {
+            return Some(("git_token", "git_token".to_owned()));
+        }
+        let variable = self.environment.iter().flatten().find(|(_, it)| is_mark(it));
+        if let Some((name, _)) = variable {
+            return Some(("environment", format!("environment.{name}")));
+        }
+        let of_build = self.build.iter().flatten().find(|(_, it)| is_mark(it));
+        if let Some((name, _)) = of_build {
+            return Some(("build_secrets", format!("build_secrets.{name}")));
+        }
+        let aws = self.aws.as_ref()?;
+        let keys = [Some(&aws.access_key_id), Some(&aws.secret_access_key), aws.session_token.as_ref()];
+        let has_mark = keys.into_iter().flatten().any(is_mark);
+        has_mark.then(|| ("aws_credentials", "aws_credentials".to_owned()))
+    }
 }
 
 /// AWS credentials of one request.

@@ -21,6 +21,14 @@ impl App {
         self.keep_conversation_state(caller, &state_id(plan), &()).await
     }
 
+    /// Whether such a question is open.
+    ///
+    /// # Errors
+    /// [`AppError::Internal`] when the store fails.
+    pub async fn has_question(&self, caller: &Caller, plan: &PlanHash) -> Result<bool, AppError> {
+        Ok(caller.asks && self.conversation_state::<()>(caller, &state_id(plan)).await?.is_some())
+    }
+
     /// Forgets a question that was answered with no.
     ///
     /// # Errors
@@ -32,7 +40,7 @@ impl App {
     /// The request without an agreement to a question that nobody has put.
     pub(super) async fn with_real_agreement(&self, caller: &Caller, request: Request) -> Result<Request, AppError> {
         let Confirmation::Agreed(plan) = &request.confirmation else { return Ok(request) };
-        if !caller.asks || self.conversation_state::<()>(caller, &state_id(plan)).await?.is_some() {
+        if !caller.asks || self.has_question(caller, plan).await? {
             return Ok(request);
         }
         Ok(Request { confirmation: Confirmation::Missing, ..request })

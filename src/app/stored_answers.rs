@@ -100,7 +100,8 @@ impl App {
         sealed: &str,
     ) -> Option<T> {
         let text = self.0.sealer.unseal(&context(caller, kind, id), sealed).ok()?;
-        serde_json::from_str(text.expose_secret()).ok()
+        let read = serde_json::from_str(text.expose_secret());
+        read.inspect_err(|error| tracing::warn!(answer = id, %error, "a stored answer cannot be read")).ok()
     }
 }
 

@@ -27,6 +27,10 @@ struct KeptProposal {
     arguments: Value,
 }
 
+/// What a yes to a question about fields is answered with, when the fields do not come with it.
+const FIELDS_NEEDED: &str =
+    "That question was about a request by fields: send the same fields again, and your yes with them.";
+
 fn state_id(plan: &PlanHash) -> String {
     format!("proposal {plan}")
 }
@@ -75,7 +79,11 @@ pub(super) async fn confirm(app: &App, conversation: &ConversationRequest) -> Re
     let request = match read(app, conversation, messages).await? {
         Reading::Request(request) => request,
         Reading::Choice { request, .. } => *request,
-        Reading::Question(_) | Reading::Help | Reading::Unclear(_) => return Ok(None),
+        Reading::Unclear(Unclear::LostSecret) => return Ok(Some(Outcome::Text(Unclear::LostSecret.text()))),
+        Reading::Question(_) | Reading::Help | Reading::Unclear(_) => {
+            let is_by_fields = agreement == Agreement::Yes && app.has_question(&conversation.caller, &shown).await?;
+            return Ok(is_by_fields.then(|| Outcome::Text(FIELDS_NEEDED.to_owned())));
+        }
     };
     // A plan that was only asked for in words is now meant; the field `dry_run` goes on to say what it says.
     let dry_run = conversation.fields.dry_run.unwrap_or(false);

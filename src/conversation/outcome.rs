@@ -5,9 +5,10 @@ use crate::access::Caller;
 use crate::app::{Accepted, App, AppError};
 use crate::id::OperationId;
 use crate::intent::question::{self, Unclear};
-use crate::intent::sentence::{self, Reading};
+use crate::intent::sentence::{self, Reading, Role};
 use crate::intent::{Confirmation, Request};
 use crate::reply::view::{Proposal, Report};
+use crate::secret::redactor::has_mark;
 use crate::store::operations::RequestKey;
 
 /// What came of a request.
@@ -93,5 +94,20 @@ pub(super) async fn read(
     messages: &[Message],
 ) -> Result<Reading, AppError> {
     let names = app.deployment_names(&conversation.caller).await?;
-    Ok(sentence::read(&turns(messages), &conversation.fields, &conversation.limits, &names))
+    let read = |messages| sentence::read(&turns(messages), &conversation.fields, &conversation.limits, &names);
+    let reading = read(messages);
+    if let Reading::Request(request) = &reading
+        && request.intent.action().changes()
+        && let Some(last) = messages.iter().rposition(|it| it.role == Role::User)
+    {
+        let said = |it: &Message| it.role == Role::User && has_mark(it.without_context());
+        let rests_on_it = || match read(&messages[last..]) {
+            Reading::Request(alone) => alone.intent != request.intent,
+            Reading::Choice { .. } | Reading::Question(_) | Reading::Help | Reading::Unclear(_) => true,
+        };
+        if said(&messages[last]) || (messages[..last].iter().any(said) && rests_on_it()) {
+            return Ok(Reading::Unclear(Unclear::LostSecret));
+        }
+    }
+    Ok(reading)
 }

@@ -3,6 +3,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody as _};
@@ -13,6 +15,7 @@ use axum::http::{Extensions, HeaderMap};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, stream};
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::{Caller, Surface};
@@ -65,6 +68,7 @@ pub(super) async fn identify(State(app): State<App>, mut request: Request, next:
     };
     request.extensions_mut().insert(Identified(identified));
     let Some(ended) = ended else { return next.run(request).await };
+    let is_response = request.uri().path().starts_with("/v1/responses");
     let mut answer = pin!(next.run(request));
     let response = tokio::select! {
         biased;
@@ -74,7 +78,7 @@ pub(super) async fn identify(State(app): State<App>, mut request: Request, next:
             Err(_) => return ApiError::InvalidApiKey(SignInError::Over).into_response(),
         },
     };
-    end_with(response, ended)
+    end_with(response, ended, is_response)
 }
 
 fn sign_in(app: &App, request: &Request) -> Result<SignedIn, Refusal> {
@@ -122,8 +126,8 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     Some(key.unwrap_or_default())
 }
 
-/// Ends the body of a response that is made while it is sent: events with one that says why.
-fn end_with(response: Response, ended: CancellationToken) -> Response {
+/// Ends the body of a response that is made while it is sent: events with one that says why, by the rules of the API.
+fn end_with(response: Response, ended: CancellationToken, is_response: bool) -> Response {
     if response.body().size_hint().exact().is_some() {
         return response;
     }
@@ -131,14 +135,37 @@ fn end_with(response: Response, ended: CancellationToken) -> Response {
     let is_events = content_type.is_some_and(|it| it.as_bytes().starts_with(b"text/event-stream"));
     let last = is_events.then(|| {
         let body = ApiError::InvalidApiKey(SignInError::Over).body(&request_id::current());
-        let text = serde_json::to_string(&body).expect("an error holds only what JSON can say");
-        Ok(Bytes::from(format!("data: {text}\n\n")))
+        serde_json::to_value(body).unwrap_or_default()["error"].take()
     });
     response.map(|body| {
-        let is_over = ended.clone();
-        let last = stream::iter(last).filter(move |_| std::future::ready(is_over.is_cancelled()));
-        Body::from_stream(body.into_data_stream().take_until(ended.cancelled_owned()).chain(last))
+        let (is_over, number) = (ended.clone(), Arc::new(AtomicI64::new(-1)));
+        let count = Arc::clone(&number);
+        let frames = body.into_data_stream().take_until(ended.cancelled_owned()).inspect(move |frame| {
+            if let Ok(frame) = frame
+                && let Some(number) = sequence_number(frame)
+            {
+                count.store(number, Ordering::Relaxed);
+            }
+        });
+        let last =
+            stream::iter(last).filter(move |_| std::future::ready(is_over.is_cancelled())).map(move |mut error| {
+                if !is_response {
+                    return Ok(Bytes::from(format!("data: {}\n\n", json!({"error": error}))));
+                }
+                error["type"] = json!("error");
+                error["sequence_number"] = json!(number.load(Ordering::Relaxed) + 1);
+                Ok(Bytes::from(format!("event: error\ndata: {error}\n\ndata: [DONE]\n\n")))
+            });
+        Body::from_stream(frames.chain(last))
     })
+}
+
+/// The number of an event of the Responses API.
+fn sequence_number(frame: &[u8]) -> Option<i64> {
+    const NAME: &str = "\"sequence_number\":";
+    let text = std::str::from_utf8(frame).ok()?;
+    let (_, rest) = text.rsplit_once(NAME)?;
+    rest.split(|it: char| !it.is_ascii_digit()).next()?.parse().ok()
 }
 
 /// The address at the other end.

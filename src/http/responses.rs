@@ -62,7 +62,8 @@ pub async fn create(
     JsonObject(body): JsonObject,
 ) -> Result<Response, ApiError> {
     let mut request = ResponsesRequest::read(body.clone())?;
-    let before = stored::context(&app, &caller, &mut request).await?;
+    let before = stored::context(&app, &live, &caller, &mut request).await?;
+    request.check_calls(&before)?;
     let mut chat_body = request.to_chat(&before);
     let chat = ChatRequest::read(&chat_body)?;
     models::find_for_chat(&app, &chat.model)?.preset(&mut chat_body);
@@ -72,6 +73,15 @@ pub async fn create(
 
     let operations = if let Work::Answer(answer) = &work { answer.operations() } else { Vec::new() };
     let (id, created) = wire::identity(operations.first().copied().filter(|_| operations.len() == 1));
+    if request.store
+        && !operations.is_empty()
+        && let Some(stored) = stored::settled(&app, &caller, id).await?
+    {
+        return Ok(match open {
+            Some(open) if request.stream => stored::told_again(id, &stored, 0, open),
+            Some(_) | None => Json(stored.object).into_response(),
+        });
+    }
     let guard = match &open {
         Some(_) if request.store => live.begin(&caller, &response_id(id)),
         Some(_) | None => None,
@@ -129,10 +139,10 @@ async fn work(app: &App, taken: Intake, stream: bool) -> Result<Work, ApiError> 
     })
 }
 
-/// The events of a response as they come. Without `background` its client takes it along when it leaves.
+/// The events of a response as they come. One that is kept goes on when its client leaves, unless it has no end of its own.
 fn streamed(making: Making, work: Work, open: OpenStream) -> Response {
     let events = making.guard.live().follow(0);
-    let is_detached = making.background;
+    let is_detached = making.record.is_some() && !work.is_endless();
     let task = tokio::spawn(making.tell_all(work).in_current_span());
     let task = if is_detached { None } else { Some(AbortOnDropHandle::new(task)) };
     let frames = events.map(frame).chain(stream::iter([sse::done()])).map(move |frame| {
@@ -144,9 +154,10 @@ fn streamed(making: Making, work: Work, open: OpenStream) -> Response {
 
 /// An error about a field that has another name here.
 fn own_names(error: ApiError) -> ApiError {
-    match error {
-        ApiError::NoChatModel { param: "response_format" } => ApiError::NoChatModel { param: "text.format" },
-        error => error,
+    if let ApiError::NoChatModel { param: "response_format" } = error {
+        ApiError::NoChatModel { param: "text.format" }
+    } else {
+        error
     }
 }
 

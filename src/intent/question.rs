@@ -69,6 +69,8 @@ pub enum Unclear {
     Doubtful(Action),
     /// Takes back what was asked for before anything was done.
     Withdrawn,
+    /// Rests on a secret that was said before and is not kept.
+    LostSecret,
 }
 
 impl Unclear {
@@ -89,6 +91,11 @@ impl Unclear {
                 );
             }
             Self::Withdrawn => return "All right, I did nothing.".to_owned(),
+            Self::LostSecret => {
+                return "A secret was said before that I do not keep: `***` stands for it. Please say the whole request \
+                        again, with the secret in it."
+                    .to_owned();
+            }
         };
         format!("{why}\n\n{}", help())
     }

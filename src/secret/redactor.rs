@@ -24,6 +24,15 @@ use crate::config::Settings;
 /// What stands where a secret was.
 pub const REDACTED: &str = "***";
 
+/// Whether a text has a mark of a secret in it, as a word of its own or as a value.
+#[must_use]
+pub fn has_mark(text: &str) -> bool {
+    let is_value = |word: &str| {
+        word.rsplit(['=', ':']).next().is_some_and(|it| it.trim_matches(['`', '"', '\'', ',', '.', ';']) == REDACTED)
+    };
+    text.split_whitespace().any(is_value)
+}
+
 /// Shorter values are not looked for: they would take ordinary words apart and tell more than they hide.
 pub const SHORTEST_SECRET: usize = 4;
 

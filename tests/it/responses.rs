@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::world::{Answer, World, answer, eventually};
 
+mod chains;
 mod completions;
 mod model;
 mod stored;

@@ -1,5 +1,7 @@
 //! Items of the Responses API: read into one form, and turned into messages of a chat.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -160,6 +162,35 @@ pub fn reference(item: &Value) -> Option<&str> {
     (item["type"] == "item_reference").then(|| item["id"].as_str()).flatten()
 }
 
+/// Checks that every call has its output, and every output its call: a model refuses anything else in words about
+/// messages that the caller never sent.
+///
+/// # Errors
+/// [`ApiError`] names the call.
+pub fn check_calls(items: &[&Value]) -> Result<(), ApiError> {
+    let mut open: Vec<&str> = Vec::new();
+    for item in items {
+        let Some(id) = item["call_id"].as_str() else { continue };
+        match item["type"].as_str() {
+            Some("function_call" | "custom_tool_call") => open.push(id),
+            Some(_) => {
+                let call = open.iter().position(|it| *it == id).ok_or_else(|| {
+                    ApiError::invalid("input", format!("`input` has an output for the call `{id}`, which was not made"))
+                })?;
+                open.remove(call);
+            }
+            None => {}
+        }
+    }
+    match open.first() {
+        None => Ok(()),
+        Some(id) => {
+            let message = format!("`input` has no output for the call `{id}`: send one as `function_call_output`");
+            Err(ApiError::invalid("input", message))
+        }
+    }
+}
+
 /// The items as messages of a chat.
 #[must_use]
 pub fn to_messages(items: &[&Value]) -> Vec<Value> {
@@ -176,10 +207,11 @@ pub fn to_messages(items: &[&Value]) -> Vec<Value> {
                 messages.push(json!({"role": role, "content": chat_content(&item["content"])}));
             }
             Some("function_call") => {
-                push_call(&mut messages, item, item["arguments"].as_str().unwrap_or_default().to_owned());
+                push_call(&mut messages, item, item["arguments"].as_str().unwrap_or_default());
             }
             Some("custom_tool_call") => {
-                push_call(&mut messages, item, tool::custom_arguments(item["input"].as_str().unwrap_or_default()));
+                let arguments = tool::custom_arguments(item["input"].as_str().unwrap_or_default());
+                push_call(&mut messages, item, &arguments);
             }
             Some("function_call_output" | "custom_tool_call_output") => {
                 messages.push(json!({"role": "tool", "tool_call_id": item["call_id"], "content": item["output"]}));
@@ -201,7 +233,7 @@ fn chat_content(parts: &Value) -> Value {
 }
 
 /// Adds a call to the message of the assistant right before it, or as a message of its own.
-fn push_call(messages: &mut Vec<Value>, item: &Value, arguments: String) {
+fn push_call(messages: &mut Vec<Value>, item: &Value, arguments: &str) {
     let function = json!({"name": item["name"], "arguments": arguments});
     let call = json!({"id": item["call_id"], "type": "function", "function": function});
     if let Some(last) = messages.last_mut().filter(|it| it["role"] == "assistant") {
@@ -217,9 +249,12 @@ fn push_call(messages: &mut Vec<Value>, item: &Value, arguments: String) {
 /// The items as they are listed: each has an id and a state.
 #[must_use]
 pub fn listed(items: &[Value], response: Uuid) -> Vec<Value> {
+    let mut ids = BTreeSet::new();
     let listed = items.iter().enumerate().map(|(index, item)| {
         let mut item = item.clone();
-        if !item["id"].is_string() {
+        // What stands twice would be turned over for ever, page by page.
+        let is_its_own = item["id"].as_str().is_some_and(|id| ids.insert(id.to_owned()));
+        if !is_its_own {
             let prefix = match item["type"].as_str() {
                 Some("function_call") => "fc",
                 Some("function_call_output") => "fco",
@@ -229,7 +264,10 @@ pub fn listed(items: &[Value], response: Uuid) -> Vec<Value> {
             };
             item["id"] = json!(format!("{prefix}_{}_i{index}", response.simple()));
         }
-        item["status"] = json!("completed");
+        // openai-python's type of a custom tool's call has none.
+        if item["type"] != "custom_tool_call" {
+            item["status"] = json!("completed");
+        }
         if item["role"] == "assistant" {
             for part in item["content"].as_array_mut().into_iter().flatten() {
                 part["annotations"] = json!([]);

@@ -28,13 +28,16 @@ pub struct LiveResponse {
 
 /// All responses of this server that are being made and kept. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct LiveResponses(Arc<Mutex<HashMap<(String, String), Arc<LiveResponse>>>>);
+pub struct LiveResponses(Arc<Mutex<HashMap<Key, Arc<LiveResponse>>>>);
+
+/// Whose it is, and its id.
+type Key = (String, String);
 
 /// Ends a live response when it is dropped, however its work ended.
 #[derive(Debug)]
 pub struct LiveGuard {
     live: Arc<LiveResponse>,
-    registered: Option<(LiveResponses, (String, String))>,
+    registered: Option<(LiveResponses, Key)>,
 }
 
 impl Default for LiveResponse {
@@ -122,12 +125,11 @@ impl Drop for LiveGuard {
     }
 }
 
-fn key(caller: &Caller, id: &str) -> (String, String) {
+fn key(caller: &Caller, id: &str) -> Key {
     (caller.principal.clone(), id.to_owned())
 }
 
 /// An event as it is sent.
-#[must_use]
 pub fn frame(event: ResponseEvent) -> SseEvent {
     SseEvent::default().event(event.name).data(event.data)
 }

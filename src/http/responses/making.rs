@@ -36,6 +36,17 @@ pub enum Work {
     Chunks(BoxStream<'static, Result<Chunk, LlmError>>),
 }
 
+impl Work {
+    /// Whether it goes on until somebody leaves.
+    #[must_use]
+    pub fn is_endless(&self) -> bool {
+        match self {
+            Self::Answer(answer) => answer.is_endless(),
+            Self::Whole(..) | Self::Chunks(_) => false,
+        }
+    }
+}
+
 /// One response that is being made.
 pub struct Making {
     /// The app.

@@ -147,7 +147,7 @@ impl ResponseBuilder {
         let mut length = self.length;
         for call in calls {
             length += call.arguments.len() + call.name.len();
-            self.call(call);
+            self.call(&call);
         }
         if let Some((id, state)) = completion.operation {
             self.set_operation(id, state);
@@ -224,10 +224,10 @@ impl ResponseBuilder {
         self.push("response.output_item.done", json!({"output_index": 0, "item": self.items[0]}));
     }
 
-    fn call(&mut self, call: ToolCall) {
+    fn call(&mut self, call: &ToolCall) {
         let item = if self.custom.contains(&call.name) {
             json!({"type": "custom_tool_call", "call_id": call.id, "name": call.name,
-                "input": tool::custom_input(&call.arguments), "status": "completed"})
+                "input": tool::custom_input(&call.arguments)})
         } else {
             json!({"type": "function_call", "call_id": call.id, "name": call.name, "arguments": call.arguments,
                 "status": "completed"})
@@ -244,7 +244,9 @@ impl ResponseBuilder {
         };
         item["id"] = json!(format!("{prefix}_{}_{index}", self.id.simple()));
         let mut begun = item.clone();
-        begun["status"] = json!("in_progress");
+        if item["status"].is_string() {
+            begun["status"] = json!("in_progress");
+        }
         let said = std::mem::replace(&mut begun[field], json!(""));
         self.push("response.output_item.added", json!({"output_index": index, "item": begun}));
         let at = json!({"item_id": item["id"], "output_index": index});
@@ -330,12 +332,11 @@ fn with(mut object: Value, more: Value) -> Value {
 /// What the model counted, else an estimate.
 fn usage(usage: Option<&Usage>, input_tokens: u64, length: usize) -> Value {
     let detail = |of: &str, name: &str| usage.and_then(|it| it.details.get(of)?.get(name)?.as_u64()).unwrap_or(0);
-    let (input, output, total) = match usage {
-        Some(it) => (it.prompt_tokens, it.completion_tokens, it.total_tokens),
-        None => {
-            let output = tokens(length).max(1);
-            (input_tokens, output, input_tokens + output)
-        }
+    let (input, output, total) = if let Some(it) = usage {
+        (it.prompt_tokens, it.completion_tokens, it.total_tokens)
+    } else {
+        let output = tokens(length).max(1);
+        (input_tokens, output, input_tokens + output)
     };
     json!({
         "input_tokens": input,

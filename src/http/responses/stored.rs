@@ -21,7 +21,7 @@ use crate::event::OperationState;
 use crate::http::chat::wire::{self, OperationLink};
 use crate::http::error::{ApiError, ErrorBody, ErrorObject};
 use crate::http::kept;
-use crate::http::limit::Streams;
+use crate::http::limit::{OpenStream, Streams};
 use crate::http::list::{List, ListQuery};
 use crate::http::path::PathId;
 use crate::http::request_id::RequestId;
@@ -56,16 +56,22 @@ pub struct DeletedResponse {
 ///
 /// # Errors
 /// [`ApiError::ResponseNotFound`] when one of them is not stored for the caller.
-pub async fn context(app: &App, caller: &Caller, request: &mut ResponsesRequest) -> Result<Vec<Value>, ApiError> {
+pub async fn context(
+    app: &App,
+    live: &LiveResponses,
+    caller: &Caller,
+    request: &mut ResponsesRequest,
+) -> Result<Vec<Value>, ApiError> {
     let mut chain = Vec::new();
     let mut previous = request.previous.clone();
     let mut size = 0;
     while let Some(id) = previous {
-        let stored = load(app, caller, &id).await.map_err(|error| match error {
-            ApiError::ResponseNotFound { id, .. } => {
+        let (_, stored) = Box::pin(current(app, live, caller, &id)).await.map_err(|error| {
+            if let ApiError::ResponseNotFound { id, .. } = error {
                 ApiError::ResponseNotFound { id, param: Some("previous_response_id") }
+            } else {
+                error
             }
-            error => error,
         })?;
         if !stored.is_ended() {
             let message = format!("response `{id}` has not ended yet: wait for it, or cancel it");
@@ -81,11 +87,12 @@ pub async fn context(app: &App, caller: &Caller, request: &mut ResponsesRequest)
             return Err(ApiError::invalid("previous_response_id", message));
         }
     }
-    resolve(app, caller, request).await?;
+    resolve(app, caller, request, MAX_CHAIN_BYTES.saturating_sub(size)).await?;
     Ok(chain.into_iter().rev().flatten().collect())
 }
 
-async fn resolve(app: &App, caller: &Caller, request: &mut ResponsesRequest) -> Result<(), ApiError> {
+/// Puts items in the places that stand for them, as long as all of them together fit into `room` bytes.
+async fn resolve(app: &App, caller: &Caller, request: &mut ResponsesRequest, mut room: usize) -> Result<(), ApiError> {
     let wanted: Vec<String> = request.references().map(str::to_owned).collect();
     let mut responses: HashMap<Uuid, Vec<Value>> = HashMap::new();
     let mut found = HashMap::new();
@@ -98,6 +105,9 @@ async fn resolve(app: &App, caller: &Caller, request: &mut ResponsesRequest) -> 
             entry.insert(stored.input.into_iter().chain(output).collect());
         }
         let item = responses[&response].iter().find(|it| it["id"] == *id).cloned().ok_or_else(not_found)?;
+        room = room.checked_sub(item.to_string().len()).ok_or_else(|| {
+            ApiError::invalid("input", "the items that `input` refers to are too long together; send fewer")
+        })?;
         found.insert(id, item);
     }
     request.resolve(|id| found.get(id).cloned());
@@ -132,8 +142,7 @@ pub async fn show(
     let open = streams.open()?;
     let from = after.map_or(0, |it| it.saturating_add(1));
     if stored.is_ended() {
-        let events = replay(uuid, &stored.object, &stored.pieces).into_iter().skip(from).map(frame);
-        return Ok(sse::respond(stream::iter(events.chain([sse::done()])), open));
+        return Ok(told_again(uuid, &stored, from, open));
     }
     let making = match live.get(&caller, &response_id(uuid)) {
         Some(making) => making,
@@ -333,6 +342,14 @@ pub(super) async fn shown_object(app: &App, caller: &Caller, stored: StoredRespo
     let is_ended = stored.is_ended();
     let mut object = stored.object;
     if is_ended {
+        // It was answered while its operation went on.
+        let told = object["operation"]["id"].as_str().and_then(|it| OperationId::parse(it).ok());
+        let told = told.filter(|_| !has_ended(&object["operation"]["state"]));
+        if let Some(id) = told
+            && let Some(state) = state_of(app, caller, id).await?
+        {
+            object["operation"] = json!(OperationLink::new(id, state));
+        }
         return Ok(object);
     }
     if let Some(id) = stored.operations.last()
@@ -347,6 +364,25 @@ pub(super) async fn shown_object(app: &App, caller: &Caller, stored: StoredRespo
         object["status"] = json!("cancelled");
     }
     Ok(object)
+}
+
+fn has_ended(state: &Value) -> bool {
+    state.as_str().and_then(OperationState::parse).is_some_and(OperationState::is_ended)
+}
+
+/// What is kept of a response that has ended for good: a request that is sent again gets the same.
+pub(super) async fn settled(app: &App, caller: &Caller, id: Uuid) -> Result<Option<StoredResponse>, AppError> {
+    let stored = StoredResponse::load(app, caller, id).await?;
+    Ok(stored.filter(|it| {
+        let operation = &it.object["operation"]["state"];
+        it.is_ended() && (it.object["status"] == "cancelled" || has_ended(operation))
+    }))
+}
+
+/// A stored response as the events that tell of it.
+pub(super) fn told_again(id: Uuid, stored: &StoredResponse, from: usize, open: OpenStream) -> Response {
+    let events = replay(id, &stored.object, &stored.pieces).into_iter().skip(from).map(frame);
+    sse::respond(stream::iter(events.chain([sse::done()])), open)
 }
 
 async fn state_of(app: &App, caller: &Caller, id: OperationId) -> Result<Option<OperationState>, AppError> {

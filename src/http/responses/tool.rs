@@ -52,8 +52,14 @@ impl Tools {
             }
             let tool = flat(tool);
             let Some(name) = tool.get("name").and_then(Value::as_str).filter(|it| !it.is_empty()) else {
-                return Err(wrong(format!("tools[{index}].name"), "a string"));
+                return Err(wrong(format!("tools[{index}].name"), "a string that is not empty"));
             };
+            if read.served.iter().any(|it| it["name"] == name) {
+                return Err(wrong(format!("tools[{index}].name"), "the name of no other tool"));
+            }
+            if tool.get("parameters").is_some_and(|it| !it.is_object() && !it.is_null()) {
+                return Err(wrong(format!("tools[{index}].parameters"), "an object"));
+            }
             if kind == "custom" {
                 read.custom.insert(name.to_owned());
             }
@@ -89,6 +95,10 @@ impl Tools {
                 };
                 if self.served.is_empty() {
                     return none();
+                }
+                if !self.served.iter().any(|it| it["name"] == name) {
+                    let message = format!("`tool_choice` forces `{name}`, which is not among `tools`");
+                    return Err(ApiError::invalid("tool_choice", message));
                 }
                 self.choice = Some(json!({"type": "function", "function": {"name": name}}));
                 self.echoed_choice = Value::Object(choice);

@@ -46,6 +46,16 @@ const SHARED_FIELDS: &[&str] = &[
 ];
 const WHOLE_NUMBERS: &[&str] = &["max_output_tokens", "max_tool_calls", "top_logprobs"];
 const NUMBERS: &[&str] = &["temperature", "top_p"];
+/// What numbers may be (OpenAI's API reference, "Create a model response").
+const RANGES: &[(&str, f64, f64)] = &[
+    ("max_output_tokens", 1.0, 1e9),
+    ("max_tool_calls", 1.0, 1e9),
+    ("temperature", 0.0, 2.0),
+    ("top_logprobs", 0.0, 20.0),
+    ("top_p", 0.0, 1.0),
+];
+/// How deep a body may be: what is kept of it is deeper still, and no reader of JSON takes more than 128 levels.
+const MAX_DEPTH: usize = 100;
 const BOOLEANS: &[&str] = &["background", "parallel_tool_calls", "store", "stream"];
 const TEXTS: &[&str] = &["instructions", "model", "previous_response_id"];
 /// What is refused, because an answer that ignores it would be another one.
@@ -79,6 +89,10 @@ impl ResponsesRequest {
     /// [`ApiError`] with the field that is wrong.
     pub fn read(body: Map<String, Value>) -> Result<Self, ApiError> {
         check_kinds(&body)?;
+        if body.values().any(|it| is_deeper(it, MAX_DEPTH)) {
+            let message = format!("the body is nested more than {MAX_DEPTH} levels deep");
+            return Err(ApiError::InvalidValue { param: None, message });
+        }
         if let Some((name, why)) = REFUSED.iter().find(|(name, _)| present(&body, name).is_some()) {
             return Err(ApiError::invalid(*name, format!("`{name}` cannot be served: {why}")));
         }
@@ -112,6 +126,14 @@ impl ResponsesRequest {
     /// The ids of items that stand for items of earlier answers.
     pub fn references(&self) -> impl Iterator<Item = &str> {
         self.input.iter().filter_map(item::reference)
+    }
+
+    /// Checks that calls and outputs belong together, with what was said before.
+    ///
+    /// # Errors
+    /// [`ApiError`] names the call.
+    pub fn check_calls(&self, before: &[Value]) -> Result<(), ApiError> {
+        item::check_calls(&before.iter().chain(&self.input).collect::<Vec<_>>())
     }
 
     /// Puts items in the places that stand for them.
@@ -170,10 +192,7 @@ impl ResponsesRequest {
     pub fn echo(&self) -> Map<String, Value> {
         let given = |name: &str| present(&self.body, name).cloned();
         let numeric = |name: &str, otherwise: Value| {
-            let value = given(name).and_then(|it| match &it {
-                Value::String(_) => number(&it).map(Value::from),
-                _ => Some(it),
-            });
+            let value = given(name).and_then(|it| if it.is_string() { number(&it).map(Value::from) } else { Some(it) });
             value.unwrap_or(otherwise)
         };
         let whole = |name: &str| given(name).and_then(|it| number(&it)).map_or(Value::Null, |it| json!(as_whole(it)));
@@ -244,6 +263,14 @@ fn response_format(format: &Value) -> Option<Value> {
     }
 }
 
+fn is_deeper(value: &Value, levels: usize) -> bool {
+    match value {
+        Value::Array(items) => levels == 0 || items.iter().any(|it| is_deeper(it, levels - 1)),
+        Value::Object(fields) => levels == 0 || fields.values().any(|it| is_deeper(it, levels - 1)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
 fn check_kinds(body: &Map<String, Value>) -> Result<(), ApiError> {
     let there = |names: &'static [&'static str]| {
         names.iter().filter_map(|name| present(body, name).map(|value| (*name, value)))
@@ -254,6 +281,12 @@ fn check_kinds(body: &Map<String, Value>) -> Result<(), ApiError> {
     }
     if let Some((name, _)) = there(NUMBERS).find(|(_, value)| number(value).is_none()) {
         return Err(wrong(name, "a number"));
+    }
+    for (name, least, most) in RANGES {
+        let value = present(body, name).and_then(number);
+        if value.is_some_and(|it| it < *least || it > *most) {
+            return Err(wrong(*name, &format!("a number from {least} to {most}")));
+        }
     }
     if let Some((name, _)) = there(BOOLEANS).find(|(_, value)| boolean(value).is_none()) {
         return Err(wrong(name, "`true` or `false`"));

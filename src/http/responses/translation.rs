@@ -49,7 +49,7 @@ const NUMBERS: &[&str] = &["temperature", "top_p"];
 /// What numbers may be (OpenAI's API reference, "Create a model response").
 const RANGES: &[(&str, f64, f64)] = &[
     ("max_output_tokens", 1.0, 1e9),
-    ("max_tool_calls", 1.0, 1e9),
+    ("max_tool_calls", 0.0, 1e9),
     ("temperature", 0.0, 2.0),
     ("top_logprobs", 0.0, 20.0),
     ("top_p", 0.0, 1.0),

@@ -6,6 +6,7 @@
 //! containerd by itself puts off for a hundred changes.
 
 use std::collections::{BTreeSet, HashMap};
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
@@ -14,6 +15,11 @@ use super::image::{ImageInfo, MANAGED_LABEL};
 use super::layout;
 use super::{Docker, DockerError};
 use crate::id::ImageRef;
+
+/// How long the containers of an image may take to go before it is removed all the same.
+const CONTAINERS_END_WITHIN: Duration = Duration::from_secs(20);
+/// How often is looked for them.
+const CONTAINERS_LOOK: Duration = Duration::from_millis(250);
 
 /// What becomes of content and snapshots that nothing refers to any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,6 +109,7 @@ impl Docker {
         }
         let mut argv = vec!["ctr", "-n", "k8s.io", "images", "rm"];
         if garbage == Garbage::CollectNow {
+            self.outlive_containers(node, &going, cancel).await?;
             argv.push("--sync");
         }
         argv.extend(&going);
@@ -115,6 +122,30 @@ impl Docker {
             Err(DockerError::NotFound { .. }) => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// Waits until no container of these images is left, for a while: the kubelet removes a container a moment after its
+    /// pod, and until then it holds the layers that it stands on.
+    async fn outlive_containers(
+        &self,
+        node: &str,
+        images: &[&str],
+        cancel: &CancellationToken,
+    ) -> Result<(), DockerError> {
+        let until = Instant::now() + CONTAINERS_END_WITHIN;
+        while Instant::now() < until {
+            let output = match self.exec(node, &["ctr", "-n", "k8s.io", "containers", "ls"], None, cancel).await {
+                Err(DockerError::NotFound { .. }) => return Ok(()),
+                output => output?,
+            };
+            let text = output.text();
+            let mut used = text.lines().filter_map(|line| line.split_whitespace().nth(1));
+            if output.code != 0 || !used.any(|image| images.contains(&image)) {
+                return Ok(());
+            }
+            tokio::time::sleep(CONTAINERS_LOOK).await;
+        }
+        Ok(())
     }
 
     /// Which of these images a node has, and by their ids those of ours that it has without a name.

@@ -145,11 +145,10 @@ impl Caller {
     /// Whether a target may be taken over that is not on record here: whatever runs on it, in any namespace.
     #[must_use]
     pub fn may_take_over(&self, mode: Mode) -> bool {
-        let any = Right { mode: Some(mode), namespace: None };
         self.role >= Role::Deployer
             && self
                 .limits()
-                .is_none_or(|rights| rights.iter().any(|it| it.namespace.is_none() && it.covers(any.mode, "")))
+                .is_none_or(|rights| rights.iter().any(|it| it.namespace.is_none() && it.covers(Some(mode), "")))
     }
 
     fn missing(&self, what: &str, needed: String) -> Missing {

@@ -91,15 +91,13 @@ impl Store {
         };
         let since = filter.since.map(|it| format!("at_ms >= {}", it.as_millisecond()));
         let until = filter.until.map(|it| format!("at_ms < {}", it.as_millisecond()));
-        let mut glue = [" WHERE "].into_iter().chain(std::iter::repeat(" AND "));
-        let mut next = || glue.next().unwrap_or_default();
         for (condition, value) in texts {
             if let Some(value) = value {
-                statement.push(next()).push(condition).push(" ").bind(value);
+                statement.condition().push(condition).push(" ").bind(value);
             }
         }
         for condition in [place, since, until].into_iter().flatten() {
-            statement.push(next()).push(&condition);
+            statement.condition().push(&condition);
         }
         statement.push(&format!(" ORDER BY {by} LIMIT {limit}"));
         statement.fetch(&self.pool).await?.iter().map(line).collect()

@@ -72,17 +72,14 @@ impl Store {
         // Only what is asked for is part of the statement: a condition that may be off keeps the database from its index.
         let mut statement = Statement::new(listing.select);
         let after = wanted.after.as_ref().map(|id| ("id <", Some(id.to_string())));
-        let mut words = [" WHERE "].into_iter().chain(std::iter::repeat(" AND "));
-        let mut next = || words.next().unwrap_or_default();
         for (condition, value) in listing.conditions.into_iter().chain(after) {
-            statement.push(next()).push(condition);
+            statement.condition().push(condition);
             if let Some(value) = value {
                 statement.push(" ").bind(value);
             }
         }
         if let Some(within) = &listing.within {
-            statement.push(next());
-            within.push_to(&mut statement);
+            within.push_to(statement.condition());
         }
         // One more than is wanted tells whether there is a next page.
         statement.push(&format!(" ORDER BY id DESC LIMIT {}", u64::from(wanted.limit) + 1));

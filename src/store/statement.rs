@@ -9,18 +9,26 @@ use super::StoreError;
 pub(super) struct Statement {
     sql: String,
     values: Vec<String>,
+    has_condition: bool,
 }
 
 impl Statement {
     /// One that begins so.
     pub(super) fn new(sql: &str) -> Self {
-        Self { sql: sql.to_owned(), values: Vec::new() }
+        Self { sql: sql.to_owned(), values: Vec::new(), has_condition: false }
     }
 
     /// Appends SQL, which must not have a value of anybody in it.
     pub(super) fn push(&mut self, sql: &str) -> &mut Self {
         self.sql.push_str(sql);
         self
+    }
+
+    /// Appends what stands before a condition.
+    pub(super) fn condition(&mut self) -> &mut Self {
+        let word = if self.has_condition { " AND " } else { " WHERE " };
+        self.has_condition = true;
+        self.push(word)
     }
 
     /// Appends a place for a value.

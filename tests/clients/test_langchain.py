@@ -110,8 +110,8 @@ def test_an_error_of_responses_is_the_one_of_openai(server):
         chat.bind(extra_body={"action": "deploy"}).invoke("deploy")
 
 
-class TestItsOwnSuite(ChatModelIntegrationTests):
-    """The standard tests of LangChain for an integration."""
+class OwnSuite:
+    """What both runs of LangChain's standard tests for an integration have in common."""
 
     @pytest.fixture(autouse=True)
     def _server(self, smart):
@@ -126,16 +126,20 @@ class TestItsOwnSuite(ChatModelIntegrationTests):
         return ChatOpenAI
 
     @property
-    def chat_model_params(self):
-        return {"base_url": self.server.url, "api_key": "none", "model": NAME, "stream_usage": True}
-
-    @property
     def supports_json_mode(self):
         return True
 
     @property
     def model_override_value(self):
         return "deploy-local"
+
+
+class TestItsOwnSuite(OwnSuite, ChatModelIntegrationTests):
+    """The standard tests of LangChain for an integration."""
+
+    @property
+    def chat_model_params(self):
+        return {"base_url": self.server.url, "api_key": "none", "model": NAME, "stream_usage": True}
 
     @property
     def supports_image_inputs(self):
@@ -166,29 +170,9 @@ class TestItsOwnSuite(ChatModelIntegrationTests):
         return True
 
 
-class TestItsOwnSuiteInResponses(ChatModelIntegrationTests):
+class TestItsOwnSuiteInResponses(OwnSuite, ChatModelIntegrationTests):
     """The same tests with the Responses API, which takes text alone here."""
-
-    @pytest.fixture(autouse=True)
-    def _server(self, smart):
-        type(self).server = smart
-
-    @pytest.fixture
-    def model(self, request, smart):
-        return self.chat_model_class(**self.chat_model_params, **getattr(request, "param", {}))
-
-    @property
-    def chat_model_class(self):
-        return ChatOpenAI
 
     @property
     def chat_model_params(self):
         return {"base_url": self.server.url, "api_key": "none", "model": NAME, "use_responses_api": True}
-
-    @property
-    def supports_json_mode(self):
-        return True
-
-    @property
-    def model_override_value(self):
-        return "deploy-local"

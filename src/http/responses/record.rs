@@ -34,6 +34,13 @@ impl StoredResponse {
         !["queued", "in_progress"].contains(&self.object["status"].as_str().unwrap_or_default())
     }
 
+    /// What was said and answered, as items.
+    #[must_use]
+    pub fn into_items(mut self) -> Vec<Value> {
+        let output = self.object["output"].as_array_mut().map(std::mem::take).unwrap_or_default();
+        self.input.into_iter().chain(output).collect()
+    }
+
     /// What is kept for this caller under an id.
     ///
     /// # Errors

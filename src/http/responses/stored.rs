@@ -78,9 +78,8 @@ pub async fn context(
             return Err(ApiError::Conflict { param: Some("previous_response_id"), message });
         }
         previous = stored.object["previous_response_id"].as_str().map(str::to_owned);
-        let output = stored.object["output"].as_array().cloned().unwrap_or_default();
-        let items: Vec<Value> = stored.input.into_iter().chain(output).collect();
-        size += Value::Array(items.clone()).to_string().len();
+        let items = stored.into_items();
+        size += serde_json::to_string(&items).map_or(0, |it| it.len());
         chain.push(items);
         if chain.len() > MAX_CHAIN || size > MAX_CHAIN_BYTES {
             let message = "the conversation before `previous_response_id` is too long: begin a new one".to_owned();
@@ -101,8 +100,7 @@ async fn resolve(app: &App, caller: &Caller, request: &mut ResponsesRequest, mut
         let response = item::response_of(&id).ok_or_else(not_found)?;
         if let Entry::Vacant(entry) = responses.entry(response) {
             let stored = StoredResponse::load(app, caller, response).await?.ok_or_else(not_found)?;
-            let output = stored.object["output"].as_array().cloned().unwrap_or_default();
-            entry.insert(stored.input.into_iter().chain(output).collect());
+            entry.insert(stored.into_items());
         }
         let item = responses[&response].iter().find(|it| it["id"] == *id).cloned().ok_or_else(not_found)?;
         room = room.checked_sub(item.to_string().len()).ok_or_else(|| {

@@ -75,6 +75,12 @@ impl LiveResponse {
             Some((event, (live, told, index + 1)))
         })
     }
+
+    /// Until it is made and kept.
+    pub async fn ended(&self) {
+        // The sender lives as long as `self` does.
+        let _ = self.told.subscribe().wait_for(|(_, is_all)| *is_all).await;
+    }
 }
 
 impl LiveResponses {

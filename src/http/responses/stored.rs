@@ -3,6 +3,7 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -40,6 +41,8 @@ use crate::store::stored_answers::AnswerKind;
 const MAX_CHAIN: usize = 500;
 /// So much of what they say, as JSON.
 const MAX_CHAIN_BYTES: usize = 8 << 20;
+/// How long a request waits for the end of the response that it goes on from, when only its words are left to be told.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// What `DELETE` answers.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -66,7 +69,7 @@ pub async fn context(
     let mut previous = request.previous.clone();
     let mut size = 0;
     while let Some(id) = previous {
-        let (_, stored) = Box::pin(current(app, live, caller, &id)).await.map_err(|error| {
+        let (_, stored) = Box::pin(ended(app, live, caller, &id)).await.map_err(|error| {
             if let ApiError::ResponseNotFound { id, .. } = error {
                 ApiError::ResponseNotFound { id, param: Some("previous_response_id") }
             } else {
@@ -258,6 +261,24 @@ pub async fn cancel(
     Ok(Json(shown_object(&app, &caller, stored).await?))
 }
 
+/// As [`current`]; one of which all is done but the last words is waited for.
+async fn ended(
+    app: &App,
+    live: &LiveResponses,
+    caller: &Caller,
+    id: &str,
+) -> Result<(Uuid, StoredResponse), ApiError> {
+    let (uuid, stored) = current(app, live, caller, id).await?;
+    if stored.is_ended() || !states(app, caller, &stored).await?.iter().all(|it| it.is_ended()) {
+        return Ok((uuid, stored));
+    }
+    if let Some(making) = live.get(caller, &response_id(uuid)) {
+        // Too long is said by whoever asked: the record has not ended.
+        let _ = tokio::time::timeout(LAST_WORDS, making.ended()).await;
+    }
+    Ok((uuid, load(app, caller, id).await?))
+}
+
 /// The record of a response, brought to its end when what it tells of has ended while nobody was there to say so.
 async fn current(
     app: &App,
@@ -270,15 +291,9 @@ async fn current(
     if stored.is_ended() || live.get(caller, &response_id(uuid)).is_some() {
         return Ok((uuid, stored));
     }
-    let mut has_ended = true;
-    let mut is_there = false;
-    for operation in &stored.operations {
-        if let Some(state) = state_of(app, caller, *operation).await? {
-            is_there = true;
-            has_ended &= state.is_ended();
-        }
-    }
-    if is_there && !has_ended {
+    let states = states(app, caller, &stored).await?;
+    let is_there = !states.is_empty();
+    if !states.iter().all(|it| it.is_ended()) {
         return Ok((uuid, stored));
     }
     // Its maker may have just ended it.
@@ -381,6 +396,15 @@ pub(super) async fn settled(app: &App, caller: &Caller, id: Uuid) -> Result<Opti
 pub(super) fn told_again(id: Uuid, stored: &StoredResponse, from: usize, open: OpenStream) -> Response {
     let events = replay(id, &stored.object, &stored.pieces).into_iter().skip(from).map(frame);
     sse::respond(stream::iter(events.chain([sse::done()])), open)
+}
+
+/// What the operations are at that a response has begun.
+async fn states(app: &App, caller: &Caller, stored: &StoredResponse) -> Result<Vec<OperationState>, AppError> {
+    let mut states = Vec::new();
+    for operation in &stored.operations {
+        states.extend(state_of(app, caller, *operation).await?);
+    }
+    Ok(states)
 }
 
 async fn state_of(app: &App, caller: &Caller, id: OperationId) -> Result<Option<OperationState>, AppError> {

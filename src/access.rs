@@ -21,6 +21,8 @@ pub enum Surface {
     ChatCompletions,
     /// `POST /v1/responses`.
     Responses,
+    /// `POST /mcp`.
+    Mcp,
     /// The other routes of HTTP.
     Http,
     /// A command on the machine of the store, while no server runs.

@@ -469,6 +469,14 @@ impl App {
         self.0.store.follow(operation.id, after).map_err(AppError::from)
     }
 
+    /// The events of an operation so far.
+    ///
+    /// # Errors
+    /// [`AppError::Internal`] when the store fails.
+    pub async fn events(&self, operation: &Operation) -> Result<Vec<Event>, AppError> {
+        Ok(self.0.store.events(operation.id, 0).await?)
+    }
+
     async fn cancel_on(&self, caller: &Caller, selector: &Selector, source: Source) -> Result<Accepted, AppError> {
         let deployment = match self.selected_for(caller, Action::Cancel, selector, source).await {
             // "Cancel that" means the one that something is going on with.

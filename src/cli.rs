@@ -1,9 +1,10 @@
-//! The commands: `serve`, `migrate`, `openapi`, `doctor`, `key`, `audit`.
+//! The commands: `serve`, `migrate`, `openapi`, `doctor`, `key`, `audit`, `mcp`.
 
 mod audit;
 mod connection;
 pub mod doctor;
 mod key;
+mod mcp;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -66,6 +67,8 @@ pub enum Command {
     /// Checks and exports the record of who did what
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Speaks the Model Context Protocol over stdin and stdout, for desktop programs, with a server that runs
+    Mcp,
 }
 
 impl Arguments {
@@ -87,7 +90,7 @@ pub async fn run(command: &Command, settings: Settings) -> anyhow::Result<ExitCo
             Store::open(&settings.store.database).await?.close().await;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Openapi | Command::Doctor { .. } | Command::Key(_) | Command::Audit(_) => {
+        Command::Openapi | Command::Doctor { .. } | Command::Key(_) | Command::Audit(_) | Command::Mcp => {
             bail!("this command runs without the log")
         }
     }
@@ -131,7 +134,7 @@ pub fn openapi() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Works on the keys or on the audit, of the server that runs or of its store.
+/// Works on the keys or on the audit, of the server that runs or of its store; or speaks for the one that runs.
 ///
 /// # Errors
 /// What made the command fail.
@@ -139,6 +142,7 @@ pub async fn administer(command: &Command, settings: &Settings) -> anyhow::Resul
     match command {
         Command::Key(command) => key::run(command, settings).await?,
         Command::Audit(command) => audit::run(command, settings).await?,
+        Command::Mcp => mcp::run(settings).await?,
         Command::Serve | Command::Migrate | Command::Openapi | Command::Doctor { .. } => {
             bail!("this command is none for a server that runs")
         }
@@ -186,7 +190,8 @@ fn after_help() -> String {
            PORT=9000 on-demand-infra               the server on another port\n  \
            on-demand-infra openapi > openapi.json  the description of its routes\n  \
            on-demand-infra key create --name root  the first key: from then on every request needs one\n  \
-           on-demand-infra audit verify            whether anything in the record of who did what was altered\n\n\
+           on-demand-infra audit verify            whether anything in the record of who did what was altered\n  \
+           on-demand-infra mcp                     what a desktop program starts to use the server that runs\n\n\
          Settings, with their defaults (`.env.example` says what each is for). Later ones win: on-demand-infra.toml, .env, \
          environment; the first two are read from the working directory:\n{}\n\n\
          Exit codes:\n  \

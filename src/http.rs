@@ -36,6 +36,7 @@ pub mod kept;
 pub mod keys;
 pub mod limit;
 pub mod list;
+pub mod mcp;
 pub mod models;
 pub mod openapi;
 pub mod operations;
@@ -50,6 +51,7 @@ pub use serve::serve;
 
 use error::ApiError;
 use limit::Streams;
+use mcp::Mcp;
 use responses::live::LiveResponses;
 
 /// What handlers can extract from: the app, and what this layer keeps for itself.
@@ -58,6 +60,7 @@ pub struct HttpState {
     app: App,
     streams: Streams,
     live: LiveResponses,
+    mcp: Mcp,
     document: Arc<Document>,
 }
 
@@ -89,6 +92,8 @@ fn api() -> OpenApiRouter<HttpState> {
         .routes(routes!(keys::revoke))
         .routes(routes!(audit::list))
         .routes(routes!(openapi::show))
+        // Not OpenAPI's kind of route: its own protocol describes it.
+        .route("/mcp", post(mcp::serve))
 }
 
 /// The routes for those who run the server, which ask for no key.
@@ -132,7 +137,13 @@ pub fn router(app: App) -> Router {
         .layer(map_response(secured))
         .layer(from_fn(request_id::assign))
         .layer(SetSensitiveRequestHeadersLayer::new([AUTHORIZATION, COOKIE]))
-        .with_state(HttpState { app, streams, live: LiveResponses::default(), document: Arc::new(document()) })
+        .with_state(HttpState {
+            mcp: Mcp::new(app.clone()),
+            app,
+            streams,
+            live: LiveResponses::default(),
+            document: Arc::new(document()),
+        })
 }
 
 /// Headers that keep a browser from doing more with an answer than showing it.

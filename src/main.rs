@@ -31,7 +31,9 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let (settings, warnings) = match command {
         Command::Openapi => return cli::openapi(),
         Command::Doctor { json, mode } => return runtime.block_on(cli::doctor(loaded, &directory, json, mode)),
-        Command::Key(_) | Command::Audit(_) => return runtime.block_on(cli::administer(&command, &loaded?.0)),
+        Command::Key(_) | Command::Audit(_) | Command::Mcp => {
+            return runtime.block_on(cli::administer(&command, &loaded?.0));
+        }
         Command::Serve | Command::Migrate => loaded?,
     };
     let _log = logging::init(&settings, &directory)?;

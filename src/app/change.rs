@@ -102,7 +102,7 @@ impl App {
                 settings: &self.0.settings,
             },
         )?;
-        let hash = self.plan_hash(&request.intent, &plan, &deployment, &target).await?;
+        let hash = self.plan_hash(&request.intent, &request.secrets, &plan, &deployment, &target).await?;
         let is_wanted = wants_confirmation(&request.intent, deployment.mode);
         let needed = confirmation_needed(caller, &request, is_wanted, &hash)?;
         if request.dry_run || needed.is_some() {

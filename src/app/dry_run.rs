@@ -1,13 +1,17 @@
 //! What a plan would do, in words.
 
+use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
 
 use super::preview::Preview;
 use super::{App, AppError};
 use crate::cloud::aws::Aws;
 use crate::config::Settings;
 use crate::id::{PlanHash, Region};
-use crate::intent::{AwsCredentials, Intent, Request};
+use crate::intent::{AwsCredentials, Intent, Request, Secrets};
 use crate::plan::Plan;
 use crate::reply::view::{PlanView, PlannedStep};
 use crate::step::provision_cluster::ProvisionCluster;
@@ -58,11 +62,13 @@ impl App {
         PlanView { action, hash, plan_changed: false, steps, deployment: name, summary, dockerfile }
     }
 
-    /// The hash of what a plan does to the world as it is: to whom, since which change, with which steps. Only this
-    /// installation can make it, so that no text from elsewhere can hold the one of a plan that nobody was shown.
+    /// The hash of what a plan does to the world as it is: to whom, since which change, with which steps and which values
+    /// that nobody is shown. Only this installation can make it, so that no text from elsewhere can hold the one of a plan
+    /// that nobody was shown.
     pub(super) async fn plan_hash(
         &self,
         intent: &Intent,
+        secrets: &Secrets,
         plan: &Plan,
         deployment: &Deployment,
         target: &Target,
@@ -77,7 +83,11 @@ impl App {
             let steps: Vec<&str> = plan.steps().iter().map(|it| it.name()).collect();
             serde_json::to_string(&(intent, steps, known, &target.region))
         };
-        let text = text.map_err(|error| AppError::Internal(error.into()))?;
+        let mut text = text.map_err(|error| AppError::Internal(error.into()))?;
+        // Credentials and tokens say who does it, not what is done.
+        for values in secrets.environment.iter().map(exposed).chain(secrets.build.iter().map(exposed)) {
+            text = format!("{text} {values:?}");
+        }
         Ok(PlanHash::of(&self.0.sealer.mac(&format!("plan {text}"))))
     }
 
@@ -109,4 +119,9 @@ impl App {
         let connect = Aws::connect(region, self.access_keys(given)?);
         tokio::time::timeout(CONNECT_TIMEOUT, connect).await.ok()?.ok()
     }
+}
+
+/// Values with their names.
+fn exposed<N: Display>(values: &BTreeMap<N, SecretString>) -> BTreeMap<String, &str> {
+    values.iter().map(|(name, value)| (name.to_string(), value.expose_secret())).collect()
 }

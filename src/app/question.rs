@@ -3,10 +3,20 @@
 //! An answer with the hash of a plan can be made up by whoever sends the conversation. So for a key that asks the question
 //! itself is on record, for an hour, until it is answered.
 
+use jiff::{SignedDuration, Timestamp};
+use secrecy::{ExposeSecret, SecretString};
+
 use super::{App, AppError};
 use crate::access::Caller;
 use crate::id::PlanHash;
 use crate::intent::{Confirmation, Request};
+
+/// How long a question that a client carries can be answered, as long as one that is on record.
+const ANSWERED_WITHIN: SignedDuration = SignedDuration::from_hours(1);
+
+fn carried(caller: &Caller, about: &str) -> String {
+    format!("question to {} about {about}", caller.principal)
+}
 
 fn state_id(plan: &PlanHash) -> String {
     format!("question {plan}")
@@ -35,6 +45,26 @@ impl App {
     /// [`AppError::Internal`] when the store fails.
     pub async fn forget_question(&self, caller: &Caller, plan: &PlanHash) -> Result<(), AppError> {
         self.forget_conversation_state(caller, &state_id(plan)).await
+    }
+
+    /// A question that the client carries until it is answered: which plan was shown, to whom, and about what request.
+    ///
+    /// # Errors
+    /// [`AppError::Internal`] when it cannot be sealed.
+    pub fn sealed_question(&self, caller: &Caller, about: &str, plan: &PlanHash) -> Result<String, AppError> {
+        let until = Timestamp::now() + ANSWERED_WITHIN;
+        let text = SecretString::from(format!("{} {plan}", until.as_second()));
+        Ok(self.0.sealer.seal(&carried(caller, about), &text)?)
+    }
+
+    /// The plan that a question has shown which comes back with its answer; nothing when it is none of ours, is about
+    /// another request, was put to somebody else, or is too old.
+    #[must_use]
+    pub fn unsealed_question(&self, caller: &Caller, about: &str, sealed: &str) -> Option<PlanHash> {
+        let text = self.0.sealer.unseal(&carried(caller, about), sealed).ok()?;
+        let (until, plan) = text.expose_secret().split_once(' ')?;
+        let is_open = until.parse::<i64>().is_ok_and(|it| it > Timestamp::now().as_second());
+        PlanHash::parse(plan).ok().filter(|_| is_open)
     }
 
     /// The request without an agreement to a question that nobody has put.

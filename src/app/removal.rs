@@ -9,7 +9,7 @@ use crate::access::Caller;
 use crate::executor::{self, input::PlanInput};
 use crate::id::{DeploymentId, PlanHash};
 use crate::intent::selection::SelectionError;
-use crate::intent::{Decommission, Intent, Request, Selector, wants_confirmation};
+use crate::intent::{Decommission, Intent, Request, Secrets, Selector, wants_confirmation};
 use crate::plan::Plan;
 use crate::reply::view::{Proposal, RemovalView, RemovedDeployment};
 use crate::step::delete_cluster::DeleteCluster;
@@ -124,7 +124,7 @@ impl App {
     async fn hash_of_all(&self, intent: &Intent, changes: &[Change]) -> Result<PlanHash, AppError> {
         let mut text = serde_json::to_string(intent).map_err(|error| AppError::Internal(error.into()))?;
         for Change { intent, plan, deployment, target } in changes {
-            let hash = self.plan_hash(intent, plan, deployment, target).await?;
+            let hash = self.plan_hash(intent, &Secrets::default(), plan, deployment, target).await?;
             text = format!("{text} {hash}");
         }
         Ok(PlanHash::of(&self.0.sealer.mac(&format!("plans {text}"))))

@@ -31,20 +31,10 @@ impl Connection {
     /// Asks whether a server runs; opens the store when none does and none was named. Only what `may_make` one makes a store
     /// that is not there.
     pub(super) async fn open(settings: &Settings, may_make: bool) -> anyhow::Result<Self> {
-        let url = match &settings.client.url {
-            Some(url) => url.clone(),
-            None => own_address(settings)?,
-        };
-        // What runs on this machine is never behind a proxy.
-        let is_here = matches!(url.host_str(), Some("127.0.0.1" | "localhost" | "[::1]"));
-        let client = if is_here { Client::builder().no_proxy() } else { Client::builder() }.build()?;
-        let key = settings.client.api_key.clone().or_else(|| settings.server.api_keys.first().cloned());
-        let key = match key {
-            None => key_file::made_api_key(settings)?,
-            key => key,
-        };
-        match client.get(url.join("/health")?).send().await {
-            Ok(_) => Ok(Self::Server(Server { client, url, key })),
+        let server = Server::of_settings(settings)?;
+        let url = &server.url;
+        match server.client.get(url.join("/health")?).send().await {
+            Ok(_) => Ok(Self::Server(server)),
             Err(error) if settings.client.url.is_some() || !error.is_connect() => {
                 Err(anyhow!(error).context(format!("the server at {url} does not answer")))
             }
@@ -90,6 +80,28 @@ pub(super) fn local_administrator() -> Caller {
 }
 
 impl Server {
+    /// The one that the settings name, else the one that they are the settings of; whether it runs is not looked at.
+    pub(super) fn of_settings(settings: &Settings) -> anyhow::Result<Self> {
+        let url = match &settings.client.url {
+            Some(url) => url.clone(),
+            None => own_address(settings)?,
+        };
+        // What runs on this machine is never behind a proxy.
+        let is_here = matches!(url.host_str(), Some("127.0.0.1" | "localhost" | "[::1]"));
+        let client = if is_here { Client::builder().no_proxy() } else { Client::builder() }.build()?;
+        let key = settings.client.api_key.clone().or_else(|| settings.server.api_keys.first().cloned());
+        let key = match key {
+            None => key_file::made_api_key(settings)?,
+            key => key,
+        };
+        Ok(Self { client, url, key })
+    }
+
+    /// Where it is.
+    pub(super) fn address(&self) -> &Url {
+        &self.url
+    }
+
     /// A request to a route.
     pub(super) fn request(
         &self,

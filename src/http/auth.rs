@@ -68,7 +68,8 @@ pub(super) async fn identify(State(app): State<App>, mut request: Request, next:
     };
     request.extensions_mut().insert(Identified(identified));
     let Some(ended) = ended else { return next.run(request).await };
-    let is_response = request.uri().path().starts_with("/v1/responses");
+    let path = request.uri().path();
+    let (is_response, is_mcp) = (path.starts_with("/v1/responses"), path == "/mcp");
     let mut answer = pin!(next.run(request));
     let response = tokio::select! {
         biased;
@@ -78,6 +79,10 @@ pub(super) async fn identify(State(app): State<App>, mut request: Request, next:
             Err(_) => return ApiError::InvalidApiKey(SignInError::Over).into_response(),
         },
     };
+    if is_mcp {
+        // Its protocol has no word for that: whoever calls again hears why.
+        return response.map(|body| Body::from_stream(body.into_data_stream().take_until(ended.cancelled_owned())));
+    }
     end_with(response, ended, is_response)
 }
 
@@ -86,6 +91,7 @@ fn sign_in(app: &App, request: &Request) -> Result<SignedIn, Refusal> {
     let surface = match request.uri().path() {
         "/v1/chat/completions" => Surface::ChatCompletions,
         "/v1/responses" => Surface::Responses,
+        "/mcp" => Surface::Mcp,
         _ => Surface::Http,
     };
     if app.keys().are_none() {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::body::BodyDataStream;
 use axum::extract::{FromRef, FromRequest, Request};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
@@ -25,7 +26,11 @@ const DRAIN_WITHIN: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct JsonObject(pub Map<String, Value>);
 
-/// The same, empty when there is no body.
+/// The rest of a request, and its body as it came, which says that it is JSON.
+#[derive(Debug)]
+pub struct RawBody(pub Parts, pub Bytes);
+
+/// The same as [`JsonObject`], empty when there is no body.
 #[derive(Debug)]
 pub struct OptionalJsonObject(pub Map<String, Value>);
 
@@ -56,17 +61,27 @@ where
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let RawBody(_, bytes) = RawBody::from_request(request, state).await?;
+        parse(&bytes).map(Self)
+    }
+}
+
+impl<S> FromRequest<S> for RawBody
+where
+    S: Sync,
+    App: FromRef<S>,
+{
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let limit = App::from_ref(state).settings().server.max_body_bytes;
         let (parts, body) = request.into_parts();
-        let media_type = check_media_type(&parts.headers);
-        let bytes = match media_type {
-            Ok(()) => read(&parts.headers, body.into_data_stream(), limit).await?,
-            Err(error) => {
-                drain(&parts.headers, body.into_data_stream()).await;
-                return Err(error);
-            }
-        };
-        parse(&bytes).map(Self)
+        if let Err(error) = check_media_type(&parts.headers) {
+            drain(&parts.headers, body.into_data_stream()).await;
+            return Err(error);
+        }
+        let bytes = read(&parts.headers, body.into_data_stream(), limit).await?;
+        Ok(Self(parts, bytes))
     }
 }
 

@@ -59,7 +59,20 @@ pub fn parse(
     restore: impl Fn(&str) -> String,
 ) -> Result<Request, IntentError> {
     let action = Action::parse(name).map_err(|error| wrong(None, format!("there is no tool of this name: {error}")))?;
-    let mut arguments = object(arguments)?;
+    request(action, object(arguments)?, given, limits, restore)
+}
+
+/// The request that a tool's arguments make; as [`parse`].
+///
+/// # Errors
+/// [`IntentError`] says what is wrong with them.
+pub fn request(
+    action: Action,
+    mut arguments: Map<String, Value>,
+    given: &PartialRequest,
+    limits: &Limits,
+    restore: impl Fn(&str) -> String,
+) -> Result<Request, IntentError> {
     // Models fill in what they do not know.
     arguments.retain(|_, value| !value.is_null() && value.as_str() != Some(""));
     for (name, value) in &mut arguments {

@@ -87,12 +87,20 @@ pub fn plan(plan: &PlanView) -> String {
     let hash = &plan.hash;
     paragraphs([
         Some(format!("**Plan for `{}`.** Nothing was changed: this is what would be done.", plan.deployment)),
-        bullets("", &plan.summary).map(|it| it.trim_start().to_owned()),
-        Some(steps(plan)),
-        plan.dockerfile.as_deref().map(dockerfile),
+        Some(planned(plan)),
         Some(format!(
             "To do it, send the same without `dry_run`, or say **yes** if you asked in words. (plan `{hash}`)"
         )),
+    ])
+}
+
+/// What a plan would do, without a word on how to have it done.
+#[must_use]
+pub fn planned(plan: &PlanView) -> String {
+    paragraphs([
+        bullets("", &plan.summary).map(|it| it.trim_start().to_owned()),
+        Some(steps(plan)),
+        plan.dockerfile.as_deref().map(dockerfile),
     ])
 }
 

@@ -20,6 +20,7 @@ mod embeddings;
 mod http;
 mod idempotency;
 mod lifecycle;
+mod mcp;
 mod node_ports;
 mod plans;
 mod postgres;

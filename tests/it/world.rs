@@ -24,6 +24,7 @@ pub(crate) mod azure;
 pub(crate) mod docker;
 pub(crate) mod failpoints;
 pub(crate) mod kube;
+pub(crate) mod mcp;
 pub(crate) mod postgres;
 pub(crate) mod programs;
 pub(crate) mod server;
@@ -275,8 +276,14 @@ impl World {
 
     /// Runs another command of the program to its end, with this world's settings and these changes.
     pub(crate) async fn command(&self, arguments: &[&str], changed: &[(&str, &str)]) -> Output {
+        self.prepared(arguments).envs(changed.iter().copied()).output().await.unwrap()
+    }
+
+    /// The same, not started yet.
+    pub(crate) fn prepared(&self, arguments: &[&str]) -> tokio::process::Command {
         let mut command = server::program(self.folder.path(), &self.settings);
-        command.args(arguments).envs(changed.iter().copied()).output().await.unwrap()
+        command.args(arguments);
+        command
     }
 
     /// A file or folder of this world.

@@ -40,6 +40,25 @@ pub fn request_key(
     body: &Map<String, Value>,
     basis: KeyBasis<'_>,
 ) -> Result<RequestKey, ApiError> {
+    if !headers.contains_key(IDEMPOTENCY_KEY)
+        && let Some(key) = chat_key(&caller.principal, headers, body, basis)
+    {
+        // Open WebUI sends the whole conversation with every message, with the answers since: the body hash of a chat
+        // key covers only the intent, or the last message.
+        let asked = match basis {
+            KeyBasis::Fields(intent) => serde_json::to_string(intent).unwrap_or_default(),
+            KeyBasis::Words(said) => said.trim().to_owned(),
+        };
+        return Ok(RequestKey { key, kind: KeyKind::Chat, body_hash: hash(&[&asked]) });
+    }
+    plain_key(caller, headers, body)
+}
+
+/// The key of a request that is part of no chat page's chat.
+///
+/// # Errors
+/// [`ApiError`] when the `Idempotency-Key` header is not one.
+pub fn plain_key(caller: &Caller, headers: &HeaderMap, body: &Map<String, Value>) -> Result<RequestKey, ApiError> {
     let who = caller.principal.as_str();
     let asked = body.iter().filter(|(name, _)| !STREAM_FIELDS.contains(&name.as_str()));
     let body_hash = hash(&[&canonical(asked)]);
@@ -49,15 +68,6 @@ pub fn request_key(
             ApiError::invalid("Idempotency-Key", "`Idempotency-Key` must be 1 to 255 characters of visible ASCII")
         })?;
         return Ok(RequestKey { key: hash(&["header", who, value]), kind: KeyKind::Header, body_hash });
-    }
-    if let Some(key) = chat_key(who, headers, body, basis) {
-        // Open WebUI sends the whole conversation with every message, with the answers since: the body hash of a chat
-        // key covers only the intent, or the last message.
-        let asked = match basis {
-            KeyBasis::Fields(intent) => serde_json::to_string(intent).unwrap_or_default(),
-            KeyBasis::Words(said) => said.trim().to_owned(),
-        };
-        return Ok(RequestKey { key, kind: KeyKind::Chat, body_hash: hash(&[&asked]) });
     }
     let retries = headers.get(RETRY_COUNT).and_then(|it| it.to_str().ok()?.trim().parse::<u32>().ok());
     let is_retry = retries.is_some_and(|count| count > 0);

@@ -262,12 +262,7 @@ pub async fn cancel(
 }
 
 /// As [`current`]; one of which all is done but the last words is waited for.
-async fn ended(
-    app: &App,
-    live: &LiveResponses,
-    caller: &Caller,
-    id: &str,
-) -> Result<(Uuid, StoredResponse), ApiError> {
+async fn ended(app: &App, live: &LiveResponses, caller: &Caller, id: &str) -> Result<(Uuid, StoredResponse), ApiError> {
     let (uuid, stored) = current(app, live, caller, id).await?;
     if stored.is_ended() || !states(app, caller, &stored).await?.iter().all(|it| it.is_ended()) {
         return Ok((uuid, stored));

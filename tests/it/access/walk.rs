@@ -10,6 +10,7 @@ use sqlx::Row;
 
 use super::{Key, chat, make_in, request, root};
 use crate::world::azure::{Azure, call};
+use crate::world::mcp::{Mcp, text};
 use crate::world::{Answer, World, answer, say, with};
 
 /// Tables of the store that hold what a change changes.
@@ -294,4 +295,56 @@ async fn every_action_by_the_models_tool_for_every_role() {
     }
 
     insta::assert_snapshot!("tools", table);
+}
+
+#[tokio::test]
+async fn every_tool_of_mcp_for_every_role() {
+    let world = World::start().await;
+    let operation = world.deployed().await.operation();
+    let callers = Callers::of(&world).await;
+    let admin = Mcp::new(&world).with_key(&callers.root.secret);
+    let listed = |result: &Value| -> Vec<String> {
+        let tools = result["tools"].as_array().unwrap();
+        tools.iter().map(|it| it["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let tools = listed(&admin.result("tools/list", &json!({})).await);
+    let mut table = String::new();
+
+    for (name, key) in callers.with_keys() {
+        let offered = listed(&Mcp::new(&world).with_key(&key.secret).result("tools/list", &json!({})).await);
+        writeln!(table, "{name} is offered {}", offered.join(", ")).unwrap();
+    }
+    for tool in &tools {
+        writeln!(table, "{tool}").unwrap();
+        let arguments = match tool.as_str() {
+            "plan" => json!({"action": "restart", "instance_name": "notes"}),
+            "diagnose" => json!({"instance_name": "notes"}),
+            it if it.starts_with("operation_") => json!({"id": operation}),
+            it => arguments(&world, Action::parse(it).unwrap()),
+        };
+        // With the hash of a plan that is not: whoever may do it hears of the one that is, and nothing is done.
+        let has_plan = Action::parse(tool).is_ok_and(Action::changes);
+        let arguments = if has_plan { with(arguments, "confirm", "000000000000") } else { arguments };
+        for (name, key) in callers.with_keys() {
+            let client = Mcp::new(&world).with_key(&key.secret);
+            let before = held(&world).await;
+            let result = client.call(tool, arguments.clone()).await;
+            let words = text(&result);
+            let shown = match (&result["isError"], words.as_str()) {
+                (Value::Bool(true), it) if it.contains("may not ") => "refused",
+                (Value::Bool(true), it) if it.contains("not_found") => "not there",
+                (Value::Bool(true), it) if it.contains("(conflict") => "conflict",
+                (Value::Bool(true), it) => it,
+                _ => match result["structuredContent"]["outcome"].as_str() {
+                    Some(outcome) => outcome,
+                    None if words.contains("notes") => "told",
+                    None => "nothing of it",
+                },
+            };
+            writeln!(table, "    {name}: {shown}").unwrap();
+            assert_eq!(held(&world).await, before, "{name} changes something by {tool}: {result:#}");
+        }
+    }
+
+    insta::assert_snapshot!("mcp", table);
 }

@@ -12,6 +12,20 @@ fn operations(world: &World) -> impl Future<Output = usize> {
 }
 
 #[tokio::test]
+async fn a_plan_that_was_shown_is_not_carried_out_with_other_values() {
+    let world = World::start().await;
+    let deploy = |value: &str| with(world.request_for("deploy"), "environment", json!({"PASSWORD": value}));
+    let shown = world.chat(&with(deploy("hunter2-hunter2"), "dry_run", true)).await;
+    let hash = shown.text().split("plan `").nth(1).and_then(|it| it.split('`').next()).unwrap().to_owned();
+
+    let other = world.chat(&with(deploy("something-else"), "confirm", hash.clone())).await;
+    let same = world.chat(&with(deploy("hunter2-hunter2"), "confirm", hash)).await;
+
+    assert_eq!((other.status, &other.body["error"]["param"]), (409, &json!("confirm")), "{other:?}");
+    assert_eq!(same.state(), "succeeded", "{same:?}");
+}
+
+#[tokio::test]
 async fn a_sentence_that_removes_something_is_asked_back_and_done_on_yes() {
     let world = World::start().await;
     world.deployed().await;

@@ -1,0 +1,208 @@
+//! What the tools answer: an object for programs, and the words that a chat would show for people.
+
+use rmcp::model::{CallToolResult, ContentBlock};
+use serde::Serialize;
+
+use crate::http::deployments::DeploymentObject;
+use crate::http::operations::{FailureObject, OperationObject};
+use crate::id::Action;
+use crate::reply::report;
+use crate::reply::view::{CostView, PlanView, TargetCost};
+
+/// What a change came to.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct ChangeResult {
+    /// What it came to.
+    pub outcome: ChangeOutcome,
+    /// The operation that carries it out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operation: Option<OperationObject>,
+    /// The plan that was shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan: Option<PlanObject>,
+    /// What to do next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_step: Option<String>,
+}
+
+/// What a change came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeOutcome {
+    /// An operation carries it out, or has carried it out when the same was asked for before.
+    Operation,
+    /// It was only planned.
+    Plan,
+    /// Nothing was done: a person has to agree first.
+    ConfirmationNeeded,
+    /// Nothing was done: the person said no.
+    Declined,
+    /// An operation that was at work is being cancelled.
+    Cancelling,
+}
+
+/// What would be done.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct PlanObject {
+    /// What a confirmation names.
+    pub hash: String,
+    /// What it is a plan for.
+    pub action: Action,
+    /// Name of the deployment that it is about.
+    pub deployment: String,
+    /// Another plan was confirmed: something has changed since that was shown.
+    pub plan_changed: bool,
+    /// What the steps do not tell, such as what it costs.
+    pub summary: Vec<String>,
+    /// The steps, in an order in which they could run.
+    pub steps: Vec<PlannedStepObject>,
+    /// The Dockerfile that would be made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dockerfile: Option<String>,
+}
+
+/// One step of a plan.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct PlannedStepObject {
+    /// The step's key in the plan.
+    pub step: String,
+    /// The step in words.
+    pub title: String,
+    /// Keys of the steps that come before it.
+    pub after: Vec<String>,
+    /// Whether there would be nothing to do; null when only running it tells.
+    pub already: Option<bool>,
+    /// What a person may want to know about it.
+    pub note: Option<String>,
+}
+
+/// An operation.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct OperationResult {
+    /// The operation.
+    pub operation: OperationObject,
+    /// What to do next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_step: Option<String>,
+}
+
+/// How a deployment is.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct StatusResult {
+    /// The deployment.
+    pub deployment: DeploymentObject,
+    /// How many replicas serve; null when nobody can tell.
+    pub serving: Option<u32>,
+    /// How many should.
+    pub wanted: Option<u32>,
+    /// Why it is not well, or why its last change failed.
+    pub failure: Option<FailureObject>,
+}
+
+/// Why a deployment is not well.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct DiagnosisResult {
+    /// How it is.
+    pub status: StatusResult,
+    /// Its last operation.
+    pub last_operation: Option<OperationObject>,
+    /// The last lines that it printed.
+    pub lines: Vec<String>,
+}
+
+/// What is deployed.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct ListResult {
+    /// The deployments.
+    pub deployments: Vec<DeploymentObject>,
+}
+
+/// What an application printed.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct LogsResult {
+    /// The deployment.
+    pub deployment: DeploymentObject,
+    /// The lines, oldest first.
+    pub lines: Vec<String>,
+}
+
+/// What deployments cost.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct CostResult {
+    /// One for each.
+    pub costs: Vec<CostObject>,
+}
+
+/// What one deployment costs. A target that several share is paid once.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct CostObject {
+    /// Id of the deployment.
+    pub deployment: String,
+    /// Its name.
+    pub instance_name: String,
+    /// Name of its target.
+    pub instance_id: String,
+    /// What its target costs per hour; null when there is no price for it.
+    pub per_hour: Option<f64>,
+    /// The same per month of 730 hours.
+    pub per_month: Option<f64>,
+    /// Currency of both.
+    pub currency: Option<String>,
+    /// Where the prices are from.
+    pub source: Option<String>,
+}
+
+impl From<&PlanView> for PlanObject {
+    fn from(it: &PlanView) -> Self {
+        let steps = it.steps.iter().map(|it| PlannedStepObject {
+            step: it.step.clone(),
+            title: it.title.clone(),
+            after: it.after.clone(),
+            already: it.already,
+            note: it.note.clone(),
+        });
+        Self {
+            hash: it.hash.to_string(),
+            action: it.action,
+            deployment: it.deployment.clone(),
+            plan_changed: it.plan_changed,
+            summary: it.summary.clone(),
+            steps: steps.collect(),
+            dockerfile: it.dockerfile.clone(),
+        }
+    }
+}
+
+impl From<&CostView> for CostObject {
+    fn from(CostView { deployment, cost }: &CostView) -> Self {
+        let (per_hour, per_month) = match cost {
+            TargetCost::Nothing => (Some(0.0), Some(0.0)),
+            TargetCost::Known(cost) => (Some(cost.hour), Some(cost.month)),
+            TargetCost::Unknown => (None, None),
+        };
+        let known = if let TargetCost::Known(cost) = cost { Some(cost) } else { None };
+        Self {
+            deployment: deployment.id.to_string(),
+            instance_name: deployment.name.to_string(),
+            instance_id: deployment.target_name.clone(),
+            per_hour,
+            per_month,
+            currency: known.map(|it| it.currency.clone()),
+            source: known.map(|it| it.source()),
+        }
+    }
+}
+
+/// A plan in words, with what to do about it.
+#[must_use]
+pub fn plan_in_words(headline: &str, plan: &PlanView, closing: &str) -> String {
+    [headline, &report::planned(plan), closing].into_iter().filter(|it| !it.is_empty()).collect::<Vec<_>>().join("\n\n")
+}
+
+/// An answer: the words, and the same as an object.
+#[must_use]
+pub fn answer(words: impl Into<String>, object: &impl Serialize) -> CallToolResult {
+    let mut result = CallToolResult::success(vec![ContentBlock::text(words)]);
+    result.structured_content = serde_json::to_value(object).ok();
+    result
+}

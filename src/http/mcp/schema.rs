@@ -1,0 +1,70 @@
+//! The schema of a result: the one that the API document has of the same type, as a schema that stands alone.
+
+use std::sync::Arc;
+
+use rmcp::model::JsonObject;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+/// Where the API document has its schemas, and where one that stands alone has those that it refers to.
+const IN_DOCUMENT: &str = "#/components/schemas/";
+const IN_SCHEMA: &str = "#/$defs/";
+
+/// The JSON schema of a type.
+#[must_use]
+pub fn schema_of<T: ToSchema>() -> Arc<JsonObject> {
+    let mut parts = Vec::new();
+    T::schemas(&mut parts);
+    let parts = parts.into_iter().filter_map(|(name, part)| Some((name, serde_json::to_value(part).ok()?)));
+    let parts: JsonObject = parts.collect();
+    let mut schema = serde_json::to_value(T::schema()).unwrap_or_default();
+    if !parts.is_empty() {
+        schema["$defs"] = Value::Object(parts);
+    }
+    stand_alone(&mut schema);
+    Arc::new(schema.as_object().cloned().unwrap_or_default())
+}
+
+fn stand_alone(schema: &mut Value) {
+    match schema {
+        Value::Object(map) => {
+            if let Some(Value::String(reference)) = map.get_mut("$ref")
+                && let Some(name) = reference.strip_prefix(IN_DOCUMENT)
+            {
+                *reference = format!("{IN_SCHEMA}{name}");
+            }
+            map.values_mut().for_each(stand_alone);
+        }
+        Value::Array(items) => items.iter_mut().for_each(stand_alone),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::result::ChangeResult;
+    use super::*;
+
+    #[test]
+    fn every_reference_leads_to_something_in_the_same_schema() {
+        fn references(schema: &Value, found: &mut Vec<String>) {
+            match schema {
+                Value::Object(map) => {
+                    found.extend(map.get("$ref").and_then(Value::as_str).map(str::to_owned));
+                    map.values().for_each(|it| references(it, found));
+                }
+                Value::Array(items) => items.iter().for_each(|it| references(it, found)),
+                Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+            }
+        }
+        let schema = Value::Object(schema_of::<ChangeResult>().as_ref().clone());
+        let mut found = Vec::new();
+        references(&schema, &mut found);
+
+        assert!(!found.is_empty() && schema["type"] == "object");
+        for reference in found {
+            let name = reference.strip_prefix(IN_SCHEMA).unwrap_or_else(|| panic!("{reference}"));
+            assert!(schema["$defs"].get(name).is_some(), "{name}");
+        }
+    }
+}

@@ -13,7 +13,7 @@ async fn an_agent_plans_deploys_scales_looks_and_takes_down() {
 
     let plan = client.call("plan", with(notes(&world), "action", "deploy")).await;
     assert_eq!(plan["structuredContent"]["outcome"], "plan");
-    assert_eq!(plan["structuredContent"]["plan"]["steps"][0]["step"], "check_tools", "{plan:#}");
+    assert_eq!(plan["structuredContent"]["plan"]["steps"][0]["step"], "create_cluster", "{plan:#}");
     assert_eq!(client.call("list", json!({})).await["structuredContent"]["deployments"], json!([]));
 
     let begun = client.call("deploy", notes(&world)).await;

@@ -21,9 +21,9 @@ async fn every_revision_is_spoken() {
         let result = &greeted.message["result"];
         assert_eq!(result["protocolVersion"], revision, "{greeted:#?}");
         assert_eq!(result["serverInfo"]["name"], "on-demand-infra");
-        assert_eq!(result["instructions"].as_str().unwrap().lines().count(), 9);
+        assert_eq!(result["instructions"].as_str().unwrap().lines().count(), 10);
         let tools = client.result("tools/list", &json!({})).await;
-        assert_eq!(tools["tools"].as_array().unwrap().len(), 16, "{revision}");
+        assert_eq!(tools["tools"].as_array().unwrap().len(), 17, "{revision}");
     }
     let client = Mcp::new(&world);
     let found = client.result("server/discover", &json!({})).await;
@@ -79,7 +79,7 @@ async fn a_server_with_keys_asks_for_one() {
     let wrong = Mcp::new(&world).with_key("another").post("tools/list", &json!({})).send().await.unwrap();
     assert_eq!(wrong.status(), 401);
     let right = Mcp::new(&world).with_key("a-key-of-the-settings").result("tools/list", &json!({})).await;
-    assert_eq!(right["tools"].as_array().unwrap().len(), 16);
+    assert_eq!(right["tools"].as_array().unwrap().len(), 17);
 }
 
 #[tokio::test]

@@ -1,7 +1,8 @@
 """The programs that the clients talk to: the server, with a workspace of its own, and a model behind it (model.js).
 
-usage: bed.py COMMAND...     runs a command with OPEN_URL, KEYED_URL and MODEL_URL set, which are /v1 of three servers:
-without keys and without a model; with the key KEY; without keys and with the model
+usage: bed.py COMMAND...     runs a command with OPEN_URL, KEYED_URL, MODEL_URL and FAILING_URL set, which are /v1 of four servers:
+without keys and without a model; with the key KEY; without keys and with the model; one whose deployments fail after a moment.
+PROGRAM is the server's program.
 """
 
 import contextlib
@@ -165,12 +166,14 @@ def main():
     end_in_order()
     with contextlib.ExitStack() as stack:
         model = stack.enter_context(Model())
+        failing = programs(pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="clients-programs-"))), "sleep 1; exit 1")
         urls = {
             "OPEN_URL": stack.enter_context(Server()).url,
             "KEYED_URL": stack.enter_context(Server(API_KEYS=KEY)).url,
             "MODEL_URL": stack.enter_context(Server(**model.settings)).url,
+            "FAILING_URL": stack.enter_context(Server(**failing, RETRY_ATTEMPTS="0")).url,
         }
-        return subprocess.run(sys.argv[1:], env={**os.environ, **urls, "KEY": KEY}, check=False).returncode
+        return subprocess.run(sys.argv[1:], env={**os.environ, **urls, "KEY": KEY, "PROGRAM": str(PROGRAM)}, check=False).returncode
 
 
 if __name__ == "__main__":

@@ -1,0 +1,350 @@
+"""The official MCP client for Python, in both manners that it has: 2026-07-28, where every request stands alone, and the
+handshake of 2025-11-25; by HTTP and by stdio, through `on-demand-infra mcp`.
+
+The client itself holds every result against the schema of its version, and `structuredContent` against the tool's `outputSchema`.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import re
+from typing import Literal
+
+import mcp_types as types
+import pytest
+from mcp import Client, MCPError, StdioServerParameters
+from mcp.client.extension import ClientExtension, ResultClaim
+from mcp.client.streamable_http import streamable_http_client
+from mcp.shared._httpx_utils import create_mcp_http_client
+
+import bed
+from conftest import PLAN
+
+MODERN, LEGACY = "2026-07-28", "2025-11-25"
+MODES = {MODERN: "auto", LEGACY: "legacy"}
+NOTES = {name: value for name, value in PLAN.items() if name not in ("action", "dry_run")}
+PLACE = {name: NOTES[name] for name in ("deployment_mode", "target_namespace", "instance_name")}
+
+READ_ONLY = {"plan", "status", "list", "logs", "cost", "diagnose", "operation_show", "operation_wait"}
+CHANGES = {"deploy", "redeploy", "scale", "restart", "rollback", "decommission", "undo", "operation_cancel", "operation_resume"}
+ENDED = {"succeeded", "failed", "undone", "cancelled"}
+
+
+@contextlib.asynccontextmanager
+async def http_client(server, version, key=None, **options):
+    headers = {"authorization": f"Bearer {key}"} if key else {}
+    async with create_mcp_http_client(headers) as http:
+        async with Client(streamable_http_client(f"{server.origin}/mcp", http_client=http), mode=MODES[version], **options) as it:
+            yield it
+
+
+def stdio_client(server, version, key=None, **options):
+    environment = {"ON_DEMAND_INFRA_URL": server.origin} | ({"ON_DEMAND_INFRA_API_KEY": key} if key else {})
+    return Client(StdioServerParameters(command=str(bed.PROGRAM), args=["mcp"], env=environment), mode=MODES[version], **options)
+
+
+class Connect:
+    """Opens clients to a server, in one way."""
+
+    def __init__(self, version, way):
+        self.version, self.label = version, f"{way}-{version[:4]}"
+        self.open = {"http": http_client, "stdio": stdio_client}[way]
+
+    def __call__(self, server, **options):
+        return self.open(server, self.version, **options)
+
+
+@pytest.fixture(params=itertools.product(MODES, ["http", "stdio"]), ids=" by ".join)
+def connect(request):
+    return Connect(*request.param)
+
+
+@pytest.fixture(scope="module")
+def failing(tmp_path_factory):
+    """A server whose deployments fail after a moment."""
+    with bed.Server(**bed.programs(tmp_path_factory.mktemp("programs"), "sleep 1; exit 1"), RETRY_ATTEMPTS="0") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def slow(tmp_path_factory):
+    """A server whose deployments take for ever."""
+    with bed.Server(**bed.programs(tmp_path_factory.mktemp("programs"), "exec sleep 300")) as server:
+        yield server
+
+
+def named(name):
+    return {**NOTES, "instance_name": name}
+
+
+def place(name):
+    return {**PLACE, "instance_name": name}
+
+
+def text_of(result):
+    return "\n".join(it.text for it in result.content if it.type == "text")
+
+
+async def call(client, tool, **arguments):
+    """What a call gave, which was no refusal: its structured content."""
+    result = await client.call_tool(tool, arguments)
+    assert not result.is_error, text_of(result)
+    assert text_of(result)
+    return result.structured_content
+
+
+async def refused(client, tool, **arguments):
+    result = await client.call_tool(tool, arguments)
+    assert result.is_error, result
+    return text_of(result)
+
+
+# What there is.
+
+
+async def test_a_version_is_agreed_on_and_the_server_says_who_it_is(server, connect):
+    async with connect(server) as client:
+        assert client.protocol_version == connect.version
+        assert client.server_info.name == "on-demand-infra" and client.server_info.version
+        assert client.instructions
+        capabilities = client.server_capabilities
+        assert capabilities.tools is not None and capabilities.resources is not None and capabilities.prompts is not None
+
+
+async def test_every_tool_says_what_it_takes_and_gives_and_whether_it_only_reads(server, connect):
+    async with connect(server) as client:
+        tools = {it.name: it for it in (await client.list_tools()).tools}
+
+    assert set(tools) == READ_ONLY | CHANGES
+    for name, tool in tools.items():
+        assert tool.description and tool.input_schema["type"] == "object" and tool.output_schema["type"] == "object", name
+        assert tool.annotations.read_only_hint is (name in READ_ONLY), name
+    assert tools["decommission"].annotations.destructive_hint is True
+    assert tools["operation_wait"].input_schema["required"] == ["id"]
+    assert "confirm" in tools["decommission"].input_schema["properties"]
+    # Credentials are the server's; nobody should teach a model to ask for them.
+    assert "aws_credentials" not in str([it.input_schema for it in tools.values()])
+
+
+async def test_the_prompts_are_listed_and_made(server, connect):
+    async with connect(server) as client:
+        prompts = {it.name: it for it in (await client.list_prompts()).prompts}
+        asked = {name: {it.name: "https://github.com/example/notes" for it in prompt.arguments or [] if it.required} for name, prompt in prompts.items()}
+        made = {name: await client.get_prompt(name, arguments) for name, arguments in asked.items()}
+        with pytest.raises(MCPError) as caught:
+            await client.get_prompt("no_such_prompt")
+
+    assert set(prompts) == {"deploy_repository", "find_the_fault", "take_down", "overview"}
+    assert all(it.description for it in prompts.values())
+    assert all(it.messages and it.messages[0].content.text for it in made.values())
+    assert "https://github.com/example/notes" in str(made["deploy_repository"].messages)
+    assert caught.value.code == types.INVALID_PARAMS
+
+
+# Calls.
+
+
+async def test_a_plan_is_shown_and_nothing_is_done(server, connect):
+    async with connect(server) as client:
+        await client.list_tools()
+        result = await client.call_tool("plan", {"action": "deploy", **NOTES})
+        listed = await call(client, "list")
+
+    told = result.structured_content
+    assert not result.is_error and told["outcome"] == "plan"
+    assert told["plan"]["hash"] and told["next_step"] and "operation" not in told
+    assert "notes" in text_of(result)
+    assert listed == {"deployments": []}
+
+
+async def test_a_deployment_is_begun_watched_and_told_to_its_end(failing, connect):
+    seen = []
+
+    async def progress(done, total, message):
+        seen.append((done, total, message))
+
+    async with connect(failing) as client:
+        await client.list_tools()
+        begun = await call(client, "deploy", **named(f"begun-{connect.label}"))
+        waited = await client.call_tool("operation_wait", {"id": begun["operation"]["id"], "timeout_s": 45}, progress_callback=progress)
+        shown = await call(client, "operation_show", id=begun["operation"]["id"])
+
+    assert begun["outcome"] == "operation" and begun["operation"]["state"] not in ENDED
+    # That a deployment failed is an answer, and no fault of the call.
+    assert not waited.is_error and waited.structured_content["operation"]["state"] in ("failed", "undone")
+    assert shown["operation"] == waited.structured_content["operation"]
+    assert text_of(waited)
+    assert seen and [it[0] for it in seen] == sorted({it[0] for it in seen}), seen
+    assert all(message for _, _, message in seen)
+
+
+async def test_what_goes_on_is_told_and_cancelled(slow, connect):
+    name = f"going-{connect.label}"
+    async with connect(slow) as client:
+        await client.list_tools()
+        begun = await call(client, "deploy", **named(name))
+        identity = begun["operation"]["id"]
+        waited = await call(client, "operation_wait", id=identity, timeout_s=1)
+        status = await call(client, "status", **place(name))
+        listed = await call(client, "list")
+        diagnosed = await call(client, "diagnose", **place(name))
+        cost = await call(client, "cost")
+        busy = await refused(client, "scale", **place(name), scale_replicas=2)
+        cancelled = await call(client, "operation_cancel", id=identity)
+        ended = await call(client, "operation_wait", id=identity)
+
+    assert waited["operation"]["state"] == "running"
+    assert status["deployment"]["instance_name"] == name and status["is_well"] is False
+    assert name in [it["instance_name"] for it in listed["deployments"]]
+    assert diagnosed and cost
+    assert identity in busy
+    assert cancelled["operation"]["id"] == identity
+    assert ended["operation"]["state"] in ("cancelled", "undone")
+
+
+async def test_what_is_wrong_is_a_result_that_says_so(server, connect):
+    async with connect(server) as client:
+        await client.list_tools()
+        missing = await refused(client, "deploy", deployment_mode="local")
+        wrong = await refused(client, "deploy", **{**NOTES, "deployment_mode": "moon"})
+        misspelt = await refused(client, "deploy", **NOTES, scale_replica=2)
+        nowhere = await refused(client, "status", **place("nothing-here"))
+        unknown = await refused(client, "operation_show", id="op-that-is-not-there")
+        with pytest.raises(MCPError) as caught:
+            await client.call_tool("make_coffee", {})
+
+    assert "github_repo_url" in missing
+    assert "moon" in wrong and "scale_replica" in misspelt
+    assert "nothing-here" in nowhere and "op-that-is-not-there" in unknown
+    assert caught.value.code == types.INVALID_PARAMS
+
+
+# Keys.
+
+
+async def test_the_right_key_opens_the_door_and_others_do_not(keyed, connect):
+    async with connect(keyed, key=bed.KEY) as client:
+        assert await call(client, "list") == {"deployments": []}
+
+    for key in (None, "not-the-key"):
+        with pytest.raises(Exception) as caught:
+            async with connect(keyed, key=key) as client:
+                await client.list_tools()
+        assert re.search("401|[Uu]nauthori|key", "".join(map(str, flatten(caught.value)))), caught.value
+
+
+def flatten(error):
+    if isinstance(error, BaseExceptionGroup):
+        for it in error.exceptions:
+            yield from flatten(it)
+    else:
+        yield error
+
+
+# Resources.
+
+
+async def test_deployments_operations_and_their_output_are_resources(slow, connect):
+    name = f"read-{connect.label}"
+    async with connect(slow) as client:
+        begun = await call(client, "deploy", **named(name))
+        operation, deployment = begun["operation"]["id"], begun["operation"]["deployment"]["id"]
+        templates = {it.uri_template for it in (await client.list_resource_templates()).resource_templates}
+        listed = {str(it.uri) for it in (await client.list_resources()).resources}
+        read = {scheme: await client.read_resource(f"{scheme}://{id}") for scheme, id in (("deployment", deployment), ("operation", operation), ("logs", deployment))}
+        with pytest.raises(MCPError):
+            await client.read_resource("deployment://nothing-here")
+        await call(client, "operation_cancel", id=operation)
+
+    assert {it.split("{")[0] for it in templates} == {"deployment://", "operation://", "logs://"}
+    assert f"deployment://{deployment}" in listed
+    assert all(it.contents and it.contents[0].mime_type for it in read.values())
+    assert name in read["deployment"].contents[0].text and operation in read["operation"].contents[0].text
+
+
+async def test_whoever_listens_hears_that_an_operation_went_on(failing):
+    async with http_client(failing, MODERN) as client:
+        begun = await call(client, "deploy", **named("listened"))
+        uri = f"operation://{begun['operation']['id']}"
+        async with asyncio.timeout(20), client.listen(resource_subscriptions=[uri]) as events:
+            event = await anext(events)
+            honored = events.honored.resource_subscriptions
+        await call(client, "operation_wait", id=begun["operation"]["id"])
+
+    assert honored == [uri] and event.uri == uri
+
+
+# A yes.
+
+
+def yes(seen):
+    async def it(_, params):
+        seen.append(params)
+        return types.ElicitResult(action="accept", content={"confirm": True})
+
+    return it
+
+
+async def no(_, params):
+    return types.ElicitResult(action="decline")
+
+
+# Tasks.
+
+
+class Created(types.Result):
+    result_type: Literal["task"]
+    task_id: str
+    status: str
+    ttl_ms: int | None
+    poll_interval_ms: int | None = None
+
+
+class TaskOf(types.RequestParams):
+    task_id: str
+
+
+class GetTask(types.Request[TaskOf, Literal["tasks/get"]]):
+    name_param = "taskId"
+    method: Literal["tasks/get"] = "tasks/get"
+    params: TaskOf
+
+
+class Task(types.Result):
+    task_id: str
+    status: str
+    result: types.CallToolResult | None = None
+
+
+class Tasks(ClientExtension):
+    """io.modelcontextprotocol/tasks, which the client leaves to whoever wants it: a call that became a task is asked for until its end."""
+
+    identifier = "io.modelcontextprotocol/tasks"
+
+    def __init__(self):
+        self.seen = []
+
+    def claims(self):
+        return [ResultClaim(result_type="task", model=Created, resolve=self.resolve)]
+
+    async def resolve(self, created, context):
+        self.seen.append(created)
+        while True:
+            task = await context.session.send_request(GetTask(params=TaskOf(task_id=created.task_id)), Task)
+            self.seen.append(task)
+            if task.status not in ("working", "input_required"):
+                return task.result
+            await asyncio.sleep((created.poll_interval_ms or 100) / 1000)
+
+
+async def test_a_change_is_a_task_for_those_who_know_tasks(failing):
+    tasks = Tasks()
+    async with http_client(failing, MODERN, extensions=[tasks]) as client:
+        assert tasks.identifier in client.server_capabilities.extensions
+        result = await client.call_tool("deploy", named("a-task"))
+        listed = await call(client, "list")
+
+    created, *_, ended = tasks.seen
+    assert created.status == "working" and ended.task_id == created.task_id
+    assert ended.status == "completed" and result.structured_content["operation"]["id"] == created.task_id
+    assert listed is not None

@@ -35,7 +35,7 @@ PATIENCE = 300_000
 class OpenWebUi(bed.Process):
     """Open WebUI with its stock settings, on an empty data folder. Whatever is not on this machine is out of its reach."""
 
-    def __init__(self, url):
+    def __init__(self, url, key="none"):
         folder, port = pathlib.Path(tempfile.mkdtemp(prefix="clients-page-")), bed.free_port()
         nowhere = "http://127.0.0.1:9"
         environment = {
@@ -46,7 +46,7 @@ class OpenWebUi(bed.Process):
             "WEBUI_SECRET_KEY": "of-the-client-tests",
             "ENABLE_OLLAMA_API": "false",
             "OPENAI_API_BASE_URL": url,
-            "OPENAI_API_KEY": "none",
+            "OPENAI_API_KEY": key,
             # These load or ask for something at the start that is not on this machine.
             "RAG_EMBEDDING_ENGINE": "openai",
             "OFFLINE_MODE": "true",
@@ -98,8 +98,8 @@ class Chat:
     def __init__(self, page):
         self.page = page
 
-    def open(self, origin):
-        self.page.goto(f"{origin}/?models=app-server-default")
+    def open(self, origin, chosen="models=app-server-default"):
+        self.page.goto(f"{origin}/?{chosen}")
         # The first visit greets with what is new.
         greeting = self.page.get_by_role("button", name=re.compile("okay, let's go", re.I))
         with contextlib.suppress(Exception):

@@ -66,6 +66,17 @@ def programs(folder, end):
     return {"KIND_PROGRAM": str(folder / "kind"), "GIT_PROGRAM": str(folder / "git"), "SHUTDOWN_GRACE_S": "1"}
 
 
+def aws(origin):
+    """Settings with credentials of an AWS at this address, which may refuse everything: a plan needs no more."""
+    return {
+        "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
+        "AWS_SECRET_ACCESS_KEY": "of-the-client-tests",
+        "AWS_REGION": "eu-central-1",
+        "AWS_ENDPOINT_URL": origin,
+        "EC2_PRIVATE_KEY_BASE_PATH": "/nowhere",
+    }
+
+
 def real_programs():
     """Settings with the test bed's own Docker, kind and git server, which are brought up."""
     file = subprocess.run([ROOT / "tests/rig/up", "docker", "kind", "images", "apps"], stdout=subprocess.PIPE, check=True, text=True).stdout.strip()
@@ -166,12 +177,12 @@ def main():
     end_in_order()
     with contextlib.ExitStack() as stack:
         model = stack.enter_context(Model())
-        failing = programs(pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="clients-programs-"))), "sleep 1; exit 1")
+        failing = programs(pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="clients-programs-"))), "sleep 0.5; exit 1")
         urls = {
             "OPEN_URL": stack.enter_context(Server()).url,
             "KEYED_URL": stack.enter_context(Server(API_KEYS=KEY)).url,
             "MODEL_URL": stack.enter_context(Server(**model.settings)).url,
-            "FAILING_URL": stack.enter_context(Server(**failing, RETRY_ATTEMPTS="0")).url,
+            "FAILING_URL": stack.enter_context(Server(**failing, **aws(model.origin), RETRY_ATTEMPTS="0")).url,
         }
         return subprocess.run(sys.argv[1:], env={**os.environ, **urls, "KEY": KEY, "PROGRAM": str(PROGRAM)}, check=False).returncode
 

@@ -40,11 +40,9 @@ for (const [name, way] of Object.entries(ways)) {
         await client.close();
       }
     };
-    const call = async (client, name, fields = {}, options = undefined) => {
-      // The client before takes the result's schema in between.
-      const result = await (way.version ? client.callTool({ name, arguments: fields }, options) : client.callTool({ name, arguments: fields }, undefined, options));
-      return result;
-    };
+    // The client before takes the schema of the result in between.
+    const call = (client, name, fields = {}, options = undefined) =>
+      client.callTool({ name, arguments: fields }, ...(way.version ? [options] : [undefined, options]));
 
     test("it learns what there is", () =>
       connected(OPEN_URL, async (client) => {
@@ -81,7 +79,7 @@ for (const [name, way] of Object.entries(ways)) {
       connected(FAILING_URL, async (client) => {
         await client.listTools();
         const seen = [];
-        const begun = await call(client, "deploy", { ...notes, instance_name: name.replaceAll(/[^a-z0-9]+/g, "-") });
+        const begun = await call(client, "deploy", { ...notes, instance_name: "app-" + name.replaceAll(/[^a-z0-9]+/g, "-") });
         const { id } = begun.structuredContent.operation;
         const waited = await call(client, "operation_wait", { id }, { onprogress: (it) => seen.push(it.progress), resetTimeoutOnProgress: true });
         const read = await client.readResource({ uri: `operation://${id}` });
@@ -92,9 +90,42 @@ for (const [name, way] of Object.entries(ways)) {
         assert.ok(read.contents[0].text.includes(id));
       }));
 
+    test("a plan is named by its hash, which is a yes", { skip: !name.endsWith("http") && "by http is enough" }, () =>
+      connected(FAILING_URL, async (client) => {
+        await client.listTools();
+        const instance = { ...notes, deployment_mode: "cloud-local", ec2_key_name: "mine", instance_name: "i-" + name.replaceAll(/[^a-z0-9]+/g, "-") };
+        const shown = (await call(client, "deploy", instance)).structuredContent;
+        const begun = (await call(client, "deploy", { ...instance, confirm: shown.plan.hash })).structuredContent;
+
+        assert.equal(shown.outcome, "confirmation_needed");
+        assert.equal(begun.outcome, "operation");
+      }));
+
     test("only the right key opens the door", async () => {
       await connected(KEYED_URL, async (client) => assert.ok((await client.listTools()).tools.length > 0), KEY);
       await assert.rejects(connected(KEYED_URL, (client) => client.listTools(), "not-the-key"));
     });
   });
 }
+
+test("whoever can be asked is asked, and only a yes counts", async () => {
+  const answers = [{ action: "decline" }, { action: "accept", content: { confirm: true } }];
+  const asked = [];
+  const client = newest("auto", { elicitation: { form: {} } });
+  client.setRequestHandler("elicitation/create", ({ params }) => {
+    asked.push(params);
+    return answers.shift();
+  });
+  await client.connect(http(FAILING_URL));
+  await client.listTools();
+  const instance = { ...notes, deployment_mode: "cloud-local", ec2_key_name: "mine", instance_name: "asked" };
+
+  const declined = await client.callTool({ name: "deploy", arguments: instance });
+  const begun = await client.callTool({ name: "deploy", arguments: instance });
+  await client.close();
+
+  assert.equal(declined.structuredContent.outcome, "declined");
+  assert.equal(begun.structuredContent.outcome, "operation");
+  assert.match(asked[0].message, /asked.*/);
+  assert.deepEqual(asked[0].requestedSchema.required, ["confirm"]);
+});

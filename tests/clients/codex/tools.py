@@ -4,7 +4,6 @@ Codex 0.171 shakes hands as of 2025-06-18, offers the tools of a server together
 tool that is not annotated as one that only reads; without a person such a call is declined, unless the settings approve it.
 """
 
-import contextlib
 import http.server
 import json
 import pathlib
@@ -59,6 +58,10 @@ class Script(http.server.ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_port}/v1"
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
+    def server_close(self):
+        self.shutdown()
+        super().server_close()
+
     @property
     def offered(self):
         """Our tools, as they were offered."""
@@ -106,14 +109,13 @@ class Stories(unittest.TestCase):
 
     def run_script(self, *turns, way="http", approval="approve", key=bed.KEY):
         """The script and what Codex told, when it had it as its model."""
-        with contextlib.closing(Script(*turns)) as script:
+        with Script(*turns) as script:
             folder = pathlib.Path(tempfile.mkdtemp(dir=self.folder))
             codex = Codex(folder, self.server, key)
             settings = WAYS[way].format(origin=self.server.origin, program=bed.PROGRAM)
             (codex.home / "config.toml").write_text(CONFIG.format(model=script.url, way=settings, approval=approval))
             codex.environment["ON_DEMAND_INFRA_API_KEY"] = key
             events = codex.say("please")
-            script.shutdown()
             return script, events
 
     def test_it_deploys_and_waits_for_the_end(self):
@@ -152,7 +154,7 @@ class Stories(unittest.TestCase):
 
         script, _ = self.run_script(("list_mcp_resources", {"server": "infra"}), ("read_mcp_resource", {"server": "infra", "uri": f"operation://{operation['id']}"}), "read")
 
-        self.assertIn("deployment://", script.outputs[0])
+        self.assertIn("infra", script.outputs[0])
         self.assertIn(operation["id"], script.outputs[1])
 
     def test_a_wrong_key_ends_with_its_message(self):

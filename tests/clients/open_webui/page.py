@@ -105,8 +105,8 @@ class Chat:
         with contextlib.suppress(Exception):
             greeting.click(timeout=10_000)
 
-    def say(self, text):
-        """Sends a message and gives the answer, once it is whole."""
+    def say(self, text, meanwhile=lambda: None):
+        """Sends a message and gives the answer, once it is whole. Meanwhile the person may be asked something."""
         page = self.page
         # A long conversation is not whole in the page: what is new is told by its id.
         answers = page.locator("[id^=message-]:has(.chat-assistant)")
@@ -117,6 +117,7 @@ class Chat:
         is_new = "before => [...document.querySelectorAll('[id^=message-]:has(.chat-assistant)')].some(it => !before.includes(it.id))"
         page.wait_for_function(is_new, arg=before, timeout=30_000)
         answer = answers.last
+        meanwhile()
         # The buttons below an answer come when it has ended.
         expect(answer.get_by_role("button", name="Good Response")).to_be_attached(timeout=PATIENCE)
         return answer.locator(".chat-assistant").inner_text()

@@ -41,7 +41,7 @@ def connection(server, key=bed.KEY):
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     programs = bed.programs(tmp_path_factory.mktemp("programs"), "exec sleep 300")
-    with bed.Model() as model, bed.Server(**programs, **model.settings, API_KEYS=bed.KEY) as it:
+    with bed.Model() as model, bed.Server(**programs, **model.settings, **bed.aws(model.origin), API_KEYS=bed.KEY) as it:
         yield it
 
 
@@ -65,9 +65,22 @@ def chat(page):
         yield it
 
 
-def use(chat, tool, **arguments):
+def use(chat, tool, arguments, meanwhile=lambda: None):
     """What the model says of what this tool of ours gave."""
-    return chat.say(f"infra_{tool} please [arguments {json.dumps(arguments)}]")
+    return chat.say(f"infra_{tool} please [arguments {json.dumps(arguments)}]", meanwhile)
+
+
+class Question:
+    """The person's answer to the form that a tool asks for."""
+
+    def __init__(self, chat, answer):
+        self.page, self.answer = chat.page, answer
+
+    def __call__(self):
+        form = self.page.locator("form:has([id^=elicitation-])")
+        self.text = form.inner_text(timeout=30_000)
+        form.get_by_role("combobox").select_option(label=self.answer)
+        form.get_by_role("button", name="Submit").click()
 
 
 def test_the_connection_is_verified_and_a_wrong_key_is_noticed(server, page):
@@ -82,15 +95,29 @@ def test_the_connection_is_verified_and_a_wrong_key_is_noticed(server, page):
 def test_a_person_deploys_asks_and_cancels(server, chat):
     headers = {"authorization": f"Bearer {bed.KEY}"}
 
-    empty = use(chat, "list")
-    begun = use(chat, "deploy", **NOTES)
+    empty = use(chat, "list", {})
+    begun = use(chat, "deploy", NOTES)
     (operation,) = httpx.get(f"{server.url}/operations", headers=headers).json()["data"]
-    asked = use(chat, "status", **PLACE)
-    busy = use(chat, "scale", **PLACE, scale_replicas=2)
-    use(chat, "operation_cancel", id=operation["id"])
+    asked = use(chat, "status", PLACE)
+    busy = use(chat, "scale", {**PLACE, "scale_replicas": 2})
+    use(chat, "operation_cancel", {"id": operation["id"]})
 
     assert "The tool says" in empty
     assert operation["id"] in begun and operation["deployment"]["instance_name"] == "notes"
     assert "notes" in asked
     # A refusal is what the tool says too.
     assert operation["id"] in busy
+
+
+def test_a_person_is_asked_before_it_costs(server, chat):
+    headers = {"authorization": f"Bearer {bed.KEY}"}
+    instance = {**NOTES, "deployment_mode": "cloud-local", "ec2_key_name": "mine", "instance_name": "paid"}
+    no, yes = Question(chat, "No"), Question(chat, "Yes")
+
+    declined = use(chat, "deploy", instance, no)
+    begun = use(chat, "deploy", instance, yes)
+
+    named = [it for it in httpx.get(f"{server.url}/operations", headers=headers).json()["data"] if it["deployment"]["instance_name"] == "paid"]
+    assert "paid" in no.text and "USD" in no.text
+    assert "declined" in declined
+    assert [it["id"] for it in named if it["id"] in begun] == [named[0]["id"]] and len(named) == 1

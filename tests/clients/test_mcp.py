@@ -4,6 +4,8 @@ stdio through `on-demand-infra mcp`, before a server whose deployments fail or n
 
 import asyncio
 import itertools
+import os
+import subprocess
 
 import mcp_types as types
 import pytest
@@ -11,7 +13,7 @@ from mcp import MCPError
 
 import bed
 from conftest import PLAN
-from protocol import MODERN, MODES, Connect, Person, Tasks, call, http_client, refused, text_of
+from protocol import LEGACY, MODERN, MODES, Connect, Person, Tasks, call, http_client, refused, text_of
 
 NOTES = {name: value for name, value in PLAN.items() if name not in ("action", "dry_run")}
 PLACE = {name: NOTES[name] for name in ("deployment_mode", "target_namespace", "instance_name")}
@@ -207,6 +209,22 @@ async def test_whoever_cannot_be_asked_shows_the_plan_and_names_it(failing, conn
     assert plan["hash"] in text_of(shown) and "USD" in text_of(shown)
     assert other["plan"]["hash"] == plan["hash"] and other["plan"]["plan_changed"] is True
     assert begun["outcome"] == "operation"
+
+
+async def test_a_key_that_asks_takes_a_persons_word_and_no_hash(tmp_path, behind):
+    with bed.Server(**bed.programs(tmp_path, "exit 1"), **bed.aws(behind.origin), RETRY_ATTEMPTS="0", API_KEYS=bed.KEY) as server:
+        environment = {**os.environ, "ON_DEMAND_INFRA_URL": server.origin, "ON_DEMAND_INFRA_API_KEY": bed.KEY}
+        create = [bed.PROGRAM, "key", "create", "--name", "chat", "--role", "deployer", "--namespace", "demo", "--ask"]
+        key = subprocess.run(create, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True, text=True).stdout.strip()
+        async with http_client(server, LEGACY, key=key) as client:
+            await client.list_tools()
+            shown = await call(client, "deploy", **INSTANCE)
+            still = await call(client, "deploy", **INSTANCE, confirm=shown["plan"]["hash"])
+        async with http_client(server, MODERN, key=key, elicitation_callback=Person(True)) as client:
+            await client.list_tools()
+            begun = await call(client, "deploy", **INSTANCE)
+
+    assert shown["outcome"] == still["outcome"] == "confirmation_needed" and begun["outcome"] == "operation"
 
 
 # Keys.

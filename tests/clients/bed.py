@@ -1,7 +1,8 @@
 """The programs that the clients talk to: the server, with a workspace of its own, and a model behind it (model.js).
 
-usage: bed.py COMMAND...     runs a command with OPEN_URL, KEYED_URL and MODEL_URL set, which are /v1 of three servers:
-without keys and without a model; with the key KEY; without keys and with the model
+usage: bed.py COMMAND...     runs a command with OPEN_URL, KEYED_URL, MODEL_URL and FAILING_URL set, which are /v1 of four servers:
+without keys and without a model; with the key KEY; without keys and with the model; one whose deployments fail after a moment.
+PROGRAM is the server's program.
 """
 
 import contextlib
@@ -63,6 +64,17 @@ def programs(folder, end):
         (folder / name).write_text(f"#!/bin/sh\n{script}\n")
         (folder / name).chmod(0o755)
     return {"KIND_PROGRAM": str(folder / "kind"), "GIT_PROGRAM": str(folder / "git"), "SHUTDOWN_GRACE_S": "1"}
+
+
+def aws(origin):
+    """Settings with credentials of an AWS at this address, which may refuse everything: a plan needs no more."""
+    return {
+        "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
+        "AWS_SECRET_ACCESS_KEY": "of-the-client-tests",
+        "AWS_REGION": "eu-central-1",
+        "AWS_ENDPOINT_URL": origin,
+        "EC2_PRIVATE_KEY_BASE_PATH": "/nowhere",
+    }
 
 
 def real_programs():
@@ -165,12 +177,14 @@ def main():
     end_in_order()
     with contextlib.ExitStack() as stack:
         model = stack.enter_context(Model())
+        failing = programs(pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="clients-programs-"))), "sleep 0.5; exit 1")
         urls = {
             "OPEN_URL": stack.enter_context(Server()).url,
             "KEYED_URL": stack.enter_context(Server(API_KEYS=KEY)).url,
             "MODEL_URL": stack.enter_context(Server(**model.settings)).url,
+            "FAILING_URL": stack.enter_context(Server(**failing, **aws(model.origin), RETRY_ATTEMPTS="0")).url,
         }
-        return subprocess.run(sys.argv[1:], env={**os.environ, **urls, "KEY": KEY}, check=False).returncode
+        return subprocess.run(sys.argv[1:], env={**os.environ, **urls, "KEY": KEY, "PROGRAM": str(PROGRAM)}, check=False).returncode
 
 
 if __name__ == "__main__":

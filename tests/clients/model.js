@@ -4,6 +4,7 @@
 // answers from their schema (or from the `### Output:` of a chat page's task) with the numbers and words of the
 // conversation. Directives in the last message make it fail:
 //   [status 503] [status 429 40] (with retry-after-ms)   [fails 2 503]: so many times for the same text, then well
+//   [arguments {...}] are those of the call
 //   [cut] ends in mid-stream   [slow 300] waits so many ms   [garbage] broken arguments   [filter] the content filter
 // GET /requests lists what has arrived, headers and body; DELETE /requests forgets it.
 // Beside it a model for embeddings, whose vectors are all the same.
@@ -81,7 +82,8 @@ function answerTo(body) {
   const person = words.findLast((it, index) => index === 0 || !/^yes\b/i.test(it)) ?? "";
   const tool = last.role === "tool" || last.role === "function" ? undefined : toolFor(body, person);
   if (tool) {
-    const text = person.includes("[garbage]") ? '{"broken' : JSON.stringify(instance(tool.parameters ?? {}, said(person)));
+    const given = person.match(/\[arguments (\{.*\})\]/)?.[1] ?? JSON.stringify(instance(tool.parameters ?? {}, said(person)));
+    const text = person.includes("[garbage]") ? '{"broken' : given;
     return { content: null, tool_calls: [{ id: `call_${randomUUID().slice(0, 24).replaceAll("-", "")}`, type: "function", function: { name: tool.name, arguments: text } }] };
   }
   const shape = person.match(/### Output:[^{]*\{\s*"(\w+)"/);

@@ -35,7 +35,7 @@ PATIENCE = 300_000
 class OpenWebUi(bed.Process):
     """Open WebUI with its stock settings, on an empty data folder. Whatever is not on this machine is out of its reach."""
 
-    def __init__(self, url):
+    def __init__(self, url, key="none"):
         folder, port = pathlib.Path(tempfile.mkdtemp(prefix="clients-page-")), bed.free_port()
         nowhere = "http://127.0.0.1:9"
         environment = {
@@ -46,7 +46,7 @@ class OpenWebUi(bed.Process):
             "WEBUI_SECRET_KEY": "of-the-client-tests",
             "ENABLE_OLLAMA_API": "false",
             "OPENAI_API_BASE_URL": url,
-            "OPENAI_API_KEY": "none",
+            "OPENAI_API_KEY": key,
             # These load or ask for something at the start that is not on this machine.
             "RAG_EMBEDDING_ENGINE": "openai",
             "OFFLINE_MODE": "true",
@@ -98,15 +98,15 @@ class Chat:
     def __init__(self, page):
         self.page = page
 
-    def open(self, origin):
-        self.page.goto(f"{origin}/?models=app-server-default")
+    def open(self, origin, chosen="models=app-server-default"):
+        self.page.goto(f"{origin}/?{chosen}")
         # The first visit greets with what is new.
         greeting = self.page.get_by_role("button", name=re.compile("okay, let's go", re.I))
         with contextlib.suppress(Exception):
             greeting.click(timeout=10_000)
 
-    def say(self, text):
-        """Sends a message and gives the answer, once it is whole."""
+    def say(self, text, meanwhile=lambda: None):
+        """Sends a message and gives the answer, once it is whole. Meanwhile the person may be asked something."""
         page = self.page
         # A long conversation is not whole in the page: what is new is told by its id.
         answers = page.locator("[id^=message-]:has(.chat-assistant)")
@@ -117,6 +117,7 @@ class Chat:
         is_new = "before => [...document.querySelectorAll('[id^=message-]:has(.chat-assistant)')].some(it => !before.includes(it.id))"
         page.wait_for_function(is_new, arg=before, timeout=30_000)
         answer = answers.last
+        meanwhile()
         # The buttons below an answer come when it has ended.
         expect(answer.get_by_role("button", name="Good Response")).to_be_attached(timeout=PATIENCE)
         return answer.locator(".chat-assistant").inner_text()

@@ -166,7 +166,7 @@ impl Issuer {
         // Looked at before the signature, so that tokens of elsewhere have no keys fetched.
         let issued: Issued = part(claims).ok_or(TokenError::Malformed)?;
         let issuer = &self.0.settings.issuer;
-        if issued.iss.as_ref().and_then(Value::as_str) != Some(issuer) {
+        if issued.iss.as_ref().and_then(Value::as_str) != Some(issuer.as_str()) {
             return Err(TokenError::Issuer(issuer.clone()));
         }
         let known = self.0.keys.known();

@@ -242,7 +242,38 @@ pub(super) fn counted_as(extensions: &Extensions) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::config::{Settings, Sources};
+
+    #[test]
+    fn only_pages_of_the_lists_and_of_this_machine_may_ask() {
+        let settings = [
+            ("PUBLIC_URL", "https://deploy.example.test/path"),
+            ("ALLOWED_ORIGINS", "https://page.example.test"),
+            ("CORS_ALLOWED_ORIGINS", "https://chat.example.test"),
+        ];
+        let server = Settings::load(&Sources::of(Path::new("/srv"), settings)).unwrap().0.server;
+        let check = |origins: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for origin in origins {
+                headers.append(ORIGIN, HeaderValue::from_static(origin));
+            }
+            check_origin(&server, &headers)
+        };
+
+        let pages = ["https://page.example.test", "https://chat.example.test", "https://deploy.example.test"];
+        for origin in pages.into_iter().chain(["http://localhost:3000", "http://[::1]:5", "http://127.0.0.1"]) {
+            assert_eq!(check(&[origin]), Ok(()), "{origin}");
+        }
+        for origin in
+            ["https://evil.example.test", "null", "", "http://page.example.test", "https://localhost.evil.test"]
+        {
+            assert_eq!(check(&[origin]), Err(origin.to_owned()));
+        }
+        assert!(check(&[]).is_ok() && check(&[pages[0], "null"]).is_err());
+    }
 
     #[test]
     fn a_key_is_what_comes_after_bearer() {

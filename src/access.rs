@@ -29,12 +29,13 @@ pub enum Surface {
     Cli,
 }
 
-/// Who asks: a holder of a key, or (on a server without keys) an address.
+/// Who asks: a holder of a key or of an issuer's token, or (on a server without either) an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
-    /// The id of a key, `key:` and the first digits of the hash of one of the settings, or `address:` and the address.
+    /// The id of a key, `key:` and the first digits of the hash of one of the settings, `oidc:` and the subject and issuer of
+    /// a token, or `address:` and the address.
     pub principal: String,
-    /// The name of the key; none on a server without keys.
+    /// The name of the key; none of a token, and on a server without keys.
     pub name: Option<KeyName>,
     /// What kind of thing may be done.
     pub role: Role,
@@ -52,7 +53,7 @@ pub struct Caller {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{who} may not {what}: that needs {needed}")]
 pub struct Missing {
-    /// The key.
+    /// The key or token.
     who: String,
     /// What was to be done.
     what: String,
@@ -154,7 +155,8 @@ impl Caller {
     }
 
     fn missing(&self, what: &str, needed: String) -> Missing {
-        let name = self.name.as_ref().map(|it| format!(" `{it}`")).unwrap_or_default();
-        Missing { who: format!("the key{name} (role `{}`)", self.role), what: what.to_owned(), needed }
+        // Whoever has neither key nor token is an administrator, and lacks nothing.
+        let what_opens = self.name.as_ref().map_or_else(|| "the token".to_owned(), |it| format!("the key `{it}`"));
+        Missing { who: format!("{what_opens} (role `{}`)", self.role), what: what.to_owned(), needed }
     }
 }

@@ -47,6 +47,7 @@ mod explain;
 pub mod keys;
 mod live_status;
 mod locate;
+pub mod oidc;
 mod permission;
 mod readiness;
 mod refusal;

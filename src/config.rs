@@ -10,8 +10,8 @@ pub mod source;
 pub mod value;
 
 use crate::config::section::{
-    Aws, Bootstrap, Client, Docker, Ec2, Eks, Engine, Git, Helm, Ingress, Kind, Kubernetes, Llm, Logging, Rollout,
-    Secret, Server, Ssh, Store, Terraform,
+    Aws, Bootstrap, Client, Docker, Ec2, Eks, Engine, Git, Helm, Ingress, Kind, Kubernetes, Llm, Logging, Oidc,
+    Rollout, Secret, Server, Ssh, Store, Terraform,
 };
 use crate::config::source::Values;
 
@@ -23,6 +23,8 @@ pub use crate::config::source::{Sources, Warning};
 pub struct Settings {
     /// The HTTP server.
     pub server: Server,
+    /// The issuer whose tokens are accepted beside keys, if any.
+    pub oidc: Option<Oidc>,
     /// Where things are kept.
     pub store: Store,
     /// What the commands that administer a server talk to.
@@ -78,8 +80,10 @@ impl Settings {
     }
 
     fn from_values(values: &mut Values) -> Self {
+        let server = Server::from_values(values);
         Self {
-            server: Server::from_values(values),
+            oidc: Oidc::from_values(values, server.public_url.as_ref()),
+            server,
             store: Store::from_values(values),
             client: Client::from_values(values),
             secret: Secret::from_values(values),

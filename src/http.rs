@@ -6,11 +6,11 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{FromRef, Request};
 use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, COOKIE, REFERRER_POLICY};
-use axum::http::header::{RETRY_AFTER, UPGRADE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS};
+use axum::http::header::{RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS};
 use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{get, post};
 use tower::util::option_layer;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
@@ -41,6 +41,7 @@ pub mod models;
 pub mod openapi;
 pub mod operations;
 pub mod path;
+mod protected_resource;
 pub mod request_id;
 pub mod responses;
 mod serve;
@@ -96,12 +97,15 @@ fn api() -> OpenApiRouter<HttpState> {
         .route("/mcp", post(mcp::serve))
 }
 
-/// The routes for those who run the server, which ask for no key.
+/// The routes for those who run the server and for those who have no key yet, which ask for none.
 fn operators() -> OpenApiRouter<HttpState> {
+    let [of_mcp, of_all] = protected_resource::PATHS;
     OpenApiRouter::default()
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .routes(routes!(health::metrics))
+        .route(of_mcp, get(protected_resource::show))
+        .route(of_all, get(protected_resource::show))
 }
 
 /// The description of all routes.
@@ -169,7 +173,7 @@ fn cors(settings: &Settings) -> Option<CorsLayer> {
         return None;
     }
     let origins = if origins.iter().any(|it| it == "*") { AllowOrigin::any() } else { AllowOrigin::list(origins) };
-    let exposed = [request_id::X_REQUEST_ID, RETRY_AFTER, HeaderName::from_static("x-should-retry")];
+    let exposed = [request_id::X_REQUEST_ID, RETRY_AFTER, WWW_AUTHENTICATE, HeaderName::from_static("x-should-retry")];
     Some(
         CorsLayer::new()
             .allow_origin(origins)

@@ -2,7 +2,7 @@
 //!
 //! The keys of the store are held in memory, by the hash of each secret: finding out who asks takes no look at the store,
 //! and a change holds from the next request on. What is open for a caller ([`SignedIn::ended`]) ends with the secret that
-//! opened it.
+//! opened it. What is no key of ours and looks like a token is a matter of its issuer (`oidc`), when there is one.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use super::error::AppError;
+use super::oidc::{Issuer, TokenError, is_token};
 use super::refusal::{RecentRefusals, permit_admin};
 use super::task::run_to_completion;
 use crate::access::{Caller, Surface};
@@ -46,9 +47,12 @@ pub enum SignInError {
     /// The key was revoked.
     #[error("the API key `{0}` was revoked")]
     Revoked(KeyName),
-    /// The key has ended while its request was answered.
-    #[error("the API key has ended or was revoked meanwhile")]
+    /// The key or token has ended while its request was answered.
+    #[error("the API key or token has ended or was revoked meanwhile")]
     Over,
+    /// The token opens nothing.
+    #[error(transparent)]
+    Token(#[from] TokenError),
     /// The key or this secret of it has ended.
     #[error("the API key `{name}` {how} on {at}")]
     Ended {
@@ -61,7 +65,7 @@ pub enum SignInError {
     },
 }
 
-/// A caller, and how long the key lasts.
+/// A caller, and how long the key or token lasts.
 #[derive(Debug, Clone)]
 pub struct SignedIn {
     /// Who asks.
@@ -107,6 +111,8 @@ struct Inner {
     table: RwLock<Arc<Table>>,
     /// The keys of the settings.
     of_settings: HashMap<Hash, Holder>,
+    /// Whose tokens are accepted, too.
+    issuer: Option<Issuer>,
     is_loopback: bool,
     /// Held from the look at the keys until a change of them is stored.
     change: tokio::sync::Mutex<()>,
@@ -174,6 +180,7 @@ impl Keys {
             refusals,
             table: RwLock::default(),
             of_settings: of_settings.collect(),
+            issuer: settings.oidc.clone().map(Issuer::new),
             is_loopback: settings.server.host.is_loopback(),
             change: tokio::sync::Mutex::default(),
             open_house: CancellationToken::new(),
@@ -233,19 +240,47 @@ impl Keys {
                 entry.ended.cancel();
             }
         }
+        if let Some(issuer) = &self.0.issuer {
+            issuer.sweep(now);
+        }
     }
 
-    /// Whether whoever works on this machine needs no key: there is none at all, and nobody else can reach the server.
+    /// Whether whoever works on this machine needs no key: there is none at all and no issuer, and nobody else can reach the
+    /// server.
     #[must_use]
     pub fn are_none(&self) -> bool {
-        self.0.is_loopback && self.0.of_settings.is_empty() && !self.table().has_keys
+        self.0.is_loopback && !self.others_administer() && !self.table().has_keys
     }
 
-    /// Finds out who asks, by the key that was sent.
+    /// Whether there are administrators beside those whose keys are in the store.
+    fn others_administer(&self) -> bool {
+        !self.0.of_settings.is_empty() || self.0.issuer.is_some()
+    }
+
+    /// Finds out who asks, by the key or the token that was sent.
     ///
     /// # Errors
     /// [`SignInError`] when it opens nothing.
-    pub fn sign_in(&self, key: Option<&str>, address: &str, surface: Surface) -> Result<SignedIn, SignInError> {
+    pub async fn sign_in(&self, key: Option<&str>, address: &str, surface: Surface) -> Result<SignedIn, SignInError> {
+        match (self.sign_in_with_key(key, address, surface), key, &self.0.issuer) {
+            (Err(SignInError::Unknown), Some(text), Some(issuer)) if is_token(text) => {
+                let token = issuer.sign_in(text).await?;
+                let caller = Caller {
+                    principal: token.principal,
+                    name: None,
+                    role: token.role,
+                    rights: Arc::new([Right::ALL]),
+                    asks: false,
+                    address: address.to_owned(),
+                    surface,
+                };
+                Ok(SignedIn { caller, ended: Some(token.ended) })
+            }
+            (signed_in, ..) => signed_in,
+        }
+    }
+
+    fn sign_in_with_key(&self, key: Option<&str>, address: &str, surface: Surface) -> Result<SignedIn, SignInError> {
         if self.are_none() {
             let caller = Caller::administrator(format!("address:{address}"), address.to_owned(), surface);
             return Ok(SignedIn { caller, ended: Some(self.0.open_house.clone()) });
@@ -321,7 +356,7 @@ impl Keys {
     async fn checked(&self, new: NewKey, now: Timestamp, is_first: bool) -> Result<ApiKey, AppError> {
         let NewKey { name, role, rights, asks, expires_at } = new;
         let invalid = |param, message: String| AppError::Invalid { message, param };
-        let needs_admin = self.0.of_settings.is_empty() && !self.has_admin(now, None).await?;
+        let needs_admin = !self.others_administer() && !self.has_admin(now, None).await?;
         let role = role.unwrap_or(if is_first && needs_admin { Role::Admin } else { Role::Viewer });
         if needs_admin && role != Role::Admin {
             return Err(invalid(
@@ -399,7 +434,7 @@ impl Keys {
                 return Err(AppError::Invalid { message, param: "expires_at" });
             }
             let gets_end = key.expires_at.is_some() && key.role == Role::Admin;
-            if gets_end && keys.0.of_settings.is_empty() && !keys.has_admin(now, Some(key.id)).await? {
+            if gets_end && !keys.others_administer() && !keys.has_admin(now, Some(key.id)).await? {
                 let message = "`expires_at`: this is the last key of an administrator without an end, and with its end nobody \
                                could make another one";
                 return Err(AppError::Invalid { message: message.to_owned(), param: "expires_at" });
@@ -437,7 +472,7 @@ impl Keys {
                 && key.is_valid(now)
                 && key.expires_at.is_none()
                 && !keys.has_admin(now, Some(key.id)).await?;
-            if is_last && keys.0.of_settings.is_empty() {
+            if is_last && !keys.others_administer() {
                 let message = format!(
                     "`{}` is the key of the last administrator, and nobody could make another one: make that first",
                     key.name
@@ -478,16 +513,22 @@ impl Keys {
         }
     }
 
-    /// Ends what is open with keys that have ended, as long as the server runs.
+    /// Ends what is open with keys and tokens that have ended, and keeps the keys of the issuer fresh, as long as the server
+    /// runs.
     pub(super) async fn watch(self, stop: CancellationToken) {
-        let work = async {
+        let sweeping = async {
             let mut ticks = tokio::time::interval(SWEEP);
             loop {
                 ticks.tick().await;
                 self.sweep(Timestamp::now());
             }
         };
-        stop.run_until_cancelled(work).await;
+        let watching = async {
+            if let Some(issuer) = &self.0.issuer {
+                issuer.watch().await;
+            }
+        };
+        stop.run_until_cancelled(async { tokio::join!(sweeping, watching) }).await;
     }
 }
 

@@ -2,6 +2,7 @@
 //! remembered.
 
 use super::keys::SignInError;
+use super::oidc::TokenError;
 use super::refusal::permit;
 use super::{App, AppError};
 use crate::access::{Caller, Missing, Surface};
@@ -102,8 +103,11 @@ impl App {
         caller.may_take_over(Mode::CloudLocal)
     }
 
-    /// Remembers that somebody was not let in.
+    /// Remembers that somebody was not let in. What cannot be checked now is not refused.
     pub fn note_refused_sign_in(&self, address: &str, surface: Surface, error: &SignInError) {
+        if matches!(error, SignInError::Token(TokenError::Unchecked(_))) {
+            return;
+        }
         let reason = error.to_string();
         if !self.0.refusals.is_news(&format!("address:{address}"), &reason) {
             return;

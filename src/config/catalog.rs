@@ -70,6 +70,24 @@ pub const SETTINGS: &[Setting] = &[
         "The web pages, by origin, whose scripts may call this server.",
     ),
     Setting::new(
+        "PUBLIC_URL",
+        "",
+        "an address such as `https://deploy.example.com`, without a query",
+        "The address by which clients reach this server. `OIDC_ISSUER` needs it; the metadata for MCP clients is made of it.",
+    ),
+    Setting::new(
+        "ALLOWED_HOSTS",
+        "",
+        "a comma-separated list of `host` or `host:port`",
+        "The names under which callers may ask this server, beside loopback names and the one of `PUBLIC_URL`. Empty: any, once there is a key or an issuer.",
+    ),
+    Setting::new(
+        "ALLOWED_ORIGINS",
+        "",
+        "a comma-separated list of origins such as `https://chat.example.com`",
+        "The web pages, by origin, that may ask `/mcp`, beside those on this machine, of `PUBLIC_URL` and of `CORS_ALLOWED_ORIGINS`.",
+    ),
+    Setting::new(
         "MAX_OPEN_STREAMS",
         "10000",
         "a number from 1 to 4294967295",
@@ -87,6 +105,25 @@ pub const SETTINGS: &[Setting] = &[
         "20",
         SECONDS,
         "How long running steps may take to reach a safe point after SIGTERM. The next start carries on.",
+    ),
+    // Tokens of an issuer.
+    Setting::new(
+        "OIDC_ISSUER",
+        "",
+        "an https address such as `https://login.example.com/realms/team` (http on a loopback host), exactly as the issuer writes it",
+        "The OpenID Connect issuer whose tokens are accepted beside keys. Empty: none.",
+    ),
+    Setting::new(
+        "OIDC_AUDIENCE",
+        "",
+        "a comma-separated list of texts without spaces",
+        "Whom a token must be meant for (`aud`); one of them is enough. Empty: `PUBLIC_URL` followed by `/mcp`.",
+    ),
+    Setting::new(
+        "OIDC_ROLE_CLAIM",
+        "roles",
+        "the name of a claim such as `roles`, or a path such as `realm_access.roles`",
+        "The claim that holds `viewer`, `deployer` or `admin`; the highest counts, and a token without any is refused.",
     ),
     // Where things are kept.
     Setting::new(

@@ -11,15 +11,17 @@ use url::Url;
 
 use crate::config::source::Values;
 use crate::config::value::{
-    self, AllowedHost, BuilderSetting, Database, DockerHost, EncryptionKey, KindNetwork, MAX_STOP_GRACE_S, Origin,
-    PortRange, Quantity,
+    self, AllowedHost, BuilderSetting, Database, DockerHost, EncryptionKey, HostName, KindNetwork, MAX_STOP_GRACE_S,
+    Origin, PortRange, Quantity,
 };
 use crate::id::{ClusterName, ImageRef, Namespace, Port, Region};
 
 mod cloud;
+mod oidc;
 
 // Every section is found under `section`, whichever file it lives in.
 pub use cloud::{Ec2, Eks, Helm, Ingress, Nat, Terraform};
+pub use oidc::Oidc;
 
 /// The HTTP server.
 #[derive(Debug, Clone)]
@@ -34,6 +36,12 @@ pub struct Server {
     pub rate_limit_per_minute: Option<NonZeroU32>,
     /// `CORS_ALLOWED_ORIGINS`; empty sends no CORS headers.
     pub cors_allowed_origins: Vec<Origin>,
+    /// `PUBLIC_URL`.
+    pub public_url: Option<Url>,
+    /// `ALLOWED_HOSTS`; empty allows any.
+    pub allowed_hosts: Vec<HostName>,
+    /// `ALLOWED_ORIGINS`.
+    pub allowed_origins: Vec<Origin>,
     /// `MAX_OPEN_STREAMS`.
     pub max_open_streams: NonZeroU32,
     /// `MAX_BODY_BYTES`.
@@ -53,6 +61,9 @@ impl Server {
             rate_limit_per_minute: values
                 .take("RATE_LIMIT_PER_MINUTE", |text| value::number(text, 0..=1_000_000_u32).map(NonZeroU32::new)),
             cors_allowed_origins: values.list("CORS_ALLOWED_ORIGINS", Origin::parse),
+            public_url: values.optional("PUBLIC_URL", value::base_url),
+            allowed_hosts: values.list("ALLOWED_HOSTS", HostName::parse),
+            allowed_origins: values.list("ALLOWED_ORIGINS", |text| Origin::parse(text).filter(|it| it.as_str() != "*")),
             max_open_streams: values.take("MAX_OPEN_STREAMS", |text| text.parse().ok()),
             max_body_bytes: values.take("MAX_BODY_BYTES", value::bytes),
             answer_within: values.take("ANSWER_WITHIN_S", value::seconds),

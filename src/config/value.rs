@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -315,6 +315,52 @@ impl Origin {
     }
 }
 
+/// A name under which a server is asked: a host, on any port or on one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostName {
+    host: String,
+    port: Option<u16>,
+}
+
+impl HostName {
+    /// Accepts `host` and `host:port`, as the header `Host` carries them.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (host, port) = match text.rsplit_once(':').filter(|_| !text.ends_with(']')) {
+            Some((host, port)) => (host, Some(port.parse().ok()?)),
+            None => (text, None),
+        };
+        let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+        let fits = match host.strip_prefix('[') {
+            Some(address) => address.strip_suffix(']').is_some_and(|it| it.parse::<Ipv6Addr>().is_ok()),
+            None => !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c)),
+        };
+        fits.then_some(Self { host, port })
+    }
+
+    /// The host of an address, on any port.
+    #[must_use]
+    pub fn of_url(url: &Url) -> Option<Self> {
+        url.host_str().and_then(Self::parse)
+    }
+
+    /// Whether a name means this machine and no other.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        let address = self.host.trim_start_matches('[').trim_end_matches(']');
+        self.host == "localhost"
+            || self.host.ends_with(".localhost")
+            || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    }
+
+    /// Whether a request under another name is one under this. A request that names no port came to its scheme's.
+    #[must_use]
+    pub fn allows(&self, asked: &Self) -> bool {
+        let is_port = self.port.is_none() || self.port == asked.port;
+        self.host == asked.host && (is_port || (asked.port.is_none() && matches!(self.port, Some(80 | 443))))
+    }
+}
+
 /// A number within a range.
 pub(super) fn number<T: FromStr + PartialOrd>(text: &str, range: RangeInclusive<T>) -> Option<T> {
     text.parse().ok().filter(|it| range.contains(it))
@@ -387,6 +433,17 @@ pub(super) fn http_url(text: &str) -> Option<Url> {
     let url = Url::parse(text).ok()?;
     let fits = matches!(url.scheme(), "http" | "https") && url.username().is_empty() && url.password().is_none();
     (fits && url.host_str().is_some()).then_some(url)
+}
+
+/// An http or https address that others are made of: without credentials, query and fragment.
+pub(super) fn base_url(text: &str) -> Option<Url> {
+    http_url(text).filter(|url| url.query().is_none() && url.fragment().is_none())
+}
+
+/// Whether nobody on the way can read or change what comes from an address.
+#[must_use]
+pub fn is_private(url: &Url) -> bool {
+    url.scheme() == "https" || HostName::of_url(url).is_some_and(|it| it.is_loopback())
 }
 
 /// A domain name of at least two labels, in lower case and without the dot at the end.
@@ -511,6 +568,33 @@ mod tests {
                 .iter()
                 .all(|it| DockerHost::parse(it).is_none())
         );
+    }
+
+    #[test]
+    fn a_host_name_holds_for_any_port_or_for_one() {
+        let allows =
+            |listed: &str, asked: &str| HostName::parse(listed).unwrap().allows(&HostName::parse(asked).unwrap());
+
+        assert!(allows("Deploy.example.com", "deploy.example.com:8443") && allows("a.test", "A.test."));
+        assert!(
+            allows("[::1]:8000", "[::1]:8000") && allows("a.test:443", "a.test") && !allows("a.test:8000", "a.test")
+        );
+        assert!(!allows("a.test:1", "a.test:2") && !allows("a.test", "b.a.test"));
+        for wrong in ["", "https://a.test", "a.test/x", "*.test", "a@b", "a:b", "a:99999", "[x]", "a b", "::1"] {
+            assert!(HostName::parse(wrong).is_none(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn only_names_of_this_machine_are_taken_for_it() {
+        let is_loopback = |host: &str| HostName::parse(host).is_some_and(|it| it.is_loopback());
+
+        for host in ["localhost:8000", "127.0.0.1:8000", "[::1]:8000", "app.localhost", "LOCALHOST."] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in ["rebound.example.test", "localhost.example.test", "192.0.2.1", "", "0.0.0.0", "[::2]"] {
+            assert!(!is_loopback(host), "{host}");
+        }
     }
 
     #[test]

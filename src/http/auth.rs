@@ -1,7 +1,7 @@
-//! Who asks: the bearer key of a request, looked up once, for the limits and for the handler. Without any key the server is
-//! open to its own machine, and to nobody else.
+//! Who asks: the bearer key or token of a request, looked up once, for the limits and for the handler. Without any key the
+//! server is open to its own machine, and to nobody else.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody as _};
 use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN, WWW_AUTHENTICATE};
 use axum::http::request::Parts;
-use axum::http::{Extensions, HeaderMap};
+use axum::http::{Extensions, HeaderMap, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, stream};
@@ -21,6 +21,8 @@ use tokio_util::sync::CancellationToken;
 use crate::access::{Caller, Surface};
 use crate::app::App;
 use crate::app::keys::{SignInError, SignedIn};
+use crate::config::section::Server;
+use crate::config::value::HostName;
 use crate::http::error::ApiError;
 use crate::http::request_id;
 
@@ -36,15 +38,19 @@ struct Identified(Result<Caller, Refusal>);
 enum Refusal {
     Key(SignInError),
     Host(String),
+    UnlistedHost(String),
     Origin(String),
+    UnlistedOrigin(String),
 }
 
 impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::Key(error) => Self::InvalidApiKey(error),
+            Refusal::Key(error) => error.into(),
             Refusal::Host(host) => Self::HostNotAllowed(host),
+            Refusal::UnlistedHost(host) => Self::HostNotListed(host),
             Refusal::Origin(origin) => Self::OriginNotAllowed(origin),
+            Refusal::UnlistedOrigin(origin) => Self::OriginNotListed(origin),
         }
     }
 }
@@ -61,12 +67,19 @@ impl<S: Sync> FromRequestParts<S> for Caller {
 }
 
 /// Finds out who asks before anything else does, and ends what is open when the key ends.
-pub(super) async fn identify(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let (identified, ended) = match sign_in(&app, &request) {
+pub(super) async fn identify(State(app): State<App>, request: Request, next: Next) -> Response {
+    let response = answered(&app, request, next).await;
+    with_metadata(&app, response)
+}
+
+async fn answered(app: &App, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let (identified, ended) = match sign_in(app, &parts).await {
         Ok(SignedIn { caller, ended }) => (Ok(caller), ended),
         Err(refusal) => (Err(refusal), None),
     };
-    request.extensions_mut().insert(Identified(identified));
+    parts.extensions.insert(Identified(identified));
+    let request = Request::from_parts(parts, body);
     let Some(ended) = ended else { return next.run(request).await };
     let path = request.uri().path();
     let (is_response, is_mcp) = (path.starts_with("/v1/responses"), path == "/mcp");
@@ -86,38 +99,81 @@ pub(super) async fn identify(State(app): State<App>, mut request: Request, next:
     end_with(response, ended, is_response)
 }
 
-fn sign_in(app: &App, request: &Request) -> Result<SignedIn, Refusal> {
-    let address = address(request.extensions());
-    let surface = match request.uri().path() {
+/// Tells whoever is asked for a key where it is written which issuer gives tokens. Without an issuer nothing is told: a
+/// client would begin a login that fails.
+fn with_metadata(app: &App, mut response: Response) -> Response {
+    let Some(oidc) = &app.settings().oidc else { return response };
+    let Some(challenge) = response.headers().get(WWW_AUTHENTICATE).and_then(|it| it.to_str().ok()) else {
+        return response;
+    };
+    let separator = if challenge == "Bearer" { "" } else { "," };
+    let challenge = format!("{challenge}{separator} resource_metadata=\"{}\"", oidc.metadata_url());
+    if let Ok(challenge) = HeaderValue::from_str(&challenge) {
+        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    }
+    response
+}
+
+async fn sign_in(app: &App, request: &Parts) -> Result<SignedIn, Refusal> {
+    let address = address(&request.extensions);
+    let path = request.uri.path();
+    let surface = match path {
         "/v1/chat/completions" => Surface::ChatCompletions,
         "/v1/responses" => Surface::Responses,
         "/mcp" => Surface::Mcp,
         _ => Surface::Http,
     };
+    let server = &app.settings().server;
+    check_host(app, server, &request.headers)?;
     if app.keys().are_none() {
-        let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-        if !is_this_machine(host) {
-            return Err(Refusal::Host(host.chars().take(80).collect()));
-        }
-        check_origin(app, request.headers())?;
+        check_origin(server, &request.headers).map_err(Refusal::Origin)?;
+    } else if path == "/mcp" {
+        check_origin(server, &request.headers).map_err(Refusal::UnlistedOrigin)?;
     }
-    app.keys().sign_in(bearer(request.headers()), &address, surface).map_err(|error| {
+    app.keys().sign_in(bearer(&request.headers), &address, surface).await.map_err(|error| {
         app.note_refused_sign_in(&address, surface, &error);
         Refusal::Key(error)
     })
 }
 
-/// Without keys a page of anywhere could have a browser on this machine post without a body, which needs no leave of CORS.
-fn check_origin(app: &App, headers: &HeaderMap) -> Result<(), Refusal> {
-    let Some(origin) = headers.get(ORIGIN) else { return Ok(()) };
-    let origin = origin.to_str().unwrap_or_default();
-    let allowed = &app.settings().server.cors_allowed_origins;
-    let is_allowed = allowed.iter().any(|it| it.as_str() == "*" || it.as_str() == origin);
-    let host = origin.split_once("://").map_or("", |(_, host)| host);
-    if is_allowed || is_this_machine(host) {
+/// Against DNS rebinding: a web page whose name was re-resolved to 127.0.0.1 reaches this server from the person's browser,
+/// with that name as `Host`.
+fn check_host(app: &App, server: &Server, headers: &HeaderMap) -> Result<(), Refusal> {
+    let (is_open, is_any_allowed) = (app.keys().are_none(), server.allowed_hosts.is_empty());
+    if !is_open && is_any_allowed {
         return Ok(());
     }
-    Err(Refusal::Origin(origin.chars().take(80).collect()))
+    let text = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let host = HostName::parse(text);
+    if host.as_ref().is_some_and(HostName::is_loopback) {
+        return Ok(());
+    }
+    let shown = text.chars().take(80).collect();
+    if is_open {
+        return Err(Refusal::Host(shown));
+    }
+    let public = server.public_url.as_ref().and_then(HostName::of_url);
+    let is_listed = |host: &HostName| server.allowed_hosts.iter().chain(&public).any(|it| it.allows(host));
+    if host.as_ref().is_some_and(is_listed) { Ok(()) } else { Err(Refusal::UnlistedHost(shown)) }
+}
+
+/// Whether the page that asks may: a page of anywhere could have a browser on this machine post without a body, which needs no
+/// leave of CORS. Whatever is no browser names no page.
+fn check_origin(server: &Server, headers: &HeaderMap) -> Result<(), String> {
+    let public = server.public_url.as_ref().map(|url| url.origin().ascii_serialization());
+    let listed = server.cors_allowed_origins.iter().chain(&server.allowed_origins);
+    let is_listed = |origin: &str| {
+        listed.clone().any(|it| it.as_str() == "*" || it.as_str() == origin) || public.as_deref() == Some(origin)
+    };
+    let is_here = |origin: &str| {
+        let host = origin.split_once("://").and_then(|(_, host)| HostName::parse(host));
+        host.is_some_and(|it| it.is_loopback())
+    };
+    let mut origins = headers.get_all(ORIGIN).iter().map(|it| it.to_str().unwrap_or_default());
+    match origins.find(|it| !is_listed(it) && !is_here(it)) {
+        Some(foreign) => Err(foreign.chars().take(80).collect()),
+        None => Ok(()),
+    }
 }
 
 /// The key of the `Authorization` header; one that is no bearer's, or several, count as a key that nobody has.
@@ -190,23 +246,40 @@ pub(super) fn counted_as(extensions: &Extensions) -> String {
     }
 }
 
-/// Whether a `Host` header names this machine. Against DNS rebinding: a web page whose name was re-resolved to
-/// 127.0.0.1 reaches this server from the person's browser, with that name as `Host`.
-fn is_this_machine(host: &str) -> bool {
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => host.split(':').next().unwrap_or_default(),
-    };
-    name.eq_ignore_ascii_case("localhost")
-        || name.to_ascii_lowercase().ends_with(".localhost")
-        || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderValue;
+    use std::path::Path;
 
     use super::*;
+    use crate::config::{Settings, Sources};
+
+    #[test]
+    fn only_pages_of_the_lists_and_of_this_machine_may_ask() {
+        let settings = [
+            ("PUBLIC_URL", "https://deploy.example.test/path"),
+            ("ALLOWED_ORIGINS", "https://page.example.test"),
+            ("CORS_ALLOWED_ORIGINS", "https://chat.example.test"),
+        ];
+        let server = Settings::load(&Sources::of(Path::new("/srv"), settings)).unwrap().0.server;
+        let check = |origins: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for origin in origins {
+                headers.append(ORIGIN, HeaderValue::from_static(origin));
+            }
+            check_origin(&server, &headers)
+        };
+
+        let pages = ["https://page.example.test", "https://chat.example.test", "https://deploy.example.test"];
+        for origin in pages.into_iter().chain(["http://localhost:3000", "http://[::1]:5", "http://127.0.0.1"]) {
+            assert_eq!(check(&[origin]), Ok(()), "{origin}");
+        }
+        for origin in
+            ["https://evil.example.test", "null", "", "http://page.example.test", "https://localhost.evil.test"]
+        {
+            assert_eq!(check(&[origin]), Err(origin.to_owned()));
+        }
+        assert!(check(&[]).is_ok() && check(&[pages[0], "null"]).is_err());
+    }
 
     #[test]
     fn a_key_is_what_comes_after_bearer() {
@@ -218,15 +291,5 @@ mod tests {
         assert_eq!(key("bearer  a-key ").as_deref(), Some("a-key"));
         assert_eq!(key("Basic eDp5").as_deref(), Some(""));
         assert_eq!(bearer(&HeaderMap::new()), None);
-    }
-
-    #[test]
-    fn only_names_of_this_machine_are_taken_for_it() {
-        for host in ["localhost:8000", "127.0.0.1:8000", "[::1]:8000", "app.localhost"] {
-            assert!(is_this_machine(host), "{host}");
-        }
-        for host in ["rebound.example.test", "localhost.example.test", "192.0.2.1", ""] {
-            assert!(!is_this_machine(host), "{host}");
-        }
     }
 }

@@ -3,12 +3,13 @@
 use std::borrow::Cow;
 
 use axum::Json;
-use axum::http::header::RETRY_AFTER;
+use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::app::keys::SignInError;
+use crate::app::oidc::TokenError;
 use crate::app::{AppError, BoxError};
 use crate::conversation::AnswerError;
 use crate::http::request_id;
@@ -55,9 +56,12 @@ pub enum ApiError {
         /// Which ones.
         message: String,
     },
-    /// The key is missing or not one of ours.
+    /// The key or token is missing, or opens nothing.
     #[error(transparent)]
     InvalidApiKey(SignInError),
+    /// No token can be checked, because its issuer does not tell its keys.
+    #[error("{0}")]
+    IssuerUnavailable(String),
     /// The caller may not do it.
     #[error("{0}")]
     PermissionDenied(String),
@@ -74,6 +78,12 @@ pub enum ApiError {
         "this server has no API keys and answers no page of `{0}`; list it in `CORS_ALLOWED_ORIGINS`, or make a key"
     )]
     OriginNotAllowed(String),
+    /// The server is asked under a name that is not on its list.
+    #[error("this server does not answer as `{0}`; list it in `ALLOWED_HOSTS`")]
+    HostNotListed(String),
+    /// A web page of elsewhere asks what only pages of the lists may ask.
+    #[error("this server answers no page of `{0}` here; list it in `ALLOWED_ORIGINS`")]
+    OriginNotListed(String),
     /// There is no such model.
     #[error("the model `{0}` does not exist; `GET /v1/models` lists those that do")]
     ModelNotFound(String),
@@ -192,8 +202,10 @@ impl ApiError {
             Self::UnknownParameter { .. } => (StatusCode::BAD_REQUEST, INVALID, "unknown_parameter"),
             Self::AmbiguousDeployment { .. } => (StatusCode::BAD_REQUEST, INVALID, "ambiguous_deployment"),
             Self::InvalidApiKey(_) => (StatusCode::UNAUTHORIZED, INVALID, "invalid_api_key"),
-            Self::HostNotAllowed(_) => (StatusCode::FORBIDDEN, INVALID, "host_not_allowed"),
-            Self::OriginNotAllowed(_) => (StatusCode::FORBIDDEN, INVALID, "origin_not_allowed"),
+            Self::HostNotAllowed(_) | Self::HostNotListed(_) => (StatusCode::FORBIDDEN, INVALID, "host_not_allowed"),
+            Self::OriginNotAllowed(_) | Self::OriginNotListed(_) => {
+                (StatusCode::FORBIDDEN, INVALID, "origin_not_allowed")
+            }
             Self::PermissionDenied(_) => (StatusCode::FORBIDDEN, INVALID, "permission_denied"),
             Self::KeyNotFound(_) => (StatusCode::NOT_FOUND, INVALID, "key_not_found"),
             Self::ModelNotFound(_) => (StatusCode::NOT_FOUND, INVALID, "model_not_found"),
@@ -216,6 +228,7 @@ impl ApiError {
             Self::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", "rate_limit_exceeded"),
             Self::HeaderTooLarge(_) => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, INVALID, "header_too_large"),
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "server_error", "internal_error"),
+            Self::IssuerUnavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "server_error", "issuer_unavailable"),
             Self::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "server_error", "shutting_down"),
             Self::TooManyStreams => (StatusCode::SERVICE_UNAVAILABLE, "server_error", "too_many_streams"),
             Self::Model(error) => model_class(error),
@@ -236,8 +249,11 @@ impl ApiError {
             Self::Model(LlmError::Filtered { .. }) => Some("messages".into()),
             Self::MalformedJson(_)
             | Self::InvalidApiKey(_)
+            | Self::IssuerUnavailable(_)
             | Self::HostNotAllowed(_)
+            | Self::HostNotListed(_)
             | Self::OriginNotAllowed(_)
+            | Self::OriginNotListed(_)
             | Self::PermissionDenied(_)
             | Self::KeyNotFound(_)
             | Self::DeploymentNotFound(_)
@@ -310,7 +326,7 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let (status, ..) = self.class();
         let (retry_after, is_final) = (self.retry_after_s(), self.is_final());
-        let allow_key = matches!(self, Self::InvalidApiKey(_));
+        let challenge = if let Self::InvalidApiKey(error) = &self { Some(challenge(error)) } else { None };
         let mut response = (status, Json(self.body(&request_id::current()))).into_response();
         let headers = response.headers_mut();
         if let Some(seconds) = retry_after {
@@ -319,11 +335,23 @@ impl IntoResponse for ApiError {
         if is_final {
             headers.insert("x-should-retry", HeaderValue::from_static("false"));
         }
-        if allow_key {
-            headers.insert(axum::http::header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        if let Some(challenge) = challenge {
+            headers.insert(WWW_AUTHENTICATE, challenge);
         }
         response
     }
+}
+
+/// What a client is told in the header that asks for a key (RFC 6750): nothing is wrong with one that was not sent.
+fn challenge(error: &SignInError) -> HeaderValue {
+    let plain = HeaderValue::from_static("Bearer");
+    if *error == SignInError::NoKey {
+        return plain;
+    }
+    let fits = |it: char| matches!(it, ' '..='~') && it != '"' && it != '\\';
+    let description: String = error.to_string().chars().map(|it| if fits(it) { it } else { '?' }).collect();
+    HeaderValue::from_str(&format!("Bearer error=\"invalid_token\", error_description=\"{description}\""))
+        .unwrap_or(plain)
 }
 
 /// The model's errors: what the caller sent is the caller's, everything else is not.
@@ -345,6 +373,18 @@ fn model_class(error: &LlmError) -> Class {
         | LlmError::Truncated
         | LlmError::InStream { .. }
         | LlmError::CircuitOpen(_) => (StatusCode::SERVICE_UNAVAILABLE, "server_error", "model_unavailable"),
+    }
+}
+
+impl From<SignInError> for ApiError {
+    fn from(error: SignInError) -> Self {
+        if let SignInError::Token(refused @ TokenError::NoRole { .. }) = &error {
+            Self::PermissionDenied(refused.to_string())
+        } else if let SignInError::Token(unchecked @ TokenError::Unchecked(_)) = &error {
+            Self::IssuerUnavailable(unchecked.to_string())
+        } else {
+            Self::InvalidApiKey(error)
+        }
     }
 }
 
@@ -433,8 +473,11 @@ mod tests {
             ApiError::UnknownParameter { param: Some("actoin".into()), message: text() },
             ApiError::AmbiguousDeployment { param: "instance_id", message: text() },
             ApiError::InvalidApiKey(SignInError::Unknown),
+            ApiError::IssuerUnavailable(text()),
             ApiError::HostNotAllowed(text()),
+            ApiError::HostNotListed(text()),
             ApiError::OriginNotAllowed(text()),
+            ApiError::OriginNotListed(text()),
             ApiError::PermissionDenied(text()),
             ApiError::KeyNotFound(text()),
             ApiError::ModelNotFound(text()),

@@ -37,13 +37,16 @@ const OF_EVERY_ROUTE: &[(&str, &str)] = &[
     ("500", "A fault of ours; the message has the id of the request"),
 ];
 const OF_ROUTES_WITH_A_KEY: &[(&str, &str)] = &[
-    ("401", "The API key is missing or not one of ours"),
+    ("401", "The API key or token is missing, or opens nothing"),
     (
         "403",
-        "The key lacks the role or right, which the message names; or a server without keys is asked under a name that is not this machine's",
+        "The key or token lacks the role or right, which the message names; or the server is asked under a name, or by a web page, that it does not answer",
     ),
     ("429", "Too many requests; `retry-after` says when to come back"),
-    ("503", "The server is about to stop, or too many streams are open; `retry-after` says when to come back"),
+    (
+        "503",
+        "The server is about to stop, too many streams are open, or the issuer of tokens does not tell its keys; `retry-after` says when to come back",
+    ),
 ];
 
 impl Modify for CommonErrors {

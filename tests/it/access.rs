@@ -11,6 +11,7 @@ mod asking;
 mod audit;
 mod commands;
 mod keys;
+mod oidc;
 mod walk;
 
 /// A key that a story has made.

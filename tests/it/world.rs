@@ -23,6 +23,7 @@ pub(crate) mod aws;
 pub(crate) mod azure;
 pub(crate) mod docker;
 pub(crate) mod failpoints;
+pub(crate) mod issuer;
 pub(crate) mod kube;
 pub(crate) mod mcp;
 pub(crate) mod postgres;

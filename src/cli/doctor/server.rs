@@ -6,7 +6,9 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::finding::{Area, Check, Verdict};
+use crate::app::oidc;
 use crate::config::Settings;
+use crate::config::section::Oidc;
 use crate::config::source::DOTENV_FILE;
 use crate::config::value::Database;
 use crate::secret::key_file::{API_KEY_FILE, ENCRYPTION_KEY_FILE, exposed_mode};
@@ -18,7 +20,7 @@ const LITTLE_SPACE_BYTES: u64 = 5 << 30;
 
 pub(super) fn checks<'a>(settings: &'a Settings, directory: &'a Path) -> Vec<Check<'a>> {
     let workspace = settings.store.workspace.as_path();
-    vec![
+    let mut checks: Vec<Check<'a>> = vec![
         (Area::Common, "shell", Box::pin(shell())),
         (Area::Common, "workspace", Box::pin(async move { workspace_writable(workspace) })),
         (Area::Common, "disk space", Box::pin(async move { disk_space(workspace) })),
@@ -27,7 +29,20 @@ pub(super) fn checks<'a>(settings: &'a Settings, directory: &'a Path) -> Vec<Che
         (Area::Common, "address", Box::pin(address(settings))),
         (Area::Common, "API keys", Box::pin(async move { api_keys(settings) })),
         (Area::Common, ".env", Box::pin(async move { dotenv(directory) })),
-    ]
+    ];
+    if let Some(oidc) = &settings.oidc {
+        checks.push((Area::Common, "issuer of tokens", Box::pin(issuer(oidc))));
+    }
+    checks
+}
+
+async fn issuer(settings: &Oidc) -> Verdict {
+    match oidc::count_keys(settings).await {
+        Ok(keys) => Verdict::ok(format!("`{}` tells {keys} keys", settings.issuer)),
+        Err(error) => {
+            Verdict::fail(error.to_string(), "check `OIDC_ISSUER` and the way there; tokens are 503 until it answers")
+        }
+    }
 }
 
 async fn shell() -> Verdict {
@@ -101,6 +116,9 @@ fn encryption_key(settings: &Settings) -> Verdict {
 
 fn api_keys(settings: &Settings) -> Verdict {
     match settings.server.api_keys.len() {
+        0 if settings.server.host.is_loopback() && settings.oidc.is_some() => {
+            Verdict::ok("none set; tokens of `OIDC_ISSUER` and keys that were made count")
+        }
         0 if settings.server.host.is_loopback() => Verdict::ok("none asked for on a loopback address"),
         0 => key_file(&settings.store.workspace.join(API_KEY_FILE), "`API_KEYS`"),
         number => Verdict::ok(format!("{number} set")),

@@ -550,7 +550,13 @@ impl App {
         follow: bool,
         aws: Option<&AwsCredentials>,
     ) -> Result<BoxStream<'static, Result<String, AppError>>, AppError> {
-        let kube = self.kube(deployment, aws).await?;
+        let kube = match self.kube(deployment, aws).await {
+            Err(_) if deployment.facts.version.is_none() => {
+                let message = format!("`{}` has not run yet, so it has printed nothing", deployment.name);
+                return Err(AppError::Conflict { message, param: None });
+            }
+            kube => kube?,
+        };
         let span = if follow { LogSpan::Follow(tail) } else { LogSpan::Last(tail) };
         let lines = kube.logs(&deployment.name, &deployment.namespace, span).await;
         let lines = lines.map_err(|error| AppError::Conflict { message: error.to_string(), param: None })?;

@@ -95,6 +95,7 @@ fn api() -> OpenApiRouter<HttpState> {
         .routes(routes!(openapi::show))
         // Not OpenAPI's kind of route: its own protocol describes it.
         .route("/mcp", post(mcp::serve))
+        .route("/mcp/", post(mcp::serve))
 }
 
 /// The routes for those who run the server and for those who have no key yet, which ask for none.
@@ -136,6 +137,7 @@ pub fn router(app: App) -> Router {
         // Read from below: the last layer is the first that a request meets.
         .layer(from_fn(limit::header_size))
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn(mcp::refuse_in_protocol))
         .layer(CompressionLayer::new().compress_when(SizeAbove::new(1024).and(NotForContentType::SSE)))
         .layer(option_layer(cors(&settings)))
         .layer(map_response(secured))

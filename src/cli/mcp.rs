@@ -191,7 +191,8 @@ async fn pass_on(response: Response, address: &str, answers: &mpsc::Sender<Value
     }
     let text = response.text().await.map_err(|error| format!("the answer of {address} breaks off: {error}"))?;
     match serde_json::from_str::<Value>(&text) {
-        Ok(message) if message["jsonrpc"] == "2.0" => {
+        // What is about a message whose id nobody has read is told about the one that was sent.
+        Ok(message) if message["jsonrpc"] == "2.0" && !message["id"].is_null() => {
             let _ = answers.send(message.clone()).await;
             Ok(Some(message))
         }

@@ -82,7 +82,7 @@ async fn answered(app: &App, request: Request, next: Next) -> Response {
     let request = Request::from_parts(parts, body);
     let Some(ended) = ended else { return next.run(request).await };
     let path = request.uri().path();
-    let (is_response, is_mcp) = (path.starts_with("/v1/responses"), path == "/mcp");
+    let (is_response, is_mcp) = (path.starts_with("/v1/responses"), surface(path) == Surface::Mcp);
     let mut answer = pin!(next.run(request));
     let response = tokio::select! {
         biased;
@@ -114,20 +114,24 @@ fn with_metadata(app: &App, mut response: Response) -> Response {
     response
 }
 
-async fn sign_in(app: &App, request: &Parts) -> Result<SignedIn, Refusal> {
-    let address = address(&request.extensions);
-    let path = request.uri.path();
-    let surface = match path {
+/// The surface that a path belongs to.
+pub(super) fn surface(path: &str) -> Surface {
+    match path {
         "/v1/chat/completions" => Surface::ChatCompletions,
         "/v1/responses" => Surface::Responses,
-        "/mcp" => Surface::Mcp,
+        "/mcp" | "/mcp/" => Surface::Mcp,
         _ => Surface::Http,
-    };
+    }
+}
+
+async fn sign_in(app: &App, request: &Parts) -> Result<SignedIn, Refusal> {
+    let address = address(&request.extensions);
+    let surface = surface(request.uri.path());
     let server = &app.settings().server;
     check_host(app, server, &request.headers)?;
     if app.keys().are_none() {
         check_origin(server, &request.headers).map_err(Refusal::Origin)?;
-    } else if path == "/mcp" {
+    } else if surface == Surface::Mcp {
         check_origin(server, &request.headers).map_err(Refusal::UnlistedOrigin)?;
     }
     app.keys().sign_in(bearer(&request.headers), &address, surface).await.map_err(|error| {

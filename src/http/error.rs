@@ -327,7 +327,11 @@ impl IntoResponse for ApiError {
         let (status, ..) = self.class();
         let (retry_after, is_final) = (self.retry_after_s(), self.is_final());
         let challenge = if let Self::InvalidApiKey(error) = &self { Some(challenge(error)) } else { None };
-        let mut response = (status, Json(self.body(&request_id::current()))).into_response();
+        let body = self.body(&request_id::current());
+        let told = body.error.clone();
+        let mut response = (status, Json(body)).into_response();
+        // For a surface that has another form for it.
+        response.extensions_mut().insert(told);
         let headers = response.headers_mut();
         if let Some(seconds) = retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
@@ -439,7 +443,7 @@ pub struct ErrorBody {
 }
 
 /// What is wrong with a request.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct ErrorObject {
     /// For a person: the cause and what would be right.
     pub message: String,

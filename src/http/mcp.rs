@@ -10,25 +10,28 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderName, HeaderValue, Request, StatusCode};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 use rmcp::ErrorData;
-use rmcp::model::{ClientJsonRpcMessage, JsonRpcError};
+use rmcp::model::{ClientJsonRpcMessage, ErrorCode};
 use rmcp::transport::StreamableHttpService;
 use rmcp::transport::streamable_http_server::StreamableHttpServerConfig;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::access::Caller;
+use crate::access::{Caller, Surface};
 use crate::app::App;
+use crate::http::auth;
 use crate::http::body::RawBody;
-use crate::http::error::ApiError;
-use crate::http::limit::Streams;
+use crate::http::error::{ApiError, ErrorObject};
+use crate::http::limit::{OpenStream, Streams};
 use crate::http::request_id::RequestId;
 
 pub mod arguments;
@@ -49,6 +52,10 @@ use server::McpServer;
 
 /// A silent stream has a comment this often, as those of the other routes.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// How much of what the SDK says to a message that it refuses is passed on.
+const MAX_WORDS: usize = 4096;
+/// The code of what is refused before the message is read: who asks, from where, how often.
+const REFUSED: ErrorCode = ErrorCode(-32001);
 
 /// The protocol, for the route. Cheap to clone.
 #[derive(Clone)]
@@ -83,28 +90,62 @@ pub async fn serve(
     RawBody(mut parts, body): RawBody,
 ) -> Result<Response, ApiError> {
     if let Err(error) = is_message(&body) {
-        let answer = JsonRpcError::new(None, error);
-        let body = serde_json::to_string(&answer).unwrap_or_default();
-        return Ok((StatusCode::BAD_REQUEST, [(CONTENT_TYPE, "application/json")], body).into_response());
+        return Ok(refusal(StatusCode::BAD_REQUEST, &error).into_response());
+    }
+    let accepts = parts.headers.get(ACCEPT).map_or("*/*", |it| it.to_str().unwrap_or_default());
+    if accepts.contains("*/*") {
+        // Who takes anything takes both forms, which the SDK wants to see named.
+        parts.headers.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
     }
     parts.extensions.insert(caller);
     parts.extensions.insert(request_id);
-    let response = mcp.0.handle(Request::from_parts(parts, Body::from(body))).await;
-    let is_stream =
-        response.headers().get(CONTENT_TYPE).is_some_and(|it| it.as_bytes().starts_with(b"text/event-stream"));
-    if !is_stream {
-        return Ok(response.map(Body::new));
+    let response = mcp.0.handle(Request::from_parts(parts, Body::from(body))).await.map(Body::new);
+    let content_type = response.headers().get(CONTENT_TYPE);
+    let is = |kind: &str| content_type.is_some_and(|it| it.as_bytes().starts_with(kind.as_bytes()));
+    let (is_stream, is_json) = (is("text/event-stream"), is("application/json"));
+    if is_stream {
+        return Ok(kept_open(response, streams.open()?));
     }
-    let open = streams.open()?;
+    let status = response.status();
+    if (status.is_client_error() || status.is_server_error()) && !is_json {
+        let text = axum::body::to_bytes(response.into_body(), MAX_WORDS).await.unwrap_or_default();
+        let error = ErrorData::invalid_request(String::from_utf8_lossy(&text).into_owned(), None);
+        return Ok(refusal(status, &error).into_response());
+    }
+    Ok(response)
+}
+
+/// A stream that counts as open until it ends.
+fn kept_open(response: Response, open: OpenStream) -> Response {
     let mut response = response.map(|body| {
-        Body::from_stream(Body::new(body).into_data_stream().map(move |frame| {
+        Body::from_stream(body.into_data_stream().map(move |frame| {
             let _ = &open;
             frame
         }))
     });
     // Proxies that buffer would hold the events back.
     response.headers_mut().insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
-    Ok(response)
+    response
+}
+
+/// Puts what any layer refuses a message with into the form that clients of the protocol read.
+pub async fn refuse_in_protocol(request: axum::extract::Request, next: Next) -> Response {
+    let is_mcp = auth::surface(request.uri().path()) == Surface::Mcp;
+    let response = next.run(request).await;
+    let Some(error) = response.extensions().get::<ErrorObject>().filter(|_| is_mcp).cloned() else { return response };
+    let data = json!({"type": error.kind, "param": error.param, "code": error.code});
+    let (headers, body) =
+        refusal(response.status(), &ErrorData::new(REFUSED, error.message, Some(data))).into_response().into_parts();
+    let (mut parts, _) = response.into_parts();
+    parts.headers.extend(headers.headers);
+    parts.headers.remove(CONTENT_LENGTH);
+    Response::from_parts(parts, body)
+}
+
+/// An error about a message whose id nobody has read.
+fn refusal(status: StatusCode, error: &ErrorData) -> impl IntoResponse + use<> {
+    // Not left out, as JSON-RPC has it: clients for Python look for it.
+    (status, Json(json!({"jsonrpc": "2.0", "id": null, "error": error})))
 }
 
 /// Whether a body is one message of a client.

@@ -152,31 +152,35 @@ fn stuck(operation: &Operation, deployment: Option<&Deployment>) -> Vec<Option<S
     paragraphs
 }
 
-fn unfinished(operation: &Operation, deployment: Option<&Deployment>, steps: &[StepView]) -> Vec<Option<String>> {
-    let (verb, id) = (
-        match operation.state {
-            OperationState::Queued => "waits for its turn",
-            OperationState::Waiting => "waits for something outside of this server",
-            OperationState::Running
-            | OperationState::Succeeded
-            | OperationState::Undone
-            | OperationState::Failed
-            | OperationState::Cancelled
-            | OperationState::Stuck => "is still running",
-        },
-        operation.id,
-    );
+/// How far an operation is that has not ended, without a word on how to follow it.
+#[must_use]
+pub fn progress(operation: &Operation, deployment: Option<&Deployment>, steps: &[StepView]) -> String {
+    let verb = match operation.state {
+        OperationState::Queued => "waits for its turn",
+        OperationState::Waiting => "waits for something outside of this server",
+        OperationState::Running
+        | OperationState::Succeeded
+        | OperationState::Undone
+        | OperationState::Failed
+        | OperationState::Cancelled
+        | OperationState::Stuck => "is still running",
+    };
     let is_idle = |it: &&StepView| it.state == StepState::Succeeded && it.already;
     let idle: Vec<String> = steps.iter().filter(is_idle).map(|it| strip_ansi(&it.title)).collect();
     let lines = steps.iter().filter(|it| !is_idle(it)).filter_map(step);
     let lines: Vec<String> = lines.chain(nothing_to_do(&idle)).collect();
+    let headline = format!(
+        "**{} {verb}** ({} % done). It goes on without you.",
+        the_action(operation, deployment),
+        operation.progress
+    );
+    if lines.is_empty() { headline } else { format!("{headline}\n\n{}", lines.join("\n")) }
+}
+
+fn unfinished(operation: &Operation, deployment: Option<&Deployment>, steps: &[StepView]) -> Vec<Option<String>> {
+    let id = operation.id;
     vec![
-        Some(format!(
-            "**{} {verb}** ({} % done). It goes on without you.",
-            the_action(operation, deployment),
-            operation.progress
-        )),
-        (!lines.is_empty()).then(|| lines.join("\n")),
+        Some(progress(operation, deployment, steps)),
         (operation.state == OperationState::Waiting)
             .then(|| format!("When that is there, `POST /v1/operations/{id}/resume` lets it look again at once.")),
         Some(format!(

@@ -22,6 +22,7 @@ use super::tool::{MAX_WAIT_S, McpTool, ToolKind, has_plan};
 use crate::access::Caller;
 use crate::app::App;
 use crate::conversation::{Outcome, execute};
+use crate::event::Failure;
 use crate::http::chat::dispatch::limits;
 use crate::http::chat::idempotency::plain_key;
 use crate::http::deployments::DeploymentObject;
@@ -241,12 +242,13 @@ impl Call<'_> {
             }
             Report::Status { deployment, live, failure } => {
                 let words = report::status(&deployment, &live, failure.as_ref());
-                Ok(answer(words, &status(&deployment, &live, failure.map(Into::into))))
+                let result = status(&deployment, &live, failure, &words);
+                Ok(answer(words, &result))
             }
             Report::LastOperation { operation, deployment } => {
                 let words = operation_words::render(&operation, Some(&deployment), &[]);
-                let failure = operation.failure.map(Into::into);
-                Ok(answer(words, &status(&deployment, &LiveStatus::default(), failure)))
+                let result = status(&deployment, &LiveStatus::default(), operation.failure, &words);
+                Ok(answer(words, &result))
             }
             Report::Logs { deployment, follow: _, tail, aws } => {
                 let lines = self.lines(&deployment, tail, aws.as_ref()).await?;
@@ -272,13 +274,14 @@ impl Call<'_> {
         let last = operation::tell(self.app, &self.caller, deployment.operation);
         let (last, lines) = tokio::join!(last, self.lines(&deployment, LINES, aws.as_ref()));
         let (last, lines) = (last.ok(), lines.unwrap_or_default());
-        let mut words = vec![report::status(&deployment, &live, failure.as_ref())];
+        let told = report::status(&deployment, &live, failure.as_ref());
+        let status = status(&deployment, &live, failure, &told);
+        let mut words = vec![told];
         words.extend(last.as_ref().map(|it| format!("Its last operation:\n\n{}", it.words)));
         if !lines.is_empty() {
             let lines = lines.iter().map(String::as_str);
             words.push(format!("{}\n\n{}", report::logs_headline(&deployment), code_block(lines)));
         }
-        let status = status(&deployment, &live, failure.map(Into::into));
         let result = DiagnosisResult { status, last_operation: last.map(|it| it.object), lines };
         Ok(answer(words.join("\n\n"), &result))
     }
@@ -310,16 +313,15 @@ impl Call<'_> {
     }
 }
 
-fn status(
-    deployment: &Deployment,
-    live: &LiveStatus,
-    failure: Option<crate::http::operations::FailureObject>,
-) -> StatusResult {
+fn status(deployment: &Deployment, live: &LiveStatus, failure: Option<Failure>, words: &str) -> StatusResult {
+    let summary = words.split("\n\n").next().unwrap_or_default();
     StatusResult {
+        summary: summary.replace("**", ""),
         deployment: DeploymentObject::from(deployment),
+        now: live.lines.iter().map(|line| strip_ansi(line)).collect(),
         serving: live.serving.map(|it| it.0),
         wanted: live.serving.map(|it| it.1),
-        failure,
+        failure: failure.map(Into::into),
     }
 }
 

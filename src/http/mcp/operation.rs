@@ -77,8 +77,11 @@ pub async fn tell(app: &App, caller: &Caller, id: OperationId) -> Result<Told, A
     let operation = find(app, caller, id).await?;
     let view = app.operation_view(operation.clone()).await?;
     let deployment = view.deployment.as_ref().and_then(|it| it.as_ref().ok());
-    let steps = if operation.state.is_ended() { &[] } else { view.steps.as_slice() };
-    let words = operation::render(&operation, deployment, steps);
+    let words = if operation.state.is_ended() {
+        operation::render(&operation, deployment, &[])
+    } else {
+        operation::progress(&operation, deployment, &view.steps)
+    };
     Ok(Told { operation, object: view.into(), words })
 }
 

@@ -2,6 +2,7 @@
 
 use rmcp::model::{CallToolResult, ContentBlock};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::http::deployments::DeploymentObject;
 use crate::http::operations::{FailureObject, OperationObject};
@@ -89,8 +90,12 @@ pub struct OperationResult {
 /// How a deployment is.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct StatusResult {
+    /// How it is, in a sentence.
+    pub summary: String,
     /// The deployment.
     pub deployment: DeploymentObject,
+    /// More of how it is right now, one line each.
+    pub now: Vec<String>,
     /// How many replicas serve; null when nobody can tell.
     pub serving: Option<u32>,
     /// How many should.
@@ -199,10 +204,24 @@ pub fn plan_in_words(headline: &str, plan: &PlanView, closing: &str) -> String {
     [headline, &report::planned(plan), closing].into_iter().filter(|it| !it.is_empty()).collect::<Vec<_>>().join("\n\n")
 }
 
-/// An answer: the words, and the same as an object.
+/// An answer: the words, and the same as an object. Many clients give their model both, or the object alone, so that it says
+/// everything, and nothing twice.
 #[must_use]
 pub fn answer(words: impl Into<String>, object: &impl Serialize) -> CallToolResult {
     let mut result = CallToolResult::success(vec![ContentBlock::text(words)]);
-    result.structured_content = serde_json::to_value(object).ok();
+    let mut object = serde_json::to_value(object).unwrap_or_default();
+    leave_out_nulls(&mut object);
+    result.structured_content = Some(object);
     result
+}
+
+fn leave_out_nulls(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|_, it| !it.is_null());
+            map.values_mut().for_each(leave_out_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(leave_out_nulls),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }

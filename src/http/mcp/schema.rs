@@ -21,21 +21,27 @@ pub fn schema_of<T: ToSchema>() -> Arc<JsonObject> {
     if !parts.is_empty() {
         schema["$defs"] = Value::Object(parts);
     }
-    stand_alone(&mut schema);
+    stand_alone(&mut schema, false);
     Arc::new(schema.as_object().cloned().unwrap_or_default())
 }
 
-fn stand_alone(schema: &mut Value) {
+/// Leads references to the schema itself, and leaves out what no program reads: every client gets all schemas at once.
+fn stand_alone(schema: &mut Value, are_names: bool) {
     match schema {
         Value::Object(map) => {
+            if !are_names {
+                map.retain(|name, _| !["description", "example", "format"].contains(&name.as_str()));
+            }
             if let Some(Value::String(reference)) = map.get_mut("$ref")
                 && let Some(name) = reference.strip_prefix(IN_DOCUMENT)
             {
                 *reference = format!("{IN_SCHEMA}{name}");
             }
-            map.values_mut().for_each(stand_alone);
+            for (name, part) in map {
+                stand_alone(part, !are_names && ["properties", "$defs"].contains(&name.as_str()));
+            }
         }
-        Value::Array(items) => items.iter_mut().for_each(stand_alone),
+        Value::Array(items) => items.iter_mut().for_each(|it| stand_alone(it, false)),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }

@@ -21,6 +21,7 @@ async fn every_revision_is_spoken() {
         let result = &greeted.message["result"];
         assert_eq!(result["protocolVersion"], revision, "{greeted:#?}");
         assert_eq!(result["serverInfo"]["name"], "on-demand-infra");
+        assert_eq!(result["capabilities"]["resources"], json!({}), "there is nothing to subscribe to");
         assert_eq!(result["instructions"].as_str().unwrap().lines().count(), 10);
         let tools = client.result("tools/list", &json!({})).await;
         assert_eq!(tools["tools"].as_array().unwrap().len(), 17, "{revision}");
@@ -28,7 +29,9 @@ async fn every_revision_is_spoken() {
     let client = Mcp::new(&world);
     let found = client.result("server/discover", &json!({})).await;
     assert!(found["supportedVersions"].as_array().unwrap().contains(&json!("2026-07-28")), "{found:#}");
-    assert!(found["capabilities"]["tools"].is_object() && found["capabilities"]["resources"].is_object());
+    assert_eq!(found["capabilities"]["resources"]["subscribe"], true);
+    let tools = client.result("tools/list", &json!({})).await.to_string();
+    assert!(tools.len() < 64 << 10, "every chat of some clients begins with it: {}", tools.len());
     // A notification of a client has no answer.
     let done = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
     assert_eq!(Mcp::new(&world).raw().json(&done).send().await.unwrap().status(), 202);
@@ -61,8 +64,12 @@ async fn what_is_no_message_is_told_what_it_is() {
     assert_eq!(text.status(), 415);
     let large = json!({"jsonrpc": "2.0", "id": 1, "method": "ping", "params": {"text": "a".repeat(2 << 20)}});
     assert_eq!(client.raw().json(&large).send().await.unwrap().status(), 413);
-    let one_form = world.request(Method::POST, "/mcp").header("accept", "application/json").json(&json!({}));
-    assert!(one_form.send().await.unwrap().status().is_client_error());
+    let ping = json!({"jsonrpc": "2.0", "id": 1, "method": "ping"});
+    let one_form = world.request(Method::POST, "/mcp").header("accept", "application/json").json(&ping);
+    let refused = read(one_form.send().await.unwrap()).await;
+    assert_eq!((refused.status, &refused.message["error"]["code"]), (406, &json!(-32600)), "{refused:?}");
+    let any_form = read(world.request(Method::POST, "/mcp/").json(&ping).send().await.unwrap()).await;
+    assert_eq!((any_form.status, &any_form.message["result"]), (200, &json!({})), "{any_form:?}");
     for method in [Method::GET, Method::DELETE] {
         assert_eq!(world.request(method, "/mcp").send().await.unwrap().status(), 405);
     }
@@ -76,8 +83,10 @@ async fn a_server_with_keys_asks_for_one() {
     assert_eq!(without.status(), 401);
     let challenge = without.headers()["www-authenticate"].to_str().unwrap().to_owned();
     assert!(challenge.starts_with("Bearer") && !challenge.contains("resource_metadata"), "{challenge}");
-    let wrong = Mcp::new(&world).with_key("another").post("tools/list", &json!({})).send().await.unwrap();
-    assert_eq!(wrong.status(), 401);
+    let wrong = Mcp::new(&world).with_key("another").send("tools/list", &json!({})).await;
+    let error = &wrong.message["error"];
+    assert_eq!((wrong.status, &wrong.message["id"], &error["code"]), (401, &Value::Null, &json!(-32001)), "{wrong:?}");
+    assert_eq!(error["data"]["code"], "invalid_api_key", "{wrong:?}");
     let right = Mcp::new(&world).with_key("a-key-of-the-settings").result("tools/list", &json!({})).await;
     assert_eq!(right["tools"].as_array().unwrap().len(), 17);
 }

@@ -19,7 +19,7 @@ pub struct Oidc {
 }
 
 impl Oidc {
-    pub(super) fn from_values(values: &mut Values, public_url: Option<&Url>) -> Option<Self> {
+    pub(crate) fn from_values(values: &mut Values, public_url: Option<&Url>) -> Option<Self> {
         let issuer = values
             .optional("OIDC_ISSUER", |text| value::base_url(text).filter(value::is_private).map(|_| text.to_owned()));
         let audiences = values.list("OIDC_AUDIENCE", value::word);

@@ -181,7 +181,7 @@ impl Call<'_> {
                 let told = operation::tell(self.app, &self.caller, id).await?;
                 let next_step = told.next_step();
                 let words = in_words(&told.words, next_step.as_deref());
-                let (outcome, operation) = (ChangeOutcome::Cancelling, Some(told.object));
+                let (outcome, operation) = (ChangeOutcome::Cancelling, Some(told.object.into()));
                 Ok(answer(words, &ChangeResult { outcome, operation, plan: None, next_step }).into())
             }
             Outcome::Plan(Proposal::Removals(_))

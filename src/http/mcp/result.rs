@@ -4,20 +4,22 @@ use rmcp::model::{CallToolResult, ContentBlock};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::event::OperationState;
 use crate::http::deployments::DeploymentObject;
 use crate::http::operations::{FailureObject, OperationObject};
-use crate::id::Action;
+use crate::id::{Action, DeploymentId, OperationId};
 use crate::reply::report;
 use crate::reply::view::{CostView, PlanView, TargetCost};
+use crate::store::record::DeploymentState;
 
 /// What a change came to.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct ChangeResult {
     /// What it came to.
     pub outcome: ChangeOutcome,
-    /// The operation that carries it out.
+    /// The operation that carries it out; `operation_show` has all of it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub operation: Option<OperationObject>,
+    pub operation: Option<OperationSummary>,
     /// The plan that was shown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan: Option<PlanObject>,
@@ -40,6 +42,44 @@ pub enum ChangeOutcome {
     Declined,
     /// An operation that was at work is being cancelled.
     Cancelling,
+}
+
+/// An operation in short.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct OperationSummary {
+    /// Its id.
+    #[schema(value_type = String)]
+    pub id: OperationId,
+    /// What it does.
+    pub action: Option<Action>,
+    /// Where it stands.
+    pub state: OperationState,
+    /// Share of the work that is done, in percent.
+    pub progress: u8,
+    /// Why it failed.
+    pub error: Option<FailureObject>,
+    /// What the person should know, which stopped nothing.
+    pub warnings: Vec<String>,
+    /// The deployment that it changes.
+    pub deployment: Option<DeploymentSummary>,
+}
+
+/// A deployment in short.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct DeploymentSummary {
+    /// Its id.
+    #[schema(value_type = String)]
+    pub id: DeploymentId,
+    /// Name of the application.
+    pub instance_name: String,
+    /// Its namespace.
+    pub target_namespace: String,
+    /// Name of the target: cluster or instance.
+    pub instance_id: String,
+    /// Where it stands.
+    pub state: DeploymentState,
+    /// Where it answers.
+    pub app_url: Option<String>,
 }
 
 /// What would be done.
@@ -155,6 +195,28 @@ pub struct CostObject {
     pub currency: Option<String>,
     /// Where the prices are from.
     pub source: Option<String>,
+}
+
+impl From<OperationObject> for OperationSummary {
+    fn from(it: OperationObject) -> Self {
+        let deployment = it.deployment.map(|it| DeploymentSummary {
+            id: it.id,
+            instance_name: it.instance_name,
+            target_namespace: it.target_namespace,
+            instance_id: it.instance_id,
+            state: it.state,
+            app_url: it.app_url,
+        });
+        Self {
+            id: it.id,
+            action: it.action,
+            state: it.state,
+            progress: it.progress,
+            error: it.error,
+            warnings: it.warnings,
+            deployment,
+        }
+    }
 }
 
 impl From<&PlanView> for PlanObject {

@@ -9,6 +9,8 @@ use utoipa::ToSchema;
 /// Where the API document has its schemas, and where one that stands alone has those that it refers to.
 const IN_DOCUMENT: &str = "#/components/schemas/";
 const IN_SCHEMA: &str = "#/$defs/";
+/// What says nothing about the form of a value, or more than a program looks at.
+const LEFT_OUT: [&str; 5] = ["description", "example", "format", "minimum", "propertyNames"];
 
 /// The JSON schema of a type.
 #[must_use]
@@ -25,12 +27,14 @@ pub fn schema_of<T: ToSchema>() -> Arc<JsonObject> {
     Arc::new(schema.as_object().cloned().unwrap_or_default())
 }
 
-/// Leads references to the schema itself, and leaves out what no program reads: every client gets all schemas at once.
+/// Leads references to the schema itself, and leaves out what no program reads: every client gets all schemas at once. Nulls
+/// are not in it, because they are not in answers.
 fn stand_alone(schema: &mut Value, are_names: bool) {
     match schema {
         Value::Object(map) => {
             if !are_names {
-                map.retain(|name, _| !["description", "example", "format"].contains(&name.as_str()));
+                map.retain(|name, _| !LEFT_OUT.contains(&name.as_str()));
+                without_null(map);
             }
             if let Some(Value::String(reference)) = map.get_mut("$ref")
                 && let Some(name) = reference.strip_prefix(IN_DOCUMENT)
@@ -43,6 +47,25 @@ fn stand_alone(schema: &mut Value, are_names: bool) {
         }
         Value::Array(items) => items.iter_mut().for_each(|it| stand_alone(it, false)),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// A value that may be null as what it is when it is not.
+fn without_null(schema: &mut JsonObject) {
+    if let Some(Value::Array(types)) = schema.get_mut("type") {
+        types.retain(|it| it != "null");
+        if let [only] = types.as_slice() {
+            let only = only.clone();
+            schema.insert("type".to_owned(), only);
+        }
+    }
+    let of_null = |it: &Value| it["type"] == "null";
+    if let Some(Value::Array(choices)) = schema.get("oneOf")
+        && let [Value::Object(only)] = choices.iter().filter(|it| !of_null(it)).collect::<Vec<_>>().as_slice()
+    {
+        let only = only.clone();
+        schema.remove("oneOf");
+        schema.extend(only);
     }
 }
 

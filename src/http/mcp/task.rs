@@ -24,7 +24,7 @@ const POLL_MS: u64 = 2000;
 pub fn begun(told: Told) -> CallToolResult {
     let next_step = told.next_step();
     let words = in_words(&told.words, next_step.as_deref());
-    let operation = Some(told.object);
+    let operation = Some(told.object.into());
     answer(words, &ChangeResult { outcome: ChangeOutcome::Operation, operation, plan: None, next_step })
 }
 

@@ -18,12 +18,13 @@ async fn an_agent_plans_deploys_scales_looks_and_takes_down() {
 
     let begun = client.call("deploy", notes(&world)).await;
     let operation = &begun["structuredContent"]["operation"];
-    assert_eq!((&operation["object"], &operation["action"]), (&json!("operation"), &json!("deploy")), "{begun:#}");
+    assert_eq!(operation["action"], "deploy", "{begun:#}");
     let id = operation["id"].as_str().unwrap();
     assert!(text(&begun).contains(&format!("Call `operation_wait` with the id `{id}`")), "{}", text(&begun));
     let ended = client.wait(id).await;
     assert_eq!(ended["state"], "succeeded", "{ended:#}");
-    assert_eq!(ended["deployment"]["app_url"].as_str().unwrap().trim_end_matches('/'), world.page_url());
+    assert_eq!(ended["object"], "operation");
+    assert!(ended["deployment"]["app_url"].as_str().unwrap().starts_with("http://localhost:"), "{ended:#}");
 
     let scaled = client.change("scale", with(named(), "scale_replicas", 2)).await;
     assert_eq!((&scaled["state"], &scaled["deployment"]["replicas"]), (&json!("succeeded"), &json!(2)));

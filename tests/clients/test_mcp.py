@@ -262,9 +262,10 @@ async def test_deployments_operations_and_their_output_are_resources(slow, conne
     assert name in read["deployment"].contents[0].text and operation in read["operation"].contents[0].text
 
 
-async def test_whoever_listens_hears_that_an_operation_went_on(failing):
-    async with http_client(failing, MODERN) as client:
-        begun = await call(client, "deploy", **named("listened"))
+@pytest.mark.parametrize("way", ["http", "stdio"])
+async def test_whoever_listens_hears_that_an_operation_went_on(failing, way):
+    async with Connect(MODERN, way)(failing) as client:
+        begun = await call(client, "deploy", **named(f"heard-{way}"))
         uri = f"operation://{begun['operation']['id']}"
         async with asyncio.timeout(20), client.listen(resource_subscriptions=[uri]) as events:
             event = await anext(events)

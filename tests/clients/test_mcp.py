@@ -149,7 +149,7 @@ async def test_what_goes_on_is_told_and_cancelled(slow, connect_by_http):
         ended = await call(client, "operation_wait", id=identity)
 
     assert waited["operation"]["state"] == "running"
-    assert status["deployment"]["instance_name"] == name and not status["serving"]
+    assert status["deployment"]["instance_name"] == name and status["summary"]
     assert name in [it["instance_name"] for it in listed["deployments"]]
     assert diagnosed["status"]["deployment"] == status["deployment"] and diagnosed["last_operation"]["id"] == identity
     assert [it["instance_name"] for it in cost["costs"] if it["instance_name"] == name] == [name]
@@ -238,7 +238,7 @@ async def test_the_right_key_opens_the_door_and_others_do_not(keyed, connect):
         with pytest.raises(BaseExceptionGroup) as caught:
             async with connect(keyed, key=key):
                 pass
-        assert caught.group_contains(MCPError, match="key|error response"), caught.value
+        assert caught.group_contains(MCPError, match="key"), caught.value
 
 
 # Resources.

@@ -90,16 +90,18 @@ for (const [name, way] of Object.entries(ways)) {
         assert.ok(read.contents[0].text.includes(id));
       }));
 
-    test("a plan is named by its hash, which is a yes", { skip: !name.endsWith("http") && "by http is enough" }, () =>
-      connected(FAILING_URL, async (client) => {
-        await client.listTools();
-        const instance = { ...notes, deployment_mode: "cloud-local", ec2_key_name: "mine", instance_name: "i-" + name.replaceAll(/[^a-z0-9]+/g, "-") };
-        const shown = (await call(client, "deploy", instance)).structuredContent;
-        const begun = (await call(client, "deploy", { ...instance, confirm: shown.plan.hash })).structuredContent;
+    // By http is enough.
+    if (name.endsWith("http"))
+      test("a plan is named by its hash, which is a yes", () =>
+        connected(FAILING_URL, async (client) => {
+          await client.listTools();
+          const instance = { ...notes, deployment_mode: "cloud-local", ec2_key_name: "mine", instance_name: "i-" + name.replaceAll(/[^a-z0-9]+/g, "-") };
+          const shown = (await call(client, "deploy", instance)).structuredContent;
+          const begun = (await call(client, "deploy", { ...instance, confirm: shown.plan.hash })).structuredContent;
 
-        assert.equal(shown.outcome, "confirmation_needed");
-        assert.equal(begun.outcome, "operation");
-      }));
+          assert.equal(shown.outcome, "confirmation_needed");
+          assert.equal(begun.outcome, "operation");
+        }));
 
     test("only the right key opens the door", async () => {
       await connected(KEYED_URL, async (client) => assert.ok((await client.listTools()).tools.length > 0), KEY);

@@ -149,7 +149,7 @@ async def test_what_goes_on_is_told_and_cancelled(slow, connect_by_http):
         ended = await call(client, "operation_wait", id=identity)
 
     assert waited["operation"]["state"] == "running"
-    assert status["deployment"]["instance_name"] == name and not status["serving"]
+    assert status["deployment"]["instance_name"] == name and status["summary"]
     assert name in [it["instance_name"] for it in listed["deployments"]]
     assert diagnosed["status"]["deployment"] == status["deployment"] and diagnosed["last_operation"]["id"] == identity
     assert [it["instance_name"] for it in cost["costs"] if it["instance_name"] == name] == [name]
@@ -262,16 +262,16 @@ async def test_deployments_operations_and_their_output_are_resources(slow, conne
     assert name in read["deployment"].contents[0].text and operation in read["operation"].contents[0].text
 
 
-async def test_whoever_listens_hears_that_an_operation_went_on(failing):
-    async with http_client(failing, MODERN) as client:
-        begun = await call(client, "deploy", **named("listened"))
+@pytest.mark.parametrize("way", ["http", "stdio"])
+async def test_whoever_listens_hears_that_an_operation_went_on(slow, way):
+    async with Connect(MODERN, way)(slow) as client:
+        begun = await call(client, "deploy", **named(f"heard-{way}"))
         uri = f"operation://{begun['operation']['id']}"
-        async with asyncio.timeout(20), client.listen(resource_subscriptions=[uri]) as events:
+        async with asyncio.timeout(20), client.listen(resource_subscriptions=[uri, "coffee://pot"]) as events:
+            await call(client, "operation_cancel", id=begun["operation"]["id"])
             event = await anext(events)
-            honored = events.honored.resource_subscriptions
-        await call(client, "operation_wait", id=begun["operation"]["id"])
 
-    assert honored == [uri] and event.uri == uri
+    assert events.honored.resource_subscriptions == [uri] and event.uri == uri
 
 
 # Tasks.

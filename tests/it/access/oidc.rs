@@ -231,16 +231,19 @@ async fn with_an_issuer_nobody_is_let_in_without_a_token() {
     assert_eq!(world.get("/v1/deployments").await.code(), "invalid_api_key");
     assert_eq!(told(&world, "anything").await, "401 invalid_api_key");
     assert_eq!(issuer.asked(), 0, "what is no token has no keys fetched");
-    let token = key.token(&issuer.claims("ann", "deployer"));
-    let streamed = request(&world, Some(&bearer(token.as_str())), Method::POST, "/v1/chat/completions").json(&with(
-        say("list"),
-        "stream",
-        true,
-    ));
+    let token = bearer(key.token(&issuer.claims("ann", "deployer")));
+    let streamed =
+        request(&world, Some(&token), Method::POST, "/v1/chat/completions").json(&with(say("list"), "stream", true));
     assert!(streamed.send().await.unwrap().text().await.unwrap().contains("[DONE]"));
-    let response = request(&world, Some(&bearer(token)), Method::POST, "/v1/responses")
+    let response = request(&world, Some(&token), Method::POST, "/v1/responses")
         .json(&json!({"model": "app-server-default", "input": "list"}));
     assert_eq!(response.send().await.unwrap().status(), 200);
+    let tools = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"});
+    let refused = request(&world, None, Method::POST, "/mcp").json(&tools).send().await.unwrap();
+    assert_eq!(challenge(refused.headers()), format!("Bearer resource_metadata=\"{PUBLIC_URL}{METADATA}\""));
+    assert_eq!(refused.status(), 401);
+    let called = request(&world, Some(&token), Method::POST, "/mcp").json(&tools).send().await.unwrap();
+    assert_eq!(called.status(), 200);
 }
 
 #[tokio::test]

@@ -32,7 +32,8 @@ impl App {
         hash: PlanHash,
     ) -> PlanView {
         let (action, secrets) = (request.intent.action(), &request.secrets);
-        let name = deployment.name.to_string();
+        let (name, namespace) = (deployment.name.to_string(), deployment.namespace.to_string());
+        let (mode, target_name) = (deployment.mode, deployment.target_name.clone());
         // Boxed: the futures of calls to AWS are large.
         let cost = Box::pin(self.cost_of(plan, target.cluster.is_some(), secrets.aws.as_ref()));
         let preview = async {
@@ -59,7 +60,18 @@ impl App {
             .collect();
         let Preview { sentences, dockerfile } = preview;
         let summary = cost.into_iter().chain(sentences).collect();
-        PlanView { action, hash, plan_changed: false, steps, deployment: name, summary, dockerfile }
+        PlanView {
+            action,
+            hash,
+            plan_changed: false,
+            steps,
+            deployment: name,
+            mode,
+            namespace,
+            target: target_name,
+            summary,
+            dockerfile,
+        }
     }
 
     /// The hash of what a plan does to the world as it is: to whom, since which change, with which steps and which values

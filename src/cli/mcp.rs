@@ -25,6 +25,7 @@ const WITH_HEADERS: &str = "2026-07-28";
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
 /// Errors of JSON-RPC.
 const PARSE_ERROR: i64 = -32700;
+const INVALID_REQUEST: i64 = -32600;
 const INTERNAL_ERROR: i64 = -32603;
 
 /// Takes messages until stdin ends, and answers what was asked by then.
@@ -84,6 +85,10 @@ impl Relay {
                 return Ok(());
             }
         };
+        if message.is_array() {
+            self.refuse(Value::Null, INVALID_REQUEST, "send one message per line: batches are not taken").await;
+            return Ok(());
+        }
         while self.tasks.try_join_next().is_some() {}
         self.under_way.retain(|_, it| !it.is_finished());
         if message["method"] == "notifications/cancelled" {
@@ -197,8 +202,10 @@ async fn pass_on(response: Response, address: &str, answers: &mpsc::Sender<Value
             Ok(Some(message))
         }
         _ if status == StatusCode::ACCEPTED => Ok(None),
-        _ if status == StatusCode::UNAUTHORIZED => Err(format!(
-            "the server at {address} wants a key: set `ON_DEMAND_INFRA_API_KEY` to one that `on-demand-infra key create` has made"
+        Ok(error) if status == StatusCode::UNAUTHORIZED => Err(format!(
+            "the server at {address} wants a key ({}): set `ON_DEMAND_INFRA_API_KEY` to one that `on-demand-infra key create` \
+             has made",
+            error["error"]["message"].as_str().unwrap_or("it was refused")
         )),
         Ok(error) if error["error"]["message"].is_string() => {
             Err(error["error"]["message"].as_str().unwrap_or_default().to_owned())

@@ -11,6 +11,7 @@ use axum::body::{Body, Bytes, HttpBody as _};
 use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN, WWW_AUTHENTICATE};
 use axum::http::request::Parts;
+use axum::http::uri::Authority;
 use axum::http::{Extensions, HeaderMap, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -128,7 +129,7 @@ async fn sign_in(app: &App, request: &Parts) -> Result<SignedIn, Refusal> {
     let address = address(&request.extensions);
     let surface = surface(request.uri.path());
     let server = &app.settings().server;
-    check_host(app, server, &request.headers)?;
+    check_host(app, server, request)?;
     if app.keys().are_none() {
         check_origin(server, &request.headers).map_err(Refusal::Origin)?;
     } else if surface == Surface::Mcp {
@@ -142,23 +143,26 @@ async fn sign_in(app: &App, request: &Parts) -> Result<SignedIn, Refusal> {
 
 /// Against DNS rebinding: a web page whose name was re-resolved to 127.0.0.1 reaches this server from the person's browser,
 /// with that name as `Host`.
-fn check_host(app: &App, server: &Server, headers: &HeaderMap) -> Result<(), Refusal> {
+fn check_host(app: &App, server: &Server, request: &Parts) -> Result<(), Refusal> {
     let (is_open, is_any_allowed) = (app.keys().are_none(), server.allowed_hosts.is_empty());
     if !is_open && is_any_allowed {
         return Ok(());
     }
-    let text = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let host = HostName::parse(text);
-    if host.as_ref().is_some_and(HostName::is_loopback) {
-        return Ok(());
-    }
-    let shown = text.chars().take(80).collect();
-    if is_open {
-        return Err(Refusal::Host(shown));
-    }
     let public = server.public_url.as_ref().and_then(HostName::of_url);
     let is_listed = |host: &HostName| server.allowed_hosts.iter().chain(&public).any(|it| it.allows(host));
-    if host.as_ref().is_some_and(is_listed) { Ok(()) } else { Err(Refusal::UnlistedHost(shown)) }
+    let is_allowed = |text: &str| {
+        let host = HostName::parse(text);
+        host.is_some_and(|host| host.is_loopback() || (!is_open && is_listed(&host)))
+    };
+    // A request may say it several times, and in its target: whoever is on the way may have looked at any of them.
+    let headers = request.headers.get_all(HOST).iter().map(|it| it.to_str().unwrap_or_default());
+    let mut named = headers.chain(request.uri.authority().map(Authority::as_str)).peekable();
+    let foreign = if named.peek().is_none() { Some("") } else { named.find(|it| !is_allowed(it)) };
+    match foreign.map(|it| it.chars().take(80).collect()) {
+        None => Ok(()),
+        Some(shown) if is_open => Err(Refusal::Host(shown)),
+        Some(shown) => Err(Refusal::UnlistedHost(shown)),
+    }
 }
 
 /// Whether the page that asks may: a page of anywhere could have a browser on this machine post without a body, which needs no

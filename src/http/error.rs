@@ -74,9 +74,7 @@ pub enum ApiError {
     )]
     HostNotAllowed(String),
     /// A server without keys is asked by a web page of elsewhere.
-    #[error(
-        "this server has no API keys and answers no page of `{0}`; list it in `CORS_ALLOWED_ORIGINS`, or make a key"
-    )]
+    #[error("this server has no API keys and answers no page of `{0}`; list it in `ALLOWED_ORIGINS`, or make a key")]
     OriginNotAllowed(String),
     /// The server is asked under a name that is not on its list.
     #[error("this server does not answer as `{0}`; list it in `ALLOWED_HOSTS`")]

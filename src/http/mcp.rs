@@ -19,7 +19,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 use rmcp::ErrorData;
-use rmcp::model::{ClientJsonRpcMessage, ErrorCode};
+use rmcp::model::{ClientJsonRpcMessage, ClientRequest, ErrorCode};
 use rmcp::transport::StreamableHttpService;
 use rmcp::transport::streamable_http_server::StreamableHttpServerConfig;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
@@ -54,6 +54,29 @@ use server::McpServer;
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// How much of what the SDK says to a message that it refuses is passed on.
 const MAX_WORDS: usize = 4096;
+/// The methods of the revisions that are spoken.
+const METHODS: [&str; 18] = [
+    "completion/complete",
+    "initialize",
+    "logging/setLevel",
+    "ping",
+    "prompts/get",
+    "prompts/list",
+    "resources/list",
+    "resources/read",
+    "resources/subscribe",
+    "resources/templates/list",
+    "resources/unsubscribe",
+    "server/discover",
+    "subscriptions/listen",
+    "tasks/cancel",
+    "tasks/get",
+    "tasks/update",
+    "tools/call",
+    "tools/list",
+];
+/// How long the name of a method may be.
+const LONGEST_METHOD: usize = 100;
 /// The code of what is refused before the message is read: who asks, from where, how often.
 const REFUSED: ErrorCode = ErrorCode(-32001);
 
@@ -89,9 +112,10 @@ pub async fn serve(
     request_id: RequestId,
     RawBody(mut parts, body): RawBody,
 ) -> Result<Response, ApiError> {
-    if let Err(error) = is_message(&body) {
-        return Ok(refusal(StatusCode::BAD_REQUEST, &error).into_response());
-    }
+    let message = match read(&body) {
+        Ok(message) => message,
+        Err((id, error)) => return Ok(refusal(StatusCode::BAD_REQUEST, &id, &error).into_response()),
+    };
     let accepts = parts.headers.get(ACCEPT).map_or("*/*", |it| it.to_str().unwrap_or_default());
     if accepts.contains("*/*") {
         // Who takes anything takes both forms, which the SDK wants to see named.
@@ -99,7 +123,7 @@ pub async fn serve(
     }
     parts.extensions.insert(caller);
     parts.extensions.insert(request_id);
-    let response = mcp.0.handle(Request::from_parts(parts, Body::from(body))).await.map(Body::new);
+    let response = mcp.0.handle(Request::from_parts(parts, Body::from(message.to_string()))).await.map(Body::new);
     let content_type = response.headers().get(CONTENT_TYPE);
     let is = |kind: &str| content_type.is_some_and(|it| it.as_bytes().starts_with(kind.as_bytes()));
     let (is_stream, is_json) = (is("text/event-stream"), is("application/json"));
@@ -110,7 +134,7 @@ pub async fn serve(
     if (status.is_client_error() || status.is_server_error()) && !is_json {
         let text = axum::body::to_bytes(response.into_body(), MAX_WORDS).await.unwrap_or_default();
         let error = ErrorData::invalid_request(String::from_utf8_lossy(&text).into_owned(), None);
-        return Ok(refusal(status, &error).into_response());
+        return Ok(refusal(status, &Value::Null, &error).into_response());
     }
     Ok(response)
 }
@@ -134,32 +158,45 @@ pub async fn refuse_in_protocol(request: axum::extract::Request, next: Next) -> 
     let response = next.run(request).await;
     let Some(error) = response.extensions().get::<ErrorObject>().filter(|_| is_mcp).cloned() else { return response };
     let data = json!({"type": error.kind, "param": error.param, "code": error.code});
-    let (headers, body) =
-        refusal(response.status(), &ErrorData::new(REFUSED, error.message, Some(data))).into_response().into_parts();
+    let (headers, body) = refusal(response.status(), &Value::Null, &ErrorData::new(REFUSED, error.message, Some(data)))
+        .into_response()
+        .into_parts();
     let (mut parts, _) = response.into_parts();
     parts.headers.extend(headers.headers);
     parts.headers.remove(CONTENT_LENGTH);
     Response::from_parts(parts, body)
 }
 
-/// An error about a message whose id nobody has read.
-fn refusal(status: StatusCode, error: &ErrorData) -> impl IntoResponse + use<> {
+/// An error about a message; without an id that could be read it is about none.
+fn refusal(status: StatusCode, id: &Value, error: &ErrorData) -> impl IntoResponse + use<> {
     // Not left out, as JSON-RPC has it: clients for Python look for it.
-    (status, Json(json!({"jsonrpc": "2.0", "id": null, "error": error})))
+    (status, Json(json!({"jsonrpc": "2.0", "id": id, "error": error})))
 }
 
-/// Whether a body is one message of a client.
-fn is_message(body: &Bytes) -> Result<(), ErrorData> {
-    let value: Value = serde_json::from_slice(body)
-        .map_err(|error| ErrorData::parse_error(format!("the body is not JSON: {error}"), None))?;
-    if value.is_array() {
-        let message = "send one message per request: the protocol has no batches since revision 2025-06-18";
-        return Err(ErrorData::invalid_request(message, None));
+/// Reads one message of a client.
+fn read(body: &Bytes) -> Result<Value, (Value, ErrorData)> {
+    let message: Value = serde_json::from_slice(body)
+        .map_err(|error| (Value::Null, ErrorData::parse_error(format!("the body is not JSON: {error}"), None)))?;
+    if message.is_array() {
+        let text = "send one message per request: batches are not taken";
+        return Err((Value::Null, ErrorData::invalid_request(text, None)));
     }
-    match ClientJsonRpcMessage::deserialize(&value) {
-        Ok(_) => Ok(()),
-        Err(error) => {
-            Err(ErrorData::invalid_request(format!("the body is not a JSON-RPC message of a client: {error}"), None))
-        }
+    let read = ClientJsonRpcMessage::deserialize(&message).map_err(|error| {
+        let text = format!("the body is not a JSON-RPC message of a client: {error}");
+        (Value::Null, ErrorData::invalid_request(text, None))
+    })?;
+    // What the SDK cannot read as the request that it is by its name counts as one of a method that is not there.
+    if let ClientJsonRpcMessage::Request(request) = &read
+        && let ClientRequest::CustomRequest(unread) = &request.request
+    {
+        let text = if METHODS.contains(&unread.method.as_str()) {
+            format!("the parameters of `{}` have a wrong form", unread.method)
+        } else if unread.method.len() > LONGEST_METHOD {
+            "the name of the method is too long to be one".to_owned()
+        } else {
+            return Ok(message);
+        };
+        return Err((message["id"].clone(), ErrorData::invalid_params(text, None)));
     }
+    Ok(message)
 }

@@ -207,7 +207,7 @@ pub fn cancelled(operation: OperationId) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::Action;
+    use crate::id::{Action, Mode};
     use crate::reply::operation::tests::a_deployment;
     use crate::reply::view::PlannedStep;
     use crate::store::record::Concern;
@@ -281,6 +281,9 @@ mod tests {
             hash: PlanHash::of(&[0xab; 32]),
             plan_changed: false,
             deployment: "notes".to_owned(),
+            mode: Mode::Local,
+            namespace: "team".to_owned(),
+            target: "on-demand-infra".to_owned(),
             summary: vec!["A new instance costs 0.05 USD per hour.".to_owned()],
             dockerfile: None,
             steps: vec![

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::event::Failure;
-use crate::id::{Action, OperationId, PlanHash};
+use crate::id::{Action, Mode, OperationId, PlanHash};
 use crate::intent::AwsCredentials;
 use crate::store::record::{Cost, Deployment, Operation, Unreadable};
 use crate::store::unreadable::{UnreadableDeployment, UnreadableOperation};
@@ -95,6 +95,12 @@ pub struct PlanView {
     pub steps: Vec<PlannedStep>,
     /// Name of the deployment that it is about.
     pub deployment: String,
+    /// Where it runs.
+    pub mode: Mode,
+    /// Its namespace.
+    pub namespace: String,
+    /// Name of its target: cluster or instance.
+    pub target: String,
     /// What the steps do not tell, such as what it costs, in words.
     pub summary: Vec<String>,
     /// The Dockerfile that would be made.

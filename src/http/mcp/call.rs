@@ -140,6 +140,10 @@ impl Call<'_> {
     }
 
     fn request(&self, action: Action, arguments: JsonObject) -> Result<Request, ApiError> {
+        if arguments.contains_key("dry_run") {
+            let message = format!("`{}` has no parameter `dry_run`: `plan` shows what it would do", self.name);
+            return Err(ApiError::UnknownParameter { param: Some("dry_run".into()), message });
+        }
         let given = PartialRequest::default();
         Ok(tool_call::request(action, arguments, &given, &limits(self.app), str::to_owned)?)
     }
@@ -172,7 +176,7 @@ impl Call<'_> {
                 Some(id) => self.begun(*id).await,
                 None => Err(ApiError::Internal("a change came to no operation".into())),
             },
-            Outcome::Plan(Proposal::Change(plan)) => Ok(planned(&plan).into()),
+            Outcome::Plan(Proposal::Change(plan)) => Ok(self.planned(&plan).into()),
             Outcome::Confirmation(Proposal::Change(plan)) if context::can_ask(self.context) => {
                 Ok(confirmation::question(self.app, &self.caller, &about, &plan)?.into())
             }
@@ -209,6 +213,27 @@ impl Call<'_> {
             return Ok(task::created(self.app, &told).await?.into());
         }
         Ok(task::begun(told).into())
+    }
+
+    /// A plan that was only asked for.
+    fn planned(&self, plan: &PlanView) -> CallToolResult {
+        let PlanView { action, deployment, hash, .. } = plan;
+        let next_step = match self.caller.may(*action, false) {
+            Err(missing) => format!("This key may look, and no more: {missing}."),
+            Ok(()) if self.caller.asks => {
+                format!(
+                    "To have it done, call `{action}` with the same arguments; what needs the person's word is asked then."
+                )
+            }
+            Ok(()) => format!(
+                "To have exactly this done, call `{action}` with the same arguments and `confirm`: `{hash}`, when the person \
+                 agrees."
+            ),
+        };
+        let headline = format!("**Plan for `{deployment}`.** Nothing was changed: this is what would be done.");
+        let words = plan_in_words(&headline, plan, &next_step);
+        let (outcome, plan) = (ChangeOutcome::Plan, Some(PlanObject::from(plan)));
+        answer(words, &ChangeResult { outcome, operation: None, plan, next_step: Some(next_step) })
     }
 
     /// A plan that a person has to agree to, for a client that cannot ask.
@@ -323,18 +348,6 @@ fn status(deployment: &Deployment, live: &LiveStatus, failure: Option<Failure>, 
         wanted: live.serving.map(|it| it.1),
         failure: failure.map(Into::into),
     }
-}
-
-/// A plan that was only asked for.
-fn planned(plan: &PlanView) -> CallToolResult {
-    let PlanView { action, deployment, hash, .. } = plan;
-    let next_step = format!(
-        "To have exactly this done, call `{action}` with the same arguments and `confirm`: `{hash}`, when the person agrees."
-    );
-    let headline = format!("**Plan for `{deployment}`.** Nothing was changed: this is what would be done.");
-    let words = plan_in_words(&headline, plan, &next_step);
-    let (outcome, plan) = (ChangeOutcome::Plan, Some(PlanObject::from(plan)));
-    answer(words, &ChangeResult { outcome, operation: None, plan, next_step: Some(next_step) })
 }
 
 /// What is to be planned.

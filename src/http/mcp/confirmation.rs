@@ -56,8 +56,16 @@ pub fn question(app: &App, caller: &Caller, about: &str, plan: &PlanView) -> Res
 /// What a plan is shown under to whoever has to agree.
 #[must_use]
 pub fn headline(plan: &PlanView) -> String {
-    let changed = if plan.plan_changed { " Something has changed since it was shown." } else { "" };
-    format!("**Shall I {} `{}`?** Nothing was done so far.{changed}", plan.action, plan.deployment)
+    let PlanView { action, deployment, mode, namespace, target, .. } = plan;
+    let changed = if plan.plan_changed {
+        " This is another plan than the one that was confirmed: something has changed since, or that one was never shown."
+    } else {
+        ""
+    };
+    format!(
+        "**Shall I {action} `{deployment}`?** That is in namespace `{namespace}` on `{target}` (mode `{mode}`). Nothing was \
+         done so far.{changed}"
+    )
 }
 
 /// What was said to a question that comes back.

@@ -167,7 +167,8 @@ impl Progress {
             return;
         }
         message.clone_into(&mut self.message);
-        self.told = f64::from(percent).max(self.told + Self::LEAST);
+        // In hundredths, which add up without a tail of digits.
+        self.told = f64::from(percent).max(((self.told + Self::LEAST) * 100.0).round() / 100.0);
         let progress =
             ProgressNotificationParam::new(self.token.clone(), self.told).with_total(100.0).with_message(message);
         // The operation goes on, whoever hears of it.

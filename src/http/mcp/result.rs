@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::event::OperationState;
 use crate::http::deployments::DeploymentObject;
 use crate::http::operations::{FailureObject, OperationObject};
-use crate::id::{Action, DeploymentId, OperationId};
+use crate::id::{Action, DeploymentId, Mode, OperationId};
 use crate::reply::report;
 use crate::reply::view::{CostView, PlanView, TargetCost};
 use crate::store::record::DeploymentState;
@@ -91,6 +91,12 @@ pub struct PlanObject {
     pub action: Action,
     /// Name of the deployment that it is about.
     pub deployment: String,
+    /// Where it runs.
+    pub deployment_mode: Mode,
+    /// Its namespace.
+    pub target_namespace: String,
+    /// Name of its target: cluster or instance.
+    pub instance_id: String,
     /// Another plan was confirmed: something has changed since that was shown.
     pub plan_changed: bool,
     /// What the steps do not tell, such as what it costs.
@@ -232,6 +238,9 @@ impl From<&PlanView> for PlanObject {
             hash: it.hash.to_string(),
             action: it.action,
             deployment: it.deployment.clone(),
+            deployment_mode: it.mode,
+            target_namespace: it.namespace.clone(),
+            instance_id: it.target.clone(),
             plan_changed: it.plan_changed,
             summary: it.summary.clone(),
             steps: steps.collect(),

@@ -67,8 +67,9 @@ impl ServerHandler for McpServer {
     ) -> Result<InitializeResult, ErrorData> {
         context.peer.set_peer_info(params.clone());
         let mut result = self.negotiate_initialize(&params)?;
-        // The subscriptions of the revisions that begin so take a session.
+        // The subscriptions of the revisions that begin so take a session, and they know no tasks of this kind.
         result.capabilities.resources = Some(ResourcesCapability::default());
+        result.capabilities.extensions = None;
         Ok(result)
     }
 

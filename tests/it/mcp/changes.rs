@@ -59,6 +59,7 @@ async fn what_stands_in_the_way_of_a_call_is_its_answer() {
         ("scale", with(named(), "scale_replica", 2), "did you mean `scale_replicas`?"),
         ("scale", with(named(), "scale_replicas", 99), "from 0 to"),
         ("status", json!({"instance_name": "nothing"}), "deployment_not_found"),
+        ("deploy", with(notes(&world), "dry_run", true), "`plan` shows what it would do"),
         ("plan", json!({}), "`action` is missing"),
         ("plan", json!({"action": "status"}), "`action` must be one of `deploy`"),
         ("decommission", with(named(), "confirm", true), "`confirm` must be the hash of a plan"),

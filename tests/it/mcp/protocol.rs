@@ -60,6 +60,13 @@ async fn what_is_no_message_is_told_what_it_is() {
     assert_eq!((code, message.contains("there is no tool `destroy`")), (-32602, true), "{message}");
     let (code, _) = client.error("no/such/method", &json!({})).await;
     assert_eq!(code, -32601);
+    for params in [json!({"name": "list", "arguments": []}), json!({"name": 7}), json!({})] {
+        let wrong = client.error("tools/call", &params).await;
+        assert_eq!(wrong, (-32602, "the parameters of `tools/call` have a wrong form".to_owned()), "{params}");
+    }
+    let long = json!({"jsonrpc": "2.0", "id": 7, "method": "m".repeat(900_000)});
+    let long = read(client.raw().json(&long).send().await.unwrap()).await;
+    assert_eq!((&long.message["id"], long.message.to_string().len() < 500), (&json!(7), true), "{long:?}");
     let text = client.raw().header("content-type", "text/plain").body("{}").send().await.unwrap();
     assert_eq!(text.status(), 415);
     let large = json!({"jsonrpc": "2.0", "id": 1, "method": "ping", "params": {"text": "a".repeat(2 << 20)}});

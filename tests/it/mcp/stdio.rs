@@ -69,6 +69,8 @@ async fn a_desktop_program_has_the_same_tools() {
     relay.say("").await;
     relay.say("not a message").await;
     assert_eq!(relay.hear().await["error"]["code"], -32700);
+    relay.say("[]").await;
+    assert_eq!(relay.hear().await["error"]["code"], -32600);
     relay.send(1, "tools/call", json!({"name": "deploy", "arguments": notes(&world)})).await;
     let begun = relay.hear().await;
     let id = begun["result"]["structuredContent"]["operation"]["id"].clone();

@@ -1,4 +1,4 @@
-//! Tokens of an OpenID Connect issuer: whom each was issued for, and which role it gives.
+//! Tokens of an `OpenID` Connect issuer: whom each was issued for, and which role it gives.
 //!
 //! A token counts when one of the issuer's keys has signed it, by an asymmetric algorithm that fits the key, and its claims
 //! name the issuer, this server as audience and a time that is not over. One that was found to count is remembered until it
@@ -164,9 +164,9 @@ impl Issuer {
             return Err(TokenError::Malformed);
         }
         // Looked at before the signature, so that tokens of elsewhere have no keys fetched.
-        let issued: Issued = part(claims).ok_or(TokenError::Malformed)?;
+        let unchecked: Issued = part(claims).ok_or(TokenError::Malformed)?;
         let issuer = &self.0.settings.issuer;
-        if issued.iss.as_ref().and_then(Value::as_str) != Some(issuer.as_str()) {
+        if unchecked.iss.as_ref().and_then(Value::as_str) != Some(issuer.as_str()) {
             return Err(TokenError::Issuer(issuer.clone()));
         }
         let known = self.0.keys.known();

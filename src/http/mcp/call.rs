@@ -113,11 +113,14 @@ impl Call<'_> {
         let told = match kind {
             ToolKind::Plan => {
                 let action = planned_action(arguments.remove("action"))?;
-                return self.change(action, arguments, true).await;
+                return Box::pin(self.change(action, arguments, true)).await;
             }
-            ToolKind::Act(action) if action.changes() => return self.change(action, arguments, false).await,
-            ToolKind::Act(action) => return Ok(self.look(action, arguments).await?.into()),
-            ToolKind::Diagnose => return Ok(self.diagnose(arguments).await?.into()),
+            ToolKind::Act(action) if action.changes() => {
+                // Boxed: what a request is accepted with is large.
+                return Box::pin(self.change(action, arguments, false)).await;
+            }
+            ToolKind::Act(action) => return Ok(Box::pin(self.look(action, arguments)).await?.into()),
+            ToolKind::Diagnose => return Ok(Box::pin(self.diagnose(arguments)).await?.into()),
             ToolKind::Show => operation::tell(self.app, &self.caller, self.only_id(arguments)?).await?,
             ToolKind::Wait => {
                 let mut arguments = Arguments::new(arguments);

@@ -4,7 +4,7 @@ use rmcp::ErrorData;
 use rmcp::model::{
     GetPromptRequestParams, GetPromptResult, JsonObject, ListPromptsResult, Prompt, PromptArgument, PromptMessage, Role,
 };
-use serde_json::Value;
+use serde_json::Value as Json;
 
 /// One prompt.
 struct Row {
@@ -13,8 +13,11 @@ struct Row {
     about: &'static str,
     /// Name, whether it is needed, and what it is.
     arguments: &'static [(&'static str, bool, &'static str)],
-    text: fn(&dyn Fn(&str) -> String) -> String,
+    text: fn(&Value<'_>) -> String,
 }
+
+/// The value of an argument, empty when it was not given.
+type Value<'a> = dyn Fn(&str) -> String + 'a;
 
 const ROWS: &[Row] = &[
     Row {
@@ -102,15 +105,15 @@ pub fn get(params: GetPromptRequestParams) -> Result<GetPromptResult, ErrorData>
     let given: JsonObject = params.arguments.unwrap_or_default();
     for (argument, is_needed, _) in row.arguments {
         let is_given = match given.get(*argument) {
-            None | Some(Value::Null) => false,
-            Some(Value::String(text)) => !text.trim().is_empty(),
+            None | Some(Json::Null) => false,
+            Some(Json::String(text)) => !text.trim().is_empty(),
             Some(_) => return Err(ErrorData::invalid_params(format!("`{argument}` must be a text"), None)),
         };
         if *is_needed && !is_given {
             return Err(ErrorData::invalid_params(format!("`{name}` needs `{argument}`"), None));
         }
     }
-    let value = |argument: &str| given.get(argument).and_then(Value::as_str).unwrap_or_default().trim().to_owned();
+    let value = |argument: &str| given.get(argument).and_then(Json::as_str).unwrap_or_default().trim().to_owned();
     let message = PromptMessage::new_text(Role::User, (row.text)(&value));
     Ok(GetPromptResult::new(vec![message]).with_description(row.about))
 }

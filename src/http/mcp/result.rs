@@ -10,7 +10,7 @@ use crate::http::operations::{FailureObject, OperationObject};
 use crate::id::{Action, DeploymentId, Mode, OperationId};
 use crate::reply::report;
 use crate::reply::view::{CostView, PlanView, TargetCost};
-use crate::store::record::DeploymentState;
+use crate::store::record::{Cost, DeploymentState};
 
 /// What a change came to.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
@@ -264,7 +264,7 @@ impl From<&CostView> for CostObject {
             per_hour,
             per_month,
             currency: known.map(|it| it.currency.clone()),
-            source: known.map(|it| it.source()),
+            source: known.map(Cost::source),
         }
     }
 }

@@ -142,7 +142,9 @@ impl ServerHandler for McpServer {
         params: ReadResourceRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
-        Ok(resource::read(&self.app, &context::caller(&context)?, &params.uri).await?.into())
+        // Boxed: the future of a cluster's output is large.
+        let caller = context::caller(&context)?;
+        Ok(Box::pin(resource::read(&self.app, &caller, &params.uri)).await?.into())
     }
 
     fn accepted_subscription_filter(&self, requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {

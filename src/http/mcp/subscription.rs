@@ -42,12 +42,12 @@ pub async fn listen(app: &App, subscription: SubscriptionContext) -> Result<(), 
     }
     let stop = app.shutdown_token();
     loop {
-        let changed = tokio::select! {
-            changed = changes.next() => changed,
+        let next = tokio::select! {
+            next = changes.next() => next,
             () = subscription.cancelled() => return Ok(()),
             () = stop.cancelled() => return Ok(()),
         };
-        let Some(name) = changed else {
+        let Some(name) = next else {
             // All of it has ended; the stream stays open until the client closes it.
             tokio::select! {
                 () = subscription.cancelled() => {}

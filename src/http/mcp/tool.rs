@@ -181,9 +181,10 @@ fn act(of_action: &tool_call::Tool) -> Option<McpTool> {
             properties.insert("confirm".to_owned(), json!({"type": "string", "description": about}));
         }
     }
-    let about = match action.changes() {
-        true => format!("{} Answers at once with an operation; `operation_wait` waits for its end.", of_action.about),
-        false => of_action.about.to_owned(),
+    let about = if action.changes() {
+        format!("{} Answers at once with an operation; `operation_wait` waits for its end.", of_action.about)
+    } else {
+        of_action.about.to_owned()
     };
     let definition = tool(of_action.name(), title, about, &parameters, output, effect);
     Some(McpTool { kind: ToolKind::Act(action), definition })

@@ -5,7 +5,7 @@ use url::Url;
 use crate::config::source::Values;
 use crate::config::value;
 
-/// An issuer of OpenID Connect, and what its tokens must say.
+/// An issuer of `OpenID` Connect, and what its tokens must say.
 #[derive(Debug, Clone)]
 pub struct Oidc {
     /// `OIDC_ISSUER`, exactly as it was written: tokens are compared with it.

@@ -1,4 +1,4 @@
-//! Tokens of an OpenID Connect issuer: which are let in, as whom, for how long; and under which names and by which pages the
+//! Tokens of an `OpenID` Connect issuer: which are let in, as whom, for how long; and under which names and by which pages the
 //! server may be asked.
 
 use aws_lc_rs::hmac;

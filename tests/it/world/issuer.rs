@@ -1,4 +1,4 @@
-//! An OpenID Connect issuer on this machine: real keys, published as a story wants, and tokens that are signed with them.
+//! An `OpenID` Connect issuer on this machine: real keys, published as a story wants, and tokens that are signed with them.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};

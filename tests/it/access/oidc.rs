@@ -181,14 +181,14 @@ async fn a_role_limits_what_a_token_may_do_and_without_one_there_is_no_access() 
     let (viewer, deployer, admin) = (token("viewer"), token("deployer"), token("admin"));
 
     let refused = chat(&world, &viewer, &world.request_for("deploy")).await;
-    let deployed = chat(&world, &deployer, &world.request_for("deploy")).await;
+    let done = chat(&world, &deployer, &world.request_for("deploy")).await;
 
     assert_eq!((refused.status, refused.code()), (403, "permission_denied"));
     assert_eq!(
         refused.body["error"]["message"],
         "the token (role `viewer`) may not deploy: that needs the role `deployer`"
     );
-    assert_eq!(deployed.state(), "succeeded", "{deployed:?}");
+    assert_eq!(done.state(), "succeeded", "{done:?}");
     for (by, statuses) in [(&viewer, [200, 403]), (&deployer, [200, 403]), (&admin, [200, 200])] {
         assert_eq!(get(&world, Some(by), "/v1/deployments").await.status, statuses[0]);
         assert_eq!(get(&world, Some(by), "/v1/keys").await.status, statuses[1]);

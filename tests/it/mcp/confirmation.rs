@@ -8,7 +8,7 @@ use crate::world::mcp::{Mcp, text};
 use crate::world::{World, answer, with};
 
 /// The same call with what the person said.
-fn answered(question: &Value, arguments: &Value, said: Value) -> Value {
+fn answered(question: &Value, arguments: &Value, said: &Value) -> Value {
     json!({"name": "decommission", "arguments": arguments, "requestState": question["requestState"],
         "inputResponses": {"confirmation": said}})
 }
@@ -46,7 +46,7 @@ async fn a_yes_counts_also_when_the_server_was_started_again_in_between() {
 
     world.kill_and_start_again().await;
     let client = Mcp::new(&world).that_asks();
-    let done = client.result("tools/call", &answered(&question, &named(), yes())).await;
+    let done = client.result("tools/call", &answered(&question, &named(), &yes())).await;
 
     let id = done["structuredContent"]["operation"]["id"].as_str().unwrap_or_else(|| panic!("{done:#}")).to_owned();
     assert_eq!(client.wait(&id).await["state"], "succeeded");
@@ -67,7 +67,7 @@ async fn anything_but_a_yes_leaves_it_as_it_is() {
         json!({"action": "accept", "content": {"confirm": false}}),
         json!({"action": "accept", "content": {"confirm": "true"}}),
     ] {
-        let result = client.result("tools/call", &answered(&question, &named(), said.clone())).await;
+        let result = client.result("tools/call", &answered(&question, &named(), &said)).await;
         assert_eq!(result["structuredContent"]["outcome"], "declined", "{said}: {result:#}");
         assert_eq!(text(&result), "All right, I did nothing.");
     }
@@ -88,22 +88,22 @@ async fn an_answer_counts_only_for_the_question_that_was_put() {
 
     let forged = with(question.clone(), "requestState", "v1.abcdef.AAAA");
     let elsewhere = with(named(), "keep_target", true);
-    for params in [answered(&forged, &named(), yes()), answered(&question, &elsewhere, yes())] {
+    for params in [answered(&forged, &named(), &yes()), answered(&question, &elsewhere, &yes())] {
         let refused = client.result("tools/call", &params).await;
         assert_eq!(refused["isError"], true, "{refused:#}");
         assert!(text(&refused).contains("a question that is not open here"), "{}", text(&refused));
     }
     let by_other = Mcp::new(&world).that_asks().with_key(&other);
-    let refused = by_other.result("tools/call", &answered(&question, &named(), yes())).await;
+    let refused = by_other.result("tools/call", &answered(&question, &named(), &yes())).await;
     assert!(text(&refused).contains("it was put to another key"), "{refused:#}");
-    let malformed = client.result("tools/call", &answered(&question, &named(), json!("yes"))).await;
+    let malformed = client.result("tools/call", &answered(&question, &named(), &json!("yes"))).await;
     assert!(text(&malformed).contains("is not the result of an elicitation"), "{malformed:#}");
 
     client.change("scale", with(named(), "scale_replicas", 2)).await;
-    let changed = client.result("tools/call", &answered(&question, &named(), yes())).await;
+    let changed = client.result("tools/call", &answered(&question, &named(), &yes())).await;
     let message = changed["inputRequests"]["confirmation"]["params"]["message"].as_str().unwrap_or_default();
     assert!(message.contains("something has changed since"), "{changed:#}");
-    let done = client.result("tools/call", &answered(&changed, &named(), yes())).await;
+    let done = client.result("tools/call", &answered(&changed, &named(), &yes())).await;
     assert_eq!(done["structuredContent"]["outcome"], "operation", "{done:#}");
 }
 
@@ -126,11 +126,11 @@ async fn a_key_that_asks_takes_a_persons_word_and_nothing_less() {
 
     let client = Mcp::new(&world).that_asks().with_key(&agent);
     let question = client.call("decommission", named()).await;
-    let no = client.result("tools/call", &answered(&question, &named(), json!({"action": "decline"}))).await;
+    let no = client.result("tools/call", &answered(&question, &named(), &json!({"action": "decline"}))).await;
     assert_eq!(no["structuredContent"]["outcome"], "declined", "{no:#}");
-    let late = client.result("tools/call", &answered(&question, &named(), yes())).await;
+    let late = client.result("tools/call", &answered(&question, &named(), &yes())).await;
     assert_eq!(late["resultType"], "input_required", "a question that was answered with no is put anew: {late:#}");
-    let done = client.result("tools/call", &answered(&late, &named(), yes())).await;
+    let done = client.result("tools/call", &answered(&late, &named(), &yes())).await;
 
     let id = done["structuredContent"]["operation"]["id"].as_str().unwrap_or_else(|| panic!("{done:#}"));
     assert_eq!(client.wait(id).await["state"], "succeeded");

@@ -24,6 +24,7 @@ use crate::intent::selection::{self, Candidate, SelectionError};
 use crate::intent::{AwsCredentials, Intent, Request, Selector, Source};
 use crate::llm::Model;
 use crate::llm::embedding::EmbeddingModel;
+use crate::reply::strip_ansi;
 use crate::reply::view::{Proposal, Report};
 use crate::secret::Sealer;
 use crate::step::unrecorded_workspaces;
@@ -539,7 +540,7 @@ impl App {
         self.0.readiness.checks().await
     }
 
-    /// What an application prints, line by line.
+    /// What an application prints, line by line, without the colours of a terminal.
     ///
     /// # Errors
     /// [`AppError::Conflict`] when its cluster cannot be reached.
@@ -560,7 +561,21 @@ impl App {
         let span = if follow { LogSpan::Follow(tail) } else { LogSpan::Last(tail) };
         let lines = kube.logs(&deployment.name, &deployment.namespace, span).await;
         let lines = lines.map_err(|error| AppError::Conflict { message: error.to_string(), param: None })?;
-        Ok(lines.map(|line| line.map(|line| line.text).map_err(|error| AppError::Internal(error.into()))).boxed())
+        let lines = lines.map_ok(|line| strip_ansi(&line.text)).map_err(|error| AppError::Internal(error.into()));
+        Ok(lines.boxed())
+    }
+
+    /// The last lines that an application printed.
+    ///
+    /// # Errors
+    /// As [`App::logs`].
+    pub async fn last_lines(
+        &self,
+        deployment: &Deployment,
+        tail: u32,
+        aws: Option<&AwsCredentials>,
+    ) -> Result<Vec<String>, AppError> {
+        self.logs(deployment, tail, false, aws).await?.try_collect().await
     }
 }
 

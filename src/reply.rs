@@ -32,12 +32,18 @@ fn dockerfile(text: &str) -> String {
 pub fn to_sentence(line: &str) -> String {
     let text = strip_ansi(line);
     let text = text.trim();
-    let mut letters = text.chars();
-    let mut sentence: String = letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect();
+    let mut sentence = capital(text);
     if !sentence.is_empty() && !sentence.ends_with(['.', '!', '?']) {
         sentence.push('.');
     }
     sentence
+}
+
+/// The text with a capital at its beginning.
+#[must_use]
+pub fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect()
 }
 
 /// The line without terminal escape sequences and control characters.

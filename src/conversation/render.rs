@@ -14,7 +14,7 @@ use crate::event::{Event, EventKind, OperationState};
 use crate::id::OperationId;
 use crate::reply::narration::Narrator;
 use crate::reply::view::{Proposal, Report};
-use crate::reply::{costs, operation, removal, report, strip_ansi};
+use crate::reply::{costs, operation, removal, report};
 use crate::store::record::{Deployment, Operation};
 
 /// How often something is said about a step that is only slow.
@@ -145,7 +145,7 @@ async fn render_report<S: AnswerSink>(
                 sink.write(format!("{}\n\n{FENCE}text\n", report::logs_headline(&deployment))).await;
                 let mut lines = std::pin::pin!(lines.take_until(app.shutdown_token().cancelled_owned()));
                 while let Some(line) = lines.next().await {
-                    sink.write(format!("{}\n", strip_ansi(&line?))).await;
+                    sink.write(format!("{}\n", line?)).await;
                 }
                 sink.write(format!("{FENCE}\n")).await;
             } else {

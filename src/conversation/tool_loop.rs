@@ -28,7 +28,7 @@ use crate::llm::chunk::ChunkAssembler;
 use crate::llm::{Answer, LlmError, Model, Prompt, ToolCall, Usage};
 use crate::reply::report::ForeignWords;
 use crate::reply::view::Report;
-use crate::reply::{costs, operation, report};
+use crate::reply::{capital, costs, operation, report};
 use crate::store::record::Deployment;
 
 /// So many rounds at most; in the last one there is nothing to call any more.
@@ -558,11 +558,6 @@ async fn paragraph_break<S: AnswerSink>(sink: &mut S) {
     if sink.has_content() {
         sink.write("\n\n".to_owned()).await;
     }
-}
-
-fn capital(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect()
 }
 
 /// What is going on while a tool works.

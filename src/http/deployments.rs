@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::StreamExt;
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -20,7 +20,6 @@ use crate::http::sse;
 use crate::http::unreadable::UnreadableObject;
 use crate::id::{DeploymentId, EnvironmentName, ExposedPort, Mode};
 use crate::intent::partial::DEFAULT_TAIL;
-use crate::reply::strip_ansi;
 use crate::store::deployments::DeploymentFilter;
 use crate::store::record::{Deployment, DeploymentState};
 use crate::store::unreadable::UnreadableDeployment;
@@ -268,14 +267,13 @@ pub async fn logs(
     let follow = query.read("follow", "`true` or `false`", |text| text.parse().ok())?.unwrap_or(false);
     let deployment = find(&app, &caller, &id).await?;
     if !follow {
-        let lines: Vec<String> = app.logs(&deployment, tail, false, None).await?.try_collect().await?;
-        let lines = lines.iter().map(|line| strip_ansi(line)).collect();
+        let lines = app.last_lines(&deployment, tail, None).await?;
         return Ok(Json(LogLines { object: "list", id: deployment.id, lines }).into_response());
     }
     let open = streams.open()?;
     let lines = app.logs(&deployment, tail, true, None).await?.take_until(app.shutdown_token().cancelled_owned());
     let events = lines.map(move |line| match line {
-        Ok(line) => sse::data(&LogLineObject { line: strip_ansi(&line) }),
+        Ok(line) => sse::data(&LogLineObject { line }),
         Err(error) => sse::data(&ApiError::from(error).body(request_id.as_str())),
     });
     Ok(sse::respond(events, open))

@@ -170,7 +170,7 @@ pub enum TargetCost {
 }
 
 /// One step of a plan.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct PlannedStep {
     /// The step's key in the plan.
     pub step: String,
@@ -178,7 +178,7 @@ pub struct PlannedStep {
     pub title: String,
     /// Keys of the steps that come before it.
     pub after: Vec<String>,
-    /// Whether there would be nothing to do; `None` when only running it tells.
+    /// Whether there would be nothing to do; null when only running it tells.
     pub already: Option<bool>,
     /// What a person may want to know about it.
     pub note: Option<String>,

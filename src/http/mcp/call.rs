@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use futures_util::TryStreamExt;
 use rmcp::model::{CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, InputResponses, JsonObject};
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer};
@@ -12,7 +11,7 @@ use tracing::Instrument;
 use super::arguments::Arguments;
 use super::confirmation::{self, Word};
 use super::context;
-use super::operation::{self, in_words};
+use super::operation;
 use super::result::{
     ChangeOutcome, ChangeResult, CostObject, CostResult, DiagnosisResult, ListResult, LogsResult, PlanObject,
     StatusResult, answer, plan_in_words,
@@ -31,7 +30,7 @@ use crate::http::sse;
 use crate::id::{Action, OperationId, PlanHash};
 use crate::intent::partial::PartialRequest;
 use crate::intent::question::Unclear;
-use crate::intent::{AwsCredentials, Confirmation, Intent, Request, tool_call};
+use crate::intent::{Confirmation, Intent, Request, tool_call};
 use crate::reply::view::{LiveStatus, PlanView, Proposal, Report};
 use crate::reply::{code_block, costs, operation as operation_words, report, strip_ansi};
 use crate::store::operations::RequestKey;
@@ -166,9 +165,10 @@ impl Call<'_> {
             Word::Yes(plan) => Confirmation::Agreed(plan),
             Word::No(plan) => {
                 self.app.forget_question(&self.caller, &plan).await?;
-                let object =
-                    ChangeResult { outcome: ChangeOutcome::Declined, operation: None, plan: None, next_step: None };
-                return Ok(answer(Unclear::Withdrawn.text(), &object).into());
+                let words = Unclear::Withdrawn.text();
+                let next_step = Some(words.clone());
+                let object = ChangeResult { outcome: ChangeOutcome::Declined, operation: None, plan: None, next_step };
+                return Ok(answer(words, &object).into());
             }
             Word::Nothing => confirm.map_or(Confirmation::Missing, Confirmation::OfPlan),
         };
@@ -186,10 +186,7 @@ impl Call<'_> {
             Outcome::Confirmation(Proposal::Change(plan)) => Ok(self.unconfirmed(&plan).into()),
             Outcome::Report(Report::Cancelled(id)) => {
                 let told = operation::tell(self.app, &self.caller, id).await?;
-                let next_step = told.next_step();
-                let words = in_words(&told.words, next_step.as_deref());
-                let (outcome, operation) = (ChangeOutcome::Cancelling, Some(told.object.into()));
-                Ok(answer(words, &ChangeResult { outcome, operation, plan: None, next_step }).into())
+                Ok(task::result(told, ChangeOutcome::Cancelling).into())
             }
             Outcome::Plan(Proposal::Removals(_))
             | Outcome::Confirmation(Proposal::Removals(_))
@@ -215,7 +212,7 @@ impl Call<'_> {
         if context::knows_tasks(self.context) {
             return Ok(task::created(self.app, &told).await?.into());
         }
-        Ok(task::begun(told).into())
+        Ok(task::result(told, ChangeOutcome::Operation).into())
     }
 
     /// A plan that was only asked for.
@@ -234,9 +231,7 @@ impl Call<'_> {
             ),
         };
         let headline = format!("**Plan for `{deployment}`.** Nothing was changed: this is what would be done.");
-        let words = plan_in_words(&headline, plan, &next_step);
-        let (outcome, plan) = (ChangeOutcome::Plan, Some(PlanObject::from(plan)));
-        answer(words, &ChangeResult { outcome, operation: None, plan, next_step: Some(next_step) })
+        shown(ChangeOutcome::Plan, &headline, plan, next_step)
     }
 
     /// A plan that a person has to agree to, for a client that cannot ask.
@@ -251,9 +246,7 @@ impl Call<'_> {
                 self.name, plan.hash
             )
         };
-        let words = plan_in_words(&confirmation::headline(plan), plan, &next_step);
-        let (outcome, plan) = (ChangeOutcome::ConfirmationNeeded, Some(PlanObject::from(plan)));
-        answer(words, &ChangeResult { outcome, operation: None, plan, next_step: Some(next_step) })
+        shown(ChangeOutcome::ConfirmationNeeded, &confirmation::headline(plan), plan, next_step)
     }
 
     /// Looks something up.
@@ -279,7 +272,7 @@ impl Call<'_> {
                 Ok(answer(words, &result))
             }
             Report::Logs { deployment, follow: _, tail, aws } => {
-                let lines = self.lines(&deployment, tail, aws.as_ref()).await?;
+                let lines = self.app.last_lines(&deployment, tail, aws.as_ref()).await?;
                 let deployment_object = DeploymentObject::from(&deployment);
                 let words = report::logs(&deployment, &lines);
                 Ok(answer(words, &LogsResult { deployment: deployment_object, lines }))
@@ -300,7 +293,7 @@ impl Call<'_> {
             }
         };
         let last = operation::tell(self.app, &self.caller, deployment.operation);
-        let (last, lines) = tokio::join!(last, self.lines(&deployment, LINES, aws.as_ref()));
+        let (last, lines) = tokio::join!(last, self.app.last_lines(&deployment, LINES, aws.as_ref()));
         let (last, lines) = (last.ok(), lines.unwrap_or_default());
         let told = report::status(&deployment, &live, failure.as_ref());
         let status = status(&deployment, &live, failure, &told);
@@ -329,16 +322,13 @@ impl Call<'_> {
             | Outcome::Confirmation(_) => Err(ApiError::Internal("a question came to a change".into())),
         }
     }
+}
 
-    async fn lines(
-        &self,
-        deployment: &Deployment,
-        tail: u32,
-        aws: Option<&AwsCredentials>,
-    ) -> Result<Vec<String>, ApiError> {
-        let lines: Vec<String> = self.app.logs(deployment, tail, false, aws).await?.try_collect().await?;
-        Ok(lines.iter().map(|line| strip_ansi(line)).collect())
-    }
+/// A plan that is shown, and nothing done.
+fn shown(outcome: ChangeOutcome, headline: &str, plan: &PlanView, next_step: String) -> CallToolResult {
+    let words = plan_in_words(headline, plan, &next_step);
+    let plan = Some(PlanObject::from(plan));
+    answer(words, &ChangeResult { outcome, operation: None, plan, next_step: Some(next_step) })
 }
 
 fn status(deployment: &Deployment, live: &LiveStatus, failure: Option<Failure>, words: &str) -> StatusResult {

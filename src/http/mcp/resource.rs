@@ -1,6 +1,5 @@
 //! Resources: deployments, what they print, and operations with their events, to read and to follow.
 
-use futures_util::TryStreamExt;
 use rmcp::ErrorData;
 use rmcp::model::{
     ListResourceTemplatesResult, ListResourcesResult, PaginatedRequestParams, ReadResourceResult, Resource,
@@ -17,7 +16,6 @@ use crate::http::deployments::DeploymentObject;
 use crate::http::error::ApiError;
 use crate::id::{DeploymentId, OperationId};
 use crate::intent::partial::DEFAULT_TAIL;
-use crate::reply::strip_ansi;
 use crate::store::deployments::DeploymentFilter;
 use crate::store::page::PageRequest;
 use crate::store::record::Deployment;
@@ -151,7 +149,10 @@ pub async fn read(app: &App, caller: &Caller, uri: &str) -> Result<ReadResourceR
             Err(error) => return Err(in_protocol(error)),
         },
         ResourceName::Logs(id) => match deployment(app, caller, id).await.map_err(in_protocol)? {
-            Some(found) => ResourceContents::text(output(app, &found).await.map_err(in_protocol)?, uri),
+            Some(found) => {
+                let lines = app.last_lines(&found, DEFAULT_TAIL, None).await;
+                ResourceContents::text(lines.map_err(|error| in_protocol(error.into()))?.join("\n"), uri)
+            }
             None => return Err(unknown()),
         },
     };
@@ -160,11 +161,6 @@ pub async fn read(app: &App, caller: &Caller, uri: &str) -> Result<ReadResourceR
 
 async fn deployment(app: &App, caller: &Caller, id: DeploymentId) -> Result<Option<Deployment>, ApiError> {
     Ok(app.deployment(caller, id).await?)
-}
-
-async fn output(app: &App, deployment: &Deployment) -> Result<String, ApiError> {
-    let lines: Vec<String> = app.logs(deployment, DEFAULT_TAIL, false, None).await?.try_collect().await?;
-    Ok(lines.iter().map(|line| strip_ansi(line)).collect::<Vec<_>>().join("\n"))
 }
 
 fn json_text(value: &impl Serialize, uri: &str) -> ResourceContents {

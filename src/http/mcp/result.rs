@@ -9,7 +9,7 @@ use crate::http::deployments::DeploymentObject;
 use crate::http::operations::{FailureObject, OperationObject};
 use crate::id::{Action, DeploymentId, Mode, OperationId};
 use crate::reply::report;
-use crate::reply::view::{CostView, PlanView, TargetCost};
+use crate::reply::view::{CostView, PlanView, PlannedStep, TargetCost};
 use crate::store::record::{Cost, DeploymentState};
 
 /// What a change came to.
@@ -102,25 +102,10 @@ pub struct PlanObject {
     /// What the steps do not tell, such as what it costs.
     pub summary: Vec<String>,
     /// The steps, in an order in which they could run.
-    pub steps: Vec<PlannedStepObject>,
+    pub steps: Vec<PlannedStep>,
     /// The Dockerfile that would be made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dockerfile: Option<String>,
-}
-
-/// One step of a plan.
-#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
-pub struct PlannedStepObject {
-    /// The step's key in the plan.
-    pub step: String,
-    /// The step in words.
-    pub title: String,
-    /// Keys of the steps that come before it.
-    pub after: Vec<String>,
-    /// Whether there would be nothing to do; null when only running it tells.
-    pub already: Option<bool>,
-    /// What a person may want to know about it.
-    pub note: Option<String>,
 }
 
 /// An operation.
@@ -227,13 +212,6 @@ impl From<OperationObject> for OperationSummary {
 
 impl From<&PlanView> for PlanObject {
     fn from(it: &PlanView) -> Self {
-        let steps = it.steps.iter().map(|it| PlannedStepObject {
-            step: it.step.clone(),
-            title: it.title.clone(),
-            after: it.after.clone(),
-            already: it.already,
-            note: it.note.clone(),
-        });
         Self {
             hash: it.hash.to_string(),
             action: it.action,
@@ -243,7 +221,7 @@ impl From<&PlanView> for PlanObject {
             instance_id: it.target.clone(),
             plan_changed: it.plan_changed,
             summary: it.summary.clone(),
-            steps: steps.collect(),
+            steps: it.steps.clone(),
             dockerfile: it.dockerfile.clone(),
         }
     }

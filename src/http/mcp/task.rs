@@ -21,11 +21,11 @@ const POLL_MS: u64 = 2000;
 
 /// The operation of a change as the answer of its tool.
 #[must_use]
-pub fn begun(told: Told) -> CallToolResult {
+pub fn result(told: Told, outcome: ChangeOutcome) -> CallToolResult {
     let next_step = told.next_step();
     let words = in_words(&told.words, next_step.as_deref());
     let operation = Some(told.object.into());
-    answer(words, &ChangeResult { outcome: ChangeOutcome::Operation, operation, plan: None, next_step })
+    answer(words, &ChangeResult { outcome, operation, plan: None, next_step })
 }
 
 /// The same for a client that knows tasks.
@@ -43,12 +43,12 @@ pub async fn created(app: &App, told: &Told) -> Result<CreateTaskResult, ApiErro
 pub async fn get(app: &App, caller: &Caller, id: &str) -> Result<GetTaskResult, ErrorData> {
     let told = find(app, caller, id).await?;
     let task = task(app, &told).await.map_err(in_protocol)?;
-    let payload = match told.operation.state {
-        OperationState::Queued | OperationState::Running | OperationState::Waiting => TaskPayload::Working,
-        OperationState::Cancelled => TaskPayload::Cancelled,
-        OperationState::Succeeded | OperationState::Undone | OperationState::Failed | OperationState::Stuck => {
-            TaskPayload::Completed { result: result(told) }
-        }
+    let payload = if task.status == TaskStatus::Completed {
+        TaskPayload::Completed { result: completed(told) }
+    } else if task.status == TaskStatus::Cancelled {
+        TaskPayload::Cancelled
+    } else {
+        TaskPayload::Working
     };
     Ok(GetTaskResult::new(DetailedTask::new(task, payload)))
 }
@@ -110,9 +110,9 @@ async fn task(app: &App, told: &Told) -> Result<Task, ApiError> {
 }
 
 /// What the call of the tool came to.
-fn result(told: Told) -> JsonObject {
+fn completed(told: Told) -> JsonObject {
     let is_error = told.operation.state != OperationState::Succeeded;
-    let mut result = begun(told);
+    let mut result = result(told, ChangeOutcome::Operation);
     result.is_error = Some(is_error);
     match serde_json::to_value(result) {
         Ok(Value::Object(result)) => result,

@@ -14,6 +14,7 @@ use crate::id::{Action, PlanHash};
 use crate::intent::Limits;
 use crate::intent::partial::PartialRequest;
 use crate::intent::tool_call;
+use crate::reply::capital;
 
 /// How long `operation_wait` waits when nobody says, and at the most, in seconds: below what clients wait for an answer.
 pub const MAX_WAIT_S: u64 = 45;
@@ -220,11 +221,6 @@ fn tool(
         .with_title(title)
         .with_raw_output_schema(output)
         .with_annotations(hints.open_world(true))
-}
-
-fn capital(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect()
 }
 
 #[cfg(test)]

@@ -24,12 +24,15 @@ use crate::secret::Sealer;
 use crate::step::aws_access::{RecordedAccount, account_on_record};
 use crate::store::Store;
 use crate::store::record::{Deployment, Operation, Target, Unreadable};
+use crate::store::steps::outputs;
 use crate::store::unreadable::UnreadableOperation;
 
+use carry_over::carry_over;
 use finished::{Conclude, EngineError};
 use run::Run;
 use shared::{RunHandle, Shared, panicked};
 
+mod carry_over;
 mod dry_run;
 mod embedded;
 mod failpoint;
@@ -73,6 +76,7 @@ impl Engine {
     /// # Errors
     /// When the store does not answer.
     pub async fn recover(&self) -> Result<usize, EngineError> {
+        self.carry_over_steps().await?;
         let unfinished = self.0.store.unfinished_operations().await?;
         let count = unfinished.len();
         for operation in unfinished {
@@ -93,6 +97,18 @@ impl Engine {
             }
         }
         Ok(count)
+    }
+
+    /// Takes over what earlier versions have recorded of steps. One that cannot be read is told when it is carried on.
+    async fn carry_over_steps(&self) -> Result<(), EngineError> {
+        let store = &self.0.store;
+        for id in store.operations_without_steps().await? {
+            match carry_over(store, id).await {
+                Err(error) if !error.is_unreadable() => return Err(error.into()),
+                Ok(()) | Err(_) => (),
+            }
+        }
+        Ok(())
     }
 
     async fn carry_on(&self, operation: Operation) -> Result<(), EngineError> {
@@ -161,6 +177,7 @@ impl Engine {
     async fn load(&self, operation: Operation) -> Result<Option<Run>, EngineError> {
         let unreadable = |what: &str| EngineError::Unreadable { operation: operation.id, what: what.to_owned() };
         let store = &self.0.store;
+        carry_over(store, operation.id).await?;
         let deployment = store.deployment(operation.deployment).await?.ok_or_else(|| unreadable("no deployment"))?;
         let target = store.target(operation.target).await?.ok_or_else(|| unreadable("no target"))?;
         self.prepare(operation, deployment, target).await
@@ -276,12 +293,8 @@ impl Engine {
     /// # Errors
     /// When the store does not answer or the operation cannot be read.
     pub async fn account_on_record(&self, operation: &Operation) -> Result<Option<RecordedAccount>, EngineError> {
-        let unreadable =
-            |error: serde_json::Error| EngineError::Unreadable { operation: operation.id, what: error.to_string() };
-        let plan: Plan = serde_json::from_value(operation.plan.clone()).map_err(unreadable)?;
         let store = &self.0.store;
-        let nodes = embedded::step_nodes(store, operation.id, &plan).await?.unwrap_or_default();
-        let outputs = embedded::outputs_of(store, operation.id, &nodes).await?;
+        let outputs = outputs(&store.steps(operation.id).await?);
         let Some(target) = store.target(operation.target).await? else { return Ok(None) };
         Ok(account_on_record(store, &target, operation.deployment, &outputs).await?)
     }

@@ -37,6 +37,7 @@ pub mod retention;
 pub mod saga;
 pub mod secrets;
 mod statement;
+pub mod steps;
 pub mod stored_answers;
 pub mod terraform;
 pub mod unreadable;
@@ -107,6 +108,12 @@ pub enum StoreError {
         /// What of it, and who can.
         cause: Unreadable,
     },
+    /// A step was begun again by somebody else, to whom it belongs from then on.
+    #[error("the step `{step}` was begun again by another server")]
+    Superseded {
+        /// Its name.
+        step: String,
+    },
     /// A stored value cannot be read.
     #[error("the store holds a value for `{what}` that cannot be read")]
     Corrupt {
@@ -132,7 +139,12 @@ impl StoreError {
     pub fn is_unreadable(&self) -> bool {
         match self {
             Self::Corrupt { .. } | Self::Unreadable { .. } => true,
-            Self::Owned(_) | Self::File { .. } | Self::Newer { .. } | Self::Migrate(_) | Self::Database(_) => false,
+            Self::Owned(_)
+            | Self::File { .. }
+            | Self::Newer { .. }
+            | Self::Migrate(_)
+            | Self::Database(_)
+            | Self::Superseded { .. } => false,
         }
     }
 
@@ -245,6 +257,7 @@ fn migrations() -> Migrator {
     let ownership = include_str!("store/migrations/0007_ownership.sql").into_sql_str();
     let access = include_str!("store/migrations/0008_access.sql").into_sql_str();
     let answers = include_str!("store/migrations/0009_stored_answers.sql").into_sql_str();
+    let steps = include_str!("store/migrations/0010_operation_steps.sql").into_sql_str();
     Migrator::with_migrations(vec![
         Migration::new(1, "start".into(), MigrationType::Simple, start, false),
         Migration::new(2, "instances".into(), MigrationType::Simple, instances, false),
@@ -255,6 +268,7 @@ fn migrations() -> Migrator {
         Migration::new(7, "ownership".into(), MigrationType::Simple, ownership, false),
         Migration::new(8, "access".into(), MigrationType::Simple, access, false),
         Migration::new(9, "stored answers".into(), MigrationType::Simple, answers, false),
+        Migration::new(10, "operation steps".into(), MigrationType::Simple, steps, false),
     ])
 }
 

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use crate::event::Lines;
 use crate::id::OperationId;
 use crate::plan::Plan;
@@ -45,8 +47,8 @@ impl Engine {
                 outputs: Arc::new(outputs.clone()),
                 step: step.name(),
                 may_have_orphans: Arc::default(),
-                wake: Arc::default(),
-                steps_in_flight: tokio::sync::watch::Sender::default(),
+                begun_at: Timestamp::now(),
+                waits_until: None,
             };
             let check = async { if known { step.check(&cx).await } else { Ok(None) } };
             let checked = panic::catch(Box::pin(check)).await;

@@ -1,9 +1,9 @@
-//! The embedded engine: steno, Oxide's saga library, in this process, with its log in our store.
+//! The embedded engine: steno, Oxide's saga library, in this process, with its log in our store. The log only says which
+//! node is next; what a step has come to is in the table of steps.
 //!
 //! steno undoes only what succeeded, but a step that failed may have done half its work. So each step is two nodes:
 //! a guard, which does nothing and carries the undo, then the one that runs. Parallel parts are sub-sagas.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -20,10 +20,11 @@ use steno::{
 use tracing::Instrument;
 
 use super::finished::{EngineError, Finished, Unwound};
-use super::run::{CANCELLED, Run};
+use super::run::{CANCELLED, Run, cancelled, internal};
 use crate::event::{EventKind, Failure, OperationState};
 use crate::id::OperationId;
 use crate::plan::Plan;
+use crate::store::steps::{StepRecords, outputs};
 use crate::store::{Store, StoreError};
 
 /// Runs an operation from where it is to its end.
@@ -46,11 +47,12 @@ pub(super) async fn run(run: Run) -> Result<(), EngineError> {
             sec.saga_create(saga_id(id), Arc::new(Context(Arc::clone(&run))), dag, registry).await
         }
         Some(dag) => {
-            let log = store.saga_events::<SagaNodeEventType>(id).await?;
-            run.count_as_done(outputs(&run).await?.into_keys());
-            if let Some(failure) = first_failure(&log) {
+            let steps = store.steps(id).await?;
+            run.count_as_done(outputs(&steps).into_keys());
+            if let Some(failure) = first_failure(&steps) {
                 run.record_failure(failure);
             }
+            let log = store.saga_events::<SagaNodeEventType>(id).await?;
             let events = log
                 .into_iter()
                 .map(|(node, event_type)| SagaNodeEvent { saga_id: saga_id(id), node_id: node.into(), event_type })
@@ -65,13 +67,20 @@ pub(super) async fn run(run: Run) -> Result<(), EngineError> {
         () = store.lost().cancelled() => std::future::pending().await,
     };
 
+    let steps = store.steps(id).await?;
     let result = match ended.kind {
         Ok(_) => Ok(()),
         Err(error) => {
-            let failure = run.failure().unwrap_or_else(|| failure_of(error.error_source));
-            let cancelled = failure.code == CANCELLED && store.is_cancel_requested(id).await?;
-            let stuck = error.undo_failure.map(|(_, error)| run.stuck().unwrap_or_else(|| internal(error.to_string())));
-            Err(Unwound { failure, cancelled, stuck })
+            let is_cancel_requested = store.is_cancel_requested(id).await?;
+            // One that was cancelled before any step began has no failure on record.
+            let failure = run.failure().unwrap_or_else(|| {
+                if is_cancel_requested { cancelled() } else { internal(error.error_source.to_string()) }
+            });
+            let stuck = error.undo_failure.map(|(_, error)| {
+                let recorded = steps.values().find_map(|it| it.undo_failure.clone());
+                recorded.unwrap_or_else(|| internal(error.to_string()))
+            });
+            Err(Unwound { cancelled: failure.code == CANCELLED && is_cancel_requested, failure, stuck })
         }
     };
     let (removed, warnings) = removed_and_warnings(store, id).await?;
@@ -80,7 +89,7 @@ pub(super) async fn run(run: Run) -> Result<(), EngineError> {
         deployment: run.deployment.clone(),
         target: store.target(run.target.id).await?.unwrap_or_else(|| run.target.clone()),
         result,
-        outputs: outputs(&run).await?,
+        outputs: outputs(&steps),
         removed,
         warnings,
     };
@@ -131,76 +140,16 @@ async fn removed_and_warnings(store: &Store, id: OperationId) -> Result<(Vec<Str
     Ok((removed, warnings))
 }
 
-/// What the steps left behind, from the log.
-async fn outputs(run: &Run) -> Result<BTreeMap<String, Value>, StoreError> {
-    let store = &run.shared.store;
-    // The graph stays as it is from its first record on.
-    let steps = match run.node_names.get() {
-        Some(steps) => steps,
-        None => match step_nodes(store, run.operation.id, &run.plan).await? {
-            Some(steps) => run.node_names.get_or_init(|| steps),
-            None => return Ok(BTreeMap::new()),
-        },
-    };
-    outputs_of(store, run.operation.id, steps).await
-}
-
-/// The steps of a plan by their nodes in the graph; `None` when that is not on record yet.
-pub(super) async fn step_nodes(
-    store: &Store,
-    id: OperationId,
-    plan: &Plan,
-) -> Result<Option<BTreeMap<usize, String>>, StoreError> {
-    let Some(dag) = store.saga_dag(id).await? else { return Ok(None) };
-    let dag: SagaDag = serde_json::from_value(dag)
-        .map_err(|source| StoreError::Corrupt { what: "operations.dag", source: source.into() })?;
-    let nodes = dag.get_nodes().map(|node| (node.index().index(), node.name().as_ref().to_owned()));
-    Ok(Some(nodes.filter(|(_, name)| plan.find(name).is_some()).collect()))
-}
-
-/// What the steps of these nodes left behind.
-pub(super) async fn outputs_of(
-    store: &Store,
-    id: OperationId,
-    steps: &BTreeMap<usize, String>,
-) -> Result<BTreeMap<String, Value>, StoreError> {
-    let outputs = store.saga_outputs(id).await?;
-    let by_step = |(node, output): (u32, Value)| Some((steps.get(&(node as usize))?.clone(), output));
-    Ok(outputs.into_iter().filter_map(by_step).collect())
-}
-
 /// Why an earlier server began to unwind: the first failure that is not just a step that was stopped with the others.
-fn first_failure(log: &[(u32, SagaNodeEventType)]) -> Option<Failure> {
-    let failures: Vec<Failure> = log
-        .iter()
-        .filter_map(|(_, event)| match event {
-            SagaNodeEventType::Failed(error) => Some(failure_of(error.clone())),
-            SagaNodeEventType::Started
-            | SagaNodeEventType::Succeeded(_)
-            | SagaNodeEventType::UndoStarted
-            | SagaNodeEventType::UndoFinished
-            | SagaNodeEventType::UndoFailed(_) => None,
-        })
-        .collect();
-    failures.iter().find(|failure| failure.code != CANCELLED).or(failures.first()).cloned()
+fn first_failure(steps: &StepRecords) -> Option<Failure> {
+    let mut failed: Vec<_> = steps.values().filter_map(|it| Some((it.ended_at, it.failure.as_ref()?))).collect();
+    failed.sort_by_key(|(ended_at, _)| *ended_at);
+    let mut failures = failed.into_iter().map(|(_, failure)| failure);
+    failures.clone().find(|failure| failure.code != CANCELLED).or(failures.next()).cloned()
 }
 
 fn saga_id(id: OperationId) -> SagaId {
     SagaId::from_untyped_uuid(id.uuid())
-}
-
-fn failure_of(error: ActionError) -> Failure {
-    let text = error.to_string();
-    error.convert::<Failure>().unwrap_or_else(|_| internal(text))
-}
-
-fn internal(message: String) -> Failure {
-    Failure {
-        code: "internal_error".into(),
-        message,
-        next_step: "Look at the server's log for this operation's id".into(),
-        output: Vec::new(),
-    }
 }
 
 /// Our types, as steno asks for them.
@@ -229,22 +178,7 @@ impl Action<OperationSaga> for UndoAction {
         let span = context.user_data().0.span.clone();
         async move {
             let run = &context.user_data().0;
-            let name = context.node_label();
-            let begun = run.shared.store.has_step_started(run.operation.id, &name).await;
-            let (outputs, begun) = match (outputs(run).await, begun) {
-                (Ok(outputs), Ok(begun)) => (outputs, begun),
-                (Err(error), _) | (_, Err(error)) if error.is_unreadable() => {
-                    return Err(anyhow::anyhow!("{error}"));
-                }
-                (Err(error), _) | (_, Err(error)) => {
-                    run.shared.fence(&error).await;
-                    return Ok(());
-                }
-            };
-            if !begun {
-                return Ok(());
-            }
-            run.undo_step(&name, outputs).await.map_err(|failure| anyhow::anyhow!(failure.message))
+            run.undo_step(&context.node_label()).await.map_err(|failure| anyhow::anyhow!(failure.code))
         }
         .instrument(span)
         .boxed()
@@ -264,17 +198,8 @@ impl Action<OperationSaga> for RunAction {
         let span = context.user_data().0.span.clone();
         async move {
             let run = &context.user_data().0;
-            let outputs = match outputs(run).await {
-                Ok(outputs) => outputs,
-                Err(error) if error.is_unreadable() => {
-                    return Err(ActionError::action_failed(run.record_failure(internal(error.to_string()))));
-                }
-                Err(error) => {
-                    run.shared.fence(&error).await;
-                    return Ok(Arc::new(Value::Null));
-                }
-            };
-            run.run_step(&context.node_label(), outputs).await.map(Arc::new).map_err(ActionError::action_failed)
+            let done = run.run_step(&context.node_label()).await;
+            done.map(|()| Arc::new(Value::Null)).map_err(|failure| ActionError::action_failed(failure.code))
         }
         .instrument(span)
         .boxed()

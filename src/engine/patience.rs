@@ -42,7 +42,7 @@ impl Patience {
                 let rest = self.settle_timeout.checked_sub(waited).filter(|rest| !rest.is_zero())?;
                 Some(self.settling.next()?.min(rest))
             }
-            StepError::Permanent(_) | StepError::Explained(_) | StepError::Cancelled => None,
+            StepError::Permanent(_) | StepError::Explained(_) | StepError::Waiting(_) | StepError::Cancelled => None,
         }
     }
 

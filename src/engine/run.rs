@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use tokio::sync::{Notify, mpsc, watch};
@@ -18,9 +19,10 @@ use crate::secret::Redactor;
 use crate::secret::redactor::{REDACTED, is_secret_name, is_secret_variable};
 use crate::step::Step;
 use crate::step::build_secrets::{BUILD_SECRET, secret_lines};
-use crate::step::context::{StepContext, Suspended, secret_context};
-use crate::step::error::StepError;
+use crate::step::context::{StepContext, secret_context};
+use crate::step::error::{StepError, Waiting};
 use crate::store::record::{Deployment, Operation, Target};
+use crate::store::steps::{StepAttempt, StepRecords, outputs};
 
 /// Progress of one step is published at most this often.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
@@ -46,10 +48,7 @@ pub(super) struct Run {
     has_failed: CancellationToken,
     /// Why the plan does not succeed: the first failure.
     failure: OnceLock<Failure>,
-    stuck: OnceLock<Failure>,
     redactor: Arc<Mutex<Option<Redactor>>>,
-    /// The steps by their nodes in the engine's graph, once it is on record.
-    pub(super) node_names: OnceLock<BTreeMap<usize, String>>,
     done: Mutex<u32>,
 }
 
@@ -73,9 +72,7 @@ impl Run {
             wake: handle.wake,
             has_failed: CancellationToken::new(),
             failure: OnceLock::new(),
-            stuck: OnceLock::new(),
             redactor: handle.redactor,
-            node_names: OnceLock::new(),
             done: Mutex::default(),
         }
     }
@@ -84,28 +81,33 @@ impl Run {
         self.failure.get().cloned()
     }
 
-    pub(super) fn stuck(&self) -> Option<Failure> {
-        self.stuck.get().cloned()
-    }
-
-    /// Does one step, from its first look to its last retry.
+    /// Does one step, from its first look to its last retry. One that has come to its end before does not begin again.
     #[tracing::instrument(name = "step", skip_all, fields(step.name = name))]
-    pub(super) async fn run_step(&self, name: &str, outputs: BTreeMap<String, Value>) -> Result<Value, Failure> {
+    pub(super) async fn run_step(&self, name: &str) -> Result<(), Failure> {
         self.block_when_stopping().await;
+        let Some(step) = self.plan.find(name) else { return Err(self.record_failure(unknown_step(name))) };
+        let steps = self.steps().await.map_err(|failure| self.record_failure(failure))?;
+        let known = steps.get(name);
+        if known.is_some_and(|it| it.output.is_some()) {
+            return Ok(());
+        }
+        if let Some(failure) = known.and_then(|it| it.failure.clone()) {
+            return Err(self.record_failure(failure));
+        }
         if self.cancel.is_cancelled() {
             return Err(self.record_failure(cancelled()));
         }
-        let Some(step) = self.plan.find(name) else { return Err(self.record_failure(unknown_step(name))) };
         if self.has_failed.is_cancelled() && !step.outlasts_failures() {
             return Err(cancelled());
         }
         let _working = InFlight::new(&self.shared.steps_in_flight);
-        let begun = Instant::now();
-        self.publish(EventKind::StepStarted { step: name.to_owned(), title: step.title() }).await;
+        let (begun, store) = (Instant::now(), &self.shared.store);
+        let started = EventKind::StepStarted { step: name.to_owned(), title: step.title() };
+        let attempt = self.shared.or_fence(store.begin_step(self.operation.id, name, &started)).await;
         tracing::info!("step begins");
         let cancel = self.cancel.child_token();
-        let (cx, mut receiver) = self.context(step, outputs, cancel.clone()).await;
-        let work = self.run_with_retries(step, &cx, &mut receiver);
+        let (mut cx, mut receiver) = self.context(step, &attempt, outputs(&steps), cancel.clone()).await;
+        let work = self.run_with_retries(step, &attempt, &mut cx, &mut receiver);
         let stop_with_others = async {
             if step.outlasts_failures() {
                 std::future::pending::<()>().await;
@@ -119,37 +121,44 @@ impl Run {
             () = stop_with_others => unreachable!("it only cancels and never ends"),
         };
         let elapsed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let step_name = name.to_owned();
         match result {
             Ok(Done { output, already, summary }) => {
                 let summary = self.redactor().await.redact_sentence(&summary).into_owned();
                 tracing::info!(elapsed_ms, already, "step is done");
-                self.publish(EventKind::StepSucceeded { step: name.to_owned(), summary, already, elapsed_ms }).await;
+                let succeeded = EventKind::StepSucceeded { step: step_name, summary, already, elapsed_ms };
+                self.shared.or_fence(store.end_step(&attempt, Ok(&output), succeeded)).await;
                 self.advance(step.weight()).await;
-                Ok(output)
+                Ok(())
             }
             Err(error) => {
                 let failure = self.failure_of(error).await;
                 let failure = if self.cancel.is_cancelled() { cancelled() } else { failure };
                 tracing::warn!(elapsed_ms, code = failure.code, reason = failure.message, "step failed");
-                self.publish(EventKind::StepFailed { step: name.to_owned(), failure: failure.clone() }).await;
+                let failed = EventKind::StepFailed { step: step_name, failure: failure.clone() };
+                self.shared.or_fence(store.end_step(&attempt, Err(&failure), failed)).await;
                 Err(self.record_failure(failure))
             }
         }
     }
 
-    /// Takes one step back.
+    /// Takes one step back, if it was begun and is not taken back yet.
     #[tracing::instrument(name = "step", skip_all, fields(step.name = name))]
-    pub(super) async fn undo_step(&self, name: &str, outputs: BTreeMap<String, Value>) -> Result<(), Failure> {
+    pub(super) async fn undo_step(&self, name: &str) -> Result<(), Failure> {
         self.block_when_stopping().await;
         let Some(step) = self.plan.find(name) else { return Err(unknown_step(name)) };
+        let outputs = outputs(&self.steps().await?);
         let _working = InFlight::new(&self.shared.steps_in_flight);
-        self.publish(EventKind::StepUndoing { step: name.to_owned() }).await;
+        let store = &self.shared.store;
+        let undoing = EventKind::StepUndoing { step: name.to_owned() };
+        let begun = self.shared.or_fence(store.begin_undo(self.operation.id, name, &undoing)).await;
+        let Some(attempt) = begun else { return Ok(()) };
         let left = outputs.get(name).cloned();
         // A cancelled operation still has to be taken back: only the loss of the store stops an undo.
-        let (cx, mut receiver) = self.context(step, outputs, self.shared.store.lost().child_token()).await;
+        let (cx, mut receiver) = self.context(step, &attempt, outputs, store.lost().child_token()).await;
         let mut patience = Patience::new(&self.shared.settings.engine);
         let result = loop {
-            let attempt = self.run_publishing(
+            let call = self.run_publishing(
                 name,
                 &mut receiver,
                 self.catch_panic(
@@ -161,7 +170,7 @@ impl Run {
                     }),
                 ),
             );
-            let error = match attempt.await {
+            let error = match call.await {
                 Err(error) => error,
                 Ok(removed) => break Ok(removed),
             };
@@ -172,66 +181,116 @@ impl Run {
             if is_settling {
                 self.tell_what_settles(name, &patience, &reason).await;
             }
-            if let Err(error) = self.pause(pause, &cx.cancel).await {
+            if let Err(error) = self.pause(tokio::time::sleep(pause), &cx.cancel).await {
                 break Err(error);
             }
         };
+        let step_name = name.to_owned();
         match result {
             Ok(removed) => {
                 tracing::info!("step is taken back");
-                self.publish(EventKind::StepUndone { step: name.to_owned(), removed }).await;
+                let undone = EventKind::StepUndone { step: step_name, removed };
+                self.shared.or_fence(store.end_undo(&attempt, Ok(()), undone)).await;
                 Ok(())
             }
             Err(StepError::Cancelled) => std::future::pending().await,
             Err(error) => {
                 let failure = self.failure_of(error).await;
                 tracing::error!(reason = failure.message, "step could not be taken back");
-                let _ = self.stuck.set(failure.clone());
-                self.publish(EventKind::StepUndoFailed { step: name.to_owned(), failure: failure.clone() }).await;
+                let undo_failed = EventKind::StepUndoFailed { step: step_name, failure: failure.clone() };
+                self.shared.or_fence(store.end_undo(&attempt, Err(&failure), undo_failed)).await;
                 Err(failure)
             }
         }
     }
 
-    /// Looks, works, and tries again after failures that may pass.
+    /// What is on record of the steps that were begun; a failure when it cannot be read.
+    async fn steps(&self) -> Result<StepRecords, Failure> {
+        let store = &self.shared.store;
+        match store.steps(self.operation.id).await {
+            Err(error) if error.is_unreadable() => Err(internal(error.to_string())),
+            steps => Ok(self.shared.or_fence(std::future::ready(steps)).await),
+        }
+    }
+
+    /// Looks, works, waits, and tries again after failures that may pass.
     async fn run_with_retries(
         &self,
         step: &Step,
-        cx: &StepContext,
+        attempt: &StepAttempt,
+        cx: &mut StepContext,
         receiver: &mut LineReceiver,
     ) -> Result<Done, StepError> {
         let mut patience = Patience::new(&self.shared.settings.engine);
-        let mut attempt = 0;
+        let (mut tries, mut has_waited, mut is_missing) = (0, false, false);
         loop {
-            attempt += 1;
-            let work = Box::pin(async {
+            tries += 1;
+            let call = async |cx: &StepContext| {
                 self.hit_failpoint(step, "check");
                 cx.await_orphans().await?;
                 let (output, already) = match step.check(cx).await? {
-                    Some(output) => (output, true),
+                    Some(output) => (output, !has_waited),
                     None => (step.run(cx).await?, false),
                 };
                 self.hit_failpoint(step, "run");
                 let already = already || step.had_nothing_to_do(&output);
                 Ok(Done { summary: step.summary(&output), already, output })
-            });
-            let work = self.catch_panic(step, work);
+            };
+            let work = self.catch_panic(step, Box::pin(call(cx)));
             let error = match self.run_publishing(step.name(), receiver, work).await {
+                Err(StepError::Waiting(waiting)) => {
+                    let is_new = waiting.until != cx.waits_until || waiting.missing.is_some() != is_missing;
+                    (has_waited, is_missing) = (true, waiting.missing.is_some());
+                    if is_new {
+                        self.park(attempt, step, &waiting).await;
+                        cx.waits_until = waiting.until;
+                    }
+                    self.wait(&waiting, &cx.cancel).await?;
+                    // What it was called for has come to an end: what may pass has all its time again.
+                    (patience, tries) = (Patience::new(&self.shared.settings.engine), 0);
+                    continue;
+                }
                 Err(error) if !cx.cancel.is_cancelled() => error,
                 result => return result,
             };
             let Some(pause) = patience.pause_after(&error) else { return Err(error) };
             let is_settling = matches!(error, StepError::Settling(_));
             let reason = self.failure_of(error).await.message;
-            tracing::warn!(attempt, reason, "step is tried again");
+            tracing::warn!(attempt = tries, reason, "step is tried again");
             if is_settling {
                 self.tell_what_settles(step.name(), &patience, &reason).await;
             } else {
                 let delay_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
-                self.publish(EventKind::StepRetrying { step: step.name().to_owned(), attempt, reason, delay_ms }).await;
+                let step = step.name().to_owned();
+                self.publish(EventKind::StepRetrying { step, attempt: tries, reason, delay_ms }).await;
             }
-            self.pause(pause, &cx.cancel).await?;
+            self.pause(tokio::time::sleep(pause), &cx.cancel).await?;
         }
+    }
+
+    /// Puts on record until when a step waits, and says what somebody has to do.
+    async fn park(&self, attempt: &StepAttempt, step: &Step, waiting: &Waiting) {
+        let missing = match &waiting.missing {
+            None => None,
+            Some(text) => {
+                let text = self.redactor().await.redact_sentence(text).into_owned();
+                Some(EventKind::StepProgress { step: step.name().to_owned(), text })
+            }
+        };
+        self.shared.or_fence(self.shared.store.park_step(attempt, waiting.until, missing)).await;
+    }
+
+    /// Waits until a step that waits has to look again: by itself, or because somebody resumes the operation.
+    async fn wait(&self, waiting: &Waiting, cancel: &CancellationToken) -> Result<(), StepError> {
+        let rest = waiting.until.and_then(|it| Duration::try_from(it.duration_since(Timestamp::now())).ok());
+        let pause = rest.filter(|it| !it.is_zero()).map_or(waiting.look_again, |it| it.min(waiting.look_again));
+        let look_again = async {
+            tokio::select! {
+                () = tokio::time::sleep(pause) => (),
+                () = self.wake.notified() => (),
+            }
+        };
+        self.pause(look_again, cancel).await
     }
 
     /// Says what of AWS is waited for, and why.
@@ -242,11 +301,11 @@ impl Run {
         self.publish(EventKind::StepProgress { step: name.to_owned(), text }).await;
     }
 
-    /// Waits before another attempt. A stop of the server does not wait for that, and then none begins.
-    async fn pause(&self, pause: Duration, cancel: &CancellationToken) -> Result<(), StepError> {
+    /// Waits before a step is called again. A stop of the server does not wait for that, and then it is not.
+    async fn pause(&self, pause: impl Future<Output = ()>, cancel: &CancellationToken) -> Result<(), StepError> {
         let suspended = Suspended::new(&self.shared.steps_in_flight);
         tokio::select! {
-            () = tokio::time::sleep(pause) => (),
+            () = pause => (),
             () = cancel.cancelled() => return Err(StepError::Cancelled),
         }
         self.block_when_stopping().await;
@@ -331,6 +390,7 @@ impl Run {
     async fn context(
         &self,
         step: &Step,
+        attempt: &StepAttempt,
         outputs: BTreeMap<String, Value>,
         cancel: CancellationToken,
     ) -> (StepContext, LineReceiver) {
@@ -353,8 +413,8 @@ impl Run {
             outputs: Arc::new(outputs),
             step: step.name(),
             may_have_orphans: Arc::default(),
-            wake: Arc::clone(&self.wake),
-            steps_in_flight: self.shared.steps_in_flight.clone(),
+            begun_at: attempt.begun_at,
+            waits_until: attempt.waits_until,
         };
         let long_ago = Instant::now().checked_sub(PROGRESS_INTERVAL).unwrap_or_else(Instant::now);
         (cx, LineReceiver { lines, pending: None, published: long_ago })
@@ -414,6 +474,7 @@ impl Run {
                 (failure, false)
             }
             StepError::Explained(failure) => (failure, true),
+            StepError::Waiting(_) => return internal("a step waits where none can".to_owned()),
             StepError::Cancelled => return cancelled(),
         };
         let reported = |text: String| {
@@ -495,11 +556,38 @@ impl Drop for InFlight<'_> {
     }
 }
 
-fn cancelled() -> Failure {
+/// A step that is not at work for a while: a stop of the server does not wait for it.
+struct Suspended<'a>(&'a watch::Sender<usize>);
+
+impl<'a> Suspended<'a> {
+    fn new(steps: &'a watch::Sender<usize>) -> Self {
+        steps.send_modify(|count| *count -= 1);
+        Self(steps)
+    }
+}
+
+impl Drop for Suspended<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count += 1);
+    }
+}
+
+/// Why a step did not come to its end that was stopped.
+pub(super) fn cancelled() -> Failure {
     Failure {
         code: CANCELLED.into(),
         message: "it was cancelled".into(),
         next_step: "Send the request again when you want it after all".into(),
+        output: Vec::new(),
+    }
+}
+
+/// What should not be.
+pub(super) fn internal(message: String) -> Failure {
+    Failure {
+        code: "internal_error".into(),
+        message,
+        next_step: "Look at the server's log for this operation's id".into(),
         output: Vec::new(),
     }
 }

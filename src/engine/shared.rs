@@ -94,9 +94,18 @@ impl Shared {
 
     /// Publishes an event; when that fails the store is lost, and nothing more is done.
     pub(super) async fn publish(&self, id: OperationId, kind: EventKind) {
+        self.or_fence(self.store.publish(id, kind)).await;
+    }
+
+    /// What the store gives; when it fails it is lost, and nothing more is done.
+    pub(super) async fn or_fence<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> T {
         self.fenced().await;
-        if let Err(error) = self.store.publish(id, kind).await {
-            self.fence(&error).await;
+        match work.await {
+            Ok(it) => it,
+            Err(error) => {
+                self.fence(&error).await;
+                std::future::pending().await
+            }
         }
     }
 

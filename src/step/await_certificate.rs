@@ -1,15 +1,16 @@
 //! Waits until the certificate is issued.
 //!
 //! That takes a minute when the zone is in use, and for ever when no domain names its name servers. So after a while the
-//! operation says what is missing and is suspended: `resume` looks again at once, and from time to time it looks by itself.
+//! operation says what is missing and waits: `resume` looks again at once, and from time to time it looks by itself.
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::action::StepAction;
 use super::context::StepContext;
-use super::error::StepError;
+use super::error::{StepError, Waiting};
 use super::request_certificate::RequestCertificate;
 use crate::cloud::aws::Aws;
 use crate::cloud::aws::domain::DescribedCertificate;
@@ -19,7 +20,7 @@ use crate::store::record::Deployment;
 /// Pause between two looks at first.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
 /// Pause between two looks of an operation that waits.
-const SUSPENDED_POLL_INTERVAL: Duration = Duration::from_secs(30);
+const WAITING_POLL_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Waits until the certificate is issued.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -62,52 +63,45 @@ impl StepAction for AwaitCertificate {
     }
 
     async fn run(&self, cx: &StepContext) -> Result<CertificateIssued, StepError> {
-        let result = self.wait(cx).await;
-        cx.resume().await?;
-        result
+        let requested = cx.output::<RequestCertificate>()?;
+        // Each time anew: whoever resumes the operation may have sent other credentials.
+        let aws = cx.aws(&self.region).await?;
+        let found = aws.certificate(&requested.arn).await?.ok_or_else(|| refused("it was deleted", &requested.arn))?;
+        if found.is_issued {
+            return Ok(CertificateIssued { arn: requested.arn });
+        }
+        if let Some(reason) = &found.failure {
+            return Err(refused(reason, &requested.arn));
+        }
+        let missing = self.missing(cx, &aws, &found).await?;
+        let (now, settings) = (Timestamp::now(), &cx.settings.ingress);
+        let until = cx.waits_until.unwrap_or_else(|| {
+            let rest = settings.certificate_timeout.saturating_sub(found.age);
+            now.checked_add(rest).unwrap_or(Timestamp::MAX)
+        });
+        if now >= until {
+            return Err(StepError::permanent(
+                "certificate_not_validated",
+                format!(
+                    "the certificate for `{}` was not issued within {} s: {missing}",
+                    requested.host.name,
+                    settings.certificate_timeout.as_secs()
+                ),
+                "Add what is missing, then send the request again; or raise `CERTIFICATE_TIMEOUT_S`",
+            ));
+        }
+        let waited = Duration::try_from(now.duration_since(cx.begun_at)).unwrap_or_default();
+        let (look_again, missing) = if waited < settings.certificate_patience {
+            cx.lines.progress(format!("ACM says {}, {} s", found.status, found.age.as_secs()));
+            (POLL_INTERVAL, None)
+        } else {
+            (WAITING_POLL_INTERVAL, Some(missing))
+        };
+        Err(StepError::Waiting(Waiting { until: Some(until), look_again, missing }))
     }
 }
 
 impl AwaitCertificate {
-    async fn wait(&self, cx: &StepContext) -> Result<CertificateIssued, StepError> {
-        let requested = cx.output::<RequestCertificate>()?;
-        let start = tokio::time::Instant::now();
-        let settings = &cx.settings.ingress;
-        loop {
-            // Each time anew: whoever resumes the operation may have sent other credentials.
-            let aws = cx.aws(&self.region).await?;
-            let found =
-                aws.certificate(&requested.arn).await?.ok_or_else(|| refused("it was deleted", &requested.arn))?;
-            if found.is_issued {
-                return Ok(CertificateIssued { arn: requested.arn });
-            }
-            if let Some(reason) = &found.failure {
-                return Err(refused(reason, &requested.arn));
-            }
-            let missing = self.missing(cx, &aws, &found).await?;
-            if found.age > settings.certificate_timeout {
-                return Err(StepError::permanent(
-                    "certificate_not_validated",
-                    format!(
-                        "the certificate for `{}` was not issued within {} s: {missing}",
-                        requested.host.name,
-                        settings.certificate_timeout.as_secs()
-                    ),
-                    "Add what is missing, then send the request again; or raise `CERTIFICATE_TIMEOUT_S`",
-                ));
-            }
-            if start.elapsed() < settings.certificate_patience {
-                cx.lines.progress(format!("ACM says {}, {} s", found.status, found.age.as_secs()));
-                tokio::select! {
-                    () = tokio::time::sleep(POLL_INTERVAL) => (),
-                    () = cx.cancel.cancelled() => return Err(StepError::Cancelled),
-                }
-            } else {
-                cx.suspend(&missing, SUSPENDED_POLL_INTERVAL).await?;
-            }
-        }
-    }
-
     /// What a person can look at: the record, and who has to name the zone's servers.
     async fn missing(&self, cx: &StepContext, aws: &Aws, found: &DescribedCertificate) -> Result<String, StepError> {
         let host = cx.output::<RequestCertificate>()?.host;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::action::StepAction;
 use super::context::StepContext;
-use super::error::StepError;
+use super::error::{StepError, Waiting};
 use crate::id::DeploymentId;
 
 /// How often it is looked whether they are gone.
@@ -38,12 +38,9 @@ impl StepAction for AwaitRemovals {
 
     async fn run(&self, cx: &StepContext) -> Result<RemovalsEnded, StepError> {
         for deployment in &self.deployments {
-            while let Some(operation) = cx.store.running_operation(*deployment).await? {
+            if let Some(operation) = cx.store.running_operation(*deployment).await? {
                 cx.lines.progress(format!("waiting for operation `{operation}`"));
-                tokio::select! {
-                    () = tokio::time::sleep(POLL_INTERVAL) => (),
-                    () = cx.cancel.cancelled() => return Err(StepError::Cancelled),
-                }
+                return Err(StepError::Waiting(Waiting { until: None, look_again: POLL_INTERVAL, missing: None }));
             }
         }
         Ok(RemovalsEnded {})

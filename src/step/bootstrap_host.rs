@@ -164,7 +164,7 @@ mod tests {
         match bootstrap_error(lines.iter().map(|&line| line.to_owned()).collect()) {
             StepError::Transient(failure) | StepError::Settling(failure) => (true, failure),
             StepError::Permanent(failure) | StepError::Explained(failure) => (false, failure),
-            StepError::Cancelled => panic!("nobody cancelled"),
+            StepError::Waiting(_) | StepError::Cancelled => panic!("it neither waits nor was cancelled"),
         }
     }
 

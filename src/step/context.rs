@@ -7,17 +7,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::cloud_target::{CloudTarget, Provisioned, no_instance_on_record};
 use super::error::StepError;
 use crate::cloud::price::Prices;
 use crate::config::Settings;
-use crate::event::{EventKind, Lines, OperationState};
+use crate::event::Lines;
 use crate::host::{Host, Hosts};
 use crate::id::{DeploymentId, ImageRef, Mode, OperationId};
 use crate::secret::private_key::{PrivateKeyError, private_key};
@@ -67,26 +67,10 @@ pub struct StepContext {
     pub step: &'static str,
     /// Whether programs of an earlier attempt may still work on the host.
     pub may_have_orphans: Arc<AtomicBool>,
-    /// Told when somebody resumes the operation.
-    pub wake: Arc<Notify>,
-    /// How many steps of this server are at work: a stop waits for them, but not for those that are suspended.
-    pub steps_in_flight: watch::Sender<usize>,
-}
-
-/// A step that is not at work for a while.
-pub(crate) struct Suspended<'a>(&'a watch::Sender<usize>);
-
-impl<'a> Suspended<'a> {
-    pub(crate) fn new(working: &'a watch::Sender<usize>) -> Self {
-        working.send_modify(|count| *count -= 1);
-        Self(working)
-    }
-}
-
-impl Drop for Suspended<'_> {
-    fn drop(&mut self) {
-        self.0.send_modify(|count| *count += 1);
-    }
+    /// When the step was first begun, by whatever server.
+    pub begun_at: Timestamp,
+    /// When it has waited too long on something outside, once it has begun to wait.
+    pub waits_until: Option<Timestamp>,
 }
 
 impl StepContext {
@@ -257,43 +241,6 @@ impl StepContext {
             self.unlock_target().await?;
             Ok(done)
         }
-    }
-
-    /// Waits on something outside of this server, for `pause` or until somebody resumes the operation, which says
-    /// meanwhile what is missing. The caller looks again, and calls [`StepContext::resume`] when it waits no more.
-    ///
-    /// # Errors
-    /// When the step is cancelled meanwhile or the store does not answer.
-    pub async fn suspend(&self, missing: &str, pause: Duration) -> Result<(), StepError> {
-        if !self.is_suspended().await? {
-            // The text is stored directly and before the state changes: lines are published asynchronously, and a
-            // client that sees `waiting` reads the last progress text at once.
-            let text = self.redactor.redact_sentence(missing).into_owned();
-            self.store.publish(self.operation, EventKind::StepProgress { step: self.step.to_owned(), text }).await?;
-            self.store.set_operation_state(self.operation, OperationState::Waiting).await?;
-        }
-        let _suspended = Suspended::new(&self.steps_in_flight);
-        tokio::select! {
-            () = tokio::time::sleep(pause) => Ok(()),
-            () = self.wake.notified() => Ok(()),
-            () = self.cancel.cancelled() => Err(StepError::Cancelled),
-        }
-    }
-
-    /// Lets an operation that waited run again.
-    ///
-    /// # Errors
-    /// When the store does not answer.
-    pub async fn resume(&self) -> Result<(), StepError> {
-        if self.is_suspended().await? {
-            self.store.set_operation_state(self.operation, OperationState::Running).await?;
-        }
-        Ok(())
-    }
-
-    async fn is_suspended(&self) -> Result<bool, StepError> {
-        let operation = self.store.operation(self.operation).await?;
-        Ok(operation.is_some_and(|it| it.state == OperationState::Waiting))
     }
 
     /// The folder of the deployment in the workspace.

@@ -227,7 +227,7 @@ impl CreateCluster {
             StepError::Settling(failure) => StepError::Settling(named(failure)),
             StepError::Permanent(failure) => StepError::Permanent(named(failure)),
             StepError::Explained(failure) => StepError::Explained(named(failure)),
-            StepError::Cancelled => StepError::Cancelled,
+            error @ (StepError::Waiting(_) | StepError::Cancelled) => error,
         }
     }
 }

@@ -1,5 +1,9 @@
 //! How a step fails: from what tools and APIs report to whether it is worth another try, and what a person can do.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
+
 use crate::cloud::aws::AwsError;
 use crate::cloud::docker::DockerError;
 use crate::cloud::docker::build_failure::BuildError;
@@ -34,9 +38,24 @@ pub enum StepError {
     /// they quote has been redacted. The words of the others are those of programs and APIs.
     #[error("{}", .0.message)]
     Explained(Failure),
+    /// It cannot go on yet, and holds nothing meanwhile: the engine waits and calls it again.
+    #[error("it waits on something outside")]
+    Waiting(Waiting),
     /// Somebody asked to stop.
     #[error("cancelled")]
     Cancelled,
+}
+
+/// How long a step waits on something outside of this server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// When it has waited too long: it is called once more then, and says so. It is on record from the first time on, and
+    /// the step finds it in its context.
+    pub until: Option<Timestamp>,
+    /// How long it is before it looks again, unless somebody resumes the operation.
+    pub look_again: Duration,
+    /// What somebody has to do, once it does not come by itself: the operation says that it waits.
+    pub missing: Option<String>,
 }
 
 impl StepError {
@@ -74,7 +93,7 @@ impl StepError {
             | Self::Explained(failure) => {
                 failure.message.insert_str(0, context);
             }
-            Self::Cancelled => (),
+            Self::Waiting(_) | Self::Cancelled => (),
         }
         self
     }

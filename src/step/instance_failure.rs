@@ -36,7 +36,7 @@ impl StepContext {
     async fn diagnose_instance(&self, error: StepError) -> StepError {
         let failure = match &error {
             StepError::Transient(it) | StepError::Permanent(it) | StepError::Explained(it) => it,
-            StepError::Settling(_) | StepError::Cancelled => return error,
+            StepError::Settling(_) | StepError::Waiting(_) | StepError::Cancelled => return error,
         };
         let Ok(Some(instance)) = self.cloud_target::<Instance>() else { return error };
         if is_disk_full(failure) {

@@ -147,16 +147,18 @@ impl Store {
         but_for: DeploymentId,
     ) -> Result<bool, StoreError> {
         let rows = sqlx::query(
-            "SELECT d.repository, (SELECT COUNT(*) FROM saga_log l
-                 WHERE l.operation_id = o.id AND l.event LIKE '%\"commit\":\"%') AS clones
+            "SELECT d.repository, (SELECT COUNT(*) FROM operation_steps s
+                 WHERE s.operation_id = o.id AND s.output LIKE '%\"commit\":\"%') AS clones
              FROM operations o JOIN deployments d ON d.id = o.deployment_id
              WHERE o.ended_ms IS NULL AND d.id <> $1 AND o.action IN ('deploy', 'redeploy')
-             AND NOT EXISTS (SELECT 1 FROM saga_log l WHERE l.operation_id = o.id AND l.event LIKE '%undo_started%')
-             AND (EXISTS (SELECT 1 FROM saga_log l WHERE l.operation_id = o.id AND l.event LIKE $2)
-                 OR (NOT EXISTS (SELECT 1 FROM saga_log l WHERE l.operation_id = o.id AND l.event LIKE '%\"image\":\"%')
-                     AND (EXISTS (SELECT 1 FROM saga_log l WHERE l.operation_id = o.id AND l.event LIKE $3)
-                         OR NOT EXISTS
-                             (SELECT 1 FROM saga_log l WHERE l.operation_id = o.id AND l.event LIKE '%\"commit\":\"%'))))",
+             AND NOT EXISTS (SELECT 1 FROM operation_steps s
+                 WHERE s.operation_id = o.id AND s.phase IN ('undoing', 'undone', 'undo_failed'))
+             AND (EXISTS (SELECT 1 FROM operation_steps s WHERE s.operation_id = o.id AND s.output LIKE $2)
+                 OR (NOT EXISTS
+                         (SELECT 1 FROM operation_steps s WHERE s.operation_id = o.id AND s.output LIKE '%\"image\":\"%')
+                     AND (EXISTS (SELECT 1 FROM operation_steps s WHERE s.operation_id = o.id AND s.output LIKE $3)
+                         OR NOT EXISTS (SELECT 1 FROM operation_steps s
+                             WHERE s.operation_id = o.id AND s.output LIKE '%\"commit\":\"%'))))",
         )
         .bind(but_for.to_string())
         .bind(format!("%\"image\":\"{image}\"%"))
@@ -174,23 +176,24 @@ impl Store {
         Ok(false)
     }
 
-    /// The commits that operations on a deployment have cloned, as far as their logs are kept.
+    /// The commits that operations on a deployment have cloned that were not taken back: those that are at work or stuck.
     ///
     /// # Errors
     /// What the database says.
     pub async fn logged_commits(&self, id: DeploymentId) -> Result<Vec<CommitId>, StoreError> {
-        let events: Vec<String> = sqlx::query_scalar(
-            "SELECT l.event FROM saga_log l JOIN operations o ON o.id = l.operation_id
-             WHERE o.deployment_id = $1 AND l.event LIKE '%\"commit\":\"%'",
+        let outputs: Vec<String> = sqlx::query_scalar(
+            "SELECT s.output FROM operation_steps s JOIN operations o ON o.id = s.operation_id
+             WHERE o.deployment_id = $1 AND (o.ended_ms IS NULL OR o.state = 'stuck')
+                 AND s.output LIKE '%\"commit\":\"%'",
         )
         .bind(id.to_string())
         .fetch_all(&self.pool)
         .await?;
-        let commit = |event: String| {
-            let rest = event.split_once("\"commit\":\"")?.1;
+        let commit = |output: String| {
+            let rest = output.split_once("\"commit\":\"")?.1;
             CommitId::parse(rest.split('"').next()?).ok()
         };
-        Ok(events.into_iter().filter_map(commit).collect())
+        Ok(outputs.into_iter().filter_map(commit).collect())
     }
 
     /// A target by its kind and name.

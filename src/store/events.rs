@@ -103,24 +103,6 @@ impl Store {
         Ok(rows.iter().map(|row| parse_json(row, "event").unwrap_or(EventKind::Unreadable)).collect())
     }
 
-    /// Whether a step of an operation was ever begun.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub async fn has_step_started(&self, id: OperationId, step: &str) -> Result<bool, StoreError> {
-        // The end of the name is part of it. Not `LIKE`: the names of steps have `_`, which is any character there.
-        let beginning = format!("{{\"type\":\"step_started\",\"step\":{},", to_json(&step));
-        let found: Option<i64> = sqlx::query_scalar(
-            "SELECT sequence FROM operation_events
-             WHERE operation_id = $1 AND substr(event, 1, length($2)) = $2 LIMIT 1",
-        )
-        .bind(id.to_string())
-        .bind(beginning)
-        .fetch_optional(&self.pool)
-        .await?;
-        Ok(found.is_some())
-    }
-
     /// What the steps of these operations have come to, in one look: every event but the progress of what has ended.
     ///
     /// # Errors

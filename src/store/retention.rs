@@ -14,7 +14,7 @@ const DETAIL_RETENTION_MS: i64 = 30 * 24 * 60 * 60 * 1000;
 const BATCH_ROWS: i64 = 500;
 
 impl Store {
-    /// Forgets what is too old: progress and retries of operations that ended a month ago, keys of requests that are no
+    /// Forgets what is too old: progress, retries and steps of operations that ended a month ago, keys of requests that are no
     /// longer valid, and the logs and calls of stuck operations that cannot be resumed any more. Says how many rows that were.
     ///
     /// # Errors
@@ -27,6 +27,17 @@ impl Store {
                      SELECT e.operation_id, e.sequence FROM operation_events e JOIN operations o ON o.id = e.operation_id
                      WHERE o.ended_ms < $1
                          AND (e.event LIKE '{\"type\":\"step_progress\"%' OR e.event LIKE '{\"type\":\"step_retrying\"%')
+                     LIMIT $2)",
+                now_ms - DETAIL_RETENTION_MS,
+            )
+            .await?;
+        // A stuck operation that can be resumed goes on from them.
+        let steps = self
+            .delete_in_batches(
+                "DELETE FROM operation_steps WHERE (operation_id, step) IN (
+                     SELECT s.operation_id, s.step FROM operation_steps s JOIN operations o ON o.id = s.operation_id
+                         JOIN deployments d ON d.id = o.deployment_id
+                     WHERE o.ended_ms < $1 AND (o.state <> 'stuck' OR d.operation_id <> o.id)
                      LIMIT $2)",
                 now_ms - DETAIL_RETENTION_MS,
             )
@@ -60,7 +71,7 @@ impl Store {
                 now_ms,
             )
             .await?;
-        Ok(details + keys + logs + calls)
+        Ok(details + steps + keys + logs + calls)
     }
 
     /// Whether nothing that an operation left in the workspace is needed any more: it has ended and cannot be resumed.

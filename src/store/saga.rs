@@ -1,4 +1,4 @@
-//! The log of the embedded engine.
+//! The log of the embedded engine: which node of its graph is next.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -6,12 +6,6 @@ use sqlx::Row;
 
 use super::{Store, StoreError, parse_json, to_json};
 use crate::id::OperationId;
-
-/// The entry of a node that succeeded.
-#[derive(serde::Deserialize)]
-struct Succeeded {
-    succeeded: serde_json::Value,
-}
 
 impl Store {
     /// Appends an entry to the log of an operation's saga.
@@ -51,27 +45,6 @@ impl Store {
                 let node: i64 = row.try_get("node_id")?;
                 let node = u32::try_from(node).map_err(|error| StoreError::corrupt("node_id", error))?;
                 Ok((node, parse_json(row, "event")?))
-            })
-            .collect()
-    }
-
-    /// What the nodes of an operation's saga gave that succeeded, as (node, output), oldest first.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub async fn saga_outputs(&self, id: OperationId) -> Result<Vec<(u32, serde_json::Value)>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT node_id, event FROM saga_log WHERE operation_id = $1 AND event LIKE '{\"succeeded\":%' ORDER BY position",
-        )
-        .bind(id.to_string())
-        .fetch_all(&self.pool)
-        .await?;
-        rows.iter()
-            .map(|row| {
-                let node: i64 = row.try_get("node_id")?;
-                let node = u32::try_from(node).map_err(|error| StoreError::corrupt("node_id", error))?;
-                let Succeeded { succeeded } = parse_json(row, "event")?;
-                Ok((node, succeeded))
             })
             .collect()
     }

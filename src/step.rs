@@ -121,7 +121,7 @@ macro_rules! steps {
         })+
 
         impl Step {
-            /// Key in the step log.
+            /// Key in the table of steps.
             #[must_use]
             pub fn name(&self) -> &'static str {
                 match self { $(Self::$step(_) => <$module::$step as StepAction>::NAME,)+ }

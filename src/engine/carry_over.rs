@@ -2,6 +2,7 @@
 //! tell is put into the table of steps.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use steno::{SagaDag, SagaNodeEventType};
 
@@ -102,7 +103,7 @@ async fn begun(store: &Store, id: OperationId) -> Result<StepRecords, StoreError
 fn apply(record: &mut StepRecord, node: &Node, entry: SagaNodeEventType) {
     match (node, entry) {
         (Node::Run(_), SagaNodeEventType::Succeeded(output)) => {
-            record.output = Some((*output).clone());
+            record.output = Some(Arc::unwrap_or_clone(output));
             record.phase = StepPhase::Succeeded;
         }
         (Node::Run(_), SagaNodeEventType::Failed(error)) => {

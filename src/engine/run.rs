@@ -225,18 +225,19 @@ impl Run {
         let (mut tries, mut has_waited, mut is_missing) = (0, false, false);
         loop {
             tries += 1;
-            let call = async |cx: &StepContext| {
+            let now: &StepContext = cx;
+            let work = Box::pin(async {
                 self.hit_failpoint(step, "check");
-                cx.await_orphans().await?;
-                let (output, already) = match step.check(cx).await? {
+                now.await_orphans().await?;
+                let (output, already) = match step.check(now).await? {
                     Some(output) => (output, !has_waited),
-                    None => (step.run(cx).await?, false),
+                    None => (step.run(now).await?, false),
                 };
                 self.hit_failpoint(step, "run");
                 let already = already || step.had_nothing_to_do(&output);
                 Ok(Done { summary: step.summary(&output), already, output })
-            };
-            let work = self.catch_panic(step, Box::pin(call(cx)));
+            });
+            let work = self.catch_panic(step, work);
             let error = match self.run_publishing(step.name(), receiver, work).await {
                 Err(StepError::Waiting(waiting)) => {
                     let is_new = waiting.until != cx.waits_until || waiting.missing.is_some() != is_missing;

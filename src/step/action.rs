@@ -11,7 +11,7 @@ use crate::store::record::Deployment;
 
 /// One unit of work: the struct is its parameters, serde makes it durable.
 pub trait StepAction: Serialize + DeserializeOwned + fmt::Debug + Send + Sync {
-    /// Key in the step log. Renaming it orphans unfinished operations.
+    /// Key in the table of steps. Renaming it orphans unfinished operations.
     const NAME: &'static str;
     /// What the step leaves behind for later steps and for its own undo.
     type Output: Serialize + DeserializeOwned + Send;
@@ -55,7 +55,8 @@ pub trait StepAction: Serialize + DeserializeOwned + fmt::Debug + Send + Sync {
         std::future::ready(Ok(None))
     }
 
-    /// Does the work. Safe to call again after a crash half way.
+    /// Does the work. Safe to call again after a crash half way. One that has to wait on something outside says so
+    /// ([`StepError::Waiting`]) and is called again.
     fn run(&self, cx: &StepContext) -> impl Future<Output = Result<Self::Output, StepError>> + Send;
 }
 

@@ -26,7 +26,7 @@ impl Removed {
 
 /// A step that removes something and says what; each is a [`StepAction`].
 pub trait Removal: Serialize + DeserializeOwned + fmt::Debug + Send + Sync {
-    /// Key in the step log.
+    /// Key in the table of steps.
     const NAME: &'static str;
 
     /// The step in words.

@@ -245,7 +245,12 @@ impl Store {
         let StepAttempt { operation, step, number, .. } = attempt;
         let appending = self.append_lock.lock().await;
         let mut transaction = self.pool.begin().await?;
-        let has_ended = matches!(change.phase, StepPhase::Succeeded | StepPhase::Failed);
+        let (has_ended, state) = match change.phase {
+            StepPhase::Waiting => (false, Some(OperationState::Waiting)),
+            StepPhase::Running => (false, Some(OperationState::Running)),
+            StepPhase::Succeeded | StepPhase::Failed => (true, Some(OperationState::Running)),
+            StepPhase::Undoing | StepPhase::Undone | StepPhase::UndoFailed => (false, None),
+        };
         let changed = sqlx::query(
             "UPDATE operation_steps SET phase = $4, output = COALESCE($5, output), failure = COALESCE($6, failure),
                  undo_failure = COALESCE($7, undo_failure), waits_until_ms = COALESCE($8, waits_until_ms),
@@ -266,12 +271,12 @@ impl Store {
         if changed.rows_affected() == 0 {
             return Err(superseded(step));
         }
-        if change.phase == StepPhase::Waiting {
-            if wait_or_run(&mut transaction, *operation, OperationState::Waiting).await? {
-                events.push(EventKind::OperationState { state: OperationState::Waiting });
-            }
-        } else if has_ended && wait_or_run(&mut transaction, *operation, OperationState::Running).await? {
-            events.insert(0, EventKind::OperationState { state: OperationState::Running });
+        if let Some(state) = state
+            && wait_or_run(&mut transaction, *operation, state).await?
+        {
+            // What somebody has to do is told before the operation waits for it, and what came of it after that.
+            let place = if state == OperationState::Waiting { events.len() } else { 0 };
+            events.insert(place, EventKind::OperationState { state });
         }
         let mut published = Vec::new();
         for event in events {

@@ -13,11 +13,12 @@ use super::keys::{ApiKey, NameTaken};
 use super::operations::{Acceptance, KeyKind, KeyReused, NewOperation, OperationEnd, RequestKey};
 use super::record::{Deployment, DeploymentFacts, DeploymentState, Operation, Target, Version, VersionBuild};
 use super::secrets::Warning;
+use super::steps::{StepAttempt, StepPhase, outputs};
 use super::stored_answers::{AnswerKind, AnswerPage};
 use super::terraform::{WorkspaceOwner, WorkspaceRecord};
 use super::*;
 use crate::audit::{AuditEntry, AuditEvent, AuditRecord, Verifier};
-use crate::event::{EventKind, OperationState};
+use crate::event::{EventKind, Failure, OperationState};
 use crate::id::key::{KeyName, Right, Role};
 use crate::id::{
     Action, CommitId, DeploymentId, DeploymentName, ImageRef, KeyId, Mode, Namespace, Port, Region, RepositoryUrl,
@@ -120,6 +121,16 @@ impl World {
         self.store.end_operation(id, &ending).await.unwrap();
     }
 
+    /// A step that is begun.
+    async fn begun(&self, id: OperationId, step: &str) -> StepAttempt {
+        self.store.begin_step(id, step, &started(step)).await.unwrap()
+    }
+
+    /// A step that has come to an output.
+    async fn step(&self, id: OperationId, step: &str, output: Value) {
+        self.store.end_step(&self.begun(id, step).await, Ok(&output), succeeded(step)).await.unwrap();
+    }
+
     async fn attaches(&self, key: &RequestKey, after_s: i64) -> Result<Option<OperationId>, KeyReused> {
         let now = Timestamp::now() + SignedDuration::from_secs(after_s);
         let found = self.store.operations_for_key("someone", key, now).await.unwrap()?;
@@ -153,6 +164,14 @@ impl World {
 
 fn key(kind: KeyKind, body: &str) -> RequestKey {
     RequestKey { key: OperationId::new().to_string(), kind, body_hash: body.to_owned() }
+}
+
+fn started(step: &str) -> EventKind {
+    EventKind::StepStarted { step: step.to_owned(), title: "A step".to_owned() }
+}
+
+fn succeeded(step: &str) -> EventKind {
+    EventKind::StepSucceeded { step: step.to_owned(), summary: String::new(), already: false, elapsed_ms: 0 }
 }
 
 /// Runs a statement that has no place in a transaction.
@@ -543,18 +562,15 @@ stories! {
             let commit = &image.as_str()[4..6];
             world.store.is_image_awaited(image, commit, repository, two.id).await.unwrap()
         };
-        let log = async |number, output: Value| {
-            world.store.append_saga_event(id, number, &json!({"succeeded": output})).await.unwrap();
-        };
 
         assert!(!world.store.is_image_awaited(&mine, "a1", &one.repository, one.id).await.unwrap());
         assert!(awaited(&mine, &one.repository).await && awaited(&newer, &one.repository).await);
         assert!(awaited(&mine, &spelled_otherwise).await);
         assert!(!awaited(&mine, &elsewhere).await);
-        log(1, json!({"commit": "a1b2"})).await;
+        world.step(id, "clone_repository", json!({"commit": "a1b2"})).await;
         assert!(awaited(&mine, &one.repository).await && awaited(&other, &elsewhere).await);
         assert!(!awaited(&newer, &one.repository).await);
-        log(2, json!({"image": other})).await;
+        world.step(id, "build_image", json!({"image": other})).await;
         assert!(!awaited(&mine, &one.repository).await);
         assert!(awaited(&other, &one.repository).await);
         world.end(id, &one, OperationState::Failed, None).await;
@@ -582,17 +598,90 @@ stories! {
         assert_eq!(histories[&ids[0]], ended);
         assert_eq!(histories[&ids[1]], [queued, started, progress, warning.clone()]);
         assert_eq!(world.store.events_of_types(ids[0], &["warning", "step_undone"]).await.unwrap(), [warning]);
-        let began = async |step| world.store.has_step_started(ids[0], step).await.unwrap();
-        assert_eq!((began("build_image").await, began("build").await, began("buildXimage").await), (true, false, false));
     }
 
-    async fn what_the_steps_left_is_read_without_the_rest_of_the_log(world: World) {
+    async fn a_step_belongs_to_whoever_began_it_last(world: World) {
         let id = world.accepted(&world.deployment("app"), None).await;
-        for (node, entry) in [(1, json!("started")), (1, json!({"succeeded": {"commit": "a1"}})), (2, json!("undo_started"))] {
-            world.store.append_saga_event(id, node, &entry).await.unwrap();
-        }
+        let store = &world.store;
+        let kinds = async || store.events(id, 0).await.unwrap().into_iter().map(|it| it.kind).collect::<Vec<_>>();
+        let is_refused = |result: Result<(), StoreError>| matches!(result, Err(StoreError::Superseded { .. }));
+        let failure = Failure { code: "late".into(), message: "".into(), next_step: "".into(), output: Vec::new() };
+        let failed = EventKind::StepFailed { step: "build_image".to_owned(), failure: failure.clone() };
+        let undoing = EventKind::StepUndoing { step: "build_image".to_owned() };
+        let undone = EventKind::StepUndone { step: "build_image".to_owned(), removed: Vec::new() };
+        let output = json!({"image": "app:1"});
 
-        assert_eq!(world.store.saga_outputs(id).await.unwrap(), [(1, json!({"commit": "a1"}))]);
+        let frozen = world.begun(id, "build_image").await;
+        let next = world.begun(id, "build_image").await;
+        let before = (store.steps(id).await.unwrap(), kinds().await);
+        assert!(is_refused(store.end_step(&frozen, Err(&failure), failed.clone()).await));
+        assert!(is_refused(store.park_step(&frozen, None, Some(failed.clone())).await));
+        assert_eq!((store.steps(id).await.unwrap(), kinds().await), before, "it changes nothing, and tells nothing");
+        store.end_step(&next, Ok(&output), succeeded("build_image")).await.unwrap();
+        let begun_again = store.begin_step(id, "build_image", &started("build_image")).await;
+        assert!(is_refused(begun_again.map(drop)), "what has come to its end is not begun again");
+
+        let first_undo = store.begin_undo(id, "build_image", &undoing).await.unwrap().unwrap();
+        let undo = store.begin_undo(id, "build_image", &undoing).await.unwrap().unwrap();
+        assert!(is_refused(store.end_step(&next, Err(&failure), failed).await));
+        assert!(is_refused(store.end_undo(&first_undo, Ok(()), undone.clone()).await));
+        store.end_undo(&undo, Ok(()), undone).await.unwrap();
+
+        let steps = store.steps(id).await.unwrap();
+        let record = &steps["build_image"];
+        assert_eq!((record.attempt, record.phase, &record.failure), (4, StepPhase::Undone, &None));
+        assert_eq!(outputs(&steps)["build_image"], output, "what it left is known to other undos");
+        assert!(store.begin_undo(id, "build_image", &undoing).await.unwrap().is_none(), "it is undone");
+        assert!(store.begin_undo(id, "push_image", &undoing).await.unwrap().is_none(), "it was never begun");
+    }
+
+    async fn an_operation_waits_while_one_of_its_steps_does(world: World) {
+        let id = world.accepted(&world.deployment("app"), None).await;
+        let store = &world.store;
+        let state = async || store.operation(id).await.unwrap().unwrap().state;
+        let until = Timestamp::from_millisecond(Timestamp::now().as_millisecond() + 60_000).unwrap();
+        let missing = EventKind::StepProgress { step: "one".to_owned(), text: "add a record".to_owned() };
+        let waiting = EventKind::OperationState { state: OperationState::Waiting };
+        let running = EventKind::OperationState { state: OperationState::Running };
+
+        let (one, two) = (world.begun(id, "one").await, world.begun(id, "two").await);
+        store.park_step(&two, Some(until), None).await.unwrap();
+        assert_eq!(state().await, OperationState::Queued, "what comes by itself is no matter of somebody");
+        store.park_step(&one, Some(until), Some(missing.clone())).await.unwrap();
+        store.park_step(&two, Some(until), Some(missing.clone())).await.unwrap();
+        let one_again = world.begun(id, "one").await;
+        store.end_step(&two, Ok(&Value::Null), succeeded("two")).await.unwrap();
+        assert_eq!((state().await, one_again.waits_until), (OperationState::Waiting, Some(until)));
+        assert_eq!(one_again.begun_at, one.begun_at);
+        store.end_step(&one_again, Ok(&Value::Null), succeeded("one")).await.unwrap();
+
+        assert_eq!(state().await, OperationState::Running);
+        let kinds: Vec<EventKind> = store.events(id, 3).await.unwrap().into_iter().map(|it| it.kind).collect();
+        let expected =
+            [missing.clone(), waiting, missing, started("one"), succeeded("two"), running, succeeded("one")];
+        assert_eq!(kinds, expected);
+    }
+
+    async fn steps_go_a_month_after_the_end_and_with_a_stuck_operation_when_it_is_resolved(world: World) {
+        let deployment = world.deployment("app");
+        let (ended, stuck) = (world.accepted(&deployment, None).await, world.deployment("other"));
+        world.step(ended, "clone_repository", json!({})).await;
+        world.end(ended, &deployment, OperationState::Succeeded, None).await;
+        let id = world.accepted(&stuck, None).await;
+        world.step(id, "clone_repository", json!({})).await;
+        world.end(id, &stuck, OperationState::Stuck, None).await;
+        let in_days = |days: i64| Timestamp::now() + SignedDuration::from_hours(24 * days);
+        let left = async || {
+            (world.store.steps(ended).await.unwrap().len(), world.store.steps(id).await.unwrap().len())
+        };
+
+        world.store.delete_expired(in_days(29)).await.unwrap();
+        assert_eq!(left().await, (1, 1));
+        world.store.delete_expired(in_days(31)).await.unwrap();
+        assert_eq!(left().await, (0, 1), "it can be resumed");
+        world.accepted(&stuck, None).await;
+        world.store.delete_expired(in_days(31)).await.unwrap();
+        assert_eq!(left().await, (0, 0));
     }
 
     async fn followers_hear_every_event_once_and_in_order(world: World) {

@@ -327,6 +327,21 @@ async fn an_operation_that_waits_for_a_certificate_waits_on_after_a_kill() {
 }
 
 #[tokio::test]
+async fn the_deadline_of_an_operation_that_waits_holds_over_a_restart() {
+    let (mut world, operation) = waiting().await;
+    world.server.kill().await;
+    let passed = "UPDATE operation_steps SET waits_until_ms = waits_until_ms - 366 * 24 * 3600000
+        WHERE step = 'await_certificate'";
+    world.change(passed).await;
+
+    world.start_again().await;
+
+    let ended = world.ended(&operation).await;
+    assert_eq!((&ended["state"], &ended["error"]["code"]), (&json!("undone"), &json!("certificate_not_validated")));
+    assert_eq!(world.leftovers().await, NOTHING);
+}
+
+#[tokio::test]
 async fn a_certificate_that_is_not_validated_in_time_takes_the_deploy_back() {
     let world = World::with(&[("CERTIFICATE_PATIENCE_S", "1"), ("CERTIFICATE_TIMEOUT_S", "60")]).await;
     world.failpoints.hold("certificate-old");

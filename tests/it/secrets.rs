@@ -13,10 +13,11 @@ const PASSWORD: &str = "s3cr3t-of-the-application";
 const TOKEN: &str = "s3cr3t-of-the-repository";
 
 /// Everything that the store keeps as text of its own.
-const DOCUMENTS: [&str; 6] = [
+const DOCUMENTS: [&str; 7] = [
     "SELECT intent || plan || COALESCE(dag, '') || COALESCE(failure, '') || receipt || warnings FROM operations",
     "SELECT event FROM operation_events",
     "SELECT event FROM saga_log",
+    "SELECT COALESCE(output, '') || COALESCE(failure, '') || COALESCE(undo_failure, '') FROM operation_steps",
     "SELECT facts FROM deployments",
     "SELECT version FROM versions",
     "SELECT sealed FROM secrets",

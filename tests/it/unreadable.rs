@@ -165,6 +165,8 @@ async fn a_start_parks_what_it_cannot_read_and_goes_on_with_the_rest() {
 async fn a_log_or_a_target_that_cannot_be_read_parks_its_operation_and_ends_no_server() {
     for damage in [
         "UPDATE saga_log SET event = event || '{' WHERE operation_id = 'ID'",
+        "UPDATE operation_steps SET output = output || '{' WHERE operation_id = 'ID' AND output IS NOT NULL",
+        "UPDATE operation_steps SET phase = 'paused' WHERE operation_id = 'ID'",
         "UPDATE operations SET dag = dag || '{' WHERE id = 'ID'",
         "UPDATE targets SET mode = 'x' WHERE id = (SELECT target_id FROM operations WHERE id = 'ID')",
         "UPDATE deployments SET facts = '{' WHERE operation_id = 'ID'",

@@ -494,16 +494,25 @@ impl World {
 
     /// Takes the store away from the server at the moment when such a row would be written.
     pub(crate) async fn fail_store_at(&self, moment: &str) {
-        self.change("DROP TRIGGER IF EXISTS lost").await;
-        self.change(&format!(
-            "CREATE TRIGGER lost BEFORE {moment} BEGIN SELECT RAISE(ABORT, 'the story takes the store away'); END"
-        ))
-        .await;
+        self.fail_store_at_either([moment, "DELETE ON _sqlx_migrations"]).await;
+    }
+
+    /// The same at two such moments.
+    pub(crate) async fn fail_store_at_either(&self, moments: [&str; 2]) {
+        self.restore_store().await;
+        for (name, moment) in LOSSES.into_iter().zip(moments) {
+            self.change(&format!(
+                "CREATE TRIGGER {name} BEFORE {moment} BEGIN SELECT RAISE(ABORT, 'the story takes the store away'); END"
+            ))
+            .await;
+        }
     }
 
     /// Ends [`World::fail_store_at`].
     pub(crate) async fn restore_store(&self) {
-        self.change("DROP TRIGGER IF EXISTS lost").await;
+        for name in LOSSES {
+            self.change(&format!("DROP TRIGGER IF EXISTS {name}")).await;
+        }
     }
 
     /// Has a step of the server panic at a moment: at its `check`, at the end of its `run`, or at its `undo`.
@@ -595,6 +604,9 @@ impl World {
         left
     }
 }
+
+/// The triggers that take the store away from the server.
+const LOSSES: [&str; 2] = ["lost", "lost_too"];
 
 /// A request that says one sentence.
 pub(crate) fn say(sentence: &str) -> Value {

@@ -1,13 +1,22 @@
-//! The server loses its store and is killed at each line of the saga log, one after another: every life of it adds one
-//! line. A step whose success is not on record is done again, so each step is also done twice.
+//! The server loses its store and is killed at each line of the saga log and at each end of a step, one after another:
+//! every life of it adds one. A step whose end is not on record is done again, so each step is also done twice.
 
 use serde_json::Value;
 
 use super::{Before, Ec2, Eks, EksWithDomain, LocalKind, Plan, TargetKind, begin};
 use crate::world::{World, eventually};
 
-/// Runs a plan through as many lives as its log has lines; gives the operation as it ended, and the number of lives.
+/// How much is on record: lines of the log, and ends of steps and of undos.
+const ON_RECORD: &str = "(SELECT COUNT(*) FROM saga_log) + (SELECT COUNT(output) + COUNT(failure) + COUNT(undo_failure)
+    + COUNT(CASE WHEN phase = 'undone' THEN 1 END) FROM operation_steps)";
+
+async fn on_record(world: &World) -> usize {
+    world.texts(&format!("SELECT CAST({ON_RECORD} AS TEXT)")).await[0].parse().unwrap()
+}
+
+/// Runs a plan through as many lives as its log has lines and its steps have ends; gives the operation as it ended, and the number of lives.
 async fn crash_at_every_line(plan: Plan, world: &mut World) -> (Value, usize) {
+    let before = on_record(world).await;
     world.fail_store_at("INSERT ON saga_log").await;
     let operation = begin(plan, world).await;
     let mut lives = 0;
@@ -15,10 +24,16 @@ async fn crash_at_every_line(plan: Plan, world: &mut World) -> (Value, usize) {
         eventually("the store to be lost", async || world.server.log().contains("the store is lost")).await;
         world.server.kill().await;
         lives += 1;
-        let rows = world.texts("SELECT CAST(position AS TEXT) FROM saga_log ORDER BY position").await.len();
-        assert!(lives > rows, "a life without progress: {lives} lives, {rows} lines");
-        assert!(lives < 300, "no end after {lives} lives");
-        world.fail_store_at(&format!("INSERT ON saga_log WHEN NEW.position > {}", rows + 1)).await;
+        let now = on_record(world).await;
+        assert!(lives > now - before, "a life that did more than one thing: {lives} lives, {} on record", now - before);
+        assert!(lives < 400, "no end after {lives} lives");
+        let is_next = format!("{ON_RECORD} > {now}");
+        let line = format!("INSERT ON saga_log WHEN {is_next}");
+        let end = format!(
+            "UPDATE ON operation_steps
+             WHEN NEW.phase IN ('succeeded', 'failed', 'undone', 'undo_failed') AND {is_next}"
+        );
+        world.fail_store_at_either([&line, &end]).await;
         world.start_again().await;
         let mut has_ended = false;
         eventually("the store to be lost again, or the end", async || {
@@ -41,7 +56,7 @@ async fn forwards(target_kind: TargetKind, plan: Plan) {
     let (operation, lives) = crash_at_every_line(plan, &mut world).await;
 
     plan.is_done(&world, &operation).await;
-    assert!(lives >= 4 * operation["steps"].as_array().unwrap().len(), "{lives}");
+    assert!(lives >= 5 * operation["steps"].as_array().unwrap().len(), "{lives}");
     let on_eks = matches!(target_kind, Eks | EksWithDomain);
     let made = if on_eks { world.count("made", "cluster") } else { world.count("kind", "create cluster") };
     assert!(plan != Plan::Deploy || made == 1, "the cluster was made {made} times");

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -16,13 +15,13 @@ use super::{failpoint, panic};
 use crate::event::{EventKind, Failure, Line, Lines};
 use crate::plan::Plan;
 use crate::secret::Redactor;
-use crate::secret::redactor::{REDACTED, is_secret_name, is_secret_variable};
 use crate::step::Step;
-use crate::step::build_secrets::{BUILD_SECRET, secret_lines};
-use crate::step::context::{StepContext, secret_context};
+use crate::step::context::StepContext;
 use crate::step::error::{StepError, Waiting};
 use crate::store::record::{Deployment, Operation, Target};
 use crate::store::steps::{StepAttempt, StepRecords, outputs};
+
+mod redaction;
 
 /// Progress of one step is published at most this often.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
@@ -419,75 +418,6 @@ impl Run {
         };
         let long_ago = Instant::now().checked_sub(PROGRESS_INTERVAL).unwrap_or_else(Instant::now);
         (cx, LineReceiver { lines, pending: None, published: long_ago })
-    }
-
-    /// Knows all secrets of the operation.
-    async fn redactor(&self) -> Redactor {
-        let known = || self.redactor.lock().expect("nobody panics while holding this lock");
-        if let Some(redactor) = known().as_ref() {
-            return redactor.clone();
-        }
-        let mut redactor = Redactor::from_settings(&self.shared.settings);
-        let store = &self.shared.store;
-        let names = match store.secret_names(self.operation.id).await {
-            Ok(names) => names,
-            Err(error) => {
-                self.shared.fence(&error).await;
-                Vec::new()
-            }
-        };
-        for name in names {
-            let Ok(Some(sealed)) = store.sealed_secret(self.operation.id, &name).await else { continue };
-            let Ok(secret) = self.shared.sealer.unseal(&secret_context(self.operation.id, &name), &sealed) else {
-                continue;
-            };
-            // An environment is sealed as one object; what an application may print are its values.
-            let values: BTreeMap<String, SecretString> =
-                serde_json::from_str(secret.expose_secret()).unwrap_or_default();
-            let is_hidden = |name: &str, value: &str| {
-                is_secret_name(name) || (is_secret_variable(name, value) && !self.is_public(value))
-            };
-            // All that a build gets as a secret is one, and a build prints it line by line.
-            let is_build = name == BUILD_SECRET;
-            let hidden = values.iter().filter(|(name, value)| is_build || is_hidden(name, value.expose_secret()));
-            let lines: Vec<SecretString> = values.values().filter(|_| is_build).flat_map(secret_lines).collect();
-            let all = hidden.map(|(_, value)| value).chain(&lines).chain([&secret]);
-            redactor = redactor.with_unless(all, |it| self.is_public(it));
-        }
-        known().get_or_insert(redactor).clone()
-    }
-
-    /// Whether a value is part of what every answer names. Hiding it there would make names unreadable, and tell it.
-    fn is_public(&self, value: &str) -> bool {
-        let Deployment { name, namespace, repository, target_name, .. } = &self.deployment;
-        let names = [name.as_str(), namespace.as_str(), target_name, &repository.name()];
-        names.contains(&value) || repository.as_str().split(['/', ':', '@']).any(|part| part == value)
-    }
-
-    /// The failure without secrets. What can be done is always said in our own words; what happened, in those of programs
-    /// and APIs, but for an explained failure.
-    async fn failure_of(&self, error: StepError) -> Failure {
-        let redactor = self.redactor().await;
-        let quoted = |text: String| redactor.redact(&text).into_owned();
-        let own = |text: String| redactor.redact_sentence(&text).into_owned();
-        let (Failure { code, message, next_step, output }, is_own) = match error {
-            StepError::Transient(failure) | StepError::Settling(failure) | StepError::Permanent(failure) => {
-                (failure, false)
-            }
-            StepError::Explained(failure) => (failure, true),
-            StepError::Waiting(_) => return internal("a step waits where none can".to_owned()),
-            StepError::Cancelled => return cancelled(),
-        };
-        let reported = |text: String| {
-            let hide = |found: &str| if self.is_public(found) { found.to_owned() } else { REDACTED.to_owned() };
-            redactor.replace(&text, hide).into_owned()
-        };
-        Failure {
-            message: if is_own { own(message) } else { reported(message) },
-            next_step: own(next_step),
-            output: output.into_iter().map(quoted).collect(),
-            code,
-        }
     }
 
     /// Keeps the first failure and stops the other steps.

@@ -494,11 +494,11 @@ impl World {
 
     /// Takes the store away from the server at the moment when such a row would be written.
     pub(crate) async fn fail_store_at(&self, moment: &str) {
-        self.fail_store_at_either([moment, "DELETE ON _sqlx_migrations"]).await;
+        self.fail_store_at_any(&[moment]).await;
     }
 
-    /// The same at two such moments.
-    pub(crate) async fn fail_store_at_either(&self, moments: [&str; 2]) {
+    /// The same at whichever of these moments comes first.
+    pub(crate) async fn fail_store_at_any(&self, moments: &[&str]) {
         self.restore_store().await;
         for (name, moment) in LOSSES.into_iter().zip(moments) {
             self.change(&format!(

@@ -33,7 +33,7 @@ async fn crash_at_every_line(plan: Plan, world: &mut World) -> (Value, usize) {
             "UPDATE ON operation_steps
              WHEN NEW.phase IN ('succeeded', 'failed', 'undone', 'undo_failed') AND {is_next}"
         );
-        world.fail_store_at_either([&line, &end]).await;
+        world.fail_store_at_any(&[&line, &end]).await;
         world.start_again().await;
         let mut has_ended = false;
         eventually("the store to be lost again, or the end", async || {

@@ -77,8 +77,8 @@ pub(super) async fn run(run: Run) -> Result<(), EngineError> {
                 if is_cancel_requested { cancelled() } else { internal(error.error_source.to_string()) }
             });
             let stuck = error.undo_failure.map(|(_, error)| {
-                let recorded = steps.values().find_map(|it| it.undo_failure.clone());
-                recorded.unwrap_or_else(|| internal(error.to_string()))
+                let recorded = || steps.values().find_map(|it| it.undo_failure.clone());
+                run.stuck().or_else(recorded).unwrap_or_else(|| internal(error.to_string()))
             });
             Err(Unwound { cancelled: failure.code == CANCELLED && is_cancel_requested, failure, stuck })
         }

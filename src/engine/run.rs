@@ -47,6 +47,8 @@ pub(super) struct Run {
     has_failed: CancellationToken,
     /// Why the plan does not succeed: the first failure.
     failure: OnceLock<Failure>,
+    /// Why it could not be taken back: the first undo that failed in this run.
+    stuck: OnceLock<Failure>,
     redactor: Arc<Mutex<Option<Redactor>>>,
     done: Mutex<u32>,
 }
@@ -71,6 +73,7 @@ impl Run {
             wake: handle.wake,
             has_failed: CancellationToken::new(),
             failure: OnceLock::new(),
+            stuck: OnceLock::new(),
             redactor: handle.redactor,
             done: Mutex::default(),
         }
@@ -78,6 +81,10 @@ impl Run {
 
     pub(super) fn failure(&self) -> Option<Failure> {
         self.failure.get().cloned()
+    }
+
+    pub(super) fn stuck(&self) -> Option<Failure> {
+        self.stuck.get().cloned()
     }
 
     /// Does one step, from its first look to its last retry. One that has come to its end before does not begin again.
@@ -196,6 +203,7 @@ impl Run {
             Err(error) => {
                 let failure = self.failure_of(error).await;
                 tracing::error!(reason = failure.message, "step could not be taken back");
+                let _ = self.stuck.set(failure.clone());
                 let undo_failed = EventKind::StepUndoFailed { step: step_name, failure: failure.clone() };
                 self.shared.or_fence(store.end_undo(&attempt, Err(&failure), undo_failed)).await;
                 Err(failure)

@@ -109,6 +109,7 @@ async fn on_record(world: &World) -> Vec<String> {
     rows.extend(world.texts("SELECT owner || module || variables FROM terraform_workspaces ORDER BY module").await);
     rows.extend(world.texts("SELECT operation_id || name || sealed FROM secrets ORDER BY name").await);
     rows.extend(world.texts("SELECT event FROM saga_log ORDER BY position").await);
+    rows.extend(world.texts("SELECT step || ' ' || phase || ' ' || attempt FROM operation_steps ORDER BY step").await);
     rows
 }
 

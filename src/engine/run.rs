@@ -229,7 +229,7 @@ impl Run {
         receiver: &mut LineReceiver,
     ) -> Result<Done, StepError> {
         let mut patience = Patience::new(&self.shared.settings.engine);
-        let (mut tries, mut has_waited, mut is_missing) = (0, false, false);
+        let (mut tries, mut has_waited, mut is_told) = (0, false, false);
         loop {
             tries += 1;
             let now: &StepContext = cx;
@@ -247,8 +247,8 @@ impl Run {
             let work = self.catch_panic(step, work);
             let error = match self.run_publishing(step.name(), receiver, work).await {
                 Err(StepError::Waiting(waiting)) => {
-                    let is_new = waiting.until != cx.waits_until || waiting.missing.is_some() != is_missing;
-                    (has_waited, is_missing) = (true, waiting.missing.is_some());
+                    let is_new = waiting.until != cx.waits_until || waiting.missing.is_some() != is_told;
+                    (has_waited, is_told) = (true, waiting.missing.is_some());
                     if is_new {
                         self.park(attempt, step, &waiting).await;
                         cx.waits_until = waiting.until;
@@ -265,6 +265,8 @@ impl Run {
             let is_settling = matches!(error, StepError::Settling(_));
             let reason = self.failure_of(error).await.message;
             tracing::warn!(attempt = tries, reason, "step is tried again");
+            // What somebody has to do is told anew after this.
+            is_told = false;
             if is_settling {
                 self.tell_what_settles(step.name(), &patience, &reason).await;
             } else {

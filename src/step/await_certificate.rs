@@ -74,7 +74,8 @@ impl StepAction for AwaitCertificate {
             return Err(refused(reason, &requested.arn));
         }
         let missing = self.missing(cx, &aws, &found).await?;
-        let (now, settings) = (Timestamp::now(), &cx.settings.ingress);
+        let settings = &cx.settings.ingress;
+        let now = Timestamp::now();
         let until = cx.waits_until.unwrap_or_else(|| {
             let rest = settings.certificate_timeout.saturating_sub(found.age);
             now.checked_add(rest).unwrap_or(Timestamp::MAX)

@@ -176,7 +176,7 @@ fn unsuccessful(finished: &Finished, unwound: &Unwound) -> OperationEnd {
     let state = match (&unwound.stuck, unwound.cancelled) {
         (Some(_), _) => OperationState::Stuck,
         (None, true) => OperationState::Cancelled,
-        (None, false) if was_new && !finished.removed.is_empty() => OperationState::Undone,
+        (None, false) if was_new && finished.was_taken_back => OperationState::Undone,
         (None, false) => OperationState::Failed,
     };
     deployment.state = match (finished.operation.action, &unwound.stuck) {

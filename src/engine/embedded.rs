@@ -4,6 +4,7 @@
 //! steno undoes only what succeeded, but a step that failed may have done half its work. So each step is two nodes:
 //! a guard, which does nothing and carries the undo, then the one that runs. Parallel parts are sub-sagas.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -83,7 +84,7 @@ pub(super) async fn run(run: Run) -> Result<(), EngineError> {
             Err(Unwound { cancelled: failure.code == CANCELLED && is_cancel_requested, failure, stuck })
         }
     };
-    let (removed, warnings) = removed_and_warnings(store, id).await?;
+    let Told { removed, warnings, was_taken_back } = Told::read(store, id).await?;
     let finished = Finished {
         operation: run.operation.clone(),
         deployment: run.deployment.clone(),
@@ -91,6 +92,7 @@ pub(super) async fn run(run: Run) -> Result<(), EngineError> {
         result,
         outputs: outputs(&steps),
         removed,
+        was_taken_back,
         warnings,
     };
     let ending = (run.shared.conclude)(&finished);
@@ -118,26 +120,38 @@ pub(super) async fn clear_failed_undos(store: &Store, id: OperationId) -> Result
     Ok(())
 }
 
-/// What the events tell of an operation's life, also of the part before a restart: what was removed, and warnings.
-async fn removed_and_warnings(store: &Store, id: OperationId) -> Result<(Vec<String>, Vec<String>), StoreError> {
-    let (mut removed, mut warnings) = (Vec::new(), Vec::new());
-    for event in store.events_of_types(id, &["step_undone", "warning"]).await? {
-        match event {
-            EventKind::StepUndone { removed: things, .. } => removed.extend(things),
-            EventKind::Warning { text } if !warnings.contains(&text) => warnings.push(text),
-            EventKind::Warning { .. }
-            | EventKind::OperationState { .. }
-            | EventKind::StepStarted { .. }
-            | EventKind::StepProgress { .. }
-            | EventKind::StepRetrying { .. }
-            | EventKind::StepSucceeded { .. }
-            | EventKind::StepFailed { .. }
-            | EventKind::StepUndoing { .. }
-            | EventKind::StepUndoFailed { .. }
-            | EventKind::Unreadable => (),
+/// What the events tell of an operation's life, also of the part before a restart.
+#[derive(Debug, Default)]
+struct Told {
+    /// What was removed or restored.
+    removed: Vec<String>,
+    warnings: Vec<String>,
+    was_taken_back: bool,
+}
+
+impl Told {
+    async fn read(store: &Store, id: OperationId) -> Result<Self, StoreError> {
+        let (mut told, mut undoing) = (Self::default(), BTreeSet::new());
+        for event in store.events_of_types(id, &["step_undoing", "step_undone", "warning"]).await? {
+            match event {
+                EventKind::StepUndone { removed, .. } => told.removed.extend(removed),
+                // An undo that begins once more: whoever was at it before may have removed what this one does not find.
+                EventKind::StepUndoing { step } => told.was_taken_back |= !undoing.insert(step),
+                EventKind::Warning { text } if !told.warnings.contains(&text) => told.warnings.push(text),
+                EventKind::Warning { .. }
+                | EventKind::OperationState { .. }
+                | EventKind::StepStarted { .. }
+                | EventKind::StepProgress { .. }
+                | EventKind::StepRetrying { .. }
+                | EventKind::StepSucceeded { .. }
+                | EventKind::StepFailed { .. }
+                | EventKind::StepUndoFailed { .. }
+                | EventKind::Unreadable => (),
+            }
         }
+        told.was_taken_back |= !told.removed.is_empty();
+        Ok(told)
     }
-    Ok((removed, warnings))
 }
 
 /// Why an earlier server began to unwind: the first failure that is not just a step that was stopped with the others.

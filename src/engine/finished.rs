@@ -33,6 +33,8 @@ pub struct Finished {
     pub outputs: BTreeMap<String, Value>,
     /// What was removed or restored while unwinding.
     pub removed: Vec<String>,
+    /// Something was taken back, or may have been: by a server that died before it could tell what.
+    pub was_taken_back: bool,
     /// Warnings of all steps.
     pub warnings: Vec<String>,
 }

@@ -135,6 +135,7 @@ impl Shared {
             result: Err(Unwound { failure, cancelled: false, stuck: None }),
             outputs: BTreeMap::new(),
             removed: Vec::new(),
+            was_taken_back: false,
             warnings: Vec::new(),
         };
         self.deregister(finished.operation.id);

@@ -99,10 +99,6 @@ impl Plan {
     async fn is_undone(self, world: &World, operation: &Value, before: &Before) {
         let state = if self == Self::Deploy { "undone" } else { "failed" };
         assert_eq!(operation["state"], state, "{self:?}: {operation:#}");
-        self.is_as_before(world, operation, before).await;
-    }
-
-    async fn is_as_before(self, world: &World, operation: &Value, before: &Before) {
         if self == Self::Deploy {
             assert_eq!(world.leftovers().await, Vec::<String>::new());
             return;

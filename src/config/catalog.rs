@@ -160,17 +160,17 @@ pub const SETTINGS: &[Setting] = &[
         "a number of days from 1 to 36500",
         "How long stored responses and chat completions (`store`) are kept.",
     ),
-    // What the commands `key` and `audit` talk to.
+    // What the commands `audit`, `key` and `mcp` talk to.
     Setting::new(
         "ON_DEMAND_INFRA_URL",
         "",
         "an address such as `http://127.0.0.1:8000` or `https://deploy.example.com`",
-        "The server that the commands `key` and `audit` talk to. Empty: the one of `PORT` on this machine, and its store when none runs.",
+        "The server that the commands `audit`, `key` and `mcp` talk to. Empty: the one of `PORT` on this machine, and its store when none runs.",
     ),
     Setting::secret(
         "ON_DEMAND_INFRA_API_KEY",
-        "a key of 16 to 512 visible ASCII characters",
-        "The administrator's key that these commands send. Empty: the first of `API_KEYS`.",
+        "a key or a token of 16 to 8192 visible ASCII characters",
+        "The administrator's key, or the token of an issuer, that these commands send. Empty: the first of `API_KEYS`.",
     ),
     Setting::new(
         "LOG_LEVEL",

@@ -113,7 +113,7 @@ impl Client {
     pub(super) fn from_values(values: &mut Values) -> Self {
         Self {
             url: values.optional("ON_DEMAND_INFRA_URL", value::http_url),
-            api_key: values.optional("ON_DEMAND_INFRA_API_KEY", value::api_key),
+            api_key: values.optional("ON_DEMAND_INFRA_API_KEY", value::bearer),
         }
     }
 }

@@ -419,7 +419,16 @@ pub(super) fn address(text: &str) -> Option<IpAddr> {
 
 /// One key of a caller: nothing that a header cannot carry, and nothing that can be guessed.
 pub(super) fn api_key(text: &str) -> Option<SecretString> {
-    let fits = (16..=512).contains(&text.len()) && text.chars().all(|c| c.is_ascii_graphic());
+    visible(text, 512)
+}
+
+/// What a caller sends of its own accord: a key, or a token of an issuer, which is longer.
+pub(super) fn bearer(text: &str) -> Option<SecretString> {
+    visible(text, 8192)
+}
+
+fn visible(text: &str, longest: usize) -> Option<SecretString> {
+    let fits = (16..=longest).contains(&text.len()) && text.chars().all(|c| c.is_ascii_graphic());
     fits.then(|| SecretString::from(text))
 }
 

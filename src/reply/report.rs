@@ -76,7 +76,11 @@ pub fn logs_headline(deployment: &Deployment) -> String {
 #[must_use]
 pub fn logs(deployment: &Deployment, lines: &[String]) -> String {
     if lines.is_empty() {
-        return format!("`{}` has not printed anything yet.", deployment.name);
+        let name = &deployment.name;
+        return match deployment.facts.replicas {
+            Some(0) => format!("`{name}` is scaled to 0 replicas: nothing runs that could print. `scale it to 1` starts it."),
+            Some(_) | None => format!("`{name}` has not printed anything yet."),
+        };
     }
     format!("{}\n\n{}", logs_headline(deployment), code_block(lines.iter().map(String::as_str)))
 }

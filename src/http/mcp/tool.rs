@@ -176,7 +176,7 @@ fn act(of_action: &tool_call::Tool) -> Option<McpTool> {
         properties.remove("dry_run");
         if has_plan(action) {
             let about = format!(
-                "{}, which an earlier call of this tool showed and the person has agreed to; only that plan is carried out.",
+                "{}, which an earlier call of this tool or of `plan` showed and the person has agreed to; only that plan is carried out.",
                 capital(PlanHash::RULE)
             );
             properties.insert("confirm".to_owned(), json!({"type": "string", "description": about}));

@@ -78,7 +78,9 @@ pub fn logs(deployment: &Deployment, lines: &[String]) -> String {
     if lines.is_empty() {
         let name = &deployment.name;
         return match deployment.facts.replicas {
-            Some(0) => format!("`{name}` is scaled to 0 replicas: nothing runs that could print. `scale it to 1` starts it."),
+            Some(0) => {
+                format!("`{name}` is scaled to 0 replicas: nothing runs that could print. `scale it to 1` starts it.")
+            }
             Some(_) | None => format!("`{name}` has not printed anything yet."),
         };
     }

@@ -41,7 +41,7 @@ use server::Server;
 /// What seals secrets where it is not a file: 32 bytes.
 const ENCRYPTION_KEY: &str = "aXQtaXQtaXQtaXQtaXQtaXQtaXQtaXQtaXQtaXQtaXQ=";
 /// How long anything may take that a story waits for.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_mins(3);
 
 /// The world of one story.
 #[derive(Debug)]

@@ -1,7 +1,5 @@
 //! A model that fails: the answer ends well, and what has begun goes on.
 
-use std::time::Duration;
-
 use serde_json::json;
 
 use super::{chunks, deploy, talk, words};
@@ -130,12 +128,10 @@ async fn a_model_that_is_down_is_left_alone_after_a_few_tries() {
     }
     let asked = azure.requests().len();
 
-    let begin = std::time::Instant::now();
     let answer = world.chat(&talk(&["hello"])).await;
 
     assert!(answer.text().contains("is asked again in"), "{}", answer.text());
     assert_eq!(azure.requests().len(), asked);
-    assert!(begin.elapsed() < Duration::from_secs(1));
 }
 
 #[tokio::test]

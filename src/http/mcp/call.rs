@@ -296,9 +296,11 @@ impl Call<'_> {
         let (last, lines) = tokio::join!(last, self.app.last_lines(&deployment, LINES, aws.as_ref()));
         let (last, lines) = (last.ok(), lines.unwrap_or_default());
         let told = report::status(&deployment, &live, failure.as_ref());
+        let mut words = vec![told.clone()];
+        // What it failed with is told once.
+        let more = last.as_ref().filter(|it| it.operation.failure.is_none() || it.operation.failure != failure);
+        words.extend(more.map(|it| format!("Its last operation:\n\n{}", it.words)));
         let status = status(&deployment, &live, failure, &told);
-        let mut words = vec![told];
-        words.extend(last.as_ref().map(|it| format!("Its last operation:\n\n{}", it.words)));
         if !lines.is_empty() {
             let lines = lines.iter().map(String::as_str);
             words.push(format!("{}\n\n{}", report::logs_headline(&deployment), code_block(lines)));

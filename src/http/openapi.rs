@@ -110,6 +110,16 @@ mod tests {
     }
 
     #[test]
+    fn the_committed_document_is_the_one_that_the_program_prints() {
+        let printed = serde_json::to_string_pretty(&crate::http::document()).unwrap() + "\n";
+
+        assert!(
+            printed == include_str!("../../openapi.json"),
+            "it is stale: run `cargo run --locked -- openapi > openapi.json`"
+        );
+    }
+
+    #[test]
     fn the_routes_of_the_document_are_an_api() {
         let paths: Vec<String> = crate::http::document().paths.paths.into_keys().collect();
 

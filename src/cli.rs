@@ -1,4 +1,4 @@
-//! The commands: `serve`, `migrate`, `openapi`, `doctor`, `key`, `audit`, `mcp`.
+//! The commands: `serve`, `migrate`, `openapi`, `completions`, `man`, `doctor`, `key`, `audit`, `mcp`.
 
 mod audit;
 mod connection;
@@ -13,7 +13,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
+use clap_mangen::Man;
 use strum::VariantNames as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -52,6 +54,13 @@ pub enum Command {
     Migrate,
     /// Prints the description of the server's routes, as openapi.json
     Openapi,
+    /// Prints what completes the program's commands in a shell
+    Completions {
+        /// The shell that is to read it
+        shell: Shell,
+    },
+    /// Prints the program's page of the manual
+    Man,
     /// Checks every tool, version, credential and setting that each mode needs
     Doctor {
         /// Prints one JSON object instead of lines
@@ -90,7 +99,13 @@ pub async fn run(command: &Command, settings: Settings) -> anyhow::Result<ExitCo
             Store::open(&settings.store.database).await?.close().await;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Openapi | Command::Doctor { .. } | Command::Key(_) | Command::Audit(_) | Command::Mcp => {
+        Command::Openapi
+        | Command::Completions { .. }
+        | Command::Man
+        | Command::Doctor { .. }
+        | Command::Key(_)
+        | Command::Audit(_)
+        | Command::Mcp => {
             bail!("this command runs without the log")
         }
     }
@@ -134,6 +149,28 @@ pub fn openapi() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Prints what completes the commands in a shell.
+///
+/// # Errors
+/// When it cannot be printed.
+pub fn completions(shell: Shell) -> anyhow::Result<ExitCode> {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "on-demand-infra", &mut text);
+    std::io::stdout().write_all(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints the page of the manual.
+///
+/// # Errors
+/// When it cannot be printed.
+pub fn man() -> anyhow::Result<ExitCode> {
+    let mut text = Vec::new();
+    Man::new(Arguments::command()).render(&mut text)?;
+    std::io::stdout().write_all(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
 /// Works on the keys or on the audit, of the server that runs or of its store; or speaks for the one that runs.
 ///
 /// # Errors
@@ -143,7 +180,12 @@ pub async fn administer(command: &Command, settings: &Settings) -> anyhow::Resul
         Command::Key(command) => key::run(command, settings).await?,
         Command::Audit(command) => audit::run(command, settings).await?,
         Command::Mcp => mcp::run(settings).await?,
-        Command::Serve | Command::Migrate | Command::Openapi | Command::Doctor { .. } => {
+        Command::Serve
+        | Command::Migrate
+        | Command::Openapi
+        | Command::Completions { .. }
+        | Command::Man
+        | Command::Doctor { .. } => {
             bail!("this command is none for a server that runs")
         }
     }
@@ -172,7 +214,7 @@ const LONG_ABOUT: &str = "Turns a chat request into a running application.\n\n\
 
 const LONG_VERSION: &str = concat!(
     env!("CARGO_PKG_VERSION"),
-    "\nmodes:  local\nstores: SQLite, PostgreSQL\nconfig: on-demand-infra.toml, .env, log_config.toml in the working directory",
+    "\nmodes:  local, cloud-local, cloud-hosted\nstores: SQLite, PostgreSQL\nconfig: on-demand-infra.toml, .env, log_config.toml in the working directory",
 );
 
 fn after_help() -> String {
@@ -189,6 +231,7 @@ fn after_help() -> String {
            on-demand-infra doctor --mode cloud-hosted   the same for one mode, with the rights on AWS\n  \
            PORT=9000 on-demand-infra               the server on another port\n  \
            on-demand-infra openapi > openapi.json  the description of its routes\n  \
+           on-demand-infra completions bash        what completes its commands in a shell; `man` prints its page\n  \
            on-demand-infra key create --name root  the first key: from then on every request needs one\n  \
            on-demand-infra audit verify            whether anything in the record of who did what was altered\n  \
            on-demand-infra mcp                     what a desktop program starts to use the server that runs\n\n\
@@ -204,8 +247,6 @@ fn after_help() -> String {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

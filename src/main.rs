@@ -30,6 +30,8 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let command = arguments.command();
     let (settings, warnings) = match command {
         Command::Openapi => return cli::openapi(),
+        Command::Completions { shell } => return cli::completions(shell),
+        Command::Man => return cli::man(),
         Command::Doctor { json, mode } => return runtime.block_on(cli::doctor(loaded, &directory, json, mode)),
         Command::Key(_) | Command::Audit(_) | Command::Mcp => {
             return runtime.block_on(cli::administer(&command, &loaded?.0));

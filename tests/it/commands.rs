@@ -28,6 +28,17 @@ async fn the_description_of_the_routes_is_the_one_that_the_server_gives() {
 }
 
 #[tokio::test]
+async fn a_shell_completes_the_commands_and_the_manual_has_a_page_of_them() {
+    let world = World::start().await;
+
+    let completions = world.command(&["completions", "bash"], &[]).await;
+    let page = world.command(&["man"], &[]).await;
+
+    assert!(completions.status.success() && page.status.success(), "{completions:?} {page:?}");
+    assert!(printed(&completions).contains("doctor") && printed(&page).contains("doctor"));
+}
+
+#[tokio::test]
 async fn a_store_is_made_ahead_of_the_first_start_and_left_as_it_is_afterwards() {
     let world = World::start().await;
     let place = world.path("ahead");

@@ -113,8 +113,7 @@ async fn a_failure_is_told_with_its_cause_and_found_again_by_a_diagnosis() {
     assert_eq!(failed["state"], "failed", "{failed:#}");
     let last = &diagnosis["structuredContent"]["last_operation"];
     assert_eq!((&last["id"], &last["error"]["code"]), (&failed["id"], &failed["error"]["code"]), "{diagnosis:#}");
-    let cause = failed["error"]["message"].as_str().unwrap();
-    assert_eq!(text(&diagnosis).matches(cause).count(), 1, "{}", text(&diagnosis));
+    assert_eq!(text(&diagnosis).matches("cannot be pulled").count(), 1, "{}", text(&diagnosis));
 }
 
 #[tokio::test]

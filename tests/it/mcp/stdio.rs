@@ -111,6 +111,7 @@ async fn a_request_is_cancelled_and_the_others_go_on() {
     relay.greet().await;
     relay.send(1, "tools/call", json!({"name": "deploy", "arguments": notes(&world)})).await;
     let id = relay.hear().await["result"]["structuredContent"]["operation"]["id"].clone();
+    world.failpoints.reached("page").await;
 
     relay.send(2, "tools/call", json!({"name": "operation_wait", "arguments": {"id": id}})).await;
     relay.say(r#"{"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 2}}"#).await;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use backon::{ConstantBuilder, Retryable};
 use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyRow};
@@ -53,6 +54,12 @@ const LOCK_CHECK: Duration = Duration::from_secs(2);
 
 /// How long that connection may take to answer before the lock counts as lost.
 const LOCK_ANSWER: Duration = Duration::from_secs(10);
+
+/// Pause before a lock that somebody holds is tried again.
+const LOCK_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often it is tried again.
+const LOCK_TRIES: usize = 30;
 
 /// The store. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -177,14 +184,14 @@ impl Store {
         let lost = CancellationToken::new();
         let (pool, lock) = match database {
             Database::Sqlite(path) => {
-                let lock = lock_file(path)?;
+                let lock = until_free(|| async { lock_file(path) }).await?;
                 (open_sqlite(path).await?, Some(lock))
             }
             Database::Postgres(url) => {
                 let options = postgres_options(url.expose_secret())?;
                 check_schema(&options).await?;
                 let pool = AnyPoolOptions::new().max_connections(8).connect_with(options.clone()).await?;
-                hold_advisory_lock(&options, lost.clone()).await?;
+                until_free(|| hold_advisory_lock(&options, lost.clone())).await?;
                 (pool, None)
             }
         };
@@ -270,6 +277,16 @@ fn migrations() -> Migrator {
         Migration::new(9, "stored answers".into(), MigrationType::Simple, answers, false),
         Migration::new(10, "operation steps".into(), MigrationType::Simple, steps, false),
     ])
+}
+
+/// Takes a lock. A server that was killed a moment ago may still seem to hold it: by a program that it was just beginning,
+/// or by a connection whose end the database has not seen yet.
+async fn until_free<T, F>(take: impl FnMut() -> F) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    let patience = ConstantBuilder::new().with_delay(LOCK_PAUSE).with_max_times(LOCK_TRIES);
+    take.retry(patience).when(|error| matches!(error, StoreError::Owned(_))).await
 }
 
 fn lock_file(database: &Path) -> Result<File, StoreError> {

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use clap_mangen::Man;
 use strum::VariantNames as _;
@@ -155,7 +155,7 @@ pub fn openapi() -> anyhow::Result<ExitCode> {
 /// When it cannot be printed.
 pub fn completions(shell: Shell) -> anyhow::Result<ExitCode> {
     let mut text = Vec::new();
-    clap_complete::generate(shell, &mut Arguments::command(), "on-demand-infra", &mut text);
+    clap_complete::generate(shell, &mut <Arguments as CommandFactory>::command(), "on-demand-infra", &mut text);
     std::io::stdout().write_all(&text)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -166,7 +166,7 @@ pub fn completions(shell: Shell) -> anyhow::Result<ExitCode> {
 /// When it cannot be printed.
 pub fn man() -> anyhow::Result<ExitCode> {
     let mut text = Vec::new();
-    Man::new(Arguments::command()).render(&mut text)?;
+    Man::new(<Arguments as CommandFactory>::command()).render(&mut text)?;
     std::io::stdout().write_all(&text)?;
     Ok(ExitCode::SUCCESS)
 }

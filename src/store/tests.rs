@@ -605,7 +605,7 @@ stories! {
         let store = &world.store;
         let kinds = async || store.events(id, 0).await.unwrap().into_iter().map(|it| it.kind).collect::<Vec<_>>();
         let is_refused = |result: Result<(), StoreError>| matches!(result, Err(StoreError::Superseded { .. }));
-        let failure = Failure { code: "late".into(), message: "".into(), next_step: "".into(), output: Vec::new() };
+        let failure = Failure { code: "late".into(), message: String::new(), next_step: String::new(), output: Vec::new() };
         let failed = EventKind::StepFailed { step: "build_image".to_owned(), failure: failure.clone() };
         let undoing = EventKind::StepUndoing { step: "build_image".to_owned() };
         let undone = EventKind::StepUndone { step: "build_image".to_owned(), removed: Vec::new() };

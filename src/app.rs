@@ -39,6 +39,7 @@ use crate::tool;
 mod accept;
 mod audit;
 mod adopt;
+mod backlog;
 mod change;
 mod cost;
 mod dry_run;
@@ -63,6 +64,7 @@ mod task;
 mod undo;
 
 pub use error::{AppError, BoxError, OpenError};
+use backlog::Backlog;
 use keys::Keys;
 use readiness::Readiness;
 pub use readiness::ReadinessCheck;
@@ -88,6 +90,7 @@ struct Handles {
     /// same deployment idle.
     accept_lock: tokio::sync::Mutex<()>,
     readiness: Readiness,
+    backlog: Backlog,
     keys: Keys,
     refusals: Arc<RecentRefusals>,
 }
@@ -135,6 +138,7 @@ impl App {
         let embedding_model = EmbeddingModel::from_settings(&settings);
         let shutdown = CancellationToken::new();
         let readiness = Readiness::new(store.clone(), hosts.local().clone());
+        let backlog = Backlog::new(store.clone());
         tokio::spawn(retention::run(store.clone(), Arc::clone(&settings), shutdown.clone()));
         let refusals = Arc::new(RecentRefusals::default());
         let keys = Keys::load(store.clone(), &settings, Arc::clone(&refusals)).await?;
@@ -150,6 +154,7 @@ impl App {
             shutdown,
             accept_lock: tokio::sync::Mutex::default(),
             readiness,
+            backlog,
             keys,
             refusals,
         }));
@@ -538,6 +543,11 @@ impl App {
     /// What must be right for the server to work, as it was seconds ago at the most.
     pub async fn readiness(&self) -> Vec<ReadinessCheck> {
         self.0.readiness.checks().await
+    }
+
+    /// Brings what the metrics tell of open operations up to date, to some seconds.
+    pub async fn measure_backlog(&self) {
+        self.0.backlog.measure().await;
     }
 
     /// What an application prints, line by line, without the colours of a terminal.

@@ -1,6 +1,7 @@
-//! The commands: `serve`, `migrate`, `openapi`, `completions`, `man`, `doctor`, `key`, `audit`, `mcp`.
+//! The commands: `serve`, `migrate`, `openapi`, `completions`, `man`, `doctor`, `key`, `audit`, `mcp`, `backup`.
 
 mod audit;
+mod backup;
 mod connection;
 pub mod doctor;
 mod key;
@@ -8,7 +9,7 @@ mod mcp;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
@@ -52,6 +53,11 @@ pub enum Command {
     Serve,
     /// Brings the store to this version's schema, and ends
     Migrate,
+    /// Copies the SQLite store and Terraform's states into a new directory, also while the server runs
+    Backup {
+        /// Where to: a directory that is not there yet, and that can be a workspace afterwards
+        directory: PathBuf,
+    },
     /// Prints the description of the server's routes, as openapi.json
     Openapi,
     /// Prints what completes the program's commands in a shell
@@ -99,7 +105,8 @@ pub async fn run(command: &Command, settings: Settings) -> anyhow::Result<ExitCo
             Store::open(&settings.store.database).await?.close().await;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Openapi
+        Command::Backup { .. }
+        | Command::Openapi
         | Command::Completions { .. }
         | Command::Man
         | Command::Doctor { .. }
@@ -171,7 +178,8 @@ pub fn man() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Works on the keys or on the audit, of the server that runs or of its store; or speaks for the one that runs.
+/// Works on the keys or on the audit, of the server that runs or of its store; speaks for the one that runs; or copies
+/// its store.
 ///
 /// # Errors
 /// What made the command fail.
@@ -180,6 +188,7 @@ pub async fn administer(command: &Command, settings: &Settings) -> anyhow::Resul
         Command::Key(command) => key::run(command, settings).await?,
         Command::Audit(command) => audit::run(command, settings).await?,
         Command::Mcp => mcp::run(settings).await?,
+        Command::Backup { directory } => backup::run(directory, settings).await?,
         Command::Serve
         | Command::Migrate
         | Command::Openapi
@@ -234,6 +243,7 @@ fn after_help() -> String {
            on-demand-infra completions bash        what completes its commands in a shell; `man` prints its page\n  \
            on-demand-infra key create --name root  the first key: from then on every request needs one\n  \
            on-demand-infra audit verify            whether anything in the record of who did what was altered\n  \
+           on-demand-infra backup /backups/today   a copy of the SQLite store and of Terraform's states\n  \
            on-demand-infra mcp                     what a desktop program starts to use the server that runs\n\n\
          Settings, with their defaults (`.env.example` says what each is for). Later ones win: on-demand-infra.toml, .env, \
          environment; the first two are read from the working directory:\n{}\n\n\

@@ -10,7 +10,7 @@
 //! The `mod` lines below are their one order: a module uses only modules that come after it (`tests/architecture.rs`
 //! reads every `use crate::` line and fails on one that points upwards).
 //!
-//! - [`cli`] and [`logging`]: the commands of the program (`serve`, `migrate`, `openapi`, `doctor`) and its log.
+//! - [`cli`] and [`logging`]: the commands of the program (`serve`, `migrate`, `backup`, `openapi`, `doctor`) and its log.
 //! - [`http`]: OpenAI's wire format, authentication, limits, streams. A handler extracts, asks, and converts.
 //! - [`conversation`]: what is said, with a chat model or without, to what is done and to the words that answer it.
 //! - [`app`]: every long-lived handle, built from settings; takes a request in and says what became of it.

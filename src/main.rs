@@ -33,7 +33,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Completions { shell } => return cli::completions(shell),
         Command::Man => return cli::man(),
         Command::Doctor { json, mode } => return runtime.block_on(cli::doctor(loaded, &directory, json, mode)),
-        Command::Key(_) | Command::Audit(_) | Command::Mcp => {
+        Command::Key(_) | Command::Audit(_) | Command::Mcp | Command::Backup { .. } => {
             return runtime.block_on(cli::administer(&command, &loaded?.0));
         }
         Command::Serve | Command::Migrate => loaded?,

@@ -25,9 +25,11 @@ use crate::id::OperationId;
 use record::Unreadable;
 
 pub mod audit;
+pub mod backlog;
 pub mod build_options;
 pub mod calls;
 pub mod conversation_state;
+mod copy;
 pub mod deployments;
 pub mod events;
 pub mod keys;

@@ -141,6 +141,7 @@ impl Run {
                 let failure = self.failure_of(error).await;
                 let failure = if self.cancel.is_cancelled() { cancelled() } else { failure };
                 tracing::warn!(elapsed_ms, code = failure.code, reason = failure.message, "step failed");
+                count_failure("run", step, &failure);
                 let failed = EventKind::StepFailed { step: step_name, failure: failure.clone() };
                 self.shared.or_fence(store.end_step(&attempt, Err(&failure), failed)).await;
                 Err(self.record_failure(failure))
@@ -203,6 +204,7 @@ impl Run {
             Err(error) => {
                 let failure = self.failure_of(error).await;
                 tracing::error!(reason = failure.message, "step could not be taken back");
+                count_failure("undo", step, &failure);
                 let _ = self.stuck.set(failure.clone());
                 let undo_failed = EventKind::StepUndoFailed { step: step_name, failure: failure.clone() };
                 self.shared.or_fence(store.end_undo(&attempt, Err(&failure), undo_failed)).await;
@@ -265,6 +267,7 @@ impl Run {
             let is_settling = matches!(error, StepError::Settling(_));
             let reason = self.failure_of(error).await.message;
             tracing::warn!(attempt = tries, reason, "step is tried again");
+            metrics::counter!("step_retries_total", "step" => step.name()).increment(1);
             // What somebody has to do is told anew after this.
             is_told = false;
             if is_settling {
@@ -511,6 +514,12 @@ impl Drop for Suspended<'_> {
     fn drop(&mut self) {
         self.0.send_modify(|count| *count += 1);
     }
+}
+
+/// Counts a failure of a step, or of taking it back. Steps and codes are few: both are the program's own words.
+fn count_failure(phase: &'static str, step: &Step, failure: &Failure) {
+    let code = failure.code.clone();
+    metrics::counter!("step_failures_total", "phase" => phase, "step" => step.name(), "code" => code).increment(1);
 }
 
 /// Why a step did not come to its end that was stopped.

@@ -78,7 +78,8 @@ pub async fn ready(State(app): State<App>) -> Response {
 /// [`ApiError::Internal`] when another recorder was installed in this process.
 #[utoipa::path(get, path = "/metrics", tag = "operators", security(()),
     responses((status = 200, content_type = "text/plain", body = String)))]
-pub async fn metrics() -> Result<Response, ApiError> {
+pub async fn metrics(State(app): State<App>) -> Result<Response, ApiError> {
+    app.measure_backlog().await;
     let handle = recorder().ok_or_else(|| ApiError::Internal("metrics go to another recorder".into()))?;
     Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], handle.render()).into_response())
 }
@@ -98,6 +99,13 @@ pub(super) fn recorder() -> Option<&'static PrometheusHandle> {
             metrics::describe_counter!("operations_total", "Operations that ended, by action and state.");
             metrics::describe_histogram!("operation_duration_seconds", "From acceptance to end, by action and state.");
             metrics::describe_gauge!("operations_running", "Operations that are under way.");
+            metrics::describe_gauge!("operations_open", "Operations that have not ended or are stuck, by state.");
+            metrics::describe_gauge!(
+                "operations_oldest_seconds",
+                "Since when the oldest open operation is accepted, or stuck, by state."
+            );
+            metrics::describe_counter!("step_failures_total", "Steps that failed for good, by phase, step and code.");
+            metrics::describe_counter!("step_retries_total", "Steps that were tried again, by step.");
             Some(handle)
         })
         .as_ref()

@@ -684,6 +684,29 @@ stories! {
         assert_eq!(left().await, (0, 0));
     }
 
+    async fn open_operations_are_counted_until_they_end_or_are_resolved(world: World) {
+        let (ended, stuck) = (world.deployment("app"), world.deployment("other"));
+        let counted = async || {
+            let open = world.store.open_operations().await.unwrap();
+            let of = |state| open.iter().find(|it| it.state == state).map_or(0, |it| it.count);
+            (of(OperationState::Queued), of(OperationState::Stuck))
+        };
+        let before = counted().await;
+        let since = async || {
+            let now = counted().await;
+            (now.0 - before.0, now.1 - before.1)
+        };
+
+        let first = world.accepted(&ended, None).await;
+        let second = world.accepted(&stuck, None).await;
+        assert_eq!(since().await, (2, 0));
+        world.end(first, &ended, OperationState::Succeeded, None).await;
+        world.end(second, &stuck, OperationState::Stuck, None).await;
+        assert_eq!(since().await, (0, 1));
+        world.accepted(&stuck, None).await;
+        assert_eq!(since().await, (1, 0), "a later operation resolves it");
+    }
+
     async fn followers_hear_every_event_once_and_in_order(world: World) {
         let deployment = world.deployment("app");
         let id = world.accepted(&deployment, None).await;
@@ -712,6 +735,23 @@ async fn what_is_stored_survives_a_power_cut() {
         let journal: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut **connection).await.unwrap();
         assert_eq!((synchronous, journal.as_str()), (2, "wal"), "2 is FULL");
     }
+}
+
+#[tokio::test]
+async fn a_copy_is_made_while_a_server_writes_and_replaces_nothing() {
+    let world = World::sqlite().await;
+    let (file, copy) = (world._folder.path().join("store.sqlite"), world._folder.path().join("copy.sqlite"));
+    let id = world.accepted(&world.deployment("app"), None).await;
+    let mut writing = world.store.pool.begin().await.unwrap();
+    sqlx::query("UPDATE operations SET progress = 50").execute(&mut *writing).await.unwrap();
+
+    Store::copy_to(&file, &copy).await.unwrap();
+    let again = Store::copy_to(&file, &copy).await;
+    writing.commit().await.unwrap();
+
+    assert!(again.is_err());
+    let copied = Store::open(&Database::Sqlite(copy)).await.unwrap();
+    assert_eq!(copied.operation(id).await.unwrap().unwrap().progress, 0);
 }
 
 #[tokio::test]

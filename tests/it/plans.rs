@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::world::TargetKind::{self, Ec2, Eks, EksWithDomain, LocalKind};
 use crate::world::{World, eventually, with};
 
+mod backups;
 mod beside_unreadable;
 pub(crate) mod credentials;
 mod kills;

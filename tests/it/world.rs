@@ -260,6 +260,19 @@ impl World {
         .await;
     }
 
+    /// Backs its database up into a file, as an operator does.
+    pub(crate) async fn dump_database(&self, dump: &Path) {
+        self.database.as_ref().expect("a world on PostgreSQL").dump(dump).await;
+    }
+
+    /// Restores such a backup into a new database, which is the one of the server from its next start on.
+    pub(crate) async fn restore_database(&mut self, dump: &Path) {
+        let database = Database::create().await.expect("the server that made the first one");
+        database.restore(dump).await;
+        self.settings.insert("DATABASE_URL".to_owned(), database.url.clone());
+        self.database = Some(database);
+    }
+
     /// kill -9, and a new start.
     pub(crate) async fn kill_and_start_again(&mut self) {
         self.server.kill().await;

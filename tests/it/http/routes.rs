@@ -80,6 +80,22 @@ async fn operators_see_health_readiness_and_metrics() {
 }
 
 #[tokio::test]
+async fn the_metrics_tell_of_open_operations_and_of_steps_that_failed() {
+    let server = Fixture::new().start().await;
+    let path = a_failed_deploy(&server).await;
+    server.get(&format!("{path}/events")).await.text().await.unwrap();
+
+    let metrics = server.get("/metrics").await.text().await.unwrap();
+
+    let of_failures = |line: &str| line.starts_with("step_failures_total{") && line.contains(r#"phase="run""#);
+    assert!(metrics.lines().any(of_failures), "{metrics}");
+    for state in ["queued", "running", "waiting", "stuck"] {
+        assert!(metrics.contains(&format!(r#"operations_open{{state="{state}"}} "#)), "{metrics}");
+        assert!(metrics.contains(&format!(r#"operations_oldest_seconds{{state="{state}"}} "#)), "{metrics}");
+    }
+}
+
+#[tokio::test]
 async fn every_path_of_the_document_is_a_route() {
     let server = Fixture::new().start().await;
     let document = server.json("/openapi.json").await;

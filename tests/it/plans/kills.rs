@@ -57,7 +57,14 @@ async fn kill_in_the_middle(plan: Plan, middle: KillPoint, world: &mut World) ->
 }
 
 /// Kills the server in the middle, where the fakes are still held.
-pub(super) async fn kill_at(plan: Plan, (step, point): KillPoint, world: &mut World) -> String {
+pub(super) async fn kill_at(plan: Plan, middle: KillPoint, world: &mut World) -> String {
+    let operation = hold_at(plan, middle, world).await;
+    world.server.kill().await;
+    operation
+}
+
+/// Begins a plan and holds it in the middle.
+pub(super) async fn hold_at(plan: Plan, (step, point): KillPoint, world: &World) -> String {
     world.failpoints.hold(point);
     // An image that is built already needs no base: the build waits until that is asked for.
     let base_first = point == "docker-import-base";
@@ -74,7 +81,6 @@ pub(super) async fn kill_at(plan: Plan, (step, point): KillPoint, world: &mut Wo
         world.steps(&operation).await.iter().any(|it| names.contains(it))
     })
     .await;
-    world.server.kill().await;
     operation
 }
 

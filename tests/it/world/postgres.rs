@@ -1,5 +1,6 @@
 //! A PostgreSQL of its own, from the installed binaries; or a database of its own on one that is there.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -64,6 +65,20 @@ impl Database {
         execute(&server, format!("CREATE DATABASE {name}")).await;
         Some(Self { url: url.into(), server, name })
     }
+
+    /// Writes all of it into a file, whoever works on it meanwhile.
+    pub(super) async fn dump(&self, file: &Path) {
+        let mut command = program("pg_dump");
+        command.args(["--format=custom", "--no-owner", "--file"]).arg(file).arg(&self.url);
+        assert!(command.status().await.unwrap().success());
+    }
+
+    /// Fills it, which is empty, from such a file.
+    pub(super) async fn restore(&self, file: &Path) {
+        let mut command = program("pg_restore");
+        command.args(["--no-owner", "--exit-on-error", "--dbname"]).arg(&self.url).arg(file);
+        assert!(command.status().await.unwrap().success());
+    }
 }
 
 impl Drop for Database {
@@ -105,9 +120,13 @@ fn rig(name: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "tests/rig/postgres", name].iter().collect()
 }
 
-#[expect(clippy::disallowed_methods, reason = "the scripts of the test bed")]
 fn script(name: &str) -> Command {
-    let mut command = Command::new(rig(name));
+    program(rig(name))
+}
+
+#[expect(clippy::disallowed_methods, reason = "the scripts of the test bed, and PostgreSQL's own programs")]
+fn program(name: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(name);
     command.stdin(Stdio::null()).kill_on_drop(false);
     command
 }

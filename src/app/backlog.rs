@@ -1,0 +1,57 @@
+//! What `/metrics` tells of open operations. Anybody may ask, so nobody makes it look often.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use crate::event::OperationState;
+use crate::store::Store;
+use crate::store::backlog::OpenOperations;
+
+/// For how long what was seen is told again.
+const KEPT_FOR: Duration = Duration::from_secs(3);
+
+/// The states of an operation that is open.
+const OPEN: [OperationState; 4] =
+    [OperationState::Queued, OperationState::Running, OperationState::Waiting, OperationState::Stuck];
+
+/// Counts open operations, and remembers for some seconds that it did. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Backlog {
+    store: Store,
+    /// Held while somebody counts: the others wait for what that one sees.
+    last: Arc<tokio::sync::Mutex<Option<Instant>>>,
+}
+
+impl Backlog {
+    pub(super) fn new(store: Store) -> Self {
+        Self { store, last: Arc::default() }
+    }
+
+    /// Brings the gauges of open operations up to date; they stay as they are while the store does not answer.
+    pub(super) async fn measure(&self) {
+        let mut last = self.last.lock().await;
+        if last.is_some_and(|at| at.elapsed() < KEPT_FOR) {
+            return;
+        }
+        match self.store.open_operations().await {
+            Ok(open) => tell(&open, Timestamp::now()),
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(error, "the open operations cannot be counted");
+            }
+        }
+        *last = Some(Instant::now());
+    }
+}
+
+fn tell(open: &[OpenOperations], now: Timestamp) {
+    for state in OPEN {
+        let found = open.iter().find(|it| it.state == state);
+        let count = found.map_or(0, |it| u32::try_from(it.count).unwrap_or(u32::MAX));
+        let oldest_s = found.map_or(0.0, |it| now.duration_since(it.oldest).as_secs_f64().max(0.0));
+        metrics::gauge!("operations_open", "state" => state.as_str()).set(count);
+        metrics::gauge!("operations_oldest_seconds", "state" => state.as_str()).set(oldest_s);
+    }
+}

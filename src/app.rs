@@ -63,8 +63,8 @@ mod target;
 mod task;
 mod undo;
 
-pub use error::{AppError, BoxError, OpenError};
 use backlog::Backlog;
+pub use error::{AppError, BoxError, OpenError};
 use keys::Keys;
 use readiness::Readiness;
 pub use readiness::ReadinessCheck;

@@ -48,6 +48,6 @@ WORKDIR /app
 ENV HOST=0.0.0.0 PORT=8000 PERSISTENT_WORKSPACE_BASE_DIR=/app/app_workspaces
 VOLUME /app/app_workspaces
 EXPOSE 8000
-HEALTHCHECK --interval=10s --timeout=3s --start-period=5s CMD curl -fsS -o /dev/null "http://127.0.0.1:${PORT}/health"
+HEALTHCHECK --interval=10s --timeout=3s --start-period=5s CMD curl -fsS -o /dev/null "http://127.0.0.1:${PORT:-8000}/health"
 ENTRYPOINT ["on-demand-infra"]
 CMD ["serve"]

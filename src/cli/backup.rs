@@ -46,8 +46,8 @@ pub(super) async fn run(directory: &Path, settings: &Settings) -> anyhow::Result
     copy_files(&settings.store.workspace.join(TARGETS), &half.join(TARGETS)).await?;
     fs::rename(&half, directory).map_err(cannot_write(directory))?;
     let mut said = format!("the store and Terraform's states are in {}\n", directory.display());
-    if settings.secret.encryption_key.is_none() {
-        let key = settings.store.workspace.join(ENCRYPTION_KEY_FILE);
+    let key = settings.store.workspace.join(ENCRYPTION_KEY_FILE);
+    if key.exists() {
         said += &format!("the key that unseals its secrets is not: keep a copy of {} elsewhere\n", key.display());
     }
     io::stdout().write_all(said.as_bytes())?;

@@ -37,7 +37,7 @@ test-all: ## the same with every kill point of every plan, a real Open WebUI in 
 test-aws: ## the life of an application on EC2 and EKS on the account of the environment: asks before it costs, sweeps afterwards
 	@$(ends_with_make) tests/real/test-aws
 
-lint: ## formatting, clippy, documentation, licences and banned crates, scripts, workflows, links of the docs, Terraform modules
+lint: ## formatting, clippy, documentation, licences and banned crates, scripts, workflows, links of the docs, Terraform modules, deploy/
 	cargo fmt --check
 	RUSTC_WORKSPACE_WRAPPER=$$PWD/.ci/lint-driver CLIPPY_ARGS=-Dwarnings cargo test --locked --no-run
 	"$$(tests/rig/deny/up)" --locked check --hide-inclusion-graph bans licenses sources
@@ -48,6 +48,7 @@ lint: ## formatting, clippy, documentation, licences and banned crates, scripts,
 	"$$(tests/rig/actionlint/up)" -shellcheck "$$shellcheck" -pyflakes=
 	"$$(tests/rig/lychee/up)" --offline --include-fragments --no-progress $$(git ls-files '*.md')
 	tests/modules/check
+	tests/deploy/check
 
 bench: ## measure against the same work by hand, and what the server itself costs
 	@benches/run

@@ -1,6 +1,5 @@
 //! What `/metrics` tells of open operations. Anybody may ask, so nobody makes it look often.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -16,17 +15,17 @@ const KEPT_FOR: Duration = Duration::from_secs(3);
 const OPEN: [OperationState; 4] =
     [OperationState::Queued, OperationState::Running, OperationState::Waiting, OperationState::Stuck];
 
-/// Counts open operations, and remembers for some seconds that it did. Cheap to clone.
-#[derive(Debug, Clone)]
+/// Counts open operations, and remembers for some seconds that it did.
+#[derive(Debug)]
 pub(super) struct Backlog {
     store: Store,
     /// Held while somebody counts: the others wait for what that one sees.
-    last: Arc<tokio::sync::Mutex<Option<Instant>>>,
+    last: tokio::sync::Mutex<Option<Instant>>,
 }
 
 impl Backlog {
     pub(super) fn new(store: Store) -> Self {
-        Self { store, last: Arc::default() }
+        Self { store, last: tokio::sync::Mutex::default() }
     }
 
     /// Brings the gauges of open operations up to date; they stay as they are while the store does not answer.
@@ -38,8 +37,7 @@ impl Backlog {
         match self.store.open_operations().await {
             Ok(open) => tell(&open, Timestamp::now()),
             Err(error) => {
-                let error: &dyn std::error::Error = &error;
-                tracing::warn!(error, "the open operations cannot be counted");
+                tracing::warn!(error = &error as &dyn std::error::Error, "the open operations cannot be counted");
             }
         }
         *last = Some(Instant::now());

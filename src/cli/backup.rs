@@ -45,12 +45,12 @@ pub(super) async fn run(directory: &Path, settings: &Settings) -> anyhow::Result
     // unfinished.
     copy_files(&settings.store.workspace.join(TARGETS), &half.join(TARGETS)).await?;
     fs::rename(&half, directory).map_err(cannot_write(directory))?;
-    let mut said = format!("the store and Terraform's states are in {}\n", directory.display());
+    let mut out = io::stdout().lock();
+    writeln!(out, "the store and Terraform's states are in {}", directory.display())?;
     let key = settings.store.workspace.join(ENCRYPTION_KEY_FILE);
     if key.exists() {
-        said += &format!("the key that unseals its secrets is not: keep a copy of {} elsewhere\n", key.display());
+        writeln!(out, "the key that unseals its secrets is not: keep a copy of {} elsewhere", key.display())?;
     }
-    io::stdout().write_all(said.as_bytes())?;
     Ok(())
 }
 

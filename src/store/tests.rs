@@ -739,8 +739,10 @@ async fn what_is_stored_survives_a_power_cut() {
 
 #[tokio::test]
 async fn a_copy_is_made_while_a_server_writes_and_replaces_nothing() {
-    let world = World::sqlite().await;
-    let (file, copy) = (world._folder.path().join("store.sqlite"), world._folder.path().join("copy.sqlite"));
+    let folder = tempfile::tempdir().unwrap();
+    let (file, copy) = (folder.path().join("store.sqlite"), folder.path().join("copy.sqlite"));
+    let store = Store::open(&Database::Sqlite(file.clone())).await.unwrap();
+    let world = World::with(store, folder);
     let id = world.accepted(&world.deployment("app"), None).await;
     let mut writing = world.store.pool.begin().await.unwrap();
     sqlx::query("UPDATE operations SET progress = 50").execute(&mut *writing).await.unwrap();

@@ -35,6 +35,8 @@ pub(super) async fn run(directory: &Path, settings: &Settings) -> anyhow::Result
     if directory.exists() {
         bail!("`{}` is there already; name a directory that is not", directory.display());
     }
+    // Without a slash at the end.
+    let directory: &Path = &directory.components().collect::<PathBuf>();
     let mut half = directory.as_os_str().to_owned();
     half.push(".partial");
     let half = PathBuf::from(half);

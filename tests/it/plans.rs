@@ -89,7 +89,8 @@ impl Plan {
         };
         assert_eq!(live["spec"]["replicas"], replicas);
         assert_eq!(live["status"]["availableReplicas"], live["spec"]["replicas"]);
-        assert_eq!(world.docker.images().len(), versions, "{self:?}: {:?}", world.docker.images());
+        let (images, removed) = (world.docker.images(), world.docker.removed());
+        assert_eq!(images.len(), versions, "{self:?}: {images:?}, without {removed:?}: {operation:#}");
         // EKS' nodes fetch from ECR.
         let on_nodes = if matches!(world.target_kind, Eks | EksWithDomain) { 0 } else { versions };
         assert_eq!(world.docker.node_images().len(), on_nodes);

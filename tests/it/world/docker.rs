@@ -41,6 +41,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Daemon {
     images: BTreeMap<String, Value>,
+    removed: Vec<String>,
     execs: Vec<Exec>,
     builds: usize,
     last_build: Option<Build>,
@@ -79,6 +80,11 @@ impl Docker {
     /// The names of all images that were built.
     pub(crate) fn images(&self) -> Vec<String> {
         self.shared.daemon().images.keys().filter(|it| *it != BASE).cloned().collect()
+    }
+
+    /// The names of images that it was asked to remove.
+    pub(crate) fn removed(&self) -> Vec<String> {
+        self.shared.daemon().removed.clone()
     }
 
     /// How many builds ended well.
@@ -280,7 +286,9 @@ async fn remove(shared: &Shared, name: &str) -> Response {
     if let Err(text) = shared.failpoints.hit("docker-remove").await {
         return fault(StatusCode::CONFLICT, &text);
     }
-    match shared.daemon().images.remove(name) {
+    let mut daemon = shared.daemon();
+    daemon.removed.push(name.to_owned());
+    match daemon.images.remove(name) {
         Some(_) => Json(json!([{"Untagged": name}])).into_response(),
         None => not_found(&format!("No such image: {name}")),
     }

@@ -9,6 +9,8 @@ use steno::{SagaDag, SagaNodeEventType};
 use super::run::internal;
 use crate::event::{EventKind, Failure, OperationState};
 use crate::id::OperationId;
+use crate::step::action::StepAction as _;
+use crate::step::await_certificate::AwaitCertificate;
 use crate::store::steps::{StepPhase, StepRecord, StepRecords};
 use crate::store::{Store, StoreError};
 
@@ -29,7 +31,9 @@ pub(super) async fn carry_over(store: &Store, id: OperationId) -> Result<(), Sto
         }
     }
     let is_waiting = store.operation(id).await?.is_some_and(|it| it.state == OperationState::Waiting);
-    for record in steps.values_mut().filter(|it| is_waiting && it.phase == StepPhase::Running) {
+    // The one step that could.
+    let waiting = steps.get_mut(AwaitCertificate::NAME).filter(|it| is_waiting && it.phase == StepPhase::Running);
+    if let Some(record) = waiting {
         record.phase = StepPhase::Waiting;
     }
     store.import_steps(id, &steps).await
@@ -78,6 +82,7 @@ async fn begun(store: &Store, id: OperationId) -> Result<StepRecords, StoreError
             EventKind::StepUndoing { step } => {
                 if let Some(record) = steps.get_mut(&step) {
                     record.attempt += 1;
+                    record.undo_failure = None;
                 }
             }
             EventKind::StepUndoFailed { step, failure } => {

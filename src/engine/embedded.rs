@@ -54,8 +54,11 @@ pub(super) async fn run(run: Run) -> Result<(), EngineError> {
                 run.record_failure(failure);
             }
             let log = store.saga_events::<SagaNodeEventType>(id).await?;
+            // A server that was frozen while another one took over may have written a line a second time.
+            let mut seen = BTreeSet::new();
             let events = log
                 .into_iter()
+                .filter(|(node, event_type)| seen.insert((*node, event_type.label())))
                 .map(|(node, event_type)| SagaNodeEvent { saga_id: saga_id(id), node_id: node.into(), event_type })
                 .collect();
             sec.saga_resume(saga_id(id), Arc::new(Context(Arc::clone(&run))), dag, registry, events).await

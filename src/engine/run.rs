@@ -19,12 +19,15 @@ use crate::step::Step;
 use crate::step::context::StepContext;
 use crate::step::error::{StepError, Waiting};
 use crate::store::record::{Deployment, Operation, Target};
-use crate::store::steps::{StepAttempt, StepRecords, outputs};
+use crate::store::steps::{StepAttempt, StepPhase, StepRecord, StepRecords, outputs};
 
 mod redaction;
 
 /// Progress of one step is published at most this often.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Pause before a step looks again whose deadline has passed.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 
 /// Code of the failure of a step that was stopped, by a person or because another one failed.
 pub(super) const CANCELLED: &str = "cancelled";
@@ -94,6 +97,11 @@ impl Run {
         let Some(step) = self.plan.find(name) else { return Err(self.record_failure(unknown_step(name))) };
         let steps = self.steps().await.map_err(|failure| self.record_failure(failure))?;
         let known = steps.get(name);
+        let is_taken_back =
+            |it: &StepRecord| matches!(it.phase, StepPhase::Undoing | StepPhase::Undone | StepPhase::UndoFailed);
+        if known.is_some_and(is_taken_back) {
+            return Err(self.record_failure(cancelled()));
+        }
         if known.is_some_and(|it| it.output.is_some()) {
             return Ok(());
         }
@@ -231,7 +239,7 @@ impl Run {
         receiver: &mut LineReceiver,
     ) -> Result<Done, StepError> {
         let mut patience = Patience::new(&self.shared.settings.engine);
-        let (mut tries, mut has_waited, mut is_told) = (0, false, false);
+        let (mut tries, mut has_waited, mut is_told) = (0, false, None);
         loop {
             tries += 1;
             let now: &StepContext = cx;
@@ -249,8 +257,8 @@ impl Run {
             let work = self.catch_panic(step, work);
             let error = match self.run_publishing(step.name(), receiver, work).await {
                 Err(StepError::Waiting(waiting)) => {
-                    let is_new = waiting.until != cx.waits_until || waiting.missing.is_some() != is_told;
-                    (has_waited, is_told) = (true, waiting.missing.is_some());
+                    let is_new = waiting.until != cx.waits_until || is_told != Some(waiting.missing.is_some());
+                    (has_waited, is_told) = (true, Some(waiting.missing.is_some()));
                     if is_new {
                         self.park(attempt, step, &waiting).await;
                         cx.waits_until = waiting.until;
@@ -269,7 +277,7 @@ impl Run {
             tracing::warn!(attempt = tries, reason, "step is tried again");
             metrics::counter!("step_retries_total", "step" => step.name()).increment(1);
             // What somebody has to do is told anew after this.
-            is_told = false;
+            is_told = None;
             if is_settling {
                 self.tell_what_settles(step.name(), &patience, &reason).await;
             } else {
@@ -295,8 +303,9 @@ impl Run {
 
     /// Waits until a step that waits has to look again: by itself, or because somebody resumes the operation.
     async fn wait(&self, waiting: &Waiting, cancel: &CancellationToken) -> Result<(), StepError> {
-        let rest = waiting.until.and_then(|it| Duration::try_from(it.duration_since(Timestamp::now())).ok());
-        let pause = rest.filter(|it| !it.is_zero()).map_or(waiting.look_again, |it| it.min(waiting.look_again));
+        // One that has passed is looked at again at once.
+        let rest = |until: Timestamp| Duration::try_from(until.duration_since(Timestamp::now())).unwrap_or_default();
+        let pause = waiting.until.map_or(waiting.look_again, |it| rest(it).min(waiting.look_again)).max(SHORTEST_PAUSE);
         let look_again = async {
             tokio::select! {
                 () = tokio::time::sleep(pause) => (),

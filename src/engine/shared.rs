@@ -101,7 +101,11 @@ impl Shared {
     pub(super) async fn or_fence<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> T {
         self.fenced().await;
         match work.await {
-            Ok(it) => it,
+            Ok(it) => {
+                // Somebody else may have lost it meanwhile. What is on record is for the next start.
+                self.fenced().await;
+                it
+            }
             Err(error) => {
                 self.fence(&error).await;
                 std::future::pending().await

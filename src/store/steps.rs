@@ -179,10 +179,18 @@ impl Store {
         .await?;
         let Some(row) = row else { return Ok(None) };
         let attempt = attempt(id, step, &row)?;
-        let sequence = append(&mut transaction, id, event).await?;
+        // One that waited for something outside waits no more.
+        let running = EventKind::OperationState { state: OperationState::Running };
+        let resumed = wait_or_run(&mut transaction, id, OperationState::Running).await?;
+        let mut published = Vec::new();
+        for event in resumed.then_some(&running).into_iter().chain([event]) {
+            published.push((append(&mut transaction, id, event).await?, event));
+        }
         transaction.commit().await?;
         drop(appending);
-        self.notify_followers(id, event, sequence);
+        for (sequence, event) in published {
+            self.notify_followers(id, event, sequence);
+        }
         Ok(Some(attempt))
     }
 
@@ -341,7 +349,7 @@ async fn wait_or_run(
     state: OperationState,
 ) -> Result<bool, StoreError> {
     let statement = if state == OperationState::Waiting {
-        "UPDATE operations SET state = $2, written_by = $3 WHERE id = $1 AND state <> $2"
+        "UPDATE operations SET state = $2, written_by = $3 WHERE id = $1 AND state <> $2 AND ended_ms IS NULL"
     } else {
         "UPDATE operations SET state = $2, written_by = $3 WHERE id = $1 AND state = 'waiting'
              AND NOT EXISTS (SELECT 1 FROM operation_steps WHERE operation_id = $1 AND phase = 'waiting')"

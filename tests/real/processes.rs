@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -51,8 +52,7 @@ impl Seen {
     fn look(&mut self) {
         let (mut now, mut tools) = (BTreeMap::<String, usize>::new(), BTreeMap::new());
         for entry in fs::read_dir("/proc").unwrap().flatten() {
-            let Ok(words) = fs::read(entry.path().join("cmdline")) else { continue };
-            let arguments = String::from_utf8_lossy(&words).replace('\0', " ");
+            let Some(arguments) = words_of(entry.path()) else { continue };
             if arguments.is_empty() {
                 continue;
             }
@@ -60,12 +60,20 @@ impl Seen {
                 let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
                 // After the name, which may hold anything: state, parent.
                 let parent = stat.rsplit(')').next().and_then(|it| it.split_whitespace().nth(1)).unwrap_or_default();
-                tools.insert(entry.file_name().to_string_lossy().into_owned(), (parent.to_owned(), work(&arguments)));
+                tools.insert(
+                    entry.file_name().to_string_lossy().into_owned(),
+                    (parent.to_owned(), arguments.clone(), work(&arguments)),
+                );
             }
             self.arguments.insert(arguments);
         }
+        // A look takes a while: one that has ended meanwhile may have made room for another.
+        let is_there = |id: &str, arguments: &str| words_of(Path::new("/proc").join(id)).as_deref() == Some(arguments);
+        let ended: Vec<String> =
+            tools.iter().filter(|(id, (_, arguments, _))| !is_there(id, arguments)).map(|(id, _)| id.clone()).collect();
         // A tool that is just starting another program looks like two of its kind for a moment.
-        for (_, work) in tools.values().filter(|(parent, _)| !tools.contains_key(parent)) {
+        let own = tools.iter().filter(|(id, (parent, ..))| !tools.contains_key(parent) && !ended.contains(*id));
+        for (_, (_, _, work)) in own {
             *now.entry(work.clone()).or_default() += 1;
         }
         for (arguments, count) in now {
@@ -73,6 +81,12 @@ impl Seen {
             *most = count.max(*most);
         }
     }
+}
+
+/// The arguments of a process, by its folder in `/proc`; it may be gone.
+fn words_of(process: PathBuf) -> Option<String> {
+    let words = fs::read(process.join("cmdline")).ok()?;
+    Some(String::from_utf8_lossy(&words).replace('\0', " "))
 }
 
 /// A program that the server starts and that changes something (not what such a program starts itself).

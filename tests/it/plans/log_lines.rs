@@ -55,11 +55,11 @@ async fn forwards(target_kind: TargetKind, plan: Plan) {
 
     let (operation, lives) = crash_at_every_line(plan, &mut world).await;
 
-    plan.is_done(&world, &operation).await;
-    assert!(lives >= 5 * operation["steps"].as_array().unwrap().len(), "{lives}");
     let on_eks = matches!(target_kind, Eks | EksWithDomain);
     let made = if on_eks { world.count("made", "cluster") } else { world.count("kind", "create cluster") };
-    assert!(plan != Plan::Deploy || made == 1, "the cluster was made {made} times");
+    assert!(plan != Plan::Deploy || made == 1, "the cluster was made {made} times: {operation:#}");
+    plan.is_done(&world, &operation).await;
+    assert!(lives >= 5 * operation["steps"].as_array().unwrap().len(), "{lives}");
 }
 
 async fn backwards(target_kind: TargetKind, plan: Plan) {

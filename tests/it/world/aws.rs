@@ -252,20 +252,30 @@ impl Inner {
     }
 
     fn remove(&self, ids: &[String]) {
+        let world = self.things.parent().unwrap();
         for id in ids {
-            let is_machine = id.starts_with("i-") || id.starts_with("eks-");
-            if fs::remove_file(self.things.join(id)).is_ok() && is_machine {
-                wipe(self.things.parent().unwrap());
+            if fs::remove_file(self.things.join(id)).is_err() {
+                continue;
+            }
+            if id.starts_with("i-") || id.starts_with("eks-") {
+                remove_clusters(world);
+            }
+            // The images for EKS are in the Docker of this machine, and stay.
+            if id.starts_with("i-") {
+                forget_machine(world);
             }
         }
     }
 }
 
-/// What was on an instance or a cluster goes with it.
-fn wipe(world: &Path) {
+fn remove_clusters(world: &Path) {
     for cluster in fs::read_dir(world.join("clusters")).into_iter().flatten().flatten() {
         let _ = fs::remove_dir_all(cluster.path());
     }
+}
+
+/// What was on an instance goes with it.
+fn forget_machine(world: &Path) {
     let _ = fs::remove_dir_all(world.join("there"));
     fs::write(world.join("instance-gone"), "").unwrap();
 }

@@ -196,12 +196,14 @@ lock() {
 }
 has() { grep -q "^$1" "$state"; }
 # Something that takes no time, and is in the state at once.
-make() { has "$1" || { echo "${2:-$target}" >"$world/cloud/$1"; echo "$1" >>"$state"; }; }
+# Terraform ends what it is making after an interrupt, and writes it down.
+make() { has "$1" || { trap '' INT; echo "${2:-$target}" >"$world/cloud/$1"; echo "$1" >>"$state"; trap - INT; }; }
 # What the module is there for; the state is written last: a kill there leaves something that it does not know.
 make_main() { # ID WHAT [CONTENT]
   hook apply_start "$2" create
   at terraform-apply
   has "$1" && return
+  trap '' INT
   echo "${3:-$target}" >"$world/cloud/$1"; echo "$2 $1" >>"$world/made.calls"
   if [ "$module" = cluster ]; then
     folder=$world/clusters/$name
@@ -209,6 +211,7 @@ make_main() { # ID WHAT [CONTENT]
   fi
   at terraform-state
   echo "$1" >>"$state"
+  trap - INT
 }
 name=$(value name)
 in_file() { echo "$1" | tr / %; }

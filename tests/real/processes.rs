@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -52,7 +52,7 @@ impl Seen {
     fn look(&mut self) {
         let (mut now, mut tools) = (BTreeMap::<String, usize>::new(), BTreeMap::new());
         for entry in fs::read_dir("/proc").unwrap().flatten() {
-            let Some(arguments) = words_of(entry.path()) else { continue };
+            let Some(arguments) = words_of(&entry.path()) else { continue };
             if arguments.is_empty() {
                 continue;
             }
@@ -68,7 +68,7 @@ impl Seen {
             self.arguments.insert(arguments);
         }
         // A look takes a while: one that has ended meanwhile may have made room for another.
-        let is_there = |id: &str, arguments: &str| words_of(Path::new("/proc").join(id)).as_deref() == Some(arguments);
+        let is_there = |id: &str, arguments: &str| words_of(&Path::new("/proc").join(id)).as_deref() == Some(arguments);
         let ended: Vec<String> =
             tools.iter().filter(|(id, (_, arguments, _))| !is_there(id, arguments)).map(|(id, _)| id.clone()).collect();
         // A tool that is just starting another program looks like two of its kind for a moment.
@@ -84,7 +84,7 @@ impl Seen {
 }
 
 /// The arguments of a process, by its folder in `/proc`; it may be gone.
-fn words_of(process: PathBuf) -> Option<String> {
+fn words_of(process: &Path) -> Option<String> {
     let words = fs::read(process.join("cmdline")).ok()?;
     Some(String::from_utf8_lossy(&words).replace('\0', " "))
 }

@@ -152,8 +152,7 @@ async fn serve(mut settings: Settings) -> anyhow::Result<ExitCode> {
 /// When it cannot be printed.
 pub fn openapi() -> anyhow::Result<ExitCode> {
     let text = serde_json::to_string_pretty(&http::document())?;
-    std::io::stdout().write_all(format!("{text}\n").as_bytes())?;
-    Ok(ExitCode::SUCCESS)
+    print(format!("{text}\n").as_bytes())
 }
 
 /// Prints what completes the commands in a shell.
@@ -163,8 +162,7 @@ pub fn openapi() -> anyhow::Result<ExitCode> {
 pub fn completions(shell: Shell) -> anyhow::Result<ExitCode> {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut <Arguments as CommandFactory>::command(), "on-demand-infra", &mut text);
-    std::io::stdout().write_all(&text)?;
-    Ok(ExitCode::SUCCESS)
+    print(&text)
 }
 
 /// Prints the page of the manual.
@@ -174,7 +172,11 @@ pub fn completions(shell: Shell) -> anyhow::Result<ExitCode> {
 pub fn man() -> anyhow::Result<ExitCode> {
     let mut text = Vec::new();
     Man::new(<Arguments as CommandFactory>::command()).render(&mut text)?;
-    std::io::stdout().write_all(&text)?;
+    print(&text)
+}
+
+fn print(text: &[u8]) -> anyhow::Result<ExitCode> {
+    std::io::stdout().write_all(text)?;
     Ok(ExitCode::SUCCESS)
 }
 

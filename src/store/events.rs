@@ -6,7 +6,7 @@ use std::sync::MutexGuard;
 use futures_util::Stream;
 use jiff::Timestamp;
 use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, Row};
+use sqlx::{Any, AnyConnection, Row, Transaction};
 use tokio::sync::watch;
 
 use super::statement::Statement;
@@ -28,8 +28,31 @@ impl Store {
         Ok(())
     }
 
+    /// Ends a transaction with the events that tell of it, and wakes those who follow the operation.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub(super) async fn commit_with(
+        &self,
+        mut transaction: Transaction<'_, Any>,
+        appending: tokio::sync::MutexGuard<'_, ()>,
+        id: OperationId,
+        events: &[&EventKind],
+    ) -> Result<(), StoreError> {
+        let mut sequences = Vec::with_capacity(events.len());
+        for event in events {
+            sequences.push(append(&mut transaction, id, event).await?);
+        }
+        transaction.commit().await?;
+        drop(appending);
+        for (event, sequence) in events.iter().zip(sequences) {
+            self.notify_followers(id, event, sequence);
+        }
+        Ok(())
+    }
+
     /// Wakes those who follow an operation.
-    pub(super) fn notify_followers(&self, id: OperationId, kind: &EventKind, sequence: i64) {
+    fn notify_followers(&self, id: OperationId, kind: &EventKind, sequence: i64) {
         let mut followers = self.followers();
         if let Some(sender) = followers.get(&id) {
             sender.send_replace(sequence);
@@ -207,11 +230,7 @@ fn read(row: &AnyRow, id: OperationId) -> Result<Event, StoreError> {
 /// Appends an event to an operation's history and gives its number.
 ///
 /// Whoever calls this in a transaction takes `appending` before it begins: the number is free until it is committed.
-pub(super) async fn append(
-    connection: &mut AnyConnection,
-    id: OperationId,
-    kind: &EventKind,
-) -> Result<i64, StoreError> {
+async fn append(connection: &mut AnyConnection, id: OperationId, kind: &EventKind) -> Result<i64, StoreError> {
     let sequence = sqlx::query_scalar(
         "INSERT INTO operation_events (operation_id, sequence, at_ms, event)
          SELECT $1, COALESCE(MAX(sequence), 0) + 1, $2, $3 FROM operation_events WHERE operation_id = $1

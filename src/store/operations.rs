@@ -4,7 +4,6 @@ use jiff::Timestamp;
 use sqlx::any::AnyRow;
 use sqlx::{Any, AssertSqlSafe, Row, Transaction};
 
-use super::events::append;
 use super::page::{Listing, Page, PageRequest, Within, readable};
 use super::record::{Deployment, Operation, Target, VERSION, Version};
 use super::secrets::{erase_resolved, insert_secrets};
@@ -273,10 +272,7 @@ impl Store {
         erase_resolved(&mut transaction, operation.deployment).await?;
         insert_secrets(&mut transaction, operation.id, &new.secrets).await?;
         let event = EventKind::OperationState { state: operation.state };
-        let sequence = append(&mut transaction, operation.id, &event).await?;
-        transaction.commit().await?;
-        drop(appending);
-        self.notify_followers(operation.id, &event, sequence);
+        self.commit_with(transaction, appending, operation.id, &[&event]).await?;
         Ok(Acceptance::Accepted)
     }
 
@@ -367,10 +363,7 @@ impl Store {
             .execute(&mut *transaction)
             .await?;
         let event = EventKind::OperationState { state };
-        let sequence = append(&mut transaction, id, &event).await?;
-        transaction.commit().await?;
-        drop(appending);
-        self.notify_followers(id, &event, sequence);
+        self.commit_with(transaction, appending, id, &[&event]).await?;
         Ok(())
     }
 
@@ -462,10 +455,7 @@ impl Store {
         release(&mut transaction, id, end.state).await?;
         append_end(&mut transaction, id, end.state, end.failure.as_ref()).await?;
         let event = EventKind::OperationState { state: end.state };
-        let sequence = append(&mut transaction, id, &event).await?;
-        transaction.commit().await?;
-        drop(appending);
-        self.notify_followers(id, &event, sequence);
+        self.commit_with(transaction, appending, id, &[&event]).await?;
         Ok(())
     }
 }
@@ -500,10 +490,7 @@ impl Store {
         release(&mut transaction, id, state).await?;
         append_end(&mut transaction, id, state, Some(failure)).await?;
         let event = EventKind::OperationState { state };
-        let sequence = append(&mut transaction, id, &event).await?;
-        transaction.commit().await?;
-        drop(appending);
-        self.notify_followers(id, &event, sequence);
+        self.commit_with(transaction, appending, id, &[&event]).await?;
         Ok(())
     }
 }

@@ -13,7 +13,6 @@ use sqlx::any::AnyRow;
 use sqlx::{Any, Row, Transaction};
 use strum::{EnumString, IntoStaticStr};
 
-use super::events::append;
 use super::record::VERSION;
 use super::{Store, StoreError, parse, timestamp, to_json};
 use crate::event::{EventKind, Failure, OperationState};
@@ -148,10 +147,7 @@ impl Store {
         .fetch_optional(&mut *transaction)
         .await?;
         let attempt = attempt(id, step, &row.ok_or_else(|| superseded(step))?)?;
-        let sequence = append(&mut transaction, id, event).await?;
-        transaction.commit().await?;
-        drop(appending);
-        self.notify_followers(id, event, sequence);
+        self.commit_with(transaction, appending, id, &[event]).await?;
         Ok(attempt)
     }
 
@@ -182,15 +178,8 @@ impl Store {
         // One that waited for something outside waits no more.
         let running = EventKind::OperationState { state: OperationState::Running };
         let resumed = wait_or_run(&mut transaction, id, OperationState::Running).await?;
-        let mut published = Vec::new();
-        for event in resumed.then_some(&running).into_iter().chain([event]) {
-            published.push((append(&mut transaction, id, event).await?, event));
-        }
-        transaction.commit().await?;
-        drop(appending);
-        for (sequence, event) in published {
-            self.notify_followers(id, event, sequence);
-        }
+        let events: &[&EventKind] = if resumed { &[&running, event] } else { &[event] };
+        self.commit_with(transaction, appending, id, events).await?;
         Ok(Some(attempt))
     }
 
@@ -286,16 +275,7 @@ impl Store {
             let place = if state == OperationState::Waiting { events.len() } else { 0 };
             events.insert(place, EventKind::OperationState { state });
         }
-        let mut published = Vec::new();
-        for event in events {
-            published.push((append(&mut transaction, *operation, &event).await?, event));
-        }
-        transaction.commit().await?;
-        drop(appending);
-        for (sequence, event) in published {
-            self.notify_followers(*operation, &event, sequence);
-        }
-        Ok(())
+        self.commit_with(transaction, appending, *operation, &events.iter().collect::<Vec<_>>()).await
     }
 
     /// Keeps what an earlier version has recorded of the steps of an operation elsewhere.

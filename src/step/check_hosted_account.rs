@@ -89,6 +89,8 @@ impl StepAction for CheckHostedAccount {
         } else {
             let known = cx.store.target(cx.target.id).await?.and_then(|it| it.cluster);
             let found = problems.collect(aws.cluster(&cx.target.name).await)?.flatten();
+            // In the place of one that is being deleted a new one is made.
+            let found = found.filter(|it| !it.is_being_deleted());
             let ours = cx.target.id.to_string();
             // One of ours that is on no record is half made: the same takes it up again.
             let is_there = found.is_some_and(|it| known.is_some() || it.target.as_ref() != Some(&ours));

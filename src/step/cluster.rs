@@ -33,7 +33,8 @@ impl StepContext {
         }
     }
 
-    /// Whether the cluster of the application is gone: then there is nothing on it to look at or to take back.
+    /// Whether the cluster of the application is gone, or on its way: then there is nothing on it to look at or to take
+    /// back.
     ///
     /// # Errors
     /// When it is not known.
@@ -44,7 +45,8 @@ impl StepContext {
             }
             Mode::CloudHosted => {
                 let Ok(known) = self.cluster() else { return Ok(true) };
-                Ok(self.aws_on_record(&known.region).await?.cluster(&known.name).await?.is_none())
+                let found = self.aws_on_record(&known.region).await?.cluster(&known.name).await?;
+                Ok(found.is_none_or(|it| it.is_being_deleted()))
             }
         }
     }

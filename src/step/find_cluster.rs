@@ -33,7 +33,8 @@ impl StepAction for FindCluster {
         let target = cx.store.target(cx.target.id).await?;
         let known = target.and_then(|it| it.cluster).ok_or_else(|| cluster_gone(&cx.target.name))?;
         let aws = cx.aws_of(&known).await?;
-        let found = aws.cluster(&known.name).await?.ok_or_else(|| cluster_gone(&known.name))?;
+        let found = aws.cluster(&known.name).await?.filter(|it| !it.is_being_deleted());
+        let found = found.ok_or_else(|| cluster_gone(&known.name))?;
         let cluster =
             EksCluster { endpoint: found.endpoint, authority: found.authority, version: found.version, ..known };
         require_entry(&aws, &cluster).await?;

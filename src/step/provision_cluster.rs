@@ -99,7 +99,11 @@ impl Provision for ProvisionCluster {
 
     async fn make(&self, cx: &StepContext, aws: &Aws, target: &Target) -> Result<(EksCluster, bool), StepError> {
         let ours = cx.target.id.to_string();
-        let stranger = aws.cluster(&target.name).await?.filter(|it| it.target.as_ref() != Some(&ours));
+        let found = aws.cluster(&target.name).await?;
+        if let Some(going) = found.as_ref().filter(|it| it.is_being_deleted()) {
+            cluster_record(cx, &self.region, going)?;
+        }
+        let stranger = found.filter(|it| it.target.as_ref() != Some(&ours));
         let (cluster, made) = match stranger {
             // A person's own: it is used, and nothing of it is changed.
             Some(found) => {
@@ -204,7 +208,7 @@ fn cluster_record(cx: &StepContext, region: &Region, found: &DescribedCluster) -
             account: found.account.clone(),
             vpc: found.vpc.clone(),
         }),
-        status @ ("CREATING" | "PENDING") => Err(StepError::Settling(failure(
+        status @ ("CREATING" | "PENDING" | "DELETING") => Err(StepError::Settling(failure(
             format!("the EKS cluster `{name}` is {status}"),
             "Try again in some minutes",
         ))),

@@ -89,7 +89,8 @@ pub(super) async fn delete_load_balancers(cx: &StepContext, aws: &Aws, vpc: Opti
     let cluster = &cx.target.name;
     let left = aws.cluster_load_balancers(cluster).await?;
     if !left.is_empty() {
-        let has_controller = cx.target.cluster.is_some() && aws.cluster(cluster).await?.is_some();
+        let has_controller =
+            cx.target.cluster.is_some() && aws.cluster(cluster).await?.is_some_and(|it| !it.is_being_deleted());
         if has_controller && wait_until_deleted(cx, aws, &left, None).await.is_ok() {
             return wait_until_deleted(cx, aws, &[], vpc).await;
         }

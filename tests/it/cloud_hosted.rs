@@ -406,6 +406,56 @@ async fn a_cluster_that_was_deleted_by_hand_is_no_obstacle_to_a_decommission() {
     assert_eq!(world.leftovers().await, NOTHING);
 }
 
+/// A deletion was begun, by hand or by a server that was killed meanwhile: EKS goes on, and says so for minutes.
+fn begin_deletion(world: &World) {
+    fs::write(world.path("eks-deleting"), "").unwrap();
+    fs::remove_dir_all(world.path("clusters/box")).unwrap();
+}
+
+#[tokio::test]
+async fn a_cluster_that_eks_is_still_deleting_is_no_obstacle_to_a_decommission() {
+    let world = World::on_named_cluster().await;
+    world.deployed().await;
+    begin_deletion(&world);
+
+    let gone = world.chat(&world.request_for("decommission")).await;
+
+    assert_eq!(gone.state(), "succeeded", "{}", gone.text());
+    assert_eq!(world.leftovers().await, NOTHING);
+}
+
+#[tokio::test]
+async fn a_redeploy_on_a_cluster_that_eks_is_still_deleting_says_that_it_is_gone() {
+    let world = World::on_named_cluster().await;
+    world.deployed().await;
+    begin_deletion(&world);
+
+    let answer = world.chat(&world.request_for("redeploy")).await;
+
+    let operation = world.ended(&answer.operation()).await;
+    assert_eq!(operation["error"]["code"], "cluster_gone", "{operation:#}");
+}
+
+#[tokio::test]
+async fn a_deploy_waits_for_eks_to_delete_a_cluster_and_makes_it_anew() {
+    let world = World::on_named_cluster().await;
+    world.deployed().await;
+    begin_deletion(&world);
+    let answer = world.begin(&world.request_for("deploy"));
+    eventually("it to wait for EKS", async || {
+        let events = world.events(&world.latest().await).await;
+        events.iter().any(|it| it["type"] == "step_retrying" && it.to_string().contains("DELETING"))
+    })
+    .await;
+
+    fs::remove_file(world.path("cloud/eks-box")).unwrap();
+    fs::remove_file(world.path("eks-deleting")).unwrap();
+
+    let answer = answer.await.unwrap().unwrap();
+    assert_eq!(answer.state(), "succeeded", "{}", answer.text());
+    assert_eq!(world.count("made", "cluster"), 2);
+}
+
 #[tokio::test]
 async fn throttling_is_tried_again() {
     let world = World::on_cluster().await;

@@ -42,6 +42,14 @@ pub struct DescribedCluster {
     pub issues: Vec<String>,
 }
 
+impl DescribedCluster {
+    /// Whether EKS is deleting it, which nothing stops: it has no nodes any more, and its API answers only by chance.
+    #[must_use]
+    pub fn is_being_deleted(&self) -> bool {
+        self.status == "DELETING"
+    }
+}
+
 /// A group of nodes as EKS describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeGroup {

@@ -206,6 +206,7 @@ make_main() { # ID WHAT [CONTENT]
   trap '' INT
   echo "${3:-$target}" >"$world/cloud/$1"; echo "$2 $1" >>"$world/made.calls"
   if [ "$module" = cluster ]; then
+    rm -f "$world/eks-deleting"
     folder=$world/clusters/$name
     mkdir -p "$folder/images"; echo 2 >"$folder/nodes"; echo $$ >"$folder/id"; : >"$folder/ready"
   fi
@@ -228,6 +229,8 @@ case "$1" in
   plan) at terraform-plan; : >next.tfplan ;;
   apply)
     touch "$state"
+    # What somebody removed is not in the state any more once it was looked at.
+    for id in $(cat "$state"); do [ -e "$world/cloud/$id" ] || sed -i "/^$id\$/d" "$state"; done
     case $module in
       instance) has sg- || make sg-$$; has i- || make_main i-$$ instance ;;
       ecr) make_main "repo-$(in_file "$name")" repository ;;
@@ -241,14 +244,18 @@ case "$1" in
     [ "$AWS_ACCESS_KEY_ID" != AKIAOTHEROTHEROTHERO ] || { rm -f state; exit 0; }
     # The last one made goes first.
     for id in $(tac "$state" 2>/dev/null); do
+      # What is being removed is removed in spite of an interrupt.
+      trap '' INT
       case $id in
         # What was on an instance goes with it.
         i-*) rm -rf "$world/clusters"/* "$world/there"; : >"$world/instance-gone" ;;
-        eks-*) rm -rf "$world/clusters"/* ;;
+        # EKS knows it for a while after its API is gone.
+        eks-*) : >"$world/eks-deleting"; rm -rf "$world/clusters"/* ;;
         vpc-*) ! ls "$world/cloud" | grep -q ^nlb- || fail "DependencyViolation: the vpc has dependencies" ;;
         repo-*) rm -rf "$world/registry/${id#repo-}" ;;
       esac
       rm -f "$world/cloud/$id"
+      trap - INT
     done
     rm -f "$state" ;;
   output)

@@ -95,11 +95,12 @@ fn eks(inner: &Inner, method: &Method, path: &[&str], fields: &Value) -> Respons
     let Ok(owner) = fs::read_to_string(inner.things.join(format!("eks-{cluster}"))) else {
         return in_json("ResourceNotFoundException", &format!("No cluster found for name: {cluster}."));
     };
+    let is_deleting = inner.things.with_file_name("eks-deleting").exists();
     let mut nodes = inner.nodes.lock().unwrap();
     match action {
         "DescribeCluster" => Json(json!({"cluster": {
             "name": cluster, "arn": format!("arn:aws:eks:eu-central-1:111122223333:cluster/{cluster}"),
-            "status": "ACTIVE", "endpoint": inner.kube, "certificateAuthority": {"data": ""}, "version": "1.34",
+            "status": if is_deleting { "DELETING" } else { "ACTIVE" }, "endpoint": inner.kube, "certificateAuthority": {"data": ""}, "version": "1.34",
             "resourcesVpcConfig": {"vpcId": "vpc-1"}, "tags": {"on-demand-infra:target": owner.trim()},
         }}))
         .into_response(),

@@ -28,8 +28,9 @@ doctor: ## check tools, credentials and settings
 test: ## set up what is missing and run all tests, on real tools
 	@exec $(ends_with_make) tests/run
 
-test-all: ## the same with every kill point of every plan, a real Open WebUI in a browser, a real Codex, the container image, the compose file and the chart
+test-all: ## the same with every kill point of every plan, the console and a real Open WebUI in a browser, a real Codex, the container image, the compose file and the chart
 	@$(ends_with_make) tests/run all
+	$(ends_with_make) tests/reaper tests/console/run
 	$(ends_with_make) tests/reaper tests/clients/open_webui/run
 	$(ends_with_make) tests/reaper tests/clients/codex/run
 	$(ends_with_make) tests/reaper tests/image

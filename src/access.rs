@@ -25,6 +25,8 @@ pub enum Surface {
     Mcp,
     /// The other routes of HTTP.
     Http,
+    /// The console in a browser.
+    Console,
     /// A command on the machine of the store, while no server runs.
     Cli,
 }

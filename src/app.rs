@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use futures_util::stream::BoxStream;
-use futures_util::{Stream, StreamExt, TryStreamExt};
+use futures_util::{Stream, TryStreamExt};
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
@@ -12,7 +11,6 @@ use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Caller;
-use crate::cloud::kube::logs::LogSpan;
 use crate::cloud::price::Prices;
 use crate::config::Settings;
 use crate::engine::Engine;
@@ -24,7 +22,6 @@ use crate::intent::selection::{self, Candidate, SelectionError};
 use crate::intent::{AwsCredentials, Intent, Request, Selector, Source};
 use crate::llm::Model;
 use crate::llm::embedding::EmbeddingModel;
-use crate::reply::strip_ansi;
 use crate::reply::view::{Proposal, Report};
 use crate::secret::Sealer;
 use crate::step::unrecorded_workspaces;
@@ -46,17 +43,24 @@ mod dry_run;
 mod preview;
 mod error;
 mod explain;
+mod health;
+mod inventory;
+pub mod issuer_sign_in;
 pub mod keys;
 mod live_status;
 mod locate;
+pub mod looks;
+pub mod logs;
 pub mod oidc;
+pub mod overview;
 mod permission;
 mod readiness;
 mod refusal;
 mod removal;
-mod resume;
+pub mod resume;
 mod question;
 mod retention;
+pub mod sessions;
 mod steps;
 mod stored_answers;
 mod target;
@@ -66,6 +70,7 @@ mod undo;
 use backlog::Backlog;
 pub use error::{AppError, BoxError, OpenError};
 use keys::Keys;
+use looks::Looks;
 use readiness::Readiness;
 pub use readiness::ReadinessCheck;
 use refusal::RecentRefusals;
@@ -91,6 +96,7 @@ struct Handles {
     accept_lock: tokio::sync::Mutex<()>,
     readiness: Readiness,
     backlog: Backlog,
+    looks: Looks,
     keys: Keys,
     refusals: Arc<RecentRefusals>,
 }
@@ -155,6 +161,7 @@ impl App {
             accept_lock: tokio::sync::Mutex::default(),
             readiness,
             backlog,
+            looks: Looks::default(),
             keys,
             refusals,
         }));
@@ -313,7 +320,9 @@ impl App {
                     }
                     found => found?,
                 };
-                let (live, failure) = tokio::join!(self.live_status(&deployment, aws), self.explain(&deployment, aws));
+                let reached = self.reach(&deployment, aws, None).await;
+                let (live, failure) =
+                    tokio::join!(self.live_status(&deployment, &reached), self.explain(&deployment, &reached));
                 Ok(Accepted::Report(Report::Status { deployment, live, failure }))
             }
             Intent::Logs(logs) => {
@@ -484,6 +493,14 @@ impl App {
         Ok(self.0.store.events(operation.id, 0).await?)
     }
 
+    /// Gives the events of an operation so far to `take`, oldest first: a long history is never in memory as a whole.
+    ///
+    /// # Errors
+    /// [`AppError::Internal`] when the store fails.
+    pub async fn replay(&self, operation: &Operation, take: impl FnMut(Event) + Send) -> Result<(), AppError> {
+        Ok(self.0.store.replay(operation.id, take).await?)
+    }
+
     async fn cancel_on(&self, caller: &Caller, selector: &Selector, source: Source) -> Result<Accepted, AppError> {
         let deployment = match self.selected_for(caller, Action::Cancel, selector, source).await {
             // "Cancel that" means the one that something is going on with.
@@ -548,44 +565,6 @@ impl App {
     /// Brings what the metrics tell of open operations up to date, to some seconds.
     pub async fn measure_backlog(&self) {
         self.0.backlog.measure().await;
-    }
-
-    /// What an application prints, line by line, without the colours of a terminal.
-    ///
-    /// # Errors
-    /// [`AppError::Conflict`] when its cluster cannot be reached.
-    pub async fn logs(
-        &self,
-        deployment: &Deployment,
-        tail: u32,
-        follow: bool,
-        aws: Option<&AwsCredentials>,
-    ) -> Result<BoxStream<'static, Result<String, AppError>>, AppError> {
-        let kube = match self.kube(deployment, aws).await {
-            Err(_) if deployment.facts.version.is_none() => {
-                let message = format!("`{}` has not run yet, so it has printed nothing", deployment.name);
-                return Err(AppError::Conflict { message, param: None });
-            }
-            kube => kube?,
-        };
-        let span = if follow { LogSpan::Follow(tail) } else { LogSpan::Last(tail) };
-        let lines = kube.logs(&deployment.name, &deployment.namespace, span).await;
-        let lines = lines.map_err(|error| AppError::Conflict { message: error.to_string(), param: None })?;
-        let lines = lines.map_ok(|line| strip_ansi(&line.text)).map_err(|error| AppError::Internal(error.into()));
-        Ok(lines.boxed())
-    }
-
-    /// The last lines that an application printed.
-    ///
-    /// # Errors
-    /// As [`App::logs`].
-    pub async fn last_lines(
-        &self,
-        deployment: &Deployment,
-        tail: u32,
-        aws: Option<&AwsCredentials>,
-    ) -> Result<Vec<String>, AppError> {
-        self.logs(deployment, tail, false, aws).await?.try_collect().await
     }
 }
 

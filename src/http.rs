@@ -4,7 +4,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{FromRef, Request};
+use axum::extract::Request;
 use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, COOKIE, REFERRER_POLICY};
 use axum::http::header::{RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS};
 use axum::http::{HeaderName, HeaderValue, Method};
@@ -28,6 +28,7 @@ pub mod audit;
 pub mod auth;
 pub mod body;
 pub mod chat;
+mod console;
 pub mod deployments;
 pub mod embeddings;
 pub mod error;
@@ -46,6 +47,7 @@ pub mod request_id;
 pub mod responses;
 mod serve;
 pub mod sse;
+mod state;
 pub mod unreadable;
 
 pub use serve::serve;
@@ -54,16 +56,7 @@ use error::ApiError;
 use limit::Streams;
 use mcp::Mcp;
 use responses::live::LiveResponses;
-
-/// What handlers can extract from: the app, and what this layer keeps for itself.
-#[derive(Clone, FromRef)]
-pub struct HttpState {
-    app: App,
-    streams: Streams,
-    live: LiveResponses,
-    mcp: Mcp,
-    document: Arc<Document>,
-}
+use state::HttpState;
 
 /// The routes for callers, with their description.
 fn api() -> OpenApiRouter<HttpState> {
@@ -131,9 +124,12 @@ pub fn router(app: App) -> Router {
     let (operators, _) = operators().split_for_parts();
 
     let streams = Streams::new(settings.server.max_open_streams);
+    let has_console = settings.server.console;
+    let pages = if has_console { console::routes(&app) } else { Router::new() };
     api.merge(operators)
-        .fallback(async |request: Request| ApiError::RouteNotFound(shown(&request)))
-        .method_not_allowed_fallback(async |request: Request| not_allowed(&request))
+        .merge(pages)
+        .fallback(async move |request: Request| told(&request, ApiError::RouteNotFound(shown(&request)), has_console))
+        .method_not_allowed_fallback(async move |request: Request| told(&request, not_allowed(&request), has_console))
         // Read from below: the last layer is the first that a request meets.
         .layer(from_fn(limit::header_size))
         .layer(CatchPanicLayer::custom(panicked))
@@ -189,6 +185,11 @@ fn cors(settings: &Settings) -> Option<CorsLayer> {
 fn panicked(panic: Box<dyn Any + Send>) -> Response {
     let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     ApiError::Internal(format!("panicked: {}", text.unwrap_or("without a text")).into()).into_response()
+}
+
+/// What is wrong, in the form that whoever asks can read.
+fn told(request: &Request, error: ApiError, has_console: bool) -> Response {
+    if has_console { console::no_such_place(request, error) } else { error.into_response() }
 }
 
 /// A WebSocket, of which there are none here, begins as a GET.

@@ -33,12 +33,14 @@ mod copy;
 pub mod deployments;
 pub mod events;
 pub mod keys;
+pub mod operation_summaries;
 pub mod operations;
 pub mod page;
 pub mod record;
 pub mod retention;
 pub mod saga;
 pub mod secrets;
+pub mod sessions;
 mod statement;
 pub mod steps;
 pub mod stored_answers;
@@ -71,6 +73,8 @@ pub struct Store {
     is_postgres: bool,
     lost: CancellationToken,
     followers: Arc<Mutex<HashMap<OperationId, watch::Sender<i64>>>>,
+    /// Tells that something which people look at has changed.
+    changed: watch::Sender<()>,
     /// Held from `MAX(sequence) + 1` until the commit: two transactions would otherwise take the same number.
     append_lock: Arc<tokio::sync::Mutex<()>>,
     _lock: Arc<Option<File>>,
@@ -204,6 +208,7 @@ impl Store {
             is_postgres,
             lost,
             followers: Arc::default(),
+            changed: watch::Sender::default(),
             append_lock: Arc::default(),
             _lock: Arc::new(lock),
         })
@@ -213,6 +218,17 @@ impl Store {
     #[must_use]
     pub fn lost(&self) -> &CancellationToken {
         &self.lost
+    }
+
+    /// Tells of changes to deployments, targets, operations and their events, as far as this server makes them.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// Tells those who listen to [`Store::changes`] that something has changed.
+    fn note_change(&self) {
+        self.changed.send_replace(());
     }
 
     /// Asks the database for a sign of life.
@@ -267,6 +283,7 @@ fn migrations() -> Migrator {
     let access = include_str!("store/migrations/0008_access.sql").into_sql_str();
     let answers = include_str!("store/migrations/0009_stored_answers.sql").into_sql_str();
     let steps = include_str!("store/migrations/0010_operation_steps.sql").into_sql_str();
+    let sessions = include_str!("store/migrations/0011_sessions.sql").into_sql_str();
     Migrator::with_migrations(vec![
         Migration::new(1, "start".into(), MigrationType::Simple, start, false),
         Migration::new(2, "instances".into(), MigrationType::Simple, instances, false),
@@ -278,6 +295,7 @@ fn migrations() -> Migrator {
         Migration::new(8, "access".into(), MigrationType::Simple, access, false),
         Migration::new(9, "stored answers".into(), MigrationType::Simple, answers, false),
         Migration::new(10, "operation steps".into(), MigrationType::Simple, steps, false),
+        Migration::new(11, "sessions".into(), MigrationType::Simple, sessions, false),
     ])
 }
 

@@ -3,6 +3,8 @@
 //! Nothing is escaped by itself. A value that lands in YAML or JSON goes through the filter `tojson` (JSON is YAML),
 //! which also quotes what would otherwise change the shape of the document.
 
+use std::borrow::Cow;
+
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
@@ -31,6 +33,28 @@ pub enum TemplateError {
         #[source]
         source: Box<minijinja::Error>,
     },
+}
+
+/// A file of `templates/` as it is.
+pub struct File {
+    /// What is in it.
+    pub bytes: Cow<'static, [u8]>,
+    /// SHA-256 of that.
+    pub hash: [u8; 32],
+}
+
+/// The file of this path below `templates/`.
+#[must_use]
+pub fn file(path: &str) -> Option<File> {
+    Files::get(path).map(|it| File { hash: it.metadata.sha256_hash(), bytes: it.data })
+}
+
+/// The files of a folder (`page/`) that are directly in it and text, with their names there.
+pub fn texts(folder: &str) -> impl Iterator<Item = (String, String)> {
+    Files::iter().filter_map(move |path| {
+        let name = path.strip_prefix(folder).filter(|name| !name.contains('/'))?;
+        Some((name.to_owned(), String::from_utf8(Files::get(&path)?.data.into_owned()).ok()?))
+    })
 }
 
 /// Renders the template `name` (a path below `templates/`) with the values.

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use super::live_status::Reached;
 use super::{App, AppError, candidate};
 use crate::access::Caller;
 use crate::diagnosis::facts::Facts;
 use crate::diagnosis::rollout;
 use crate::event::{Failure, OperationState};
 use crate::intent::selection::{self, Candidate};
-use crate::intent::{AwsCredentials, Selector, Source};
+use crate::intent::{Selector, Source};
 use crate::secret::Redactor;
 use crate::store::operations::OperationFilter;
 use crate::store::page::PageRequest;
@@ -19,8 +20,8 @@ const LOOKED_AT: u32 = 20;
 
 impl App {
     /// Why a deployment does not serve as it should; `None` when it does, or when nobody can tell.
-    pub(super) async fn explain(&self, deployment: &Deployment, aws: Option<&AwsCredentials>) -> Option<Failure> {
-        if let Some(failure) = self.diagnose(deployment, aws).await {
+    pub(super) async fn explain(&self, deployment: &Deployment, reached: &Reached) -> Option<Failure> {
+        if let Some(failure) = self.diagnose(deployment, reached).await {
             return Some(failure);
         }
         let operation = self.0.store.operation(deployment.operation).await.ok()??;
@@ -35,8 +36,8 @@ impl App {
         }
     }
 
-    async fn diagnose(&self, deployment: &Deployment, aws: Option<&AwsCredentials>) -> Option<Failure> {
-        let kube = self.kube(deployment, aws).await.ok()?;
+    async fn diagnose(&self, deployment: &Deployment, reached: &Reached) -> Option<Failure> {
+        let kube = reached.kube.as_ref().ok()?;
         let live = kube.live_deployment(&deployment.name, &deployment.namespace).await.ok()??;
         if live.ready >= live.replicas {
             return None;
@@ -47,7 +48,7 @@ impl App {
         let (name, namespace) = (&deployment.name, &deployment.namespace);
         let version = deployment.facts.version.as_ref();
         let facts = version.map(|it| Facts::of_port(it.port_source, it.main_port, &it.ports)).unwrap_or_default();
-        let found = rollout::diagnose(&kube, name, namespace, waited, &redactor, &facts, |_| async { None });
+        let found = rollout::diagnose(kube, name, namespace, waited, &redactor, &facts, |_| async { None });
         let found = Box::pin(found).await.ok()?;
         Some(Failure {
             code: found.cause.code().to_owned(),

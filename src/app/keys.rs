@@ -72,6 +72,8 @@ pub struct SignedIn {
     pub caller: Caller,
     /// Cancelled when the secret does not count any more; none of a key of the settings, which lasts as long as the server.
     pub ended: Option<CancellationToken>,
+    /// What a person is called who has signed in at the issuer, if it tells.
+    pub display_name: Option<String>,
 }
 
 /// A key that is to be made.
@@ -252,6 +254,19 @@ impl Keys {
         self.0.is_loopback && !self.others_administer() && !self.table().has_keys
     }
 
+    /// The name of the key whose holder is this principal; none of a key that is forgotten, and of what is no key.
+    #[must_use]
+    pub fn name_of(&self, principal: &str) -> Option<KeyName> {
+        let table = self.table();
+        let mut holders = self.0.of_settings.values().chain(table.secrets.values().map(|it| &it.holder));
+        holders.find(|it| it.principal == principal).and_then(|it| it.name.clone())
+    }
+
+    /// The issuer whose tokens are accepted, too.
+    pub(super) fn issuer(&self) -> Option<&Issuer> {
+        self.0.issuer.as_ref()
+    }
+
     /// Whether there are administrators beside those whose keys are in the store.
     fn others_administer(&self) -> bool {
         !self.0.of_settings.is_empty() || self.0.issuer.is_some()
@@ -274,7 +289,7 @@ impl Keys {
                     address: address.to_owned(),
                     surface,
                 };
-                Ok(SignedIn { caller, ended: Some(token.ended) })
+                Ok(SignedIn { caller, ended: Some(token.ended), display_name: None })
             }
             (signed_in, ..) => signed_in,
         }
@@ -283,21 +298,38 @@ impl Keys {
     fn sign_in_with_key(&self, key: Option<&str>, address: &str, surface: Surface) -> Result<SignedIn, SignInError> {
         if self.are_none() {
             let caller = Caller::administrator(format!("address:{address}"), address.to_owned(), surface);
-            return Ok(SignedIn { caller, ended: Some(self.0.open_house.clone()) });
+            return Ok(SignedIn { caller, ended: Some(self.0.open_house.clone()), display_name: None });
         }
+        self.sign_in_with_hash(&hash(key.ok_or(SignInError::NoKey)?), address, surface)
+    }
+
+    /// Finds out whose key a browser has shown before.
+    ///
+    /// # Errors
+    /// [`SignInError`] when it does not open anything any more.
+    pub(super) fn sign_in_again(
+        &self,
+        secret_hash: &str,
+        address: &str,
+        surface: Surface,
+    ) -> Result<SignedIn, SignInError> {
+        let hash = HEXLOWER.decode(secret_hash.as_bytes()).ok().and_then(|it| Hash::try_from(it).ok());
+        self.sign_in_with_hash(&hash.ok_or(SignInError::Unknown)?, address, surface)
+    }
+
+    fn sign_in_with_hash(&self, presented: &Hash, address: &str, surface: Surface) -> Result<SignedIn, SignInError> {
         // The time that a look at a table of hashes takes tells nothing about a secret: nobody can make a secret with a
         // hash of their choice.
-        let presented = hash(key.ok_or(SignInError::NoKey)?);
         let signed_in = |holder: &Holder, ended| {
             let Holder { principal, name, role, rights, asks } = holder.clone();
             let caller = Caller { principal, name, role, rights, asks, address: address.to_owned(), surface };
-            SignedIn { caller, ended }
+            SignedIn { caller, ended, display_name: None }
         };
-        if let Some(holder) = self.0.of_settings.get(&presented) {
+        if let Some(holder) = self.0.of_settings.get(presented) {
             return Ok(signed_in(holder, None));
         }
         let table = self.table();
-        let entry = table.secrets.get(&presented).ok_or(SignInError::Unknown)?;
+        let entry = table.secrets.get(presented).ok_or(SignInError::Unknown)?;
         match (&entry.refusal, &entry.expires) {
             (Some(refusal), _) => Err(refusal.clone()),
             (None, Some((at, refusal))) if *at <= Timestamp::now() => Err(refusal.clone()),
@@ -551,12 +583,17 @@ fn told(key: &ApiKey) -> String {
 }
 
 fn secret() -> Result<SecretString, AppError> {
-    let mut bytes = [0; SECRET_BYTES];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| AppError::Internal("the system gives no random bytes".into()))?;
-    Ok(SecretString::from(format!("{PREFIX}{}", BASE32_NOPAD.encode(&bytes).to_ascii_lowercase())))
+    Ok(SecretString::from(format!("{PREFIX}{}", random_text()?)))
 }
 
-fn hash_text(secret: &SecretString) -> String {
+/// What nobody can guess, in letters and digits.
+pub(super) fn random_text() -> Result<String, AppError> {
+    let mut bytes = [0; SECRET_BYTES];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| AppError::Internal("the system gives no random bytes".into()))?;
+    Ok(BASE32_NOPAD.encode(&bytes).to_ascii_lowercase())
+}
+
+pub(super) fn hash_text(secret: &SecretString) -> String {
     HEXLOWER.encode(&hash(secret.expose_secret()))
 }
 

@@ -1,5 +1,7 @@
 //! How a deployment is right now: what its cluster says, and what AWS says of its instance.
 
+use tokio::time::{Instant, timeout_at};
+
 use super::{App, AppError};
 use crate::cloud::aws::{AccessKeys, Aws};
 use crate::cloud::kube::Kube;
@@ -10,7 +12,34 @@ use crate::step::cluster::eks_client;
 use crate::step::context::ssh_address;
 use crate::store::record::{Deployment, DeploymentState, Instance};
 
+/// What was reached of a deployment, once for all that is asked there.
+#[derive(Debug)]
+pub(super) struct Reached {
+    /// What AWS says of its instance, in one line.
+    pub(super) instance: Option<String>,
+    /// Its cluster, or why that cannot be asked.
+    pub(super) kube: Result<Kube, AppError>,
+}
+
 impl App {
+    /// Connects to what a deployment runs on, until a deadline when there is one.
+    pub(super) async fn reach(
+        &self,
+        deployment: &Deployment,
+        aws: Option<&AwsCredentials>,
+        deadline: Option<Instant>,
+    ) -> Reached {
+        let (instance, kube) = tokio::join!(
+            Box::pin(in_time(deadline, self.instance_status(deployment, aws))),
+            Box::pin(in_time(deadline, self.kube(deployment, aws))),
+        );
+        let late = "it does not answer in time";
+        Reached {
+            instance: instance.unwrap_or_else(|| Some("AWS does not answer in time".to_owned())),
+            kube: kube.unwrap_or_else(|| Err(AppError::Conflict { message: late.to_owned(), param: None })),
+        }
+    }
+
     pub(super) async fn kube(&self, deployment: &Deployment, aws: Option<&AwsCredentials>) -> Result<Kube, AppError> {
         let folder = self.0.settings.store.workspace.join("targets").join(deployment.target.to_string());
         let conflict = |message: String| AppError::Conflict { message, param: Some("instance_id") };
@@ -86,15 +115,15 @@ impl App {
     }
 
     /// How a deployment is right now.
-    pub(super) async fn live_status(&self, deployment: &Deployment, aws: Option<&AwsCredentials>) -> LiveStatus {
+    pub(super) async fn live_status(&self, deployment: &Deployment, reached: &Reached) -> LiveStatus {
         let mut status = LiveStatus::default();
         let lines = &mut status.lines;
-        lines.extend(self.instance_status(deployment, aws).await);
+        lines.extend(reached.instance.clone());
         if let Ok(Some(id)) = self.0.store.running_operation(deployment.id).await {
             lines.push(format!("operation `{id}` is running on it"));
         }
         let is_changing = matches!(deployment.state, DeploymentState::Deploying | DeploymentState::Removing);
-        let live = match self.kube(deployment, aws).await {
+        let live = match &reached.kube {
             Ok(kube) => kube.live_deployment(&deployment.name, &deployment.namespace).await,
             Err(error) => {
                 lines.push(format!("its cluster cannot be asked: {error}"));
@@ -120,5 +149,13 @@ impl App {
             Err(error) => lines.push(format!("its cluster cannot be asked: {error}")),
         }
         status
+    }
+}
+
+/// What comes of something before a deadline.
+async fn in_time<T>(deadline: Option<Instant>, work: impl Future<Output = T>) -> Option<T> {
+    match deadline {
+        Some(deadline) => timeout_at(deadline, work).await.ok(),
+        None => Some(work.await),
     }
 }

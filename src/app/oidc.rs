@@ -2,7 +2,8 @@
 //!
 //! A token counts when one of the issuer's keys has signed it, by an asymmetric algorithm that fits the key, and its claims
 //! name the issuer, this server as audience and a time that is not over. One that was found to count is remembered until it
-//! ends or its key is withdrawn, so that a request costs no signature.
+//! ends or its key is withdrawn, so that a request costs no signature. Where the issuer gives a browser a token is
+//! [`code_flow`].
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,6 +23,8 @@ use crate::config::section::Oidc;
 use crate::id::key::Role;
 use crate::id::short_hash;
 
+pub mod code_flow;
+mod connection;
 mod key_set;
 
 use key_set::{KeySet, Known};
@@ -64,6 +67,9 @@ pub enum TokenError {
     /// It is meant for somebody else.
     #[error("the token is meant for another audience; `aud` has to name `{0}`")]
     Audience(String),
+    /// It was issued for another sign-in.
+    #[error("the token was issued for another sign-in than this one; begin again")]
+    Nonce,
     /// A claim that is needed is not there.
     #[error("the token lacks the claim `{0}`, or it has a wrong form")]
     Claim(&'static str),
@@ -91,6 +97,8 @@ struct Inner {
     settings: Oidc,
     keys: KeySet,
     tokens: Mutex<HashMap<Hash, Token>>,
+    /// What ends with each session of a person that was seen, by its id, and when that is.
+    sessions: Mutex<HashMap<String, (Timestamp, CancellationToken)>>,
 }
 
 type Hash = [u8; 32];
@@ -134,7 +142,12 @@ impl Issuer {
     /// The issuer of the settings, which is not asked for anything before there is a token.
     pub(super) fn new(settings: Oidc) -> Self {
         let keys = KeySet::of(settings.issuer.clone());
-        Self(Arc::new(Inner { settings, keys, tokens: Mutex::default() }))
+        Self(Arc::new(Inner { settings, keys, tokens: Mutex::default(), sessions: Mutex::default() }))
+    }
+
+    /// What the settings say of it.
+    pub(super) fn settings(&self) -> &Oidc {
+        &self.0.settings
     }
 
     /// Finds out whose a token is.
@@ -146,13 +159,13 @@ impl Issuer {
         if let Some(token) = self.remembered(&hash) {
             return Ok(token);
         }
-        let (claims, signed_by) = self.checked(text).await?;
+        let (claims, signed_by) = self.checked(text, &self.0.settings.audiences).await?;
         let token = self.read(&claims, signed_by)?;
         Ok(self.remember(hash, token))
     }
 
-    /// What a token claims, when it counts, and the key that has signed it.
-    async fn checked(&self, text: &str) -> Result<(Claims, String), TokenError> {
+    /// What a token claims, when it counts for one of these audiences, and the key that has signed it.
+    async fn checked(&self, text: &str, audiences: &[String]) -> Result<(Claims, String), TokenError> {
         let mut parts = text.split('.');
         let (header, claims) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
         let header: Header = part(header).ok_or(TokenError::Malformed)?;
@@ -170,12 +183,14 @@ impl Issuer {
             return Err(TokenError::Issuer(issuer.clone()));
         }
         let known = self.0.keys.known();
-        let refused = match self.check(text, header.kid.as_deref(), algorithm, &known) {
+        let refused = match self.check(text, header.kid.as_deref(), algorithm, &known, audiences) {
             Err(refused @ (TokenError::UnknownKey | TokenError::Signature)) => refused,
             checked => return checked,
         };
         match self.0.keys.newer_than(Arc::clone(&known)).await {
-            Ok(newer) if newer.is_newer_than(&known) => self.check(text, header.kid.as_deref(), algorithm, &newer),
+            Ok(newer) if newer.is_newer_than(&known) => {
+                self.check(text, header.kid.as_deref(), algorithm, &newer, audiences)
+            }
             Ok(_) => Err(refused),
             Err(_) if refused == TokenError::Signature => Err(refused),
             Err(unavailable) => Err(unavailable.into()),
@@ -188,26 +203,26 @@ impl Issuer {
         key_name: Option<&str>,
         algorithm: Algorithm,
         known: &Known,
+        audiences: &[String],
     ) -> Result<(Claims, String), TokenError> {
-        let settings = &self.0.settings;
         let mut rules = Validation::new(algorithm);
         rules.leeway = SKEW_S.into();
         rules.validate_nbf = true;
         rules.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
-        rules.set_issuer(&[&settings.issuer]);
-        rules.set_audience(&settings.audiences);
+        rules.set_issuer(&[&self.0.settings.issuer]);
+        rules.set_audience(audiences);
         let mut refused = TokenError::UnknownKey;
         for candidate in known.candidates(key_name, algorithm) {
             match jsonwebtoken::decode(text, &candidate.key, &rules) {
                 Ok(decoded) => return Ok((decoded.claims, candidate.digest.clone())),
                 Err(error) if *error.kind() == ErrorKind::InvalidSignature => refused = TokenError::Signature,
-                Err(error) => return Err(self.refusal(&error)),
+                Err(error) => return Err(self.refusal(&error, audiences)),
             }
         }
         Err(refused)
     }
 
-    fn refusal(&self, error: &Error) -> TokenError {
+    fn refusal(&self, error: &Error, audiences: &[String]) -> TokenError {
         let kind = error.kind();
         let is_about = |name: &str| matches!(kind, ErrorKind::MissingRequiredClaim(it) | ErrorKind::InvalidClaimFormat(it) if it == name);
         if matches!(kind, ErrorKind::ExpiredSignature) {
@@ -217,7 +232,7 @@ impl Issuer {
         } else if matches!(kind, ErrorKind::InvalidIssuer) {
             TokenError::Issuer(self.0.settings.issuer.clone())
         } else if matches!(kind, ErrorKind::InvalidAudience) {
-            TokenError::Audience(self.0.settings.audiences.join("` or `"))
+            TokenError::Audience(audiences.join("` or `"))
         } else if let Some(claim) = ["exp", "nbf", "iss", "aud", "sub"].into_iter().find(|it| is_about(it)) {
             TokenError::Claim(claim)
         } else {
@@ -293,6 +308,25 @@ impl Issuer {
             }
             counts
         });
+        self.sessions().retain(|_, (ends, ended)| {
+            let counts = *ends > now;
+            if !counts {
+                ended.cancel();
+            }
+            counts
+        });
+    }
+
+    /// What is cancelled when a session ends that lasts until then.
+    pub(super) fn end_of_session(&self, id: &str, ends: Timestamp) -> CancellationToken {
+        self.sessions().entry(id.to_owned()).or_insert_with(|| (ends, CancellationToken::new())).1.clone()
+    }
+
+    /// Ends what is open with a session that is over before its time.
+    pub(super) fn end_session(&self, id: &str) {
+        if let Some((_, ended)) = self.sessions().remove(id) {
+            ended.cancel();
+        }
     }
 
     /// Keeps the keys of the issuer fresh, as long as it is polled.
@@ -302,6 +336,10 @@ impl Issuer {
 
     fn tokens(&self) -> MutexGuard<'_, HashMap<Hash, Token>> {
         self.0.tokens.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, HashMap<String, (Timestamp, CancellationToken)>> {
+        self.0.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -366,6 +404,7 @@ mod tests {
             audiences: Vec::new(),
             role_claim: "roles".to_owned(),
             public_url: "https://deploy.example.com".to_owned(),
+            client: None,
         });
 
         assert_eq!(issuer.principal("ann"), "oidc:ann@login.example.com/realms/team");

@@ -24,7 +24,10 @@ fn state_id(plan: &PlanHash) -> String {
 
 impl App {
     /// Keeps that a question was put to whoever speaks through this key.
-    pub(super) async fn keep_question(&self, caller: &Caller, plan: &PlanHash) -> Result<(), AppError> {
+    ///
+    /// # Errors
+    /// [`AppError::Internal`] when the store fails.
+    pub async fn keep_question(&self, caller: &Caller, plan: &PlanHash) -> Result<(), AppError> {
         if !caller.asks {
             return Ok(());
         }

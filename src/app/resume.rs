@@ -24,6 +24,44 @@ const IDENTITY_TIMEOUT: Duration = Duration::from_secs(20);
 /// The field that other credentials come in.
 const CREDENTIALS: Option<&str> = Some("aws_credentials");
 
+/// What can be asked of an operation as it stands, by whoever may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Possible {
+    /// What a cancel does.
+    pub cancel: Option<Cancelled>,
+    /// What a resume does.
+    pub resume: Option<Resumed>,
+}
+
+/// What a cancel does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cancelled {
+    /// What the operation did is taken back.
+    TakenBack,
+    /// The operation stays stuck, and its secrets are erased.
+    SecretsErased,
+}
+
+/// What can be asked of an operation, when `latest` is the one that last changed its deployment: what a stuck one has left
+/// goes over to the operation that comes after it.
+#[must_use]
+pub fn possible(operation: &Operation, latest: Option<OperationId>) -> Possible {
+    // What a decommission has removed cannot be taken back.
+    let taken_back = (operation.action != Action::Decommission).then_some(Cancelled::TakenBack);
+    let (cancel, resume) = match operation.state {
+        OperationState::Queued | OperationState::Running => (taken_back, None),
+        OperationState::Waiting => (taken_back, Some(Resumed::Check)),
+        OperationState::Stuck => (
+            operation.keeps_secrets.then_some(Cancelled::SecretsErased),
+            latest.is_none_or(|it| it == operation.id).then_some(Resumed::Undo),
+        ),
+        OperationState::Succeeded | OperationState::Undone | OperationState::Failed | OperationState::Cancelled => {
+            (None, None)
+        }
+    };
+    Possible { cancel, resume }
+}
+
 impl App {
     /// Asks an operation to stop and to take back what it did. One that is stuck stays so, and its secrets are erased.
     ///
@@ -35,7 +73,7 @@ impl App {
         if operation.state == OperationState::Stuck {
             return self.erase_secrets(caller, operation).await;
         }
-        if operation.action == Action::Decommission && !operation.state.is_ended() {
+        if possible(&operation, None).cancel.is_none() && !operation.state.is_ended() {
             return Err(AppError::Conflict {
                 message: "what a decommission has removed cannot be taken back; wait until it has ended".to_owned(),
                 param: None,
@@ -93,7 +131,7 @@ impl App {
     /// Whether an operation is stuck, and its secrets can be erased.
     pub(super) async fn is_stuck_with_secrets(&self, id: OperationId) -> Result<bool, AppError> {
         let operation = self.0.store.operation(id).await?;
-        Ok(operation.is_some_and(|it| it.state == OperationState::Stuck && it.keeps_secrets))
+        Ok(operation.is_some_and(|it| possible(&it, None).cancel == Some(Cancelled::SecretsErased)))
     }
 
     /// An operation as it is told: one that is stuck says until when its secrets are kept, and what `resume` takes.
@@ -173,10 +211,16 @@ impl App {
     async fn check_resumable(&self, operation: &Operation) -> Result<Resumed, AppError> {
         let (id, state) = (operation.id, operation.state);
         let conflict = |message: String| AppError::Conflict { message, param: None };
-        if state == OperationState::Waiting {
-            return Ok(Resumed::Check);
+        let latest = if state == OperationState::Stuck {
+            self.0.engine.check_history(id).await?;
+            self.0.store.deployment(operation.deployment).await?.map(|it| it.operation)
+        } else {
+            None
+        };
+        if let Some(resumed) = possible(operation, latest).resume {
+            return Ok(resumed);
         }
-        if state != OperationState::Stuck {
+        let Some(later) = latest else {
             let next = if operation.ended_at.is_some() {
                 "it has ended; to have it done again, send its request again".to_owned()
             } else {
@@ -184,16 +228,11 @@ impl App {
             };
             let state = state.as_str();
             return Err(conflict(format!("operation `{id}` is neither stuck nor waiting but {state}: {next}")));
-        }
-        self.0.engine.check_history(id).await?;
-        let deployment = self.0.store.deployment(operation.deployment).await?;
-        if let Some(later) = deployment.map(|it| it.operation).filter(|it| *it != id) {
-            return Err(conflict(format!(
-                "the operation `{later}` has changed the deployment since, and what `{id}` left went over to it: there is \
-                 nothing to resume any more"
-            )));
-        }
-        Ok(Resumed::Undo)
+        };
+        Err(conflict(format!(
+            "the operation `{later}` has changed the deployment since, and what `{id}` left went over to it: there is \
+             nothing to resume any more"
+        )))
     }
 
     /// Makes sure that what an operation goes on with are credentials of the account that it has worked in: in another one
@@ -277,5 +316,31 @@ fn region(target: &Target, secrets: &Secrets) -> Result<Option<Region>, AppError
         }),
         (Some(region), _) => Ok(Some(region.clone())),
         (None, asked) => Ok(asked),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reply::operation::tests::an_operation;
+
+    #[test]
+    fn what_is_stuck_is_gone_on_with_until_something_came_after_it() {
+        let stuck = Operation { keeps_secrets: true, ..an_operation(Action::Deploy, OperationState::Stuck) };
+
+        let now = possible(&stuck, Some(stuck.id));
+        let later = possible(&Operation { keeps_secrets: false, ..stuck.clone() }, Some(OperationId::new()));
+
+        assert_eq!(now, Possible { cancel: Some(Cancelled::SecretsErased), resume: Some(Resumed::Undo) });
+        assert_eq!(later, Possible { cancel: None, resume: None });
+    }
+
+    #[test]
+    fn a_removal_is_not_taken_back_and_what_has_ended_is_over() {
+        let removal = an_operation(Action::Decommission, OperationState::Waiting);
+        let ended = an_operation(Action::Deploy, OperationState::Succeeded);
+
+        assert_eq!(possible(&removal, None), Possible { cancel: None, resume: Some(Resumed::Check) });
+        assert_eq!(possible(&ended, None), Possible { cancel: None, resume: None });
     }
 }

@@ -84,6 +84,7 @@ async fn purge(store: &Store, settings: &config::section::Store) -> Result<(), B
     }
     let answers =
         store.prune_answers(now.saturating_sub(settings.responses_retention).unwrap_or(Timestamp::MIN)).await?;
+    store.delete_sessions(now).await?;
     let rows = store.delete_expired(now).await? + answers;
     let folders = remove_folders(store, &settings.workspace.join("operations")).await?;
     if rows > 0 || folders > 0 {

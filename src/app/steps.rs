@@ -30,7 +30,15 @@ impl App {
         filter: &OperationFilter,
         wanted: &PageRequest<OperationId>,
     ) -> Result<Page<OperationView>, AppError> {
-        let mut page = self.0.store.operations(filter, caller.limits(), wanted).await?;
+        let page = self.0.store.operations(filter, caller.limits(), wanted).await?;
+        self.operation_page(page).await
+    }
+
+    /// A page of operations as they are told.
+    pub(super) async fn operation_page(
+        &self,
+        mut page: Page<Result<Operation, UnreadableOperation>>,
+    ) -> Result<Page<OperationView>, AppError> {
         for operation in page.items.iter_mut().flatten() {
             self.tell(operation);
         }

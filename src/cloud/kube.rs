@@ -18,6 +18,7 @@ pub mod logs;
 pub mod namespace;
 pub mod node_port;
 pub mod nodes;
+pub mod parts;
 pub mod port_forward;
 pub mod ready;
 pub mod rollout;

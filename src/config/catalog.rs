@@ -93,6 +93,7 @@ pub const SETTINGS: &[Setting] = &[
         "a number from 1 to 4294967295",
         "How many streaming answers may be open at once.",
     ),
+    Setting::new("CONSOLE", "true", TRUE_OR_FALSE, "Whether a browser gets the console, at `/`."),
     Setting::new("MAX_BODY_BYTES", "1MiB", BYTES, "The largest request body."),
     Setting::new(
         "ANSWER_WITHIN_S",
@@ -125,6 +126,13 @@ pub const SETTINGS: &[Setting] = &[
         "the name of a claim such as `roles`, or a path such as `realm_access.roles`",
         "The claim that holds `viewer`, `deployer` or `admin`; the highest counts, and a token without any is refused.",
     ),
+    Setting::new(
+        "OIDC_CLIENT_ID",
+        "",
+        TEXT,
+        "The client as which the console signs people in at `OIDC_ISSUER`; its redirect URI is `PUBLIC_URL` followed by `/sign-in/callback`. Empty: people sign in with keys alone.",
+    ),
+    Setting::secret("OIDC_CLIENT_SECRET", SECRET, "The secret of that client. Empty: a public client, which has none."),
     // Where things are kept.
     Setting::new(
         "PERSISTENT_WORKSPACE_BASE_DIR",

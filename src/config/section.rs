@@ -21,7 +21,7 @@ mod oidc;
 
 // Every section is found under `section`, whichever file it lives in.
 pub use cloud::{Ec2, Eks, Helm, Ingress, Nat, Terraform};
-pub use oidc::Oidc;
+pub use oidc::{Oidc, OidcClient};
 
 /// The HTTP server.
 #[derive(Debug, Clone)]
@@ -44,6 +44,8 @@ pub struct Server {
     pub allowed_origins: Vec<Origin>,
     /// `MAX_OPEN_STREAMS`.
     pub max_open_streams: NonZeroU32,
+    /// `CONSOLE`.
+    pub console: bool,
     /// `MAX_BODY_BYTES`.
     pub max_body_bytes: u64,
     /// `ANSWER_WITHIN_S`.
@@ -65,6 +67,7 @@ impl Server {
             allowed_hosts: values.list("ALLOWED_HOSTS", HostName::parse),
             allowed_origins: values.list("ALLOWED_ORIGINS", |text| Origin::parse(text).filter(|it| it.as_str() != "*")),
             max_open_streams: values.take("MAX_OPEN_STREAMS", |text| text.parse().ok()),
+            console: values.take("CONSOLE", value::yes_or_no),
             max_body_bytes: values.take("MAX_BODY_BYTES", value::bytes),
             answer_within: values.take("ANSWER_WITHIN_S", value::seconds),
             shutdown_grace: values.take("SHUTDOWN_GRACE_S", value::seconds),

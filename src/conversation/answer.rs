@@ -6,6 +6,7 @@ use crate::app::AppError;
 use crate::event::OperationState;
 use crate::id::OperationId;
 use crate::llm::{LlmError, ToolCall, Usage};
+use crate::reply::view::Proposal;
 use crate::store::record::Deployment;
 
 /// How an answer ended, besides its words.
@@ -44,6 +45,10 @@ pub trait AnswerSink: Send {
     fn status(&mut self, description: Option<&str>) -> impl Future<Output = ()> + Send;
     /// Hears which operation the answer is going to tell of.
     fn operation(&mut self, _: OperationId) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
+    /// Hears which plan the answer is going to show.
+    fn proposal(&mut self, _: &Proposal) -> impl Future<Output = ()> + Send {
         std::future::ready(())
     }
 }

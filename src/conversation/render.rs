@@ -60,6 +60,7 @@ impl Outcome {
             }
             Self::Operations(ids) => render_operations(app, caller, &ids, until, sink).await,
             Self::Plan(proposal) => {
+                sink.proposal(&proposal).await;
                 let text = match &proposal {
                     Proposal::Change(plan) => report::plan(plan),
                     Proposal::Removals(removals) => removal::plan(removals),
@@ -68,6 +69,7 @@ impl Outcome {
                 Ok(Completion::default())
             }
             Self::Confirmation(proposal) => {
+                sink.proposal(&proposal).await;
                 let text = match &proposal {
                     Proposal::Change(plan) => report::confirmation(plan),
                     Proposal::Removals(removals) => removal::confirmation(removals),

@@ -9,6 +9,7 @@ use axum::http::HeaderName;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
+use jiff::Timestamp;
 use serde_json::json;
 
 use crate::access::Caller;
@@ -39,16 +40,7 @@ pub const X_AUDIT_HEAD: HeaderName = HeaderName::from_static("x-audit-head");
     responses((status = 200, content((List<AuditRecord> = "application/json"), (String = "application/jsonl"))),
         (status = 400, body = ErrorBody)))]
 pub async fn list(State(app): State<App>, caller: Caller, query: ListQuery) -> Result<Response, ApiError> {
-    let moment = "a moment such as `2027-01-31T12:00:00Z`";
-    let filter = AuditFilter {
-        principal: query.read("principal", "the id of a key", |text| Some(text.to_owned()))?,
-        event: query.read("event", &format!("one of {}", AuditEvent::names()), |text| text.parse().ok())?,
-        action: query.read("action", "an action", |text| Action::parse(text).ok())?,
-        deployment: query.read("deployment", "the id of a deployment", |text| DeploymentId::parse(text).ok())?,
-        operation: query.read("operation", "the id of an operation", |text| OperationId::parse(text).ok())?,
-        since: query.read("since", moment, |text| text.parse().ok())?,
-        until: query.read("until", moment, |text| text.parse().ok())?,
-    };
+    let filter = filter(&query, |text| text.parse().ok())?;
     let as_lines = query.read("format", "`json` or `jsonl`", |text| match text {
         "json" => Some(false),
         "jsonl" => Some(true),
@@ -73,4 +65,18 @@ pub async fn list(State(app): State<App>, caller: Caller, query: ListQuery) -> R
     }
     let page = app.audit(&caller, filter, &query.page("the number of an entry", str::parse::<i64>)?).await?;
     Ok(Json(List::new(page.items, page.has_more, |it| it.sequence.to_string())).into_response())
+}
+
+/// Which entries a query asks for, with moments as `moment` reads them.
+pub(super) fn filter(query: &ListQuery, moment: fn(&str) -> Option<Timestamp>) -> Result<AuditFilter, ApiError> {
+    let rule = "a moment such as `2027-01-31T12:00:00Z`";
+    Ok(AuditFilter {
+        principal: query.read("principal", "the id of a key", |text| Some(text.to_owned()))?,
+        event: query.read("event", &format!("one of {}", AuditEvent::names()), |text| text.parse().ok())?,
+        action: query.read("action", "an action", |text| Action::parse(text).ok())?,
+        deployment: query.read("deployment", "the id of a deployment", |text| DeploymentId::parse(text).ok())?,
+        operation: query.read("operation", "the id of an operation", |text| OperationId::parse(text).ok())?,
+        since: query.read("since", rule, moment)?,
+        until: query.read("until", rule, moment)?,
+    })
 }

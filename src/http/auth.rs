@@ -67,6 +67,24 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     }
 }
 
+/// Who sent a request, for its handler.
+pub(super) fn identified_as(parts: &mut Parts, caller: Caller) {
+    parts.extensions.insert(Identified(Ok(caller)));
+}
+
+/// Whether the server answers under the name that a request calls it, and the page that it comes from.
+///
+/// # Errors
+/// [`ApiError`] names the one or the other.
+pub(super) fn require_own_page(app: &App, request: &Parts) -> Result<(), ApiError> {
+    let server = &app.settings().server;
+    check_host(app, server, request)?;
+    if app.keys().are_none() {
+        check_origin(server, &request.headers).map_err(Refusal::Origin)?;
+    }
+    Ok(())
+}
+
 /// Finds out who asks before anything else does, and ends what is open when the key ends.
 pub(super) async fn identify(State(app): State<App>, request: Request, next: Next) -> Response {
     let response = answered(&app, request, next).await;
@@ -76,7 +94,7 @@ pub(super) async fn identify(State(app): State<App>, request: Request, next: Nex
 async fn answered(app: &App, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     let (identified, ended) = match sign_in(app, &parts).await {
-        Ok(SignedIn { caller, ended }) => (Ok(caller), ended),
+        Ok(SignedIn { caller, ended, .. }) => (Ok(caller), ended),
         Err(refusal) => (Err(refusal), None),
     };
     parts.extensions.insert(Identified(identified));
@@ -121,7 +139,8 @@ pub(super) fn surface(path: &str) -> Surface {
         "/v1/chat/completions" => Surface::ChatCompletions,
         "/v1/responses" => Surface::Responses,
         "/mcp" | "/mcp/" => Surface::Mcp,
-        _ => Surface::Http,
+        path if path.starts_with("/v1/") || path == "/openapi.json" => Surface::Http,
+        _ => Surface::Console,
     }
 }
 

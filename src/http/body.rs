@@ -111,7 +111,11 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), ApiError> {
     }
 }
 
-async fn read(headers: &HeaderMap, mut body: BodyDataStream, limit: u64) -> Result<Bytes, ApiError> {
+/// Reads a body to its end.
+///
+/// # Errors
+/// [`ApiError`] when it is longer than `limit` bytes, or does not arrive in time.
+pub(super) async fn read(headers: &HeaderMap, mut body: BodyDataStream, limit: u64) -> Result<Bytes, ApiError> {
     let too_large = || ApiError::BodyTooLarge(limit);
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let announced = content_length(headers);

@@ -19,13 +19,10 @@ use crate::http::request_id::RequestId;
 use crate::http::sse;
 use crate::http::unreadable::UnreadableObject;
 use crate::id::{DeploymentId, EnvironmentName, ExposedPort, Mode};
-use crate::intent::partial::DEFAULT_TAIL;
+use crate::intent::partial::{DEFAULT_TAIL, MAX_TAIL};
 use crate::store::deployments::DeploymentFilter;
 use crate::store::record::{Deployment, DeploymentState};
 use crate::store::unreadable::UnreadableDeployment;
-
-/// How many lines of each pod can be asked for.
-const MAX_TAIL: u32 = 5000;
 
 /// A deployment: one flat object, the same in the chat answer, in operations and in lists. What its mode does not
 /// have, or not yet, is null.
@@ -222,6 +219,7 @@ pub async fn list(
             DeploymentState::parse,
         )?,
         mode: query.read("mode", "`local`, `cloud-local` or `cloud-hosted`", |text| Mode::parse(text).ok())?,
+        ..DeploymentFilter::default()
     };
     let page = app.deployments(&caller, &filter, &query.page("the id of a deployment", DeploymentId::parse)?).await?;
     let object = |it: &Result<_, _>| it.as_ref().map_or_else(DeploymentObject::from, DeploymentObject::from);
@@ -262,8 +260,7 @@ pub async fn logs(
     PathId(id): PathId,
     query: ListQuery,
 ) -> Result<Response, ApiError> {
-    let in_range = |text: &str| text.parse().ok().filter(|tail| (1..=MAX_TAIL).contains(tail));
-    let tail = query.read("tail", "a whole number from 1 to 5000", in_range)?.unwrap_or(DEFAULT_TAIL);
+    let tail = read_tail(&query)?;
     let follow = query.read("follow", "`true` or `false`", |text| text.parse().ok())?.unwrap_or(false);
     let deployment = find(&app, &caller, &id).await?;
     if !follow {
@@ -277,6 +274,16 @@ pub async fn logs(
         Err(error) => sse::data(&ApiError::from(error).body(request_id.as_str())),
     });
     Ok(sse::respond(events, open))
+}
+
+/// How many of the last lines of each pod are asked for.
+///
+/// # Errors
+/// [`ApiError`] when that is no number, or not in range.
+pub(super) fn read_tail(query: &ListQuery) -> Result<u32, ApiError> {
+    let in_range = |text: &str| text.parse().ok().filter(|tail| (1..=MAX_TAIL).contains(tail));
+    let rule = format!("a whole number from 1 to {MAX_TAIL}");
+    Ok(query.read("tail", &rule, in_range)?.unwrap_or(DEFAULT_TAIL))
 }
 
 /// The last lines that an application printed.

@@ -86,7 +86,8 @@ impl ListQuery {
         parse: impl FnOnce(&str) -> Option<T>,
     ) -> Result<Option<T>, ApiError> {
         let Some(text) = self.0.get(name).filter(|text| !text.is_empty()) else { return Ok(None) };
-        match parse(text) {
+        // PostgreSQL has no text with a NUL in it.
+        match parse(text).filter(|_| !text.contains('\0')) {
             Some(value) => Ok(Some(value)),
             None => Err(ApiError::invalid(name, format!("`{name}` must be {rule}"))),
         }

@@ -11,7 +11,7 @@ use crate::config::value::MAX_STOP_GRACE_S;
 use crate::id::repository_page::RepositoryPage;
 use crate::id::{Action, Mode};
 
-use super::partial::{MissingField, PartialRequest};
+use super::partial::{MAX_TAIL, MissingField, PartialRequest};
 use super::{IntentError, IntentErrorCode, Limits, Request, Secrets, Source};
 
 pub mod aws_credentials;
@@ -283,10 +283,10 @@ pub const FIELDS: &[Field] = &[
     }),
     field(
         "tail",
-        FieldType::Integer { min: 1, max: 5000 },
+        FieldType::Integer { min: 1, max: MAX_TAIL },
         &[Action::Logs],
         "How many of the last lines of each pod; 100 without it.",
-        |cx, values| cx.number(1, 5000).map(|it| values.tail = Some(it)),
+        |cx, values| cx.number(1, MAX_TAIL).map(|it| values.tail = Some(it)),
     ),
     field(
         "confirm",

@@ -19,6 +19,8 @@ use super::{
 
 /// How many lines of each pod `logs` shows when nobody says.
 pub const DEFAULT_TAIL: u32 = 100;
+/// How many there are at the most.
+pub const MAX_TAIL: u32 = 5000;
 
 /// The values of a request that are known so far, each checked against its own rule.
 #[derive(Debug, Clone, Default)]

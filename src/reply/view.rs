@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::event::Failure;
 use crate::id::{Action, Mode, OperationId, PlanHash};
 use crate::intent::AwsCredentials;
-use crate::store::record::{Cost, Deployment, Operation, Unreadable};
+use crate::store::record::{Cost, Deployment, Operation, Target, Unreadable};
 use crate::store::unreadable::{UnreadableDeployment, UnreadableOperation};
 
 /// How a deployment is right now.
@@ -167,6 +167,19 @@ pub enum TargetCost {
     Known(Cost),
     /// There is no price for it.
     Unknown,
+}
+
+/// A cluster or an instance that deployments run on, with who uses it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TargetView {
+    /// Which.
+    pub target: Target,
+    /// How many nodes its cluster was made with, as far as that is on record.
+    pub nodes: Option<u64>,
+    /// What it costs.
+    pub cost: TargetCost,
+    /// The deployments on it that are in sight.
+    pub deployments: Vec<Deployment>,
 }
 
 /// One step of a plan.

@@ -109,7 +109,8 @@ impl Redactor {
         let database = settings.store.database.password();
         let models = settings.llm.api_key.iter().chain(&settings.llm.base_api_key);
         let others = models.chain(&settings.bootstrap.proxy);
-        Self::new().with(server.chain(aws).chain(others).chain(&database))
+        let issuer = settings.oidc.iter().filter_map(|it| it.client.as_ref()?.secret.as_ref());
+        Self::new().with(server.chain(aws).chain(others).chain(&database).chain(issuer))
     }
 
     /// One that knows these secrets too. The one it comes from stays as it is, so a secret is forgotten with its operation.

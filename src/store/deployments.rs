@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use serde_json::{Map, Value};
 use sqlx::any::AnyRow;
 use sqlx::{Any, Row, Transaction};
 
@@ -18,6 +19,13 @@ use crate::id::{
     SourceDirectory, TargetId,
 };
 
+/// The condition that a deployment has a text, which [`pattern`] makes the value of. No column has a line break in it.
+const HAS_TEXT: &str =
+    "lower(name || '\n' || namespace || '\n' || repository || '\n' || instance_id) LIKE ? ESCAPE '!'";
+
+/// How many values a statement has at the most: databases take only so many.
+const MOST_VALUES: usize = 1000;
+
 /// Which deployments to list.
 #[derive(Debug, Clone, Default)]
 pub struct DeploymentFilter {
@@ -25,6 +33,19 @@ pub struct DeploymentFilter {
     pub state: Option<DeploymentState>,
     /// Only those of this mode.
     pub mode: Option<Mode>,
+    /// Only those in this namespace.
+    pub namespace: Option<Namespace>,
+    /// Only those that have this text in their name, namespace, repository or target's name, in capitals or not.
+    pub text: Option<String>,
+}
+
+/// What is on record of the nodes of a target.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct NodesOnRecord {
+    /// The containers that are the nodes of its kind cluster.
+    pub containers: Option<Vec<String>>,
+    /// The variables of the module that made its EKS cluster.
+    pub variables: Option<Map<String, Value>>,
 }
 
 impl Store {
@@ -73,7 +94,9 @@ impl Store {
     ) -> Result<Page<Result<Deployment, UnreadableDeployment>>, StoreError> {
         let state = filter.state.map_or(("state <> 'removed'", None), |it| ("state =", Some(it.as_str().to_owned())));
         let mode = filter.mode.map(|it| ("mode =", Some(it.as_str().to_owned())));
-        let conditions = std::iter::once(state).chain(mode).collect();
+        let namespace = filter.namespace.as_ref().map(|it| ("namespace =", Some(it.as_str().to_owned())));
+        let text = filter.text.as_deref().map(|it| (HAS_TEXT, Some(pattern(it))));
+        let conditions = std::iter::once(state).chain(mode).chain(namespace).chain(text).collect();
         let within = rights.map(|rights| Within { rights, around: ("", "") });
         self.page(Listing { select: "SELECT * FROM deployments", conditions, within }, wanted, read_or_describe).await
     }
@@ -114,7 +137,9 @@ impl Store {
                 .execute(&mut *transaction)
                 .await?;
         }
-        Ok(transaction.commit().await?)
+        transaction.commit().await?;
+        self.note_change();
+        Ok(())
     }
 
     /// Whether any version that may run again uses the image: of a deployment that stays, but for one.
@@ -223,6 +248,52 @@ impl Store {
             .transpose()
     }
 
+    /// All targets, also those that are gone, but for those that this version cannot read.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn targets(&self) -> Result<Vec<Target>, StoreError> {
+        let rows = sqlx::query("SELECT * FROM targets ORDER BY id").fetch_all(&self.pool).await?;
+        Ok(readable(&rows, read_target))
+    }
+
+    /// Those of these targets that are there and that this version can read.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn targets_by_id(&self, ids: &BTreeSet<TargetId>) -> Result<Vec<Target>, StoreError> {
+        let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+        let mut targets = Vec::new();
+        for some in ids.chunks(MOST_VALUES) {
+            let mut statement = Statement::new("SELECT * FROM targets WHERE id IN ");
+            statement.bind_list(some.iter().cloned());
+            targets.extend(readable(&statement.fetch(&self.pool).await?, read_target));
+        }
+        Ok(targets)
+    }
+
+    /// What is on record of the nodes of these targets, in one look: of a kind cluster its containers, of an EKS cluster the
+    /// variables of the Terraform module that made it.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn nodes_on_record(
+        &self,
+        ids: &BTreeSet<TargetId>,
+        module: &str,
+    ) -> Result<BTreeMap<TargetId, NodesOnRecord>, StoreError> {
+        if ids.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let mut statement = Statement::new(
+            "SELECT t.id, t.nodes, w.variables FROM targets t
+             LEFT JOIN terraform_workspaces w ON w.owner = t.id AND w.module = ",
+        );
+        statement.bind(module).push(" WHERE t.id IN ").bind_list(ids.iter().map(ToString::to_string));
+        let rows = statement.fetch(&self.pool).await?;
+        Ok(readable(&rows, read_nodes).into_iter().collect())
+    }
+
     /// All targets that this server made, but for those that this version cannot read.
     ///
     /// # Errors
@@ -243,6 +314,7 @@ impl Store {
                 .bind(operation.to_string())
                 .execute(&self.pool)
                 .await?;
+        self.note_change();
         Ok(taken.rows_affected() > 0)
     }
 
@@ -256,6 +328,7 @@ impl Store {
             .bind(operation.to_string())
             .execute(&self.pool)
             .await?;
+        self.note_change();
         Ok(())
     }
 
@@ -269,6 +342,7 @@ impl Store {
             .bind(i64::from(made_here))
             .execute(&self.pool)
             .await?;
+        self.note_change();
         Ok(())
     }
 
@@ -282,6 +356,7 @@ impl Store {
             .bind(instance.map(to_json))
             .execute(&self.pool)
             .await?;
+        self.note_change();
         Ok(())
     }
 
@@ -295,6 +370,7 @@ impl Store {
             .bind(cluster.map(to_json))
             .execute(&self.pool)
             .await?;
+        self.note_change();
         Ok(())
     }
 
@@ -308,6 +384,7 @@ impl Store {
             .bind(nodes.map(|it| to_json(&it)))
             .execute(&self.pool)
             .await?;
+        self.note_change();
         Ok(())
     }
 
@@ -352,7 +429,9 @@ impl Store {
             upsert(&mut transaction, deployment).await?;
         }
         audit::append(&mut transaction, entry).await?;
-        Ok(transaction.commit().await?)
+        transaction.commit().await?;
+        self.note_change();
+        Ok(())
     }
 
     /// Whether another deployment that is not removed, or an unfinished operation on another deployment, uses the target.
@@ -370,6 +449,12 @@ impl Store {
         .await?;
         Ok(used > 0)
     }
+}
+
+/// A pattern of LIKE for whatever contains a text, in which nothing stands for anything else.
+fn pattern(text: &str) -> String {
+    let plain = text.to_lowercase().replace('!', "!!").replace('%', "!%").replace('_', "!_");
+    format!("%{plain}%")
 }
 
 /// Inserts a deployment, or replaces what can change of it.
@@ -435,6 +520,17 @@ fn read(row: &AnyRow) -> Result<Deployment, StoreError> {
         created_at: timestamp(row.try_get("created_ms")?, "created_ms")?,
         updated_at: timestamp(row.try_get("updated_ms")?, "updated_ms")?,
     })
+}
+
+fn read_nodes(row: &AnyRow) -> Result<(TargetId, NodesOnRecord), StoreError> {
+    let (nodes, variables): (Option<String>, Option<String>) = (row.try_get("nodes")?, row.try_get("variables")?);
+    let containers = nodes.map(|text| serde_json::from_str(&text)).transpose();
+    let variables = variables.map(|text| serde_json::from_str(&text)).transpose();
+    let nodes = NodesOnRecord {
+        containers: containers.map_err(|error| StoreError::corrupt("nodes", error))?,
+        variables: variables.map_err(|error| StoreError::corrupt("variables", error))?,
+    };
+    Ok((parse(row, "id", TargetId::parse)?, nodes))
 }
 
 fn read_target(row: &AnyRow) -> Result<Target, StoreError> {

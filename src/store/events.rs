@@ -14,6 +14,9 @@ use super::{Store, StoreError, parse, parse_json, timestamp, to_json};
 use crate::event::{Event, EventKind};
 use crate::id::OperationId;
 
+/// How many events are read at once when a history is replayed.
+const REPLAYED_AT_ONCE: i64 = 500;
+
 impl Store {
     /// Appends an event to an operation's history and wakes those who follow it.
     ///
@@ -51,7 +54,7 @@ impl Store {
         Ok(())
     }
 
-    /// Wakes those who follow an operation.
+    /// Wakes those who follow an operation, and those who look at everything.
     fn notify_followers(&self, id: OperationId, kind: &EventKind, sequence: i64) {
         let mut followers = self.followers();
         if let Some(sender) = followers.get(&id) {
@@ -60,6 +63,8 @@ impl Store {
         if matches!(kind, EventKind::OperationState { state } if state.is_ended()) {
             followers.remove(&id);
         }
+        drop(followers);
+        self.note_change();
     }
 
     /// The events of an operation after a sequence number (0 for all), oldest first.
@@ -79,6 +84,43 @@ impl Store {
             Ok(rows) => rows.iter().map(|row| read(row, id)).collect(),
             Err(error) if error.is_unreadable() => self.events_one_by_one(id, after).await,
             Err(error) => Err(error),
+        }
+    }
+
+    /// Gives all events of an operation to `take`, oldest first and some at a time: a long history is never in memory as a
+    /// whole.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn replay(&self, id: OperationId, mut take: impl FnMut(Event) + Send) -> Result<(), StoreError> {
+        let mut after: i64 = 0;
+        loop {
+            let rows = sqlx::query(
+                "SELECT sequence, at_ms, event FROM operation_events WHERE operation_id = $1 AND sequence > $2
+                 ORDER BY sequence LIMIT $3",
+            )
+            .bind(id.to_string())
+            .bind(after)
+            .bind(REPLAYED_AT_ONCE)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(StoreError::from);
+            let rows = match rows {
+                Ok(rows) => rows,
+                Err(error) if error.is_unreadable() => {
+                    self.events_one_by_one(id, after).await?.into_iter().for_each(take);
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            };
+            if rows.is_empty() {
+                return Ok(());
+            }
+            for row in &rows {
+                let event = read(row, id)?;
+                after = event.sequence;
+                take(event);
+            }
         }
     }
 

@@ -65,6 +65,11 @@ const SELECT: &str = "SELECT id, action, principal, intent, plan, state, progres
 /// What stands around a condition on the deployment of an operation.
 const OF_DEPLOYMENT: (&str, &str) = ("deployment_id IN (SELECT id FROM deployments WHERE ", ")");
 
+/// The condition that an operation has not ended, or is stuck and nothing came after it. Both parts find their rows by an
+/// index: all operations that ever were, with their plans, are too much to read.
+const IS_OPEN: &str = "id IN (SELECT id FROM operations WHERE ended_ms IS NULL
+    UNION SELECT o.id FROM deployments d JOIN operations o ON o.id = d.operation_id WHERE o.state = 'stuck')";
+
 /// All that is stored when an operation is accepted, in one transaction.
 #[derive(Debug)]
 pub struct NewOperation {
@@ -312,6 +317,22 @@ impl Store {
         self.page(Listing { select: SELECT, conditions, within }, wanted, read_or_describe).await
     }
 
+    /// The operations that have not ended, and those that are stuck and that nothing came after, newest first; with rights
+    /// only those on deployments that these cover.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn newest_open_operations(
+        &self,
+        rights: Option<&[Right]>,
+        limit: u32,
+    ) -> Result<Page<Result<Operation, UnreadableOperation>>, StoreError> {
+        let within = rights.map(|rights| Within { rights, around: OF_DEPLOYMENT });
+        let newest = PageRequest::<OperationId> { after: None, limit };
+        self.page(Listing { select: SELECT, conditions: vec![(IS_OPEN, None)], within }, &newest, read_or_describe)
+            .await
+    }
+
     /// Whether rights cover an operation, by its deployment.
     ///
     /// # Errors
@@ -377,6 +398,7 @@ impl Store {
             .bind(i64::from(percent))
             .execute(&self.pool)
             .await?;
+        self.note_change();
         Ok(())
     }
 

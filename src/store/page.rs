@@ -30,7 +30,7 @@ pub struct Page<T> {
 pub(super) struct Listing<'a> {
     /// The columns and the table.
     pub(super) select: &'static str,
-    /// Conditions on it, and the value that stands behind each, when there is one.
+    /// Conditions on it, and the value of each, when there is one: it stands at the `?` of the condition, or behind it.
     pub(super) conditions: Vec<(&'static str, Option<String>)>,
     /// What is in sight.
     pub(super) within: Option<Within<'a>>,
@@ -73,10 +73,12 @@ impl Store {
         let mut statement = Statement::new(listing.select);
         let after = wanted.after.as_ref().map(|id| ("id <", Some(id.to_string())));
         for (condition, value) in listing.conditions.into_iter().chain(after) {
-            statement.condition().push(condition);
+            let (before, behind) = condition.split_once('?').unwrap_or((condition, ""));
+            statement.condition().push(before);
             if let Some(value) = value {
                 statement.push(" ").bind(value);
             }
+            statement.push(behind);
         }
         if let Some(within) = &listing.within {
             within.push_to(statement.condition());

@@ -64,6 +64,7 @@ impl Store {
         let mut transaction = self.pool.begin().await?;
         insert_secrets(&mut transaction, id, secrets).await?;
         transaction.commit().await?;
+        self.note_change();
         Ok(())
     }
 
@@ -98,6 +99,7 @@ impl Store {
             audit::append(&mut transaction, entry).await?;
         }
         transaction.commit().await?;
+        self.note_change();
         Ok(true)
     }
 
@@ -131,6 +133,7 @@ impl Store {
             .await?;
         let is_new = set_warning(&mut transaction, id, warning).await?;
         transaction.commit().await?;
+        self.note_change();
         Ok(is_new)
     }
 }

@@ -121,6 +121,7 @@ impl Store {
         .bind(record.begun_at.as_millisecond())
         .execute(&self.pool)
         .await?;
+        self.note_change();
         Ok(())
     }
 
@@ -134,6 +135,7 @@ impl Store {
             .bind(module)
             .execute(&self.pool)
             .await?;
+        self.note_change();
         Ok(())
     }
 }

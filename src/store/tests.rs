@@ -1,5 +1,7 @@
 //! The store's promises, on SQLite and, when `TEST_DATABASE_URL` names one, on PostgreSQL.
 
+use std::collections::BTreeSet;
+
 use futures_util::TryStreamExt;
 use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
@@ -9,13 +11,17 @@ use tempfile::TempDir;
 use super::audit::{AuditFilter, AuditOrder};
 use super::build_options::BuildOptions;
 use super::calls::{BegunCall, CallLog};
+use super::deployments::{DeploymentFilter, NodesOnRecord};
 use super::keys::{ApiKey, NameTaken};
 use super::operations::{Acceptance, KeyKind, KeyReused, NewOperation, OperationEnd, RequestKey};
+use super::page::{Page, PageRequest};
 use super::record::{Deployment, DeploymentFacts, DeploymentState, Operation, Target, Version, VersionBuild};
 use super::secrets::Warning;
+use super::sessions::{Person, Session, SessionOwner};
 use super::steps::{StepAttempt, StepPhase, outputs};
 use super::stored_answers::{AnswerKind, AnswerPage};
 use super::terraform::{WorkspaceOwner, WorkspaceRecord};
+use super::unreadable::UnreadableDeployment;
 use super::*;
 use crate::audit::{AuditEntry, AuditEvent, AuditRecord, Verifier};
 use crate::event::{EventKind, Failure, OperationState};
@@ -280,6 +286,37 @@ stories! {
         assert_eq!(store.create_key(&namesake, &format!("{}-c", key.id), &entry).await.unwrap(), Ok(()));
     }
 
+    async fn a_session_is_of_a_key_or_of_a_person_and_is_forgotten_when_it_ends(world: World) {
+        let (store, now) = (&world.store, Timestamp::from_millisecond(1_700_000_000_000).unwrap());
+        let session = |id: &str, owner| Session {
+            id: format!("{id} of {}", world.target.id),
+            owner,
+            created_at: now,
+            used_at: now,
+        };
+        let person = |ends_ms| {
+            SessionOwner::Person(Person {
+                issuer: "https://login.example.test".to_owned(),
+                principal: "oidc:ann@login.example.test".to_owned(),
+                name: None,
+                role: Role::Viewer,
+                ends_at: Timestamp::from_millisecond(ends_ms).unwrap(),
+            })
+        };
+        let of_key = session("a", SessionOwner::Key { secret_hash: "hash".to_owned() });
+        let (short, long) = (session("b", person(1_700_000_000_000)), session("c", person(1_700_000_000_001)));
+
+        for session in [&of_key, &short, &long] {
+            store.insert_session(session).await.unwrap();
+            assert_eq!(store.session(&session.id).await.unwrap().as_ref(), Some(session));
+        }
+        store.delete_sessions(now).await.unwrap();
+
+        assert_eq!(store.session(&short.id).await.unwrap(), None);
+        assert_eq!(store.session(&long.id).await.unwrap(), Some(long));
+        assert_eq!(store.session(&of_key.id).await.unwrap(), Some(of_key));
+    }
+
     async fn the_record_is_chained_across_what_it_tells_of_and_pruned_from_its_beginning(world: World) {
         let deployment = world.deployment("app");
         let id = world.accepted(&deployment, None).await;
@@ -513,6 +550,39 @@ stories! {
         assert_eq!(versions.iter().map(|it| it.revision).collect::<Vec<_>>(), [3]);
     }
 
+    async fn deployments_are_found_by_a_part_of_their_names_in_which_nothing_stands_for_something_else(world: World) {
+        let (one, two) = (world.deployment("one"), world.deployment("two"));
+        world.accepted(&one, None).await;
+        world.accepted(&two, None).await;
+        let newest = PageRequest { after: None, limit: 10 };
+        let filter = |text: String| DeploymentFilter { text: Some(text), ..DeploymentFilter::default() };
+        let target = &world.target.name;
+
+        let both = world.store.deployments(&filter(target.to_uppercase()), None, &newest).await.unwrap();
+        let first = world.store.deployments(&filter(format!("One.git\n{target}")), None, &newest).await.unwrap();
+        let none = world.store.deployments(&filter(target.replace('_', "%")), None, &newest).await.unwrap();
+
+        let ids = |page: Page<Result<Deployment, UnreadableDeployment>>| {
+            page.items.into_iter().flatten().map(|it| it.id).collect::<Vec<_>>()
+        };
+        assert_eq!((ids(both), ids(first), ids(none)), (vec![two.id, one.id], vec![one.id], vec![]));
+    }
+
+    async fn operations_are_told_in_short_for_those_that_are_there(world: World) {
+        let deployment = world.deployment("app");
+        let first = world.accepted(&deployment, None).await;
+        world.end(first, &deployment, OperationState::Succeeded, None).await;
+        let second = world.accepted(&deployment, None).await;
+
+        let wanted = BTreeSet::from([first, OperationId::new()]);
+        let some = world.store.operation_summaries(&wanted).await.unwrap();
+        let last = world.store.last_operations(deployment.id, 1).await.unwrap();
+
+        assert_eq!(some.keys().copied().collect::<Vec<_>>(), [first]);
+        assert_eq!(some[&first].state, OperationState::Succeeded);
+        assert_eq!(last.iter().map(|it| it.id).collect::<Vec<_>>(), [second]);
+    }
+
     async fn a_month_after_its_end_an_operation_keeps_only_what_matters_and_a_day_after_no_key(world: World) {
         let deployment = world.deployment("app");
         let key = key(KeyKind::Header, "body");
@@ -705,6 +775,73 @@ stories! {
         assert_eq!(since().await, (0, 1));
         world.accepted(&stuck, None).await;
         assert_eq!(since().await, (1, 0), "a later operation resolves it");
+    }
+
+    async fn what_is_open_is_listed_newest_first_and_nothing_that_was_superseded(world: World) {
+        let (one, two, three) = (world.deployment("one"), world.deployment("two"), world.deployment("three"));
+        let superseded = world.accepted(&one, None).await;
+        world.end(superseded, &one, OperationState::Stuck, None).await;
+        let queued = world.accepted(&one, None).await;
+        let stuck = world.accepted(&two, None).await;
+        world.end(stuck, &two, OperationState::Stuck, None).await;
+        let ended = world.accepted(&three, None).await;
+        world.end(ended, &three, OperationState::Succeeded, None).await;
+        let listed = async |rights: Option<&[Right]>| {
+            let page = world.store.newest_open_operations(rights, 100).await.unwrap();
+            let ids = page.items.into_iter().map(|it| it.unwrap().id);
+            ids.filter(|it| [superseded, queued, stuck, ended].contains(it)).collect::<Vec<_>>()
+        };
+
+        assert_eq!(listed(None).await, [stuck, queued]);
+        let elsewhere = Right { mode: Some(Mode::CloudLocal), namespace: None };
+        assert!(listed(Some([elsewhere].as_slice())).await.is_empty());
+        assert_eq!(world.store.newest_open_operations(None, 1).await.unwrap().items.len(), 1);
+    }
+
+    async fn whoever_looks_hears_of_each_change(world: World) {
+        let mut changes = world.store.changes();
+        let deployment = world.deployment("app");
+        let has_changed = |changes: &mut watch::Receiver<()>| {
+            let has = changes.has_changed().unwrap();
+            changes.mark_unchanged();
+            has
+        };
+
+        let id = world.accepted(&deployment, None).await;
+        assert!(has_changed(&mut changes));
+        world.store.set_progress(id, 50).await.unwrap();
+        assert!(has_changed(&mut changes));
+        world.store.publish(id, EventKind::Warning { text: "slow".to_owned() }).await.unwrap();
+        assert!(has_changed(&mut changes));
+        world.store.set_target_made_here(world.target.id, true).await.unwrap();
+        assert!(has_changed(&mut changes));
+        world.store.operation(id).await.unwrap();
+        assert!(!has_changed(&mut changes));
+    }
+
+    async fn a_history_is_replayed_whole_however_long_it_is(world: World) {
+        let id = world.accepted(&world.deployment("app"), None).await;
+        for number in 0..520 {
+            world.store.publish(id, EventKind::Warning { text: number.to_string() }).await.unwrap();
+        }
+        let mut replayed = Vec::new();
+
+        world.store.replay(id, |event| replayed.push(event)).await.unwrap();
+
+        assert_eq!(replayed, world.store.events(id, 0).await.unwrap());
+    }
+
+    async fn targets_are_read_by_their_ids_with_what_is_known_of_their_nodes(world: World) {
+        world.accepted(&world.deployment("app"), None).await;
+        let (store, id) = (&world.store, world.target.id);
+        let wanted = BTreeSet::from([id, TargetId::new()]);
+        let nodes = async || store.nodes_on_record(&wanted, "cloud-hosted").await.unwrap().remove(&id).unwrap();
+
+        let targets = store.targets_by_id(&wanted).await.unwrap();
+        assert_eq!(targets.iter().map(|it| it.id).collect::<Vec<_>>(), [id]);
+        assert_eq!(nodes().await, NodesOnRecord::default());
+        store.set_target_nodes(id, Some(&["one".to_owned(), "two".to_owned()])).await.unwrap();
+        assert_eq!(nodes().await.containers, Some(vec!["one".to_owned(), "two".to_owned()]));
     }
 
     async fn followers_hear_every_event_once_and_in_order(world: World) {

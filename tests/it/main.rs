@@ -13,6 +13,7 @@ mod cloud_hosted;
 mod cloud_local;
 mod commands;
 mod concurrency;
+mod console;
 mod conversation;
 mod decommission;
 mod deploy;

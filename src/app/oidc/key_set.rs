@@ -1,27 +1,21 @@
 //! The keys by which an issuer signs, fetched from it when they are needed: at first, when a token is signed with one that
-//! is not known, and from time to time. They stay usable while the issuer cannot be reached.
+//! is not known, and from time to time. They stay usable while the issuer cannot be reached. Where it signs people in is
+//! told by the same document and kept beside them.
 
-use std::error::Error as _;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use futures_util::TryStreamExt;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
-use reqwest::{Client, redirect};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tracing::Instrument as _;
 use url::Url;
 
-use crate::config::value::{self, HostName};
+use super::connection::{Connection, shown};
+use crate::config::value;
 use crate::id::short_hash;
 
-/// How long one answer of the issuer may take.
-const TIMEOUT: Duration = Duration::from_secs(5);
-/// How much of an answer is read.
-const MAX_BYTES: usize = 512 * 1024;
 /// How many keys are looked at.
 const MAX_KEYS: usize = 100;
 /// After keys were fetched again, nobody's token has them fetched once more within this time.
@@ -48,7 +42,7 @@ pub(super) struct KeySet(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    http: Client,
+    connection: Connection,
     issuer: String,
     known: RwLock<Arc<Known>>,
     /// Held while keys are fetched: whoever needs them too waits for the same answer.
@@ -59,6 +53,7 @@ struct Inner {
 #[derive(Debug, Default)]
 pub(super) struct Known {
     keys: Vec<SigningKey>,
+    endpoints: Endpoints,
     /// How often they were told.
     generation: u64,
 }
@@ -74,6 +69,17 @@ pub(super) struct SigningKey {
     algorithms: Vec<Algorithm>,
 }
 
+/// Where an issuer signs people in. What it tells not, or at an address that others can read along, is nothing.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Endpoints {
+    /// Where browsers are sent.
+    pub(super) authorization: Option<Url>,
+    /// Where a code becomes a token.
+    pub(super) token: Option<Url>,
+    /// A client's secret goes into the form, and not into the header, as it is otherwise.
+    pub(super) takes_secret_in_form: bool,
+}
+
 /// How a look at the issuer ended.
 #[derive(Debug)]
 struct Fetch {
@@ -86,6 +92,10 @@ struct Fetch {
 struct Discovery {
     issuer: String,
     jwks_uri: String,
+    // Read leniently: whoever only checks tokens needs none of them.
+    authorization_endpoint: Option<Value>,
+    token_endpoint: Option<Value>,
+    token_endpoint_auth_methods_supported: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -123,13 +133,23 @@ impl Known {
 impl KeySet {
     /// The keys of this issuer, none of which is known yet.
     pub(super) fn of(issuer: String) -> Self {
-        let is_here =
-            Url::parse(&issuer).ok().and_then(|url| HostName::of_url(&url)).is_some_and(|it| it.is_loopback());
-        let builder = Client::builder().connect_timeout(TIMEOUT).timeout(TIMEOUT).redirect(redirect::Policy::none());
-        // What runs on this machine is never behind a proxy.
-        let builder = if is_here { builder.no_proxy() } else { builder };
-        let http = builder.build().expect("the options of the client do not contradict each other");
-        Self(Arc::new(Inner { http, issuer, known: RwLock::default(), last: tokio::sync::Mutex::default() }))
+        let connection = Connection::new(&issuer);
+        Self(Arc::new(Inner { connection, issuer, known: RwLock::default(), last: tokio::sync::Mutex::default() }))
+    }
+
+    /// The way to the issuer.
+    pub(super) fn connection(&self) -> &Connection {
+        &self.0.connection
+    }
+
+    /// Where the issuer signs people in, as it has told together with its keys.
+    ///
+    /// # Errors
+    /// [`KeysUnavailable`] when it has told neither.
+    pub(super) async fn endpoints(&self) -> Result<Endpoints, KeysUnavailable> {
+        let known = self.known();
+        let known = if known.generation > 0 { known } else { self.newer_than(known).await? };
+        Ok(known.endpoints.clone())
     }
 
     /// The keys as they were told last.
@@ -183,9 +203,9 @@ impl KeySet {
     async fn fetch(&self, generation: u64) -> Result<Arc<Known>, KeysUnavailable> {
         let issuer = &self.0.issuer;
         match self.published().await {
-            Ok(keys) => {
+            Ok((keys, endpoints)) => {
                 tracing::info!(oidc.issuer = issuer, keys = keys.len(), "the keys of the issuer are known");
-                let known = Arc::new(Known { keys, generation });
+                let known = Arc::new(Known { keys, endpoints, generation });
                 *self.0.known.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&known);
                 Ok(known)
             }
@@ -204,41 +224,40 @@ impl KeySet {
         KeysUnavailable { issuer: self.0.issuer.clone(), cause }
     }
 
-    async fn published(&self) -> Result<Vec<SigningKey>, String> {
-        let issuer = &self.0.issuer;
+    async fn published(&self) -> Result<(Vec<SigningKey>, Endpoints), String> {
+        let (issuer, connection) = (&self.0.issuer, &self.0.connection);
         let address = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
-        let Discovery { issuer: named, jwks_uri } = self.read(&address).await?;
-        if named != *issuer {
-            return Err(format!("`{address}` names the issuer `{}`, which is another one", shown(&named)));
+        let discovery: Discovery = connection.read(&address).await?;
+        let Discovery { issuer: named, jwks_uri, .. } = &discovery;
+        if named != issuer {
+            return Err(format!("`{address}` names the issuer `{}`, which is another one", shown(named)));
         }
-        if !Url::parse(&jwks_uri).is_ok_and(|url| value::is_private(&url)) {
-            return Err(format!("`{address}` names keys at `{}`, which is no https address", shown(&jwks_uri)));
+        if !Url::parse(jwks_uri).is_ok_and(|url| value::is_private(&url)) {
+            return Err(format!("`{address}` names keys at `{}`, which is no https address", shown(jwks_uri)));
         }
-        let Published { keys } = self.read(&jwks_uri).await?;
+        let Published { keys } = connection.read(jwks_uri).await?;
         let keys: Vec<SigningKey> = keys.into_iter().take(MAX_KEYS).filter_map(SigningKey::read).collect();
         if keys.is_empty() {
-            return Err(format!("`{}` holds no key for RS, PS, ES or EdDSA", shown(&jwks_uri)));
+            return Err(format!("`{}` holds no key for RS, PS, ES or EdDSA", shown(jwks_uri)));
         }
-        Ok(keys)
+        Ok((keys, Endpoints::read(&discovery)))
     }
+}
 
-    async fn read<T: DeserializeOwned>(&self, address: &str) -> Result<T, String> {
-        let at = shown(address);
-        let failed = |error: reqwest::Error| format!("`{at}` does not answer ({})", cause(&error));
-        let response = self.0.http.get(address).send().await.map_err(failed)?;
-        let status = response.status();
-        if !status.is_success() {
-            return Err(format!("`{at}` answers {}", status.as_u16()));
+impl Endpoints {
+    fn read(discovery: &Discovery) -> Self {
+        let endpoint = |told: Option<&Value>| {
+            let url = Url::parse(told?.as_str()?).ok()?;
+            value::is_private(&url).then_some(url)
+        };
+        // Without a list it is the header (OpenID Connect Discovery 1.0).
+        let methods = discovery.token_endpoint_auth_methods_supported.as_ref().and_then(Value::as_array);
+        let takes = |method: &str| methods.is_some_and(|it| it.iter().any(|it| it.as_str() == Some(method)));
+        Self {
+            authorization: endpoint(discovery.authorization_endpoint.as_ref()),
+            token: endpoint(discovery.token_endpoint.as_ref()),
+            takes_secret_in_form: takes("client_secret_post") && !takes("client_secret_basic"),
         }
-        let mut body = Vec::new();
-        let mut pieces = std::pin::pin!(response.bytes_stream());
-        while let Some(piece) = pieces.try_next().await.map_err(failed)? {
-            if body.len() + piece.len() > MAX_BYTES {
-                return Err(format!("`{at}` answers more than {MAX_BYTES} bytes"));
-            }
-            body.extend_from_slice(&piece);
-        }
-        serde_json::from_slice(&body).map_err(|_| format!("`{at}` answers something else than it should"))
     }
 }
 
@@ -281,18 +300,4 @@ fn algorithms(parameters: &AlgorithmParameters) -> &'static [Algorithm] {
     } else {
         &[]
     }
-}
-
-/// The innermost cause, which says more than the errors around it.
-fn cause(error: &reqwest::Error) -> String {
-    if error.is_timeout() {
-        return format!("within {} s", TIMEOUT.as_secs());
-    }
-    let cause = std::iter::successors(error.source(), |&it| it.source()).last();
-    cause.map_or_else(|| error.to_string(), ToString::to_string)
-}
-
-/// What another server says, cut to a length that fits a message.
-fn shown(text: &str) -> String {
-    text.chars().filter(|it| !it.is_control()).take(200).collect()
 }

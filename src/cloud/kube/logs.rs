@@ -21,6 +21,8 @@ use crate::id::{DeploymentName, Namespace};
 const BUFFER: usize = 256;
 /// The longest line that is kept whole.
 const MAX_LINE_BYTES: usize = 16 * 1024;
+/// How much is read of a pod's last lines.
+const MAX_LAST_BYTES: usize = 2 * 1024 * 1024;
 
 /// A line that a pod printed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,7 +43,7 @@ pub enum LogSpan {
 }
 
 impl Kube {
-    /// Reads the logs of all pods of an application. Dropping the stream ends the reading.
+    /// Reads the logs of all pods of an application, or of one of them alone. Dropping the stream ends the reading.
     ///
     /// # Errors
     /// What the API answers when its pods cannot be listed.
@@ -50,12 +52,15 @@ impl Kube {
         name: &DeploymentName,
         namespace: &Namespace,
         span: LogSpan,
+        only: Option<&str>,
     ) -> Result<impl Stream<Item = Result<PodLogLine, KubeError>> + Send + use<>, KubeError> {
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), namespace.as_str());
         let selector = format!("app={name}");
-        let listed = self.call(pods.list(&ListParams::default().labels(&selector))).await?.items;
+        let mut listed = self.call(pods.list(&ListParams::default().labels(&selector))).await?.items;
+        listed.retain(|it| only.is_none_or(|only| it.name_any() == only));
         let (sender, receiver) = mpsc::channel(BUFFER);
-        let reader = Reader { pods, server: self.server.clone(), sender };
+        let only = only.map(str::to_owned);
+        let reader = Reader { pods, only, server: self.server.clone(), sender };
         match span {
             LogSpan::Last(tail) => drop(tokio::spawn(reader.read_all(listed, tail))),
             LogSpan::Follow(tail) => drop(tokio::spawn(reader.follow(selector, tail))),
@@ -83,6 +88,8 @@ impl Kube {
 #[derive(Clone)]
 struct Reader {
     pods: Api<Pod>,
+    /// The pod that is read alone.
+    only: Option<String>,
     server: String,
     sender: mpsc::Sender<Result<PodLogLine, KubeError>>,
 }
@@ -126,6 +133,9 @@ impl Reader {
                 }
                 None => return,
             };
+            if self.only.as_ref().is_some_and(|only| *only != pod.name_any()) {
+                continue;
+            }
             let Some(process) = process(&pod) else { continue };
             if followed.insert(process) {
                 let (reader, name) = (self.clone(), pod.name_any());
@@ -136,7 +146,9 @@ impl Reader {
     }
 
     async fn read(&self, pod: &str, tail: Option<u32>, follow: bool) {
-        let params = LogParams { tail_lines: tail.map(Into::into), follow, ..LogParams::default() };
+        let most = if follow { usize::MAX } else { MAX_LAST_BYTES };
+        let limit_bytes = if follow { None } else { i64::try_from(MAX_LAST_BYTES).ok() };
+        let params = LogParams { tail_lines: tail.map(Into::into), follow, limit_bytes, ..LogParams::default() };
         let stream = match self.pods.log_stream(pod, &params).await {
             Ok(stream) => stream,
             Err(error) => {
@@ -149,36 +161,48 @@ impl Reader {
             }
         };
         let mut stream = std::pin::pin!(stream);
-        let mut line = Vec::new();
+        let (mut line, mut bytes) = (Vec::new(), 0_usize);
         loop {
             line.clear();
-            if !read_line(&mut stream, &mut line).await.unwrap_or(false) {
-                return;
+            let read = read_line(&mut stream, &mut line).await.unwrap_or(0);
+            if read == 0 {
+                break;
             }
+            bytes = bytes.saturating_add(read);
             let text = String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']).to_owned();
-            if self.sender.send(Ok(PodLogLine { pod: pod.to_owned(), text })).await.is_err() {
+            if !self.send(pod, text).await {
                 return;
             }
         }
+        if bytes >= most {
+            let what = format!("-- `{pod}` has printed more: of its last lines {} MiB were read", most / (1024 * 1024));
+            self.send(pod, format!("{what}, so ask for fewer lines to see the newest")).await;
+        }
+    }
+
+    /// Hands a line on; false when nobody reads any more.
+    async fn send(&self, pod: &str, text: String) -> bool {
+        self.sender.send(Ok(PodLogLine { pod: pod.to_owned(), text })).await.is_ok()
     }
 }
 
-/// Reads a line, of which only the first part is kept when it is very long; false at the end.
-async fn read_line(stream: &mut (impl AsyncBufRead + Unpin), line: &mut Vec<u8>) -> std::io::Result<bool> {
-    let mut is_there = false;
+/// Reads a line, of which only the first part is kept when it is very long, and says how many bytes that were; none at the
+/// end.
+async fn read_line(stream: &mut (impl AsyncBufRead + Unpin), line: &mut Vec<u8>) -> std::io::Result<usize> {
+    let mut bytes = 0;
     loop {
         let chunk = stream.fill_buf().await?;
         if chunk.is_empty() {
-            return Ok(is_there);
+            return Ok(bytes);
         }
-        is_there = true;
         let end = chunk.iter().position(|byte| *byte == b'\n');
         let text = &chunk[..end.unwrap_or(chunk.len())];
         line.extend_from_slice(&text[..text.len().min(MAX_LINE_BYTES - line.len())]);
         let read = end.map_or(chunk.len(), |end| end + 1);
         stream.consume_unpin(read);
+        bytes += read;
         if end.is_some() {
-            return Ok(true);
+            return Ok(bytes);
         }
     }
 }
@@ -201,7 +225,7 @@ mod tests {
         let mut stream = futures_util::io::BufReader::new(text.as_bytes());
         let (mut lines, mut line) = (Vec::new(), Vec::new());
 
-        while read_line(&mut stream, &mut line).await.unwrap() {
+        while read_line(&mut stream, &mut line).await.unwrap() > 0 {
             lines.push(String::from_utf8(std::mem::take(&mut line)).unwrap());
         }
 

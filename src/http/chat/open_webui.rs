@@ -4,8 +4,9 @@
 //! message and with the same parameters. Those must never deploy anything: they are recognised by the header that a
 //! connection can forward (`{{TASK}}`), else by the shape of their prompt, and answered in the JSON they ask for.
 
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
 use crate::http::chat::request::ChatRequest;
 use crate::intent::sentence::Role;
@@ -31,6 +32,19 @@ pub fn chat_id(headers: &HeaderMap) -> Option<&str> {
 #[must_use]
 pub fn message_id(headers: &HeaderMap) -> Option<&str> {
     first(headers, MESSAGE_ID)
+}
+
+/// The headers by which a page of our own names its chat and its message.
+///
+/// # Panics
+/// Never: an id of digits and dashes is the value of a header.
+#[must_use]
+pub fn chat_headers(chat: Uuid, message: usize) -> HeaderMap {
+    let header = |names: &'static [&'static str], id: String| {
+        let id = HeaderValue::try_from(id).expect("digits and dashes are visible ASCII");
+        (HeaderName::from_static(names[0]), id)
+    };
+    HeaderMap::from_iter([header(CHAT_ID, chat.to_string()), header(MESSAGE_ID, message.to_string())])
 }
 
 /// The first of some headers that is there. A page sends those that have no value as well, empty.
@@ -157,7 +171,6 @@ fn title(prompt: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::{HeaderName, HeaderValue};
     use proptest::prelude::*;
 
     use super::*;

@@ -9,7 +9,7 @@ use crate::id::{
     Action, DeploymentName, DockerfilePath, EnvironmentName, GitRef, HostedZoneId, IdError, KeyPairName, Mode,
     Namespace, Port, SourceDirectory, SubdomainLabel, TargetName,
 };
-use crate::intent::partial::PartialRequest;
+use crate::intent::partial::{MAX_TAIL, PartialRequest};
 use crate::intent::{Limits, VersionRef};
 
 use super::vocabulary::{
@@ -279,7 +279,7 @@ impl<'a> Extractor<'a> {
             let to = before == "to" || (before == "replicas" || before == "at");
             let scales = scales && (to || index + 1 == self.len());
             if matches!(after, "lines" | "line") || before == "tail" {
-                self.values.tail = self.in_range(count, 1, 5000, "lines");
+                self.values.tail = self.in_range(count, 1, MAX_TAIL, "lines");
             } else if of_replicas || scales {
                 let max = u32::from(limits.max_replicas);
                 let replicas = self.in_range(count, 0, max, "replicas").and_then(|it| u16::try_from(it).ok());

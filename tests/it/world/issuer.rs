@@ -1,5 +1,7 @@
 //! An `OpenID` Connect issuer on this machine: real keys, published as a story wants, and tokens that are signed with them.
+//! It signs people in, too (authorisation code with PKCE), and is as strict as it may be.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -10,21 +12,28 @@ use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _,
     RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaEncoding, RsaKeyPair,
 };
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::routing::get;
-use axum::{Json, Router};
+use axum::extract::{Query, State};
+use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Redirect;
+use axum::routing::{get, post};
+use axum::{Form, Json, Router};
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
+use url::Url;
 
-use super::World;
+use super::{World, with};
 
 /// Where clients reach the server, as the stories have it.
 pub(crate) const PUBLIC_URL: &str = "https://deploy.example.test";
+
+/// The client as which the server signs people in, and its secret.
+pub(crate) const CLIENT: (&str, &str) = ("console", "s&cret of the console");
 
 /// The issuer of one story.
 #[derive(Debug)]
@@ -39,6 +48,10 @@ struct Published {
     url: String,
     keys: Mutex<Value>,
     asked: AtomicUsize,
+    /// Who sits at the browser: what a token for that one claims, and what signs it.
+    person: Mutex<Option<(Value, Arc<SigningKey>)>>,
+    /// The codes that nobody has brought yet, with what was asked for them.
+    codes: Mutex<HashMap<String, HashMap<String, String>>>,
 }
 
 impl Issuer {
@@ -47,7 +60,13 @@ impl Issuer {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let url = format!("http://{address}/realms/team");
-        let published = Arc::new(Published { url, keys: Mutex::default(), asked: AtomicUsize::new(0) });
+        let published = Arc::new(Published {
+            url,
+            keys: Mutex::default(),
+            asked: AtomicUsize::new(0),
+            person: Mutex::default(),
+            codes: Mutex::default(),
+        });
         let issuer = Self { address, serving: Some(Self::serve(listener, &published)), published };
         issuer.publish(keys);
         issuer
@@ -57,6 +76,8 @@ impl Issuer {
         let router = Router::new()
             .route("/realms/team/.well-known/openid-configuration", get(discovery))
             .route("/realms/team/keys", get(keys))
+            .route("/realms/team/authorize", get(authorize))
+            .route("/realms/team/token", post(token))
             .with_state(Arc::clone(published));
         AbortOnDropHandle::new(tokio::spawn(async move { axum::serve(listener, router).await.unwrap() }))
     }
@@ -99,6 +120,21 @@ impl Issuer {
         World::with(&[&ours[..], settings].concat()).await
     }
 
+    /// A world whose console signs people in here.
+    pub(crate) async fn world_with_client(&self) -> World {
+        self.world(&[("OIDC_CLIENT_ID", CLIENT.0), ("OIDC_CLIENT_SECRET", CLIENT.1)]).await
+    }
+
+    /// From now on somebody sits at the browser for whom a token claims this; a nonce that is not there is the right one.
+    pub(crate) fn has_signed_in(&self, claims: Value, key: &Arc<SigningKey>) {
+        *self.published.person.lock().unwrap() = Some((claims, Arc::clone(key)));
+    }
+
+    /// The claims of an ID token of this person with this role, which counts for a quarter of an hour.
+    pub(crate) fn id_claims(&self, subject: &str, role: &str) -> Value {
+        with(with(self.claims(subject, role), "aud", CLIENT.0), "azp", CLIENT.0)
+    }
+
     /// The claims of a token of this person with this role, which counts for a quarter of an hour.
     pub(crate) fn claims(&self, subject: &str, role: &str) -> Value {
         let now = Timestamp::now().as_second();
@@ -110,7 +146,71 @@ impl Issuer {
 }
 
 async fn discovery(State(published): State<Arc<Published>>) -> Json<Value> {
-    Json(json!({"issuer": published.url, "jwks_uri": format!("{}/keys", published.url)}))
+    let url = &published.url;
+    Json(json!({
+        "issuer": url, "jwks_uri": format!("{url}/keys"), "authorization_endpoint": format!("{url}/authorize?audience=x"),
+        "token_endpoint": format!("{url}/token"),
+    }))
+}
+
+/// Sends the browser back: with a code, or without when nobody signs in.
+async fn authorize(
+    State(published): State<Arc<Published>>,
+    Query(asked): Query<HashMap<String, String>>,
+) -> Result<Redirect, (StatusCode, String)> {
+    let redirect_uri = format!("{PUBLIC_URL}/sign-in/callback");
+    let is_right = [
+        ("audience", "x"),
+        ("response_type", "code"),
+        ("client_id", CLIENT.0),
+        ("redirect_uri", redirect_uri.as_str()),
+        ("scope", "openid profile"),
+        ("code_challenge_method", "S256"),
+    ]
+    .iter()
+    .all(|(name, value)| asked.get(*name).is_some_and(|it| it == value));
+    if !is_right || asked["nonce"].len() < 32 || asked["code_challenge"].len() != 43 {
+        return Err((StatusCode::BAD_REQUEST, format!("{asked:?}")));
+    }
+    let mut back = Url::parse(&asked["redirect_uri"]).unwrap();
+    back.query_pairs_mut().append_pair("state", &asked["state"]).append_pair("iss", &published.url);
+    if published.person.lock().unwrap().is_none() {
+        let description = "nobody <b>is</b> here";
+        back.query_pairs_mut().append_pair("error", "access_denied").append_pair("error_description", description);
+    } else {
+        let mut codes = published.codes.lock().unwrap();
+        let code = format!("code-{}", text(&Sha256::digest(asked["state"].as_bytes())));
+        back.query_pairs_mut().append_pair("code", &code);
+        codes.insert(code, asked);
+    }
+    Ok(Redirect::to(back.as_str()))
+}
+
+/// Gives a token for a code, once, to whoever has asked for it.
+async fn token(
+    State(published): State<Arc<Published>>,
+    headers: HeaderMap,
+    Form(brought): Form<HashMap<String, String>>,
+) -> (StatusCode, Json<Value>) {
+    let refused = |error: &str| (StatusCode::BAD_REQUEST, Json(json!({"error": error})));
+    let (id, secret) = CLIENT;
+    let secret = secret.replace('&', "%26").replace(' ', "+");
+    let basic = format!("Basic {}", STANDARD.encode(format!("{id}:{secret}")));
+    if headers.get(AUTHORIZATION).is_none_or(|it| it.to_str().unwrap() != basic) {
+        return refused("invalid_client");
+    }
+    let asked = brought.get("code").and_then(|it| published.codes.lock().unwrap().remove(it));
+    let Some(asked) = asked else { return refused("invalid_grant") };
+    let challenge = text(&Sha256::digest(brought["code_verifier"].as_bytes()));
+    let is_theirs = asked["code_challenge"] == challenge
+        && asked["redirect_uri"] == brought["redirect_uri"]
+        && brought["grant_type"] == "authorization_code";
+    let (claims, key) = published.person.lock().unwrap().clone().unwrap();
+    if !is_theirs {
+        return refused("invalid_grant");
+    }
+    let claims = if claims["nonce"].is_null() { with(claims, "nonce", asked["nonce"].as_str()) } else { claims };
+    (StatusCode::OK, Json(json!({"access_token": "opaque", "token_type": "Bearer", "id_token": key.token(&claims)})))
 }
 
 async fn keys(State(published): State<Arc<Published>>) -> (StatusCode, Json<Value>) {

@@ -1,0 +1,105 @@
+//! What an application consists of on its cluster, as it is right now.
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::networking::v1::Ingress;
+use kube::ResourceExt;
+use kube::api::{Api, ListParams};
+
+use crate::cloud::kube::Kube;
+use crate::cloud::kube::error::KubeError;
+use crate::cloud::kube::pod_failure::{activity, is_ready};
+use crate::id::{DeploymentName, Namespace};
+
+/// The parts of an application beside its Deployment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApplicationParts {
+    /// Its pods of any version, by name.
+    pub pods: Vec<PodStatus>,
+    /// Whether its Service is there.
+    pub has_service: bool,
+    /// Whether it has an Ingress.
+    pub has_ingress: bool,
+}
+
+/// How a pod is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodStatus {
+    /// Its name.
+    pub name: String,
+    /// What it is doing, as the end of the sentence "pod x is ...".
+    pub activity: String,
+    /// Whether it serves.
+    pub is_ready: bool,
+    /// How often its process was started again.
+    pub restarts: u32,
+    /// When it was made.
+    pub created_at: Option<Timestamp>,
+    /// The node that it is on.
+    pub node: Option<String>,
+}
+
+impl Kube {
+    /// Looks at the parts of an application.
+    ///
+    /// # Errors
+    /// What the API answers.
+    pub async fn parts(&self, name: &DeploymentName, namespace: &Namespace) -> Result<ApplicationParts, KubeError> {
+        let services: Api<Service> = Api::namespaced(self.client.clone(), namespace.as_str());
+        let ingresses: Api<Ingress> = Api::namespaced(self.client.clone(), namespace.as_str());
+        let (pods, service, ingress) = tokio::try_join!(
+            self.pods(name, namespace),
+            self.call(services.get_metadata_opt(name.as_str())),
+            self.call(ingresses.get_metadata_opt(name.as_str())),
+        )?;
+        Ok(ApplicationParts { pods, has_service: service.is_some(), has_ingress: ingress.is_some() })
+    }
+
+    /// The pods of an application, of any version, by name.
+    ///
+    /// # Errors
+    /// What the API answers.
+    pub async fn pods(&self, name: &DeploymentName, namespace: &Namespace) -> Result<Vec<PodStatus>, KubeError> {
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), namespace.as_str());
+        let by_label = ListParams::default().labels(&format!("app={name}"));
+        let mut pods: Vec<_> = self.call(pods.list(&by_label)).await?.items.iter().map(status).collect();
+        pods.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(pods)
+    }
+}
+
+fn status(pod: &Pod) -> PodStatus {
+    let containers = pod.status.as_ref().and_then(|it| it.container_statuses.as_deref()).unwrap_or_default();
+    let restarts: i32 = containers.iter().map(|it| it.restart_count).sum();
+    PodStatus {
+        name: pod.name_any(),
+        activity: activity(pod),
+        is_ready: is_ready(pod),
+        restarts: u32::try_from(restarts).unwrap_or_default(),
+        created_at: pod.metadata.creation_timestamp.as_ref().map(|it| it.0),
+        node: pod.spec.as_ref().and_then(|it| it.node_name.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_pod_says_what_it_does_and_how_often_it_was_started_again() {
+        let pod: Pod = serde_json::from_value(json!({
+            "metadata": {"name": "notes-1", "creationTimestamp": "2026-01-02T03:04:05Z"},
+            "spec": {"containers": [], "nodeName": "one"},
+            "status": {"containerStatuses": [{"name": "app", "image": "", "imageID": "", "ready": false,
+                "restartCount": 4, "state": {"waiting": {"reason": "CrashLoopBackOff"}}}]},
+        }))
+        .unwrap();
+
+        let status = status(&pod);
+
+        assert_eq!(status.activity, "waiting to be started again after crash 5");
+        assert_eq!((status.is_ready, status.restarts, status.node.as_deref()), (false, 4, Some("one")));
+        assert_eq!(status.created_at.unwrap().to_string(), "2026-01-02T03:04:05Z");
+    }
+}

@@ -1,0 +1,384 @@
+//! A form whose fields are those of the API: what was typed, to the body that the API takes, and back into the page.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use url::form_urlencoded;
+
+use crate::http::console::body::put;
+use crate::http::console::text::plain;
+use crate::http::error::{ApiError, ErrorObject};
+use crate::id::DeploymentId;
+use crate::intent::fields::aws_credentials::Subfield;
+use crate::intent::fields::{FIELDS, FieldType};
+
+/// Fields of the API that no form has: the pages show the plan, and a button agrees to it.
+const NOT_TYPED: [&str; 2] = ["confirm", "dry_run"];
+/// A longer address than this leads nowhere: the heads of requests are limited.
+const LONGEST_QUERY: usize = 6000;
+
+/// What the fields are called on pages.
+const LABELS: &[(&str, &str)] = &[
+    ("deployment_mode", "Where"),
+    ("github_repo_url", "Repository"),
+    ("git_ref", "Branch, tag or commit"),
+    ("source_directory", "Directory"),
+    ("target_namespace", "Namespace"),
+    ("instance_name", "Name of the application"),
+    ("instance_id", "Cluster or instance"),
+    ("public_ip", "Public address"),
+    ("ec2_key_name", "EC2 key pair"),
+    ("aws_credentials.aws_access_key_id", "AWS access key id"),
+    ("aws_credentials.aws_secret_access_key", "AWS secret access key"),
+    ("aws_credentials.aws_session_token", "AWS session token"),
+    ("aws_credentials.aws_region", "AWS region"),
+    ("base_hosted_zone_id", "Hosted zone"),
+    ("app_subdomain_label", "Label below the zone"),
+    ("scale_replicas", "Replicas"),
+    ("container_port", "Port"),
+    ("stop_grace_s", "Seconds to stop"),
+    ("environment", "Environment variables"),
+    ("dockerfile_path", "Dockerfile"),
+    ("build_target", "Stage of the Dockerfile"),
+    ("build_platform", "Platform"),
+    ("build_args", "Build arguments"),
+    ("build_secrets", "Build secrets"),
+    ("git_token", "Access token of the repository"),
+    ("rollback_to", "Version"),
+    ("keep_target", "Keep the cluster or instance"),
+    ("delete_cluster", "Delete the local cluster too"),
+];
+
+/// What was typed, by the names of fields; the parts of an object have its name and a dot before theirs. It has secrets
+/// in it: it is stored sealed, and nothing prints it.
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Typed(BTreeMap<String, String>);
+
+/// What is wrong with what was typed.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Faults {
+    /// By the name of the field.
+    #[serde(skip)]
+    of_fields: BTreeMap<String, String>,
+    /// What is wrong with all of it.
+    pub(super) message: Option<String>,
+    /// The name of the error.
+    pub(super) code: Option<String>,
+}
+
+/// A field as a page shows it.
+#[derive(Debug, Serialize)]
+pub(super) struct FieldView {
+    /// Its name, and with `field-` before it its id.
+    name: &'static str,
+    id: String,
+    label: &'static str,
+    /// What it means.
+    about: String,
+    /// Which control it has: `text`, `number`, `checkbox`, `lines` or `secret`.
+    control: &'static str,
+    /// What was typed; of a secret nothing.
+    value: String,
+    /// A secret was typed, and has to be typed again.
+    is_asked_again: bool,
+    error: Option<String>,
+}
+
+/// One control of a form: a field of the API, or a part of one that is an object.
+struct Slot {
+    name: &'static str,
+    about: &'static str,
+    kind: FieldType,
+    is_secret: bool,
+}
+
+fn slots() -> impl Iterator<Item = Slot> {
+    let typed = FIELDS.iter().filter(|it| !NOT_TYPED.contains(&it.name));
+    typed.flat_map(|field| match field.kind {
+        FieldType::Object(parts) => {
+            let slot =
+                |it: &Subfield| Slot { name: it.path, about: it.about, kind: FieldType::Text, is_secret: it.secret };
+            parts.iter().map(slot).collect::<Vec<_>>()
+        }
+        FieldType::Text
+        | FieldType::Choice(_)
+        | FieldType::Integer { .. }
+        | FieldType::Boolean
+        | FieldType::Version
+        | FieldType::Confirmation
+        | FieldType::Variables => {
+            vec![Slot { name: field.name, about: field.about, kind: field.kind, is_secret: field.secret }]
+        }
+    })
+}
+
+impl Typed {
+    /// What a form has sent, of the fields that there are. What is empty counts as not typed.
+    pub(super) fn new(pairs: Vec<(String, String)>) -> Self {
+        let names: Vec<&str> = slots().map(|it| it.name).collect();
+        let is_typed = |(name, value): &(String, String)| names.contains(&name.as_str()) && !value.trim().is_empty();
+        Self(pairs.into_iter().filter(is_typed).collect())
+    }
+
+    /// All of it that is no secret.
+    pub(super) fn without_secrets(mut self) -> Self {
+        for slot in slots().filter(|it| it.is_secret) {
+            self.0.remove(slot.name);
+        }
+        self
+    }
+
+    /// The body of a request.
+    ///
+    /// # Errors
+    /// [`ApiError`] for a line that is no variable.
+    pub(super) fn body(&self) -> Result<Map<String, Value>, ApiError> {
+        let mut body = Map::new();
+        for slot in slots() {
+            let Some(text) = self.0.get(slot.name) else { continue };
+            let Some(value) = value(&slot, text)? else { continue };
+            put(&mut body, slot.name, value);
+        }
+        Ok(body)
+    }
+
+    /// What was typed into a field.
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// The page that leads to this form, with what was typed and is no secret.
+    pub(super) fn page(&self) -> String {
+        if self.text("action").is_some_and(|it| it != "deploy") {
+            let id = self.text("instance_id").and_then(|it| DeploymentId::parse(it.trim()).ok());
+            return id.map_or_else(|| "/".to_owned(), |id| format!("/deployments/{id}"));
+        }
+        let kept = self.clone().without_secrets();
+        let pairs = kept.0.iter().filter(|(name, _)| *name != "action");
+        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+        if query.is_empty() || query.len() > LONGEST_QUERY { "/new".to_owned() } else { format!("/new?{query}") }
+    }
+
+    /// Every field as a page shows it, by its name.
+    pub(super) fn fields(&self, faults: &Faults) -> BTreeMap<&'static str, FieldView> {
+        slots().map(|slot| (slot.name, self.field(&slot, faults))).collect()
+    }
+
+    fn field(&self, slot: &Slot, faults: &Faults) -> FieldView {
+        let typed = self.text(slot.name);
+        let label = LABELS.iter().find(|(name, _)| *name == slot.name).map_or(slot.name, |(_, label)| *label);
+        let control = match slot.kind {
+            FieldType::Variables => "lines",
+            FieldType::Boolean => "checkbox",
+            FieldType::Integer { .. } => "number",
+            FieldType::Text
+            | FieldType::Choice(_)
+            | FieldType::Version
+            | FieldType::Confirmation
+            | FieldType::Object(_) => {
+                if slot.is_secret {
+                    "secret"
+                } else {
+                    "text"
+                }
+            }
+        };
+        FieldView {
+            name: slot.name,
+            id: format!("field-{}", slot.name.replace('.', "-")),
+            label,
+            about: plain(slot.about),
+            control,
+            value: typed.filter(|_| !slot.is_secret).unwrap_or_default().to_owned(),
+            is_asked_again: slot.is_secret && typed.is_some(),
+            error: faults.of_fields.get(slot.name).cloned(),
+        }
+    }
+
+    /// The fields to show again after a refusal, which are those that are wrong and the secrets that were typed; and those
+    /// that go along.
+    pub(super) fn retry(&self, faults: &Faults) -> (Vec<FieldView>, Vec<FieldView>) {
+        let group = |name: &str| name.split_once('.').map(|(object, _)| object.to_owned());
+        let wrong = faults.of_fields.keys().filter_map(|it| group(it.as_str()));
+        let wrong: Vec<Option<String>> = wrong.map(Some).collect();
+        let views = slots().map(|slot| self.field(&slot, faults));
+        let (shown, rest): (Vec<_>, Vec<_>) =
+            views.partition(|it| it.error.is_some() || it.is_asked_again || wrong.contains(&group(it.name)));
+        (shown, rest.into_iter().filter(|it| !it.value.is_empty()).collect())
+    }
+}
+
+impl Faults {
+    /// Where an error belongs: at its field, or on top. `missing` are fields that are wanted and not there.
+    pub(super) fn of(error: ErrorObject, missing: &[&'static str]) -> Self {
+        let mut of_fields = BTreeMap::new();
+        let message = plain(&error.message);
+        let param = error.param.as_deref().and_then(field_of);
+        for name in missing.iter().filter_map(|it| field_of(it)) {
+            of_fields.insert(name.to_owned(), "This is needed.".to_owned());
+        }
+        let is_at_field = param.is_some();
+        if let Some(param) = param {
+            of_fields.entry(param.to_owned()).or_insert_with(|| message.clone());
+        }
+        let on_top = !is_at_field || !missing.is_empty();
+        Self { of_fields, message: on_top.then_some(message), code: Some(error.code.into_owned()) }
+    }
+
+    /// Whether something is wrong with one of these fields.
+    pub(super) fn is_among(&self, names: &[&str]) -> bool {
+        self.of_fields.keys().any(|it| names.contains(&it.as_str()))
+    }
+}
+
+/// The control that a field has, for an object the first of its parts; nothing when no form has it.
+fn field_of(param: &str) -> Option<&'static str> {
+    let is_part = |name: &str| name.split_once('.').is_some_and(|(object, _)| object == param);
+    slots().map(|it| it.name).find(|&name| name != "action" && (name == param || is_part(name)))
+}
+
+/// A text as JSON that fits its field; nothing when there is nothing in it.
+fn value(slot: &Slot, text: &str) -> Result<Option<Value>, ApiError> {
+    let word = text.trim();
+    let as_text = || Value::String(word.to_owned());
+    Ok(Some(match slot.kind {
+        FieldType::Variables => {
+            let variables = variables(slot.name, text)?;
+            // An empty object removes them all, which has to be said.
+            if variables.is_empty() && word != "{}" {
+                return Ok(None);
+            }
+            Value::Object(variables)
+        }
+        FieldType::Integer { .. } => word.parse::<u64>().map_or_else(|_| as_text(), Value::from),
+        FieldType::Boolean => match word {
+            "true" | "on" => Value::Bool(true),
+            "false" => Value::Bool(false),
+            _ => as_text(),
+        },
+        FieldType::Text
+        | FieldType::Choice(_)
+        | FieldType::Version
+        | FieldType::Confirmation
+        | FieldType::Object(_) => as_text(),
+    }))
+}
+
+/// Lines of `NAME=value`. A value may be a secret: no message repeats a line.
+fn variables(field: &'static str, text: &str) -> Result<Map<String, Value>, ApiError> {
+    let mut variables = Map::new();
+    if text.trim() == "{}" {
+        return Ok(variables);
+    }
+    for (index, line) in text.lines().enumerate() {
+        if line.trim().is_empty() || line.trim_start().starts_with('#') {
+            continue;
+        }
+        let wrong = |what: &str| ApiError::invalid(field, format!("`{field}`: line {} {what}", index + 1));
+        let (name, value) = line.split_once('=').ok_or_else(|| wrong("is not `NAME=value`"))?;
+        let before = variables.insert(name.trim().to_owned(), Value::String(value.to_owned()));
+        if before.is_some() {
+            return Err(wrong("has a name that another line has already"));
+        }
+    }
+    Ok(variables)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn typed(pairs: &[(&str, &str)]) -> Typed {
+        Typed::new(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+    }
+
+    fn error(param: &'static str) -> ErrorObject {
+        let (kind, code) = ("invalid_request_error", "invalid_value".into());
+        ErrorObject { message: "`it` is wrong".to_owned(), kind, param: Some(Cow::Borrowed(param)), code }
+    }
+
+    #[test]
+    fn what_is_typed_becomes_the_body_that_the_api_takes() {
+        let typed = typed(&[
+            ("action", "deploy"),
+            ("token", "of the form"),
+            ("github_repo_url", " https://git.example.test/notes.git "),
+            ("git_ref", " "),
+            ("scale_replicas", "2"),
+            ("container_port", "many"),
+            ("keep_target", "true"),
+            ("environment", "# words\r\nNAME=a=b\r\n\r\nEMPTY=\r\n"),
+            ("build_args", "# nothing"),
+            ("aws_credentials.aws_region", "eu-central-1"),
+            ("confirm", "true"),
+        ]);
+
+        let body = Value::Object(typed.body().unwrap());
+
+        let expected = json!({
+            "action": "deploy",
+            "github_repo_url": "https://git.example.test/notes.git",
+            "scale_replicas": 2,
+            "container_port": "many",
+            "keep_target": true,
+            "environment": {"NAME": "a=b", "EMPTY": ""},
+            "aws_credentials": {"aws_region": "eu-central-1"},
+        });
+        assert_eq!(body, expected);
+    }
+
+    #[test]
+    fn a_wrong_line_is_told_by_its_number_and_not_repeated() {
+        let message = |text: &str| typed(&[("environment", text)]).body().unwrap_err().to_string();
+
+        assert_eq!(message("A=1\nhunter2"), "`environment`: line 2 is not `NAME=value`");
+        assert!(message("A=1\nA=2").starts_with("`environment`: line 2 has a name"));
+        assert_eq!(typed(&[("environment", "{}")]).body().unwrap()["environment"], json!({}));
+    }
+
+    #[test]
+    fn no_secret_comes_back_into_a_page() {
+        let typed = typed(&[("github_repo_url", "https://git.example.test/a b.git"), ("git_token", "hunter2")]);
+
+        let fields = typed.fields(&Faults::default());
+
+        assert_eq!(typed.page(), "/new?github_repo_url=https%3A%2F%2Fgit.example.test%2Fa+b.git");
+        assert_eq!(fields["git_token"].value, "");
+        assert!(fields["git_token"].is_asked_again && !fields["environment"].is_asked_again);
+    }
+
+    #[test]
+    fn an_error_is_at_its_field_or_on_top() {
+        let at_field = Faults::of(error("git_ref"), &[]);
+        let at_part = Faults::of(error("aws_credentials"), &["aws_credentials"]);
+        let on_top = Faults::of(error("action"), &[]);
+
+        assert_eq!((at_field.of_fields["git_ref"].as_str(), at_field.message), ("it is wrong", None));
+        assert_eq!(at_part.of_fields.keys().collect::<Vec<_>>(), ["aws_credentials.aws_access_key_id"]);
+        assert_eq!((on_top.of_fields.len(), on_top.message.as_deref()), (0, Some("it is wrong")));
+    }
+
+    #[test]
+    fn what_is_wrong_is_shown_again_and_the_rest_goes_along() {
+        let typed = typed(&[("action", "scale"), ("instance_id", "dep_1"), ("scale_replicas", "3")]);
+
+        let (shown, hidden) = typed.retry(&Faults::of(error("aws_credentials"), &["aws_credentials"]));
+
+        assert_eq!(shown.len(), 4);
+        assert_eq!(hidden.iter().map(|it| it.name).collect::<Vec<_>>(), ["action", "instance_id", "scale_replicas"]);
+    }
+
+    #[test]
+    fn every_field_that_somebody_may_type_has_a_label() {
+        let unlabelled: Vec<&str> =
+            slots().map(|it| it.name).filter(|name| LABELS.iter().all(|(known, _)| known != name)).collect();
+
+        assert_eq!(unlabelled, ["action", "follow", "tail"]);
+    }
+}

@@ -1,0 +1,77 @@
+//! Text from forms, and text for pages.
+
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use minijinja::HtmlEscape;
+
+/// Words of an answer, without the marks of Markdown.
+pub(super) fn plain(text: &str) -> String {
+    text.replace("**", "").replace('`', "")
+}
+
+/// Names as the end of the sentence "it must be ...".
+pub(super) fn one_of(names: &[&str]) -> String {
+    let names: Vec<String> = names.iter().map(|it| format!("`{it}`")).collect();
+    match names.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, rest)) => format!("{} or {last}", rest.join(", ")),
+        None => String::new(),
+    }
+}
+
+/// A sentence as HTML: what stands between backticks in it is code.
+pub(super) fn prose(text: &str) -> String {
+    let parts: Vec<&str> = text.split('`').collect();
+    // One backtick without another is no mark.
+    if parts.len().is_multiple_of(2) {
+        return HtmlEscape(text).to_string();
+    }
+    let mut html = String::new();
+    for (index, part) in parts.into_iter().enumerate() {
+        let part = HtmlEscape(part).to_string();
+        if index.is_multiple_of(2) {
+            html.push_str(&part);
+        } else {
+            html.extend(["<code>", &part, "</code>"]);
+        }
+    }
+    html
+}
+
+/// Reads a moment. One without a zone, as a browser sends it, is of UTC.
+pub(super) fn moment(text: &str) -> Option<Timestamp> {
+    let text = text.trim();
+    let of_utc = || text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok();
+    text.parse().ok().or_else(|| of_utc().map(|it| it.timestamp()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_without_a_zone_is_of_utc() {
+        let noon = "2027-01-31T12:00:00Z".parse().ok();
+
+        let read = ["2027-01-31T12:00", " 2027-01-31T12:00:00Z", "2027-01-31T13:00:00+01:00"].map(moment);
+        assert_eq!(read, [noon; 3]);
+        assert_eq!(moment("tomorrow"), None);
+    }
+
+    #[test]
+    fn names_are_told_as_a_choice() {
+        assert_eq!([one_of(&["a"]), one_of(&["a", "b", "c"])], ["`a`", "`a`, `b` or `c`"]);
+    }
+
+    #[test]
+    fn code_in_a_sentence_is_marked_and_everything_is_text() {
+        assert_eq!(prose("`<b>` is no <i>"), "<code>&lt;b&gt;</code> is no &lt;i&gt;");
+        assert_eq!(prose("one ` alone"), "one ` alone");
+    }
+
+    #[test]
+    fn marks_of_markdown_are_no_words() {
+        assert_eq!(plain("**What `t3.medium` costs** is known."), "What t3.medium costs is known.");
+    }
+}

@@ -1,0 +1,21 @@
+//! What handlers share.
+
+use std::sync::Arc;
+
+use axum::extract::FromRef;
+use utoipa::openapi::OpenApi as Document;
+
+use super::limit::Streams;
+use super::mcp::Mcp;
+use super::responses::live::LiveResponses;
+use crate::app::App;
+
+/// What handlers can extract from: the app, and what this layer keeps for itself.
+#[derive(Clone, FromRef)]
+pub(super) struct HttpState {
+    pub(super) app: App,
+    pub(super) streams: Streams,
+    pub(super) live: LiveResponses,
+    pub(super) mcp: Mcp,
+    pub(super) document: Arc<Document>,
+}

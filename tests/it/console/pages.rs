@@ -1,0 +1,193 @@
+//! What pages show, and that whatever is put into them is text.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::Browser;
+use crate::world::World;
+
+/// What would be more than text if it was not escaped.
+const EVIL: &str = "<script>alert(1)</script><img src=x onerror=alert(2)><svg onload=alert(3)>\u{1b}[31m";
+
+#[tokio::test]
+async fn an_empty_console_says_what_to_do_first() {
+    let world = World::start().await;
+
+    let page = Browser::of(&world).open("/").await;
+
+    assert!(page.says("href=\"/new\"") && page.says("curl"), "{}", page.text);
+}
+
+#[tokio::test]
+async fn what_others_have_written_is_text_on_every_page() {
+    let world = World::start().await;
+    world.commit("notes", "Dockerfile", &format!("FROM busybox:1.36\n{EVIL}\n")).await;
+    let mut body = world.request_for("deploy");
+    body["environment"] = json!({"GREETING": EVIL});
+    let broken = world.chat(&body).await;
+    assert_eq!(broken.state(), "undone", "{}", broken.text());
+    world.commit("notes", "Dockerfile", "FROM busybox:1.36\nEXPOSE 8080\nCMD [\"serve\"]\n").await;
+    world.kube.print(EVIL);
+    let deployed = world.deployed().await;
+    let mut browser = Browser::of(&world);
+    let id = deployed.body["deployment"]["id"].as_str().unwrap().to_owned();
+    let query: String = url::form_urlencoded::byte_serialize(EVIL.as_bytes()).collect();
+
+    let paths = [
+        "/".to_owned(),
+        format!("/?q={query}&namespace={query}"),
+        "/operations".to_owned(),
+        "/chat".to_owned(),
+        format!("/operations/{}", broken.operation()),
+        format!("/operations/{}", deployed.operation()),
+        format!("/deployments/{id}"),
+        format!("/deployments/{id}/health"),
+        format!("/deployments/{id}/logs?shown=true&q={query}"),
+        format!("/deployments/{id}/logs?shown=true"),
+        format!("/new?github_repo_url={query}&instance_name={query}"),
+        "/targets".to_owned(),
+        "/costs".to_owned(),
+        "/audit".to_owned(),
+        "/keys".to_owned(),
+        "/doctor".to_owned(),
+        format!("/sign-in?next={query}"),
+        format!("/no-such-page/{query}"),
+        format!("/operations?state={query}"),
+    ];
+    for path in paths {
+        let page = browser.open(&path).await;
+
+        assert!(page.headers["content-type"].starts_with("text/html"), "{path}: {page:?}");
+        assert_ne!(page.status, 500, "{path}: {}", page.text);
+        for evil in ["<script>alert", "<img src=x", "<svg onload"] {
+            assert!(!page.says(evil), "{path} has {evil}: {}", page.text);
+        }
+        // What somebody types comes back as it was.
+        assert!(path.contains(&query) || !page.says("\u{1b}"), "{path} has the colours of a terminal: {}", page.text);
+    }
+}
+
+#[tokio::test]
+async fn an_operation_is_followed_through_the_end_of_the_server() {
+    let mut world = World::start().await;
+    world.failpoints.hold("kind-create");
+    let answer = world.begin(&world.request_for("deploy"));
+    world.failpoints.reached("kind-create").await;
+    let operation = world.latest().await;
+    let stream = format!("/operations/{operation}/stream");
+
+    let mut parts = world.request(Method::GET, &stream).send().await.unwrap().bytes_stream();
+    let mut seen = String::new();
+    while !seen.contains("data-state=\"running\"") || !seen.contains("Clone") {
+        seen += &String::from_utf8_lossy(&parts.next().await.unwrap().unwrap());
+    }
+    world.kill_and_start_again().await;
+    drop((parts, answer));
+    world.failpoints.release("kind-create");
+    world.ended(&operation).await;
+
+    let rest = world.request(Method::GET, &stream).send().await.unwrap();
+    let rest = tokio::time::timeout(Duration::from_mins(1), rest.text()).await.unwrap().unwrap();
+    assert!(rest.contains("succeeded") && rest.contains("event: last"), "{rest}");
+}
+
+#[tokio::test]
+async fn the_list_is_narrowed_by_its_address() {
+    let world = World::start().await;
+    world.deployed().await;
+    let mut browser = Browser::of(&world);
+
+    for (query, is_there) in [
+        ("q=NOT", true),
+        ("q=else", false),
+        ("q=%25", false),
+        ("namespace=team", true),
+        ("namespace=other", false),
+        ("mode=local", true),
+        ("mode=cloud-local", false),
+        ("state=running", true),
+        ("state=removed", false),
+    ] {
+        let page = browser.open(&format!("/?{query}")).await;
+
+        assert_eq!(page.says("href=\"/deployments/dep_"), is_there, "{query}: {}", page.text);
+    }
+}
+
+#[tokio::test]
+async fn keys_are_made_and_shown_once() {
+    let world = World::start().await;
+    let mut browser = Browser::of(&world);
+    let page = browser.open("/keys").await;
+
+    let made = browser.send("/keys", &page, &[("name", "root"), ("role", "admin")]).await;
+
+    assert_eq!(made.status, 201, "{}", made.text);
+    let secret: String =
+        made.text.split_once("odi_").unwrap().1.chars().take_while(char::is_ascii_alphanumeric).collect();
+    let listed = world.request(Method::GET, "/v1/keys").bearer_auth(format!("odi_{secret}")).send().await.unwrap();
+    let listed: Value = listed.json().await.unwrap();
+    assert_eq!(listed["data"][0]["name"], "root");
+}
+
+#[tokio::test]
+async fn lines_are_followed_and_taken_home() {
+    let world = World::start().await;
+    world.kube.print("\nanother line");
+    let deployed = world.deployed().await;
+    let id = deployed.body["deployment"]["id"].as_str().unwrap().to_owned();
+
+    let home = world.request(Method::GET, &format!("/deployments/{id}/logs/download")).send().await.unwrap();
+    assert!(home.headers()["content-disposition"].to_str().unwrap().starts_with("attachment"), "{home:?}");
+    assert!(home.text().await.unwrap().contains("another line"));
+    let mut lines = world
+        .request(Method::GET, &format!("/deployments/{id}/logs/stream?tail=100"))
+        .send()
+        .await
+        .unwrap()
+        .bytes_stream();
+    let first = lines.next().await.unwrap().unwrap();
+    assert!(String::from_utf8_lossy(&first).contains("the application says hello"), "{first:?}");
+}
+
+#[tokio::test]
+async fn lines_of_a_pod_are_those_of_an_application_and_a_container_before_needs_one() {
+    let world = World::start().await;
+    let deployed = world.deployed().await;
+    let id = deployed.body["deployment"]["id"].as_str().unwrap().to_owned();
+    let mut browser = Browser::of(&world);
+    let logs = format!("/deployments/{id}/logs");
+
+    let without = browser.open(&format!("{logs}?previous=true")).await;
+    assert!(without.status == 400 && without.says("id=\"pod-error\""), "{without:?}");
+    assert!(!without.says("the application says hello"), "{}", without.text);
+    let other = browser.open(&format!("{logs}?pod=of-another&shown=true")).await;
+    assert!(other.status == 200 && !other.says("the application says hello"), "{other:?}");
+    let all = browser.open(&format!("{logs}?shown=true&q=HELLO")).await;
+    assert!(all.says("the application says hello"), "{}", all.text);
+}
+
+#[tokio::test]
+async fn the_list_changes_by_itself() {
+    let world = World::start().await;
+    let mut parts = world.request(Method::GET, "/overview/stream").send().await.unwrap().bytes_stream();
+    let mut seen = String::new();
+    let mut until = async |text: &str| {
+        let read = async {
+            while !seen.contains(text) {
+                seen += &String::from_utf8_lossy(&parts.next().await.unwrap().unwrap());
+            }
+        };
+        tokio::time::timeout(Duration::from_mins(1), read).await.unwrap_or_else(|_| panic!("no `{text}`"));
+    };
+
+    until("Nothing is deployed yet").await;
+    world.deployed().await;
+
+    until("data-state=\"running\" data-of=\"deployment\"").await;
+    // What is said of a moment is the same whenever it is sent.
+    until(" UTC</time>").await;
+}

@@ -180,7 +180,8 @@ fn is_reading(parts: &Parts) -> bool {
 fn place_of_its_own(app: &App, parts: &Parts) -> Option<String> {
     let host = parts.headers.get(HOST)?.to_str().ok()?;
     let rest = host.strip_prefix("localhost")?;
-    let is_meant = (rest.is_empty() || rest.starts_with(':')) && is_reading(parts);
+    let is_port = |it: &str| it.parse::<u16>().is_ok();
+    let is_meant = (rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port)) && is_reading(parts);
     let page = parts.uri.path_and_query()?;
     (is_meant && !is_secure(app) && !app.keys().are_none()).then(|| format!("http://127.0.0.1{rest}{page}"))
 }

@@ -304,11 +304,19 @@ struct LogLineObject {
     line: String,
 }
 
+/// The deployment with this id, if it is in sight. What is no id is the id of nothing.
+///
+/// # Errors
+/// [`ApiError`] when it cannot be read.
+pub(super) async fn look_up(app: &App, caller: &Caller, id: &str) -> Result<Option<Deployment>, ApiError> {
+    match DeploymentId::parse(id) {
+        Ok(id) => Ok(app.deployment(caller, id).await?),
+        Err(_) => Ok(None),
+    }
+}
+
 async fn find(app: &App, caller: &Caller, id: &str) -> Result<Deployment, ApiError> {
-    let found = match DeploymentId::parse(id) {
-        Ok(id) => app.deployment(caller, id).await?,
-        Err(_) => None,
-    };
+    let found = look_up(app, caller, id).await?;
     let shown: String = id.chars().take(80).collect();
     found.ok_or_else(|| {
         ApiError::DeploymentNotFound(format!("there is no deployment `{shown}`; `GET /v1/deployments` lists them"))

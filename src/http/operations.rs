@@ -269,7 +269,10 @@ async fn find(app: &App, caller: &Caller, id: &str) -> Result<Operation, ApiErro
 }
 
 /// What is no id is the id of nothing.
-fn parse(id: &str) -> Result<OperationId, ApiError> {
+///
+/// # Errors
+/// [`ApiError::OperationNotFound`].
+pub(super) fn parse(id: &str) -> Result<OperationId, ApiError> {
     OperationId::parse(id).map_err(|_| ApiError::OperationNotFound(id.chars().take(80).collect()))
 }
 

@@ -23,6 +23,7 @@ use crate::app::looks::Health;
 use crate::app::overview::DeploymentRecord;
 use crate::event::OperationState;
 use crate::http::chat::dispatch::limits;
+use crate::http::deployments::look_up;
 use crate::http::error::ApiError;
 use crate::http::limit::Streams;
 use crate::http::operations::FailureObject;
@@ -218,10 +219,7 @@ fn facts(deployment: &Deployment, record: &DeploymentRecord) -> Vec<Fact> {
 
 /// The deployment of a path, if it is in sight.
 pub(super) async fn find(app: &App, caller: &Caller, id: &str) -> Result<Deployment, ApiError> {
-    let found = match DeploymentId::parse(id) {
-        Ok(id) => app.deployment(caller, id).await?,
-        Err(_) => None,
-    };
+    let found = look_up(app, caller, id).await?;
     let shown: String = id.chars().take(80).collect();
     found.ok_or_else(|| ApiError::DeploymentNotFound(format!("there is no deployment `{shown}`")))
 }

@@ -66,10 +66,15 @@ where
         (before.replace(hash) != Some(hash)).then(|| Event::default().data(part))
     });
     // After a failure the page asks again, and hears of it then.
-    let last = stream::once(ready(Ok(Some(Event::default().event("last").data("it has ended")))));
+    let last = stream::once(ready(Ok(Some(last()))));
     let events = parts.chain(last).take_while(|part| ready(part.is_ok())).filter_map(|part| ready(part.ok().flatten()));
     let stopping = app.shutdown_token().cancelled_owned();
     Ok(sse::respond(events.take_until(stopping).take_until(browser.clone().left(app.clone())), open))
+}
+
+/// What a page is told when nothing comes after it, so that it does not ask again.
+pub(super) fn last() -> Event {
+    Event::default().event("last").data("it has ended")
 }
 
 #[cfg(test)]

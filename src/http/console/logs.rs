@@ -20,6 +20,7 @@ use serde_json::json;
 use url::form_urlencoded;
 
 use super::deployment::{credentials, find};
+use super::live::last;
 use super::page_form::PageForm;
 use super::render::{self, Heading};
 use super::session::Viewer;
@@ -250,8 +251,7 @@ pub(super) async fn stream(
     let lines = stream::once(follow(app, deployment, choice)).try_flatten();
     let batches = tokio_stream::StreamExt::chunks_timeout(lines, LINES_TOGETHER, TOGETHER);
     let events = batches.flat_map(move |batch| stream::iter(events(batch, &request_id)));
-    let last = stream::once(ready(Event::default().event("last").data("it has ended")));
-    Ok(sse::respond(events.chain(last).take_until(stopping).take_until(over), open))
+    Ok(sse::respond(events.chain(stream::once(ready(last()))).take_until(stopping).take_until(over), open))
 }
 
 async fn follow(app: App, deployment: Deployment, choice: Choice) -> Result<LineStream, AppError> {

@@ -24,6 +24,7 @@ use crate::event::EventKind;
 use crate::http::chat::dispatch::limits;
 use crate::http::error::ApiError;
 use crate::http::limit::Streams;
+use crate::http::operations::parse;
 use crate::http::path::PathId;
 use crate::id::OperationId;
 use crate::intent::fields;
@@ -195,11 +196,6 @@ async fn page(app: &App, viewer: &Viewer, id: OperationId, refusal: Option<Strin
     view.refusal = refusal;
     let title = view.page_title.clone();
     render::page(viewer, "operation.html", Heading { title: &title, place: "/operations" }, view)
-}
-
-/// What is no id is the id of nothing.
-fn parse(id: &str) -> Result<OperationId, ApiError> {
-    OperationId::parse(id).map_err(|_| ApiError::OperationNotFound(id.chars().take(80).collect()))
 }
 
 async fn find(app: &App, caller: &Caller, id: OperationId) -> Result<Operation, ApiError> {

@@ -155,7 +155,7 @@ async fn becomes(ec2: &aws_sdk_ec2::Client, id: &str, state: &str) {
         if now.as_deref() == Some(state) {
             return;
         }
-        assert!(began.elapsed() < Duration::from_mins(1), "`{id}` is {now:?}, not {state}");
+        assert!(began.elapsed() < Duration::from_mins(5), "`{id}` is {now:?}, not {state}");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }

@@ -47,6 +47,11 @@ pub mod stored_answers;
 pub mod terraform;
 pub mod unreadable;
 
+/// How long SQLite waits for its turn to write, in milliseconds. A turn ends when the disk has it, which takes many seconds
+/// where others write much, and a write that is refused counts as a store that is lost.
+const BUSY_TIMEOUT: &str = "PRAGMA busy_timeout = 60000";
+/// How long one of its connections is waited for: longer, as all of them may wait for their turn.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(90);
 /// Number of the PostgreSQL advisory lock that marks a store as owned ("odi" in ASCII).
 const ADVISORY_LOCK: i64 = 0x6f_64_69;
 
@@ -284,6 +289,7 @@ fn migrations() -> Migrator {
     let answers = include_str!("store/migrations/0009_stored_answers.sql").into_sql_str();
     let steps = include_str!("store/migrations/0010_operation_steps.sql").into_sql_str();
     let sessions = include_str!("store/migrations/0011_sessions.sql").into_sql_str();
+    let removed = include_str!("store/migrations/0012_removed_deployments.sql").into_sql_str();
     Migrator::with_migrations(vec![
         Migration::new(1, "start".into(), MigrationType::Simple, start, false),
         Migration::new(2, "instances".into(), MigrationType::Simple, instances, false),
@@ -296,6 +302,7 @@ fn migrations() -> Migrator {
         Migration::new(9, "stored answers".into(), MigrationType::Simple, answers, false),
         Migration::new(10, "operation steps".into(), MigrationType::Simple, steps, false),
         Migration::new(11, "sessions".into(), MigrationType::Simple, sessions, false),
+        Migration::new(12, "removed deployments".into(), MigrationType::Simple, removed, false),
     ])
 }
 
@@ -338,16 +345,15 @@ async fn open_sqlite(path: &Path) -> Result<AnyPool, StoreError> {
     // A pool would try again for half a minute to connect to a file that is no database, and would not say why.
     check_schema(&options).await?;
     let pool = AnyPoolOptions::new()
-        .max_connections(4)
+        // Whoever waits for a turn to write holds one; the rest is for those who read.
+        .max_connections(8)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
         // A commit survives a power cut: with `NORMAL` a request that was accepted could be lost while what it made runs.
         .after_connect(|connection, _| {
             Box::pin(async move {
-                for pragma in [
-                    "PRAGMA journal_mode = WAL",
-                    "PRAGMA synchronous = FULL",
-                    "PRAGMA busy_timeout = 10000",
-                    "PRAGMA foreign_keys = ON",
-                ] {
+                for pragma in
+                    ["PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", BUSY_TIMEOUT, "PRAGMA foreign_keys = ON"]
+                {
                     sqlx::query(pragma).execute(&mut *connection).await?;
                 }
                 Ok(())

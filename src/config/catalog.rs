@@ -297,7 +297,7 @@ pub const SETTINGS: &[Setting] = &[
     ),
     Setting::new(
         "STOP_PAUSE_S",
-        "5",
+        "10",
         "a number of seconds from 0 to 300",
         "How long a pod that is replaced still serves, so that no request is lost while the cluster learns that it goes.",
     ),

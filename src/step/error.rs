@@ -125,8 +125,21 @@ impl<E: ProgramError> From<E> for StepError {
         if error.is_settling() {
             return Self::Settling(error.failure());
         }
+        if let Some(beside) = error.tool_error().and_then(beside_the_program) {
+            return beside;
+        }
         Self::classified(error.is_transient(), error.failure())
     }
+}
+
+/// What went wrong beside a program rather than in it.
+fn beside_the_program(error: &ToolError) -> Option<StepError> {
+    if let ToolError::Store(error) = error {
+        return Some(error.into());
+    }
+    let next_step = "Check the permissions of the workspace and that its disk is not full";
+    matches!(error, ToolError::Files { .. })
+        .then(|| StepError::Transient(failure("workspace_unavailable", error, next_step, Vec::new())))
 }
 
 impl From<&AwsError> for Failure {
@@ -159,8 +172,8 @@ impl From<ToolError> for StepError {
         if let ToolError::Ssh(error) = error {
             return error.into();
         }
-        if let ToolError::Store(error) = error {
-            return error.into();
+        if let Some(beside) = beside_the_program(&error) {
+            return beside;
         }
         if let ToolError::Vanished { .. } = &error {
             let next_step = "See whether the machine was restarted (on AWS in the console), then try again";
@@ -169,10 +182,6 @@ impl From<ToolError> for StepError {
         if let ToolError::Killed { lines, .. } = &error {
             let next_step = "See in the kernel's log whether memory had run out (`dmesg`), then try again";
             return Self::Transient(failure("program_killed", &error, next_step, lines.clone()));
-        }
-        if let ToolError::Files { .. } = &error {
-            let next_step = "Check the permissions of the workspace and that its disk is not full";
-            return Self::Transient(failure("workspace_unavailable", &error, next_step, Vec::new()));
         }
         let lines = error.lines().to_vec();
         Self::Permanent(failure("tool_failed", &error, "Read the program's output, then try again", lines))
@@ -349,6 +358,12 @@ impl From<BuildError> for StepError {
 
 impl From<StoreError> for StepError {
     fn from(error: StoreError) -> Self {
+        (&error).into()
+    }
+}
+
+impl From<&StoreError> for StepError {
+    fn from(error: &StoreError) -> Self {
         if error.is_unreadable() {
             return Self::permanent(
                 "record_unreadable",

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use sqlx::{AnyConnection, Connection};
 
-use super::{Store, StoreError, sqlite_options};
+use super::{BUSY_TIMEOUT, Store, StoreError, sqlite_options};
 
 impl Store {
     /// Copies a SQLite store, as it is at one moment, to a file that is not there yet. It takes no lock: a server may work
@@ -16,7 +16,7 @@ impl Store {
     pub async fn copy_to(database: &Path, copy: &Path) -> Result<(), StoreError> {
         sqlx::any::install_default_drivers();
         let mut connection = AnyConnection::connect_with(&sqlite_options(database, "ro")?).await?;
-        sqlx::query("PRAGMA busy_timeout = 10000").execute(&mut connection).await?;
+        sqlx::query(BUSY_TIMEOUT).execute(&mut connection).await?;
         let to = copy.to_string_lossy().into_owned();
         let copied = sqlx::query("VACUUM INTO $1").bind(to).execute(&mut connection).await;
         connection.close().await?;

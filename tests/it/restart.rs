@@ -1,5 +1,7 @@
 //! Stopping, dying and starting again; two servers; a store that goes away.
 
+use std::time::Duration;
+
 use crate::world::{World, eventually};
 
 #[tokio::test]
@@ -12,7 +14,7 @@ async fn a_server_that_is_asked_to_stop_ends_its_step_and_the_next_one_goes_on()
 
     let failpoints = world.failpoints.clone();
     let release = tokio::spawn(async move {
-        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
         failpoints.release("docker-build");
     });
     let status = world.server.terminate().await;
@@ -103,6 +105,23 @@ async fn a_kind_that_outlived_the_server_is_waited_for_and_not_started_twice() {
 
     assert_eq!(world.ended(&operation).await["state"], "succeeded");
     assert_eq!(world.count("kind", "create cluster"), 1);
+}
+
+#[tokio::test]
+async fn a_disk_that_keeps_the_store_waiting_is_waited_for() {
+    let world = World::start().await;
+    world.failpoints.hold("kind-create");
+    drop(world.begin(&world.request_for("deploy")));
+    world.failpoints.reached("kind-create").await;
+    let operation = world.latest().await;
+
+    let held = world.hold_store().await;
+    world.failpoints.release("kind-create");
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    drop(held);
+
+    assert_eq!(world.ended(&operation).await["state"], "succeeded");
+    assert!(!world.server.log().contains("the store is lost"), "{}", world.server.log());
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Failures that pass, and those that do not.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::world::{Answer, World};
 
@@ -59,5 +59,20 @@ async fn an_undo_is_tried_again_too() {
     let answer = world.chat(&world.request_for("deploy")).await;
 
     assert_eq!(answer.state(), "undone", "{}", answer.text());
+    assert_eq!(world.leftovers().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_node_that_takes_long_to_end_is_deleted_in_the_end() {
+    let world = World::start().await;
+    world.chat(&world.request_for("deploy")).await;
+    let still_ending = "ERROR: failed to delete nodes: tried to kill container, but did not receive an exit event";
+    world.failpoints.fail_times("kind-delete", 2, still_ending);
+
+    let mut removal = world.request_for("decommission");
+    removal["delete_cluster"] = json!(true);
+    let answer = world.chat(&removal).await;
+
+    assert_eq!((answer.state(), world.count("kind", "delete cluster")), ("succeeded", 3), "{}", answer.text());
     assert_eq!(world.leftovers().await, Vec::<String>::new());
 }

@@ -41,7 +41,7 @@ use server::Server;
 /// What seals secrets where it is not a file: 32 bytes.
 const ENCRYPTION_KEY: &str = "aXQtaXQtaXQtaXQtaXQtaXQtaXQtaXQtaXQtaXQtaXQ=";
 /// How long anything may take that a story waits for.
-const PATIENCE: Duration = Duration::from_mins(3);
+const PATIENCE: Duration = Duration::from_mins(8);
 
 /// The world of one story.
 #[derive(Debug)]
@@ -498,6 +498,13 @@ impl World {
     pub(crate) async fn rows(&self, sql: &str) -> Vec<AnyRow> {
         let mut connection = AnyConnection::connect(&self.database_url()).await.unwrap();
         sqlx::query(sqlx::AssertSqlSafe(sql.to_owned())).fetch_all(&mut connection).await.unwrap()
+    }
+
+    /// Keeps everybody else from writing to the store, as a slow disk does, until what is returned is dropped.
+    pub(crate) async fn hold_store(&self) -> AnyConnection {
+        let mut connection = AnyConnection::connect(&self.database_url()).await.unwrap();
+        sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await.unwrap();
+        connection
     }
 
     /// Changes the store behind the server's back.

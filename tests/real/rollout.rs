@@ -14,7 +14,7 @@ use crate::server::shared;
 /// So many requests a second, each on a connection of its own.
 const REQUESTS_PER_S: u32 = 200;
 /// How long a pod that was replaced may still be there: the pause, and some more.
-pub(crate) const OLD_PODS: Duration = Duration::from_secs(7);
+pub(crate) const OLD_PODS: Duration = Duration::from_secs(12);
 
 /// A program that ends at once when it is told to, and answers with this status and this version.
 fn program(status: u16, version: usize) -> String {

@@ -113,7 +113,7 @@ impl ProgramError for KindError {
     fn is_transient(&self) -> bool {
         // What lies above the node ports is a port that kind chose for itself. Kind picks a free port for the API server and then asks for it; somebody else may be quicker.
         matches!(self, Self::PortTaken { port: Some(port) } if *port > LAST_NODE_PORT)
-            || matches!(self, Self::Tool(error) if error.is_transient())
+            || matches!(self, Self::Tool(error) if error.is_transient() || error.says(STILL_ENDING))
     }
 
     fn code(&self) -> &'static str {
@@ -184,6 +184,10 @@ impl ProgramError for KindError {
         }
     }
 }
+
+/// What Docker says of a container that has not ended within the ten seconds that it gives one whose disk is busy. It goes on
+/// to end.
+const STILL_ENDING: &str = "did not receive an exit event";
 
 const PORT_TAKEN: [&str; 3] = ["port is already allocated", "address already in use", "failed to bind host port"];
 

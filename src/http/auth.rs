@@ -111,6 +111,10 @@ async fn answered(app: &App, request: Request, next: Next) -> Response {
             Err(_) => return ApiError::InvalidApiKey(SignInError::Over).into_response(),
         },
     };
+    if response.body().size_hint().exact().is_some() {
+        // It is there as a whole: nothing of it is to be ended.
+        return response;
+    }
     if is_mcp {
         // Its protocol has no word for that: whoever calls again hears why.
         return response.map(|body| Body::from_stream(body.into_data_stream().take_until(ended.cancelled_owned())));
@@ -217,9 +221,6 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 
 /// Ends the body of a response that is made while it is sent: events with one that says why, by the rules of the API.
 fn end_with(response: Response, ended: CancellationToken, is_response: bool) -> Response {
-    if response.body().size_hint().exact().is_some() {
-        return response;
-    }
     let content_type = response.headers().get(CONTENT_TYPE);
     let is_events = content_type.is_some_and(|it| it.as_bytes().starts_with(b"text/event-stream"));
     let last = is_events.then(|| {

@@ -23,7 +23,6 @@ use rmcp::model::{ClientJsonRpcMessage, ClientRequest, ErrorCode};
 use rmcp::transport::StreamableHttpService;
 use rmcp::transport::streamable_http_server::StreamableHttpServerConfig;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::access::{Caller, Surface};
@@ -107,10 +106,9 @@ pub async fn serve(
     request_id: RequestId,
     RawBody(mut parts, body): RawBody,
 ) -> Result<Response, ApiError> {
-    let message = match read(&body) {
-        Ok(message) => message,
-        Err((id, error)) => return Ok(refusal(StatusCode::BAD_REQUEST, &id, &error).into_response()),
-    };
+    if let Err((id, error)) = check(&body) {
+        return Ok(refusal(StatusCode::BAD_REQUEST, &id, &error).into_response());
+    }
     let accepts = parts.headers.get(ACCEPT).map_or("*/*", |it| it.to_str().unwrap_or_default());
     if accepts.contains("*/*") {
         // Who takes anything takes both forms, which the SDK wants to see named.
@@ -118,7 +116,7 @@ pub async fn serve(
     }
     parts.extensions.insert(caller);
     parts.extensions.insert(request_id);
-    let response = mcp.0.handle(Request::from_parts(parts, Body::from(message.to_string()))).await.map(Body::new);
+    let response = mcp.0.handle(Request::from_parts(parts, Body::from(body))).await.map(Body::new);
     let content_type = response.headers().get(CONTENT_TYPE);
     let is = |kind: &str| content_type.is_some_and(|it| it.as_bytes().starts_with(kind.as_bytes()));
     let (is_stream, is_json) = (is("text/event-stream"), is("application/json"));
@@ -168,30 +166,31 @@ fn refusal(status: StatusCode, id: &Value, error: &ErrorData) -> impl IntoRespon
     (status, Json(json!({"jsonrpc": "2.0", "id": id, "error": error})))
 }
 
-/// Reads one message of a client.
-fn read(body: &Bytes) -> Result<Value, (Value, ErrorData)> {
-    let message: Value = serde_json::from_slice(body)
-        .map_err(|error| (Value::Null, ErrorData::parse_error(format!("the body is not JSON: {error}"), None)))?;
-    if message.is_array() {
-        let text = "send one message per request: batches are not taken";
-        return Err((Value::Null, ErrorData::invalid_request(text, None)));
-    }
-    let read = ClientJsonRpcMessage::deserialize(&message).map_err(|error| {
-        let text = format!("the body is not a JSON-RPC message of a client: {error}");
-        (Value::Null, ErrorData::invalid_request(text, None))
-    })?;
+/// Looks whether a body is one message of a client: of what is none the SDK says less.
+fn check(body: &Bytes) -> Result<(), (Value, ErrorData)> {
+    let message: ClientJsonRpcMessage =
+        serde_json::from_slice(body).map_err(|error| (Value::Null, no_message(body, &error)))?;
     // What the SDK cannot read as the request that it is by its name counts as one of a method that is not there.
-    if let ClientJsonRpcMessage::Request(request) = &read
-        && let ClientRequest::CustomRequest(unread) = &request.request
-    {
-        let text = if METHODS.contains(&unread.method.as_str()) {
-            format!("the parameters of `{}` have a wrong form", unread.method)
-        } else if unread.method.len() > LONGEST_METHOD {
-            "the name of the method is too long to be one".to_owned()
-        } else {
-            return Ok(message);
-        };
-        return Err((message["id"].clone(), ErrorData::invalid_params(text, None)));
+    let ClientJsonRpcMessage::Request(request) = message else { return Ok(()) };
+    let ClientRequest::CustomRequest(unread) = request.request else { return Ok(()) };
+    let text = if METHODS.contains(&unread.method.as_str()) {
+        format!("the parameters of `{}` have a wrong form", unread.method)
+    } else if unread.method.len() > LONGEST_METHOD {
+        "the name of the method is too long to be one".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err((json!(request.id), ErrorData::invalid_params(text, None)))
+}
+
+/// Why a body is no message of a client.
+fn no_message(body: &Bytes, error: &serde_json::Error) -> ErrorData {
+    match serde_json::from_slice(body) {
+        Err(error) => ErrorData::parse_error(format!("the body is not JSON: {error}"), None),
+        Ok(Value::Array(_)) => ErrorData::invalid_request("send one message per request: batches are not taken", None),
+        Ok(_) => {
+            let text = format!("the body is not a JSON-RPC message of a client: {error}");
+            ErrorData::invalid_request(text, None)
+        }
     }
-    Ok(message)
 }

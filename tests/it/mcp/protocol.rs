@@ -77,6 +77,9 @@ async fn what_is_no_message_is_told_what_it_is() {
     assert_eq!((refused.status, &refused.message["error"]["code"]), (406, &json!(-32600)), "{refused:?}");
     let any_form = read(world.request(Method::POST, "/mcp/").json(&ping).send().await.unwrap()).await;
     assert_eq!((any_form.status, &any_form.message["result"]), (200, &json!({})), "{any_form:?}");
+    let sent = client.post("ping", &json!({})).header("accept-encoding", "gzip").send().await.unwrap();
+    let is_whole = sent.headers().contains_key("content-length") && !sent.headers().contains_key("content-encoding");
+    assert!(is_whole, "{:?}", sent.headers());
     for method in [Method::GET, Method::DELETE] {
         assert_eq!(world.request(method, "/mcp").send().await.unwrap().status(), 405);
     }

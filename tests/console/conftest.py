@@ -20,8 +20,14 @@ def playwright():
 
 @pytest.fixture(scope="session")
 def chromium(playwright):
-    with contextlib.closing(playwright.chromium.launch(executable_path=os.environ["CHROMIUM"], args=["--no-sandbox"])) as it:
+    with contextlib.closing(playwright.chromium.launch(executable_path=os.environ["BROWSER"], args=["--no-sandbox"])) as it:
         yield it
+
+
+@pytest.fixture(scope="session")
+def programs():
+    """Settings with the bed's own tools."""
+    return bed.real_programs()
 
 
 def watch(context, complaints):
@@ -38,11 +44,12 @@ def watch(context, complaints):
 
 @pytest.fixture
 def visit(chromium):
-    """Opens a page of a browser of its own, with settings of Playwright's."""
+    """Opens a page of a browser of its own, with settings of Playwright's. Nothing moves on it: what pulses is drawn all the time."""
     complaints, contexts = [], []
 
     def open_page(**settings):
-        context = chromium.new_context(**{"viewport": {"width": 1280, "height": 900}, "locale": "en-GB", **settings})
+        defaults = {"viewport": {"width": 1280, "height": 900}, "locale": "en-GB", "reduced_motion": "reduce"}
+        context = chromium.new_context(**{**defaults, **settings})
         context.set_default_timeout(30_000)
         expect.set_options(timeout=30_000)
         watch(context, complaints)

@@ -12,6 +12,7 @@ import pathlib
 import re
 import shutil
 import tempfile
+import time
 import urllib.error
 import urllib.request
 
@@ -56,11 +57,37 @@ class Server:
     def start(self):
         self.process = bed.Server(**self.settings)
 
+    def open(self, path, key=None, body=None):
+        """What the API answers."""
+        headers = {"content-type": "application/json", **({"authorization": f"Bearer {key}"} if key else {})}
+        data = None if body is None else json.dumps(body).encode()
+        return urllib.request.urlopen(urllib.request.Request(self.origin + path, data, headers), timeout=60)
+
     def get(self, path, key=None):
         """What the API says."""
-        request = urllib.request.Request(self.origin + path, headers={"authorization": f"Bearer {key}"} if key else {})
-        with urllib.request.urlopen(request, timeout=30) as response:
+        with self.open(path, key) as response:
             return json.load(response)
+
+    def post(self, path, body, key=None):
+        """What the API says to a body."""
+        with self.open(path, key, body) as response:
+            return json.load(response)
+
+    def begin(self, key=None, **fields):
+        """Begins an operation without a page: gives its id."""
+        body = {"model": "app-server-default", "messages": [{"role": "user", "content": "Please."}], "stream": True, **fields}
+        with self.open("/v1/chat/completions", key, body) as response:
+            # The first that is told is told of its work.
+            next(it for line in response if line.startswith(b"data: {") and (it := json.loads(line[6:])["choices"][0]["delta"].get("content")))
+        return self.get("/v1/operations?limit=1", key)["data"][0]["id"]
+
+    def ended(self, operation, key=None):
+        """Waits for the end of an operation, and tells how it has ended."""
+        until = time.monotonic() + PATIENCE / 1000
+        while (state := self.get(f"/v1/operations/{operation}", key)["state"]) in ("queued", "running", "waiting"):
+            assert time.monotonic() < until, f"{operation} does not end"
+            time.sleep(0.05)
+        return state
 
     def events(self, operation):
         """The history of an operation that has ended."""
@@ -74,6 +101,42 @@ class Server:
     def __exit__(self, *_):
         self.process.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class PretendingServer(Server):
+    """A server with the bed's git and Docker, and a kind that makes a cluster until it is told to fail."""
+
+    def __init__(self, programs, **settings):
+        self.tools = pathlib.Path(tempfile.mkdtemp(prefix="console-tools-"))
+        self.word, self.docker = self.tools / "fail", self.tools / "docker.sock"
+        made = bed.programs(self.tools, f"while [ ! -e {self.word} ]; do sleep 0.1; done; echo it does not want to; exit 1")
+        self.repository = f"{programs['GIT_BASE']}/static-site.git"
+        self.connect_docker()
+        # There is no AWS: of a plan it is asked nothing.
+        nowhere = bed.aws(f"http://127.0.0.1:{bed.free_port()}")
+        ours = {"KIND_PROGRAM": made["KIND_PROGRAM"], "DOCKER_HOST": f"unix://{self.docker}", "SHUTDOWN_GRACE_S": "1", "RETRY_ATTEMPTS": "0"}
+        super().__init__(**programs, **nowhere, **ours, **settings)
+
+    def fail(self):
+        self.word.touch()
+
+    def work(self):
+        self.word.unlink(missing_ok=True)
+
+    def connect_docker(self):
+        self.docker.symlink_to("/var/run/docker.sock")
+
+    def cut_docker_off(self):
+        self.docker.unlink()
+
+    def deploy(self, key=None, **fields):
+        """Begins to deploy without a page: gives the operation."""
+        wanted = {"action": "deploy", "deployment_mode": "local", "github_repo_url": self.repository, **fields}
+        return self.begin(key, **wanted)
+
+    def __exit__(self, *_):
+        super().__exit__()
+        shutil.rmtree(self.tools, ignore_errors=True)
 
 
 def path_of(page):
@@ -134,13 +197,19 @@ def tell_delays(what, found):
 
 
 def themes(page):
-    """The page in light, then in dark. Nothing on it moves meanwhile: a colour that is on its way to another is none of a theme."""
-    page.emulate_media(reduced_motion="reduce")
-    for theme in ("light", "dark"):
-        page.emulate_media(color_scheme=theme)
-        page.wait_for_timeout(50)
-        yield theme
-    page.emulate_media(color_scheme="light", reduced_motion="no-preference")
+    """The page in light, then in dark. Nothing on it moves: a colour that is on its way to another is none of a theme."""
+    yield "light"
+    page.emulate_media(color_scheme="dark")
+    page.evaluate("new Promise(requestAnimationFrame)")
+    yield "dark"
+    page.emulate_media(color_scheme="light")
+
+
+# All that axe looks for; of that what depends on a theme, which changes colours and nothing else.
+RULES = {
+    "light": "rules: {'target-size': {enabled: true}}",
+    "dark": "runOnly: ['color-contrast', 'link-in-text-block']",
+}
 
 
 def faults(page):
@@ -148,7 +217,7 @@ def faults(page):
     page.evaluate(AXE)
     found = []
     for theme in themes(page):
-        result = page.evaluate("axe.run(document, {resultTypes: ['violations'], rules: {'target-size': {enabled: true}}})")
+        result = page.evaluate(f"axe.run(document, {{resultTypes: ['violations'], {RULES[theme]}}})")
         for violation in result["violations"]:
             for node in violation["nodes"]:
                 found.append(f"{path_of(page)} {theme} {violation['id']}: {node['html'][:200]} {node['failureSummary'][:300]}")

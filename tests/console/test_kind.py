@@ -12,7 +12,10 @@ import pytest
 from playwright.sync_api import expect
 
 import bed
-from console import MOST_BYTES, PATIENCE, SOON, Server, agree, await_state, carry_out, delays, faults, heaviest, path_of, picture, places, plan_deploy, tell_delays, too_wide
+from console import (
+    FIGURES, MOST_BYTES, PATIENCE, SOON, Server, agree, await_state, carry_out, delays, faults, heaviest, path_of, picture, places, plan_deploy,
+    tell_delays, too_wide,
+)
 
 CLUSTER = "on-demand-infra-console"
 NAME = "notes"
@@ -42,8 +45,8 @@ class Life:
 
 
 @pytest.fixture(scope="module")
-def life():
-    programs = {**bed.real_programs(), "KIND_CLUSTER_NAME": CLUSTER, "NODE_PORT_RANGE": bed.free_node_ports()}
+def life(programs):
+    programs = {**programs, "KIND_CLUSTER_NAME": CLUSTER, "NODE_PORT_RANGE": bed.free_node_ports()}
     try:
         with Server(**programs) as server:
             yield Life(server, programs)
@@ -175,13 +178,18 @@ def test_its_lines_are_followed_searched_and_taken_home(life, visit):
     expect(plain.locator(".log")).not_to_contain_text("Listening at")
 
 
-def test_what_the_container_before_has_printed_is_there(life, visit):
+def pods(life):
+    """A command for the pods of the application, and the name of one of them."""
     kubeconfig = life.run("kind", "get", "kubeconfig", "--name", CLUSTER)
     file = life.server.folder / "kubeconfig-of-the-test"
     file.write_text(kubeconfig)
     kubectl = ["kubectl", "--kubeconfig", str(file), "--namespace", "default"]
-    pods = json.loads(life.run(*kubectl, "get", "pods", "--output", "json"))["items"]
-    pod = next(it["metadata"]["name"] for it in pods if "deletionTimestamp" not in it["metadata"])
+    found = json.loads(life.run(*kubectl, "get", "pods", "--output", "json"))["items"]
+    return kubectl, next(it["metadata"]["name"] for it in found if "deletionTimestamp" not in it["metadata"])
+
+
+def test_what_the_container_before_has_printed_is_there(life, visit):
+    kubectl, pod = pods(life)
     # The first process of a container hears no signal that it does not handle; it ends with its only child.
     end = "import os; [os.kill(int(it), 9) for it in os.listdir('/proc') if it.isdigit() and int(it) not in (1, os.getpid())]"
     with contextlib.suppress(subprocess.CalledProcessError):  # the container may end before this has its answer
@@ -202,6 +210,54 @@ def test_what_the_container_before_has_printed_is_there(life, visit):
     expect(page.locator("#health")).to_contain_text("started again once", timeout=SOON)
 
 
+# How long nothing else on a page had its turn, in ms.
+HEARTBEAT = """
+window.longest = 0;
+let last = performance.now();
+setInterval(() => {
+  window.longest = Math.max(window.longest, performance.now() - last);
+  last = performance.now();
+}, 20);
+"""
+# What the page of the log keeps at the most, and for how long somebody on a slow machine would not notice that nothing moves, in ms.
+LINES, STALLED = 100_000, 5000
+
+
+def test_a_hundred_thousand_lines_stall_nothing(life, visit):
+    kubectl, pod = pods(life)
+    page = visit()
+    page.goto(f"{life.origin}{life.deployment}/logs?pod={pod}")
+    expect(page.locator(".log")).to_contain_text("Listening at", timeout=SOON)
+    page.evaluate(HEARTBEAT)
+
+    # From here on by scripts alone: what Playwright itself expects of a page, it looks for in all of its lines, again and again.
+    begun = time.monotonic()
+    life.run(*kubectl, "exec", pod, "--", "sh", "-c", f"seq --format='line %.0f of many' {LINES} >/proc/1/fd/1")
+    printed = time.monotonic() - begun
+    until(page, "document.querySelector('.log').lastElementChild.lastElementChild.textContent", f"line {LINES} of many")
+    shown = time.monotonic() - begun
+    lines = page.evaluate("document.querySelectorAll('.log .lines > div').length")
+    assert LINES - 500 <= lines <= LINES
+    count = "document.querySelector('.toolbar [role=status]').textContent"
+    page.get_by_label("Search").fill("line 77777 of")
+    until(page, count, f"1 of {lines:,} lines")
+    seen = "[...document.querySelectorAll('.log .lines:not([hidden]) > div:not([hidden])')].map((it) => it.textContent)"
+    assert page.evaluate(seen) == ["line 77777 of many"]
+    page.get_by_label("Search").fill("")
+    until(page, count, "")
+    longest = page.evaluate("window.longest")
+    FIGURES.append(f"{LINES:,} lines: printed in {printed:.1f} s, shown after {shown:.1f} s; nothing else on the page had its turn for {longest:.0f} ms at the most")
+    assert longest < STALLED
+
+
+def until(page, what, wanted):
+    """Waits until a script gives this."""
+    over = time.monotonic() + SOON / 1000
+    while (found := page.evaluate(what)) != wanted:
+        assert time.monotonic() < over, found
+        page.wait_for_timeout(200)
+
+
 def test_a_deploy_that_fails_says_why(life, visit):
     page = visit()
     plan_deploy(page, life.origin, f"{life.programs['GIT_BASE']}/broken.git", {"Branch, tag or commit": "failing-build", "Name of the application": "broken"})
@@ -210,7 +266,7 @@ def test_a_deploy_that_fails_says_why(life, visit):
 
     expect(page.locator(".failure")).to_contain_text("Dockerfile")
     expect(page.locator(".failure")).to_contain_text("Next:")
-    expect(page.locator(".steps [data-state=failed], .steps [data-state=undone]").first).to_be_visible()
+    expect(page.locator(".steps > [data-state=failed]")).to_contain_text("failed, taken back")
     picture(page, "operation-failed")
     assert not (found := faults(page)), "\n".join(found)
 

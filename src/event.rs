@@ -169,6 +169,23 @@ pub struct Failure {
     pub output: Vec<String>,
 }
 
+impl Failure {
+    /// The code of work that was stopped, by a person or because something beside it failed.
+    pub const CANCELLED: &str = "cancelled";
+
+    /// Whether the work was stopped, and did not fail by itself.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.code == Self::CANCELLED
+    }
+
+    /// Why a step came to no good end, in words.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        if self.is_cancelled() { "stopped" } else { &self.message }
+    }
+}
+
 /// One thing that work in progress has to say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Line {

@@ -14,7 +14,7 @@ use crate::step::action::StepAction;
 use crate::step::analyse_repository::AnalyseRepository;
 use crate::step::apply_application::ApplyApplication;
 use crate::step::await_removals::AwaitRemovals;
-use crate::step::build_image::BuildImage;
+use crate::step::build_image::{BuildImage, Built};
 use crate::step::check_account::CheckAccount;
 use crate::step::clone_repository::CloneRepository;
 use crate::step::create_cluster::CreateCluster;
@@ -74,7 +74,9 @@ fn succeeded(finished: &Finished) -> OperationEnd {
     match finished.operation.action {
         Action::Decommission => {
             deployment.state = DeploymentState::Removed;
-            deployment.facts = DeploymentFacts::default();
+            // What it cost until now is told for a while.
+            let price = deployment.facts.price.take();
+            deployment.facts = DeploymentFacts { price, ..DeploymentFacts::default() };
             target_gone = finished.output::<DeleteCluster>().is_some_and(|gone| !gone.removed.is_empty())
                 || finished.output::<DestroyInstance>().is_some()
                 || finished.output::<DestroyCluster>().is_some();
@@ -135,9 +137,10 @@ fn new_version(plan: &Plan, finished: &Finished) -> Option<Version> {
         dockerfile: plan
             .parameters::<AnalyseRepository>()
             .map_or_else(|| again.and_then(|it| it.dockerfile.clone()), |analyse| analyse.dockerfile),
-        build: finished
-            .output::<AnalyseRepository>()
-            .map_or_else(|| again.map(|it| it.build.clone()).unwrap_or_default(), |analysis| build_of(&analysis)),
+        build: finished.output::<AnalyseRepository>().map_or_else(
+            || again.map(|it| it.build.clone()).unwrap_or_default(),
+            |analysis| build_of(&analysis, finished.output::<BuildImage>().as_ref()),
+        ),
         build_options: applied.build,
         environment_secret: applied.environment_secret,
         environment_names: applied.environment_names,
@@ -146,14 +149,16 @@ fn new_version(plan: &Plan, finished: &Finished) -> Option<Version> {
     })
 }
 
-/// What an image was built of, as its version remembers it.
-fn build_of(analysis: &Analysis) -> VersionBuild {
+/// What an image was built of and what came of that, as its version remembers it.
+fn build_of(analysis: &Analysis, built: Option<&Built>) -> VersionBuild {
     let is_found = analysis.generated.is_none() && analysis.foreign.is_none();
     VersionBuild {
         dockerfile: is_found.then(|| analysis.dockerfile.clone()),
         generated: analysis.generated.as_ref().map(|it| it.dockerfile.clone()),
         builder: analysis.foreign.as_ref().map(|it| it.builder.described().to_owned()),
         context: analysis.context.clone(),
+        size_bytes: built.map(|it| it.size_bytes),
+        took_ms: built.and_then(|it| it.took_ms),
     }
 }
 

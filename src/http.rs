@@ -52,6 +52,8 @@ pub mod unreadable;
 
 pub use serve::serve;
 
+use console::chat::answers_in_progress::AnswersInProgress;
+use console::open_pages::OpenPages;
 use error::ApiError;
 use limit::Streams;
 use mcp::Mcp;
@@ -144,6 +146,8 @@ pub fn router(app: App) -> Router {
             app,
             streams,
             live: LiveResponses::default(),
+            pages: OpenPages::default(),
+            answers: AnswersInProgress::default(),
             document: Arc::new(document()),
         })
 }

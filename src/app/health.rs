@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::{Instant, timeout_at};
 
+use super::cloud_parts::CloudParts;
 use super::live_status::Reached;
 use super::looks::Health;
 use super::task::run_to_completion;
@@ -64,30 +65,56 @@ impl App {
             live: LiveStatus { lines, ..LiveStatus::default() },
             failure: None,
             parts: None,
+            cloud: CloudParts::default(),
             lacks_credentials,
             looked_at: Timestamp::now(),
         };
         let Ok(Ok(_turn)) = timeout_at(deadline, self.0.looks.room.acquire()).await else {
             return unseen(vec!["many deployments are being looked at; look again in a moment".to_owned()]);
         };
-        let reached = self.reach(deployment, aws, Some(deadline)).await;
-        let asked = async {
-            tokio::join!(
-                Box::pin(self.live_status(deployment, &reached)),
-                Box::pin(self.explain(deployment, &reached)),
-                Box::pin(parts(deployment, &reached)),
-            )
+        let of_cluster = async {
+            let reached = self.reach(deployment, aws, Some(deadline)).await;
+            let asked = async {
+                tokio::join!(
+                    Box::pin(self.live_status(deployment, &reached)),
+                    Box::pin(self.explain(deployment, &reached)),
+                    Box::pin(parts(deployment, &reached)),
+                )
+            };
+            let answer = timeout_at(deadline, asked).await;
+            (answer, reached.instance)
         };
-        if let Ok((live, failure, parts)) = timeout_at(deadline, asked).await {
-            return Health { live, failure, parts, ..unseen(Vec::new()) };
+        let ((answer, instance), cloud) =
+            tokio::join!(Box::pin(of_cluster), Box::pin(self.cloud_parts(deployment, aws, deadline)));
+        let (line, instance) = instance.map(|it| (it.line, it.status)).unzip();
+        let cloud = CloudParts { instance, ..cloud };
+        if let Ok((live, failure, parts)) = answer {
+            return Health { live, failure, parts, cloud, ..unseen(Vec::new()) };
         }
         let late = format!("its cluster has not answered within {} s", DEADLINE.as_secs());
-        unseen(reached.instance.into_iter().chain([late]).collect())
+        Health { cloud, ..unseen(line.into_iter().chain([late]).collect()) }
+    }
+
+    /// Looks at what a deployment owns in AWS beside an instance.
+    async fn cloud_parts(
+        &self,
+        deployment: &Deployment,
+        aws: Option<&AwsCredentials>,
+        deadline: Instant,
+    ) -> CloudParts {
+        let target = timeout_at(deadline, self.0.store.target(deployment.target)).await;
+        let target = target.ok().and_then(Result::ok).flatten();
+        let (Some(cluster), Some(keys)) = (target.and_then(|it| it.cluster), self.access_keys(aws)) else {
+            return CloudParts::default();
+        };
+        CloudParts::on_cluster(&cluster, &deployment.facts, keys, deadline).await
     }
 }
 
 async fn parts(deployment: &Deployment, reached: &Reached) -> Option<ApplicationParts> {
     // Why nobody answers is told by `live_status`.
     let kube = reached.kube.as_ref().ok()?;
-    kube.parts(&deployment.name, &deployment.namespace).await.ok()
+    let secret = deployment.facts.version.as_ref().and_then(|it| it.environment_secret.as_deref());
+    // Boxed: what asks for so many things is large.
+    Box::pin(kube.parts(&deployment.name, &deployment.namespace, secret)).await.ok()
 }

@@ -1,6 +1,5 @@
 //! What there is to run on: targets, with who uses them. From the store alone: nobody is asked.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
@@ -12,7 +11,7 @@ use crate::id::{Mode, TargetId};
 use crate::reply::view::TargetView;
 use crate::store::deployments::NodesOnRecord;
 use crate::store::page::{Page, PageRequest};
-use crate::store::record::Deployment;
+use crate::store::record::{Deployment, Target};
 use crate::tool::terraform::module;
 
 impl App {
@@ -22,35 +21,22 @@ impl App {
     /// # Errors
     /// [`AppError::Internal`] when the store fails.
     pub async fn targets(&self, caller: &Caller, wanted: &PageRequest<TargetId>) -> Result<Page<TargetView>, AppError> {
+        let store = &self.0.store;
+        let Page { items, has_more } = store.targets(caller.limits(), wanted).await?;
+        let shown: BTreeSet<TargetId> = items.iter().map(|it| it.id).collect();
+        let mut nodes = store.nodes_on_record(&shown, module::CLOUD_HOSTED).await?;
         let mut on_target: BTreeMap<TargetId, Vec<Deployment>> = BTreeMap::new();
-        for deployment in self.0.store.present_deployments().await? {
+        for deployment in store.deployments_on(&shown).await? {
             on_target.entry(deployment.target).or_default().push(deployment);
         }
-        let mut targets = self.0.store.targets().await?;
-        targets.sort_by_key(|it| Reverse(it.id));
-        let mut views = Vec::new();
-        for target in targets.into_iter().filter(|it| wanted.after.is_none_or(|after| it.id < after)) {
+        let view = |target: Target| {
             let mut deployments = on_target.remove(&target.id).unwrap_or_default();
-            let is_there = target.made_here || target.instance.is_some() || target.cluster.is_some();
-            if !is_there && deployments.is_empty() {
-                continue;
-            }
             let cost = cost_of_target(&target, &deployments);
             deployments.retain(|it| caller.sees(Some(it.mode), it.namespace.as_str()));
-            if deployments.is_empty() && caller.limits().is_some() {
-                continue;
-            }
-            views.push(TargetView { target, nodes: None, cost, deployments });
-        }
-        let limit = usize::try_from(wanted.limit).unwrap_or(usize::MAX);
-        let has_more = views.len() > limit;
-        views.truncate(limit);
-        let shown: BTreeSet<TargetId> = views.iter().map(|it| it.target.id).collect();
-        let mut nodes = self.0.store.nodes_on_record(&shown, module::CLOUD_HOSTED).await?;
-        for view in &mut views {
-            view.nodes = nodes.remove(&view.target.id).and_then(|it| count(view.target.mode, &it));
-        }
-        Ok(Page { items: views, has_more })
+            let nodes = nodes.remove(&target.id).and_then(|it| count(target.mode, &it));
+            TargetView { target, nodes, cost, deployments }
+        };
+        Ok(Page { items: items.into_iter().map(view).collect(), has_more })
     }
 }
 

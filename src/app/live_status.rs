@@ -1,7 +1,8 @@
 //! How a deployment is right now: what its cluster says, and what AWS says of its instance.
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
+use super::cloud_parts::{CloudStatus, LATE, in_time};
 use super::{App, AppError};
 use crate::cloud::aws::{AccessKeys, Aws};
 use crate::cloud::kube::Kube;
@@ -15,10 +16,19 @@ use crate::store::record::{Deployment, DeploymentState, Instance};
 /// What was reached of a deployment, once for all that is asked there.
 #[derive(Debug)]
 pub(super) struct Reached {
-    /// What AWS says of its instance, in one line.
-    pub(super) instance: Option<String>,
+    /// What AWS says of its instance.
+    pub(super) instance: Option<InstanceStatus>,
     /// Its cluster, or why that cannot be asked.
     pub(super) kube: Result<Kube, AppError>,
+}
+
+/// What AWS says of an instance.
+#[derive(Debug)]
+pub(super) struct InstanceStatus {
+    /// In one line.
+    pub(super) line: String,
+    /// As one of the things that a deployment owns.
+    pub(super) status: CloudStatus,
 }
 
 impl App {
@@ -29,15 +39,16 @@ impl App {
         aws: Option<&AwsCredentials>,
         deadline: Option<Instant>,
     ) -> Reached {
+        let unknown = InstanceStatus {
+            line: format!("AWS cannot be asked about its EC2 instance: {LATE}"),
+            status: CloudStatus::Unknown(LATE.to_owned()),
+        };
+        let late = AppError::Conflict { message: LATE.to_owned(), param: None };
         let (instance, kube) = tokio::join!(
-            Box::pin(in_time(deadline, self.instance_status(deployment, aws))),
-            Box::pin(in_time(deadline, self.kube(deployment, aws))),
+            Box::pin(in_time(deadline, Some(unknown), self.instance_status(deployment, aws))),
+            Box::pin(in_time(deadline, Err(late), self.kube(deployment, aws))),
         );
-        let late = "it does not answer in time";
-        Reached {
-            instance: instance.unwrap_or_else(|| Some("AWS does not answer in time".to_owned())),
-            kube: kube.unwrap_or_else(|| Err(AppError::Conflict { message: late.to_owned(), param: None })),
-        }
+        Reached { instance, kube }
     }
 
     pub(super) async fn kube(&self, deployment: &Deployment, aws: Option<&AwsCredentials>) -> Result<Kube, AppError> {
@@ -93,8 +104,8 @@ impl App {
         Ok(self.0.store.target(deployment.target).await?.and_then(|it| it.instance))
     }
 
-    /// What AWS says of the instance that a deployment runs on, in one line; nothing without credentials.
-    async fn instance_status(&self, deployment: &Deployment, given: Option<&AwsCredentials>) -> Option<String> {
+    /// What AWS says of the instance that a deployment runs on; nothing without credentials.
+    async fn instance_status(&self, deployment: &Deployment, given: Option<&AwsCredentials>) -> Option<InstanceStatus> {
         let instance = self.instance_of(deployment).await.ok()??;
         let keys = self.access_keys(given)?;
         let found = match Aws::connect(&instance.region, keys).await {
@@ -102,7 +113,7 @@ impl App {
             Err(error) => Err(error),
         };
         let id = &instance.id;
-        Some(match found {
+        let line = match &found {
             Ok(None) => format!("the EC2 instance `{id}` is gone: somebody terminated it"),
             Ok(Some(it)) if it.public_ip.is_some_and(|ip| ip != instance.public_ip) => format!(
                 "the EC2 instance `{id}` is {}, and has another address than before: {}; any change takes it over",
@@ -111,14 +122,20 @@ impl App {
             ),
             Ok(Some(it)) => format!("the EC2 instance `{id}` is {}", it.state),
             Err(error) => format!("AWS cannot be asked about the EC2 instance `{id}`: {error}"),
-        })
+        };
+        let status = match found {
+            Ok(None) => CloudStatus::missing(),
+            Ok(Some(it)) => CloudStatus::new(&it.state, it.state == "running", None),
+            Err(error) => CloudStatus::Unknown(error.to_string()),
+        };
+        Some(InstanceStatus { line, status })
     }
 
     /// How a deployment is right now.
     pub(super) async fn live_status(&self, deployment: &Deployment, reached: &Reached) -> LiveStatus {
         let mut status = LiveStatus::default();
         let lines = &mut status.lines;
-        lines.extend(reached.instance.clone());
+        lines.extend(reached.instance.as_ref().map(|it| it.line.clone()));
         if let Ok(Some(id)) = self.0.store.running_operation(deployment.id).await {
             lines.push(format!("operation `{id}` is running on it"));
         }
@@ -149,13 +166,5 @@ impl App {
             Err(error) => lines.push(format!("its cluster cannot be asked: {error}")),
         }
         status
-    }
-}
-
-/// What comes of something before a deadline.
-async fn in_time<T>(deadline: Option<Instant>, work: impl Future<Output = T>) -> Option<T> {
-    match deadline {
-        Some(deadline) => timeout_at(deadline, work).await.ok(),
-        None => Some(work.await),
     }
 }

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use super::cloud_parts::CloudParts;
 use crate::cloud::kube::parts::ApplicationParts;
 use crate::event::Failure;
 use crate::id::DeploymentId;
@@ -27,6 +28,8 @@ pub struct Health {
     pub failure: Option<Failure>,
     /// What it consists of; `None` when nobody can tell.
     pub parts: Option<ApplicationParts>,
+    /// What it owns in AWS.
+    pub cloud: CloudParts,
     /// AWS is not asked because there are no credentials, neither of the request nor in the settings.
     pub lacks_credentials: bool,
     /// When that was seen.
@@ -94,6 +97,7 @@ mod tests {
             live: LiveStatus { serving: Some((1, 1)), ..LiveStatus::default() },
             failure: None,
             parts: None,
+            cloud: CloudParts::default(),
             lacks_credentials: false,
             looked_at: Timestamp::now(),
         }

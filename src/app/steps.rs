@@ -183,7 +183,7 @@ fn apply(views: &mut [StepView], event: &EventKind) {
         }),
         EventKind::StepFailed { step, failure } => of(step, &|view| {
             view.state = StepState::Failed;
-            view.text = Some(failure.message.clone());
+            view.text = Some(failure.reason().to_owned());
         }),
         EventKind::StepUndoing { step } => of(step, &|view| view.state = StepState::Undoing),
         EventKind::StepUndone { step, removed } => of(step, &|view| {

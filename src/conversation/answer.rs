@@ -37,6 +37,10 @@ pub enum CallerCalls {
 pub trait AnswerSink: Send {
     /// Whether the answer is sent while it is made.
     fn is_streaming(&self) -> bool;
+    /// Whether the answer may go on until somebody leaves: a log that is followed.
+    fn is_followed(&self) -> bool {
+        self.is_streaming()
+    }
     /// Whether anything was written.
     fn has_content(&self) -> bool;
     /// Writes the next words.

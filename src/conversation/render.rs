@@ -141,7 +141,7 @@ async fn render_report<S: AnswerSink>(
             Ok(Completion { deployment: Some(deployment), ..Completion::default() })
         }
         Report::Logs { deployment, follow, tail, aws } => {
-            let follow = follow && sink.is_streaming();
+            let follow = follow && sink.is_followed();
             let mut lines = app.logs(&deployment, tail, follow, aws.as_ref()).await?;
             if follow {
                 sink.write(format!("{}\n\n{FENCE}text\n", report::logs_headline(&deployment))).await;

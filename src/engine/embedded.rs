@@ -21,7 +21,7 @@ use steno::{
 use tracing::Instrument;
 
 use super::finished::{EngineError, Finished, Unwound};
-use super::run::{CANCELLED, Run, cancelled, internal};
+use super::run::{Run, cancelled, internal};
 use crate::event::{EventKind, Failure, OperationState};
 use crate::id::OperationId;
 use crate::plan::Plan;
@@ -84,7 +84,7 @@ pub(super) async fn run(run: Run) -> Result<(), EngineError> {
                 let recorded = || steps.values().find_map(|it| it.undo_failure.clone());
                 run.stuck().or_else(recorded).unwrap_or_else(|| internal(error.to_string()))
             });
-            Err(Unwound { cancelled: failure.code == CANCELLED && is_cancel_requested, failure, stuck })
+            Err(Unwound { cancelled: failure.is_cancelled() && is_cancel_requested, failure, stuck })
         }
     };
     let Told { removed, warnings, was_taken_back } = Told::read(store, id).await?;
@@ -162,7 +162,7 @@ fn first_failure(steps: &StepRecords) -> Option<Failure> {
     let mut failed: Vec<_> = steps.values().filter_map(|it| Some((it.ended_at, it.failure.as_ref()?))).collect();
     failed.sort_by_key(|(ended_at, _)| *ended_at);
     let mut failures = failed.into_iter().map(|(_, failure)| failure);
-    failures.clone().find(|failure| failure.code != CANCELLED).or(failures.next()).cloned()
+    failures.clone().find(|failure| !failure.is_cancelled()).or(failures.next()).cloned()
 }
 
 fn saga_id(id: OperationId) -> SagaId {

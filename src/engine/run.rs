@@ -29,9 +29,6 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 /// Pause before a step looks again whose deadline has passed.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 
-/// Code of the failure of a step that was stopped, by a person or because another one failed.
-pub(super) const CANCELLED: &str = "cancelled";
-
 /// One run of a plan.
 #[derive(Debug)]
 pub(super) struct Run {
@@ -534,7 +531,7 @@ fn count_failure(phase: &'static str, step: &Step, failure: &Failure) {
 /// Why a step did not come to its end that was stopped.
 pub(super) fn cancelled() -> Failure {
     Failure {
-        code: CANCELLED.into(),
+        code: Failure::CANCELLED.into(),
         message: "it was cancelled".into(),
         next_step: "Send the request again when you want it after all".into(),
         output: Vec::new(),

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use axum::extract::FromRef;
 use utoipa::openapi::OpenApi as Document;
 
+use super::console::chat::answers_in_progress::AnswersInProgress;
+use super::console::open_pages::OpenPages;
 use super::limit::Streams;
 use super::mcp::Mcp;
 use super::responses::live::LiveResponses;
@@ -16,6 +18,8 @@ pub(super) struct HttpState {
     pub(super) app: App,
     pub(super) streams: Streams,
     pub(super) live: LiveResponses,
+    pub(super) pages: OpenPages,
+    pub(super) answers: AnswersInProgress,
     pub(super) mcp: Mcp,
     pub(super) document: Arc<Document>,
 }

@@ -19,18 +19,16 @@ pub fn render(costs: &[CostView]) -> String {
     let mut lines = vec!["| application | where | cost |".to_owned(), "| --- | --- | --- |".to_owned()];
     for CostView { deployment, cost } in costs {
         let is_first = counted.insert(deployment.target);
-        let said = match cost {
-            TargetCost::Nothing => "nothing".to_owned(),
-            TargetCost::Known(_) | TargetCost::Unknown if !is_first => "shares it with the one above".to_owned(),
-            TargetCost::Known(cost) => {
-                known.push(cost);
-                amount(cost.hour, cost.month, &cost.currency)
-            }
-            TargetCost::Unknown => {
-                unknown.push(deployment);
-                "not known here".to_owned()
-            }
+        let said = if is_first || *cost == TargetCost::Nothing {
+            cost.in_words(|it| amount(it.hour, it.month, &it.currency))
+        } else {
+            "shares it with the one above".to_owned()
         };
+        match cost {
+            TargetCost::Known(cost) if is_first => known.push(cost),
+            TargetCost::Unknown if is_first => unknown.push(deployment),
+            TargetCost::Nothing | TargetCost::Known(_) | TargetCost::Unknown => (),
+        }
         lines.push(format!("| `{}` | {}, `{}` | {said} |", deployment.name, deployment.mode, deployment.target_name));
     }
     format!("{}\n\n{}", lines.join("\n"), total(&known, &unknown))

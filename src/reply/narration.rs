@@ -97,7 +97,7 @@ impl Narrator {
             }
             EventKind::StepFailed { step, failure } => {
                 self.running.remove(step);
-                Some(format!("- ✗ {}: {}", self.title(step), strip_ansi(&failure.message)))
+                Some(format!("- ✗ {}: {}", self.title(step), strip_ansi(failure.reason())))
             }
             EventKind::StepUndoing { step } => {
                 self.status = Some(format!("Taking back: {}", self.title(step)));
@@ -286,12 +286,14 @@ mod tests {
             next_step: "look at its output".to_owned(),
             output: Vec::new(),
         };
+        let stopped = Failure { code: Failure::CANCELLED.to_owned(), ..failure.clone() };
         let events = [
             event(1, 0, started("apply", "Apply the manifests")),
             event(2, 900, EventKind::StepFailed { step: "apply".to_owned(), failure }),
-            event(3, 901, EventKind::StepUndoing { step: "apply".to_owned() }),
+            event(3, 900, EventKind::StepFailed { step: "load_image".to_owned(), failure: stopped }),
+            event(4, 901, EventKind::StepUndoing { step: "apply".to_owned() }),
             event(
-                4,
+                5,
                 950,
                 EventKind::StepUndone { step: "apply".to_owned(), removed: vec!["namespace `demo`".to_owned()] },
             ),
@@ -304,6 +306,7 @@ mod tests {
             lines,
             [
                 "- ✗ Apply the manifests: the application ends with exit code 1",
+                "- ✗ load image: stopped",
                 "- ↩ Apply the manifests: took back namespace `demo`"
             ]
         );

@@ -169,6 +169,18 @@ pub enum TargetCost {
     Unknown,
 }
 
+impl TargetCost {
+    /// It in words, a price in those that are given for it.
+    #[must_use]
+    pub fn in_words(&self, price: impl FnOnce(&Cost) -> String) -> String {
+        match self {
+            Self::Nothing => "nothing".to_owned(),
+            Self::Known(cost) => price(cost),
+            Self::Unknown => "not known here".to_owned(),
+        }
+    }
+}
+
 /// A cluster or an instance that deployments run on, with who uses it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TargetView {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::application::{Generated, is_plain};
 use super::builder::{BuilderChoice, ForeignBuild};
 use super::dockerfile::{self, DockerfileError, DockerfileInfo};
-use super::error::{RepositoryError, SyntaxError};
+use super::error::{Remark, RepositoryError};
 use super::readme::{self, RunHints};
 use super::recognise::{self, Place, Recognition};
 use super::stage::ContextSource;
@@ -272,6 +272,7 @@ fn from_dockerfile(
         return Err(unreadable(path, mistakes, missing));
     }
     let context = context.to_owned();
+    let warnings = warnings.iter().map(|it| it.of(&path)).collect();
     // A link is named by what it points to, which the builder can open when it lies in the context.
     let dockerfile = tree.file(&path).unwrap_or(path);
     let below =
@@ -293,11 +294,11 @@ fn from_dockerfile(
 }
 
 /// The mistakes of a Dockerfile, and what else a build of it would fail for.
-fn unreadable(path: String, mistakes: Vec<SyntaxError>, missing: Vec<MissingSource>) -> RepositoryError {
-    let missing = missing.into_iter().map(|it| SyntaxError { line: it.line, what: it.what });
-    let mut all: Vec<SyntaxError> = mistakes.into_iter().chain(missing).collect();
+fn unreadable(path: String, mistakes: Vec<Remark>, missing: Vec<MissingSource>) -> RepositoryError {
+    let missing = missing.into_iter().map(|it| Remark { line: it.line, what: it.what });
+    let mut all: Vec<Remark> = mistakes.into_iter().chain(missing).collect();
     all.sort_by_key(|it| it.line);
-    if let [SyntaxError { line, what }] = all.as_slice() {
+    if let [Remark { line, what }] = all.as_slice() {
         return RepositoryError::Syntax { path, line: *line, what: what.clone() };
     }
     let mistakes = all.into_iter().map(|it| format!("line {}: {}", it.line, it.what)).collect();
@@ -433,9 +434,8 @@ impl Maker<'_> {
             }
             Recognition::Dockerfile(generated, others) => (generated, others),
         };
-        let info = dockerfile::read(&generated.dockerfile).map_err(|SyntaxError { line, what }| {
-            RepositoryError::Syntax { path: GENERATED_NAME.to_owned(), line, what }
-        })?;
+        let info = dockerfile::read(&generated.dockerfile)
+            .map_err(|Remark { line, what }| RepositoryError::Syntax { path: GENERATED_NAME.to_owned(), line, what })?;
         let name = free_name(tree, &context);
         let mut warnings = vec![format!(
             "{place} has no Dockerfile; it was taken for {} and one was made for it: {}. {decide}",

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use parse_dockerfile::{Instruction, Source};
 
-use super::error::SyntaxError;
+use super::error::Remark;
 use super::expand::{assignments, declarations};
 use super::here_document::{directives, hide_here_documents};
 use super::lint;
@@ -51,7 +51,7 @@ pub(super) struct DockerfileInfo {
     pub(super) ports: Vec<ExposedPort>,
     /// The image that this stage starts from; `None` when a variable hides it.
     pub(super) base: Option<String>,
-    pub(super) warnings: Vec<String>,
+    pub(super) warnings: Vec<Remark>,
     /// What the stages that are built take from the context, as far as the names are known.
     pub(super) sources: Vec<ContextSource>,
     /// Secrets that the stages that are built mount.
@@ -64,7 +64,7 @@ pub(super) struct DockerfileInfo {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum DockerfileError {
     /// Lines that cannot be read, in the order of the file; what the others say is there too.
-    Mistakes(Vec<SyntaxError>, Box<DockerfileInfo>),
+    Mistakes(Vec<Remark>, Box<DockerfileInfo>),
     /// The stage that is asked for is not there; these are.
     NoSuchStage(Vec<String>),
 }
@@ -72,8 +72,8 @@ pub(super) enum DockerfileError {
 /// Reads a Dockerfile that is built without further words, up to its first mistake.
 ///
 /// # Errors
-/// [`SyntaxError`] with the line.
-pub(super) fn read(text: &str) -> Result<DockerfileInfo, SyntaxError> {
+/// [`Remark`] with the line.
+pub(super) fn read(text: &str) -> Result<DockerfileInfo, Remark> {
     read_with(text, &BuildOptions::default()).map_err(|error| match error {
         DockerfileError::Mistakes(mistakes, _) => {
             mistakes.into_iter().next().expect("there is no error without a mistake")
@@ -96,10 +96,11 @@ pub(super) fn read_with(text: &str, options: &BuildOptions) -> Result<Dockerfile
     match (info, directives.syntax) {
         (Err(DockerfileError::Mistakes(mistakes, _)), Some(syntax)) if !syntax.contains("docker/dockerfile") => {
             let syntax: String = syntax.chars().take(80).collect();
-            let warning = |it: &SyntaxError| {
-                format!("Line {}: {}; left to the reader that `# syntax={syntax}` names.", it.line, it.what)
+            let warning = |it: Remark| Remark {
+                what: format!("{}; left to the reader that `# syntax={syntax}` names.", it.what),
+                ..it
             };
-            let warnings = mistakes.first().map(warning).into_iter().collect();
+            let warnings = mistakes.into_iter().next().map(warning).into_iter().collect();
             Ok(DockerfileInfo { warnings, ..DockerfileInfo::default() })
         }
         (info, _) => info,
@@ -111,7 +112,7 @@ fn read_all(text: &str, escape: char, options: &BuildOptions) -> Result<Dockerfi
     let alone = |mistake| DockerfileError::Mistakes(vec![mistake], Box::default());
     let mut hidden = without_empty_lists(&hide_here_documents(text, escape).map_err(alone)?);
     let lines: Vec<&str> = text.lines().collect();
-    let mut mistakes: Vec<SyntaxError> = Vec::new();
+    let mut mistakes: Vec<Remark> = Vec::new();
     let reader = loop {
         let mut reader = DockerfileReader::new(escape, options);
         let Err(mistake) = reader.read(&lines, &hidden) else { break reader };
@@ -135,7 +136,7 @@ fn read_all(text: &str, escape: char, options: &BuildOptions) -> Result<Dockerfi
     }
     match stage::target(&reader.stages, options.target.as_ref()) {
         Some(target) => Ok(reader.info(target)),
-        None if last.is_none() => Err(alone(SyntaxError { line: 0, what: "there is no FROM instruction".to_owned() })),
+        None if last.is_none() => Err(alone(Remark { line: 0, what: "there is no FROM instruction".to_owned() })),
         None => Err(DockerfileError::NoSuchStage(stage::names(&reader.stages))),
     }
 }
@@ -181,7 +182,7 @@ struct DockerfileReader<'a> {
     stages: Vec<Stage>,
     /// ARGs without a value that a FROM uses.
     unset_args: Vec<UnsetArg>,
-    warnings: Vec<String>,
+    warnings: Vec<Remark>,
 }
 
 impl<'a> DockerfileReader<'a> {
@@ -209,7 +210,8 @@ impl<'a> DockerfileReader<'a> {
         }
         let target = self.stages.swap_remove(target);
         for UnsetArg { line, name } in &info.unset_args {
-            info.warnings.push(format!("Line {line}: ARG `{name}` has no value; send one in `build_args`."));
+            let what = format!("ARG `{name}` has no value; send one in `build_args`.");
+            info.warnings.push(Remark { line: *line, what });
         }
         lint::last_stage(&target, &mut info.warnings);
         DockerfileInfo { ports: target.ports, base: target.base, ..info }
@@ -219,19 +221,21 @@ impl<'a> DockerfileReader<'a> {
     fn warn_of_args(&mut self) {
         for name in self.options.args.keys().map(EnvironmentName::as_str) {
             if !self.args.contains(name) && !is_predefined(name) {
-                self.warnings.push(format!("`build_args` has `{name}`, which no ARG of the Dockerfile takes."));
+                let what = format!("`build_args` has `{name}`, which no ARG of the Dockerfile takes.");
+                self.warnings.push(Remark { line: 0, what });
             }
             if is_secret_name(name) {
-                self.warnings.push(format!(
+                let what = format!(
                     "`build_args` has `{name}`: arguments are kept, shown and part of the image; a secret belongs into \
                      `build_secrets`."
-                ));
+                );
+                self.warnings.push(Remark { line: 0, what });
             }
         }
     }
 
     /// Reads up to the first instruction that cannot be read.
-    fn read(&mut self, lines: &[&str], hidden: &str) -> Result<(), SyntaxError> {
+    fn read(&mut self, lines: &[&str], hidden: &str) -> Result<(), Remark> {
         let located = |error: &parse_dockerfile::Error| syntax_error(error, hidden);
         let line_ends: Vec<usize> = hidden.match_indices('\n').map(|(at, _)| at).collect();
         let mut begun: Option<(usize, Instruction<'_>)> = None;
@@ -247,12 +251,7 @@ impl<'a> DockerfileReader<'a> {
 
     /// Reads one instruction; `lines` are those from its first to the next instruction's, with its here-documents.
     #[expect(clippy::wildcard_enum_match_arm, reason = "the parser may learn instructions that say nothing here")]
-    fn read_instruction(
-        &mut self,
-        line: usize,
-        instruction: &Instruction<'_>,
-        lines: &[&str],
-    ) -> Result<(), SyntaxError> {
+    fn read_instruction(&mut self, line: usize, instruction: &Instruction<'_>, lines: &[&str]) -> Result<(), Remark> {
         match instruction {
             Instruction::From(from) => {
                 let name = from.as_.as_ref().map(|(_, name)| name.value.to_ascii_lowercase());
@@ -292,9 +291,9 @@ impl<'a> DockerfileReader<'a> {
         Ok(())
     }
 
-    fn open_stage(&mut self, line: usize, image: &str, name: Option<String>) -> Result<(), SyntaxError> {
+    fn open_stage(&mut self, line: usize, image: &str, name: Option<String>) -> Result<(), Remark> {
         if self.stages.len() == MAX_STAGES {
-            return Err(SyntaxError { line, what: format!("there are more than {MAX_STAGES} stages") });
+            return Err(Remark { line, what: format!("there are more than {MAX_STAGES} stages") });
         }
         let unset = self.globals.unset_in(image);
         self.unset_args.extend(unset.into_iter().map(|name| UnsetArg { line, name }));
@@ -402,8 +401,8 @@ impl<'a> DockerfileReader<'a> {
         });
         let Some(ports) = ports else {
             let written: String = written.chars().take(40).collect();
-            self.warnings
-                .push(format!("Line {line}: EXPOSE `{written}` is no port that can be known before the build."));
+            let what = format!("EXPOSE `{written}` is no port that can be known before the build.");
+            self.warnings.push(Remark { line, what });
             return;
         };
         for port in ports {
@@ -462,7 +461,7 @@ fn exposed_ports(text: &str) -> Option<Vec<ExposedPort>> {
     (first <= last).then(|| numbers.map(|number| ExposedPort { number, protocol }).collect())
 }
 
-fn syntax_error(error: &parse_dockerfile::Error, text: &str) -> SyntaxError {
+fn syntax_error(error: &parse_dockerfile::Error, text: &str) -> Remark {
     let mut what: String = format!("{error:#}").replace('\'', "`").chars().take(160).collect();
     if what.starts_with("unknown instruction") {
         let line = text.lines().nth(error.line().saturating_sub(1)).unwrap_or_default();
@@ -473,7 +472,7 @@ fn syntax_error(error: &parse_dockerfile::Error, text: &str) -> SyntaxError {
             what = format!("{what}, did you mean `{keyword}`?");
         }
     }
-    SyntaxError { line: error.line(), what }
+    Remark { line: error.line(), what }
 }
 
 /// Where an instruction begins.

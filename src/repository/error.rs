@@ -189,10 +189,24 @@ fn on_line(line: usize) -> String {
     if line == 0 { String::new() } else { format!("line {line} of ") }
 }
 
-/// Where a Dockerfile is wrong, and how.
+/// What is wrong or unwise in a Dockerfile, and where.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct SyntaxError {
+pub(super) struct Remark {
     /// Counted from 1; 0 when it concerns the file as a whole.
     pub(super) line: usize,
     pub(super) what: String,
+}
+
+impl Remark {
+    /// The same of this Dockerfile, for a person.
+    pub(super) fn of(&self, path: &str) -> String {
+        if self.line == 0 { self.what.clone() } else { located(path, self.line, &self.what) }
+    }
+}
+
+/// What is said of a line of a Dockerfile, with the path of that in the repository.
+#[must_use]
+pub fn located(path: &str, line: usize, what: &str) -> String {
+    let file = if path == "Dockerfile" { path.to_owned() } else { format!("`{path}`") };
+    format!("{file}, line {line}: {what}")
 }

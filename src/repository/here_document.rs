@@ -2,7 +2,7 @@
 //!
 //! Hiding keeps every line in its place, so that line numbers stay true.
 
-use super::error::SyntaxError;
+use super::error::Remark;
 use super::expand::words;
 
 /// The parser directives at the top of a Dockerfile that matter here.
@@ -31,8 +31,8 @@ pub(super) fn directives(text: &str) -> Directives<'_> {
 /// The text with the here-documents of RUN turned into comments.
 ///
 /// # Errors
-/// [`SyntaxError`] at the instruction whose here-document has no end.
-pub(super) fn hide_here_documents(text: &str, escape: char) -> Result<String, SyntaxError> {
+/// [`Remark`] at the instruction whose here-document has no end.
+pub(super) fn hide_here_documents(text: &str, escape: char) -> Result<String, Remark> {
     let mut hidden = String::with_capacity(text.len());
     let mut lines = text.split_inclusive('\n').enumerate();
     while let Some((number, first)) = lines.next() {
@@ -61,7 +61,7 @@ pub(super) fn hide_here_documents(text: &str, escape: char) -> Result<String, Sy
             loop {
                 let Some((_, line)) = lines.next() else {
                     let what = format!("the here-document `{}` has no end", end.word);
-                    return Err(SyntaxError { line: number + 1, what });
+                    return Err(Remark { line: number + 1, what });
                 };
                 hidden.push_str(if hide { "#\n" } else { line });
                 let content = line.trim_end_matches(['\r', '\n']);

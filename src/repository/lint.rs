@@ -1,30 +1,32 @@
 //! What is unwise in a Dockerfile: one short sentence with its line for each, and never the value of a secret.
 
+use super::error::Remark;
 use super::stage::Stage;
 
 /// Judges the stage that becomes the image.
-pub(super) fn last_stage(stage: &Stage, warnings: &mut Vec<String>) {
+pub(super) fn last_stage(stage: &Stage, warnings: &mut Vec<Remark>) {
     let base = stage.base.as_deref().unwrap_or_default();
     match &stage.user {
         Some((line, user)) if is_root(user) => {
-            warnings.push(format!("Line {line}: the application runs as root; end with a `USER` that is not root."));
+            let what = "the application runs as root; end with a `USER` that is not root.".to_owned();
+            warnings.push(Remark { line: *line, what });
         }
         None if !["nonroot", "rootless", "unprivileged"].iter().any(|word| base.contains(word)) => {
-            let line = stage.from_line;
-            warnings.push(format!("Line {line}: the last stage has no `USER`, so the application runs as root."));
+            let what = "the last stage has no `USER`, so the application runs as root.".to_owned();
+            warnings.push(Remark { line: stage.from_line, what });
         }
         Some(_) | None => {}
     }
     let is_side =
         |name: &str| name.split(['-', '_', '.']).any(|it| matches!(it, "test" | "tests" | "testing" | "lint"));
     if let Some(name) = stage.name.as_deref().filter(|name| is_side(name)) {
-        let line = stage.from_line;
-        warnings.push(format!(
-            "Line {line}: the last stage is named `{name}`, and it is what runs unless `build_target` names another."
-        ));
+        let what =
+            format!("the last stage is named `{name}`, and it is what runs unless `build_target` names another.");
+        warnings.push(Remark { line: stage.from_line, what });
     }
     if !stage.has_healthcheck {
-        warnings.push(format!("Line {}: the last stage has no `HEALTHCHECK`.", stage.from_line));
+        let what = "the last stage has no `HEALTHCHECK`.".to_owned();
+        warnings.push(Remark { line: stage.from_line, what });
     }
 }
 
@@ -33,30 +35,27 @@ fn is_root(user: &str) -> bool {
 }
 
 /// Judges an image that a stage starts from; `None` when a variable hides its name.
-pub(super) fn base_image(line: usize, image: Option<&str>, warnings: &mut Vec<String>) {
+pub(super) fn base_image(line: usize, image: Option<&str>, warnings: &mut Vec<Remark>) {
     let Some(image) = image.filter(|image| *image != "scratch" && !image.contains('@')) else { return };
     let last = image.rsplit('/').next().unwrap_or(image);
     let shown: String = image.chars().take(100).collect();
-    match last.split_once(':') {
-        None => warnings.push(format!("Line {line}: the base image `{shown}` has no tag; name a version.")),
-        Some((_, "latest")) => {
-            warnings
-                .push(format!("Line {line}: the base image `{shown}` changes under the tag `latest`; name a version."));
-        }
-        Some(_) => {}
-    }
+    let what = match last.split_once(':') {
+        None => format!("the base image `{shown}` has no tag; name a version."),
+        Some((_, "latest")) => format!("the base image `{shown}` changes under the tag `latest`; name a version."),
+        Some(_) => return,
+    };
+    warnings.push(Remark { line, what });
 }
 
 /// Judges a variable with the value that is written in the file.
-pub(super) fn secret(line: usize, keyword: &str, name: &str, value: &str, warnings: &mut Vec<String>) {
+pub(super) fn secret(line: usize, keyword: &str, name: &str, value: &str, warnings: &mut Vec<Remark>) {
     let value = value.trim_matches(['"', '\'']);
     let is_literal = !value.is_empty() && !value.contains('$') && !value.starts_with('/');
     let is_switch = matches!(value.to_ascii_lowercase().as_str(), "true" | "false" | "yes" | "no" | "0" | "1");
     if is_literal && !is_switch && names_a_secret(name) {
         let name: String = name.chars().take(60).collect();
-        warnings.push(format!(
-            "Line {line}: {keyword} `{name}` puts a secret into the image; send it in `environment` instead."
-        ));
+        let what = format!("{keyword} `{name}` puts a secret into the image; send it in `environment` instead.");
+        warnings.push(Remark { line, what });
     }
 }
 
@@ -77,7 +76,7 @@ mod tests {
     use super::super::dockerfile::read;
 
     fn warnings(text: &str) -> Vec<String> {
-        read(text).unwrap().warnings
+        read(text).unwrap().warnings.iter().map(|it| it.of("Dockerfile")).collect()
     }
 
     #[test]
@@ -99,13 +98,13 @@ mod tests {
         assert_eq!(
             warnings("\nFROM a:1\n"),
             [
-                "Line 2: the last stage has no `USER`, so the application runs as root.",
-                "Line 2: the last stage has no `HEALTHCHECK`.",
+                "Dockerfile, line 2: the last stage has no `USER`, so the application runs as root.",
+                "Dockerfile, line 2: the last stage has no `HEALTHCHECK`.",
             ]
         );
         assert_eq!(
             warnings("FROM a:1\nHEALTHCHECK NONE\nUSER app\nUSER 0:0\n"),
-            ["Line 4: the application runs as root; end with a `USER` that is not root."]
+            ["Dockerfile, line 4: the application runs as root; end with a `USER` that is not root."]
         );
         assert_eq!(warnings("FROM a:1 AS x\nUSER y\nHEALTHCHECK NONE\nFROM x\n"), Vec::<String>::new());
         assert_eq!(warnings("FROM a:nonroot\nHEALTHCHECK NONE\n"), Vec::<String>::new());
@@ -115,7 +114,9 @@ mod tests {
     fn a_last_stage_that_sounds_like_a_test_is_told() {
         assert_eq!(
             warnings("FROM a:1 AS run\nFROM run AS unit-test\nUSER y\nHEALTHCHECK NONE\n"),
-            ["Line 2: the last stage is named `unit-test`, and it is what runs unless `build_target` names another."]
+            [
+                "Dockerfile, line 2: the last stage is named `unit-test`, and it is what runs unless `build_target` names another."
+            ]
         );
         assert_eq!(warnings("FROM a:1 AS latest\nUSER y\nHEALTHCHECK NONE\n"), Vec::<String>::new());
     }
@@ -128,8 +129,8 @@ mod tests {
         assert_eq!(
             warnings,
             [
-                "Line 2: the base image `h:5000/a` has no tag; name a version.",
-                "Line 3: the base image `b:latest` changes under the tag `latest`; name a version.",
+                "Dockerfile, line 2: the base image `h:5000/a` has no tag; name a version.",
+                "Dockerfile, line 3: the base image `b:latest` changes under the tag `latest`; name a version.",
             ]
         );
     }
@@ -141,7 +142,7 @@ mod tests {
         );
 
         assert_eq!(warnings.len(), 3);
-        assert!(warnings[1].starts_with("Line 3: ENV `DB_PASSWORD` puts a secret into the image"));
+        assert!(warnings[1].starts_with("Dockerfile, line 3: ENV `DB_PASSWORD` puts a secret into the image"));
         assert!(warnings.iter().all(|it| !it.contains("hunter2") && !it.contains("abc123")));
     }
 }

@@ -95,8 +95,8 @@ fn a_careful_example_has_no_warnings_and_another_one_has_its_own() {
     assert_eq!(
         look(&example("nested")).unwrap().warnings,
         [
-            "Line 3: the last stage has no `USER`, so the application runs as root.",
-            "Line 3: the last stage has no `HEALTHCHECK`.",
+            "`services/web/Dockerfile`, line 3: the last stage has no `USER`, so the application runs as root.",
+            "`services/web/Dockerfile`, line 3: the last stage has no `HEALTHCHECK`.",
         ]
     );
 }

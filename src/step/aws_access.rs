@@ -284,7 +284,10 @@ impl StepContext {
 }
 
 /// Makes sure that the credentials are those of the account where the instance or the cluster is.
-pub(super) async fn require_same_account<T: CloudTarget>(aws: &Aws, known: &T) -> Result<(), StepError> {
+///
+/// # Errors
+/// A permanent failure when they are of another account; else what AWS says.
+pub async fn require_same_account<T: CloudTarget>(aws: &Aws, known: &T) -> Result<(), StepError> {
     RecordedAccount::of(known).require(aws).await
 }
 

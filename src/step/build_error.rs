@@ -4,7 +4,8 @@ use super::error::StepError;
 use crate::cloud::docker::build::BuildRequest;
 use crate::cloud::docker::build_failure::{BuildError, DockerfileSource};
 use crate::host::remote_build::RemoteBuildError;
-use crate::repository::analysis::{Analysis, BuildNeeds};
+use crate::repository::analysis::Analysis;
+use crate::repository::error::located;
 
 /// Says what was built.
 pub(super) fn build_error(
@@ -18,13 +19,13 @@ pub(super) fn build_error(
         build_args: request.build_args.keys().cloned().collect(),
     };
     match error.into() {
-        RemoteBuildError::Build(error) => and_more(error.in_dockerfile(source), &analysis.needs),
+        RemoteBuildError::Build(error) => and_more(error.in_dockerfile(source), analysis),
         error @ (RemoteBuildError::Docker(_) | RemoteBuildError::Tool(_)) => error.into(),
     }
 }
 
 /// The failure of a build with what else it would have failed for, so that one push mends all of it.
-fn and_more(error: BuildError, needs: &BuildNeeds) -> StepError {
+fn and_more(error: BuildError, analysis: &Analysis) -> StepError {
     let failed_at = match &error {
         BuildError::Failed(fault) => fault.line.and_then(|line| usize::try_from(line).ok()),
         BuildError::Transient { .. } | BuildError::TimedOut { .. } | BuildError::Context(_) | BuildError::Docker(_) => {
@@ -33,10 +34,10 @@ fn and_more(error: BuildError, needs: &BuildNeeds) -> StepError {
     };
     let mut error = StepError::from(error);
     let (StepError::Permanent(failure) | StepError::Explained(failure)) = &mut error else { return error };
-    let others = needs.missing.iter().filter(|it| failed_at != Some(it.line));
-    let others: Vec<String> = others.map(|it| format!("line {}: {}", it.line, it.what)).collect();
+    let others = analysis.needs.missing.iter().filter(|it| failed_at != Some(it.line));
+    let others: Vec<String> = others.map(|it| located(&analysis.dockerfile, it.line, &it.what)).collect();
     if !others.is_empty() {
-        failure.message = format!("{}. The Dockerfile would fail for more: {}", failure.message, others.join("; "));
+        failure.message = format!("{}. The build would fail for more: {}", failure.message, others.join("; "));
     }
     error
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
@@ -78,6 +79,9 @@ pub struct Built {
     /// How its build differed from that of the Dockerfile alone.
     #[serde(default)]
     pub build: BuildOptions,
+    /// How long the build took, without the wait for others; `None` when the image was found.
+    #[serde(default)]
+    pub took_ms: Option<u64>,
 }
 
 impl BuildImage {
@@ -122,7 +126,7 @@ impl BuildImage {
         });
         let (image_id, size_bytes) = (info.id.clone(), info.size_bytes);
         let build = self.build.clone();
-        Ok(Built { commit, image, image_id, size_bytes, main_port, port_source, ports, build })
+        Ok(Built { commit, image, image_id, size_bytes, main_port, port_source, ports, build, took_ms: None })
     }
 }
 
@@ -168,7 +172,7 @@ impl StepAction for BuildImage {
             root = Box::pin(fetch_local_tree(cx, None, None)).await?;
         }
         let secrets = build_secrets(cx).await?;
-        check_secrets(&analysis.needs, &self.build, &secrets)?;
+        check_secrets(&analysis.dockerfile, &analysis.needs, &self.build, &secrets)?;
         let (context, dockerfile_text) = files(cx, root, &analysis).await?;
         let request = BuildRequest {
             tag: image.clone(),
@@ -190,6 +194,7 @@ impl StepAction for BuildImage {
             turn = host.builds.acquire() => turn,
             () = cx.cancel.cancelled() => return Err(StepError::Cancelled),
         };
+        let begun = Instant::now();
 
         if let Some(foreign) = &analysis.foreign {
             // Boxed: the future of a build by a program is large.
@@ -200,6 +205,7 @@ impl StepAction for BuildImage {
         } else {
             build_remote(cx, &host, &request, &context, &analysis).await?;
         }
+        let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         let info = host.docker.image(&image).await?.ok_or_else(|| {
             StepError::transient(
                 "image_vanished",
@@ -207,7 +213,7 @@ impl StepAction for BuildImage {
                 "Is a clean-up of images running at the same time? Try again",
             )
         })?;
-        self.built(cx, commit, &analysis, image, &info).await
+        Ok(Built { took_ms: Some(took_ms), ..self.built(cx, commit, &analysis, image, &info).await? })
     }
 }
 

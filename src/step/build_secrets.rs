@@ -8,6 +8,7 @@ use super::context::StepContext;
 use super::error::StepError;
 use crate::id::BuildSecretName;
 use crate::repository::analysis::BuildNeeds;
+use crate::repository::error::located;
 use crate::store::build_options::BuildOptions;
 
 /// Name of the sealed secrets of the build (a JSON object).
@@ -38,6 +39,7 @@ pub(crate) fn secret_lines(secret: &SecretString) -> Vec<SecretString> {
 /// Refuses a build that lacks a secret which it cannot do without: one that its RUN line requires, or that the last build
 /// had. It might succeed without, and give another image.
 pub(super) fn check_secrets(
+    dockerfile: &str,
     needs: &BuildNeeds,
     options: &BuildOptions,
     given: &BTreeMap<BuildSecretName, SecretString>,
@@ -46,11 +48,11 @@ pub(super) fn check_secrets(
     let had = |name: &str| options.secrets.iter().any(|it| it.as_str() == name);
     let missing = needs.secrets.iter().find(|mount| lacks(&mount.name) && (mount.required || had(&mount.name)));
     let Some(mount) = missing else { return Ok(()) };
-    let (name, line) = (&mount.name, mount.line);
+    let name = &mount.name;
     let why = if had(name) { "which an earlier request brought; secrets are not kept" } else { "and requires it" };
     Err(StepError::permanent(
         "build_secret_missing",
-        format!("line {line} of the Dockerfile mounts the secret `{name}`, {why}"),
+        located(dockerfile, mount.line, &format!("RUN mounts the secret `{name}`, {why}")),
         format!("Send it in `build_secrets`: {{\"{name}\": \"...\"}}"),
     ))
 }
@@ -76,15 +78,15 @@ mod tests {
         let check = |before: &[&str], given: &[&str]| {
             let options = BuildOptions { secrets: before.iter().map(|it| name(it)).collect(), ..Default::default() };
             let given = given.iter().map(|it| (name(it), SecretString::from("x"))).collect();
-            check_secrets(&needs, &options, &given).map_err(|error| error.to_string())
+            check_secrets("Dockerfile", &needs, &options, &given).map_err(|error| error.to_string())
         };
 
         assert_eq!(check(&[], &["key"]), Ok(()));
         assert_eq!(check(&["npm"], &["key", "npm"]), Ok(()));
         assert_eq!(
             check(&["npm"], &["key"]).unwrap_err(),
-            "line 3 of the Dockerfile mounts the secret `npm`, which an earlier request brought; secrets are not kept"
+            "Dockerfile, line 3: RUN mounts the secret `npm`, which an earlier request brought; secrets are not kept"
         );
-        assert_eq!(check(&[], &[]).unwrap_err(), "line 3 of the Dockerfile mounts the secret `key`, and requires it");
+        assert_eq!(check(&[], &[]).unwrap_err(), "Dockerfile, line 3: RUN mounts the secret `key`, and requires it");
     }
 }

@@ -23,6 +23,13 @@ use crate::id::{
 const HAS_TEXT: &str =
     "lower(name || '\n' || namespace || '\n' || repository || '\n' || instance_id) LIKE ? ESCAPE '!'";
 
+/// The condition that a target is there, or that a deployment is on it.
+const IS_THERE: &str = "(made_here = 1 OR instance IS NOT NULL OR cluster IS NOT NULL
+    OR id IN (SELECT target_id FROM deployments WHERE state <> 'removed'))";
+
+/// What stands around a condition on the deployments on a target.
+const WITH_DEPLOYMENT: (&str, &str) = ("id IN (SELECT target_id FROM deployments WHERE state <> 'removed' AND ", ")");
+
 /// How many values a statement has at the most: databases take only so many.
 const MOST_VALUES: usize = 1000;
 
@@ -108,6 +115,35 @@ impl Store {
     pub async fn present_deployments(&self) -> Result<Vec<Deployment>, StoreError> {
         let rows =
             sqlx::query("SELECT * FROM deployments WHERE state <> 'removed' ORDER BY id").fetch_all(&self.pool).await?;
+        Ok(readable(&rows, read))
+    }
+
+    /// Those deployments on these targets that are not removed, but for those that this version cannot read.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn deployments_on(&self, targets: &BTreeSet<TargetId>) -> Result<Vec<Deployment>, StoreError> {
+        if targets.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut statement = Statement::new("SELECT * FROM deployments WHERE state <> 'removed' AND target_id IN ");
+        statement.bind_list(targets.iter().map(ToString::to_string)).push(" ORDER BY id");
+        Ok(readable(&statement.fetch(&self.pool).await?, read))
+    }
+
+    /// The deployments that were decommissioned since a moment, but for those that this version cannot read. One whose
+    /// first deploy was taken back is removed too, and none of them: it has never run.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn decommissioned_since(&self, moment: Timestamp) -> Result<Vec<Deployment>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT d.* FROM deployments d JOIN operations o ON o.id = d.operation_id
+             WHERE d.state = 'removed' AND d.updated_ms > $1 AND o.action = 'decommission'",
+        )
+        .bind(moment.as_millisecond())
+        .fetch_all(&self.pool)
+        .await?;
         Ok(readable(&rows, read))
     }
 
@@ -248,13 +284,19 @@ impl Store {
             .transpose()
     }
 
-    /// All targets, also those that are gone, but for those that this version cannot read.
+    /// A page of the targets that are there or that a deployment is on, newest first; with rights only those that a
+    /// deployment is on which these cover.
     ///
     /// # Errors
     /// What the database says.
-    pub async fn targets(&self) -> Result<Vec<Target>, StoreError> {
-        let rows = sqlx::query("SELECT * FROM targets ORDER BY id").fetch_all(&self.pool).await?;
-        Ok(readable(&rows, read_target))
+    pub async fn targets(
+        &self,
+        rights: Option<&[Right]>,
+        wanted: &PageRequest<TargetId>,
+    ) -> Result<Page<Target>, StoreError> {
+        let within = rights.map(|rights| Within { rights, around: WITH_DEPLOYMENT });
+        let listing = Listing { select: "SELECT * FROM targets", conditions: vec![(IS_THERE, None)], within };
+        self.page(listing, wanted, read_target).await
     }
 
     /// Those of these targets that are there and that this version can read.

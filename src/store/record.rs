@@ -281,7 +281,7 @@ pub struct Version {
     pub deployed_at: Timestamp,
 }
 
-/// What the image of a version was built of; nothing of one that an earlier release built.
+/// What the image of a version was built of, and what came of that; nothing of one that an earlier release built.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct VersionBuild {
@@ -293,6 +293,10 @@ pub struct VersionBuild {
     pub builder: Option<String>,
     /// The directory of the build context; empty for the root.
     pub context: String,
+    /// Size of all layers of the image.
+    pub size_bytes: Option<u64>,
+    /// How long the build took; nothing of an image that was found.
+    pub took_ms: Option<u64>,
 }
 
 /// Who said which port an application listens on.

@@ -844,6 +844,48 @@ stories! {
         assert_eq!(nodes().await.containers, Some(vec!["one".to_owned(), "two".to_owned()]));
     }
 
+    async fn what_was_decommissioned_lately_is_listed_and_no_deploy_that_was_taken_back(world: World) {
+        let (gone, undone) = (world.deployment("gone"), world.deployment("undone"));
+        let removed = |it: &Deployment| Deployment { state: DeploymentState::Removed, ..it.clone() };
+        let deploy = world.accepted(&undone, None).await;
+        world.end(deploy, &removed(&undone), OperationState::Undone, None).await;
+        let mut removal = world.new_operation(&gone, None);
+        removal.operation.action = Action::Decommission;
+        world.store.accept(&removal).await.unwrap();
+        let hour = SignedDuration::from_hours(1);
+        let listed = async |since: Timestamp| {
+            let listed = world.store.decommissioned_since(since).await.unwrap().into_iter().map(|it| it.id);
+            listed.filter(|it| [gone.id, undone.id].contains(it)).collect::<Vec<_>>()
+        };
+        assert!(listed(Timestamp::now() - hour).await.is_empty());
+
+        world.end(removal.operation.id, &removed(&gone), OperationState::Succeeded, None).await;
+
+        assert_eq!(listed(Timestamp::now() - hour).await, [gone.id]);
+        assert!(listed(Timestamp::now() + hour).await.is_empty());
+    }
+
+    async fn targets_are_listed_while_they_are_there_or_used(world: World) {
+        let deployment = world.deployment("app");
+        let id = world.accepted(&deployment, None).await;
+        let (store, target) = (&world.store, world.target.id);
+        let newest = PageRequest { after: None, limit: 100_000 };
+        let is_listed = async |rights: Option<&[Right]>| {
+            store.targets(rights, &newest).await.unwrap().items.iter().any(|it| it.id == target)
+        };
+        let right = |mode: Mode| [Right { mode: Some(mode), namespace: None }];
+
+        assert!(is_listed(None).await && is_listed(Some(right(Mode::Local).as_slice())).await);
+        assert!(!is_listed(Some(right(Mode::CloudLocal).as_slice())).await);
+        assert_eq!(store.deployments_on(&BTreeSet::from([target])).await.unwrap().len(), 1);
+        let removed = Deployment { state: DeploymentState::Removed, ..deployment };
+        world.end(id, &removed, OperationState::Undone, None).await;
+        assert!(!is_listed(None).await);
+        store.set_target_made_here(target, true).await.unwrap();
+        assert!(is_listed(None).await && !is_listed(Some(right(Mode::Local).as_slice())).await);
+        assert!(store.deployments_on(&BTreeSet::from([target])).await.unwrap().is_empty());
+    }
+
     async fn followers_hear_every_event_once_and_in_order(world: World) {
         let deployment = world.deployment("app");
         let id = world.accepted(&deployment, None).await;

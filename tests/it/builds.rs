@@ -133,7 +133,8 @@ async fn an_argument_without_a_value_is_named() {
 
     let answer = world.chat(&world.request_for("deploy")).await;
 
-    assert!(answer.text().contains("ARG `TOKEN_URL` has no value; send one in `build_args`"), "{}", answer.text());
+    let told = "Dockerfile, line 3: ARG `TOKEN_URL` has no value; send one in `build_args`";
+    assert!(answer.text().contains(told), "{}", answer.text());
 }
 
 #[tokio::test]
@@ -145,7 +146,7 @@ async fn a_base_that_cannot_be_had_and_a_file_that_is_not_there_come_in_one_answ
 
     assert!(answer.text().contains("`base:1` cannot be pulled"), "{}", answer.text());
     assert!(
-        answer.text().contains("line 2: COPY takes `gone.txt`, which is not in the repository"),
+        answer.text().contains("Dockerfile, line 2: COPY takes `gone.txt`, which is not in the repository"),
         "{}",
         answer.text()
     );

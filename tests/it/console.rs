@@ -11,6 +11,7 @@ use crate::world::World;
 
 mod changes;
 mod chat;
+mod costs;
 mod oidc;
 mod pages;
 mod sessions;
@@ -42,6 +43,21 @@ impl Page {
         let field = format!("name=\"{name}\" value=\"");
         let rest = self.text.split_once(&field).unwrap_or_else(|| panic!("no field `{name}`: {self:?}")).1;
         rest.split_once('"').unwrap().0.to_owned()
+    }
+
+    /// Where the next page of a list is.
+    fn next_page(&self) -> String {
+        let (before, _) = self.text.split_once("\" rel=\"next\"").unwrap_or_else(|| panic!("no next page: {self:?}"));
+        before.rsplit_once("href=\"").unwrap().1.replace("&amp;", "&")
+    }
+
+    /// A browser runs nothing for it that is not of here.
+    fn runs_nothing_foreign(&self) {
+        let policy = &self.headers[CONTENT_SECURITY_POLICY.as_str()];
+        assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{self:?}");
+        for inline in ["<script>", " style=", " onclick=", "javascript:"] {
+            assert!(!self.says(inline), "{inline} in {self:?}");
+        }
     }
 
     fn says(&self, text: &str) -> bool {
@@ -127,13 +143,7 @@ async fn pages_run_nothing_that_is_not_of_here() {
     world.deployed().await;
     let mut browser = Browser::of(&world);
 
-    for path in ["/", "/operations", "/chat", "/new", "/sign-in", "/no-such-page"] {
-        let page = browser.open(path).await;
-
-        let policy = &page.headers[CONTENT_SECURITY_POLICY.as_str()];
-        assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{path}: {policy}");
-        for inline in ["<script>", " style=", " onclick=", "javascript:"] {
-            assert!(!page.says(inline), "{path} has {inline}");
-        }
+    for path in ["/", "/operations", "/chat", "/new", "/targets", "/costs", "/sign-in", "/no-such-page"] {
+        browser.open(path).await.runs_nothing_foreign();
     }
 }

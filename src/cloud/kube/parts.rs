@@ -1,7 +1,7 @@
 //! What an application consists of on its cluster, as it is right now.
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::core::v1::{Namespace as NamespaceObject, Pod, Service};
 use k8s_openapi::api::networking::v1::Ingress;
 use kube::ResourceExt;
 use kube::api::{Api, ListParams};
@@ -16,10 +16,14 @@ use crate::id::{DeploymentName, Namespace};
 pub struct ApplicationParts {
     /// Its pods of any version, by name.
     pub pods: Vec<PodStatus>,
+    /// Whether its namespace is there.
+    pub has_namespace: bool,
     /// Whether its Service is there.
     pub has_service: bool,
     /// Whether it has an Ingress.
     pub has_ingress: bool,
+    /// Whether the Secret with its environment is there, when it has one.
+    pub has_secret: Option<bool>,
 }
 
 /// How a pod is.
@@ -40,19 +44,39 @@ pub struct PodStatus {
 }
 
 impl Kube {
-    /// Looks at the parts of an application.
+    /// Looks at the parts of an application, whose environment is in this Secret.
     ///
     /// # Errors
     /// What the API answers.
-    pub async fn parts(&self, name: &DeploymentName, namespace: &Namespace) -> Result<ApplicationParts, KubeError> {
+    pub async fn parts(
+        &self,
+        name: &DeploymentName,
+        namespace: &Namespace,
+        secret: Option<&str>,
+    ) -> Result<ApplicationParts, KubeError> {
+        let namespaces: Api<NamespaceObject> = Api::all(self.client.clone());
         let services: Api<Service> = Api::namespaced(self.client.clone(), namespace.as_str());
         let ingresses: Api<Ingress> = Api::namespaced(self.client.clone(), namespace.as_str());
-        let (pods, service, ingress) = tokio::try_join!(
+        let environment = async {
+            match secret {
+                Some(secret) => self.has_environment(namespace, secret).await.map(Some),
+                None => Ok(None),
+            }
+        };
+        let (pods, namespace, service, ingress, has_secret) = tokio::try_join!(
             self.pods(name, namespace),
+            self.call(namespaces.get_metadata_opt(namespace.as_str())),
             self.call(services.get_metadata_opt(name.as_str())),
             self.call(ingresses.get_metadata_opt(name.as_str())),
+            environment,
         )?;
-        Ok(ApplicationParts { pods, has_service: service.is_some(), has_ingress: ingress.is_some() })
+        Ok(ApplicationParts {
+            pods,
+            has_namespace: namespace.is_some(),
+            has_service: service.is_some(),
+            has_ingress: ingress.is_some(),
+            has_secret,
+        })
     }
 
     /// The pods of an application, of any version, by name.

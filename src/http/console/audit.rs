@@ -4,7 +4,6 @@ use axum::extract::State;
 use axum::response::Html;
 use serde::Serialize;
 use strum::VariantArray as _;
-use url::form_urlencoded;
 
 use super::render::{self, Heading};
 use super::session::Viewer;
@@ -30,10 +29,9 @@ struct AuditPage {
     is_filtered: bool,
     events: Vec<&'static str>,
     actions: Vec<&'static str>,
-    /// The page after this one.
-    next: Option<String>,
-    /// This is not the first page.
-    is_later: bool,
+    /// The first page, when this is another one.
+    first_page: Option<String>,
+    next_page: Option<String>,
 }
 
 /// What is looked for.
@@ -104,25 +102,21 @@ pub(super) async fn show(State(app): State<App>, viewer: Viewer, query: ListQuer
     let page = app.audit(&viewer.caller, filter, &PageRequest { after, limit: PER_PAGE }).await?;
     let last = page.items.last().map(|it| it.sequence).filter(|_| page.has_more);
     let values = AuditPage {
-        next: last.map(|last| address(&filters, last)),
+        first_page: after.map(|_| address(&filters, None)),
+        next_page: last.map(|it| address(&filters, Some(it))),
         is_filtered: filters.iter().any(|it| !it.value.is_empty()),
         filters,
         events: AuditEvent::VARIANTS.iter().map(|it| it.as_str()).collect(),
         actions: Action::ALL.iter().map(|it| it.as_str()).collect(),
-        is_later: after.is_some(),
         entries: page.items.into_iter().map(EntryRow::from).collect(),
     };
     render::page(&viewer, "audit.html", Heading { title: "Audit", place: "/audit" }, values)
 }
 
-/// The address of the page that follows an entry.
-fn address(filters: &[Filter], last: i64) -> String {
-    let begin = "/audit?";
-    let mut query = form_urlencoded::Serializer::for_suffix(begin.to_owned(), begin.len());
-    for it in filters.iter().filter(|it| !it.value.is_empty()) {
-        query.append_pair(it.name, &it.value);
-    }
-    query.append_pair("after", &last.to_string()).finish()
+/// The address of a page of the same entries.
+fn address(filters: &[Filter], after: Option<i64>) -> String {
+    let filters = filters.iter().map(|it| (it.name, Some(it.value.clone()).filter(|value| !value.is_empty())));
+    text::address("/audit", filters.chain([("after", after.map(|it| it.to_string()))]))
 }
 
 #[cfg(test)]
@@ -133,7 +127,7 @@ mod tests {
     fn the_next_page_looks_for_the_same() {
         let filter = |name, value: &str| Filter { name, value: value.to_owned() };
 
-        let address = address(&[filter("event", ""), filter("since", "2027-01-31T12:00")], 7);
+        let address = address(&[filter("event", ""), filter("since", "2027-01-31T12:00")], Some(7));
 
         assert_eq!(address, "/audit?since=2027-01-31T12%3A00&after=7");
     }

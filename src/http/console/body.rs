@@ -1,9 +1,8 @@
 //! Fields of forms as the body of a request to the API: a name with a dot in it is a field of an object.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Map, Value};
 
+use super::page_form::PageForm;
 use crate::intent::fields::RESUME_FIELDS;
 use crate::intent::fields::aws_credentials::AWS_CREDENTIAL_FIELDS;
 
@@ -19,11 +18,11 @@ pub(super) fn put(body: &mut Map<String, Value>, name: &str, value: Value) {
 }
 
 /// What a form has of the credentials that come with one request. What is empty counts as not typed.
-pub(super) fn of_credentials(form: &BTreeMap<String, String>) -> Map<String, Value> {
+pub(super) fn of_credentials(form: &PageForm) -> Map<String, Value> {
     let mut body = Map::new();
     let [_, git_token] = RESUME_FIELDS;
     for name in AWS_CREDENTIAL_FIELDS.iter().map(|it| it.path).chain([git_token]) {
-        if let Some(text) = form.get(name).map(|it| it.trim()).filter(|it| !it.is_empty()) {
+        if let Some(text) = form.text(name).map(str::trim).filter(|it| !it.is_empty()) {
             put(&mut body, name, Value::from(text));
         }
     }
@@ -38,14 +37,11 @@ mod tests {
 
     #[test]
     fn a_form_that_nothing_is_typed_into_asks_for_nothing() {
-        let body = |pairs: &[(&str, &str)]| {
-            let form = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-            Value::Object(of_credentials(&form))
-        };
+        let body = |form: &str| Value::Object(of_credentials(&PageForm::read(form.as_bytes())));
 
-        assert_eq!(body(&[("token", "t"), ("aws_credentials.aws_region", " "), ("git_token", "")]), json!({}));
+        assert_eq!(body("token=t&aws_credentials.aws_region=+&git_token="), json!({}));
         assert_eq!(
-            body(&[("aws_credentials.aws_access_key_id", "id "), ("git_token", "g")]),
+            body("aws_credentials.aws_access_key_id=id+&git_token=g"),
             json!({"aws_credentials": {"aws_access_key_id": "id"}, "git_token": "g"})
         );
     }

@@ -27,6 +27,7 @@ use crate::reply::view::{PlanView, Proposal, Report};
 use crate::store::operations::{KeyKind, RequestKey};
 
 mod form;
+mod label;
 
 use form::{Faults, FieldView, Typed};
 
@@ -55,17 +56,12 @@ enum Draft {
     Begun(OperationId),
 }
 
-/// The yes to a plan.
-#[derive(Debug, Deserialize)]
-pub(super) struct Yes {
-    draft: String,
-    plan: String,
-}
-
 /// The form of a new deployment.
 #[derive(Debug, Serialize)]
 struct NewPage {
     fields: BTreeMap<&'static str, FieldView>,
+    /// What the fields of AWS credentials are called together.
+    credentials_label: &'static str,
     faults: Faults,
     mode: String,
     is_advanced: bool,
@@ -100,24 +96,17 @@ pub(super) async fn new(viewer: Viewer, Query(pairs): Query<Vec<(String, String)
 }
 
 /// Shows what a request would do. Nothing is done.
-pub(super) async fn plan(
-    State(app): State<App>,
-    viewer: Viewer,
-    PageForm(pairs): PageForm<Vec<(String, String)>>,
-) -> Result<Response, ApiError> {
-    propose(&app, &viewer, &Typed::new(pairs), Uuid::new_v4(), None).await
+pub(super) async fn plan(State(app): State<App>, viewer: Viewer, form: PageForm) -> Result<Response, ApiError> {
+    propose(&app, &viewer, &Typed::new(form.into_pairs()), Uuid::new_v4(), None).await
 }
 
 /// Does what a plan has shown.
-pub(super) async fn confirm(
-    State(app): State<App>,
-    viewer: Viewer,
-    PageForm(Yes { draft, plan }): PageForm<Yes>,
-) -> Result<Response, ApiError> {
+pub(super) async fn confirm(State(app): State<App>, viewer: Viewer, form: PageForm) -> Result<Response, ApiError> {
     let caller = &viewer.caller;
-    let draft = Uuid::try_parse(&draft);
+    let draft = Uuid::try_parse(form.required("draft")?);
     let draft = draft.map_err(|_| ApiError::invalid("draft", "`draft` names no plan that was shown"))?;
-    let hash = PlanHash::parse(&plan).map_err(|error| ApiError::invalid("plan", format!("`plan`: {error}")))?;
+    let hash = PlanHash::parse(form.required("plan")?);
+    let hash = hash.map_err(|error| ApiError::invalid("plan", format!("`plan`: {error}")))?;
     let typed = match app.conversation_state::<Draft>(caller, &state_id(draft)).await? {
         Some(Draft::Open(typed)) => typed,
         Some(Draft::Begun(id)) => return Ok(to_operation(id)),
@@ -217,7 +206,7 @@ fn refused(app: &App, viewer: &Viewer, typed: &Typed, error: ApiError) -> Result
     let response = error.into_response();
     let status = response.status();
     let Some(told) = response.extensions().get::<ErrorObject>().cloned() else { return Ok(response) };
-    let faults = Faults::of(told, &missing);
+    let faults = Faults::of(told, &missing, typed);
     let action = typed.text("action").unwrap_or("deploy").to_owned();
     if action == Action::Deploy.as_str() && operation.is_none() {
         return Ok((status, new_page(viewer, typed, faults)?).into_response());
@@ -241,6 +230,7 @@ fn missing(app: &App, typed: &Typed) -> Vec<&'static str> {
 fn new_page(viewer: &Viewer, typed: &Typed, faults: Faults) -> Result<Html<String>, ApiError> {
     let values = NewPage {
         fields: typed.fields(&faults),
+        credentials_label: label::of("aws_credentials").unwrap_or_default(),
         mode: typed.text("deployment_mode").unwrap_or("local").to_owned(),
         is_advanced: faults.is_among(&ADVANCED) || ADVANCED.iter().any(|it| typed.text(it).is_some()),
         faults,

@@ -2,22 +2,27 @@
 //! button, and what was begun is told of as it stands.
 //!
 //! A message is kept, its answer is made beside the request ([`answering`]), and the page is there within seconds, with
-//! the answer or without: it comes when it is there. A message has a number, so that one that is sent twice is said
-//! once, and a yes from an old page agrees to nothing.
+//! the answer or without: its words come as they are said ([`answers_in_progress`]), and to who has no script the whole of
+//! it when it is there. A message has a number, so that one that is sent twice is said once, and a yes from an old page
+//! agrees to nothing.
 
+use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use futures_util::StreamExt;
-use serde::{Deserialize, Serialize};
-use tokio_stream::wrappers::IntervalStream;
+use serde::Serialize;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 use uuid::Uuid;
 
 use super::live;
+use super::open_pages::OpenPages;
 use super::page_form::PageForm;
 use super::render::{self, Heading};
 use super::session::Viewer;
@@ -28,15 +33,20 @@ use crate::http::path::PathId;
 use crate::http::request_id::RequestId;
 
 mod answering;
+pub(crate) mod answers_in_progress;
 mod kept;
 mod progress;
 mod view;
 
+use answers_in_progress::{AnswersInProgress, Change};
 use kept::{Chat, Turn};
 use view::View;
 
 /// So long a page waits for its answer, which most need less than: it needs no second look then.
 const SOON: Duration = Duration::from_secs(5);
+/// And so long after the first words, where a script shows the others as they come: what is said at once is there as a
+/// whole then.
+const AT_ONCE: Duration = Duration::from_millis(200);
 /// The most characters of a message.
 const LONGEST: usize = 20_000;
 /// The most messages of a chat.
@@ -48,13 +58,11 @@ const GONE_ON: &str = "This chat has gone on since that page was loaded, and not
 const NOT_YET: &str = "The message before is still being answered, and nothing was said. Send it after that.";
 const FULL: &str = "This chat has as many messages as one can have. Begin a new one.";
 
-/// What is said.
-#[derive(Debug, Deserialize)]
-pub(super) struct Said {
-    chat: String,
-    /// The number of the message in its chat.
-    turn: usize,
-    message: String,
+/// What has become more of an answer that is being made.
+#[derive(Debug, Serialize)]
+struct Words {
+    chat: Uuid,
+    words: String,
 }
 
 /// The page.
@@ -70,37 +78,57 @@ struct ChatPage<'a> {
 }
 
 /// A chat in which nothing was said.
-pub(super) async fn new(State(app): State<App>, viewer: Viewer) -> Result<Html<String>, ApiError> {
-    page(&app, &viewer, (Uuid::new_v4(), &Chat::default()), None, "").await
+pub(super) async fn new(
+    State(app): State<App>,
+    State(answers): State<AnswersInProgress>,
+    viewer: Viewer,
+) -> Result<Html<String>, ApiError> {
+    page(&app, &answers, &viewer, (Uuid::new_v4(), &Chat::default()), None, "").await
 }
 
 /// A chat.
-pub(super) async fn show(State(app): State<App>, viewer: Viewer, PathId(id): PathId) -> Result<Response, ApiError> {
+pub(super) async fn show(
+    State(app): State<App>,
+    State(answers): State<AnswersInProgress>,
+    viewer: Viewer,
+    PathId(id): PathId,
+) -> Result<Response, ApiError> {
     if let Some((id, chat)) = find(&app, &viewer, &id).await? {
-        return Ok(page(&app, &viewer, (id, &chat), None, "").await?.into_response());
+        return Ok(page(&app, &answers, &viewer, (id, &chat), None, "").await?.into_response());
     }
-    let page = page(&app, &viewer, (Uuid::new_v4(), &Chat::default()), Some(OVER), "").await?;
+    let page = page(&app, &answers, &viewer, (Uuid::new_v4(), &Chat::default()), Some(OVER), "").await?;
     Ok((StatusCode::NOT_FOUND, page).into_response())
 }
 
-/// Sends the live part of the page, as long as anything on it changes by itself.
+/// Sends the live part of the page, as long as anything on it changes by itself; the words of an answer that is being made
+/// alone, when nothing else can have changed.
 pub(super) async fn follow(
     State(app): State<App>,
     State(streams): State<Streams>,
+    State(answers): State<AnswersInProgress>,
+    State(pages): State<OpenPages>,
     viewer: Viewer,
     PathId(id): PathId,
 ) -> Result<Response, ApiError> {
     let Some((id, _)) = find(&app, &viewer, &id).await? else { return Err(gone()) };
     let over = CancellationToken::new();
-    let seconds = IntervalStream::new(tokio::time::interval(Duration::from_secs(1))).map(drop);
-    let changes = seconds.take_until(over.clone().cancelled_owned());
+    let needs_whole_part = Arc::new(AtomicBool::new(true));
+    let is_needed = Arc::clone(&needs_whole_part);
+    let changes = answers.changes(&viewer.caller, id).map(move |change| {
+        is_needed.fetch_or(change == Change::Anything, Ordering::Relaxed);
+    });
+    let changes = changes.take_until(over.clone().cancelled_owned());
     let browser = viewer.browser.clone();
     let made = app.clone();
-    live::stream(&app, &streams, &browser, changes, move || {
-        let (app, viewer, over) = (made.clone(), viewer.clone(), over.clone());
+    live::stream(&app, &streams, &pages, &browser, changes, move || {
+        let (app, viewer, over, answers) = (made.clone(), viewer.clone(), over.clone(), answers.clone());
+        let needs_whole_part = needs_whole_part.swap(false, Ordering::Relaxed);
         async move {
+            if let Some(words) = answers.words(&viewer.caller, id).filter(|_| !needs_whole_part) {
+                return render::part(&viewer, "chat_more_words.html", Words { chat: id, words });
+            }
             let chat = Chat::load(&app, &viewer.caller, id).await?.ok_or_else(gone)?;
-            let view = View::of(&app, &viewer.caller, id, &chat).await?;
+            let view = View::of(&app, &answers, &viewer.caller, id, &chat).await?;
             if !view.is_alive {
                 over.cancel();
             }
@@ -112,12 +140,16 @@ pub(super) async fn follow(
 /// Says something, and leads to the page with the answer.
 pub(super) async fn say(
     State(app): State<App>,
+    State(answers): State<AnswersInProgress>,
     viewer: Viewer,
     request_id: RequestId,
-    PageForm(Said { chat, turn, message }): PageForm<Said>,
+    form: PageForm,
 ) -> Result<Response, ApiError> {
-    let id = Uuid::try_parse(&chat).map_err(|_| ApiError::invalid("chat", "`chat` is the id of no chat"))?;
-    let said = message.trim();
+    let id = Uuid::try_parse(form.required("chat")?);
+    let id = id.map_err(|_| ApiError::invalid("chat", "`chat` is the id of no chat"))?;
+    let turn = form.required("turn")?.parse::<usize>();
+    let turn = turn.map_err(|_| ApiError::invalid("turn", "`turn` is the number of no message"))?;
+    let said = form.required("message")?.trim();
     if said.is_empty() || said.chars().count() > LONGEST {
         return Err(ApiError::invalid("message", format!("`message` must have 1 to {LONGEST} characters")));
     }
@@ -125,7 +157,8 @@ pub(super) async fn say(
     let found = Chat::load(&app, caller, id).await?;
     if found.is_none() && turn > 0 {
         let begun_anew = (Uuid::new_v4(), &Chat::default());
-        return Ok((StatusCode::CONFLICT, page(&app, &viewer, begun_anew, Some(OVER), said).await?).into_response());
+        let page = page(&app, &answers, &viewer, begun_anew, Some(OVER), said).await?;
+        return Ok((StatusCode::CONFLICT, page).into_response());
     }
     let mut chat = found.unwrap_or_default();
     let to_answer = Redirect::to(&format!("/chat/{id}#turn-{turn}")).into_response();
@@ -141,13 +174,28 @@ pub(super) async fn say(
         (turn >= MOST).then_some(FULL)
     };
     if refusal.is_some() {
-        return Ok((StatusCode::CONFLICT, page(&app, &viewer, (id, &chat), refusal, said).await?).into_response());
+        let page = page(&app, &answers, &viewer, (id, &chat), refusal, said).await?;
+        return Ok((StatusCode::CONFLICT, page).into_response());
     }
     chat.turns.push(Turn::new(said));
     chat.keep(&app, caller, id).await?;
-    let answering = answering::give(app.clone(), caller.clone(), request_id, id, chat);
+    let in_progress = answers.begin(caller, id);
+    let mut words = in_progress.subscribe();
+    let answering = answering::give(app.clone(), caller.clone(), request_id, id, chat, in_progress);
+    let answering = tokio::spawn(answering.in_current_span());
+    let begun = async {
+        // The page that follows shows no words as they come.
+        if form.text("without_script").is_some() {
+            return pending().await;
+        }
+        let _ = words.changed().await;
+        sleep(AT_ONCE).await;
+    };
     // However it ends, the page tells.
-    let _ = tokio::time::timeout(SOON, tokio::spawn(answering.in_current_span())).await;
+    tokio::select! {
+        _ = timeout(SOON, answering) => (),
+        () = begun => (),
+    }
     Ok(to_answer)
 }
 
@@ -163,12 +211,13 @@ fn gone() -> ApiError {
 
 async fn page(
     app: &App,
+    answers: &AnswersInProgress,
     viewer: &Viewer,
     (id, chat): (Uuid, &Chat),
     notice: Option<&'static str>,
     draft: &str,
 ) -> Result<Html<String>, ApiError> {
-    let live = View::of(app, &viewer.caller, id, chat).await?;
+    let live = View::of(app, answers, &viewer.caller, id, chat).await?;
     let values = ChatPage { notice, draft, longest: LONGEST, has_model: app.model().is_some(), live };
     render::page(viewer, "chat.html", Heading { title: "Chat", place: "/chat" }, values)
 }

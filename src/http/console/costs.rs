@@ -1,4 +1,5 @@
-//! What it all costs by list prices: per deployment, target and namespace. From the store; AWS is not asked.
+//! What it all costs by list prices: per deployment, target and namespace, now and by day. From the store; AWS is not
+//! asked.
 //!
 //! A target that several deployments share is split evenly between those in sight, so that the sum is the same whichever
 //! way it is taken.
@@ -9,14 +10,21 @@ use axum::extract::State;
 use axum::response::Html;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
+use strum::VariantArray;
 
 use super::render::{self, Heading};
 use super::session::Viewer;
+use super::text::one_of;
 use crate::app::App;
+use crate::app::cost::CostHistory;
 use crate::http::error::ApiError;
+use crate::http::list::ListQuery;
 use crate::id::TargetId;
 use crate::reply::view::{CostView, TargetCost};
 use crate::store::record::{Cost, Deployment};
+use by_day::{DayCosts, Grouping, HOURS_PER_DAY, Priced};
+
+mod by_day;
 
 /// What nobody has changed for so long is named.
 const FORGOTTEN_AFTER: SignedDuration = SignedDuration::from_hours(30 * 24);
@@ -24,14 +32,6 @@ const FORGOTTEN_AFTER: SignedDuration = SignedDuration::from_hours(30 * 24);
 const MOST_ROWS: usize = 50;
 /// How many deployments a list of names has at the most.
 const MOST_NAMES: usize = 20;
-/// How many bars a chart has at the most.
-const MOST_BARS: usize = 20;
-/// How wide the longest bar is.
-const BAR_WIDTH: f64 = 600.0;
-/// How high a bar is with its text.
-const BAR_HEIGHT: usize = 40;
-/// Hours of a day.
-const HOURS_PER_DAY: f64 = 24.0;
 
 /// The page of costs.
 #[derive(Debug, PartialEq, Serialize)]
@@ -43,11 +43,25 @@ struct CostsPage {
     deployments: Top<DeploymentRow>,
     targets: Top<Sum>,
     namespaces: Top<Sum>,
-    chart: Option<Chart>,
+    /// What it cost by day; nothing when it has cost nothing.
+    by_day: Option<DayCosts>,
+    /// What the days are summed up by, and could be.
+    grouping: Grouping,
+    groupings: &'static [Grouping],
+    /// Deployments that are gone, or whose target is, and that are not in these days.
+    without_price: WithoutPrice,
     /// Names of deployments whose target has no price on record.
     unknown: Top<String>,
     /// What costs something and was not changed for long.
     forgotten: Top<DeploymentRow>,
+}
+
+/// Deployments that were removed, or whose target was, with no price of it on record.
+#[derive(Debug, PartialEq, Serialize)]
+struct WithoutPrice {
+    count: usize,
+    /// The last day of one of them.
+    until: Option<String>,
 }
 
 /// The first of a list, with what is not among them.
@@ -151,30 +165,17 @@ struct Sum {
     price: Price,
 }
 
-/// Bars, the longest first.
-#[derive(Debug, PartialEq, Serialize)]
-struct Chart {
-    height: usize,
-    bars: Vec<Bar>,
-}
-
-/// A bar with its text above it.
-#[derive(Debug, PartialEq, Serialize)]
-struct Bar {
-    name: String,
-    price: String,
-    text_y: usize,
-    top: usize,
-    width: String,
-}
-
 /// Shows what it costs.
-pub(super) async fn show(State(app): State<App>, viewer: Viewer) -> Result<Html<String>, ApiError> {
-    let costs = app.deployment_costs(&viewer.caller).await?;
-    render::page(&viewer, "costs.html", Heading { title: "Costs", place: "/costs" }, page(&costs, Timestamp::now()))
+pub(super) async fn show(State(app): State<App>, viewer: Viewer, query: ListQuery) -> Result<Html<String>, ApiError> {
+    let groupings: Vec<&str> = Grouping::VARIANTS.iter().map(|it| it.as_str()).collect();
+    let grouping: Grouping = query.read("by", &one_of(&groupings), |text| text.parse().ok())?.unwrap_or_default();
+    let now = Timestamp::now();
+    let history = app.cost_history(&viewer.caller, by_day::first_day(now)).await?;
+    let heading = Heading { title: "Costs", place: "/costs" };
+    render::page(&viewer, "costs.html", heading, page(&history, grouping, now))
 }
 
-fn page(costs: &[CostView], now: Timestamp) -> CostsPage {
+fn page(CostHistory { present: costs, removed }: &CostHistory, grouping: Grouping, now: Timestamp) -> CostsPage {
     let mut users: BTreeMap<TargetId, u32> = BTreeMap::new();
     for it in costs {
         *users.entry(it.deployment.target).or_default() += 1;
@@ -182,7 +183,14 @@ fn page(costs: &[CostView], now: Timestamp) -> CostsPage {
     // A deployment that is new on a target may have no price on record yet when its neighbour has.
     let known = costs.iter().filter_map(|it| Some((it.deployment.target, price(it)?)));
     let known: BTreeMap<TargetId, &Cost> = known.collect();
-    let currency = known.values().next().map(|it| it.currency.clone()).unwrap_or_default();
+    let first = known.values().copied().chain(removed.iter().filter_map(price)).next();
+    let currency = first.map(|it| it.currency.clone()).unwrap_or_default();
+    let at_removal = removed.iter().map(|it| (it, price(it), Some(it.deployment.updated_at)));
+    let priced = costs.iter().map(|it| (it, None, None)).chain(at_removal).filter_map(|(it, at_removal, until)| {
+        let cost = at_removal.or_else(|| known.get(&it.deployment.target).copied())?;
+        Some(Priced { deployment: &it.deployment, hour: cost.hour, until })
+    });
+    let priced: Vec<Priced<'_>> = priced.collect();
     let mut shares = Vec::new();
     let mut by_target: BTreeMap<String, Amount> = BTreeMap::new();
     let mut by_namespace: BTreeMap<String, Amount> = BTreeMap::new();
@@ -193,10 +201,9 @@ fn page(costs: &[CostView], now: Timestamp) -> CostsPage {
             None => (*cost == TargetCost::Nothing).then(Amount::default),
         };
         let share = Share { deployment, amount, is_shared: users > 1 };
-        let target = format!("{} ({})", deployment.target_name, deployment.mode);
-        let of_target = by_target.entry(target).or_default();
+        let of_target = by_target.entry(Grouping::Target.name(deployment)).or_default();
         *of_target = of_target.plus(share.amount());
-        let of_namespace = by_namespace.entry(deployment.namespace.to_string()).or_default();
+        let of_namespace = by_namespace.entry(Grouping::Namespace.name(deployment)).or_default();
         *of_namespace = of_namespace.plus(share.amount());
         shares.push(share);
     }
@@ -205,6 +212,9 @@ fn page(costs: &[CostView], now: Timestamp) -> CostsPage {
         |it: &&Share<'_>| it.amount().hour > 0.0 && now.duration_since(it.deployment.updated_at) > FORGOTTEN_AFTER;
     let forgotten: Vec<&Share<'_>> = shares.iter().filter(is_forgotten).collect();
     let unknown: Vec<&Share<'_>> = shares.iter().filter(|it| it.amount.is_none()).collect();
+    let without_price =
+        removed.iter().filter(|it| it.cost == TargetCost::Unknown && !known.contains_key(&it.deployment.target));
+    let without_price: Vec<Timestamp> = without_price.map(|it| it.deployment.updated_at).collect();
     let (targets, namespaces) = (sorted(by_target), sorted(by_namespace));
     let total = known.values().fold(Amount::default(), |sum, it| sum.plus(Amount::from(*it)));
     let sum = |(name, amount): &(String, Amount)| Sum { name: name.clone(), price: Price::new(*amount, &currency) };
@@ -213,7 +223,13 @@ fn page(costs: &[CostView], now: Timestamp) -> CostsPage {
         total: (!known.is_empty()).then(|| Price::new(total, &currency)),
         sources: known.values().map(|it| it.source()).collect::<BTreeSet<_>>().into_iter().collect(),
         deployments: top(&shares, MOST_ROWS, &currency, Share::amount, |it| it.row(&currency)),
-        chart: chart(&namespaces, &currency),
+        by_day: by_day::costs(&priced, grouping, &currency, now),
+        grouping,
+        groupings: Grouping::VARIANTS,
+        without_price: WithoutPrice {
+            count: without_price.len(),
+            until: without_price.iter().max().map(|it| it.strftime("%Y-%m-%d").to_string()),
+        },
         targets: top(&targets, MOST_ROWS, &currency, of_sum, sum),
         namespaces: top(&namespaces, MOST_ROWS, &currency, of_sum, sum),
         unknown: top(&unknown, MOST_NAMES, &currency, |it| it.amount(), |it| it.deployment.name.to_string()),
@@ -246,26 +262,12 @@ fn top<T, R>(all: &[T], most: usize, currency: &str, amount: impl Fn(&T) -> Amou
     }
 }
 
-/// The bars of the dearest; nothing when nothing costs anything.
-fn chart(sums: &[(String, Amount)], currency: &str) -> Option<Chart> {
-    let most = sums.first().map(|(_, amount)| amount.hour).filter(|it| *it > 0.0)?;
-    let bar = |(index, (name, amount)): (usize, &(String, Amount))| Bar {
-        name: name.clone(),
-        price: format!("{} {currency} per day", Price::new(*amount, currency).day),
-        text_y: index * BAR_HEIGHT + 14,
-        top: index * BAR_HEIGHT + 20,
-        // A bar that is there is seen.
-        width: format!("{:.1}", (BAR_WIDTH * amount.hour / most).max(2.0)),
-    };
-    let bars: Vec<Bar> = sums.iter().take(MOST_BARS).enumerate().map(bar).collect();
-    Some(Chart { height: bars.len() * BAR_HEIGHT, bars })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::id::{DeploymentName, Mode, Namespace};
     use crate::reply::operation::tests::a_deployment;
+    use crate::store::record::DeploymentState;
 
     fn view(name: &str, namespace: &str, target: TargetId, cost: TargetCost) -> CostView {
         let (name, namespace) = (DeploymentName::parse(name).unwrap(), Namespace::parse(namespace).unwrap());
@@ -279,16 +281,21 @@ mod tests {
         TargetCost::Known(Cost { hour, month: hour * 730.0, currency, as_of, listed_on: None })
     }
 
+    fn page_of(present: Vec<CostView>, removed: Vec<CostView>) -> CostsPage {
+        let now = a_deployment().updated_at + SignedDuration::from_hours(31 * 24);
+        page(&CostHistory { present, removed }, Grouping::Namespace, now)
+    }
+
     fn a_page() -> CostsPage {
         let shared = TargetId::new();
-        let costs = [
+        let costs = vec![
             view("api", "team-a", shared, known(0.06)),
             view("web", "team-b", shared, TargetCost::Unknown),
             view("shop", "team-b", TargetId::new(), known(0.27)),
             view("old", "team-c", TargetId::new(), TargetCost::Unknown),
             view("here", "team-c", TargetId::new(), TargetCost::Nothing),
         ];
-        page(&costs, a_deployment().updated_at + SignedDuration::from_hours(31 * 24))
+        page_of(costs, Vec::new())
     }
 
     #[test]
@@ -318,7 +325,7 @@ mod tests {
             })
             .collect();
 
-        let page = page(&costs, a_deployment().updated_at + SignedDuration::from_hours(31 * 24));
+        let page = page_of(costs, Vec::new());
 
         let Top { shown, left_out, rest } = &page.deployments;
         assert_eq!((shown.len(), *left_out, shown[0].name.as_str()), (50, 950, "app-999"));
@@ -329,11 +336,17 @@ mod tests {
     }
 
     #[test]
-    fn the_dearest_has_the_longest_bar() {
-        let chart = a_page().chart.unwrap();
+    fn of_what_was_removed_the_days_are_told_or_that_its_price_is_not_known() {
+        let removed = |name: &str, cost: TargetCost| {
+            let CostView { deployment, cost } = view(name, "team", TargetId::new(), cost);
+            let updated_at = deployment.updated_at + SignedDuration::from_hours(10 * 24);
+            CostView { deployment: Deployment { state: DeploymentState::Removed, updated_at, ..deployment }, cost }
+        };
+        let gone = vec![removed("api", known(0.06)), removed("old", TargetCost::Unknown)];
 
-        assert_eq!(chart.bars.iter().map(|it| it.width.as_str()).collect::<Vec<_>>(), ["600.0", "60.0"]);
-        assert_eq!(chart.height, 80);
-        assert_eq!(page(&[], Timestamp::now()).chart, None);
+        let page = page_of(Vec::new(), gone);
+
+        assert_eq!((page.total, page.by_day.is_some(), page.without_price.count), (None, true, 1));
+        assert!(page.without_price.until.is_some());
     }
 }

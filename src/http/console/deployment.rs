@@ -3,14 +3,13 @@
 //! The page itself asks nobody: it comes from the store. Whoever looks at it asks its cluster and AWS, by a part of the
 //! page that is loaded on its own.
 
-use std::collections::BTreeMap;
-
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{Html, Response};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::open_pages::OpenPages;
 use super::overview::{LastOperation, web_address};
 use super::page_form::PageForm;
 use super::render::{self, Heading};
@@ -89,6 +88,8 @@ struct VersionRow {
     image: String,
     /// What its image was built of.
     built_of: String,
+    size_bytes: Option<u64>,
+    build_ms: Option<u64>,
     deployed_at: Timestamp,
     operation: OperationId,
     /// Whose request it was.
@@ -127,6 +128,8 @@ impl VersionRow {
             git_ref: version.git_ref.as_ref().map(|it| it.short().to_owned()),
             image: version.image.to_string(),
             built_of,
+            size_bytes: build.size_bytes,
+            build_ms: build.took_ms,
             deployed_at: version.deployed_at,
             operation: version.operation,
             principal: record.roll_outs.get(&version.operation).map(|it| it.principal.clone()),
@@ -180,6 +183,7 @@ fn facts(deployment: &Deployment, record: &DeploymentRecord) -> Vec<Fact> {
         std::iter::once(format!("{} (served)", it.main_port)).chain(rest).collect::<Vec<_>>().join(", ")
     });
     let options = version.map(|it| &it.build_options);
+    let price = known.price.as_ref().filter(|_| deployment.state != DeploymentState::Removed);
     let values = [
         ("Mode", Some(deployment.mode.to_string())),
         ("Namespace", Some(deployment.namespace.to_string())),
@@ -206,7 +210,7 @@ fn facts(deployment: &Deployment, record: &DeploymentRecord) -> Vec<Fact> {
         ("Load balancer", known.nlb_dns_name.clone()),
         ("Certificate", known.acm_certificate_arn.clone()),
         ("ECR repository", known.ecr_repository_url.clone()),
-        ("Costs", known.price.as_ref().map(ToString::to_string).or_else(|| known.cost.clone())),
+        ("Costs", price.map(ToString::to_string).or_else(|| known.cost.clone())),
     ];
     let link = |value: &str| value.starts_with("https://").then(|| value.to_owned());
     let fact = |(name, value): (&'static str, Option<String>)| {
@@ -225,7 +229,7 @@ pub(super) async fn find(app: &App, caller: &Caller, id: &str) -> Result<Deploym
 }
 
 /// The AWS credentials of a form; none when it has left all fields empty. They are used once and kept nowhere.
-pub(super) fn credentials(app: &App, given: &BTreeMap<String, String>) -> Result<Option<AwsCredentials>, IntentError> {
+pub(super) fn credentials(app: &App, given: &PageForm) -> Result<Option<AwsCredentials>, IntentError> {
     Ok(fields::parse_resume(&body::of_credentials(given), &limits(app))?.aws)
 }
 
@@ -246,6 +250,7 @@ pub(super) async fn show(State(app): State<App>, viewer: Viewer, PathId(id): Pat
 pub(super) async fn stream(
     State(app): State<App>,
     State(streams): State<Streams>,
+    State(pages): State<OpenPages>,
     viewer: Viewer,
     PathId(id): PathId,
 ) -> Result<Response, ApiError> {
@@ -260,7 +265,7 @@ pub(super) async fn stream(
             render::part(&viewer, "deployment_live.html", Live::new(&deployment, &record))
         }
     };
-    live::stream(&app, &streams, &browser, live::changes(&app), part)
+    live::stream(&app, &streams, &pages, &browser, live::changes(&app, &pages), part)
 }
 
 /// Shows how it is right now, as a part of the page or as a page of its own.
@@ -281,7 +286,7 @@ pub(super) async fn health_with_credentials(
     viewer: Viewer,
     headers: HeaderMap,
     PathId(id): PathId,
-    PageForm(given): PageForm<BTreeMap<String, String>>,
+    given: PageForm,
 ) -> Result<Html<String>, ApiError> {
     let deployment = find(&app, &viewer.caller, &id).await?;
     let (aws, refused) = match credentials(&app, &given) {
@@ -320,6 +325,8 @@ async fn show_health(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::reply::operation::tests::a_deployment;
 

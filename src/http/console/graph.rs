@@ -68,8 +68,10 @@ struct Edge {
 /// How a step looks.
 #[derive(Debug, Clone)]
 pub(super) struct Look {
-    /// Where it stands.
+    /// Where it stands, by which its lines are drawn.
     pub(super) state: StepState,
+    /// What it is shown as itself.
+    pub(super) shown_state: StepState,
     /// The same in words.
     pub(super) words: String,
 }
@@ -183,7 +185,7 @@ fn node(step: &'static str, title: String, look: Look, Place { x, y, .. }: Place
     Node {
         step,
         title,
-        state: look.state,
+        state: look.shown_state,
         x,
         y,
         width: NODE.0,
@@ -259,7 +261,7 @@ mod tests {
     use crate::step::remove_workspace::RemoveWorkspace;
 
     fn look(state: StepState) -> impl Fn(&str) -> Look {
-        move |_| Look { state, words: "words".to_owned() }
+        move |_| Look { state, shown_state: StepState::Failed, words: "words".to_owned() }
     }
 
     /// One step, then two rows at once (of one step and of two), then a step.
@@ -294,6 +296,7 @@ mod tests {
         let edge = &graph.edges[0];
         assert_eq!(edge.class, "edge-undo");
         assert!(edge.path.starts_with(&format!("M{} ", MARGIN + PITCH.0)), "{}", edge.path);
+        assert_eq!(graph.nodes[0].state, StepState::Failed);
     }
 
     #[test]

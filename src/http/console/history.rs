@@ -36,7 +36,9 @@ pub(super) struct StepHistory {
     pub(super) state: StepState,
     /// There was nothing to do.
     pub(super) already: bool,
-    /// What it did, what it is doing, or why it failed.
+    /// Why it failed. One that was stopped with it, or by a person, has not failed.
+    pub(super) failure: Option<String>,
+    /// What it did, or what it is doing.
     pub(super) text: Option<String>,
     /// When something went on with it, in the order of time.
     pub(super) spans: Vec<Span>,
@@ -88,6 +90,11 @@ impl History {
         self.steps.get(name)
     }
 
+    /// Whether a step has failed: then nothing is left but to take back what was done.
+    pub(super) fn has_failed(&self) -> bool {
+        self.steps.values().any(|it| it.failure.is_some())
+    }
+
     /// Takes the next event in.
     pub(super) fn apply(&mut self, event: &Event) {
         let at = event.at;
@@ -122,8 +129,14 @@ impl History {
                 step.end(at, StepState::Succeeded, Some(strip_ansi(summary)));
                 step.already = *already;
             }
+            EventKind::StepFailed { step, failure } if failure.is_cancelled() => {
+                self.of_step(step).end(at, StepState::Pending, None);
+            }
             EventKind::StepFailed { step, failure } => {
-                self.of_step(step).end(at, StepState::Failed, Some(strip_ansi(&failure.message)));
+                let step = self.of_step(step);
+                step.failure = Some(strip_ansi(&failure.message));
+                step.text = None;
+                step.end(at, StepState::Failed, None);
             }
             EventKind::StepUndoing { step } => {
                 let step = self.of_step(step);
@@ -158,12 +171,19 @@ impl StepHistory {
         Self {
             state: StepState::Pending,
             already: false,
+            failure: None,
             text: None,
             spans: Vec::new(),
             retries: 0,
             lines: VecDeque::new(),
             left_out: 0,
         }
+    }
+
+    /// What it is shown as: whoever looks for the one that has failed finds it, while it is taken back and afterwards too.
+    pub(super) fn shown_state(&self) -> StepState {
+        let is_taken_back = matches!(self.state, StepState::Undoing | StepState::Undone);
+        if self.failure.is_some() && is_taken_back { StepState::Failed } else { self.state }
     }
 
     /// How long it has worked until now, in milliseconds; nothing before it has begun.
@@ -221,6 +241,7 @@ pub(super) fn ms_between(from: Timestamp, to: Timestamp) -> u64 {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::event::Failure;
 
     pub(crate) fn at(ms: i64) -> Timestamp {
         Timestamp::from_millisecond(1_700_000_000_000 + ms).unwrap()
@@ -237,6 +258,12 @@ pub(super) mod tests {
 
     pub(crate) fn undoing(ms: i64, step: &str) -> Event {
         event(ms, EventKind::StepUndoing { step: step.to_owned() })
+    }
+
+    pub(crate) fn failed(ms: i64, step: &str, code: &str) -> Event {
+        let (code, message, next_step) = (code.to_owned(), "exit code 2".to_owned(), String::new());
+        let failure = Failure { code, message, next_step, output: Vec::new() };
+        event(ms, EventKind::StepFailed { step: step.to_owned(), failure })
     }
 
     fn event(ms: i64, kind: EventKind) -> Event {
@@ -259,6 +286,27 @@ pub(super) mod tests {
         let states: Vec<StepState> = step.spans.iter().map(|it| it.state).collect();
         assert_eq!(states, [StepState::Pending, StepState::Succeeded]);
         assert_eq!((history.last, step.text.as_deref()), (61_001, Some("done")));
+    }
+
+    #[test]
+    fn a_step_that_has_failed_stays_the_one_that_failed_and_one_that_was_stopped_with_it_is_none() {
+        let (step, removed) = ("build_image".to_owned(), vec!["an image".to_owned()]);
+        let events = [
+            started(0, "build_image"),
+            started(0, "create_cluster"),
+            failed(900, "build_image", "build_failed"),
+            failed(950, "create_cluster", Failure::CANCELLED),
+            undoing(1_000, "build_image"),
+            event(1_100, EventKind::StepUndone { step, removed }),
+        ];
+
+        let history = History::of(&events);
+
+        let shown = |name: &str| history.step(name).map(|it| (it.state, it.shown_state(), it.failure.as_deref()));
+        assert_eq!(shown("build_image"), Some((StepState::Undone, StepState::Failed, Some("exit code 2"))));
+        assert_eq!(shown("create_cluster"), Some((StepState::Pending, StepState::Pending, None)));
+        assert_eq!(history.step("build_image").unwrap().text.as_deref(), Some("took back an image"));
+        assert!(history.has_failed());
     }
 
     #[test]

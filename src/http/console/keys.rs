@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::{Html, IntoResponse, Redirect, Response};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::page_form::PageForm;
@@ -18,21 +18,13 @@ use crate::http::path::PathId;
 use crate::id::key::{Right, Role};
 
 /// The form of a new key, as it was typed.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub(super) struct NewKeyForm {
+#[derive(Debug, Clone, Default, Serialize)]
+struct NewKeyForm {
     name: String,
     role: String,
     rights: String,
     ask: String,
     expires_at: String,
-}
-
-/// How a key is rotated.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct RotateForm {
-    overlap_s: String,
 }
 
 /// The page of keys.
@@ -110,11 +102,8 @@ pub(super) async fn show(State(app): State<App>, viewer: Viewer) -> Result<Html<
 }
 
 /// Makes a key.
-pub(super) async fn create(
-    State(app): State<App>,
-    viewer: Viewer,
-    PageForm(form): PageForm<NewKeyForm>,
-) -> Result<Response, ApiError> {
+pub(super) async fn create(State(app): State<App>, viewer: Viewer, form: PageForm) -> Result<Response, ApiError> {
+    let form = NewKeyForm::from(&form);
     let created = match form.body() {
         Ok(body) => api::create(State(app.clone()), viewer.caller.clone(), JsonObject(body)).await,
         Err(error) => Err(error),
@@ -141,11 +130,11 @@ pub(super) async fn rotate(
     State(app): State<App>,
     viewer: Viewer,
     id: PathId,
-    PageForm(RotateForm { overlap_s }): PageForm<RotateForm>,
+    form: PageForm,
 ) -> Result<Html<String>, ApiError> {
     let mut body = Map::new();
-    if !overlap_s.is_empty() {
-        let seconds = overlap_s.parse::<u64>().map_or_else(|_| Value::String(overlap_s), Value::from);
+    if let Some(typed) = form.text("overlap_s").filter(|it| !it.is_empty()) {
+        let seconds = typed.parse::<u64>().map_or_else(|_| Value::from(typed), Value::from);
         body.insert("overlap_s".to_owned(), seconds);
     }
     let Json(key) = api::rotate(State(app.clone()), viewer.caller.clone(), id, OptionalJsonObject(body)).await?;
@@ -168,6 +157,19 @@ async fn page(app: App, viewer: &Viewer, answer: Answer) -> Result<Html<String>,
     let roles = Role::ALL.iter().map(|it| it.as_str()).collect();
     let values = KeysPage { keys: keys.data.into_iter().map(KeyRow::from).collect(), roles, form, error, issued };
     render::page(viewer, "keys.html", Heading { title: "Keys", place: "/keys" }, values)
+}
+
+impl From<&PageForm> for NewKeyForm {
+    fn from(form: &PageForm) -> Self {
+        let text = |name: &str| form.text(name).unwrap_or_default().to_owned();
+        Self {
+            name: text("name"),
+            role: text("role"),
+            rights: text("rights"),
+            ask: text("ask"),
+            expires_at: text("expires_at"),
+        }
+    }
 }
 
 impl NewKeyForm {

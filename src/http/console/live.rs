@@ -10,6 +10,7 @@ use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::open_pages::OpenPages;
 use super::session::Browser;
 use crate::app::App;
 use crate::http::error::ApiError;
@@ -21,23 +22,27 @@ const TOGETHER: Duration = Duration::from_millis(100);
 /// And so many changes at the most.
 const MOST: usize = 1000;
 
-/// How long a page waits between two looks at the record.
-const PAUSE: Duration = Duration::from_secs(1);
 /// When it looks although nothing is known to have changed: another server may work on the same database.
 const ANYHOW: Duration = Duration::from_secs(15);
 
-/// Something whenever the record has changed, once a second at the most, and every now and then anyhow.
-pub(super) fn changes(app: &App) -> impl Stream<Item = ()> + Send + 'static + use<> {
-    paced(app.changes(), PAUSE, ANYHOW)
+/// Something whenever the record has changed, once a second at the most, less often where many look, and every now and then
+/// anyhow.
+pub(super) fn changes(app: &App, pages: &OpenPages) -> impl Stream<Item = ()> + Send + 'static + use<> {
+    let page = pages.open();
+    paced(app.changes(), move || page.pause(), ANYHOW)
 }
 
-fn paced(changes: watch::Receiver<()>, pause: Duration, anyhow: Duration) -> impl Stream<Item = ()> + Send + 'static {
-    stream::unfold((changes, Instant::now()), move |(mut changes, last)| async move {
-        sleep_until(last + pause).await;
+fn paced(
+    changes: watch::Receiver<()>,
+    pause: impl Fn() -> Duration + Send + 'static,
+    anyhow: Duration,
+) -> impl Stream<Item = ()> + Send + 'static {
+    stream::unfold((changes, Instant::now(), pause), move |(mut changes, last, pause)| async move {
+        sleep_until(last + pause().min(anyhow)).await;
         match timeout(anyhow, changes.changed()).await {
             // There is no store any more.
             Ok(Err(_)) => None,
-            Ok(Ok(())) | Err(_) => Some(((), (changes, Instant::now()))),
+            Ok(Ok(())) | Err(_) => Some(((), (changes, Instant::now(), pause))),
         }
     })
 }
@@ -50,6 +55,7 @@ fn paced(changes: watch::Receiver<()>, pause: Duration, anyhow: Duration) -> imp
 pub(super) fn stream<R>(
     app: &App,
     streams: &Streams,
+    pages: &OpenPages,
     browser: &Browser,
     changes: impl Stream<Item = ()> + Send + 'static,
     mut render: impl FnMut() -> R + Send + 'static,
@@ -61,7 +67,15 @@ where
     let changes = stream::once(ready(())).chain(changes);
     let together = tokio_stream::StreamExt::chunks_timeout(changes, MOST, TOGETHER);
     let (hasher, mut before) = (RandomState::new(), None);
-    let parts = together.then(move |_| sse::caught(render())).map_ok(move |part| {
+    let pages = pages.clone();
+    let made = move |_| {
+        let (pages, part) = (pages.clone(), render());
+        async move {
+            let _turn = pages.turn().await;
+            sse::caught(part).await
+        }
+    };
+    let parts = together.then(made).map_ok(move |part| {
         let hash = hasher.hash_one(&part);
         (before.replace(hash) != Some(hash)).then(|| Event::default().data(part))
     });
@@ -88,7 +102,7 @@ mod tests {
     #[tokio::test]
     async fn many_changes_at_once_are_one_look() {
         let changed = watch::Sender::new(());
-        let mut looks = pin!(paced(changed.subscribe(), Duration::from_millis(1), Duration::from_hours(1)));
+        let mut looks = pin!(paced(changed.subscribe(), || Duration::from_millis(1), Duration::from_hours(1)));
 
         changed.send_replace(());
         changed.send_replace(());
@@ -102,7 +116,7 @@ mod tests {
     #[tokio::test]
     async fn a_page_is_looked_at_although_nothing_is_known_to_have_changed() {
         let changed = watch::Sender::new(());
-        let mut looks = pin!(paced(changed.subscribe(), Duration::ZERO, Duration::from_millis(1)));
+        let mut looks = pin!(paced(changed.subscribe(), || Duration::ZERO, Duration::from_millis(1)));
 
         assert_eq!(looks.next().await, Some(()));
         assert_eq!(looks.next().await, Some(()));

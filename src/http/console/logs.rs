@@ -3,14 +3,14 @@
 //! The page itself asks nobody: a script reads the lines. Without one they are read when somebody asks for them by a
 //! form, and so are those of a container that is gone, and those that take AWS credentials.
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::ready;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{FromRef, FromRequestParts, State};
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
@@ -25,6 +25,7 @@ use super::page_form::PageForm;
 use super::render::{self, Heading};
 use super::session::Viewer;
 use super::text::plain;
+use crate::access::Caller;
 use crate::app::logs::{LineStream, LogSource};
 use crate::app::{App, AppError};
 use crate::cloud::kube::logs::LogSpan;
@@ -112,6 +113,28 @@ impl Choice {
     }
 }
 
+/// The deployment of the path, and which of its lines are wanted.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    deployment: Deployment,
+    choice: Choice,
+}
+
+impl<S> FromRequestParts<S> for Wanted
+where
+    S: Send + Sync,
+    App: FromRef<S>,
+{
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let choice = Choice::read(&ListQuery::from_request_parts(parts, state).await?)?;
+        let caller = Caller::from_request_parts(parts, state).await?;
+        let PathId(id) = PathId::from_request_parts(parts, state).await?;
+        Ok(Self { deployment: find(&App::from_ref(state), &caller, &id).await?, choice })
+    }
+}
+
 /// The page.
 #[derive(Debug, Serialize)]
 struct LogPage {
@@ -142,11 +165,8 @@ pub(super) async fn show(
     State(app): State<App>,
     viewer: Viewer,
     request_id: RequestId,
-    PathId(id): PathId,
-    query: ListQuery,
+    Wanted { deployment, choice }: Wanted,
 ) -> Result<Response, ApiError> {
-    let choice = Choice::read(&query)?;
-    let deployment = find(&app, &viewer.caller, &id).await?;
     let is_wanted = (choice.shown || choice.previous) && choice.source().is_ok();
     let is_wanted = is_wanted && !app.needs_credentials(&deployment);
     let read = if is_wanted { Some(last_lines(&app, &deployment, &choice, None).await) } else { None };
@@ -158,12 +178,9 @@ pub(super) async fn show_with_credentials(
     State(app): State<App>,
     viewer: Viewer,
     request_id: RequestId,
-    PathId(id): PathId,
-    query: ListQuery,
-    PageForm(given): PageForm<BTreeMap<String, String>>,
+    Wanted { deployment, choice }: Wanted,
+    given: PageForm,
 ) -> Result<Response, ApiError> {
-    let choice = Choice::read(&query)?;
-    let deployment = find(&app, &viewer.caller, &id).await?;
     let read = match credentials(&app, &given) {
         _ if choice.source().is_err() => None,
         Ok(aws) => Some(last_lines(&app, &deployment, &choice, aws.as_ref()).await),
@@ -210,13 +227,9 @@ fn page(
 /// Gives the lines to take along, as they are read. What goes wrong in between is told by the last of them.
 pub(super) async fn download(
     State(app): State<App>,
-    viewer: Viewer,
     request_id: RequestId,
-    PathId(id): PathId,
-    query: ListQuery,
+    Wanted { deployment, choice }: Wanted,
 ) -> Result<Response, ApiError> {
-    let choice = Choice::read(&query)?;
-    let deployment = find(&app, &viewer.caller, &id).await?;
     let lines = app.read_lines(&deployment, choice.source()?, choice.tail, None).await?;
     let has_text = choice.has_text();
     let text = lines.filter_map(move |line| {
@@ -239,11 +252,8 @@ pub(super) async fn stream(
     State(streams): State<Streams>,
     viewer: Viewer,
     request_id: RequestId,
-    PathId(id): PathId,
-    query: ListQuery,
+    Wanted { deployment, choice }: Wanted,
 ) -> Result<Response, ApiError> {
-    let choice = Choice::read(&query)?;
-    let deployment = find(&app, &viewer.caller, &id).await?;
     let open = streams.open()?;
     let stopping = app.shutdown_token().cancelled_owned();
     let over = viewer.browser.left(app.clone());

@@ -1,6 +1,5 @@
 //! `/operations/{id}`: one operation. What went wrong comes first, then what can be done, then the plan and its steps.
 
-use std::collections::BTreeMap;
 use std::future::ready;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,6 +13,7 @@ use tokio_stream::wrappers::IntervalStream;
 use tokio_util::sync::CancellationToken;
 
 use super::history::History;
+use super::open_pages::OpenPages;
 use super::page_form::PageForm;
 use super::render::{self, Heading};
 use super::session::Viewer;
@@ -32,7 +32,7 @@ use crate::store::record::{Deployment, Operation};
 
 mod view;
 
-use view::View;
+use view::Seen;
 
 /// How often the times of what is under way are shown anew, and what no event tells of.
 const TICK: Duration = Duration::from_secs(5);
@@ -40,26 +40,8 @@ const TICK: Duration = Duration::from_secs(5);
 /// What a page knows of the operation that it follows.
 struct Followed {
     history: History,
-    /// The operation as it was read last; none when it may have changed since.
+    /// The operation as it was read and drawn last; none when there is more to tell since than lines of its steps.
     seen: Option<Arc<Seen>>,
-}
-
-/// An operation with its deployment, as they were read.
-struct Seen {
-    operation: Operation,
-    deployment: Option<Deployment>,
-}
-
-impl Seen {
-    async fn read(app: &App, caller: &Caller, id: OperationId) -> Result<Self, ApiError> {
-        let operation = find(app, caller, id).await?;
-        let deployment = deployment_of(app, caller, &operation).await?;
-        Ok(Self { operation, deployment })
-    }
-
-    fn view(&self, app: &App, caller: &Caller, history: &History) -> View {
-        View::of(app, caller, &self.operation, self.deployment.as_ref(), history)
-    }
 }
 
 /// The page.
@@ -71,13 +53,14 @@ pub(super) async fn show(State(app): State<App>, viewer: Viewer, PathId(id): Pat
 pub(super) async fn follow(
     State(app): State<App>,
     State(streams): State<Streams>,
+    State(pages): State<OpenPages>,
     viewer: Viewer,
     PathId(id): PathId,
 ) -> Result<Response, ApiError> {
     let id = parse(&id)?;
-    let seen = Seen::read(&app, &viewer.caller, id).await?;
-    let history = replayed(&app, &seen.operation).await?;
-    let news = app.follow(&seen.operation, history.last);
+    let operation = find(&app, &viewer.caller, id).await?;
+    let history = replayed(&app, &operation).await?;
+    let news = app.follow(&operation, history.last);
     let followed = Arc::new(Mutex::new(Followed { history, seen: None }));
     let over = CancellationToken::new();
     let mut ticks = interval_at(Instant::now() + TICK, TICK);
@@ -92,7 +75,7 @@ pub(super) async fn follow(
         if let Ok(event) = event {
             let mut followed = lock(&heard);
             followed.history.apply(&event);
-            if changes_operation(&event.kind) {
+            if !matches!(event.kind, EventKind::StepProgress { .. }) {
                 followed.seen = None;
             }
         }
@@ -105,19 +88,20 @@ pub(super) async fn follow(
     let changes = stream::select(events.chain(end), ticks);
     let browser = viewer.browser.clone();
     let made = app.clone();
-    live::stream(&app, &streams, &browser, changes, move || {
+    live::stream(&app, &streams, &pages, &browser, changes, move || {
         let (app, viewer, followed) = (made.clone(), viewer.clone(), Arc::clone(&followed));
         async move {
             let known = lock(&followed).seen.clone();
-            let seen = match known {
-                Some(seen) => seen,
-                None => Arc::new(Seen::read(&app, &viewer.caller, id).await?),
-            };
-            let view = {
+            let seen = if let Some(seen) = known {
+                seen
+            } else {
+                let (operation, deployment) = read(&app, &viewer.caller, id).await?;
                 let mut followed = lock(&followed);
+                let seen = Arc::new(Seen::new(&viewer, operation, deployment, &followed.history)?);
                 followed.seen = Some(Arc::clone(&seen));
-                seen.view(&app, &viewer.caller, &followed.history)
+                seen
             };
+            let view = seen.view(&app, &viewer.caller, &lock(&followed).history);
             render::part(&viewer, "operation_live.html", view)
         }
     })
@@ -125,22 +109,6 @@ pub(super) async fn follow(
 
 fn lock(followed: &Mutex<Followed>) -> MutexGuard<'_, Followed> {
     followed.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Whether an event tells of something that is on record of the operation too, and not only of what a step says.
-fn changes_operation(event: &EventKind) -> bool {
-    match event {
-        EventKind::StepProgress { .. } | EventKind::StepRetrying { .. } => false,
-        EventKind::OperationState { .. }
-        | EventKind::StepStarted { .. }
-        | EventKind::StepSucceeded { .. }
-        | EventKind::StepFailed { .. }
-        | EventKind::StepUndoing { .. }
-        | EventKind::StepUndone { .. }
-        | EventKind::StepUndoFailed { .. }
-        | EventKind::Warning { .. }
-        | EventKind::Unreadable => true,
-    }
 }
 
 /// What the events of an operation tell so far.
@@ -162,7 +130,7 @@ pub(super) async fn resume(
     State(app): State<App>,
     viewer: Viewer,
     PathId(id): PathId,
-    PageForm(form): PageForm<BTreeMap<String, String>>,
+    form: PageForm,
 ) -> Result<Response, ApiError> {
     let id = parse(&id)?;
     let done = match fields::parse_resume(&body::of_credentials(&form), &limits(&app)) {
@@ -191,8 +159,9 @@ async fn answer(app: &App, viewer: &Viewer, id: OperationId, done: Result<(), Ap
 }
 
 async fn page(app: &App, viewer: &Viewer, id: OperationId, refusal: Option<String>) -> Result<Html<String>, ApiError> {
-    let seen = Seen::read(app, &viewer.caller, id).await?;
-    let mut view = seen.view(app, &viewer.caller, &replayed(app, &seen.operation).await?);
+    let (operation, deployment) = read(app, &viewer.caller, id).await?;
+    let history = replayed(app, &operation).await?;
+    let mut view = Seen::new(viewer, operation, deployment, &history)?.view(app, &viewer.caller, &history);
     view.refusal = refusal;
     let title = view.page_title.clone();
     render::page(viewer, "operation.html", Heading { title: &title, place: "/operations" }, view)
@@ -200,6 +169,13 @@ async fn page(app: &App, viewer: &Viewer, id: OperationId, refusal: Option<Strin
 
 async fn find(app: &App, caller: &Caller, id: OperationId) -> Result<Operation, ApiError> {
     app.operation(caller, id).await?.ok_or_else(|| ApiError::OperationNotFound(id.to_string()))
+}
+
+/// An operation, and its deployment.
+async fn read(app: &App, caller: &Caller, id: OperationId) -> Result<(Operation, Option<Deployment>), ApiError> {
+    let operation = find(app, caller, id).await?;
+    let deployment = deployment_of(app, caller, &operation).await?;
+    Ok((operation, deployment))
 }
 
 /// The deployment, as far as this version can read it.

@@ -10,7 +10,7 @@ use super::history::ms_between;
 use super::naming::{deployment_name, who};
 use super::render::{self, Heading};
 use super::session::Viewer;
-use super::text::one_of;
+use super::text::{self, one_of};
 use crate::access::Caller;
 use crate::app::App;
 use crate::event::OperationState;
@@ -33,10 +33,9 @@ struct Operations {
     state: Option<OperationState>,
     /// Only those of this deployment.
     deployment: Option<DeploymentId>,
-    /// It does not begin with the newest.
-    is_later: bool,
-    /// The last of this page, when there are older ones.
-    next: Option<OperationId>,
+    /// The first page, when this is another one.
+    first_page: Option<String>,
+    next_page: Option<String>,
 }
 
 /// An operation in the list.
@@ -69,15 +68,26 @@ pub(super) async fn show(State(app): State<App>, viewer: Viewer, query: ListQuer
     let page = app.operations(&viewer.caller, &filter, &PageRequest { after, limit: PAGE }).await?;
     let now = Timestamp::now();
     let rows: Vec<Row> = page.items.into_iter().map(|it| row(&app, &viewer.caller, it, now)).collect();
+    let last = rows.last().map(|it| it.id).filter(|_| page.has_more);
     let values = Operations {
         states: OperationState::VARIANTS,
         state: filter.state,
         deployment: filter.deployment,
-        is_later: after.is_some(),
-        next: rows.last().map(|it| it.id).filter(|_| page.has_more),
+        first_page: after.map(|_| address(&filter, None)),
+        next_page: last.map(|it| address(&filter, Some(it))),
         rows,
     };
     render::page(&viewer, "operations.html", Heading { title: "Operations", place: "/operations" }, values)
+}
+
+/// The address of a page of the same list.
+fn address(filter: &OperationFilter, after: Option<OperationId>) -> String {
+    let values = [
+        ("state", filter.state.map(|it| it.as_str().to_owned())),
+        ("deployment", filter.deployment.map(|it| it.to_string())),
+        ("after", after.map(|it| it.to_string())),
+    ];
+    text::address("/operations", values)
 }
 
 fn row(app: &App, caller: &Caller, view: OperationView, now: Timestamp) -> Row {

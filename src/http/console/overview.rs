@@ -5,13 +5,13 @@ use axum::response::{Html, Response};
 use jiff::Timestamp;
 use serde::Serialize;
 use strum::VariantArray;
-use url::form_urlencoded;
 
 use super::live;
 use super::naming::deployment_name;
+use super::open_pages::OpenPages;
 use super::render::{self, Heading};
 use super::session::Viewer;
-use super::text::one_of;
+use super::text::{self, one_of};
 use crate::access::Caller;
 use crate::app::App;
 use crate::app::overview::DeploymentView;
@@ -76,14 +76,7 @@ impl Search {
             ("state", self.state.map(|it| it.as_str().to_owned())),
             ("after", after.map(|it| it.to_string())),
         ];
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        for (name, value) in values {
-            if let Some(value) = value {
-                query.append_pair(name, &value);
-            }
-        }
-        let query = query.finish();
-        if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
+        text::address(path, values)
     }
 }
 
@@ -197,7 +190,7 @@ impl From<OperationView> for OpenRow {
 
 impl From<DeploymentView> for Row {
     fn from(DeploymentView { deployment, cost, operation }: DeploymentView) -> Self {
-        let price = price(cost.as_ref());
+        let price = cost.unwrap_or(TargetCost::Unknown).in_words(|it| format!("{:.3} {}", it.hour, it.currency));
         let operation = operation.as_ref().map(LastOperation::from);
         match deployment {
             Ok(it) => Self::readable(&it, price, operation),
@@ -256,14 +249,6 @@ pub(super) fn web_address(deployment: &Deployment) -> Option<&str> {
     (address.starts_with("http://") || address.starts_with("https://")).then_some(address)
 }
 
-fn price(cost: Option<&TargetCost>) -> String {
-    match cost {
-        Some(TargetCost::Nothing) => "nothing".to_owned(),
-        Some(TargetCost::Known(cost)) => format!("{:.3} {}", cost.hour, cost.currency),
-        Some(TargetCost::Unknown) | None => "not known".to_owned(),
-    }
-}
-
 /// Shows the page.
 pub(super) async fn show(State(app): State<App>, viewer: Viewer, query: ListQuery) -> Result<Html<String>, ApiError> {
     let search = Search::read(&query)?;
@@ -282,6 +267,7 @@ pub(super) async fn show(State(app): State<App>, viewer: Viewer, query: ListQuer
 pub(super) async fn stream(
     State(app): State<App>,
     State(streams): State<Streams>,
+    State(pages): State<OpenPages>,
     viewer: Viewer,
     query: ListQuery,
 ) -> Result<Response, ApiError> {
@@ -295,7 +281,7 @@ pub(super) async fn stream(
             render::part(&viewer, "overview_live.html", live)
         }
     };
-    live::stream(&app, &streams, &browser, live::changes(&app), part)
+    live::stream(&app, &streams, &pages, &browser, live::changes(&app, &pages), part)
 }
 
 async fn look(app: &App, caller: &Caller, search: &Search) -> Result<Live, ApiError> {

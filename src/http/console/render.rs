@@ -28,6 +28,7 @@ static PAGES: LazyLock<Environment<'static>> = LazyLock::new(|| {
     pages.add_filter("markdown", |text: &str| Value::from_safe_string(markdown::html(text)));
     pages.add_filter("moment", moment);
     pages.add_filter("prose", |text: &str| Value::from_safe_string(text::prose(text)));
+    pages.add_filter("size", |bytes: u64| size(bytes));
     pages.add_filter("span", |ms: u64| span(ms));
     for (name, text) in template::texts("console/") {
         pages.add_template_owned(name, text).expect("templates are embedded, and a test reads all of them");
@@ -116,6 +117,18 @@ fn age(seconds: i64) -> String {
     }
 }
 
+/// How large something is at the most, from bytes, in the units of Docker.
+fn size(bytes: u64) -> String {
+    match bytes {
+        ..=999_000 => format!("{} kB", bytes.div_ceil(1000)),
+        999_001..=999_000_000 => format!("{} MB", bytes.div_ceil(1_000_000)),
+        _ => {
+            let tenths = bytes.div_ceil(100_000_000);
+            format!("{}.{} GB", tenths / 10, tenths % 10)
+        }
+    }
+}
+
 /// How long something took, from milliseconds.
 pub(super) fn span(ms: u64) -> String {
     let seconds = ms / 1000;
@@ -162,7 +175,9 @@ mod tests {
     }
 
     #[test]
-    fn times_are_told_in_the_unit_that_fits() {
+    fn sizes_and_times_are_told_in_the_unit_that_fits() {
+        assert_eq!([size(1), size(12_345_678), size(1_250_000_000)], ["1 kB", "13 MB", "1.3 GB"]);
+        assert_eq!([size(999_000), size(999_001), size(999_000_001)], ["999 kB", "1 MB", "1.0 GB"]);
         assert_eq!(
             [age(3), age(59), age(61), age(7200), age(400_000)],
             ["just now", "59 s ago", "1 min ago", "2 h ago", "4 days ago"]

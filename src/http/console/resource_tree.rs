@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::app::cloud_parts::CloudStatus;
 use crate::app::looks::Health;
 use crate::app::overview::{CloudPlace, DeploymentRecord};
 use crate::cloud::kube::parts::PodStatus;
@@ -59,7 +60,7 @@ impl Condition {
             Some((ready, wanted)) if ready >= wanted => Self::healthy(format!("{ready} of {wanted} serve")),
             Some((ready, wanted)) => Self::degraded(format!("{ready} of {wanted} serve")),
             None if health.live.is_gone => Self::degraded("missing"),
-            None => Self::unknown("nobody can tell"),
+            None => Self::unknown("unknown"),
         }
     }
 }
@@ -77,6 +78,20 @@ impl Node {
         Self { condition, ..self }
     }
 
+    /// With what AWS says of it. One that works there need not answer here: then its own condition stays.
+    fn in_cloud(self, status: Option<&CloudStatus>) -> Self {
+        let Some(status) = status else { return self };
+        let own = self.condition;
+        let (condition, reason) = match status {
+            CloudStatus::Working(word) => (own.unwrap_or_else(|| Condition::healthy(word)), None),
+            CloudStatus::Impaired { word, reason } => (Condition::degraded(word), reason.as_ref()),
+            CloudStatus::Unknown(reason) => (own.unwrap_or_else(|| Condition::unknown("unknown")), Some(reason)),
+        };
+        let notes: Vec<String> = self.note.into_iter().chain(reason.cloned()).collect();
+        let note = (!notes.is_empty()).then(|| notes.join("; "));
+        Self { note, condition: Some(condition), ..self }
+    }
+
     fn with(mut self, children: impl IntoIterator<Item = Self>) -> Self {
         self.children.extend(children);
         self
@@ -89,15 +104,21 @@ pub(super) fn of(deployment: &Deployment, record: &DeploymentRecord, health: Opt
         return Vec::new();
     }
     let facts = &deployment.facts;
+    let cloud = health.map(|it| &it.cloud);
     let place = |place: Option<&CloudPlace>| place.map(ToString::to_string);
     let mut roots = vec![target(deployment, record.target.as_ref(), health)];
-    let images = facts.ecr_repository_url.as_ref();
-    let images = images.map(|it| Node::new("ECR repository", it).note(place(record.image_place.as_ref())));
-    let certificate = facts.acm_certificate_arn.as_ref();
-    let certificate = certificate.map(|it| Node::new("Certificate", it).note(place(record.certificate_place.as_ref())));
+    let images = facts.ecr_repository_url.as_ref().map(|it| {
+        let node = Node::new("ECR repository", it).note(place(record.image_place.as_ref()));
+        node.in_cloud(cloud.and_then(|it| it.repository.as_ref()))
+    });
+    let certificate = facts.acm_certificate_arn.as_ref().map(|it| {
+        let node = Node::new("Certificate", it).note(place(record.certificate_place.as_ref()));
+        node.in_cloud(cloud.and_then(|it| it.certificate.as_ref()))
+    });
     let alias = facts.host.as_ref().map(|it| {
         let zone = format!("in the hosted zone {}", it.zone);
-        Node::new("DNS record", it.name.as_str()).note(Some(zone))
+        let node = Node::new("DNS record", it.name.as_str()).note(Some(zone));
+        node.in_cloud(cloud.and_then(|it| it.alias.as_ref()))
     });
     roots.extend([alias, certificate, images].into_iter().flatten());
     roots
@@ -109,9 +130,12 @@ fn target(deployment: &Deployment, target: Option<&Target>, health: Option<&Heal
         let has_answered = it.live.serving.is_some() || it.live.is_gone || it.parts.is_some();
         if has_answered { Condition::healthy("answers") } else { Condition::unknown("does not answer") }
     });
+    let cloud = health.map(|it| &it.cloud);
     let name = deployment.target_name.as_str();
     let region = target.and_then(|it| it.region.as_ref()).map(|it| format!("in {it}"));
-    let balancer = deployment.facts.nlb_dns_name.as_ref().map(|it| Node::new("Load balancer", it));
+    let balancer = deployment.facts.nlb_dns_name.as_ref();
+    let balancer =
+        balancer.map(|it| Node::new("Load balancer", it).in_cloud(cloud.and_then(|it| it.load_balancer.as_ref())));
     let namespace = namespace(deployment, health);
     match deployment.mode {
         Mode::Local => {
@@ -123,14 +147,15 @@ fn target(deployment: &Deployment, target: Option<&Target>, health: Option<&Heal
             let note = instance
                 .map(|it| format!("{} at {}, in {} of the account {}", it.id, it.public_ip, it.zone, it.account));
             let cluster = Node::new("kind cluster", name).condition(answers).with([namespace]);
-            Node::new("EC2 instance", name).note(note.or(region)).with([cluster])
+            let machine = Node::new("EC2 instance", name).note(note.or(region)).with([cluster]);
+            machine.in_cloud(cloud.and_then(|it| it.instance.as_ref()))
         }
         Mode::CloudHosted => {
             let cluster = target.and_then(|it| it.cluster.as_ref());
             let note =
                 cluster.map(|it| format!("Kubernetes {}, in {} of the account {}", it.version, it.region, it.account));
             let tree = Node::new("EKS cluster", name).note(note.or(region)).condition(answers);
-            tree.with(balancer).with([namespace])
+            tree.in_cloud(cloud.and_then(|it| it.cluster.as_ref())).with(balancer).with([namespace])
         }
     }
 }
@@ -153,10 +178,15 @@ fn namespace(deployment: &Deployment, health: Option<&Health>) -> Node {
         Node::new("Ingress", name).note(Some(host.name.clone())).condition(condition)
     });
     let secret = facts.version.as_ref().and_then(|it| it.environment_secret.as_ref());
-    let secret = secret.map(|it| Node::new("Secret", it).note(Some("its environment".to_owned())));
+    let secret = secret.map(|it| {
+        let condition = live.and_then(|it| it.has_secret).map(Condition::is_there);
+        Node::new("Secret", it).note(Some("its environment".to_owned())).condition(condition)
+    });
     let note = facts.owns_namespace.then(|| "made for it".to_owned());
+    let condition = live.map(|it| Condition::is_there(it.has_namespace));
     let rest = [service, ingress, secret].into_iter().flatten();
-    Node::new("Namespace", deployment.namespace.as_str()).note(note).with([application]).with(rest)
+    let namespace = Node::new("Namespace", deployment.namespace.as_str()).note(note).condition(condition);
+    namespace.with([application]).with(rest)
 }
 
 fn pod(deployment: &Deployment, pod: &PodStatus) -> Node {
@@ -182,6 +212,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::app::cloud_parts::CloudParts;
     use crate::cloud::kube::parts::ApplicationParts;
     use crate::reply::operation::tests::a_deployment;
     use crate::reply::view::LiveStatus;
@@ -214,7 +245,14 @@ mod tests {
         let health = Health {
             live: LiveStatus { serving: Some((1, 2)), ..LiveStatus::default() },
             failure: None,
-            parts: Some(ApplicationParts { pods: vec![pod], has_service: true, has_ingress: false }),
+            parts: Some(ApplicationParts {
+                pods: vec![pod],
+                has_namespace: true,
+                has_service: true,
+                has_ingress: false,
+                has_secret: None,
+            }),
+            cloud: CloudParts::default(),
             lacks_credentials: false,
             looked_at: jiff::Timestamp::UNIX_EPOCH,
         };
@@ -227,6 +265,20 @@ mod tests {
         let application = &seen[0].children[0].children[0];
         assert_eq!(application.condition.as_ref().unwrap().word, "1 of 2 serve");
         assert_eq!(application.children[0].links.len(), 2);
+    }
+
+    #[test]
+    fn what_aws_says_goes_before_what_answers_only_when_it_is_bad() {
+        let answering = || Node::new("EKS cluster", "box").condition(Some(Condition::healthy("answers")));
+        let going = CloudStatus::Impaired { word: "deleting".to_owned(), reason: None };
+        let unasked = CloudStatus::Unknown("eks:DescribeCluster: not allowed".to_owned());
+
+        let shown =
+            [&CloudStatus::Working("active".to_owned()), &going, &unasked].map(|it| answering().in_cloud(Some(it)));
+
+        let words = shown.each_ref().map(|it| it.condition.as_ref().unwrap().word.as_str());
+        assert_eq!(words, ["answers", "deleting", "answers"]);
+        assert_eq!(shown[2].note.as_deref(), Some("eks:DescribeCluster: not allowed"));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 use url::form_urlencoded;
 
+use super::page_form::PageForm;
 use crate::access::{Caller, Surface};
 use crate::app::App;
 use crate::app::keys::SignedIn;
@@ -119,9 +120,10 @@ async fn enter(app: &App, request: Request, next: Next, is_open: bool) -> Result
     } else {
         require_own_origin(app, &parts.headers)?;
         let limit = app.settings().server.max_body_bytes;
-        let body = body::read(&parts.headers, body.into_data_stream(), limit).await?;
-        require_form_token(&body, &cookie)?;
-        Body::from(body)
+        let form = PageForm::read(&body::read(&parts.headers, body.into_data_stream(), limit).await?);
+        require_form_token(&form, &cookie)?;
+        parts.extensions.insert(form);
+        Body::empty()
     };
     let address = auth::address(&parts.extensions);
     let signed_in = match &brought {
@@ -205,10 +207,9 @@ fn require_own_origin(app: &App, headers: &HeaderMap) -> Result<(), ApiError> {
 }
 
 /// And from a form that knows what only those know that were made for this browser.
-fn require_form_token(body: &[u8], cookie: &SecretString) -> Result<(), ApiError> {
-    let expected = form_token(cookie);
+fn require_form_token(form: &PageForm, cookie: &SecretString) -> Result<(), ApiError> {
     // Both are hashes that nobody can choose: how long it takes to compare them tells nothing.
-    if form_urlencoded::parse(body).any(|(name, value)| name == TOKEN && value == expected) {
+    if form.text(TOKEN) == Some(form_token(cookie).as_str()) {
         return Ok(());
     }
     let message = "this form is too old; go back, load its page again and send it once more";

@@ -33,13 +33,6 @@ impl Next {
     }
 }
 
-/// What somebody shows to get in.
-#[derive(Debug, Deserialize)]
-pub(super) struct Shown {
-    key: SecretString,
-    next: Option<String>,
-}
-
 /// What has gone wrong before.
 #[derive(Debug)]
 pub(super) enum Failure {
@@ -91,9 +84,10 @@ pub(super) async fn enter(
     State(app): State<App>,
     extensions: axum::http::Extensions,
     browser: Browser,
-    PageForm(Shown { key, next }): PageForm<Shown>,
+    shown: PageForm,
 ) -> Result<Response, ApiError> {
-    let next = Next { next };
+    let key = SecretString::from(shown.required("key")?.to_owned());
+    let next = Next { next: shown.text("next").map(str::to_owned) };
     if app.keys().are_none() {
         return Ok(Redirect::to(next.page()).into_response());
     }

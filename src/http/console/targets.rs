@@ -3,18 +3,20 @@
 use axum::extract::State;
 use axum::response::Html;
 use serde::Serialize;
-use url::form_urlencoded;
 
 use super::render::{self, Heading};
 use super::session::Viewer;
+use super::text;
 use crate::app::App;
 use crate::http::error::ApiError;
 use crate::http::list::ListQuery;
 use crate::id::{Mode, TargetId};
-use crate::reply::view::{TargetCost, TargetView};
+use crate::reply::view::TargetView;
 use crate::store::page::PageRequest;
 use crate::store::record::Target;
 
+/// Where the page is.
+const PLACE: &str = "/targets";
 /// How many targets a page has.
 const PAGE: u32 = 50;
 /// How many deployments of each are named.
@@ -24,10 +26,9 @@ const MOST_USERS: usize = 10;
 #[derive(Debug, Serialize)]
 struct TargetsPage {
     targets: Vec<TargetRow>,
-    /// It does not begin with the newest.
-    is_later: bool,
-    /// The last of this page, when there are older ones.
-    next: Option<TargetId>,
+    /// The first page, when this is another one.
+    first_page: Option<String>,
+    next_page: Option<String>,
 }
 
 /// A target, in a row.
@@ -84,20 +85,14 @@ impl From<TargetView> for TargetRow {
             made_here: target.made_here,
             nodes,
             known_since: target.id.created_at().to_string(),
-            cost: cost_in_words(&cost),
+            cost: cost.in_words(ToString::to_string),
             locked_by: target.locked_by.map(|it| it.to_string()),
             users: users.collect(),
             more_users: deployments.len().saturating_sub(MOST_USERS),
-            all_users: search(&target.name),
+            all_users: text::address("/", [("q", Some(target.name.clone()))]),
             name: target.name,
         }
     }
-}
-
-/// Where the deployments are that have a text in them.
-fn search(text: &str) -> String {
-    let query = form_urlencoded::Serializer::new(String::new()).append_pair("q", text).finish();
-    format!("/?{query}")
 }
 
 /// What is known of the instance or the cluster.
@@ -110,32 +105,24 @@ fn details(target: &Target) -> Vec<String> {
     instance.chain(cluster).collect()
 }
 
-fn cost_in_words(cost: &TargetCost) -> String {
-    match cost {
-        TargetCost::Nothing => "nothing".to_owned(),
-        TargetCost::Known(cost) => cost.to_string(),
-        TargetCost::Unknown => "not known here".to_owned(),
-    }
-}
-
 /// Shows the targets that are there, newest first.
 pub(super) async fn show(State(app): State<App>, viewer: Viewer, query: ListQuery) -> Result<Html<String>, ApiError> {
     let after = query.read("after", "the id of a target", |text| TargetId::parse(text).ok())?;
     let page = app.targets(&viewer.caller, &PageRequest { after, limit: PAGE }).await?;
-    let last = page.items.last().map(|it| it.target.id);
+    let last = page.items.last().map(|it| it.target.id.to_string()).filter(|_| page.has_more);
     let values = TargetsPage {
-        next: last.filter(|_| page.has_more),
+        first_page: after.map(|_| PLACE.to_owned()),
+        next_page: last.map(|it| text::address(PLACE, [("after", Some(it))])),
         targets: page.items.into_iter().map(TargetRow::from).collect(),
-        is_later: after.is_some(),
     };
-    render::page(&viewer, "targets.html", Heading { title: "Targets", place: "/targets" }, values)
+    render::page(&viewer, "targets.html", Heading { title: "Targets", place: PLACE }, values)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::TargetId;
     use crate::reply::operation::tests::a_deployment;
+    use crate::reply::view::TargetCost;
 
     #[test]
     fn a_target_tells_since_when_it_is_known_and_who_uses_it() {

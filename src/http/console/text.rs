@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use minijinja::HtmlEscape;
+use url::form_urlencoded;
 
 /// Words of an answer, without the marks of Markdown.
 pub(super) fn plain(text: &str) -> String {
@@ -18,6 +19,18 @@ pub(super) fn one_of(names: &[&str]) -> String {
         Some((last, rest)) => format!("{} or {last}", rest.join(", ")),
         None => String::new(),
     }
+}
+
+/// A path with those values that there are as its query.
+pub(super) fn address<'a>(path: &str, values: impl IntoIterator<Item = (&'a str, Option<String>)>) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    for (name, value) in values {
+        if let Some(value) = value {
+            query.append_pair(name, &value);
+        }
+    }
+    let query = query.finish();
+    if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
 }
 
 /// A sentence as HTML: what stands between backticks in it is code.

@@ -60,6 +60,7 @@ struct Mark {
 struct Row {
     title: String,
     shown_title: String,
+    has_failed: bool,
     /// It is part of the longest path.
     is_longest: bool,
     text_y: u64,
@@ -153,20 +154,22 @@ fn title_of(step: &Step) -> String {
 
 fn row(step: &Step, history: &StepHistory, y: u64, is_longest: bool, scale: Scale) -> Row {
     let title = title_of(step);
-    let time = history.ran_ms(scale.now).map(duration).unwrap_or_default();
-    let time = match history.retries {
-        0 => time,
-        1 => format!("{time}, 1 retry"),
-        retries => format!("{time}, {retries} retries"),
+    let retries = match history.retries {
+        0 => None,
+        1 => Some("1 retry".to_owned()),
+        retries => Some(format!("{retries} retries")),
     };
+    let has_failed = history.failure.is_some();
+    let words = [history.ran_ms(scale.now).map(duration), retries, has_failed.then(|| "failed".to_owned())];
     Row {
         shown_title: cut(&title, LETTERS),
         title,
+        has_failed,
         is_longest,
         text_y: y + ROW_HEIGHT / 2 + 4,
         bars: history.spans.iter().map(|it| bar(it, y, is_longest, scale)).collect(),
         time_x: BARS_X + BARS_WIDTH + 14,
-        time,
+        time: words.into_iter().flatten().collect::<Vec<_>>().join(", "),
     }
 }
 
@@ -220,7 +223,7 @@ fn mark_text(ms: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::console::history::tests::{at, started, succeeded, undoing};
+    use crate::http::console::history::tests::{at, failed, started, succeeded, undoing};
     use crate::step::bootstrap_host::BootstrapHost;
     use crate::step::find_cluster::FindCluster;
     use crate::step::find_instance::FindInstance;
@@ -254,12 +257,15 @@ mod tests {
 
     #[test]
     fn what_is_taken_back_right_now_lasts_until_now() {
-        let events = [started(0, "find_cluster"), succeeded(1_000, "find_cluster"), undoing(2_000, "find_cluster")];
+        let events =
+            [started(0, "find_cluster"), failed(1_000, "find_cluster", "not_there"), undoing(2_000, "find_cluster")];
 
         let timeline = draw(&plan(), &History::of(&events), at(4_000)).unwrap();
 
-        let last = timeline.rows[0].bars.last().unwrap();
+        let row = &timeline.rows[0];
+        let last = row.bars.last().unwrap();
         assert_eq!((last.class, last.x + last.width), ("bar-undo", BARS_X + BARS_WIDTH));
+        assert_eq!((row.bars[0].state, row.time.as_str()), (StepState::Failed, "1.0 s, failed"));
         assert!(draw(&plan(), &History::default(), at(0)).is_none());
     }
 

@@ -13,7 +13,7 @@ fn ports(text: &str) -> Vec<String> {
 fn an_unknown_instruction_is_named_with_its_line_and_what_was_meant() {
     let error = read("FROM busybox:stable\n\nRUNN echo\n").unwrap_err();
 
-    assert_eq!(error, SyntaxError { line: 3, what: "unknown instruction `RUNN`, did you mean `RUN`?".to_owned() });
+    assert_eq!(error, Remark { line: 3, what: "unknown instruction `RUNN`, did you mean `RUN`?".to_owned() });
 }
 
 #[test]
@@ -28,7 +28,7 @@ fn another_reader_may_know_more_instructions() {
     let info = read("# syntax=example.com/reader:1\nFROM a:1\nINCLUDE x\n").unwrap();
 
     assert_eq!(info.ports, []);
-    assert!(info.warnings[0].starts_with("Line 3: unknown instruction `INCLUDE`"));
+    assert!(info.warnings[0].of("Dockerfile").starts_with("Dockerfile, line 3: unknown instruction `INCLUDE`"));
 }
 
 #[test]
@@ -67,8 +67,8 @@ fn the_base_is_the_image_that_the_last_chain_of_stages_starts_from() {
 fn warnings_name_the_line_of_their_instruction() {
     let info = read("# x\nARG A_TOKEN=x\n\nFROM a\nENV B_TOKEN=x\nFROM b:1 AS x\nRUN x\nFROM x\n").unwrap();
 
-    let lines: Vec<&str> = info.warnings.iter().filter_map(|it| it.split(':').next()).collect();
-    assert_eq!(lines, ["Line 2", "Line 4", "Line 5", "Line 8", "Line 8"], "{:#?}", info.warnings);
+    let lines: Vec<usize> = info.warnings.iter().map(|it| it.line).collect();
+    assert_eq!(lines, [2, 4, 5, 8, 8], "{:#?}", info.warnings);
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn a_port_that_cannot_be_known_is_a_warning() {
 
     assert_eq!(info.ports, []);
     assert_eq!(info.warnings.len(), 2);
-    assert!(info.warnings[0].starts_with("Line 4: EXPOSE `$P`"));
+    assert!(info.warnings[0].of("web/Dockerfile").starts_with("`web/Dockerfile`, line 4: EXPOSE `$P`"));
 }
 
 #[test]
@@ -203,12 +203,13 @@ fn the_stage_that_is_asked_for_says_what_the_image_is() {
     let seen = |target: Option<&str>| {
         let info = read_with(text, &given(&[], target)).unwrap();
         let paths: Vec<String> = info.sources.iter().map(|it| it.path.clone()).collect();
-        (info.base.unwrap(), info.ports[0].number.get(), paths, info.warnings)
+        let warnings: Vec<String> = info.warnings.iter().map(|it| it.of("Dockerfile")).collect();
+        (info.base.unwrap(), info.ports[0].number.get(), paths, warnings)
     };
 
     let (base, port, paths, warnings) = seen(Some("WEB"));
     assert_eq!((base.as_str(), port, paths), ("b:1", 2, vec!["src".to_owned()]));
-    assert_eq!(warnings, ["Line 4: the last stage has no `HEALTHCHECK`."]);
+    assert_eq!(warnings, ["Dockerfile, line 4: the last stage has no `HEALTHCHECK`."]);
     let (base, port, paths, _) = seen(Some("0"));
     assert_eq!((base.as_str(), port, paths), ("a:1", 1, vec!["src".to_owned()]));
     let (base, port, paths, _) = seen(None);
@@ -242,7 +243,10 @@ fn an_argument_that_nobody_sets_is_told_where_it_is_used() {
     assert_eq!(unset(&[], "x"), ["3 BASE", "7 A", "9 E"]);
     assert_eq!(unset(&[("BASE", "a"), ("A", ""), ("E", "1")], "x"), Vec::<String>::new());
     let info = read_with(text, &given(&[("BASE", "a:1"), ("E", "1")], Some("x"))).unwrap();
-    assert_eq!(info.warnings[0], "Line 7: ARG `A` has no value; send one in `build_args`.");
+    assert_eq!(
+        info.warnings[0].of("Dockerfile"),
+        "Dockerfile, line 7: ARG `A` has no value; send one in `build_args`."
+    );
 }
 
 #[test]
@@ -250,10 +254,11 @@ fn arguments_that_nothing_takes_or_that_are_secrets_are_told() {
     let args = [("NPM_TOKEN", "x"), ("TYPO", "y"), ("HTTP_PROXY", "z")];
     let info = read_with("FROM a:1\nARG NPM_TOKEN\nUSER me\nHEALTHCHECK NONE\n", &given(&args, None)).unwrap();
 
-    assert_eq!(info.warnings.len(), 2, "{:?}", info.warnings);
-    assert!(info.warnings[0].contains("`NPM_TOKEN`") && info.warnings[0].contains("`build_secrets`"));
-    assert_eq!(info.warnings[1], "`build_args` has `TYPO`, which no ARG of the Dockerfile takes.");
-    assert!(info.warnings.iter().all(|it| !it.contains('x') || !it.contains("=x")));
+    let warnings: Vec<String> = info.warnings.iter().map(|it| it.of("Dockerfile")).collect();
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(warnings[0].contains("`NPM_TOKEN`") && warnings[0].contains("`build_secrets`"));
+    assert_eq!(warnings[1], "`build_args` has `TYPO`, which no ARG of the Dockerfile takes.");
+    assert!(warnings.iter().all(|it| !it.contains('x') || !it.contains("=x")));
 }
 
 #[test]

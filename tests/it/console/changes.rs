@@ -48,6 +48,7 @@ async fn an_application_is_deployed_and_taken_away_by_forms() {
 
     let page = browser.open(&format!("/operations/{operation}")).await;
     assert!(page.says("Build the image") && page.says("<svg") && !page.says("it-secret-value"), "{}", page.text);
+    assert!(page.says("Dockerfile, line 1: the last stage has no <code>USER</code>"), "{}", page.text);
     let id = world.get("/v1/deployments").await.body["data"][0]["id"].as_str().unwrap().to_owned();
     let page = browser.open(&format!("/deployments/{id}")).await;
     assert!(page.says("GREETING") && page.says("TOKEN") && !page.says("it-secret-value"), "{}", page.text);
@@ -80,7 +81,25 @@ async fn what_is_wrong_stands_at_its_field_and_what_was_typed_stays() {
         "{}",
         page.text
     );
+    assert!(page.says("“Replicas”: <code>many</code> is not a whole number"), "{}", page.text);
     assert!(!page.says("it-secret-value"), "{}", page.text);
+}
+
+#[tokio::test]
+async fn what_is_wanted_is_told_in_the_words_of_the_form() {
+    let world = World::start().await;
+    let mut browser = Browser::of(&world);
+    let form = browser.open("/new").await;
+    let mut typed = typed(&world);
+    typed.push(("base_hosted_zone_id", "Z0ITITIT".to_owned()));
+
+    let page = send(&mut browser, "/plan", &form, &typed).await;
+
+    let hint = "when there is no “Cluster or instance”; derived from the repository";
+    assert!(form.says(hint) && form.says("“Label below the zone”"), "{}", form.text);
+    assert!(!form.says("<code>instance_id</code>") && form.says("<code>MAX_REPLICAS</code>"), "{}", form.text);
+    assert!(page.says("<code>deploy</code> also needs “Label below the zone”"), "{}", page.text);
+    assert!(page.says("id=\"field-app_subdomain_label-error\""), "{}", page.text);
 }
 
 #[tokio::test]

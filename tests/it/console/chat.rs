@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -127,6 +128,52 @@ async fn what_a_model_says_is_text_and_what_it_wants_to_take_away_is_asked_back(
     assert!(asked.says("Decommission notes?") && asked.says("Yes, do it"), "{}", asked.text);
     let done = say(&mut browser, &asked, "yes").await;
     assert!(done.says(&world.latest().await), "{}", done.text);
+}
+
+#[tokio::test]
+async fn what_a_model_says_comes_as_it_is_said() {
+    let azure = Azure::start().await;
+    let world = azure.world_with(&[("LLM_TIMEOUT_S", "60")]).await;
+    let mut browser = Browser::of(&world);
+    azure.will([azure::Turn::Halting(&["**Hello**", " dear", " world."])]);
+    let empty = browser.open("/chat").await;
+
+    let place = send(&mut browser, &empty, "hi").await.leads_to().to_owned();
+    let begun = browser.open(&place).await;
+    assert!(begun.says("<strong>Hello</strong>") && begun.says("Being answered"), "{}", begun.text);
+    let stream = begun.text.split_once("hx-sse:connect=\"").unwrap().1.split_once('"').unwrap().0.to_owned();
+    let mut parts = world.request(Method::GET, &stream).send().await.unwrap().bytes_stream();
+    let mut told = String::new();
+    let mut until = async |text: &str| {
+        let read = async {
+            while !told.contains(text) {
+                told += &String::from_utf8_lossy(&parts.next().await.unwrap().unwrap());
+            }
+        };
+        tokio::time::timeout(Duration::from_mins(1), read).await.unwrap_or_else(|_| panic!("no `{text}`"));
+    };
+    until("<strong>Hello</strong></p>").await;
+    azure.go_on();
+    until("<strong>Hello</strong> dear</p>").await;
+    azure.go_on();
+    until("event: last").await;
+
+    let answered = browser.open(&place).await;
+    assert!(answered.says("<strong>Hello</strong> dear world.</p>"), "{}", answered.text);
+    assert!(!answered.says("Being answered") && !answered.says("hx-sse:connect"), "{}", answered.text);
+    assert_eq!(azure.requests()[0]["stream"], true);
+}
+
+#[tokio::test]
+async fn lines_that_would_be_followed_are_those_that_are_there() {
+    let world = World::start().await;
+    world.deployed().await;
+    let mut browser = Browser::of(&world);
+    let empty = browser.open("/chat").await;
+
+    let answered = say(&mut browser, &empty, "follow the logs of notes").await;
+
+    assert!(answered.says("the application says hello"), "{}", answered.text);
 }
 
 #[tokio::test]

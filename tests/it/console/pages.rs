@@ -1,13 +1,15 @@
 //! What pages show, and that whatever is put into them is text.
 
+use std::fs;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::Browser;
-use crate::world::World;
+use super::{Browser, Page};
+use crate::world::aws::{ACCESS_KEY, OTHER_ACCESS_KEY, OTHER_ACCOUNT, SECRET_KEY};
+use crate::world::{Answer, World, with};
 
 /// What would be more than text if it was not escaped.
 const EVIL: &str = "<script>alert(1)</script><img src=x onerror=alert(2)><svg onload=alert(3)>\u{1b}[31m";
@@ -95,6 +97,34 @@ async fn an_operation_is_followed_through_the_end_of_the_server() {
 }
 
 #[tokio::test]
+async fn the_step_that_has_failed_is_found_while_it_is_taken_back_and_afterwards() {
+    let world = World::start().await;
+    world.kube.crash_new_images(true);
+    world.failpoints.hold("kube-delete-deployments");
+    let answer = world.begin(&world.request_for("deploy"));
+    world.failpoints.reached("kube-delete-deployments").await;
+    let operation = world.latest().await;
+    let mut browser = Browser::of(&world);
+
+    let unwinding = browser.open(&format!("/operations/{operation}")).await;
+    world.failpoints.release("kube-delete-deployments");
+    world.ended(&operation).await;
+    let undone = browser.open(&format!("/operations/{operation}")).await;
+
+    drop(answer);
+    let page_state = "data-title=\"Taking back: Deploy notes\" data-state=\"failed\"";
+    assert!(unwinding.says(page_state), "{}", unwinding.text);
+    assert!(unwinding.says("id=\"step-apply_application\" data-state=\"undoing\""), "{}", unwinding.text);
+    for place in ["step", "node"] {
+        let failed = format!("id=\"{place}-wait_for_rollout\" data-state=\"failed\"");
+        assert!(unwinding.says(&failed) && undone.says(&failed), "{place}: {}", undone.text);
+    }
+    assert!(undone.says("✕ failed, taken back") && undone.says(", failed</text>"), "{}", undone.text);
+    assert!(undone.says("id=\"step-apply_application\" data-state=\"undone\""), "{}", undone.text);
+    assert!(undone.says("class=\"edge-undo\""), "{}", undone.text);
+}
+
+#[tokio::test]
 async fn the_list_is_narrowed_by_its_address() {
     let world = World::start().await;
     world.deployed().await;
@@ -114,6 +144,34 @@ async fn the_list_is_narrowed_by_its_address() {
         let page = browser.open(&format!("/?{query}")).await;
 
         assert_eq!(page.says("href=\"/deployments/dep_"), is_there, "{query}: {}", page.text);
+    }
+}
+
+#[tokio::test]
+async fn a_list_is_turned_page_by_page_and_looks_for_the_same() {
+    let world = World::start().await;
+    world.deployed().await;
+    let numbers = "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 60)";
+    for copies in [
+        "INSERT INTO targets (id, mode, name, made_here)
+         SELECT printf('tgt_018bcfe568007000%016x', n), 'cloud-local', 'box-' || n, 1 FROM numbers",
+        "INSERT INTO operations (id, action, principal, intent, plan, state, progress, deployment_id, target_id, receipt,
+             warnings, cancel_asked, created_ms, ended_ms)
+         SELECT printf('op_018bcfe568007000%016x', n), action, principal, intent, plan, state, progress, deployment_id,
+             target_id, receipt, warnings, cancel_asked, created_ms, ended_ms FROM operations, numbers",
+    ] {
+        world.change(&format!("{numbers} {copies}")).await;
+    }
+    let mut browser = Browser::of(&world);
+
+    for (path, row) in [("/targets", "<tr id=\"tgt_"), ("/operations?state=succeeded", "<tr id=\"op_")] {
+        let first = browser.open(path).await;
+        let second = browser.open(&first.next_page()).await;
+
+        let rows = [&first, &second].map(|it| it.text.matches(row).count());
+        assert_eq!(rows, [50, 11], "{path}: {}", second.text);
+        assert!(!first.says(">Newest</a>") && !second.says("rel=\"next\""), "{path}: {}", second.text);
+        assert!(second.says(&format!("href=\"{path}\">Newest</a>")), "{path}: {}", second.text);
     }
 }
 
@@ -190,4 +248,98 @@ async fn the_list_changes_by_itself() {
     until("data-state=\"running\" data-of=\"deployment\"").await;
     // What is said of a moment is the same whenever it is sent.
     until(" UTC</time>").await;
+}
+
+fn page_of(deployed: &Answer) -> String {
+    format!("/deployments/{}", deployed.body["deployment"]["id"].as_str().unwrap())
+}
+
+#[tokio::test]
+async fn a_version_tells_how_large_its_image_is_and_how_long_its_build_took() {
+    let world = World::start().await;
+    let first = world.deployed().await;
+    let second = world.chat(&with(world.request_for("deploy"), "target_namespace", "other")).await;
+    assert_eq!(second.state(), "succeeded", "{}", second.text());
+    let mut browser = Browser::of(&world);
+
+    let built = browser.open(&page_of(&first)).await;
+    let found = browser.open(&page_of(&second)).await;
+    let forget = "UPDATE versions SET version = replace(replace(version, 'size_bytes', 'x'), 'took_ms', 'y')";
+    world.change(forget).await;
+    let older = browser.open(&page_of(&first)).await;
+
+    let size = "<span title=\"1000 bytes\">1 kB</span>";
+    assert!(built.says(size) && built.says(" ms\">"), "{}", built.text);
+    assert!(found.says(size) && found.says("title=\"build time not on record\">–"), "{}", found.text);
+    assert!(older.says("title=\"not on record\">–") && !older.says(size) && !older.says(" ms\">"), "{}", older.text);
+}
+
+/// What the tree of a page says of the first thing of a kind.
+fn part<'a>(page: &'a Page, kind: &str) -> &'a str {
+    let (_, rest) = page.text.split_once(&format!(">{kind}</span>")).unwrap_or_else(|| panic!("no {kind}: {page:?}"));
+    rest.split_once("</div>").unwrap().0
+}
+
+/// What a form holds that lends AWS credentials.
+fn lent(access_key: &str) -> [(&str, &str); 2] {
+    [("aws_credentials.aws_access_key_id", access_key), ("aws_credentials.aws_secret_access_key", SECRET_KEY)]
+}
+
+#[tokio::test]
+async fn what_a_deployment_owns_in_aws_is_looked_at_with_credentials_of_its_account() {
+    let world = World::on_named_cluster().await;
+    let health = page_of(&world.deployed().await) + "/health";
+    let mut browser = Browser::of(&world);
+
+    let unasked = browser.open(&health).await;
+    let well = browser.send(&health, &unasked, &lent(ACCESS_KEY)).await;
+    world.failpoints.hold("balancer-active");
+    world.aws.refuse("DescribeCertificate", "AccessDeniedException");
+    fs::remove_file(world.path("cloud/alias-notes.apps.example.test")).unwrap();
+    let ill = browser.send(&health, &unasked, &lent(ACCESS_KEY)).await;
+    let elsewhere = browser.send(&health, &unasked, &lent(OTHER_ACCESS_KEY)).await;
+
+    well.runs_nothing_foreign();
+    assert!(unasked.says("AWS was not asked") && !part(&unasked, "Certificate").contains("badge"), "{}", unasked.text);
+    for (kind, word) in [
+        ("EKS cluster", "answers"),
+        ("Load balancer", "active"),
+        ("Namespace", "there"),
+        ("DNS record", "points to the load balancer"),
+        ("Certificate", "issued"),
+        ("ECR repository", "there"),
+    ] {
+        let badge = format!("data-state=\"healthy\">{word}</span>");
+        assert!(part(&well, kind).contains(&badge), "{kind}: {}", well.text);
+    }
+    assert_eq!(ill.status, 200, "{ill:?}");
+    for (kind, words) in [
+        ("EKS cluster", ">answers<"),
+        ("Load balancer", "data-state=\"degraded\">provisioning<"),
+        ("DNS record", "data-state=\"degraded\">missing<"),
+        ("Certificate", "acm:DescribeCertificate"),
+    ] {
+        assert!(part(&ill, kind).contains(words), "{kind}: {}", ill.text);
+    }
+    assert!(part(&elsewhere, "EKS cluster").contains(OTHER_ACCOUNT), "{}", elsewhere.text);
+    let certificate = part(&elsewhere, "Certificate");
+    let is_unasked = certificate.contains("AWS was not asked") && !certificate.contains(OTHER_ACCOUNT);
+    assert!(is_unasked && !certificate.contains("missing"), "{}", elsewhere.text);
+}
+
+#[tokio::test]
+async fn an_instance_that_aws_does_not_tell_of_hides_nothing_else() {
+    let world = World::on_instance().await;
+    let health = page_of(&world.deployed().await) + "/health";
+    let mut browser = Browser::of(&world);
+
+    let unasked = browser.open(&health).await;
+    let well = browser.send(&health, &unasked, &lent(ACCESS_KEY)).await;
+    world.aws.refuse("DescribeInstances", "UnauthorizedOperation");
+    let refused = browser.send(&health, &unasked, &lent(ACCESS_KEY)).await;
+
+    assert!(part(&well, "EC2 instance").contains("data-state=\"healthy\">running<"), "{}", well.text);
+    let instance = part(&refused, "EC2 instance");
+    assert!(instance.contains(">unknown<") && instance.contains("UnauthorizedOperation"), "{}", refused.text);
+    assert!(part(&refused, "Deployment").contains("data-state=\"healthy\""), "{}", refused.text);
 }

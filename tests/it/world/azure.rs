@@ -14,6 +14,7 @@ use axum::routing::post;
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::World;
@@ -33,6 +34,8 @@ const KEY: &str = "s3cr3t-key-of-the-model";
 pub(crate) enum Turn {
     /// Says something.
     Say(String),
+    /// Says these pieces, and waits before each but the first until the story has it go on.
+    Halting(&'static [&'static str]),
     /// Calls a tool with these arguments, which need not be JSON.
     Call(String, String),
     /// Says something and calls several tools at once.
@@ -59,6 +62,7 @@ struct Model {
     script: Mutex<VecDeque<Turn>>,
     otherwise: Mutex<Turn>,
     requests: Mutex<Vec<Value>>,
+    may_go_on: Arc<Semaphore>,
     serving: Mutex<Option<AbortOnDropHandle<()>>>,
 }
 
@@ -68,6 +72,7 @@ impl Azure {
             script: Mutex::default(),
             otherwise: Mutex::new(say("All right.")),
             requests: Mutex::default(),
+            may_go_on: Arc::new(Semaphore::new(0)),
             serving: Mutex::default(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -118,6 +123,11 @@ impl Azure {
     /// What it does with all requests after those.
     pub(crate) fn always(&self, turn: Turn) {
         *self.state.otherwise.lock().unwrap() = turn;
+    }
+
+    /// Has it say the next piece of what it says haltingly.
+    pub(crate) fn go_on(&self) {
+        self.state.may_go_on.add_permits(1);
     }
 
     /// The bodies of all requests so far.
@@ -231,7 +241,7 @@ async fn embeddings(model: Arc<Model>, body: Value) -> Response {
     match turn {
         Turn::Sleep | Turn::Refuse(..) => plain(turn).await,
         Turn::Die(text) => text.into_response(),
-        Turn::Say(_) | Turn::Call(..) | Turn::Calls(..) | Turn::Filter(_) => {
+        Turn::Say(_) | Turn::Halting(_) | Turn::Call(..) | Turn::Calls(..) | Turn::Filter(_) => {
             let count = body["input"].as_array().map_or(1, Vec::len);
             let one = |index| json!({"object": "embedding", "index": index, "embedding": [0.25, -0.5]});
             let data: Vec<Value> = (0..count).map(one).collect();
@@ -270,6 +280,24 @@ async fn answer(model: Arc<Model>, body: Value) -> Response {
     match turn {
         Turn::Sleep | Turn::Refuse(..) => plain(turn).await,
         Turn::Say(text) if is_stream => stream(words(&text), "stop", &body, false),
+        Turn::Halting(pieces) if is_stream => {
+            let deltas = pieces.iter().map(|it| json!({"content": it})).collect();
+            let response = stream(deltas, "stop", &body, false);
+            let may_go_on = Arc::clone(&model.may_go_on);
+            // Two frames come before the first piece.
+            let held = 3..2 + pieces.len();
+            let frames = futures_util::StreamExt::enumerate(response.into_body().into_data_stream());
+            let frames = futures_util::StreamExt::then(frames, move |(number, frame)| {
+                let may_go_on = held.contains(&number).then(|| Arc::clone(&may_go_on));
+                async move {
+                    if let Some(may_go_on) = may_go_on {
+                        may_go_on.acquire().await.unwrap().forget();
+                    }
+                    frame
+                }
+            });
+            ([("content-type", "text/event-stream")], Body::from_stream(frames)).into_response()
+        }
         Turn::Filter(text) if is_stream => stream(words(&text), "content_filter", &body, false),
         Turn::Die(text) if is_stream => stream(words(&text), "stop", &body, true),
         Turn::Call(tool, arguments) if is_stream => stream(pieces(0, &tool, &arguments), "tool_calls", &body, false),
@@ -277,6 +305,7 @@ async fn answer(model: Arc<Model>, body: Value) -> Response {
             let calls = calls.iter().enumerate().flat_map(|(index, (tool, it))| pieces(index, tool, it));
             stream(words(&text).into_iter().chain(calls).collect(), "tool_calls", &body, false)
         }
+        Turn::Halting(pieces) => whole(&json!({"role": "assistant", "content": pieces.concat()}), "stop"),
         Turn::Say(text) | Turn::Die(text) => whole(&json!({"role": "assistant", "content": text}), "stop"),
         Turn::Filter(text) => whole(&json!({"role": "assistant", "content": text}), "content_filter"),
         Turn::Call(tool, arguments) => whole(&calling(None, &[(tool, arguments)]), "tool_calls"),

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use url::form_urlencoded;
 
+use super::label;
 use crate::http::console::body::put;
-use crate::http::console::text::plain;
 use crate::http::error::{ApiError, ErrorObject};
 use crate::id::DeploymentId;
 use crate::intent::fields::aws_credentials::Subfield;
@@ -17,38 +17,6 @@ use crate::intent::fields::{FIELDS, FieldType};
 const NOT_TYPED: [&str; 2] = ["confirm", "dry_run"];
 /// A longer address than this leads nowhere: the heads of requests are limited.
 const LONGEST_QUERY: usize = 6000;
-
-/// What the fields are called on pages.
-const LABELS: &[(&str, &str)] = &[
-    ("deployment_mode", "Where"),
-    ("github_repo_url", "Repository"),
-    ("git_ref", "Branch, tag or commit"),
-    ("source_directory", "Directory"),
-    ("target_namespace", "Namespace"),
-    ("instance_name", "Name of the application"),
-    ("instance_id", "Cluster or instance"),
-    ("public_ip", "Public address"),
-    ("ec2_key_name", "EC2 key pair"),
-    ("aws_credentials.aws_access_key_id", "AWS access key id"),
-    ("aws_credentials.aws_secret_access_key", "AWS secret access key"),
-    ("aws_credentials.aws_session_token", "AWS session token"),
-    ("aws_credentials.aws_region", "AWS region"),
-    ("base_hosted_zone_id", "Hosted zone"),
-    ("app_subdomain_label", "Label below the zone"),
-    ("scale_replicas", "Replicas"),
-    ("container_port", "Port"),
-    ("stop_grace_s", "Seconds to stop"),
-    ("environment", "Environment variables"),
-    ("dockerfile_path", "Dockerfile"),
-    ("build_target", "Stage of the Dockerfile"),
-    ("build_platform", "Platform"),
-    ("build_args", "Build arguments"),
-    ("build_secrets", "Build secrets"),
-    ("git_token", "Access token of the repository"),
-    ("rollback_to", "Version"),
-    ("keep_target", "Keep the cluster or instance"),
-    ("delete_cluster", "Delete the local cluster too"),
-];
 
 /// What was typed, by the names of fields; the parts of an object have its name and a dot before theirs. It has secrets
 /// in it: it is stored sealed, and nothing prints it.
@@ -168,7 +136,6 @@ impl Typed {
 
     fn field(&self, slot: &Slot, faults: &Faults) -> FieldView {
         let typed = self.text(slot.name);
-        let label = LABELS.iter().find(|(name, _)| *name == slot.name).map_or(slot.name, |(_, label)| *label);
         let control = match slot.kind {
             FieldType::Variables => "lines",
             FieldType::Boolean => "checkbox",
@@ -188,8 +155,8 @@ impl Typed {
         FieldView {
             name: slot.name,
             id: format!("field-{}", slot.name.replace('.', "-")),
-            label,
-            about: plain(slot.about),
+            label: label::of(slot.name).unwrap_or(slot.name),
+            about: label::in_text(slot.about, |_| false),
             control,
             value: typed.filter(|_| !slot.is_secret).unwrap_or_default().to_owned(),
             is_asked_again: slot.is_secret && typed.is_some(),
@@ -212,9 +179,9 @@ impl Typed {
 
 impl Faults {
     /// Where an error belongs: at its field, or on top. `missing` are fields that are wanted and not there.
-    pub(super) fn of(error: ErrorObject, missing: &[&'static str]) -> Self {
+    pub(super) fn of(error: ErrorObject, missing: &[&'static str], typed: &Typed) -> Self {
         let mut of_fields = BTreeMap::new();
-        let message = plain(&error.message);
+        let message = label::in_text(&error.message, |it| typed.0.values().any(|value| value.trim() == it));
         let param = error.param.as_deref().and_then(field_of);
         for name in missing.iter().filter_map(|it| field_of(it)) {
             of_fields.insert(name.to_owned(), "This is needed.".to_owned());
@@ -300,7 +267,7 @@ mod tests {
 
     fn error(param: &'static str) -> ErrorObject {
         let (kind, code) = ("invalid_request_error", "invalid_value".into());
-        ErrorObject { message: "`it` is wrong".to_owned(), kind, param: Some(Cow::Borrowed(param)), code }
+        ErrorObject { message: "`container_port` is wrong".to_owned(), kind, param: Some(Cow::Borrowed(param)), code }
     }
 
     #[test]
@@ -355,20 +322,21 @@ mod tests {
 
     #[test]
     fn an_error_is_at_its_field_or_on_top() {
-        let at_field = Faults::of(error("git_ref"), &[]);
-        let at_part = Faults::of(error("aws_credentials"), &["aws_credentials"]);
-        let on_top = Faults::of(error("action"), &[]);
+        let at_field = Faults::of(error("git_ref"), &[], &Typed::default());
+        let at_part = Faults::of(error("aws_credentials"), &["aws_credentials"], &Typed::default());
+        let on_top = Faults::of(error("action"), &[], &Typed::default());
 
-        assert_eq!((at_field.of_fields["git_ref"].as_str(), at_field.message), ("it is wrong", None));
+        assert_eq!((at_field.of_fields["git_ref"].as_str(), at_field.message), ("“Port” is wrong", None));
         assert_eq!(at_part.of_fields.keys().collect::<Vec<_>>(), ["aws_credentials.aws_access_key_id"]);
-        assert_eq!((on_top.of_fields.len(), on_top.message.as_deref()), (0, Some("it is wrong")));
+        assert_eq!((on_top.of_fields.len(), on_top.message.as_deref()), (0, Some("“Port” is wrong")));
     }
 
     #[test]
     fn what_is_wrong_is_shown_again_and_the_rest_goes_along() {
         let typed = typed(&[("action", "scale"), ("instance_id", "dep_1"), ("scale_replicas", "3")]);
 
-        let (shown, hidden) = typed.retry(&Faults::of(error("aws_credentials"), &["aws_credentials"]));
+        let faults = Faults::of(error("aws_credentials"), &["aws_credentials"], &typed);
+        let (shown, hidden) = typed.retry(&faults);
 
         assert_eq!(shown.len(), 4);
         assert_eq!(hidden.iter().map(|it| it.name).collect::<Vec<_>>(), ["action", "instance_id", "scale_replicas"]);
@@ -377,7 +345,7 @@ mod tests {
     #[test]
     fn every_field_that_somebody_may_type_has_a_label() {
         let unlabelled: Vec<&str> =
-            slots().map(|it| it.name).filter(|name| LABELS.iter().all(|(known, _)| known != name)).collect();
+            slots().map(|it| it.name).filter(|name| label::LABELS.iter().all(|(known, _)| known != name)).collect();
 
         assert_eq!(unlabelled, ["action", "follow", "tail"]);
     }

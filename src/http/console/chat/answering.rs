@@ -1,4 +1,5 @@
-//! The answer to a message: what the conversation comes to, as for every chat page, until it begins an operation.
+//! The answer to a message: what the conversation comes to, as for every chat page, until it begins an operation. What it
+//! says is heard at once ([`AnswerInProgress`]), and kept when it is whole.
 //!
 //! It is made beside the request that asked for it, and waits for no operation: that tells of itself on the page.
 
@@ -9,6 +10,7 @@ use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::answers_in_progress::AnswerInProgress;
 use super::kept::{Answer, Chat, DeploymentLink, Fault};
 use super::progress::Progress;
 use crate::access::Caller;
@@ -25,25 +27,33 @@ use crate::id::OperationId;
 use crate::reply::view::Proposal;
 
 /// Makes the answer to the last message of a chat, and keeps it.
-pub(super) async fn give(app: App, caller: Caller, request_id: RequestId, id: Uuid, chat: Chat) {
+pub(super) async fn give(
+    app: App,
+    caller: Caller,
+    request_id: RequestId,
+    id: Uuid,
+    chat: Chat,
+    in_progress: AnswerInProgress,
+) {
     let within = app.settings().server.answer_within;
-    let work = sse::caught(Box::pin(answer(&app, &caller, id, &chat)));
+    let work = sse::caught(Box::pin(answer(&app, &caller, id, &chat, &in_progress)));
     let made = tokio::select! {
-        made = tokio::time::timeout(within, work) => made.unwrap_or_else(|_| Ok(too_late(within))),
+        made = tokio::time::timeout(within, work) => made.unwrap_or_else(|_| Ok(too_late(within, in_progress.said()))),
         () = app.shutdown_token().cancelled_owned() => Err(ApiError::ShuttingDown),
     };
     let answer = made.unwrap_or_else(|error| {
         let told = error.body(request_id.as_str()).error;
-        Answer { fault: Some(Fault { message: told.message, code: told.code.into_owned() }), ..Answer::default() }
+        let fault = Some(Fault { message: told.message, code: told.code.into_owned() });
+        Answer { text: in_progress.said(), fault, ..Answer::default() }
     });
     if let Err(error) = keep(&app, &caller, id, &chat, answer).await {
         tracing::warn!(error = &error as &dyn std::error::Error, "the answer to a message in a chat is not kept");
     }
 }
 
-fn too_late(within: Duration) -> Answer {
-    let message = format!("no answer came within {} s; say it again", within.as_secs());
-    Answer { fault: Some(Fault { message, code: "request_timeout".to_owned() }), ..Answer::default() }
+fn too_late(within: Duration, text: String) -> Answer {
+    let message = format!("no whole answer came within {} s; say it again", within.as_secs());
+    Answer { text, fault: Some(Fault { message, code: "request_timeout".to_owned() }), ..Answer::default() }
 }
 
 /// Keeps an answer, unless another message has taken the place of the one that it is for.
@@ -56,7 +66,13 @@ async fn keep(app: &App, caller: &Caller, id: Uuid, asked: &Chat, answer: Answer
     chat.keep(app, caller, id).await
 }
 
-async fn answer(app: &App, caller: &Caller, id: Uuid, chat: &Chat) -> Result<Answer, ApiError> {
+async fn answer(
+    app: &App,
+    caller: &Caller,
+    id: Uuid,
+    chat: &Chat,
+    in_progress: &AnswerInProgress,
+) -> Result<Answer, ApiError> {
     let messages = messages(app, caller, chat).await?;
     let body = Map::from_iter([("messages".to_owned(), Value::Array(messages))]);
     let request = ChatRequest::read(&body)?;
@@ -73,16 +89,20 @@ async fn answer(app: &App, caller: &Caller, id: Uuid, chat: &Chat) -> Result<Ans
     if !operations.is_empty() {
         return Ok(Answer { operations, ..Answer::default() });
     }
-    let mut listener = Listener::default();
-    let begun = listener.begun.clone();
+    let begun = CancellationToken::new();
+    let mut listener =
+        Listener { in_progress, plan_words: String::new(), proposal: None, operation: None, begun: begun.clone() };
     let rendered = tokio::select! {
         biased;
         rendered = Box::pin(pending.render(app, caller, &mut listener)) => Some(rendered?),
         () = begun.cancelled() => None,
     };
-    let Listener { text, proposal, operation, begun: _ } = listener;
+    let Listener { plan_words, proposal, operation, .. } = listener;
+    let said = in_progress.said();
+    let before_plan = if proposal.is_some() { said.trim().to_owned() } else { String::new() };
+    let text = said + &plan_words;
     if let Some(id) = operation {
-        return Ok(Answer { operations: vec![id], ..Answer::default() });
+        return Ok(Answer { text: text.trim().to_owned(), operations: vec![id], ..Answer::default() });
     }
     let completion = rendered.unwrap_or_default();
     let plan = match &proposal {
@@ -92,6 +112,7 @@ async fn answer(app: &App, caller: &Caller, id: Uuid, chat: &Chat) -> Result<Ans
     let is_empty = text.trim().is_empty();
     Ok(Answer {
         text: if is_empty { "The chat model said nothing. Please ask again.".to_owned() } else { text },
+        before_plan,
         plan,
         asks: proposal.is_some(),
         operations: completion.operation.map(|(id, _)| id).into_iter().collect(),
@@ -121,25 +142,36 @@ async fn messages(app: &App, caller: &Caller, chat: &Chat) -> Result<Vec<Value>,
 }
 
 /// Hears an answer until it begins an operation.
-#[derive(Debug, Default)]
-struct Listener {
-    text: String,
+#[derive(Debug)]
+struct Listener<'a> {
+    in_progress: &'a AnswerInProgress,
+    /// What is said from the proposal on. Pages show it as a card when it is kept, and no words before.
+    plan_words: String,
     proposal: Option<Proposal>,
     operation: Option<OperationId>,
     begun: CancellationToken,
 }
 
-impl AnswerSink for Listener {
+impl AnswerSink for Listener<'_> {
     fn is_streaming(&self) -> bool {
+        true
+    }
+
+    /// It is kept when it is whole, which it never would be; the page of the logs follows them.
+    fn is_followed(&self) -> bool {
         false
     }
 
     fn has_content(&self) -> bool {
-        !self.text.is_empty()
+        self.in_progress.has_words() || !self.plan_words.is_empty()
     }
 
     async fn write(&mut self, text: String) {
-        self.text.push_str(&text);
+        if self.proposal.is_some() {
+            self.plan_words.push_str(&text);
+        } else if self.operation.is_none() {
+            self.in_progress.say(&text);
+        }
     }
 
     async fn status(&mut self, _: Option<&str>) {}
@@ -151,5 +183,32 @@ impl AnswerSink for Listener {
 
     async fn proposal(&mut self, proposal: &Proposal) {
         self.proposal = Some(proposal.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::Surface;
+    use crate::http::console::chat::answers_in_progress::AnswersInProgress;
+    use crate::id::PlanHash;
+    use crate::reply::view::RemovalView;
+
+    #[tokio::test]
+    async fn the_words_of_a_plan_are_not_shown_as_they_come() {
+        let caller = Caller::administrator("a".to_owned(), "127.0.0.1".to_owned(), Surface::Console);
+        let (answers, chat) = (AnswersInProgress::default(), Uuid::new_v4());
+        let in_progress = answers.begin(&caller, chat);
+        let (plan_words, begun) = (String::new(), CancellationToken::new());
+        let mut listener = Listener { in_progress: &in_progress, plan_words, proposal: None, operation: None, begun };
+        let hash = PlanHash::of(&[0xab; 32]);
+        let removals = RemovalView { hash, plan_changed: false, deployments: Vec::new(), busy: Vec::new() };
+
+        listener.write("This is what I would do.".to_owned()).await;
+        listener.proposal(&Proposal::Removals(removals)).await;
+        listener.write("Take all away?".to_owned()).await;
+
+        assert_eq!(answers.words(&caller, chat).as_deref(), Some("This is what I would do."));
+        assert_eq!(listener.plan_words, "Take all away?");
     }
 }

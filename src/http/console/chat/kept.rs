@@ -38,8 +38,11 @@ pub(super) struct Turn {
 /// What came of a message.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Answer {
-    /// Words, as Markdown; none where an operation tells of itself.
+    /// Words, as Markdown; where an operation tells of itself, those before it.
     pub text: String,
+    /// Those of them that stand before the plan.
+    #[serde(default)]
+    pub before_plan: String,
     /// The plan of one change that the words show.
     pub plan: Option<PlanCard>,
     /// It waits for a yes.

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::answers_in_progress::AnswersInProgress;
 use super::kept::{Answer, Chat, DeploymentLink, Fault, Turn};
 use super::progress::Progress;
 use crate::access::Caller;
@@ -23,6 +24,8 @@ pub(super) struct View {
     /// The number of the next message.
     next: usize,
     turns: Vec<TurnView>,
+    /// What the answer that is being made has said so far.
+    words: String,
     /// Something on it changes by itself.
     pub(super) is_alive: bool,
 }
@@ -67,7 +70,13 @@ struct OperationView {
 
 impl View {
     /// The chat as it stands.
-    pub(super) async fn of(app: &App, caller: &Caller, id: Uuid, chat: &Chat) -> Result<Self, AppError> {
+    pub(super) async fn of(
+        app: &App,
+        answers: &AnswersInProgress,
+        caller: &Caller,
+        id: Uuid,
+        chat: &Chat,
+    ) -> Result<Self, AppError> {
         let redactor = Redactor::from_settings(app.settings());
         let within = app.settings().server.answer_within;
         let mut turns = Vec::new();
@@ -84,6 +93,7 @@ impl View {
             page_state: turns.last().map_or("idle", TurnView::page_state),
             chat: id,
             next: turns.len(),
+            words: answers.words(caller, id).unwrap_or_default(),
             is_alive: turns.iter().any(TurnView::is_alive),
             turns,
         })
@@ -130,9 +140,10 @@ impl AnswerView {
                 text,
             });
         }
+        // The card has all of the plan.
+        let text = if answer.plan.is_some() { &answer.before_plan } else { &answer.text };
         Ok(Self {
-            // The card has all of it.
-            text: Some(answer.text.clone()).filter(|it| !it.is_empty() && answer.plan.is_none()),
+            text: Some(text.clone()).filter(|it| !it.is_empty()),
             plan: answer.plan.clone(),
             asks: answer.asks && is_last,
             operations,

@@ -13,7 +13,9 @@ use crate::http::console::history::{History, StepHistory, ms_between};
 use crate::http::console::naming::who;
 use crate::http::console::overview::web_address;
 use crate::http::console::render;
+use crate::http::console::session::Viewer;
 use crate::http::console::timeline::{self, Timeline};
+use crate::http::error::ApiError;
 use crate::http::operations::FailureObject;
 use crate::id::{DeploymentId, Mode, OperationId};
 use crate::plan::Plan;
@@ -24,6 +26,22 @@ use crate::store::record::{Deployment, DeploymentState, Operation};
 
 /// So many of the last lines of a step that is under way are shown without asking.
 const RECENT_LINES: usize = 5;
+
+/// An operation with its deployment as they were read, and what is drawn of it: all that stays while its steps say no more
+/// than lines.
+pub(super) struct Seen {
+    operation: Operation,
+    deployment: Option<Deployment>,
+    plan: Option<Plan>,
+    drawing: String,
+}
+
+/// What is drawn: the plan as a graph, and its steps over time.
+#[derive(Debug, Serialize)]
+struct Drawing {
+    graph: Graph,
+    timeline: Option<Timeline>,
+}
 
 /// The page, and its live part.
 #[derive(Debug, Serialize)]
@@ -44,8 +62,8 @@ pub(super) struct View {
     /// What the button says that cancels it, where that can be done.
     cancel: Option<&'static str>,
     resume: Option<Resume>,
-    graph: Option<Graph>,
-    timeline: Option<Timeline>,
+    /// HTML.
+    drawing: String,
     steps: Vec<StepRow>,
     unreadable: Option<String>,
     receipt: Vec<String>,
@@ -58,37 +76,49 @@ pub(super) struct View {
     written_by: Option<String>,
 }
 
-impl View {
-    /// An operation as it is now, with what its history tells.
-    pub(super) fn of(
-        app: &App,
-        caller: &Caller,
-        operation: &Operation,
-        deployment: Option<&Deployment>,
+impl Seen {
+    /// What was read, drawn as its history tells.
+    ///
+    /// # Errors
+    /// [`ApiError::Internal`] when it cannot be drawn.
+    pub(super) fn new(
+        viewer: &Viewer,
+        operation: Operation,
+        deployment: Option<Deployment>,
         history: &History,
-    ) -> Self {
-        let now = Timestamp::now();
+    ) -> Result<Self, ApiError> {
+        let plan = Plan::deserialize(&operation.plan).ok();
+        let until = operation.ended_at.unwrap_or_else(Timestamp::now);
+        let drawing = match &plan {
+            Some(plan) => render::part(viewer, "operation_drawing.html", Drawing::of(plan, history, until))?,
+            None => String::new(),
+        };
+        Ok(Self { operation, deployment, plan, drawing })
+    }
+
+    /// The operation as it is now, with what its history tells.
+    pub(super) fn view(&self, app: &App, caller: &Caller, history: &History) -> View {
+        let Self { operation, plan, drawing, .. } = self;
+        let deployment = self.deployment.as_ref();
         let on = place(operation, deployment);
         let heading = format!("{} {}", capital(operation.action.as_str()), on.name);
         let (state, is_ended) = (operation.state, operation.state.is_ended());
-        let plan = Plan::deserialize(&operation.plan).ok();
-        let until = operation.ended_at.unwrap_or(now);
-        let look = |name: &str| {
-            let history = history.step(name);
-            let state = history.map_or(StepState::Pending, |it| it.state);
-            Look { state, words: format!("{} {}", sign(state), words(history, until)) }
-        };
+        let until = operation.ended_at.unwrap_or_else(Timestamp::now);
         let mut warnings: Vec<String> = operation.warnings.iter().map(|it| strip_ansi(it)).collect();
         for warning in &history.warnings {
             if !warnings.contains(warning) {
                 warnings.push(warning.clone());
             }
         }
-        Self {
+        View {
             id: operation.id,
-            page_title: if is_ended { heading.clone() } else { format!("{} % {heading}", operation.progress) },
+            page_title: match (is_ended, history.has_failed()) {
+                (true, _) => heading.clone(),
+                (false, true) => format!("Taking back: {heading}"),
+                (false, false) => format!("{} % {heading}", operation.progress),
+            },
             heading,
-            page_state: page_state(state),
+            page_state: page_state(state, history.has_failed()),
             state,
             progress: operation.progress,
             is_ended,
@@ -97,8 +127,7 @@ impl View {
             cancel: cancel_button(caller, operation),
             resume: resume_button(caller, operation, deployment),
             on,
-            graph: plan.as_ref().map(|it| graph::draw(it, look)),
-            timeline: plan.as_ref().and_then(|it| timeline::draw(it, history, until)),
+            drawing: drawing.clone(),
             steps: plan.iter().flat_map(Plan::steps).map(|it| step_row(it, history.step(it.name()), until)).collect(),
             unreadable: unreadable(plan.is_none(), history.has_gaps, operation.written_by.as_deref()),
             receipt: operation.receipt.iter().map(|it| strip_ansi(it)).collect(),
@@ -110,6 +139,18 @@ impl View {
             written_by: operation.written_by.clone(),
             error: operation.failure.as_ref().map(shown_failure),
         }
+    }
+}
+
+impl Drawing {
+    fn of(plan: &Plan, history: &History, until: Timestamp) -> Self {
+        let look = |name: &str| {
+            let history = history.step(name);
+            let state = history.map_or(StepState::Pending, |it| it.state);
+            let shown_state = history.map_or(StepState::Pending, StepHistory::shown_state);
+            Look { state, shown_state, words: format!("{} {}", sign(shown_state), words(history, until)) }
+        };
+        Self { graph: graph::draw(plan, look), timeline: timeline::draw(plan, history, until) }
     }
 }
 
@@ -142,6 +183,7 @@ struct StepRow {
     state: StepState,
     words: String,
     began_at: Option<Timestamp>,
+    failure: Option<String>,
     text: Option<String>,
     /// Its last lines, while it is under way.
     recent: Option<String>,
@@ -172,9 +214,10 @@ fn place(operation: &Operation, deployment: Option<&Deployment>) -> Place {
     }
 }
 
-/// What title and icon of the page say.
-fn page_state(state: OperationState) -> &'static str {
+/// What title and icon of the page say. Once a step has failed it will be nothing else.
+fn page_state(state: OperationState, has_failed: bool) -> &'static str {
     match state {
+        OperationState::Queued | OperationState::Running | OperationState::Waiting if has_failed => "failed",
         OperationState::Queued | OperationState::Running | OperationState::Waiting => "running",
         OperationState::Succeeded | OperationState::Cancelled => "idle",
         OperationState::Undone | OperationState::Failed | OperationState::Stuck => "failed",
@@ -235,15 +278,18 @@ fn words(history: Option<&StepHistory>, now: Timestamp) -> String {
         Some(ms) => format!("{what} · {}", render::span(ms)),
         None => what.to_owned(),
     };
+    let after_failure =
+        |what: &str| if history.failure.is_some() { format!("failed, {what}") } else { what.to_owned() };
     match history.state {
-        StepState::Pending => "not begun".to_owned(),
+        StepState::Pending if history.spans.is_empty() => "not begun".to_owned(),
+        StepState::Pending => timed("stopped"),
         StepState::Running => timed("running"),
         StepState::Succeeded if history.already => "nothing to do".to_owned(),
         StepState::Succeeded => timed("done"),
         StepState::Failed => timed("failed"),
-        StepState::Undoing => "being taken back".to_owned(),
-        StepState::Undone => "taken back".to_owned(),
-        StepState::UndoFailed => "not taken back".to_owned(),
+        StepState::Undoing => after_failure("being taken back"),
+        StepState::Undone => after_failure("taken back"),
+        StepState::UndoFailed => after_failure("not taken back"),
     }
 }
 
@@ -254,6 +300,7 @@ fn step_row(step: &Step, history: Option<&StepHistory>, now: Timestamp) -> StepR
         state: StepState::Pending,
         words: words(history, now),
         began_at: None,
+        failure: None,
         text: None,
         recent: None,
         lines: String::new(),
@@ -266,8 +313,9 @@ fn step_row(step: &Step, history: Option<&StepHistory>, now: Timestamp) -> StepR
     let joined = |skipped: usize| history.lines.iter().skip(skipped).map(String::as_str).collect::<Vec<_>>().join("\n");
     let count = history.lines.len();
     StepRow {
-        state: history.state,
+        state: history.shown_state(),
         began_at: history.began_at(),
+        failure: history.failure.clone(),
         text: history.text.clone(),
         recent: (is_under_way && count > 0).then(|| joined(count.saturating_sub(RECENT_LINES))),
         lines: joined(0),

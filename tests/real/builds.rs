@@ -51,7 +51,9 @@ async fn a_stage_is_built_with_arguments_and_a_secret_and_copies_neither_dockerf
 async fn a_stage_that_is_not_there_and_a_file_that_is_not_there_are_told() {
     let server = shared().await;
 
-    let named = |target: &str| json!({"instance_name": "refused", "build_target": target});
+    // Not where the other story names its application by the namespace alone.
+    let named =
+        |target: &str| json!({"instance_name": "refused", "target_namespace": "refused", "build_target": target});
 
     let no_stage = server.ask(request("deploy", named("wbe"))).await.ended("undone");
     no_stage.says("has no stage `wbe`; it has `pages`, `web`, `test`");

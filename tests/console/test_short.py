@@ -214,7 +214,7 @@ def test_axe_finds_nothing_while_something_runs(running, server, visit):
 
 
 def test_seven_tabs_load_and_follow(running, server, playwright):
-    with tempfile.TemporaryDirectory(prefix="console-profile-") as profile, tabs(playwright, profile) as context:
+    with tempfile.TemporaryDirectory(prefix="console-profile-", ignore_cleanup_errors=True) as profile, tabs(playwright, profile) as context:
         pages = []
         for _ in range(7):
             pages.append(context.new_page())

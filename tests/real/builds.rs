@@ -22,8 +22,9 @@ fn request(action: &str, more: Value) -> Value {
 #[tokio::test]
 async fn a_stage_is_built_with_arguments_and_a_secret_and_copies_neither_dockerfile_nor_ignore_file() {
     let server = shared().await;
-    // Docker takes what it has built before, with whatever secret: of an edition of this run it has nothing.
-    let first = format!("first-{:?}", std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap());
+    // Docker takes what it has built before, with whatever secret: of the editions of this run it has nothing.
+    let run = uuid::Uuid::now_v7().simple();
+    let (first, second) = (format!("first-{run}"), format!("second-{run}"));
     let options = json!({
         "build_target": "web", "build_args": {"EDITION": first}, "build_secrets": {"greeting": SECRET},
     });
@@ -37,11 +38,11 @@ async fn a_stage_is_built_with_arguments_and_a_secret_and_copies_neither_dockerf
 
     let same = server.ask(request("redeploy", json!({}))).await.ended("succeeded");
     same.says("Nothing was built and nothing was rolled out");
-    let without = server.ask(request("redeploy", json!({"build_args": {"EDITION": "second"}}))).await;
+    let without = server.ask(request("redeploy", json!({"build_args": {"EDITION": second}}))).await;
     without.says("mounts the secret `greeting`, which an earlier request brought");
-    let second = json!({"build_args": {"EDITION": "second"}, "build_secrets": {"greeting": SECRET}});
-    server.ask(request("redeploy", second)).await.ended("succeeded");
-    page_with(&url, "edition second").await;
+    let with = json!({"build_args": {"EDITION": second}, "build_secrets": {"greeting": SECRET}});
+    server.ask(request("redeploy", with)).await.ended("succeeded");
+    page_with(&url, &format!("edition {second}")).await;
 
     let gone = server.ask(request("decommission", json!({}))).await.ended("succeeded");
     nothing_is_left(server, &gone, Some(deployed.deployment("image")));

@@ -137,9 +137,16 @@ fn beside_the_program(error: &ToolError) -> Option<StepError> {
     if let ToolError::Store(error) = error {
         return Some(error.into());
     }
-    let next_step = "Check the permissions of the workspace and that its disk is not full";
-    matches!(error, ToolError::Files { .. })
-        .then(|| StepError::Transient(failure("workspace_unavailable", error, next_step, Vec::new())))
+    matches!(error, ToolError::Files { .. }).then(|| workspace_unavailable(error))
+}
+
+/// Code and next step of a workspace that cannot be worked with.
+const WORKSPACE_UNAVAILABLE: (&str, &str) =
+    ("workspace_unavailable", "Check the permissions of the workspace and that its disk is not full");
+
+fn workspace_unavailable(error: &dyn std::error::Error) -> StepError {
+    let (code, next_step) = WORKSPACE_UNAVAILABLE;
+    StepError::Transient(failure(code, error, next_step, Vec::new()))
 }
 
 impl From<&AwsError> for Failure {
@@ -230,10 +237,7 @@ impl From<TreeManifestError> for StepError {
     fn from(error: TreeManifestError) -> Self {
         match error {
             TreeManifestError::Tool(error) => error.into(),
-            TreeManifestError::Files(_) => {
-                let next_step = "Check the permissions of the workspace and that its disk is not full";
-                Self::Transient(failure("workspace_unavailable", &error, next_step, Vec::new()))
-            }
+            TreeManifestError::Files(_) => workspace_unavailable(&error),
             TreeManifestError::TooManyFiles => {
                 let next_step = "Deploy a repository with fewer files";
                 Self::Permanent(failure("repository_too_large", &error, next_step, Vec::new()))
@@ -305,9 +309,7 @@ impl From<RepositoryError> for StepError {
             | RepositoryError::NotText { .. }
             | RepositoryError::OddName { .. } => ("repository_unreadable", "Correct that file, push, and try again"),
             RepositoryError::Template(_) => ("internal_error", "Report this with the address of the repository"),
-            RepositoryError::Io { .. } => {
-                ("workspace_unavailable", "Check the permissions of the workspace and that its disk is not full")
-            }
+            RepositoryError::Io { .. } => WORKSPACE_UNAVAILABLE,
         };
         Self::Permanent(failure(code, &error, next_step, Vec::new()))
     }

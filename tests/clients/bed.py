@@ -77,11 +77,16 @@ def aws(origin):
     }
 
 
+def rig(*parts):
+    """The environment of the test bed, whose parts are brought up."""
+    file = subprocess.run([ROOT / "tests/rig/up", *parts], stdout=subprocess.PIPE, check=True, text=True).stdout.strip()
+    listing = subprocess.run(["bash", "-c", '. "$0"; env -0', file], stdout=subprocess.PIPE, check=True, text=True).stdout
+    return dict(line.split("=", 1) for line in listing.split("\0") if "=" in line)
+
+
 def real_programs():
     """Settings with the test bed's own Docker, kind and git server, which are brought up."""
-    file = subprocess.run([ROOT / "tests/rig/up", "docker", "kind", "images", "apps"], stdout=subprocess.PIPE, check=True, text=True).stdout.strip()
-    listing = subprocess.run(["bash", "-c", '. "$0"; env -0', file], stdout=subprocess.PIPE, check=True, text=True).stdout
-    variables = dict(line.split("=", 1) for line in listing.split("\0") if "=" in line)
+    variables = rig("docker", "kind", "images", "apps")
     kept = {name: variables[name] for name in ("PATH", "KIND_NODE_IMAGE", "GIT_BASE", "GIT_SSL_CAINFO") if name in variables}
     return {**kept, "GIT_ALLOWED_HOSTS": kept["GIT_BASE"].removeprefix("https://")}
 

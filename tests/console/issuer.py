@@ -13,32 +13,11 @@ import threading
 import time
 import urllib.parse
 
+import jwt
+from cryptography.hazmat.primitives.asymmetric import ec
+from jwt.algorithms import ECAlgorithm
+
 CLIENT = "console"
-# The curve P-256 (FIPS 186-4, D.1.2.3).
-FIELD = 2**256 - 2**224 + 2**192 + 2**96 - 1
-ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
-BASE = (0x6B17D1F2E12C4247F8BCE6E563A440F277037D812DEB33A0F4A13945D898C296, 0x4FE342E2FE1A7F9B8EE7EB4A7C0F9E162BCE33576B315ECECBB6406837BF51F5)
-
-
-def add(one, other):
-    """The sum of two points, of which None is the neutral one."""
-    if one is None or other is None:
-        return one or other
-    (x1, y1), (x2, y2) = one, other
-    if x1 == x2 and (y1 + y2) % FIELD == 0:
-        return None
-    slope = ((3 * x1 * x1 - 3) * pow(2 * y1, -1, FIELD) if one == other else (y2 - y1) * pow(x2 - x1, -1, FIELD)) % FIELD
-    x = (slope * slope - x1 - x2) % FIELD
-    return x, (slope * (x1 - x) - y1) % FIELD
-
-
-def times(count, point):
-    product = None
-    while count:
-        if count & 1:
-            product = add(product, point)
-        point, count = add(point, point), count >> 1
-    return product
 
 
 def text(data):
@@ -46,24 +25,15 @@ def text(data):
     return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
-def number(value):
-    return value.to_bytes(32, "big")
-
-
 class Key:
     """A key that signs tokens by ES256."""
 
     def __init__(self):
-        self.secret = secrets.randbelow(ORDER - 1) + 1
-        x, y = times(self.secret, BASE)
-        self.jwk = {"kty": "EC", "crv": "P-256", "x": text(number(x)), "y": text(number(y)), "kid": "a", "alg": "ES256", "use": "sig"}
+        self.secret = ec.generate_private_key(ec.SECP256R1())
+        self.jwk = {**ECAlgorithm.to_jwk(self.secret.public_key(), as_dict=True), "kid": "a", "alg": "ES256", "use": "sig"}
 
     def token(self, claims):
-        signed = ".".join(text(json.dumps(it).encode()) for it in ({"alg": "ES256", "kid": "a", "typ": "JWT"}, claims))
-        digest, once = int.from_bytes(hashlib.sha256(signed.encode()).digest(), "big"), secrets.randbelow(ORDER - 1) + 1
-        r = times(once, BASE)[0] % ORDER
-        s = pow(once, -1, ORDER) * (digest + r * self.secret) % ORDER
-        return f"{signed}.{text(number(r) + number(s))}"
+        return jwt.encode(claims, self.secret, algorithm="ES256", headers={"kid": "a"})
 
 
 class Issuer:

@@ -25,8 +25,7 @@ class Account:
     """The account, empty but for a key pair and a hosted zone, and what of the bed's a server on it needs."""
 
     def __init__(self, folder):
-        listing = subprocess.run(["bash", "-c", '. "$(tests/rig/up docker kind images apps aws)"; env -0'], cwd=bed.ROOT, stdout=subprocess.PIPE, check=True, text=True)
-        self.variables = dict(line.split("=", 1) for line in listing.stdout.split("\0") if "=" in line)
+        self.variables = bed.rig("docker", "kind", "images", "apps", "aws")
         self.folder = folder
         self.git_token = pathlib.Path(self.variables["GIT_TOKEN_FILE"]).read_text().strip()
         self.repository = f"{self.variables['GIT_BASE']}/{REPOSITORY}.git"

@@ -12,7 +12,6 @@ use crate::event::Failure;
 use crate::host::Host;
 use crate::id::ClusterName;
 use crate::store::record::Instance;
-use crate::tool::connection::Connection;
 use crate::tool::kind::KindError;
 
 /// How many other blocks of node ports are tried.
@@ -67,30 +66,30 @@ impl StepAction for CreateCluster {
 
     async fn check(&self, cx: &StepContext) -> Result<Option<ClusterReady>, StepError> {
         let target = cx.store.target(cx.target.id).await?;
-        if target.is_some_and(|target| target.locked_by.is_some()) {
+        // One that is half made is looked at under the lock, also when it has become ready meanwhile: from then on it is not
+        // taken back any more with the operation that began it.
+        if target.is_some_and(|target| target.locked_by.is_some()) || self.is_half_made(cx).await? {
             return Ok(None);
         }
         Ok(self.is_ready(cx).await.then_some(ClusterReady { made: false, other_ports: None }))
     }
 
     async fn run(&self, cx: &StepContext) -> Result<ClusterReady, StepError> {
-        cx.with_target_locked(async { self.create(cx, self.began_creation(cx).await?).await }).await
+        cx.with_target_locked(self.create(cx)).await
     }
 }
 
 impl StepUndo for CreateCluster {
     async fn undo(&self, cx: &StepContext, left: Option<ClusterReady>) -> Result<Vec<String>, StepError> {
-        // What this operation did not begin to make is not touched, however broken it looks.
-        let is_half_made = left.is_none() && self.began_creation(cx).await?;
         let mut removed = Vec::new();
-        if is_half_made && !self.exists(cx).await? {
-            clear_made_here(cx).await?;
-        } else if is_half_made && !self.is_ready(cx).await {
-            // A cluster that came up healthy stays, so that the next try is quick.
-            cx.lines.progress("removing the half-made cluster");
-            self.delete(cx).await?;
-            clear_made_here(cx).await?;
-            removed.push(format!("half-made cluster `{}`", self.cluster));
+        // What this operation did not begin to make is not touched, however broken it looks.
+        if left.is_none() && self.began_creation(cx).await? {
+            // One that was stuck no longer has the lock: another operation may be making the cluster anew right now, or
+            // has made it.
+            cx.lock_target().await?;
+            if self.is_half_made(cx).await? {
+                removed = self.take_back(cx).await?;
+            }
         }
         cx.unlock_target().await?;
         Ok(removed)
@@ -98,41 +97,75 @@ impl StepUndo for CreateCluster {
 }
 
 impl CreateCluster {
-    /// Whether a cluster of this name can only be what this operation began to create: an earlier attempt or server
-    /// called kind, and the lock was not given away since. Without that a broken cluster is somebody's, and is kept.
-    async fn began_creation(&self, cx: &StepContext) -> Result<bool, StepError> {
-        let target = cx.store.target(cx.target.id).await?;
-        let is_locked = target.is_some_and(|target| target.made_here && target.locked_by == Some(cx.operation));
-        if !is_locked {
+    /// Whether what there may be of the cluster was left by a creation that did not come to its end, of this operation or of
+    /// one that is stuck: nobody has used it. Any other cluster that is broken is somebody's, and is kept.
+    async fn is_half_made(&self, cx: &StepContext) -> Result<bool, StepError> {
+        if !cx.store.target(cx.target.id).await?.is_some_and(|target| target.made_here) {
             return Ok(false);
         }
+        match nodes_on_record(cx).await? {
+            Some(nodes) => Ok(nodes.is_empty()),
+            // Earlier versions left no mark when they began to create one.
+            None => self.began_creation(cx).await,
+        }
+    }
+
+    /// Whether this operation has called kind to create the cluster, in whatever attempt.
+    async fn began_creation(&self, cx: &StepContext) -> Result<bool, StepError> {
         let host = cx.host().await?;
         Ok(host.kind.was_creation_started(&cx.calls_on(&host)).await?)
     }
 
-    async fn create(&self, cx: &StepContext, was_begun: bool) -> Result<ClusterReady, StepError> {
+    /// Removes a half-made cluster. One that has come up healthy stays, so that the next try is quick.
+    async fn take_back(&self, cx: &StepContext) -> Result<Vec<String>, StepError> {
+        let mut removed = Vec::new();
         if self.exists(cx).await? {
+            if self.is_ready(cx).await {
+                self.record_nodes(cx).await?;
+                return Ok(removed);
+            }
+            cx.lines.progress("removing the half-made cluster");
+            self.delete(cx).await?;
+            removed.push(format!("half-made cluster `{}`", self.cluster));
+        }
+        clear_made_here(cx).await?;
+        Ok(removed)
+    }
+
+    async fn create(&self, cx: &StepContext) -> Result<ClusterReady, StepError> {
+        if self.exists(cx).await? {
+            let is_half_made = self.is_half_made(cx).await?;
             match self.readiness(cx).await {
-                Ok(()) => return Ok(ClusterReady { made: was_begun, other_ports: None }),
-                Err(error) if !was_begun => return Err(error),
+                Ok(()) => {
+                    if is_half_made {
+                        self.record_nodes(cx).await?;
+                    }
+                    let made = is_half_made || self.began_creation(cx).await?;
+                    return Ok(ClusterReady { made, other_ports: None });
+                }
+                Err(error) if !is_half_made => return Err(error),
                 Err(_) => {
                     cx.lines.progress("removing what an interrupted creation left");
                     self.delete(cx).await?;
                 }
             }
         }
-        // On record first: whoever finds the cluster after a crash knows whose it is.
+        // On record first: whoever finds the cluster after a crash knows whose it is, and that it may be half made.
+        cx.store.set_target_nodes(cx.target.id, &[]).await?;
         cx.store.set_target_made_here(cx.target.id, true).await?;
         cx.lines.progress("starting a node");
         let host = cx.host().await?;
-        cx.store.set_target_nodes(cx.target.id, None).await?;
-        Connection::Local.remove_file(&cx.target_folder().join(NODES_FILE)).await?;
         let other_ports = self.create_on_free_ports(cx, &host).await?;
-        let nodes = host.docker.nodes_of_cluster(self.cluster.as_str()).await?;
-        let ids: Vec<String> = nodes.into_iter().map(|node| node.id).collect();
-        cx.store.set_target_nodes(cx.target.id, Some(&ids)).await?;
         self.readiness(cx).await?;
+        self.record_nodes(cx).await?;
         Ok(ClusterReady { made: true, other_ports })
+    }
+
+    /// Puts the nodes of a cluster that works on record: it is half made no more.
+    async fn record_nodes(&self, cx: &StepContext) -> Result<(), StepError> {
+        let nodes = cx.host().await?.docker.nodes_of_cluster(self.cluster.as_str()).await?;
+        let ids: Vec<String> = nodes.into_iter().map(|node| node.id).collect();
+        Ok(cx.store.set_target_nodes(cx.target.id, &ids).await?)
     }
 
     /// Creates the cluster with the first block of node ports that is free, and tells when it is not that of the
@@ -241,20 +274,21 @@ async fn clear_made_here(cx: &StepContext) -> Result<(), StepError> {
     Ok(())
 }
 
+/// The containers that are the cluster's nodes: none at all from the beginning of its creation to the end of it; `None` when
+/// they are not known.
+async fn nodes_on_record(cx: &StepContext) -> Result<Option<Vec<String>>, StepError> {
+    if let Some(nodes) = cx.store.target_nodes(cx.target.id).await? {
+        return Ok(Some(nodes));
+    }
+    let Ok(text) = tokio::fs::read_to_string(cx.target_folder().join(NODES_FILE)).await else { return Ok(None) };
+    let nodes: Vec<String> = text.lines().map(str::to_owned).collect();
+    Ok(Some(nodes).filter(|it| !it.is_empty()))
+}
+
 /// Whether a cluster that is on record as made here was made again by somebody else: none of its nodes is of ours.
 pub(super) async fn was_recreated(cx: &StepContext, cluster: &ClusterName) -> Result<bool, StepError> {
-    let in_file = async || {
-        let text = tokio::fs::read_to_string(cx.target_folder().join(NODES_FILE)).await.ok()?;
-        Some(text.lines().map(str::to_owned).collect::<Vec<String>>())
-    };
-    let ours = match cx.store.target_nodes(cx.target.id).await? {
-        Some(nodes) => nodes,
-        None => match in_file().await {
-            Some(nodes) => nodes,
-            // Without container ids to compare, a cluster of this name is taken for the one that we made.
-            None => return Ok(false),
-        },
-    };
+    // Without container ids to compare, a cluster of this name is taken for the one that we made.
+    let Some(ours) = nodes_on_record(cx).await?.filter(|it| !it.is_empty()) else { return Ok(false) };
     let nodes = cx.host().await?.docker.nodes_of_cluster(cluster.as_str()).await?;
     Ok(!nodes.is_empty() && !nodes.iter().any(|node| ours.contains(&node.id)))
 }

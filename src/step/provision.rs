@@ -86,7 +86,10 @@ impl<P: Provision> StepUndo for P {
             }
             (true, _) if !used => {
                 cx.lock_target().await?;
-                removed = Box::pin(self.destroy(cx)).await?;
+                // Whoever came before the lock was taken may use it already.
+                if !cx.is_target_shared().await? {
+                    removed = Box::pin(self.destroy(cx)).await?;
+                }
             }
             (true | false, _) => (),
         }

@@ -416,21 +416,23 @@ impl Store {
         Ok(())
     }
 
-    /// Keeps which containers are the nodes of a kind cluster that this server made on a target.
+    /// Keeps which containers are the nodes of a kind cluster that this server made on a target: none at all from the
+    /// beginning of its creation until it works, so that a creation that did not come to its end is known as such.
     ///
     /// # Errors
     /// What the database says.
-    pub async fn set_target_nodes(&self, id: TargetId, nodes: Option<&[String]>) -> Result<(), StoreError> {
+    pub async fn set_target_nodes(&self, id: TargetId, nodes: &[String]) -> Result<(), StoreError> {
         sqlx::query("UPDATE targets SET nodes = $2 WHERE id = $1")
             .bind(id.to_string())
-            .bind(nodes.map(|it| to_json(&it)))
+            .bind(to_json(&nodes))
             .execute(&self.pool)
             .await?;
         self.note_change();
         Ok(())
     }
 
-    /// The containers that are the nodes of a kind cluster that this server made on a target; `None` when that is not known.
+    /// The containers that are the nodes of a kind cluster that this server made on a target, none at all while it is half
+    /// made; `None` when that is not known.
     ///
     /// # Errors
     /// What the database says.
@@ -566,10 +568,11 @@ fn read(row: &AnyRow) -> Result<Deployment, StoreError> {
 
 fn read_nodes(row: &AnyRow) -> Result<(TargetId, NodesOnRecord), StoreError> {
     let (nodes, variables): (Option<String>, Option<String>) = (row.try_get("nodes")?, row.try_get("variables")?);
-    let containers = nodes.map(|text| serde_json::from_str(&text)).transpose();
+    let containers = nodes.map(|text| serde_json::from_str::<Vec<String>>(&text)).transpose();
     let variables = variables.map(|text| serde_json::from_str(&text)).transpose();
     let nodes = NodesOnRecord {
-        containers: containers.map_err(|error| StoreError::corrupt("nodes", error))?,
+        // Those of a cluster that is half made are not known.
+        containers: containers.map_err(|error| StoreError::corrupt("nodes", error))?.filter(|it| !it.is_empty()),
         variables: variables.map_err(|error| StoreError::corrupt("variables", error))?,
     };
     Ok((parse(row, "id", TargetId::parse)?, nodes))

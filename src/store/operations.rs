@@ -518,7 +518,7 @@ impl Store {
 }
 
 /// Erases what only a running operation needs. A stuck one keeps its log, its calls and its secrets, so that it can be
-/// resumed.
+/// resumed, but no lock: others go on. What it has begun to make must be known by something else than its lock.
 async fn release(
     transaction: &mut Transaction<'_, Any>,
     id: OperationId,

@@ -840,7 +840,10 @@ stories! {
         let targets = store.targets_by_id(&wanted).await.unwrap();
         assert_eq!(targets.iter().map(|it| it.id).collect::<Vec<_>>(), [id]);
         assert_eq!(nodes().await, NodesOnRecord::default());
-        store.set_target_nodes(id, Some(&["one".to_owned(), "two".to_owned()])).await.unwrap();
+        assert_eq!(store.target_nodes(id).await.unwrap(), None);
+        store.set_target_nodes(id, &[]).await.unwrap();
+        assert_eq!((nodes().await.containers, store.target_nodes(id).await.unwrap()), (None, Some(Vec::new())));
+        store.set_target_nodes(id, &["one".to_owned(), "two".to_owned()]).await.unwrap();
         assert_eq!(nodes().await.containers, Some(vec!["one".to_owned(), "two".to_owned()]));
     }
 

@@ -5,14 +5,14 @@ use serde_json::Value;
 use crate::world::{World, eventually, with};
 
 /// A deploy of another repository to the same cluster.
-async fn other(world: &World) -> Value {
+pub(crate) async fn other(world: &World) -> Value {
     world.commit("other", "Dockerfile", "FROM base:1\nEXPOSE 9000\n").await;
     let body = with(world.request_for("deploy"), "github_repo_url", world.repository("other"));
     with(with(body, "instance_name", "other"), "target_namespace", "elsewhere")
 }
 
 /// Waits until an operation says so.
-async fn says(world: &World, operation: &str, text: &str) {
+pub(crate) async fn says(world: &World, operation: &str, text: &str) {
     let sql = format!("SELECT event FROM operation_events WHERE operation_id = '{operation}'");
     eventually(text, async || world.texts(&sql).await.iter().any(|it| it.contains(text))).await;
 }

@@ -18,6 +18,7 @@ mod conversation;
 mod decommission;
 mod deploy;
 mod embeddings;
+mod half_made;
 mod http;
 mod idempotency;
 mod lifecycle;

@@ -120,6 +120,18 @@ impl Docker {
         fs::rename(image_file(&images, name), image_file(&images, &digest(name))).unwrap();
     }
 
+    /// Is reached by nobody any more, until [`Docker::come_back`].
+    pub(crate) fn go_away(&self) {
+        let world = &self.shared.world;
+        fs::rename(world.join("docker.sock"), world.join("docker.away")).unwrap();
+    }
+
+    /// Ends [`Docker::go_away`].
+    pub(crate) fn come_back(&self) {
+        let world = &self.shared.world;
+        fs::rename(world.join("docker.away"), world.join("docker.sock")).unwrap();
+    }
+
     /// What it keeps in memory.
     pub(super) fn state(&self) -> Value {
         let daemon = self.shared.daemon();

@@ -152,7 +152,11 @@ case "$1 $2" in
         rm -r "$cluster"; exit 1
       }
     }
-    point kind-create || { rm -r "$cluster"; exit 1; }
+    point kind-create || {
+      # Without Docker the node stays where it is.
+      [ ! -S "$world/docker.sock" ] || rm -r "$cluster"
+      exit 1
+    }
     : >"$cluster/ready" ;;
   "delete cluster")
     point kind-delete || exit 1

@@ -55,6 +55,7 @@ pub mod logs;
 pub mod oidc;
 pub mod overview;
 mod permission;
+mod plan_facts;
 mod readiness;
 mod refusal;
 mod removal;

@@ -139,7 +139,10 @@ fn new_version(plan: &Plan, finished: &Finished) -> Option<Version> {
             .map_or_else(|| again.and_then(|it| it.dockerfile.clone()), |analyse| analyse.dockerfile),
         build: finished.output::<AnalyseRepository>().map_or_else(
             || again.map(|it| it.build.clone()).unwrap_or_default(),
-            |analysis| build_of(&analysis, finished.output::<BuildImage>().as_ref()),
+            |analysis| VersionBuild {
+                commit: finished.output::<CloneRepository>().and_then(|it| it.summary),
+                ..build_of(&analysis, finished.output::<BuildImage>().as_ref())
+            },
         ),
         build_options: applied.build,
         environment_secret: applied.environment_secret,
@@ -157,6 +160,7 @@ fn build_of(analysis: &Analysis, built: Option<&Built>) -> VersionBuild {
         generated: analysis.generated.as_ref().map(|it| it.dockerfile.clone()),
         builder: analysis.foreign.as_ref().map(|it| it.builder.described().to_owned()),
         context: analysis.context.clone(),
+        commit: None,
         size_bytes: built.map(|it| it.size_bytes),
         took_ms: built.and_then(|it| it.took_ms),
     }

@@ -4,11 +4,11 @@ use std::any::Any;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, COOKIE, REFERRER_POLICY};
 use axum::http::header::{RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS};
 use axum::http::{HeaderName, HeaderValue, Method};
-use axum::middleware::{from_fn, from_fn_with_state, map_response};
+use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tower::util::option_layer;
@@ -126,14 +126,13 @@ pub fn router(app: App) -> Router {
     let (operators, _) = operators().split_for_parts();
 
     let streams = Streams::new(settings.server.max_open_streams);
-    let has_console = settings.server.console;
-    let pages = if has_console { console::routes(&app) } else { Router::new() };
+    let pages = if settings.server.console { console::routes(&app) } else { Router::new() };
     api.merge(operators)
         .merge(pages)
-        .fallback(async move |request: Request| told(&request, ApiError::RouteNotFound(shown(&request)), has_console))
-        .method_not_allowed_fallback(async move |request: Request| told(&request, not_allowed(&request), has_console))
+        .fallback(no_such_route)
+        .method_not_allowed_fallback(no_such_method)
         // Read from below: the last layer is the first that a request meets.
-        .layer(from_fn(limit::header_size))
+        .layer(from_fn_with_state(app.clone(), check_header))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn(mcp::refuse_in_protocol))
         .layer(CompressionLayer::new().compress_when(SizeAbove::new(1024).and(NotForContentType::SSE)))
@@ -191,9 +190,29 @@ fn panicked(panic: Box<dyn Any + Send>) -> Response {
     ApiError::Internal(format!("panicked: {}", text.unwrap_or("without a text")).into()).into_response()
 }
 
+async fn no_such_route(State(app): State<App>, request: Request) -> Response {
+    let error = ApiError::RouteNotFound(shown(&request));
+    told(&app, request, error).await
+}
+
+async fn no_such_method(State(app): State<App>, request: Request) -> Response {
+    let error = not_allowed(&request);
+    told(&app, request, error).await
+}
+
+/// Refuses a header that is too large.
+async fn check_header(State(app): State<App>, request: Request, next: Next) -> Response {
+    let checked = limit::header_size(&request);
+    match checked {
+        Ok(()) => next.run(request).await,
+        Err(error) => told(&app, request, error).await,
+    }
+}
+
 /// What is wrong, in the form that whoever asks can read.
-fn told(request: &Request, error: ApiError, has_console: bool) -> Response {
-    if has_console { console::no_such_place(request, error) } else { error.into_response() }
+async fn told(app: &App, request: Request, error: ApiError) -> Response {
+    let (parts, _) = request.into_parts();
+    if app.settings().server.console { console::told(app, &parts, error).await } else { error.into_response() }
 }
 
 /// A WebSocket, of which there are none here, begins as a GET.

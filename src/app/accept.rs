@@ -65,6 +65,7 @@ impl App {
             ended_at: None,
             written_by: None,
             keeps_secrets: false,
+            is_cancel_requested: false,
         };
         let name = deployment.name.to_string();
         let secrets = self.seal(id, secrets)?;

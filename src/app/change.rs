@@ -19,6 +19,8 @@ use crate::store::record::{Deployment, DeploymentFacts, DeploymentState, Target}
 struct Subject {
     deployment: Deployment,
     target: Target,
+    /// The deployment is on record before the change.
+    is_there: bool,
 }
 
 impl App {
@@ -84,18 +86,19 @@ impl App {
         };
         // What an undo or the removal of all has come to may need more than they did.
         self.permit_request(caller, &request).await?;
-        let Subject { deployment, target } = self.subject(caller, &request).await?;
+        let Subject { deployment, target, is_there } = self.subject(caller, &request).await?;
         if let Some(operation) = store.running_operation(deployment.id).await? {
             return Err(AppError::Busy { deployment: deployment.name.to_string(), operation });
         }
         let versions = store.versions(deployment.id).await?;
+        let shares_target = store.is_target_used_by_others(target.id, deployment.id).await?;
         let plan = executor::plan(
             &request.intent,
             &PlanInput {
                 deployment: &deployment,
                 versions: &versions,
                 target: &target,
-                shares_target: store.is_target_used_by_others(target.id, deployment.id).await?,
+                shares_target,
                 other_deployments: &self.other_deployments(&deployment, &target).await?,
                 removed_before: &[],
                 replaces_environment: request.secrets.environment.is_some(),
@@ -109,7 +112,9 @@ impl App {
             // The accept lock is released: a dry run calls the `check` of every step over the network, and stores
             // nothing.
             drop(turn);
-            let view = self.dry_run(&request, &plan, deployment, target, hash).await;
+            let is_there_already = is_there && request.intent.deploy().is_some();
+            let view = self.dry_run(&request, &plan, deployment, target, hash, shares_target).await;
+            let view = PlanView { is_there_already, ..view };
             return Ok(match needed {
                 Some(ConfirmationNeeded { plan_changed }) if !request.dry_run => {
                     self.keep_question(caller, &view.hash).await?;
@@ -171,7 +176,7 @@ impl App {
         if let (Some(asked), Some(instance)) = (&selector.key_pair, &target.instance) {
             same_key_pair(asked, instance)?;
         }
-        Ok(Subject { deployment, target })
+        Ok(Subject { deployment, target, is_there: true })
     }
 
     async fn deploy_subject(
@@ -223,7 +228,7 @@ impl App {
             if deployment.facts.version.is_none() {
                 deployment.state = DeploymentState::Deploying;
             }
-            return Ok(Subject { deployment, target });
+            return Ok(Subject { deployment, target, is_there: true });
         }
         let now = Timestamp::now();
         let deployment = Deployment {
@@ -242,7 +247,7 @@ impl App {
             created_at: now,
             updated_at: now,
         };
-        Ok(Subject { deployment, target })
+        Ok(Subject { deployment, target, is_there: false })
     }
 
     /// The other deployments on the target.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::preview::Preview;
-use super::{App, AppError};
+use super::{App, AppError, plan_facts};
 use crate::cloud::aws::Aws;
 use crate::config::Settings;
 use crate::id::{PlanHash, Region};
@@ -30,10 +30,12 @@ impl App {
         deployment: Deployment,
         target: Target,
         hash: PlanHash,
+        shares_target: bool,
     ) -> PlanView {
         let (action, secrets) = (request.intent.action(), &request.secrets);
         let (name, namespace) = (deployment.name.to_string(), deployment.namespace.to_string());
         let (mode, target_name) = (deployment.mode, deployment.target_name.clone());
+        let (before, on) = (deployment.clone(), target.clone());
         // Boxed: the futures of calls to AWS are large.
         let cost = Box::pin(self.cost_of(plan, target.cluster.is_some(), secrets.aws.as_ref()));
         let preview = async {
@@ -58,17 +60,21 @@ impl App {
                 }
             })
             .collect();
-        let Preview { sentences, dockerfile } = preview;
+        let facts = plan_facts::of(request, plan, &before, &on, shares_target, &preview);
+        let Preview { sentences, dockerfile, failure, .. } = preview;
         let summary = cost.into_iter().chain(sentences).collect();
         PlanView {
             action,
             hash,
             plan_changed: false,
+            is_there_already: false,
+            look_failure: failure,
             steps,
             deployment: name,
             mode,
             namespace,
             target: target_name,
+            facts,
             summary,
             dockerfile,
         }

@@ -3,21 +3,28 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
 use super::{App, AppError};
 use crate::access::Caller;
-use crate::id::{DeploymentId, OperationId, Region};
+use crate::event::OperationState;
+use crate::id::{Action, DeploymentId, OperationId, Region};
 use crate::reply::view::{OperationView, TargetCost};
 use crate::store::deployments::DeploymentFilter;
 use crate::store::operation_summaries::OperationSummary;
 use crate::store::page::{Page, PageRequest};
-use crate::store::record::{Deployment, Target, Version};
+use crate::store::record::{Deployment, DeploymentState, Target, Version};
 use crate::store::unreadable::UnreadableDeployment;
 use crate::tool::terraform::module;
 
 /// How many open operations are told of at the most.
 const MOST_OPEN: u32 = 50;
+
+/// For how long a first deploy that failed is told of: longer than a weekend.
+const FAILURE_TOLD_FOR: SignedDuration = SignedDuration::from_hours(72);
+/// How many of the deployments that were removed are looked through for those.
+const LOOKED_THROUGH: u32 = 20;
 
 /// A deployment with what goes with it in a list.
 #[derive(Debug, Clone)]
@@ -28,6 +35,15 @@ pub struct DeploymentView {
     pub cost: Option<TargetCost>,
     /// The operation that runs on it, or that last changed it.
     pub operation: Option<OperationSummary>,
+}
+
+/// A deployment of which nothing is there because its first deploy failed.
+#[derive(Debug, Clone)]
+pub struct FailedDeploy {
+    /// The deployment.
+    pub deployment: Deployment,
+    /// The deploy.
+    pub operation: OperationSummary,
 }
 
 /// What is on record of a deployment beside itself.
@@ -88,6 +104,39 @@ impl App {
         Ok(Page { items: page.items.into_iter().map(view).collect(), has_more: page.has_more })
     }
 
+    /// The first deploys that failed lately and left nothing, and after which nothing else came to their place, newest first.
+    /// `present` are the newest deployments that are there.
+    ///
+    /// # Errors
+    /// [`AppError::Internal`] when the store fails.
+    pub async fn failed_deploys(
+        &self,
+        caller: &Caller,
+        present: &[DeploymentView],
+    ) -> Result<Vec<FailedDeploy>, AppError> {
+        let filter = DeploymentFilter { state: Some(DeploymentState::Removed), ..DeploymentFilter::default() };
+        let newest = PageRequest { after: None, limit: LOOKED_THROUGH };
+        let removed = self.deployments(caller, &filter, &newest).await?.items;
+        let removed: Vec<Deployment> = removed.into_iter().flatten().collect();
+        let last: BTreeSet<OperationId> = removed.iter().map(|it| it.operation).collect();
+        let mut operations = self.0.store.operation_summaries(&last).await?;
+        let present = present.iter().filter_map(|it| it.deployment.as_ref().ok());
+        let mut taken: BTreeSet<_> = present.map(place).collect();
+        let now = Timestamp::now();
+        let mut failed = Vec::new();
+        for deployment in removed {
+            let is_free = taken.insert(place(&deployment));
+            let Some(operation) = operations.remove(&deployment.operation) else { continue };
+            let is_failure = operation.action == Action::Deploy
+                && matches!(operation.state, OperationState::Undone | OperationState::Failed);
+            let is_recent = now.duration_since(deployment.updated_at) < FAILURE_TOLD_FOR;
+            if is_free && is_failure && is_recent {
+                failed.push(FailedDeploy { deployment, operation });
+            }
+        }
+        Ok(failed)
+    }
+
     /// The operations that have not ended, and those that are stuck and that nothing came after, newest first.
     ///
     /// # Errors
@@ -129,4 +178,9 @@ impl App {
             certificate_place: place(module::CERTIFICATE),
         })
     }
+}
+
+/// What a deploy of the same would come to.
+fn place(deployment: &Deployment) -> (&'static str, String, String) {
+    (deployment.mode.as_str(), deployment.namespace.to_string(), deployment.name.to_string())
 }

@@ -7,14 +7,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::App;
 use crate::event::Lines;
-use crate::id::OperationId;
+use crate::id::{OperationId, Port};
 use crate::plan::Plan;
 use crate::repository::analysis::{self, Analysis};
 use crate::step::analyse_repository::AnalyseRepository;
 use crate::step::builder_choice;
 use crate::step::clone_repository::CloneRepository;
 use crate::tool::connection::Connection;
-use crate::tool::git::RepositorySource;
+use crate::tool::git::{RepositorySource, Resolved};
 use crate::tool::step_calls::StepCalls;
 
 /// How long the repository may take to come: a plan is shown without it then.
@@ -25,8 +25,14 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) struct Preview {
     /// In sentences.
     pub(super) sentences: Vec<String>,
+    /// Of which commit.
+    pub(super) resolved: Option<Resolved>,
+    /// The port that the Dockerfile tells.
+    pub(super) port: Option<Port>,
     /// The Dockerfile that would be made.
     pub(super) dockerfile: Option<String>,
+    /// Why the look came to nothing.
+    pub(super) failure: Option<String>,
 }
 
 impl App {
@@ -52,15 +58,20 @@ impl App {
         };
         let _ = Connection::Local.remove_folder(&folder).await;
         match looked {
-            Ok(analysis) => Preview {
+            Ok((resolved, analysis)) => Preview {
+                port: analysis.first_tcp_port(),
+                resolved: Some(resolved),
                 sentences: std::iter::once(format!("What would be built: {}.", analysis.described()))
                     .chain(analysis.warnings)
                     .collect(),
                 dockerfile: analysis.generated.map(|it| it.dockerfile),
+                failure: None,
             },
-            Err(reason) => {
-                Preview { sentences: vec![format!("The repository was looked at: {reason}.")], dockerfile: None }
-            }
+            Err(reason) => Preview {
+                sentences: vec![format!("The repository was looked at: {reason}.")],
+                failure: Some(reason),
+                ..Preview::default()
+            },
         }
     }
 
@@ -71,7 +82,7 @@ impl App {
         token: Option<&SecretString>,
         folder: &std::path::Path,
         cancel: &CancellationToken,
-    ) -> Result<Analysis, String> {
+    ) -> Result<(Resolved, Analysis), String> {
         let git = &self.0.hosts.local().git;
         let source = RepositorySource { url: &clone.repository, git_ref: clone.git_ref.as_ref(), token };
         let lines = Lines::none();
@@ -85,6 +96,7 @@ impl App {
             let analysed = analysis::analyse(&root, directory, dockerfile, &build, port, choice);
             analysed.map_err(|it| it.to_string())
         };
-        tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())?
+        let analysed = tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())?;
+        analysed.map(|it| (resolved, it))
     }
 }

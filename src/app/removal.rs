@@ -132,7 +132,7 @@ impl App {
 }
 
 /// What a removal takes beside the application.
-fn what_goes_too(plan: &Plan, target: &Target) -> Option<String> {
+pub(super) fn what_goes_too(plan: &Plan, target: &Target) -> Option<String> {
     let name = &target.name;
     if plan.parameters::<DestroyInstance>().is_some() {
         Some(format!("the EC2 instance `{name}`"))

@@ -7,10 +7,11 @@
 //! a handler is an [`ApiError`] here too: [`error::as_page`] makes a page of it.
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request};
-use axum::middleware::{from_fn, from_fn_with_state};
-use axum::response::Response;
-use axum::routing::{get, post};
+use axum::extract::DefaultBodyLimit;
+use axum::http::request::Parts;
+use axum::middleware::from_fn_with_state;
+use axum::response::{Redirect, Response};
+use axum::routing::get;
 
 use crate::app::App;
 use crate::http::error::ApiError;
@@ -29,6 +30,7 @@ mod error;
 mod graph;
 mod history;
 mod keys;
+mod label;
 mod live;
 mod logs;
 mod markdown;
@@ -42,6 +44,7 @@ mod page_form;
 mod plan_card;
 mod render;
 mod resource_tree;
+mod return_path;
 mod session;
 mod sign_in;
 mod targets;
@@ -57,27 +60,29 @@ pub(super) fn routes(app: &App) -> Router<HttpState> {
         .route("/deployments/{id}/stream", get(deployment::stream))
         .route("/deployments/{id}/health", get(deployment::health).post(deployment::health_with_credentials))
         .route("/deployments/{id}/logs", get(logs::show).post(logs::show_with_credentials))
+        .route("/deployments/{id}/logs/pods", get(logs::pods))
         .route("/deployments/{id}/logs/stream", get(logs::stream))
         .route("/deployments/{id}/logs/download", get(logs::download))
         .route("/operations", get(operations::show))
         .route("/operations/{id}", get(operation::show))
         .route("/operations/{id}/stream", get(operation::follow))
-        .route("/operations/{id}/cancel", post(operation::cancel))
-        .route("/operations/{id}/resume", post(operation::resume))
+        .route("/operations/{id}/cancel", get(return_path::to_page_above).post(operation::cancel))
+        .route("/operations/{id}/resume", get(return_path::to_page_above).post(operation::resume))
         .route("/chat", get(chat::new).post(chat::say))
         .route("/chat/{id}", get(chat::show))
         .route("/chat/{id}/stream", get(chat::follow))
         .route("/new", get(change::new))
-        .route("/plan", post(change::plan))
-        .route("/confirm", post(change::confirm))
+        .route("/plan", get(|| async { Redirect::to("/new") }).post(change::plan))
+        .route("/plan/{draft}", get(change::show))
+        .route("/confirm", get(return_path::to_page_above).post(change::confirm))
         .route("/targets", get(targets::show))
         .route("/costs", get(costs::show))
         .route("/keys", get(keys::show).post(keys::create))
-        .route("/keys/{id}/rotate", post(keys::rotate))
-        .route("/keys/{id}/revoke", post(keys::revoke))
+        .route("/keys/{id}/rotate", get(|| async { Redirect::to("/keys") }).post(keys::rotate))
+        .route("/keys/{id}/revoke", get(|| async { Redirect::to("/keys") }).post(keys::revoke))
         .route("/audit", get(audit::show))
         .route("/doctor", get(doctor::show))
-        .route("/sign-out", post(sign_in::leave));
+        .route("/sign-out", get(return_path::to_page_above).post(sign_in::leave));
     let pages = limited(app, pages).layer(from_fn_with_state(app.clone(), session::admit));
     let open = Router::new()
         .route("/sign-in", get(sign_in::show).post(sign_in::enter))
@@ -86,7 +91,8 @@ pub(super) fn routes(app: &App) -> Router<HttpState> {
     let open = limited(app, open).layer(from_fn_with_state(app.clone(), session::greet));
     let assets = Router::new().route("/assets/{name}", get(assets::show));
     // How long a form may be is limited where it is read first.
-    pages.merge(open).merge(assets).layer(DefaultBodyLimit::disable()).layer(from_fn(error::as_page))
+    let as_page = from_fn_with_state(app.clone(), error::as_page);
+    pages.merge(open).merge(assets).layer(DefaultBodyLimit::disable()).layer(as_page)
 }
 
 fn limited(app: &App, pages: Router<HttpState>) -> Router<HttpState> {
@@ -96,7 +102,7 @@ fn limited(app: &App, pages: Router<HttpState>) -> Router<HttpState> {
     }
 }
 
-/// What somebody gets who is at a place that there is not: a page, when it looks for one.
-pub(super) fn no_such_place(request: &Request, error: ApiError) -> Response {
-    error::no_such_place(request, error)
+/// What somebody gets who comes to no handler: a page, when it looks for one where pages are.
+pub(super) async fn told(app: &App, request: &Parts, error: ApiError) -> Response {
+    error::told(app, request, error).await
 }

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tower_governor::GovernorError;
@@ -65,14 +64,17 @@ where
     }))
 }
 
-/// Refuses a header that is too large.
-pub async fn header_size(request: Request, next: Next) -> Response {
+/// Whether the header of a request is small enough.
+///
+/// # Errors
+/// [`ApiError::HeaderTooLarge`] when it is not.
+pub(super) fn header_size(request: &Request) -> Result<(), ApiError> {
     let path = request.uri().path_and_query().map_or(0, |it| it.as_str().len());
     let fields: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     if path + fields > HEADER_BYTES {
-        return ApiError::HeaderTooLarge(HEADER_BYTES).into_response();
+        return Err(ApiError::HeaderTooLarge(HEADER_BYTES));
     }
-    next.run(request).await
+    Ok(())
 }
 
 /// The open streams, so many at a time.

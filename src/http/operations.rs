@@ -174,6 +174,7 @@ pub async fn list(
     let states = "`queued`, `running`, `waiting`, `succeeded`, `undone`, `failed`, `cancelled` or `stuck`";
     let filter = OperationFilter {
         state: query.read("state", states, OperationState::parse)?,
+        undone_is_failed: false,
         deployment: query.read("deployment", "the id of a deployment", |text| DeploymentId::parse(text).ok())?,
     };
     let page = app.operations(&caller, &filter, &query.page("the id of an operation", OperationId::parse)?).await?;

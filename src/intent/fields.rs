@@ -116,10 +116,16 @@ pub const FIELDS: &[Field] = &[
         "Git repository (https, ssh or `user@host:path`), without credentials; or its page for a branch, tag, commit, directory, file or pull request.",
         |cx, values| cx.parse(RepositoryPage::parse).map(|it| values.set_page(it)),
     ),
-    field("git_ref", FieldType::Text, BUILD, "Branch, tag or commit; the default branch without it.", |cx, values| {
-        let git_ref = cx.parse(crate::id::GitRef::parse)?;
-        values.set_git_ref(git_ref).map_err(FieldError::value)
-    }),
+    field(
+        "git_ref",
+        FieldType::Text,
+        BUILD,
+        "Branch, tag or commit; without it the one that the deployment has, of a new one the default branch.",
+        |cx, values| {
+            let git_ref = cx.parse(crate::id::GitRef::parse)?;
+            values.set_git_ref(git_ref).map_err(FieldError::value)
+        },
+    ),
     field(
         "source_directory",
         FieldType::Text,
@@ -359,14 +365,21 @@ pub fn parse(body: &Map<String, Value>, limits: &Limits) -> Result<Option<Reques
 /// # Errors
 /// The first field, in the order of [`FIELDS`], with a wrong value.
 pub fn parse_partial(body: &Map<String, Value>, limits: &Limits) -> Result<PartialRequest, IntentError> {
-    let mut values = PartialRequest::default();
+    let (values, errors) = parse_each(body, limits);
+    errors.into_iter().next().map_or(Ok(values), Err)
+}
+
+/// Reads the fields of ours that are present and right, and says what is wrong with each of the others.
+#[must_use]
+pub fn parse_each(body: &Map<String, Value>, limits: &Limits) -> (PartialRequest, Vec<IntentError>) {
+    let (mut values, mut errors) = (PartialRequest::default(), Vec::new());
     for field in FIELDS {
         if let Some(value) = present(body, field.name) {
             let cx = FieldContext { value, limits, name: field.name };
-            (field.read)(&cx, &mut values).map_err(|error| error.into_error(field.name))?;
+            errors.extend((field.read)(&cx, &mut values).err().map(|error| error.into_error(field.name)));
         }
     }
-    Ok(values)
+    (values, errors)
 }
 
 /// The fields that a stuck or waiting operation takes when it is resumed.

@@ -430,6 +430,7 @@ pub(crate) mod tests {
             ended_at: None,
             written_by: None,
             keeps_secrets: false,
+            is_cancel_requested: false,
         }
     }
 

@@ -286,10 +286,13 @@ mod tests {
             action: Action::Deploy,
             hash: PlanHash::of(&[0xab; 32]),
             plan_changed: false,
+            is_there_already: false,
+            look_failure: None,
             deployment: "notes".to_owned(),
             mode: Mode::Local,
             namespace: "team".to_owned(),
             target: "on-demand-infra".to_owned(),
+            facts: Vec::new(),
             summary: vec!["A new instance costs 0.05 USD per hour.".to_owned()],
             dockerfile: None,
             steps: vec![

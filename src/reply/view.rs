@@ -91,6 +91,10 @@ pub struct PlanView {
     pub hash: PlanHash,
     /// Another plan was confirmed: something has changed since it was shown.
     pub plan_changed: bool,
+    /// It is a deploy, of a deployment that is there and is changed by it.
+    pub is_there_already: bool,
+    /// Why the repository could not be looked at, or why nothing can be built of it. The summary says it too.
+    pub look_failure: Option<String>,
     /// The steps in an order in which they could run.
     pub steps: Vec<PlannedStep>,
     /// Name of the deployment that it is about.
@@ -101,10 +105,21 @@ pub struct PlanView {
     pub namespace: String,
     /// Name of its target: cluster or instance.
     pub target: String,
+    /// What a yes to it is for, beside where it runs.
+    pub facts: Vec<PlanFact>,
     /// What the steps do not tell, such as what it costs, in words.
     pub summary: Vec<String>,
     /// The Dockerfile that would be made.
     pub dockerfile: Option<String>,
+}
+
+/// Something that a yes to a plan is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlanFact {
+    /// The field of the API that asks for it; in words where none does.
+    pub name: &'static str,
+    /// How it would be, in words. Never a secret.
+    pub value: String,
 }
 
 /// What is shown before anything is done.

@@ -9,7 +9,7 @@ use super::context::StepContext;
 use super::error::StepError;
 use crate::host::{Host, tree_manifest};
 use crate::id::{CommitId, DockerfilePath, GitRef, RepositoryUrl, SourceDirectory};
-use crate::store::record::{Concern, Deployment};
+use crate::store::record::{CommitSummary, Concern, Deployment};
 use crate::tool::git::{Checkout, LfsFiles, MissingSubmodule, RepositorySource, Resolved};
 
 /// Name of the sealed token for a private repository.
@@ -40,6 +40,9 @@ pub struct Cloned {
     /// How many files are pointers to Git LFS.
     #[serde(default)]
     pub lfs_pointers: usize,
+    /// What the commit says of itself.
+    #[serde(default)]
+    pub summary: Option<CommitSummary>,
 }
 
 impl Cloned {
@@ -91,8 +94,8 @@ impl StepAction for CloneRepository {
             cx.lines.warning(warning);
         }
         let extras = extras(&checkout);
-        let lfs_pointers = checkout.lfs.pointers;
-        Ok(Cloned { commit: checkout.commit, extras, missing_submodules: checkout.missing, lfs_pointers })
+        let Checkout { commit, summary, missing: missing_submodules, lfs, .. } = checkout;
+        Ok(Cloned { commit, extras, missing_submodules, lfs_pointers: lfs.pointers, summary })
     }
 }
 
@@ -191,6 +194,7 @@ mod tests {
     fn checkout(lfs: LfsFiles, without_address: &[&str]) -> Checkout {
         Checkout {
             commit: CommitId::parse("a".repeat(40)).unwrap(),
+            summary: None,
             submodules: Vec::new(),
             missing: Vec::new(),
             without_address: without_address.iter().map(|&path| path.to_owned()).collect(),

@@ -59,7 +59,7 @@ pub enum KeyKind {
 
 /// All of an operation but the graph of its engine, which is long.
 const SELECT: &str = "SELECT id, action, principal, intent, plan, state, progress, deployment_id, target_id, failure,
-    receipt, warnings, created_ms, ended_ms, written_by,
+    receipt, warnings, cancel_asked, created_ms, ended_ms, written_by,
     (SELECT COUNT(*) FROM secrets WHERE secrets.operation_id = operations.id) AS secrets FROM operations";
 
 /// What stands around a condition on the deployment of an operation.
@@ -111,6 +111,8 @@ pub enum Acceptance {
 pub struct OperationFilter {
     /// Only those in this state.
     pub state: Option<OperationState>,
+    /// With those that are `failed`, those that are `undone` are wanted too: they have failed as well.
+    pub undone_is_failed: bool,
     /// Only those of this deployment.
     pub deployment: Option<DeploymentId>,
 }
@@ -310,7 +312,13 @@ impl Store {
         rights: Option<&[Right]>,
         wanted: &PageRequest<OperationId>,
     ) -> Result<Page<Result<Operation, UnreadableOperation>>, StoreError> {
-        let state = filter.state.map(|it| ("state =", Some(it.as_str().to_owned())));
+        let state = filter.state.map(|it| {
+            if filter.undone_is_failed && it == OperationState::Failed {
+                ("state IN ('failed', 'undone')", None)
+            } else {
+                ("state =", Some(it.as_str().to_owned()))
+            }
+        });
         let deployment = filter.deployment.map(|id| ("deployment_id =", Some(id.to_string())));
         let conditions = state.into_iter().chain(deployment).collect();
         let within = rights.map(|rights| Within { rights, around: OF_DEPLOYMENT });
@@ -604,5 +612,6 @@ fn read(row: &AnyRow) -> Result<Operation, StoreError> {
         ended_at: ended_ms.map(|ms| timestamp(ms, "ended_ms")).transpose()?,
         written_by: row.try_get("written_by")?,
         keeps_secrets: row.try_get::<i64, _>("secrets")? > 0,
+        is_cancel_requested: row.try_get::<i64, _>("cancel_asked")? == 1,
     })
 }

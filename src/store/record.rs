@@ -73,6 +73,8 @@ pub struct Operation {
     pub written_by: Option<String>,
     /// Whether sealed secrets of it are stored.
     pub keeps_secrets: bool,
+    /// Whether somebody asked to cancel it.
+    pub is_cancel_requested: bool,
 }
 
 impl Operation {
@@ -281,6 +283,15 @@ pub struct Version {
     pub deployed_at: Timestamp,
 }
 
+/// What a commit says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommitSummary {
+    /// The beginning of its message.
+    pub subject: String,
+    /// When it was made.
+    pub committed_at: Timestamp,
+}
+
 /// What the image of a version was built of, and what came of that; nothing of one that an earlier release built.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -293,6 +304,8 @@ pub struct VersionBuild {
     pub builder: Option<String>,
     /// The directory of the build context; empty for the root.
     pub context: String,
+    /// What its commit says of itself.
+    pub commit: Option<CommitSummary>,
     /// Size of all layers of the image.
     pub size_bytes: Option<u64>,
     /// How long the build took; nothing of an image that was found.

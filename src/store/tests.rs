@@ -99,6 +99,7 @@ impl World {
                 ended_at: None,
                 written_by: None,
                 keeps_secrets: false,
+                is_cancel_requested: false,
             },
             deployment: Deployment { operation: id, ..deployment.clone() },
             target: self.target.clone(),

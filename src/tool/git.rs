@@ -21,6 +21,7 @@ use crate::config::value::AllowedHost;
 use crate::event::Lines;
 use crate::id::repository_page::{RefLocation, RefPath};
 use crate::id::{CommitId, GitRef, IdError, RepositoryUrl};
+use crate::store::record::CommitSummary;
 use crate::tool::connection::Connection;
 use crate::tool::git::refs::{RefMatch, Refs};
 use crate::tool::{Call, Output, ToolError};
@@ -108,6 +109,8 @@ pub struct Resolved {
 pub struct Checkout {
     /// The commit that is checked out.
     pub commit: CommitId,
+    /// What it says of itself, when git tells.
+    pub summary: Option<CommitSummary>,
     /// The directories of the submodules that are there.
     pub submodules: Vec<String>,
     /// Those that are not.
@@ -134,7 +137,7 @@ pub struct LfsFiles {
 impl Checkout {
     fn of(commit: CommitId) -> Self {
         let (submodules, missing, without_address) = Default::default();
-        Self { commit, submodules, missing, without_address, lfs: LfsFiles::default() }
+        Self { commit, summary: None, submodules, missing, without_address, lfs: LfsFiles::default() }
     }
 }
 

@@ -199,7 +199,7 @@ def test_what_the_container_before_has_printed_is_there(life, visit):
     page = visit()
 
     page.goto(f"{life.origin}{life.deployment}/logs")
-    page.get_by_label("Pod", exact=True).fill(pod)
+    page.locator("select#pod").select_option(pod)
     page.get_by_role("button", name="Read").click()
     page.get_by_label("The container before").check()
     page.get_by_role("button", name="Read").click()

@@ -18,6 +18,8 @@ from issuer import Issuer
 
 # How an operation ends on these tools: with something to take back, or without.
 ENDED = ("undone", "failed", "cancelled")
+# The narrowest that a page is read on.
+PHONE = {"viewport": {"width": 320, "height": 640}, "has_touch": True, "is_mobile": True}
 
 
 @pytest.fixture(scope="module")
@@ -85,8 +87,25 @@ def test_what_is_wrong_in_a_form_stands_at_its_field(server, visit):
     page.get_by_role("button", name="Show the plan").click()
 
     expect(page.locator("#field-scale_replicas-error")).to_be_visible()
+    expect(page.get_by_role("alert")).to_be_focused()
+    page.get_by_role("alert").get_by_role("link").click()
+    expect(page.get_by_label("Replicas", exact=True)).to_be_focused()
     expect(page.get_by_label("Replicas", exact=True)).to_have_value("many")
     expect(page.get_by_label("Repository", exact=True)).to_have_value(server.repository)
+    assert not (found := faults(page)), "\n".join(found)
+
+
+def test_a_plan_can_be_loaded_anew_and_leads_back_to_its_form(server, visit):
+    page = visit()
+    plan_deploy(page, server.origin, server.repository, {"Environment variables": "TOKEN=not-to-be-seen"})
+
+    page.reload()
+    expect(page.get_by_text("Nothing was done so far")).to_be_visible()
+    page.get_by_role("link", name="Change what was typed").click()
+
+    expect(page.get_by_label("Repository", exact=True)).to_have_value(server.repository)
+    expect(page.locator("#secrets")).to_contain_text("Environment variables")
+    assert "not-to-be-seen" not in page.content()
     assert not (found := faults(page)), "\n".join(found)
 
 
@@ -116,7 +135,7 @@ def test_axe_finds_nothing_on_any_page(failed, visit):
 
 
 def test_no_page_is_wider_than_a_phone(failed, visit):
-    page = visit(viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
+    page = visit(**PHONE)
     wide = {}
     for path in places(failed):
         page.goto(failed.origin + path)
@@ -126,6 +145,22 @@ def test_no_page_is_wider_than_a_phone(failed, visit):
     wide["plan"] = too_wide(page)
 
     assert {path: it for path, it in wide.items() if it} == {}
+
+
+def test_a_long_word_makes_no_page_wider_and_a_plan_is_drawn_as_wide_as_there_is_room(failed, visit):
+    operation = failed.deploy(git_ref="w" * 70, instance_name="long-word")
+    assert failed.ended(operation) in ENDED
+    page = visit(**PHONE)
+    page.goto(f"{failed.origin}/operations/{operation}")
+    expect(page.locator(".steps")).to_contain_text("w" * 70)
+    assert too_wide(page) == []
+
+    page = visit()
+    for width, is_whole in ((1600, True), (1200, True), (1024, True), (800, False)):
+        page.set_viewport_size({"width": width, "height": 800})
+        page.goto(f"{failed.origin}/operations/{operation}")
+        assert too_wide(page) == [], width
+        assert page.locator(".graph").evaluate("it => it.scrollWidth <= it.clientWidth") is is_whole, width
 
 
 def test_every_page_is_light(failed):
@@ -146,10 +181,14 @@ def test_the_keyboard_is_enough(failed, visit):
     expect(page.get_by_label("Search")).to_have_value("gone?")
     page.keyboard.press("Enter")
     page.wait_for_url("**/?q=gone*")
-    for keys, path in (("go", "/operations"), ("gd", "/"), ("n", "/new")):
+    for keys, path in (("go", "/operations"), ("gc", "/chat"), ("gt", "/targets"), ("gk", "/keys"), ("gd", "/"), ("n", "/new")):
         for key in keys:
             page.keyboard.press(key)
         page.wait_for_url(failed.origin + path)
+    page.keyboard.press("/")
+    page.wait_for_url(f"{failed.origin}/#q")
+    expect(page.get_by_label("Search")).to_be_focused()
+    page.goto(f"{failed.origin}/no-such-page")
     page.keyboard.press("?")
     expect(page.get_by_role("dialog", name="Keyboard")).to_be_visible()
     assert not (found := faults(page)), "\n".join(found)
@@ -211,6 +250,15 @@ def test_axe_finds_nothing_while_something_runs(running, server, visit):
         found += faults(page)
 
     assert not found, "\n".join(found)
+
+
+def test_what_can_be_changed_is_not_wider_than_a_phone(running, server, visit):
+    page = visit(**PHONE)
+    page.goto(server.origin + running)
+    page.locator(".crumbs a[href^='/deployments/']").click()
+    expect(page.get_by_role("heading", name="Change it")).to_be_visible()
+
+    assert too_wide(page) == []
 
 
 def test_seven_tabs_load_and_follow(running, server, playwright):

@@ -12,8 +12,12 @@ use crate::world::World;
 mod changes;
 mod chat;
 mod costs;
+mod errors;
+mod logs;
 mod oidc;
+mod operations;
 mod pages;
+mod readers;
 mod sessions;
 
 /// A browser: it keeps its cookie, and follows nothing by itself.
@@ -86,8 +90,9 @@ impl Browser {
 
     /// Sends a form of a page.
     async fn send(&mut self, path: &str, page: &Page, fields: &[(&str, &str)]) -> Page {
-        let token = page.hidden("token");
-        let mut all = vec![("token", token.as_str())];
+        // Every form has one but that of signing in.
+        let token = page.says("name=\"token\"").then(|| page.hidden("token"));
+        let mut all: Vec<(&str, &str)> = token.iter().map(|it| ("token", it.as_str())).collect();
         all.extend(fields);
         let origin = self.url.clone();
         self.ask(Method::POST, path, &all, Some(&origin)).await
@@ -123,8 +128,17 @@ impl Browser {
 
 /// The secret of a world's first key.
 async fn first_key(world: &World) -> String {
-    let made = world.request(Method::POST, "/v1/keys").json(&json!({"name": "root"})).send().await.unwrap();
-    made.json::<serde_json::Value>().await.unwrap()["secret"].as_str().unwrap().to_owned()
+    secret(world.request(Method::POST, "/v1/keys").json(&json!({"name": "root"}))).await
+}
+
+/// That of another one.
+async fn another_key(world: &World, root: &str, wanted: serde_json::Value) -> String {
+    secret(world.request(Method::POST, "/v1/keys").bearer_auth(root).json(&wanted)).await
+}
+
+async fn secret(request: reqwest::RequestBuilder) -> String {
+    let made = request.send().await.unwrap().json::<serde_json::Value>().await.unwrap();
+    made["secret"].as_str().unwrap().to_owned()
 }
 
 #[tokio::test]

@@ -1,14 +1,14 @@
 //! What an application consists of on its cluster, as it is right now.
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Namespace as NamespaceObject, Pod, Service};
+use k8s_openapi::api::core::v1::{ContainerStatus, Namespace as NamespaceObject, Pod, Service};
 use k8s_openapi::api::networking::v1::Ingress;
 use kube::ResourceExt;
 use kube::api::{Api, ListParams};
 
 use crate::cloud::kube::Kube;
 use crate::cloud::kube::error::KubeError;
-use crate::cloud::kube::pod_failure::{activity, is_ready};
+use crate::cloud::kube::pod_failure::{activity, is_ready, unschedulable};
 use crate::id::{DeploymentName, Namespace};
 
 /// The parts of an application beside its Deployment.
@@ -33,8 +33,12 @@ pub struct PodStatus {
     pub name: String,
     /// What it is doing, as the end of the sentence "pod x is ...".
     pub activity: String,
-    /// Whether it serves.
+    /// Whether it serves, and goes on doing so.
     pub is_ready: bool,
+    /// It was told to end: nothing new is sent to it, whatever its probe says.
+    pub is_stopping: bool,
+    /// What keeps it from serving, in the words of the cluster, when there are any.
+    pub reason: Option<String>,
     /// How often its process was started again.
     pub restarts: u32,
     /// When it was made.
@@ -95,20 +99,55 @@ impl Kube {
 fn status(pod: &Pod) -> PodStatus {
     let containers = pod.status.as_ref().and_then(|it| it.container_statuses.as_deref()).unwrap_or_default();
     let restarts: i32 = containers.iter().map(|it| it.restart_count).sum();
+    let is_stopping = pod.metadata.deletion_timestamp.is_some();
     PodStatus {
         name: pod.name_any(),
         activity: activity(pod),
-        is_ready: is_ready(pod),
+        is_ready: is_ready(pod) && !is_stopping,
+        is_stopping,
+        reason: reason(pod, containers),
         restarts: u32::try_from(restarts).unwrap_or_default(),
         created_at: pod.metadata.creation_timestamp.as_ref().map(|it| it.0),
         node: pod.spec.as_ref().and_then(|it| it.node_name.clone()),
     }
 }
 
+/// What keeps a pod from being placed, its container from being started, or why it was evicted.
+fn reason(pod: &Pod, containers: &[ContainerStatus]) -> Option<String> {
+    let waiting = containers.iter().find_map(|it| {
+        let waiting = it.state.as_ref()?.waiting.as_ref()?;
+        // Of a crash its number says more than the pause after it.
+        if waiting.reason.as_deref() == Some("CrashLoopBackOff") { None } else { waiting.message.clone() }
+    });
+    let evicted = || pod.status.as_ref()?.message.clone();
+    unschedulable(pod).or(waiting).or_else(evicted).filter(|it| !it.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_pod_that_was_told_to_end_is_not_ready_and_one_that_waits_says_why() {
+        let stopping: Pod = serde_json::from_value(json!({
+            "metadata": {"name": "notes-1", "deletionTimestamp": "2026-01-02T03:04:05Z"},
+            "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+        }))
+        .unwrap();
+        let message = "Back-off pulling image \"notes:1\"";
+        let waiting: Pod = serde_json::from_value(json!({
+            "metadata": {"name": "notes-2"},
+            "status": {"containerStatuses": [{"name": "app", "image": "", "imageID": "", "ready": false,
+                "restartCount": 0, "state": {"waiting": {"reason": "ImagePullBackOff", "message": message}}}]},
+        }))
+        .unwrap();
+
+        let (stopping, waiting) = (status(&stopping), status(&waiting));
+
+        assert_eq!((stopping.is_ready, stopping.is_stopping, stopping.activity.as_str()), (false, true, "stopping"));
+        assert_eq!((waiting.is_stopping, waiting.reason.as_deref()), (false, Some(message)));
+    }
 
     #[test]
     fn a_pod_says_what_it_does_and_how_often_it_was_started_again() {

@@ -9,17 +9,20 @@ use axum::response::{Html, Response};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::naming::who;
 use super::open_pages::OpenPages;
+use super::operation::form_again;
 use super::overview::{LastOperation, web_address};
 use super::page_form::PageForm;
 use super::render::{self, Heading};
 use super::resource_tree::{self, Condition, Node};
 use super::session::Viewer;
+use super::text::{shown_failure, verb};
 use super::{body, live};
 use crate::access::Caller;
-use crate::app::App;
 use crate::app::looks::Health;
 use crate::app::overview::DeploymentRecord;
+use crate::app::{App, AppError};
 use crate::event::OperationState;
 use crate::http::chat::dispatch::limits;
 use crate::http::deployments::look_up;
@@ -27,9 +30,9 @@ use crate::http::error::ApiError;
 use crate::http::limit::Streams;
 use crate::http::operations::FailureObject;
 use crate::http::path::PathId;
-use crate::id::{DeploymentId, Mode, OperationId};
+use crate::id::{Action, DeploymentId, GitRef, Mode, OperationId};
 use crate::intent::{AwsCredentials, IntentError, fields};
-use crate::reply::to_sentence;
+use crate::reply::{strip_ansi, to_sentence};
 use crate::store::record::{Concern, Deployment, DeploymentState, Version};
 
 /// How many of its last operations are shown.
@@ -57,6 +60,8 @@ struct Live {
     mode: Mode,
     address: Option<String>,
     is_there: bool,
+    /// How it came that it is not there any more, as far as that is on record.
+    end: Option<End>,
     replicas: Option<u16>,
     running: Option<OperationId>,
     concerns: Vec<Concern>,
@@ -67,6 +72,21 @@ struct Live {
     operations: Vec<LastOperation>,
     created_at: Timestamp,
     updated_at: Timestamp,
+}
+
+/// The operation after which nothing of it was left.
+#[derive(Debug, Serialize)]
+struct End {
+    /// What that did.
+    what: &'static str,
+    operation: OperationId,
+    at: Timestamp,
+    /// Whose request it was, of a removal and as far as the viewer is told.
+    by: Option<String>,
+    /// Why a deploy failed.
+    failure: Option<FailureObject>,
+    /// Where the form of a deploy that came to nothing is filled with what was asked.
+    retry: Option<String>,
 }
 
 /// Something that is known of it.
@@ -84,6 +104,9 @@ struct VersionRow {
     is_current: bool,
     commit: String,
     short_commit: String,
+    /// The beginning of its message.
+    subject: Option<String>,
+    committed_at: Option<Timestamp>,
     git_ref: Option<String>,
     image: String,
     /// What its image was built of.
@@ -92,8 +115,8 @@ struct VersionRow {
     build_ms: Option<u64>,
     deployed_at: Timestamp,
     operation: OperationId,
-    /// Whose request it was.
-    principal: Option<String>,
+    /// Whose request it was, as far as the viewer is told.
+    by: Option<String>,
 }
 
 /// How it is right now.
@@ -112,7 +135,7 @@ struct HealthPart {
 }
 
 impl VersionRow {
-    fn new(version: &Version, current: Option<u32>, record: &DeploymentRecord) -> Self {
+    fn new(version: &Version, current: Option<u32>, by: Option<String>) -> Self {
         let build = &version.build;
         let built_of = match (&build.dockerfile, &build.generated, &build.builder) {
             (Some(path), _, _) => path.clone(),
@@ -125,6 +148,8 @@ impl VersionRow {
             is_current: current == Some(version.revision),
             commit: version.commit.to_string(),
             short_commit: version.commit.short().to_owned(),
+            subject: build.commit.as_ref().map(|it| strip_ansi(&it.subject)),
+            committed_at: build.commit.as_ref().map(|it| it.committed_at),
             git_ref: version.git_ref.as_ref().map(|it| it.short().to_owned()),
             image: version.image.to_string(),
             built_of,
@@ -132,13 +157,15 @@ impl VersionRow {
             build_ms: build.took_ms,
             deployed_at: version.deployed_at,
             operation: version.operation,
-            principal: record.roll_outs.get(&version.operation).map(|it| it.principal.clone()),
+            by,
         }
     }
 }
 
 impl Live {
-    fn new(deployment: &Deployment, record: &DeploymentRecord) -> Self {
+    /// `who` tells whose principal it is.
+    fn new(deployment: &Deployment, record: &DeploymentRecord, who: impl Fn(&str) -> Option<String>) -> Self {
+        let by = |version: &Version| record.roll_outs.get(&version.operation).and_then(|it| who(&it.principal));
         let current = deployment.facts.version.as_ref();
         let revision = current.map(|it| it.revision);
         let running = record.operations.iter().find(|it| !it.state.is_ended());
@@ -151,7 +178,7 @@ impl Live {
             (None, _) => "idle",
         };
         Self {
-            page_title: running.map_or_else(|| name.clone(), |it| format!("{} · {name}", it.action)),
+            page_title: running.map_or_else(|| name.clone(), |it| format!("{} · {name}", verb(it.action.as_str()))),
             page_state,
             id: deployment.id,
             name,
@@ -160,18 +187,53 @@ impl Live {
             mode: deployment.mode,
             address: web_address(deployment).map(str::to_owned),
             is_there: deployment.state != DeploymentState::Removed,
+            end: None,
             replicas: deployment.facts.replicas,
             running: running.map(|it| it.id),
             concerns: deployment.facts.concerns.clone(),
             warnings: deployment.facts.warnings.clone(),
             facts: facts(deployment, record),
             environment: current.iter().flat_map(|it| &it.environment_names).map(ToString::to_string).collect(),
-            versions: record.versions.iter().rev().map(|it| VersionRow::new(it, revision, record)).collect(),
+            versions: record.versions.iter().rev().map(|it| VersionRow::new(it, revision, by(it))).collect(),
             operations: record.operations.iter().map(LastOperation::from).collect(),
             created_at: deployment.created_at,
             updated_at: deployment.updated_at,
         }
     }
+}
+
+/// How it came that nothing of a deployment is there any more.
+async fn end(app: &App, caller: &Caller, deployment: &Deployment) -> Result<Option<End>, ApiError> {
+    if deployment.state != DeploymentState::Removed {
+        return Ok(None);
+    }
+    let operation = match app.operation(caller, deployment.operation).await {
+        Ok(Some(operation)) => operation,
+        Ok(None) | Err(AppError::Unreadable { .. }) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let is_removal = operation.action == Action::Decommission;
+    let is_cancelled = operation.state == OperationState::Cancelled;
+    Ok(Some(End {
+        what: match (is_removal, is_cancelled) {
+            (true, _) => "It was removed",
+            (false, true) => "Its first deploy was cancelled, and what that had made was removed",
+            (false, false) => "Its first deploy failed, and what that had made was removed",
+        },
+        operation: operation.id,
+        at: operation.ended_at.unwrap_or(deployment.updated_at),
+        by: who(app, caller, &operation.principal).filter(|_| is_removal),
+        failure: operation.failure.as_ref().filter(|_| !is_removal && !is_cancelled).map(shown_failure),
+        retry: (operation.action == Action::Deploy).then(|| form_again(&operation.intent)),
+    }))
+}
+
+/// What the page shows, and the record that it was made of.
+async fn seen(app: &App, caller: &Caller, deployment: &Deployment) -> Result<(DeploymentRecord, Live), ApiError> {
+    let record = app.deployment_record(deployment, OPERATIONS).await?;
+    let live = Live::new(deployment, &record, |principal| who(app, caller, principal));
+    let live = Live { end: end(app, caller, deployment).await?, ..live };
+    Ok((record, live))
 }
 
 /// What is known of a deployment, in the order in which somebody would ask for it.
@@ -182,6 +244,10 @@ fn facts(deployment: &Deployment, record: &DeploymentRecord) -> Vec<Fact> {
         let rest = it.ports.iter().filter(|port| port.number != it.main_port).map(ToString::to_string);
         std::iter::once(format!("{} (served)", it.main_port)).chain(rest).collect::<Vec<_>>().join(", ")
     });
+    let next_ref = deployment.git_ref.as_ref().map(GitRef::short);
+    let git_ref = version.map_or(next_ref, |it| it.git_ref.as_ref().map(GitRef::short));
+    // A version that was gone back to may be of another branch.
+    let is_other = deployment.state != DeploymentState::Removed && git_ref != next_ref;
     let options = version.map(|it| &it.build_options);
     let price = known.price.as_ref().filter(|_| deployment.state != DeploymentState::Removed);
     let values = [
@@ -191,7 +257,8 @@ fn facts(deployment: &Deployment, record: &DeploymentRecord) -> Vec<Fact> {
         ("Region", region.map(ToString::to_string)),
         ("Repository", Some(deployment.repository.to_string())),
         ("Directory", deployment.source_directory.as_ref().map(ToString::to_string)),
-        ("Branch, tag or commit", deployment.git_ref.as_ref().map(|it| it.short().to_owned())),
+        ("Branch, tag or commit", git_ref.map(str::to_owned)),
+        ("The next redeploy takes", is_other.then(|| next_ref.unwrap_or("the default branch").to_owned())),
         ("Commit", version.map(|it| it.commit.to_string())),
         ("Image", version.map(|it| it.image.to_string())),
         ("Dockerfile", version.and_then(|it| it.build.dockerfile.clone())),
@@ -236,12 +303,12 @@ pub(super) fn credentials(app: &App, given: &PageForm) -> Result<Option<AwsCrede
 /// Shows the page.
 pub(super) async fn show(State(app): State<App>, viewer: Viewer, PathId(id): PathId) -> Result<Html<String>, ApiError> {
     let deployment = find(&app, &viewer.caller, &id).await?;
-    let record = app.deployment_record(&deployment, OPERATIONS).await?;
+    let (record, live) = seen(&app, &viewer.caller, &deployment).await?;
     let values = Page {
         max_replicas: limits(&app).max_replicas,
         deletes_cluster: viewer.caller.is_admin() && deployment.mode == Mode::Local,
         tree: resource_tree::of(&deployment, &record, None),
-        live: Live::new(&deployment, &record),
+        live,
     };
     render::page(&viewer, "deployment.html", Heading { title: deployment.name.as_str(), place: "/" }, values)
 }
@@ -261,8 +328,8 @@ pub(super) async fn stream(
         let (app, viewer, id) = (looker.clone(), viewer.clone(), id.clone());
         async move {
             let deployment = find(&app, &viewer.caller, &id).await?;
-            let record = app.deployment_record(&deployment, OPERATIONS).await?;
-            render::part(&viewer, "deployment_live.html", Live::new(&deployment, &record))
+            let (_, live) = seen(&app, &viewer.caller, &deployment).await?;
+            render::part(&viewer, "deployment_live.html", live)
         }
     };
     live::stream(&app, &streams, &pages, &browser, live::changes(&app, &pages), part)
@@ -355,12 +422,32 @@ mod tests {
     }
 
     #[test]
+    fn a_version_that_was_gone_back_to_is_of_its_own_branch() {
+        let mut deployment = a_deployment();
+        let record = a_record(&deployment);
+        let told = |deployment: &Deployment| {
+            let facts = facts(deployment, &record);
+            let of_refs =
+                facts.into_iter().filter(|it| it.name.starts_with("Branch") || it.name.starts_with("The next"));
+            of_refs.map(|it| it.value).collect::<Vec<_>>()
+        };
+        let git_ref = |text: &str| Some(GitRef::parse(text).unwrap());
+
+        deployment.git_ref = git_ref("next");
+        deployment.facts.version.as_mut().unwrap().git_ref = git_ref("refs/heads/trunk");
+        assert_eq!(told(&deployment), ["trunk", "next"]);
+
+        deployment.facts.version.as_mut().unwrap().git_ref = git_ref("refs/heads/next");
+        assert_eq!(told(&deployment), ["next"]);
+    }
+
+    #[test]
     fn the_version_that_runs_is_told_from_the_others() {
         let deployment = a_deployment();
         let mut record = a_record(&deployment);
         record.versions.push(Version { revision: 2, ..record.versions[0].clone() });
 
-        let live = Live::new(&deployment, &record);
+        let live = Live::new(&deployment, &record, |principal| Some(principal.to_owned()));
 
         let versions: Vec<_> = live.versions.iter().map(|it| (it.revision, it.is_current)).collect();
         assert_eq!(versions, [(2, false), (1, true)]);

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use jiff::{SignedDuration, Timestamp};
 
 use super::graph::cut;
-use crate::event::{Event, EventKind};
+use crate::event::{Event, EventKind, Failure};
 use crate::reply::strip_ansi;
 use crate::reply::view::StepState;
 
@@ -24,6 +24,9 @@ pub(super) struct History {
     pub(super) warnings: Vec<String>,
     /// Some of it is of another version, or damaged.
     pub(super) has_gaps: bool,
+    /// Why the first step failed that did: then nothing is left but to take back what was done. One that was stopped with
+    /// it, or by a person, has not failed.
+    pub(super) failure: Option<Failure>,
     steps: BTreeMap<String, StepHistory>,
     /// When the last event happened.
     latest: Option<Timestamp>,
@@ -36,6 +39,8 @@ pub(super) struct StepHistory {
     pub(super) state: StepState,
     /// There was nothing to do.
     pub(super) already: bool,
+    /// Something of it was removed or restored when it was taken back.
+    pub(super) was_taken_back: bool,
     /// Why it failed. One that was stopped with it, or by a person, has not failed.
     pub(super) failure: Option<String>,
     /// What it did, or what it is doing.
@@ -90,11 +95,6 @@ impl History {
         self.steps.get(name)
     }
 
-    /// Whether a step has failed: then nothing is left but to take back what was done.
-    pub(super) fn has_failed(&self) -> bool {
-        self.steps.values().any(|it| it.failure.is_some())
-    }
-
     /// Takes the next event in.
     pub(super) fn apply(&mut self, event: &Event) {
         let at = event.at;
@@ -133,6 +133,7 @@ impl History {
                 self.of_step(step).end(at, StepState::Pending, None);
             }
             EventKind::StepFailed { step, failure } => {
+                self.failure.get_or_insert_with(|| failure.clone());
                 let step = self.of_step(step);
                 step.failure = Some(strip_ansi(&failure.message));
                 step.text = None;
@@ -146,7 +147,9 @@ impl History {
             EventKind::StepUndone { step, removed } => {
                 let removed: Vec<String> = removed.iter().map(|it| strip_ansi(it)).collect();
                 let text = (!removed.is_empty()).then(|| format!("took back {}", removed.join(", ")));
-                self.of_step(step).end(at, StepState::Undone, text);
+                let step = self.of_step(step);
+                step.was_taken_back = !removed.is_empty();
+                step.end(at, StepState::Undone, text);
             }
             EventKind::StepUndoFailed { step, failure } => {
                 self.of_step(step).end(at, StepState::UndoFailed, Some(strip_ansi(&failure.message)));
@@ -171,6 +174,7 @@ impl StepHistory {
         Self {
             state: StepState::Pending,
             already: false,
+            was_taken_back: false,
             failure: None,
             text: None,
             spans: Vec::new(),
@@ -183,7 +187,18 @@ impl StepHistory {
     /// What it is shown as: whoever looks for the one that has failed finds it, while it is taken back and afterwards too.
     pub(super) fn shown_state(&self) -> StepState {
         let is_taken_back = matches!(self.state, StepState::Undoing | StepState::Undone);
-        if self.failure.is_some() && is_taken_back { StepState::Failed } else { self.state }
+        if self.failure.is_some() && is_taken_back {
+            StepState::Failed
+        } else if self.was_left_alone() {
+            StepState::Succeeded
+        } else {
+            self.state
+        }
+    }
+
+    /// It has found everything there already, and what it did not make was not taken back.
+    pub(super) fn was_left_alone(&self) -> bool {
+        self.state == StepState::Undone && self.already && !self.was_taken_back
     }
 
     /// How long it has worked until now, in milliseconds; nothing before it has begun.
@@ -241,7 +256,6 @@ pub(super) fn ms_between(from: Timestamp, to: Timestamp) -> u64 {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::event::Failure;
 
     pub(crate) fn at(ms: i64) -> Timestamp {
         Timestamp::from_millisecond(1_700_000_000_000 + ms).unwrap()
@@ -306,7 +320,35 @@ pub(super) mod tests {
         assert_eq!(shown("build_image"), Some((StepState::Undone, StepState::Failed, Some("exit code 2"))));
         assert_eq!(shown("create_cluster"), Some((StepState::Pending, StepState::Pending, None)));
         assert_eq!(history.step("build_image").unwrap().text.as_deref(), Some("took back an image"));
-        assert!(history.has_failed());
+        assert_eq!(history.failure.map(|it| it.code).as_deref(), Some("build_failed"));
+    }
+
+    #[test]
+    fn a_step_that_had_nothing_to_make_is_not_taken_back() {
+        let found = |step: &str| {
+            let (step, summary) = (step.to_owned(), "it is there".to_owned());
+            event(1, EventKind::StepSucceeded { step, summary, already: true, elapsed_ms: 0 })
+        };
+        let undone = |step: &str, removed: &[&str]| {
+            let (step, removed) = (step.to_owned(), removed.iter().map(|it| (*it).to_owned()).collect());
+            event(3, EventKind::StepUndone { step, removed })
+        };
+        let events = [
+            started(0, "create_cluster"),
+            found("create_cluster"),
+            started(0, "build_image"),
+            found("build_image"),
+            undoing(2, "create_cluster"),
+            undone("create_cluster", &[]),
+            undoing(2, "build_image"),
+            undone("build_image", &["an image"]),
+        ];
+
+        let history = History::of(&events);
+
+        let shown = |name: &str| history.step(name).map(StepHistory::shown_state);
+        assert_eq!(shown("create_cluster"), Some(StepState::Succeeded));
+        assert_eq!(shown("build_image"), Some(StepState::Undone));
     }
 
     #[test]

@@ -16,6 +16,17 @@ use crate::http::error::{ApiError, ErrorObject};
 use crate::http::keys::{self as api, KeyObject};
 use crate::http::path::PathId;
 use crate::id::key::{Right, Role};
+use crate::id::{Mode, Namespace};
+
+/// What the fields of the API are called on the page.
+const LABELS: [(&str, &str); 6] = [
+    ("name", "Name"),
+    ("role", "Role"),
+    ("rights", "Where"),
+    ("ask", "Asks a person"),
+    ("expires_at", "Ends"),
+    ("overlap_s", "The secret before counts"),
+];
 
 /// The form of a new key, as it was typed.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -118,7 +129,7 @@ pub(super) async fn create(State(app): State<App>, viewer: Viewer, form: PageFor
             let response = error.into_response();
             let status = response.status();
             let Some(told) = response.extensions().get::<ErrorObject>().cloned() else { return Ok(response) };
-            let error = FormError { param: told.param.map(Into::into), message: text::plain(&told.message) };
+            let error = FormError { param: told.param.map(Into::into), message: in_labels(&told.message) };
             let answer = Answer { form, error: Some(error), ..Answer::default() };
             Ok((status, page(app, &viewer, answer).await?).into_response())
         }
@@ -197,14 +208,25 @@ impl NewKeyForm {
     }
 }
 
-/// A right as a line tells it: `mode:namespace`, each a `*` for any.
+/// A right as a line tells it: a mode and a namespace, each a `*` for any.
 fn right(line: &str) -> Result<Value, ApiError> {
-    let (mode, namespace) = line.split_once(':').ok_or_else(|| {
+    let pair = line.split_once(':').map(|(mode, namespace)| (mode.trim(), namespace.trim()));
+    let is_known = |(mode, namespace): &(&str, &str)| {
+        (*mode == "*" || Mode::parse(mode).is_ok()) && (*namespace == "*" || Namespace::parse(*namespace).is_ok())
+    };
+    let (mode, namespace) = pair.filter(is_known).ok_or_else(|| {
         let line: String = line.chars().take(80).collect();
-        let message = format!("`rights`: `{line}` is not `mode:namespace`, such as `local:team-a` or `*:team-a`");
+        let message = format!("`rights`: `{line}` is no mode and namespace, such as `local:team-a` or `*:team-a`");
         ApiError::invalid("rights", message)
     })?;
-    Ok(json!({ "mode": mode.trim(), "namespace": namespace.trim() }))
+    Ok(json!({ "mode": mode, "namespace": namespace }))
+}
+
+/// What the API says of a key, with the labels of its fields.
+fn in_labels(text: &str) -> String {
+    LABELS
+        .iter()
+        .fold(text.replace("**", ""), |text, (name, label)| text.replace(&format!("`{name}`"), &format!("“{label}”")))
 }
 
 #[cfg(test)]
@@ -230,6 +252,12 @@ mod tests {
         });
         assert_eq!(Value::Object(form.body().unwrap()), expected);
         assert!(NewKeyForm::default().body().unwrap().is_empty());
-        assert!(right("team-a").is_err());
+        for wrong in ["team-a", "nowhere:team-a", "local:Team A"] {
+            assert!(right(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(
+            in_labels("`ask`: a `viewer`; leave `ask` out"),
+            "“Asks a person”: a `viewer`; leave “Asks a person” out"
+        );
     }
 }

@@ -13,18 +13,17 @@ use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::sse::Event;
-use axum::response::{IntoResponse, Response};
+use axum::response::{Html, IntoResponse, Response};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 use serde_json::json;
-use url::form_urlencoded;
 
 use super::deployment::{credentials, find};
 use super::live::last;
 use super::page_form::PageForm;
 use super::render::{self, Heading};
 use super::session::Viewer;
-use super::text::plain;
+use super::text::{self, plain};
 use crate::access::Caller;
 use crate::app::logs::{LineStream, LogSource};
 use crate::app::{App, AppError};
@@ -39,7 +38,7 @@ use crate::http::sse;
 use crate::id::DeploymentId;
 use crate::intent::AwsCredentials;
 use crate::intent::partial::{DEFAULT_TAIL, MAX_TAIL};
-use crate::reply::strip_ansi;
+use crate::reply::{capital, strip_ansi};
 use crate::store::record::{Deployment, DeploymentState};
 
 /// How many lines of each pod can be chosen.
@@ -80,17 +79,18 @@ impl Choice {
 
     /// An address with the same choice, with or without the text that is looked for.
     fn address(&self, path: &str, with_text: bool) -> String {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        query.append_pair("tail", &self.tail.to_string());
-        for (name, value) in [("pod", self.pod.as_ref()), ("q", self.q.as_ref().filter(|_| with_text))] {
-            if let Some(value) = value {
-                query.append_pair(name, value);
-            }
-        }
-        if self.previous {
-            query.append_pair("previous", "true");
-        }
-        format!("{path}?{}", query.finish())
+        let values = [
+            ("tail", Some(self.tail.to_string())),
+            ("pod", self.pod.clone()),
+            ("q", self.q.clone().filter(|_| with_text)),
+            ("previous", self.previous.then(|| "true".to_owned())),
+        ];
+        text::address(path, values)
+    }
+
+    /// The same choice, but of all pods.
+    fn of_all_pods(&self) -> Self {
+        Self { pod: None, previous: false, ..self.clone() }
     }
 
     /// Whose lines they are.
@@ -104,6 +104,11 @@ impl Choice {
                 param: "pod",
             }),
         }
+    }
+
+    /// Why the pod that was given, or not, is wrong.
+    fn pod_error(&self) -> Option<String> {
+        self.source().err().map(|it| plain(&it.to_string()))
     }
 
     /// Whether a line has the text that is looked for, in capitals or not.
@@ -135,6 +140,19 @@ where
     }
 }
 
+/// The choice of a pod, as a part of the page.
+#[derive(Debug, Serialize)]
+struct PodPart {
+    choice: Choice,
+    pod_error: Option<String>,
+    /// Their names, when the cluster tells them.
+    pods: Vec<String>,
+    /// The one that was chosen is not there, or not any more.
+    is_gone: bool,
+    /// The page of all pods.
+    all_pods: String,
+}
+
 /// The page.
 #[derive(Debug, Serialize)]
 struct LogPage {
@@ -144,6 +162,14 @@ struct LogPage {
     choice: Choice,
     /// Why the pod that was given, or not, is wrong.
     pod_error: Option<String>,
+    /// Empty, because the page itself asks no cluster.
+    pods: Vec<String>,
+    /// For the same reason never.
+    is_gone: bool,
+    /// The page of all pods.
+    all_pods: String,
+    /// Where it is told which pods there are.
+    pods_part: Option<String>,
     tails: [u32; 3],
     /// The lines, when they were read for the page.
     lines: Option<Vec<String>>,
@@ -203,15 +229,22 @@ fn page(
         None => (None, None),
     };
     let path = format!("/deployments/{}/logs", deployment.id);
+    let is_there = deployment.state != DeploymentState::Removed;
+    let needs_credentials = app.needs_credentials(deployment);
+    let can_be_asked = is_there && !needs_credentials;
     let values = LogPage {
         id: deployment.id,
         name: deployment.name.to_string(),
-        is_there: deployment.state != DeploymentState::Removed,
-        pod_error: choice.source().err().map(|it| plain(&it.to_string())),
+        is_there,
+        pod_error: choice.pod_error(),
+        pods: Vec::new(),
+        is_gone: false,
+        all_pods: choice.of_all_pods().address(&path, true),
+        pods_part: can_be_asked.then(|| choice.address(&format!("{path}/pods"), false)),
         tails: TAILS,
         lines,
         problem,
-        needs_credentials: app.needs_credentials(deployment),
+        needs_credentials,
         stream: choice.address(&format!("{path}/stream"), false),
         download: choice.address(&format!("{path}/download"), true),
         again: choice.address(&path, true),
@@ -222,6 +255,23 @@ fn page(
     let status = if values.pod_error.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
     let page = render::page(viewer, "logs.html", Heading { title: &title, place: "/" }, values)?;
     Ok((status, page).into_response())
+}
+
+/// Shows the pods to choose from. This asks the cluster.
+pub(super) async fn pods(
+    State(app): State<App>,
+    viewer: Viewer,
+    Wanted { deployment, choice }: Wanted,
+) -> Result<Html<String>, ApiError> {
+    let parts = app.health(&viewer.caller, &deployment, None).await?.parts;
+    let mut pods: Vec<String> = parts.into_iter().flat_map(|it| it.pods).map(|it| it.name).collect();
+    // One that is gone stays chosen, and that it is gone is told beside it.
+    let gone = choice.pod.clone().filter(|it| !pods.is_empty() && !pods.contains(it));
+    let is_gone = gone.is_some();
+    pods.extend(gone);
+    let all_pods = choice.of_all_pods().address(&format!("/deployments/{}/logs", deployment.id), true);
+    let values = PodPart { pod_error: choice.pod_error(), choice, pods, is_gone, all_pods };
+    render::part(&viewer, "logs_pod.html", values).map(Html)
 }
 
 /// Gives the lines to take along, as they are read. What goes wrong in between is told by the last of them.
@@ -298,7 +348,7 @@ async fn last_lines(
 
 /// Why something failed, in one line.
 fn in_words(error: AppError, request_id: &RequestId) -> String {
-    strip_ansi(&ApiError::from(error).body(request_id.as_str()).error.message)
+    capital(&strip_ansi(&ApiError::from(error).body(request_id.as_str()).error.message))
 }
 
 #[cfg(test)]

@@ -49,7 +49,7 @@ pub(super) async fn begin(
 ) -> Result<Response, ApiError> {
     match app.begin_issuer_sign_in(browser.cookie(), next.page()).await {
         Ok(address) => Ok(Redirect::to(address.as_str()).into_response()),
-        Err(error) => refused(&app, &browser, next.page(), error),
+        Err(error) => refused(&app, next.page(), error),
     }
 }
 
@@ -65,12 +65,12 @@ pub(super) async fn finish(
             let cookie = [(SET_COOKIE, set_cookie(&app, &entered.cookie))];
             Ok((cookie, Redirect::to(&entered.next)).into_response())
         }
-        Err(error) => refused(&app, &browser, "/", error),
+        Err(error) => refused(&app, "/", error),
     }
 }
 
 /// The page on which somebody can begin again, with what was wrong.
-fn refused(app: &App, browser: &Browser, next: &str, error: IssuerSignInError) -> Result<Response, ApiError> {
+fn refused(app: &App, next: &str, error: IssuerSignInError) -> Result<Response, ApiError> {
     let status = match error {
         IssuerSignInError::NotOffered => return Err(ApiError::RouteNotFound("GET /sign-in/oidc".to_owned())),
         IssuerSignInError::App(error) => return Err(error.into()),
@@ -81,6 +81,6 @@ fn refused(app: &App, browser: &Browser, next: &str, error: IssuerSignInError) -
         IssuerSignInError::Issuer(CodeFlowError::Refused { .. } | CodeFlowError::Token(_)) => StatusCode::FORBIDDEN,
     };
     tracing::warn!(error = &error as &dyn std::error::Error, "nobody was signed in at the issuer");
-    let page = sign_in::form(app, browser, next, Failure::Issuer(error.to_string()))?;
+    let page = sign_in::form(app, next, Failure::Issuer(error.to_string()))?;
     Ok((status, page).into_response())
 }

@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use futures_util::{StreamExt, stream};
+use serde_json::Value;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_stream::wrappers::IntervalStream;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +31,7 @@ use crate::id::OperationId;
 use crate::intent::fields;
 use crate::store::record::{Deployment, Operation};
 
+mod asked;
 mod view;
 
 use view::Seen;
@@ -42,6 +44,11 @@ struct Followed {
     history: History,
     /// The operation as it was read and drawn last; none when there is more to tell since than lines of its steps.
     seen: Option<Arc<Seen>>,
+}
+
+/// Where the form of a new deployment is filled with what a stored request asks for, but for secrets.
+pub(super) fn form_again(intent: &Value) -> String {
+    asked::form(&asked::given(intent))
 }
 
 /// The page.

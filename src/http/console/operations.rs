@@ -10,13 +10,13 @@ use super::history::ms_between;
 use super::naming::{deployment_name, who};
 use super::render::{self, Heading};
 use super::session::Viewer;
-use super::text::{self, one_of};
+use super::text::{self, one_of, verb};
 use crate::access::Caller;
 use crate::app::App;
 use crate::event::OperationState;
 use crate::http::error::ApiError;
 use crate::http::list::ListQuery;
-use crate::id::{Action, DeploymentId, OperationId};
+use crate::id::{DeploymentId, OperationId};
 use crate::reply::view::OperationView;
 use crate::store::operations::OperationFilter;
 use crate::store::page::PageRequest;
@@ -62,6 +62,7 @@ pub(super) async fn show(State(app): State<App>, viewer: Viewer, query: ListQuer
     let states: Vec<&str> = OperationState::VARIANTS.iter().map(|it| it.as_str()).collect();
     let filter = OperationFilter {
         state: query.read("state", &one_of(&states), OperationState::parse)?,
+        undone_is_failed: true,
         deployment: query.read("deployment", "the id of a deployment", |text| DeploymentId::parse(text).ok())?,
     };
     let after = query.read("after", "the id of an operation", |text| OperationId::parse(text).ok())?;
@@ -97,7 +98,7 @@ fn row(app: &App, caller: &Caller, view: OperationView, now: Timestamp) -> Row {
     match operation {
         Ok(it) => Row {
             id: it.id,
-            action: it.action.as_str(),
+            action: verb(it.action.as_str()),
             deployment: Some(it.deployment),
             name,
             state: Some(it.state),
@@ -110,7 +111,7 @@ fn row(app: &App, caller: &Caller, view: OperationView, now: Timestamp) -> Row {
         },
         Err(it) => Row {
             id: it.id,
-            action: it.action.map_or("an operation of another version", Action::as_str),
+            action: it.action.map_or("an operation of another version", |action| verb(action.as_str())),
             deployment: it.deployment,
             name,
             state: it.state,

@@ -11,16 +11,16 @@ use super::naming::deployment_name;
 use super::open_pages::OpenPages;
 use super::render::{self, Heading};
 use super::session::Viewer;
-use super::text::{self, one_of};
+use super::text::{self, one_of, verb};
 use crate::access::Caller;
 use crate::app::App;
-use crate::app::overview::DeploymentView;
+use crate::app::overview::{DeploymentView, FailedDeploy};
 use crate::event::OperationState;
 use crate::http::error::ApiError;
 use crate::http::limit::Streams;
 use crate::http::list::ListQuery;
 use crate::http::models::DEFAULT_MODEL;
-use crate::id::{Action, DeploymentId, Mode, Namespace, OperationId};
+use crate::id::{DeploymentId, Mode, Namespace, OperationId};
 use crate::reply::view::{OperationView, StepState, TargetCost};
 use crate::store::deployments::DeploymentFilter;
 use crate::store::operation_summaries::OperationSummary;
@@ -100,6 +100,7 @@ struct Live {
     open: Vec<OpenRow>,
     /// There are more of them.
     has_more_open: bool,
+    failed: Vec<FailedRow>,
     rows: Vec<Row>,
     is_narrow: bool,
     first_page: Option<String>,
@@ -121,6 +122,16 @@ struct OpenRow {
     /// The steps that are under way.
     steps: String,
     created_at: Timestamp,
+}
+
+/// A first deploy that failed, of which nothing is in the list.
+#[derive(Debug, Serialize)]
+struct FailedRow {
+    deployment: DeploymentId,
+    operation: OperationId,
+    name: String,
+    namespace: String,
+    at: Timestamp,
 }
 
 /// A deployment in the list.
@@ -147,14 +158,15 @@ struct Row {
 #[derive(Debug, Serialize)]
 pub(super) struct LastOperation {
     id: OperationId,
-    action: Action,
+    action: &'static str,
     state: OperationState,
     at: Timestamp,
 }
 
 impl From<&OperationSummary> for LastOperation {
     fn from(it: &OperationSummary) -> Self {
-        Self { id: it.id, action: it.action, state: it.state, at: it.ended_at.unwrap_or(it.created_at) }
+        let action = verb(it.action.as_str());
+        Self { id: it.id, action, state: it.state, at: it.ended_at.unwrap_or(it.created_at) }
     }
 }
 
@@ -167,7 +179,7 @@ impl From<OperationView> for OpenRow {
         match view.operation {
             Ok(it) => Self {
                 id: it.id,
-                action: it.action.as_str(),
+                action: verb(it.action.as_str()),
                 state: it.state,
                 progress: it.progress,
                 deployment,
@@ -176,7 +188,7 @@ impl From<OperationView> for OpenRow {
             },
             Err(it) => Self {
                 id: it.id,
-                action: it.action.map_or("an operation of another version", Action::as_str),
+                action: it.action.map_or("an operation of another version", |action| verb(action.as_str())),
                 // Of a state that is not known a person has to make something.
                 state: it.state.unwrap_or(OperationState::Stuck),
                 progress: it.progress,
@@ -184,6 +196,18 @@ impl From<OperationView> for OpenRow {
                 steps,
                 created_at: it.created_at,
             },
+        }
+    }
+}
+
+impl From<FailedDeploy> for FailedRow {
+    fn from(FailedDeploy { deployment, operation }: FailedDeploy) -> Self {
+        Self {
+            deployment: deployment.id,
+            operation: operation.id,
+            name: deployment.name.to_string(),
+            namespace: deployment.namespace.to_string(),
+            at: operation.ended_at.unwrap_or(deployment.updated_at),
         }
     }
 }
@@ -287,6 +311,8 @@ pub(super) async fn stream(
 async fn look(app: &App, caller: &Caller, search: &Search) -> Result<Live, ApiError> {
     let wanted = PageRequest { after: search.after, limit: PAGE };
     let page = app.overview(caller, &search.filter(), &wanted).await?;
+    // Whoever looks for something has no need of what is left out of the whole list.
+    let failed = if search.is_narrow() { Vec::new() } else { app.failed_deploys(caller, &page.items).await? };
     let open_page = app.open_operations(caller).await?;
     let open: Vec<OpenRow> = open_page.items.into_iter().map(OpenRow::from).collect();
     let rows: Vec<Row> = page.items.into_iter().map(Row::from).collect();
@@ -303,6 +329,7 @@ async fn look(app: &App, caller: &Caller, search: &Search) -> Result<Live, ApiEr
         },
         open,
         has_more_open: open_page.has_more,
+        failed: failed.into_iter().map(FailedRow::from).collect(),
         is_narrow: search.is_narrow(),
         first_page: search.after.map(|_| search.address("/", None)),
         next_page: last.map(|it| search.address("/", Some(it))),

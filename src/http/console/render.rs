@@ -30,6 +30,7 @@ static PAGES: LazyLock<Environment<'static>> = LazyLock::new(|| {
     pages.add_filter("prose", |text: &str| Value::from_safe_string(text::prose(text)));
     pages.add_filter("size", |bytes: u64| size(bytes));
     pages.add_filter("span", |ms: u64| span(ms));
+    pages.add_filter("verb", |action: &str| text::verb(action).to_owned());
     for (name, text) in template::texts("console/") {
         pages.add_template_owned(name, text).expect("templates are embedded, and a test reads all of them");
     }
@@ -154,7 +155,7 @@ mod tests {
     fn what_is_put_into_a_page_is_text() {
         let page = bare(
             "error.html",
-            context! { title => "<b>", status => 400, message => "<script>alert(1)</script>", code => "a\"b", param => () },
+            context! { title => "<b>", status => 400, message => "<script>alert(1)</script>", code => "a\"b", param => (), back => () },
         );
 
         let page = page.unwrap();

@@ -2,12 +2,17 @@
 
 use serde::Serialize;
 
+use super::graph::cut;
 use crate::app::cloud_parts::CloudStatus;
 use crate::app::looks::Health;
 use crate::app::overview::{CloudPlace, DeploymentRecord};
 use crate::cloud::kube::parts::PodStatus;
 use crate::id::Mode;
+use crate::reply::strip_ansi;
 use crate::store::record::{Deployment, DeploymentState, Target};
+
+/// So many letters of what the cluster says of a pod are shown.
+const LONGEST_REASON: usize = 300;
 
 /// One thing, with what is in it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -190,14 +195,19 @@ fn namespace(deployment: &Deployment, health: Option<&Health>) -> Node {
 }
 
 fn pod(deployment: &Deployment, pod: &PodStatus) -> Node {
-    let condition = if pod.is_ready { Condition::healthy("ready") } else { Condition::degraded(pod.activity.as_str()) };
+    let condition = match pod {
+        PodStatus { is_ready: true, .. } => Condition::healthy("ready"),
+        PodStatus { is_stopping: true, .. } => Condition::unknown(pod.activity.as_str()),
+        PodStatus { .. } => Condition::degraded(pod.activity.as_str()),
+    };
     let restarts = match pod.restarts {
         0 => None,
         1 => Some("started again once".to_owned()),
         times => Some(format!("started again {times} times")),
     };
     let place = pod.node.as_ref().map(|it| format!("on {it}"));
-    let notes: Vec<String> = place.into_iter().chain(restarts).collect();
+    let reason = pod.reason.as_ref().map(|it| cut(&strip_ansi(it), LONGEST_REASON));
+    let notes: Vec<String> = place.into_iter().chain(restarts).chain(reason).collect();
     // The name of a pod has nothing in it that an address would have to hide.
     let logs = format!("/deployments/{}/logs?pod={}", deployment.id, pod.name);
     let before = format!("{logs}&previous=true");
@@ -238,6 +248,8 @@ mod tests {
             name: "notes-1".to_owned(),
             activity: "starting".to_owned(),
             is_ready: false,
+            is_stopping: false,
+            reason: Some("0/1 nodes are available".to_owned()),
             restarts: 2,
             created_at: None,
             node: None,
@@ -264,7 +276,9 @@ mod tests {
         assert_eq!(kinds(&seen), ["kind cluster", "Namespace", "Deployment", "Pod", "Service"]);
         let application = &seen[0].children[0].children[0];
         assert_eq!(application.condition.as_ref().unwrap().word, "1 of 2 serve");
-        assert_eq!(application.children[0].links.len(), 2);
+        let pod = &application.children[0];
+        assert_eq!(pod.note.as_deref(), Some("started again 2 times, 0/1 nodes are available"));
+        assert_eq!(pod.links.len(), 2);
     }
 
     #[test]

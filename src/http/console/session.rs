@@ -16,17 +16,22 @@ use url::Url;
 use url::form_urlencoded;
 
 use super::page_form::PageForm;
+use super::return_path::page_of_form;
 use crate::access::{Caller, Surface};
 use crate::app::App;
 use crate::app::keys::SignedIn;
 use crate::app::sessions::{SessionError, form_token};
 use crate::config::value::HostName;
-use crate::http::error::ApiError;
+use crate::http::error::{ApiError, ErrorObject};
 use crate::http::{auth, body};
 use crate::store::sessions::LONGEST;
 
 /// The field of every form that shows that it is one of ours.
 const TOKEN: &str = "token";
+/// What is wrong with a form whose token is of another session.
+pub(super) const OUT_OF_DATE: &str = "form_out_of_date";
+/// What is wrong with a form of a page of elsewhere.
+pub(super) const FOREIGN: &str = "form_of_elsewhere";
 /// How often is looked whether a session is still there for which something is sent.
 const LOOKED_AT_EVERY: Duration = Duration::from_secs(10);
 
@@ -115,30 +120,34 @@ async fn enter(app: &App, request: Request, next: Next, is_open: bool) -> Result
         Some(cookie) => cookie.clone(),
         None => app.new_cookie()?,
     };
-    let body = if is_reading(&parts) {
-        body
+    let (form, body) = if is_reading(&parts) {
+        (None, body)
     } else {
-        require_own_origin(app, &parts.headers)?;
+        if let Some(origin) = foreign_origin(app, &parts.headers) {
+            let message =
+                format!("This form was sent by a page of `{origin}`, and not of this server. Nothing was done.");
+            return Ok(refused(FOREIGN, message));
+        }
         let limit = app.settings().server.max_body_bytes;
         let form = PageForm::read(&body::read(&parts.headers, body.into_data_stream(), limit).await?);
-        require_form_token(&form, &cookie)?;
-        parts.extensions.insert(form);
-        Body::empty()
+        (Some(form), Body::empty())
     };
-    let address = auth::address(&parts.extensions);
-    let signed_in = match &brought {
-        _ if app.keys().are_none() => {
-            app.keys().sign_in(None, &address, Surface::Console).await.map_err(SessionError::Key)
-        }
-        Some(cookie) => app.session(cookie, &address).await,
-        None => Err(SessionError::Over),
-    };
-    let (caller, ended, display_name) = match signed_in {
+    let (caller, ended, display_name) = match sign_in(app, brought.as_ref(), &parts).await {
         Ok(SignedIn { caller, ended, display_name }) => (Some(caller), ended.unwrap_or_default(), display_name),
         Err(SessionError::App(error)) => return Err(error.into()),
         Err(SessionError::Over | SessionError::Key(_)) if is_open => (None, CancellationToken::new(), None),
         Err(SessionError::Over | SessionError::Key(_)) => return Ok(to_sign_in(&parts)),
     };
+    if let Some(form) = form {
+        // Signing in acts with the key that is typed and not with the cookie: there the origin is enough, and one from a
+        // tab that is older than the session is as good as any.
+        if !is_open && !has_token(&form, &cookie) {
+            let message = "The session of this browser has changed since the page with this form was loaded, perhaps by \
+                           signing in in another tab. Nothing was done.";
+            return Ok(refused(OUT_OF_DATE, message.to_owned()));
+        }
+        parts.extensions.insert(form);
+    }
     let set = brought.is_none().then(|| set_cookie(app, &cookie));
     let has_session = caller.is_some() && !app.keys().are_none();
     parts.extensions.insert(Browser { form_token: form_token(&cookie), has_session, display_name, ended, cookie });
@@ -153,24 +162,56 @@ async fn enter(app: &App, request: Request, next: Next, is_open: bool) -> Result
     Ok(response)
 }
 
-/// Where somebody signs in, who comes back to this page then.
-fn to_sign_in(parts: &Parts) -> Response {
-    let page = parts.uri.path_and_query().map_or("/", |it| it.as_str());
-    let next: String = form_urlencoded::byte_serialize(page.as_bytes()).collect();
-    let place = if parts.method == Method::GET && page != "/" {
-        format!("/sign-in?next={next}")
-    } else {
-        "/sign-in".to_owned()
+/// Who looks at a page that says what is wrong, wherever that was found: nobody, unless a page would let them in.
+pub(super) async fn viewer(app: &App, request: &Parts) -> Option<Viewer> {
+    auth::require_own_page(app, request).ok()?;
+    let brought = read_cookie(app, &request.headers);
+    let SignedIn { caller, ended, display_name } = sign_in(app, brought.as_ref(), request).await.ok()?;
+    let cookie = brought.or_else(|| app.new_cookie().ok())?;
+    let browser = Browser {
+        form_token: form_token(&cookie),
+        has_session: !app.keys().are_none(),
+        display_name,
+        ended: ended.unwrap_or_default(),
+        cookie,
     };
+    Some(Viewer { caller, browser })
+}
+
+/// Whose browser it is that brought this cookie, or none.
+async fn sign_in(app: &App, brought: Option<&SecretString>, request: &Parts) -> Result<SignedIn, SessionError> {
+    let address = auth::address(&request.extensions);
+    if app.keys().are_none() {
+        return app.keys().sign_in(None, &address, Surface::Console).await.map_err(SessionError::Key);
+    }
+    app.session(brought.ok_or(SessionError::Over)?, &address).await
+}
+
+/// Where somebody signs in, who comes back then: to this page, or to the one that has sent this form or is to hold this
+/// part.
+fn to_sign_in(parts: &Parts) -> Response {
     let wants_part = parts.headers.contains_key("hx-request")
         || parts.headers.get(ACCEPT).is_some_and(|it| it.as_bytes().starts_with(b"text/event-stream"));
+    let is_leaving = parts.uri.path() == "/sign-out";
+    let is_form = !is_reading(parts) && !is_leaving;
+    let next = if is_leaving {
+        None
+    } else if is_form || wants_part {
+        page_of_form(&parts.headers)
+    } else {
+        parts.uri.path_and_query().map(ToString::to_string)
+    };
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.extend_pairs(next.filter(|it| it != "/").map(|it| ("next", it)));
+    query.extend_pairs(is_form.then_some(("unsent", "true")));
+    let query = query.finish();
+    let place = if query.is_empty() { "/sign-in".to_owned() } else { format!("/sign-in?{query}") };
     if !wants_part {
         return Redirect::to(&place).into_response();
     }
     // A part of a page cannot lead anywhere: its page has to.
-    let mut response = StatusCode::UNAUTHORIZED.into_response();
-    response.headers_mut().insert(HeaderName::from_static("hx-redirect"), HeaderValue::from_static("/sign-in"));
-    response
+    let place = HeaderValue::from_str(&place).unwrap_or(HeaderValue::from_static("/sign-in"));
+    (StatusCode::UNAUTHORIZED, [(HeaderName::from_static("hx-redirect"), place)]).into_response()
 }
 
 fn is_reading(parts: &Parts) -> bool {
@@ -188,8 +229,8 @@ fn place_of_its_own(app: &App, parts: &Parts) -> Option<String> {
     (is_meant && !is_secure(app) && !app.keys().are_none()).then(|| format!("http://127.0.0.1{rest}{page}"))
 }
 
-/// A change comes from a page of this server: the browser says so.
-fn require_own_origin(app: &App, headers: &HeaderMap) -> Result<(), ApiError> {
+/// A change comes from a page of this server: the browser says so. Where it comes from when it does not.
+fn foreign_origin(app: &App, headers: &HeaderMap) -> Option<String> {
     let text = |name: HeaderName| headers.get(name).and_then(|it| it.to_str().ok()).unwrap_or_default();
     let (told, host) = (text(ORIGIN), text(HOST));
     let origin = Url::parse(told).map(|url| url.origin().ascii_serialization()).unwrap_or_default();
@@ -199,21 +240,22 @@ fn require_own_origin(app: &App, headers: &HeaderMap) -> Result<(), ApiError> {
         Some(_) => HostName::parse(host).is_some_and(|it| it.is_loopback()) && origin == format!("http://{host}"),
         None => origin.split_once("://").is_some_and(|(_, it)| it == host),
     };
-    if is_here {
-        return Ok(());
-    }
-    let told: String = told.chars().take(80).collect();
-    Err(ApiError::PermissionDenied(format!("this form was sent by a page of `{told}`, and not of this server")))
+    (!is_here).then(|| told.chars().take(80).collect())
 }
 
 /// And from a form that knows what only those know that were made for this browser.
-fn require_form_token(form: &PageForm, cookie: &SecretString) -> Result<(), ApiError> {
+fn has_token(form: &PageForm, cookie: &SecretString) -> bool {
     // Both are hashes that nobody can choose: how long it takes to compare them tells nothing.
-    if form.text(TOKEN) == Some(form_token(cookie).as_str()) {
-        return Ok(());
-    }
-    let message = "this form is too old; go back, load its page again and send it once more";
-    Err(ApiError::PermissionDenied(message.to_owned()))
+    form.text(TOKEN) == Some(form_token(cookie).as_str())
+}
+
+/// What is told of a form that is not taken. No right is missing, and only pages have forms, so it is none of the errors
+/// of the API; [`super::error::as_page`] makes a page of it.
+fn refused(code: &'static str, message: String) -> Response {
+    let told = ErrorObject { message, kind: "invalid_request_error", param: None, code: code.into() };
+    let mut response = StatusCode::FORBIDDEN.into_response();
+    response.extensions_mut().insert(told);
+    response
 }
 
 fn is_secure(app: &App) -> bool {

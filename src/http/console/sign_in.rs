@@ -11,7 +11,8 @@ use url::{Url, form_urlencoded};
 
 use super::page_form::PageForm;
 use super::render;
-use super::session::{Browser, Viewer, forget_cookie, set_cookie};
+use super::return_path::is_here;
+use super::session::{Viewer, forget_cookie, set_cookie};
 use crate::app::App;
 use crate::app::sessions::SessionError;
 use crate::http::auth;
@@ -22,14 +23,14 @@ use crate::http::error::ApiError;
 pub(super) struct Next {
     /// A path of this server.
     next: Option<String>,
+    /// A form was sent when the session had ended, and came to nothing.
+    unsent: Option<String>,
 }
 
 impl Next {
-    /// The page, if it is one of here: a browser takes `//host` and `/\host` for another server.
+    /// The page, if it is one of here.
     pub(super) fn page(&self) -> &str {
-        let is_here =
-            |it: &&str| it.starts_with('/') && !it[1..].starts_with(['/', '\\']) && !it.contains(char::is_control);
-        self.next.as_deref().filter(is_here).unwrap_or("/")
+        self.next.as_deref().filter(|it| is_here(it)).unwrap_or("/")
     }
 }
 
@@ -38,6 +39,8 @@ impl Next {
 pub(super) enum Failure {
     /// Nothing has.
     None,
+    /// The session had ended when a form was sent.
+    Session,
     /// The key opens nothing.
     Key(String),
     /// The issuer has signed nobody in.
@@ -45,25 +48,23 @@ pub(super) enum Failure {
 }
 
 /// The page that asks who it is.
-pub(super) async fn show(
-    State(app): State<App>,
-    browser: Browser,
-    Query(next): Query<Next>,
-) -> Result<Html<String>, ApiError> {
-    form(&app, &browser, next.page(), Failure::None)
+pub(super) async fn show(State(app): State<App>, Query(next): Query<Next>) -> Result<Html<String>, ApiError> {
+    let failure = if next.unsent.is_some() { Failure::Session } else { Failure::None };
+    form(&app, next.page(), failure)
 }
 
 /// The same, with what has gone wrong before.
-pub(super) fn form(app: &App, browser: &Browser, next: &str, failure: Failure) -> Result<Html<String>, ApiError> {
-    let (error, issuer_error) = match failure {
-        Failure::None => (None, None),
-        Failure::Key(error) => (Some(error), None),
-        Failure::Issuer(error) => (None, Some(error)),
+pub(super) fn form(app: &App, next: &str, failure: Failure) -> Result<Html<String>, ApiError> {
+    let (is_unsent, error, issuer_error) = match failure {
+        Failure::None => (false, None, None),
+        Failure::Session => (true, None, None),
+        Failure::Key(error) => (false, Some(error), None),
+        Failure::Issuer(error) => (false, None, Some(error)),
     };
     let next_value: String = form_urlencoded::byte_serialize(next.as_bytes()).collect();
     let values = context! {
-        form_token => browser.form_token.as_str(),
         next,
+        is_unsent,
         error,
         issuer => issuer_host(app),
         issuer_link => format!("/sign-in/oidc?next={next_value}"),
@@ -83,11 +84,10 @@ fn issuer_host(app: &App) -> Option<String> {
 pub(super) async fn enter(
     State(app): State<App>,
     extensions: axum::http::Extensions,
-    browser: Browser,
     shown: PageForm,
 ) -> Result<Response, ApiError> {
     let key = SecretString::from(shown.required("key")?.to_owned());
-    let next = Next { next: shown.text("next").map(str::to_owned) };
+    let next = Next { next: shown.text("next").map(str::to_owned), unsent: None };
     if app.keys().are_none() {
         return Ok(Redirect::to(next.page()).into_response());
     }
@@ -96,7 +96,7 @@ pub(super) async fn enter(
         Ok(cookie) => Ok(([(SET_COOKIE, set_cookie(&app, &cookie))], Redirect::to(next.page())).into_response()),
         Err(SessionError::App(error)) => Err(error.into()),
         Err(error @ (SessionError::Over | SessionError::Key(_))) => {
-            let page = form(&app, &browser, next.page(), Failure::Key(error.to_string()))?;
+            let page = form(&app, next.page(), Failure::Key(error.to_string()))?;
             Ok((StatusCode::FORBIDDEN, page).into_response())
         }
     }

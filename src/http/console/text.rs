@@ -6,9 +6,23 @@ use jiff::tz::TimeZone;
 use minijinja::HtmlEscape;
 use url::form_urlencoded;
 
+use crate::event::Failure;
+use crate::http::operations::FailureObject;
+use crate::reply::strip_ansi;
+
 /// Words of an answer, without the marks of Markdown.
 pub(super) fn plain(text: &str) -> String {
     text.replace("**", "").replace('`', "")
+}
+
+/// Why something failed, without the colours of a terminal.
+pub(super) fn shown_failure(Failure { code, message, next_step, output }: &Failure) -> FailureObject {
+    FailureObject::from(Failure {
+        code: code.clone(),
+        message: strip_ansi(message),
+        next_step: strip_ansi(next_step),
+        output: output.iter().map(|it| strip_ansi(it)).collect(),
+    })
 }
 
 /// Names as the end of the sentence "it must be ...".
@@ -59,6 +73,11 @@ pub(super) fn moment(text: &str) -> Option<Timestamp> {
     text.parse().ok().or_else(|| of_utc().map(|it| it.timestamp()))
 }
 
+/// What an action is called where something is to be done: `rollback` is a noun.
+pub(super) fn verb(action: &str) -> &str {
+    if action == "rollback" { "roll back" } else { action }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,6 +100,11 @@ mod tests {
     fn code_in_a_sentence_is_marked_and_everything_is_text() {
         assert_eq!(prose("`<b>` is no <i>"), "<code>&lt;b&gt;</code> is no &lt;i&gt;");
         assert_eq!(prose("one ` alone"), "one ` alone");
+    }
+
+    #[test]
+    fn an_action_is_called_by_a_verb() {
+        assert_eq!(["rollback", "scale"].map(verb), ["roll back", "scale"]);
     }
 
     #[test]

@@ -167,13 +167,13 @@ fn row(step: &Step, history: &StepHistory, y: u64, is_longest: bool, scale: Scal
         has_failed,
         is_longest,
         text_y: y + ROW_HEIGHT / 2 + 4,
-        bars: history.spans.iter().map(|it| bar(it, y, is_longest, scale)).collect(),
+        bars: history.spans.iter().map(|it| bar(it, history, y, is_longest, scale)).collect(),
         time_x: BARS_X + BARS_WIDTH + 14,
         time: words.into_iter().flatten().collect::<Vec<_>>().join(", "),
     }
 }
 
-fn bar(span: &Span, y: u64, is_longest: bool, scale: Scale) -> Bar {
+fn bar(span: &Span, history: &StepHistory, y: u64, is_longest: bool, scale: Scale) -> Bar {
     let to = span.to.unwrap_or(scale.now).min(scale.now);
     let ms = ms_between(span.from, to);
     let width = (ms * BARS_WIDTH / scale.total_ms).clamp(SHORTEST_BAR, BARS_WIDTH);
@@ -183,6 +183,9 @@ fn bar(span: &Span, y: u64, is_longest: bool, scale: Scale) -> Bar {
         (SpanKind::Run, true) => ("bar critical", run_words(span.state)),
         (SpanKind::Run, false) => ("bar", run_words(span.state)),
         (SpanKind::Pause, _) => ("bar-wait", "waited before the next attempt"),
+        (SpanKind::Undo, _) if span.state == StepState::Undone && !history.was_taken_back => {
+            ("bar-undo", "looked for something to take back")
+        }
         (SpanKind::Undo, _) => ("bar-undo", "was taken back"),
     };
     let words = format!("{what} for {}, from {} after the beginning", duration(ms), duration(after));
@@ -204,19 +207,19 @@ fn marks(total_ms: u64) -> Vec<Mark> {
     let days = || (total_ms / MOST_MARKS / DAY_MS + 1) * DAY_MS;
     let interval = INTERVALS.into_iter().find(|it| total_ms / it <= MOST_MARKS).unwrap_or_else(days);
     let moments = (0..=MOST_MARKS).map(|it| it * interval).take_while(|it| *it <= total_ms);
-    moments.map(|ms| Mark { x: BARS_X + ms * BARS_WIDTH / total_ms, text: mark_text(ms) }).collect()
+    moments.map(|ms| Mark { x: BARS_X + ms * BARS_WIDTH / total_ms, text: mark_text(ms, interval, total_ms) }).collect()
 }
 
-/// A round time, in the largest unit that it is a whole number of.
-fn mark_text(ms: u64) -> String {
+/// A round time, in the unit of its axis: the largest that the interval is a whole number of.
+fn mark_text(ms: u64, interval: u64, total_ms: u64) -> String {
     if ms == 0 {
         return "0".to_owned();
     }
-    let units = [(DAY_MS, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s")];
-    if ms > 1_000 && ms % 1_000 == 500 {
-        return format!("{}.5 s", ms / 1_000);
+    if interval < 1_000 && total_ms >= 1_000 {
+        return format!("{}.{} s", ms / 1_000, ms % 1_000 / 100);
     }
-    let fitting = units.into_iter().find(|(unit, _)| ms.is_multiple_of(*unit));
+    let units = [(DAY_MS, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s")];
+    let fitting = units.into_iter().find(|(unit, _)| interval.is_multiple_of(*unit));
     fitting.map_or_else(|| format!("{ms} ms"), |(unit, name)| format!("{} {name}", ms / unit))
 }
 
@@ -274,7 +277,8 @@ mod tests {
         let text = |total_ms: u64| marks(total_ms).into_iter().map(|it| it.text).collect::<Vec<_>>().join(", ");
 
         assert_eq!(text(320), "0, 50 ms, 100 ms, 150 ms, 200 ms, 250 ms, 300 ms");
-        assert_eq!(text(1_700), "0, 500 ms, 1 s, 1.5 s");
-        assert_eq!(text(130_000), "0, 30 s, 1 min, 90 s, 2 min");
+        assert_eq!(text(1_700), "0, 0.5 s, 1.0 s, 1.5 s");
+        assert_eq!(text(1_100), "0, 0.2 s, 0.4 s, 0.6 s, 0.8 s, 1.0 s");
+        assert_eq!(text(130_000), "0, 30 s, 60 s, 90 s, 120 s");
     }
 }

@@ -38,8 +38,10 @@ impl Git {
         let deadline = Instant::now() + self.clone_timeout;
         let cx = CloneContext { git: self, root: directory, calls, deadline, lines, cancel };
         let (git_dir, work_tree) = (directory.join(".git"), directory.to_owned());
-        CloneJob { cx: &cx, source: *source, commit: &resolved.commit, git_dir, work_tree }.run(resolved).await?;
-        submodules::complete(&cx, source, &resolved.commit).await
+        let job = CloneJob { cx: &cx, source: *source, commit: &resolved.commit, git_dir, work_tree };
+        job.run(resolved).await?;
+        let checkout = submodules::complete(&cx, source, &resolved.commit).await?;
+        Ok(Checkout { summary: job.summary().await, ..checkout })
     }
 }
 
@@ -56,7 +58,9 @@ mod tests {
         let first = world.commit("page", "1").await;
         let second = world.commit("page", "2").await;
 
-        assert_eq!(world.clone(&first).await.unwrap().commit, first);
+        let checkout = world.clone(&first).await.unwrap();
+        assert_eq!(checkout.commit, first);
+        assert_eq!(checkout.summary.unwrap().subject, "a change");
         assert_eq!(world.cloned("page").as_deref(), Some("1"));
         write(&world.path("clone/page"), "changed");
         write(&world.path("clone/extra"), "left over");

@@ -112,12 +112,16 @@
     if (event.key === "g") went = Date.now();
     else if (afterG && event.key === "d") go("/");
     else if (afterG && event.key === "o") go("/operations");
+    else if (afterG && event.key === "c") go("/chat");
+    else if (afterG && event.key === "t") go("/targets");
+    else if (afterG && event.key === "k") go("/keys");
     else if (event.key === "n") go("/new");
     else if (event.key === "?") help?.showModal();
     else if (event.key === "/") {
       const field = find("main :is([type=search], [data-search])");
-      if (!field) return;
       event.preventDefault();
+      // A browser puts the cursor where an address leads.
+      if (!field) return location.assign("/#q");
       field.focus();
       field.select();
     }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{Browser, Page, first_key};
+use super::{Browser, Page, another_key, first_key};
 use crate::world::azure::{self, Azure};
 use crate::world::{World, eventually};
 
@@ -57,6 +57,7 @@ async fn an_application_is_deployed_and_taken_away_by_words_and_a_button() {
     let asked = say(&mut browser, &begun, "remove notes").await;
     assert!(asked.says("<code>notes</code> is running") && !asked.says("**"), "{}", asked.text);
     assert!(asked.says("Decommission notes?") && asked.says("value=\"yes\">Yes, do it"), "{}", asked.text);
+    assert!(asked.says("<dt>Goes with it</dt><dd>nothing; the cluster "), "{}", asked.text);
     assert_eq!(operations(&world).await, 1);
 
     let done = say(&mut browser, &asked, "yes").await;
@@ -98,7 +99,7 @@ async fn a_message_that_is_sent_twice_is_said_once_and_an_old_page_says_nothing(
     let yes = send(&mut browser, &asked, "yes").await;
 
     assert_eq!(again.leads_to().split_once('#').unwrap().1, "turn-0");
-    assert!(other.says("Scale notes?"), "{}", other.text);
+    assert!(other.says("Scale notes?") && other.says("<dt>Replicas</dt><dd>from 1 to 0</dd>"), "{}", other.text);
     assert!(yes.status == 409 && yes.says("has gone on") && yes.says("Scale notes?"), "{yes:?}");
     assert_eq!(operations(&world).await, 1);
 
@@ -181,10 +182,8 @@ async fn a_chat_is_for_whoever_began_it_and_a_viewer_begins_nothing() {
     let world = World::start().await;
     world.deployed().await;
     let root = first_key(&world).await;
-    let made =
-        world.request(Method::POST, "/v1/keys").bearer_auth(&root).json(&json!({"name": "ann", "role": "viewer"}));
-    let key: Value = made.send().await.unwrap().json().await.unwrap();
-    let mut ann = Browser::signed_in(&world, key["secret"].as_str().unwrap()).await;
+    let ann = another_key(&world, &root, json!({"name": "ann", "role": "viewer"})).await;
+    let mut ann = Browser::signed_in(&world, &ann).await;
     let mut other = Browser::signed_in(&world, &root).await;
 
     let empty = ann.open("/chat").await;

@@ -1,10 +1,9 @@
 //! What it costs, now and by day, and who is told.
 
 use jiff::{SignedDuration, Timestamp};
-use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{Browser, first_key};
+use super::{Browser, another_key, first_key};
 use crate::world::World;
 
 fn days_ago(days: i64) -> Timestamp {
@@ -98,10 +97,9 @@ async fn nobody_is_told_what_others_have_paid() {
     let world = with_removed_instance().await;
     let root = first_key(&world).await;
     let wanted = json!({"name": "ann", "role": "viewer", "rights": [{"mode": "cloud-local", "namespace": "other"}]});
-    let made = world.request(Method::POST, "/v1/keys").bearer_auth(&root).json(&wanted).send().await.unwrap();
-    let made: Value = made.json().await.unwrap();
+    let ann = another_key(&world, &root, wanted).await;
 
-    let page = Browser::signed_in(&world, made["secret"].as_str().unwrap()).await.open("/costs").await;
+    let page = Browser::signed_in(&world, &ann).await.open("/costs").await;
 
     assert_eq!(page.status, 200, "{page:?}");
     assert!(!page.says("By day") && !page.says("Not included"), "{}", page.text);

@@ -114,6 +114,11 @@ async fn the_step_that_has_failed_is_found_while_it_is_taken_back_and_afterwards
     drop(answer);
     let page_state = "data-title=\"Taking back: Deploy notes\" data-state=\"failed\"";
     assert!(unwinding.says(page_state), "{}", unwinding.text);
+    for told in ["class=\"failure-message\"", "<span class=\"badge\" data-state=\"undoing\">taking back</span>"] {
+        assert!(unwinding.says(told), "{told}: {}", unwinding.text);
+    }
+    assert!(!unwinding.says("Cancel and take back") && !unwinding.says("id=\"progress\""), "{}", unwinding.text);
+    assert!(undone.says("class=\"failure-message\"") && !undone.says(">taking back<"), "{}", undone.text);
     assert!(unwinding.says("id=\"step-apply_application\" data-state=\"undoing\""), "{}", unwinding.text);
     for place in ["step", "node"] {
         let failed = format!("id=\"{place}-wait_for_rollout\" data-state=\"failed\"");

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use reqwest::Method;
-use reqwest::header::COOKIE;
+use reqwest::header::{CONTENT_TYPE, COOKIE, ORIGIN, REFERER};
+use reqwest::{Client, Method, redirect};
 use serde_json::json;
 
-use super::{Browser, first_key};
+use super::{Browser, another_key, first_key};
 use crate::world::World;
 
 #[tokio::test]
@@ -66,10 +66,8 @@ async fn nobody_is_led_to_another_server_after_signing_in() {
 async fn a_session_outlives_the_server_and_ends_with_its_key() {
     let mut world = World::start().await;
     let root = first_key(&world).await;
-    let made =
-        world.request(Method::POST, "/v1/keys").bearer_auth(&root).json(&json!({"name": "ann", "role": "viewer"}));
-    let key: serde_json::Value = made.send().await.unwrap().json().await.unwrap();
-    let mut browser = Browser::signed_in(&world, key["secret"].as_str().unwrap()).await;
+    let ann = another_key(&world, &root, json!({"name": "ann", "role": "viewer"})).await;
+    let mut browser = Browser::signed_in(&world, &ann).await;
 
     world.kill_and_start_again().await;
     browser.url = world.url();
@@ -109,10 +107,93 @@ async fn a_form_of_another_page_changes_nothing_on_an_open_server_either() {
     let guessed = browser.ask(Method::POST, "/plan", &form("0000"), Some(&url)).await;
     let without = browser.ask(Method::POST, "/plan", &[("action", "scale")], Some(&url)).await;
 
-    for refused in [foreign, nowhere, guessed, without] {
+    for (refused, heading) in [
+        (foreign, "This server does not answer here"),
+        (nowhere, "This form is not of this server"),
+        (guessed, "This page is out of date"),
+        (without, "This page is out of date"),
+    ] {
         assert_eq!(refused.status, 403, "{refused:?}");
-        assert!(refused.says("<h1>"), "{}", refused.text);
+        assert!(refused.says(&format!("<h1>{heading}</h1>")), "{}", refused.text);
     }
+}
+
+#[tokio::test]
+async fn a_form_that_is_older_than_the_session_leads_back_to_its_page() {
+    let world = World::start().await;
+    let key = first_key(&world).await;
+    let mut browser = Browser::signed_in(&world, &key).await;
+    let page = browser.open("/keys").await;
+    let sign_in = browser.open("/sign-in").await;
+    browser.send("/sign-in", &sign_in, &[("key", &key)]).await;
+
+    let late = world
+        .request(Method::POST, "/keys")
+        .header(COOKIE, browser.cookie.clone().unwrap())
+        .header(ORIGIN, world.url())
+        .header(REFERER, format!("{}/new?git_ref=main", world.url()))
+        .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .body(format!("token={}&name=sent-late", page.hidden("token")));
+    let late = late.send().await.unwrap();
+
+    assert_eq!(late.status(), 403);
+    let text = late.text().await.unwrap().replace("&#x2f;", "/");
+    for words in ["This page is out of date", "in another tab", "typed again", "href=\"/new?git_ref=main\"", "Sign out"]
+    {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    assert!(!browser.open("/keys").await.says("sent-late"));
+}
+
+#[tokio::test]
+async fn a_form_that_is_sent_after_the_session_leads_back_to_its_page_and_says_that_nothing_was_done() {
+    let world = World::start().await;
+    let key = first_key(&world).await;
+    let mut browser = Browser::signed_in(&world, &key).await;
+    let page = browser.open("/new").await;
+    browser.send("/sign-out", &page, &[]).await;
+    let late = async |path: &str, referer: &str, is_part: bool| {
+        let client = Client::builder().redirect(redirect::Policy::none()).build().unwrap();
+        let mut request = client.post(format!("{}{path}", world.url())).header(ORIGIN, world.url());
+        request = request.header(REFERER, format!("{}{referer}", world.url()));
+        request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+        if is_part {
+            request = request.header("hx-request", "true");
+        }
+        let response = request.body("draft=d&plan=p").send().await.unwrap();
+        let name = if is_part { "hx-redirect" } else { "location" };
+        (response.status().as_u16(), response.headers()[name].to_str().unwrap().to_owned())
+    };
+
+    let unsent = |page: &str| format!("/sign-in?next={page}&unsent=true");
+    assert_eq!(late("/confirm", "/plan/a-draft", false).await, (303, unsent("%2Fplan%2Fa-draft")));
+    assert_eq!(late("/plan", "/new?git_ref=main", false).await, (303, unsent("%2Fnew%3Fgit_ref%3Dmain")));
+    assert_eq!(late("/plan", "/plan", false).await, (303, "/sign-in?unsent=true".to_owned()));
+    assert_eq!(late("/deployments/d/health", "/deployments/d", true).await, (401, unsent("%2Fdeployments%2Fd")));
+    assert_eq!(late("/sign-out", "/new", false).await, (303, "/sign-in".to_owned()));
+
+    let sign_in = browser.open(&unsent("%2Fplan%2Fa-draft")).await;
+    assert!(sign_in.says("Nothing was done: the session has ended. Sign in and send it again."), "{}", sign_in.text);
+    let next = sign_in.hidden("next");
+    let entered = browser.send("/sign-in", &sign_in, &[("key", &key), ("next", &next)]).await;
+    assert_eq!(entered.leads_to(), "/plan/a-draft");
+    assert!(!browser.open("/sign-in").await.says("Nothing was done"));
+}
+
+#[tokio::test]
+async fn a_page_to_sign_in_on_is_never_too_old_and_always_of_here() {
+    let world = World::start().await;
+    let key = first_key(&world).await;
+    let mut browser = Browser::of(&world);
+    let page = browser.open("/sign-in?next=/targets").await;
+    browser.send("/sign-in", &page, &[("key", &key)]).await;
+
+    let again = browser.send("/sign-in", &page, &[("key", &key), ("next", &page.hidden("next"))]).await;
+    let foreign = browser.ask(Method::POST, "/sign-in", &[("key", &key)], Some("https://evil.example.test")).await;
+    let nowhere = browser.ask(Method::POST, "/sign-in", &[("key", &key)], None).await;
+
+    assert_eq!(again.leads_to(), "/targets");
+    assert_eq!((foreign.status, nowhere.status), (403, 403), "{foreign:?} {nowhere:?}");
 }
 
 #[tokio::test]
@@ -183,7 +264,8 @@ async fn what_cannot_be_read_is_told_on_a_page() {
     let strange = browser.open("/sign-in?next=/%01").await;
     let no_key = browser.send("/sign-in", &form, &[("next", "/")]).await;
     let entered = browser.send("/sign-in", &form, &[("key", &key), ("next", "/\u{1}")]).await;
-    let no_form = browser.open("/plan").await;
+    let origin = browser.url.clone();
+    let no_form = browser.ask(Method::POST, "/targets", &[], Some(&origin)).await;
 
     assert_eq!((strange.status, entered.status), (200, 303), "{strange:?} {entered:?}");
     for (page, status) in [(&no_key, 400), (&no_form, 405)] {

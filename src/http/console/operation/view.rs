@@ -2,22 +2,23 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
+use super::asked::{self, Given, given};
 use crate::access::Caller;
 use crate::app::App;
 use crate::app::resume::{Cancelled, possible};
-use crate::event::{Failure, OperationState};
+use crate::event::OperationState;
 use crate::http::console::graph::{self, Graph, Look};
 use crate::http::console::history::{History, StepHistory, ms_between};
 use crate::http::console::naming::who;
 use crate::http::console::overview::web_address;
 use crate::http::console::render;
 use crate::http::console::session::Viewer;
+use crate::http::console::text::{shown_failure, verb};
 use crate::http::console::timeline::{self, Timeline};
 use crate::http::error::ApiError;
 use crate::http::operations::FailureObject;
-use crate::id::{DeploymentId, Mode, OperationId};
+use crate::id::{Action, DeploymentId, Mode, OperationId};
 use crate::plan::Plan;
 use crate::reply::view::{Resumed, StepState};
 use crate::reply::{capital, strip_ansi};
@@ -52,6 +53,8 @@ pub(super) struct View {
     pub(super) page_title: String,
     page_state: &'static str,
     state: OperationState,
+    /// What it does instead of going on, once it goes no further.
+    backwards: Option<&'static str>,
     progress: u8,
     is_ended: bool,
     /// Why something that was just asked of it was not done.
@@ -62,6 +65,7 @@ pub(super) struct View {
     /// What the button says that cancels it, where that can be done.
     cancel: Option<&'static str>,
     resume: Option<Resume>,
+    retry: Option<Retry>,
     /// HTML.
     drawing: String,
     steps: Vec<StepRow>,
@@ -101,7 +105,8 @@ impl Seen {
         let Self { operation, plan, drawing, .. } = self;
         let deployment = self.deployment.as_ref();
         let on = place(operation, deployment);
-        let heading = format!("{} {}", capital(operation.action.as_str()), on.name);
+        let given = given(&operation.intent);
+        let heading = format!("{} {}", capital(verb(operation.action.as_str())), on.name);
         let (state, is_ended) = (operation.state, operation.state.is_ended());
         let until = operation.ended_at.unwrap_or_else(Timestamp::now);
         let mut warnings: Vec<String> = operation.warnings.iter().map(|it| strip_ansi(it)).collect();
@@ -110,34 +115,41 @@ impl Seen {
                 warnings.push(warning.clone());
             }
         }
+        let has_failed = history.failure.is_some();
+        let backwards = backwards(operation, has_failed);
+        // While it is taken back, its cause is what its steps tell.
+        let failure = history.failure.as_ref().filter(|_| !is_ended).or(operation.failure.as_ref());
         View {
             id: operation.id,
-            page_title: match (is_ended, history.has_failed()) {
+            page_title: match (is_ended, backwards) {
                 (true, _) => heading.clone(),
-                (false, true) => format!("Taking back: {heading}"),
-                (false, false) => format!("{} % {heading}", operation.progress),
+                (false, Some(what)) => format!("{}: {heading}", capital(what)),
+                (false, None) => format!("{} % {heading}", operation.progress),
             },
             heading,
-            page_state: page_state(state, history.has_failed()),
+            page_state: page_state(state, has_failed),
             state,
+            backwards,
             progress: operation.progress,
             is_ended,
             refusal: None,
             warnings,
-            cancel: cancel_button(caller, operation),
+            // Of what is taken back already nobody has to ask that.
+            cancel: cancel_button(caller, operation).filter(|_| backwards.is_none()),
             resume: resume_button(caller, operation, deployment),
+            retry: retry(operation, deployment, &given),
             on,
             drawing: drawing.clone(),
             steps: plan.iter().flat_map(Plan::steps).map(|it| step_row(it, history.step(it.name()), until)).collect(),
             unreadable: unreadable(plan.is_none(), history.has_gaps, operation.written_by.as_deref()),
             receipt: operation.receipt.iter().map(|it| strip_ansi(it)).collect(),
-            asked: asked(&operation.intent),
+            asked: asked(&given, operation.deployment),
             by: who(app, caller, &operation.principal),
             created_at: operation.created_at,
             ended_at: operation.ended_at,
             took_ms: ms_between(operation.created_at, until),
             written_by: operation.written_by.clone(),
-            error: operation.failure.as_ref().map(shown_failure),
+            error: failure.map(shown_failure),
         }
     }
 }
@@ -175,6 +187,14 @@ struct Resume {
     takes_aws: bool,
 }
 
+/// Where the same can be asked for once more.
+#[derive(Debug, Serialize)]
+struct Retry {
+    address: String,
+    /// A form is there that is filled with what was asked.
+    is_filled: bool,
+}
+
 /// A step.
 #[derive(Debug, Serialize)]
 struct StepRow {
@@ -196,7 +216,7 @@ struct StepRow {
 /// Something that was asked for.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 struct Fact {
-    name: String,
+    name: &'static str,
     value: String,
 }
 
@@ -211,6 +231,15 @@ fn place(operation: &Operation, deployment: Option<&Deployment>) -> Place {
         mode: deployment.map(|it| it.mode),
         namespace: deployment.map(|it| it.namespace.to_string()),
         address: deployment.filter(|_| is_its_own).and_then(web_address).map(str::to_owned),
+    }
+}
+
+/// What an operation under way does that goes no further.
+fn backwards(operation: &Operation, has_failed: bool) -> Option<&'static str> {
+    match (operation.state.is_ended(), has_failed, operation.is_cancel_requested) {
+        (false, true, _) => Some("taking back"),
+        (false, false, true) => Some("cancelling"),
+        (false, false, false) | (true, ..) => None,
     }
 }
 
@@ -251,15 +280,6 @@ fn unreadable(lacks_plan: bool, has_gaps: bool, written_by: Option<&str>) -> Opt
     Some(format!("This version of the server cannot read {what}{writer}. The rest is shown."))
 }
 
-fn shown_failure(Failure { code, message, next_step, output }: &Failure) -> FailureObject {
-    FailureObject::from(Failure {
-        code: code.clone(),
-        message: strip_ansi(message),
-        next_step: strip_ansi(next_step),
-        output: output.iter().map(|it| strip_ansi(it)).collect(),
-    })
-}
-
 /// A sign for a state, which tells as much as its colour.
 fn sign(state: StepState) -> char {
     match state {
@@ -288,6 +308,8 @@ fn words(history: Option<&StepHistory>, now: Timestamp) -> String {
         StepState::Succeeded => timed("done"),
         StepState::Failed => timed("failed"),
         StepState::Undoing => after_failure("being taken back"),
+        StepState::Undone if history.was_left_alone() => "nothing to do".to_owned(),
+        StepState::Undone if history.failure.is_none() && !history.was_taken_back => "nothing to take back".to_owned(),
         StepState::Undone => after_failure("taken back"),
         StepState::UndoFailed => after_failure("not taken back"),
     }
@@ -326,61 +348,35 @@ fn step_row(step: &Step, history: Option<&StepHistory>, now: Timestamp) -> StepR
     }
 }
 
-/// What a stored request asks for, without what it leaves open.
-fn asked(intent: &Value) -> Vec<Fact> {
-    let mut facts = Vec::new();
-    collect(intent, "", &mut facts);
-    facts
+/// What was asked for. Which deployment is meant is told beside it.
+fn asked(given: &[Given], deployment: DeploymentId) -> Vec<Fact> {
+    let deployment = deployment.to_string();
+    let facts = given.iter().map(|it| Fact { name: it.label(), value: it.words() });
+    facts.filter(|it| it.value != deployment).collect()
 }
 
-fn collect(value: &Value, name: &str, facts: &mut Vec<Fact>) {
-    let text = match value {
-        Value::Null | Value::Bool(false) => return,
-        Value::Bool(true) => "yes".to_owned(),
-        Value::Number(number) => number.to_string(),
-        Value::String(text) => text.clone(),
-        Value::Array(items) => {
-            let texts = items.iter().map(|it| it.as_str().map_or_else(|| it.to_string(), str::to_owned));
-            texts.collect::<Vec<_>>().join(", ")
-        }
-        Value::Object(fields) => {
-            // The page says what it does, and which deployment is meant is told like the rest.
-            for (field, value) in fields.iter().filter(|(field, _)| !name.is_empty() || *field != "action") {
-                // The names of variables stay as they are.
-                let is_variable = field.chars().any(char::is_uppercase);
-                let field = if is_variable { field.clone() } else { field.replace('_', " ") };
-                let full = if matches!(name, "" | "deployment") { field } else { format!("{name} {field}") };
-                collect(value, &full, facts);
-            }
-            return;
-        }
-    };
-    if !text.is_empty() {
-        facts.push(Fact { name: name.to_owned(), value: text });
+/// Where the same can be asked for again, of what came to nothing.
+fn retry(operation: &Operation, deployment: Option<&Deployment>, given: &[Given]) -> Option<Retry> {
+    match operation.state {
+        OperationState::Undone | OperationState::Failed | OperationState::Cancelled => (),
+        OperationState::Queued
+        | OperationState::Running
+        | OperationState::Waiting
+        | OperationState::Succeeded
+        | OperationState::Stuck => return None,
     }
+    if operation.action == Action::Deploy {
+        return Some(Retry { address: asked::form(given), is_filled: true });
+    }
+    let deployment = deployment.filter(|it| it.state != DeploymentState::Removed)?;
+    // The page has a form of that id for every action that can be repeated there.
+    let address = format!("/deployments/{}#{}", deployment.id, operation.action.as_str());
+    Some(Retry { address, is_filled: false })
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
-
-    #[test]
-    fn what_was_asked_is_told_without_what_was_left_open() {
-        let intent = json!({
-            "action": "redeploy",
-            "deployment": {"name": "shop", "namespace": null},
-            "container_port": 8080,
-            "build": {"args": {"BUILD_MODE": "fast"}, "secrets": ["npm", "pip"]},
-            "keep_target": false,
-        });
-
-        let mut facts: Vec<String> = asked(&intent).into_iter().map(|it| format!("{}={}", it.name, it.value)).collect();
-
-        facts.sort();
-        assert_eq!(facts, ["build args BUILD_MODE=fast", "build secrets=npm, pip", "container port=8080", "name=shop"]);
-    }
 
     #[test]
     fn what_this_version_cannot_read_is_told_with_the_one_that_wrote_it() {

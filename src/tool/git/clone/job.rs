@@ -3,13 +3,18 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::event::Lines;
 use crate::id::{CommitId, RepositoryUrl};
+use crate::store::record::CommitSummary;
 use crate::tool::git::{Git, GitError, RepositorySource, Resolved, retry_with_git_suffix};
 use crate::tool::step_calls::StepCalls;
 use crate::tool::{Call, Output, ToolError};
+
+/// So many letters of the first line of a commit's message are kept.
+const LONGEST_SUBJECT: usize = 72;
 
 /// What all repositories of one clone share: a size and a time among them.
 pub(super) struct CloneContext<'a> {
@@ -45,6 +50,12 @@ impl CloneJob<'_> {
         }
         self.init().await?;
         self.checkout(resolved).await
+    }
+
+    /// What the commit says of itself. That git does not tell is no reason to do without the clone.
+    pub(super) async fn summary(&self) -> Option<CommitSummary> {
+        let call = self.call("show").args(["--no-patch", "--format=%ct%n%s", self.commit.as_str(), "--"]);
+        summary_of(&self.try_query(call).await.ok()?.stdout)
     }
 
     /// Without naming both, git would look for a repository in the directories above, and clean there.
@@ -181,4 +192,34 @@ fn is_refusal(error: &ToolError) -> bool {
     ["not our ref", "unadvertised object", "couldn't find remote ref", "no matching remote head"]
         .iter()
         .any(|text| error.says(text))
+}
+
+/// Reads the time and the first line of the message of a commit.
+fn summary_of(text: &str) -> Option<CommitSummary> {
+    let (time, subject) = text.split_once('\n')?;
+    let committed_at = Timestamp::from_second(time.trim().parse().ok()?).ok()?;
+    let mut letters = subject.trim().chars();
+    let mut subject: String = letters.by_ref().take(LONGEST_SUBJECT).collect();
+    if letters.next().is_some() {
+        subject.push('…');
+    }
+    Some(CommitSummary { subject, committed_at })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_message_the_beginning_of_its_first_line_is_kept() {
+        let summary = |subject: &str| summary_of(&format!("1700000000\n{subject}\n"));
+
+        let short = summary("a change").unwrap();
+        let long = summary(&"x".repeat(73)).unwrap();
+
+        assert_eq!((short.subject.as_str(), short.committed_at.as_second()), ("a change", 1_700_000_000));
+        assert_eq!(long.subject, format!("{}…", "x".repeat(LONGEST_SUBJECT)));
+        assert_eq!(summary_of("fatal"), None);
+        assert_eq!(summary("").unwrap().subject, "");
+    }
 }

@@ -53,7 +53,7 @@ async fn an_answer_in_one_piece_has_the_models_words_and_the_usage_of_all_rounds
 
     let answer = world.chat(&talk(&["start my notes"])).await;
 
-    assert_eq!((answer.text(), answer.state()), ("Done.", "succeeded"));
+    assert_eq!((answer.text(), answer.state()), ("Done.", "succeeded"), "{:#}", answer.body);
     assert_eq!(answer.body["usage"]["total_tokens"], 220);
 }
 

@@ -33,22 +33,10 @@ use crate::store::operations::{KeyKind, RequestKey};
 
 mod form;
 
-use form::{Faults, FieldLink, FieldView, Numbers, Typed};
+use form::{ADVANCED, Faults, FieldLink, FieldView, Numbers, Typed};
 
 /// What the form tells that a plan leads back to which is gone.
 const NOT_KEPT: &str = "What was typed for that plan is not kept any more. Please type it again.";
-/// Fields that the form of a new deployment shows only to whoever wants more.
-const ADVANCED: [&str; 9] = [
-    "source_directory",
-    "dockerfile_path",
-    "build_target",
-    "build_platform",
-    "build_args",
-    "build_secrets",
-    "stop_grace_s",
-    "keep_target",
-    "instance_id",
-];
 
 /// A request that waits for a yes.
 #[derive(Serialize, Deserialize)]
@@ -266,7 +254,6 @@ async fn refused(app: &App, viewer: &Viewer, typed: &Typed, error: ApiError) -> 
         return Err(error);
     }
     let operation = if let ApiError::DeploymentBusy { operation, .. } = &error { Some(*operation) } else { None };
-    let application = application(app, &viewer.caller, typed).await?;
     let (others, missing) = wrong(app, typed);
     let response = error.into_response();
     let status = response.status();
@@ -277,6 +264,7 @@ async fn refused(app: &App, viewer: &Viewer, typed: &Typed, error: ApiError) -> 
         return Ok((status, new_page(app, viewer, typed, faults, None)?).into_response());
     }
     let (fields, kept) = typed.retry(&faults, numbers(app));
+    let application = application(app, &viewer.caller, typed).await?;
     let action = verb(&action).to_owned();
     let title = match &application {
         Some(name) => format!("Could not {action} {name}"),
@@ -333,7 +321,7 @@ fn new_page(
         secrets: typed.secrets(),
         credentials_label: label::of("aws_credentials").unwrap_or_default(),
         mode: typed.text("deployment_mode").unwrap_or("local").to_owned(),
-        is_advanced: faults.is_among(&ADVANCED) || ADVANCED.iter().any(|it| typed.text(it).is_some()),
+        is_advanced: faults.is_among(ADVANCED) || ADVANCED.iter().any(|it| typed.text(it).is_some()),
         faults,
     };
     render::page(viewer, "new.html", Heading { title, place: "/new" }, values)

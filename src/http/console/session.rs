@@ -13,10 +13,10 @@ use axum::response::{IntoResponse, Redirect, Response};
 use secrecy::{ExposeSecret, SecretString};
 use tokio_util::sync::CancellationToken;
 use url::Url;
-use url::form_urlencoded;
 
 use super::page_form::PageForm;
 use super::return_path::page_of_form;
+use super::text;
 use crate::access::{Caller, Surface};
 use crate::app::App;
 use crate::app::keys::SignedIn;
@@ -201,11 +201,8 @@ fn to_sign_in(parts: &Parts) -> Response {
     } else {
         parts.uri.path_and_query().map(ToString::to_string)
     };
-    let mut query = form_urlencoded::Serializer::new(String::new());
-    query.extend_pairs(next.filter(|it| it != "/").map(|it| ("next", it)));
-    query.extend_pairs(is_form.then_some(("unsent", "true")));
-    let query = query.finish();
-    let place = if query.is_empty() { "/sign-in".to_owned() } else { format!("/sign-in?{query}") };
+    let (next, unsent) = (next.filter(|it| it != "/"), is_form.then(|| "true".to_owned()));
+    let place = text::address("/sign-in", [("next", next), ("unsent", unsent)]);
     if !wants_part {
         return Redirect::to(&place).into_response();
     }

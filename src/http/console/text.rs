@@ -35,6 +35,9 @@ pub(super) fn one_of(names: &[&str]) -> String {
     }
 }
 
+/// A longer address than this leads nowhere: the heads of requests are limited.
+pub(super) const LONGEST_ADDRESS: usize = 6000;
+
 /// A path with those values that there are as its query.
 pub(super) fn address<'a>(path: &str, values: impl IntoIterator<Item = (&'a str, Option<String>)>) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use url::form_urlencoded;
 
 use crate::http::console::body::put;
-use crate::http::console::label;
+use crate::http::console::{label, text};
 use crate::http::error::{ApiError, ErrorObject};
 use crate::id::DeploymentId;
 use crate::intent::fields::aws_credentials::Subfield;
@@ -43,10 +42,10 @@ const ON_PAGE: [&str; 25] = [
     "instance_id",
     "keep_target",
 ];
+/// Those that the page shows only to whoever wants more.
+pub(super) const ADVANCED: &[&str] = ON_PAGE.split_at(16).1;
 /// What stands at a field that is wanted and empty.
 const NEEDED: &str = "This is needed.";
-/// A longer address than this leads nowhere: the heads of requests are limited.
-const LONGEST_QUERY: usize = 6000;
 
 /// What was typed, by the names of fields; the parts of an object have its name and a dot before theirs. It has secrets
 /// in it: it is stored sealed, and nothing prints it.
@@ -187,9 +186,9 @@ impl Typed {
             return self.deployment().map_or_else(|| "/".to_owned(), |id| format!("/deployments/{id}"));
         }
         let kept = self.clone().without_secrets();
-        let pairs = kept.0.iter().filter(|(name, _)| *name != "action");
-        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
-        if query.is_empty() || query.len() > LONGEST_QUERY { "/new".to_owned() } else { format!("/new?{query}") }
+        let values = kept.0.iter().filter(|(name, _)| *name != "action");
+        let page = text::address("/new", values.map(|(name, text)| (name.as_str(), Some(text.clone()))));
+        if page.len() > text::LONGEST_ADDRESS { "/new".to_owned() } else { page }
     }
 
     /// Every field as a page shows it, by its name.
@@ -473,6 +472,8 @@ mod tests {
         assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?}");
         // The mode has controls of its own.
         assert_eq!(page.matches("field(fields").count() + 1, ON_PAGE.len());
+        let is_behind = |name: &&str| place(name) > page.find("<details");
+        assert_eq!(ON_PAGE.into_iter().filter(is_behind).collect::<Vec<_>>(), ADVANCED);
         let of_page: Vec<&str> = slots().map(|it| it.name).filter(|it| ON_PAGE.contains(it)).collect();
         assert_eq!(of_page, ON_PAGE);
         let faults =

@@ -36,8 +36,6 @@ const FIELDS: [(&str, &str); 23] = [
 const NAMES_OF_SECRETS: &str = "build_secrets";
 /// A field that may be too long for an address.
 const LONG: &str = "build_args";
-/// The heads of requests are limited.
-const LONGEST_ADDRESS: usize = 6000;
 
 /// A field of the API, and what was given in it as a form has it.
 #[derive(Debug, PartialEq, Eq)]
@@ -76,7 +74,11 @@ pub(super) fn form(given: &[Given]) -> String {
         text::address("/new", shown.map(|it| (it.field, Some(it.text.clone()))))
     };
     let whole = address(&|field| field == NAMES_OF_SECRETS);
-    if whole.len() <= LONGEST_ADDRESS { whole } else { address(&|field| matches!(field, NAMES_OF_SECRETS | LONG)) }
+    if whole.len() <= text::LONGEST_ADDRESS {
+        whole
+    } else {
+        address(&|field| matches!(field, NAMES_OF_SECRETS | LONG))
+    }
 }
 
 fn text_of(value: &Value) -> Option<String> {
@@ -144,7 +146,7 @@ mod tests {
 
     #[test]
     fn what_would_be_too_long_for_an_address_is_left_out_of_it() {
-        let args = json!({"TEXT": "x".repeat(LONGEST_ADDRESS)});
+        let args = json!({"TEXT": "x".repeat(text::LONGEST_ADDRESS)});
 
         let given = given(&json!({"action": "deploy", "repository": "r", "build": {"args": args}}));
 
